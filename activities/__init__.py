@@ -1,0 +1,1 @@
+"""Every side effect that a rollout asks for: idempotent, fenced by the rollout's id, one transaction each."""

@@ -1,0 +1,52 @@
+"""Waiting until every live router serves an epoch, woken by the gateways' notifications."""
+
+import asyncio
+import json
+import time
+from datetime import timedelta
+from typing import Final
+
+from activities.pulse import pulse
+from celadon.domain.names import Epoch
+from celadon.table.acknowledgements import Acknowledgement, read_acknowledgement
+from celadon.table.engine import Table
+from celadon.table.notify import ACKS_CHANNEL, Listener, Subscription
+from celadon.table.routers import ALL_DEPLOYMENTS
+
+_HEARTBEAT_SECONDS: Final = 1.0
+
+
+class AcknowledgementWatch:
+    """Waits for routers inside an activity, with heartbeats."""
+
+    def __init__(self, table: Table, listener: Listener) -> None:
+        """Keep the worker's table and listener."""
+        self._table = table
+        self._listener = listener
+
+    async def wait(self, deployment: str, epoch: Epoch, timeout: timedelta) -> Acknowledgement:
+        """Wait until no live router is silent about ``epoch``, at most ``timeout``; return who is at the end."""
+        deadline = time.monotonic() + timeout.total_seconds()
+        async with self._listener.subscribe(ACKS_CHANNEL) as heard:
+            while True:
+                pulse()
+                async with self._table.transaction() as tx:
+                    acknowledgement = await read_acknowledgement(tx, deployment, epoch)
+                remaining = deadline - time.monotonic()
+                if acknowledgement.complete or remaining <= 0:
+                    return acknowledgement
+                await _hear(heard, deployment, min(remaining, _HEARTBEAT_SECONDS))
+
+    async def pause(self, seconds: float) -> None:
+        """Wait a moment, with a heartbeat."""
+        pulse()
+        await asyncio.sleep(seconds)
+
+
+async def _hear(heard: Subscription, deployment: str, timeout_seconds: float) -> None:
+    """Wait for news of one deployment, at most ``timeout_seconds``; other deployments' news do not end the wait."""
+    deadline = time.monotonic() + timeout_seconds
+    while (remaining := deadline - time.monotonic()) > 0:
+        for payload in await heard.get(remaining):
+            if not payload or json.loads(payload)["deployment"] in {deployment, ALL_DEPLOYMENTS}:
+                return

@@ -1,0 +1,193 @@
+"""The steps of a rollout.
+
+A second attempt of a step finds what the first one did; an attempt of a rollout that no longer owns its deployment
+changes nothing. ``switch`` commits and waits for the routers in one activity: its retry finds the committed epoch and
+goes on waiting.
+"""
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+from typing import Any, Final
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncSession
+from temporalio import activity
+
+from activities.acknowledgements import AcknowledgementWatch
+from activities.pulse import pulse
+from activities.refusals import refusals_are_final
+from celadon.domain.errors import RefusalCode
+from celadon.domain.names import Epoch
+from celadon.domain.steps import (
+    BeginStep,
+    Begun,
+    CloseStep,
+    DrainEnd,
+    Finished,
+    FinishStep,
+    GreenOpened,
+    PhaseStep,
+    Step,
+    SwitchAnswer,
+    SwitchStep,
+)
+from celadon.table import begin as begin_table
+from celadon.table import finish as finish_table
+from celadon.table import route_sets, switch
+from celadon.table.engine import Table
+from celadon.table.notify import ROUTES_CHANNEL, Listener
+from celadon.table.policy import read_ack_timeout
+
+KEEPER_PATIENCE: Final = timedelta(seconds=8)
+"""How long a switch waits for a keeper that changes hands, before it is refused; a lease expires after 3 s."""
+
+_KEEPER_POLL_SECONDS: Final = 0.2
+_DRAIN_POLL_SECONDS: Final = 1.0
+
+log = structlog.get_logger()
+
+
+class RolloutActivities:
+    """The activities of a rollout with what they need: the table and its notifications."""
+
+    def __init__(self, table: Table, listener: Listener) -> None:
+        """Keep the worker's table and listener."""
+        self._table = table
+        self._listener = listener
+        self._watch = AcknowledgementWatch(table, listener)
+
+    def all(self) -> Sequence[Callable[..., Any]]:
+        """Return every activity, for the worker to register."""
+        return (
+            self.begin,
+            self.provision_green,
+            self.enter_phase,
+            self.ask_for_edge,
+            self.switch,
+            self.switch_back,
+            self.drain,
+            self.finish,
+        )
+
+    @activity.defn
+    async def begin(self, step: BeginStep) -> Begun:
+        """Register the rollout, its revision and its policy."""
+        with refusals_are_final():
+            async with self._table.transaction() as tx:
+                begun = await begin_table.begin(tx, step)
+        log.info("rollout_began", deployment=begun.deployment, rollout=begun.rollout, revision=begun.to_revision)
+        return begun
+
+    @activity.defn
+    async def provision_green(self, step: Step) -> GreenOpened:
+        """Open the green set; the keeper starts its replicas."""
+        with refusals_are_final():
+            async with self._table.transaction() as tx:
+                return await route_sets.open_green(tx, step)
+
+    @activity.defn
+    async def enter_phase(self, step: PhaseStep) -> None:
+        """Write the phase down."""
+        with refusals_are_final():
+            async with self._table.transaction() as tx:
+                await route_sets.enter_phase(tx, step)
+
+    @activity.defn
+    async def ask_for_edge(self, step: Step) -> None:
+        """Let the keeper tell green's condition anew."""
+        with refusals_are_final():
+            async with self._table.transaction() as tx:
+                await route_sets.ask_for_edge(tx, step)
+
+    @activity.defn
+    async def switch(self, step: SwitchStep) -> SwitchAnswer:
+        """Point the deployment at green and wait until every live router serves it, or ``router_ack_timeout``."""
+        started = time.monotonic()
+        patience = started + KEEPER_PATIENCE.total_seconds()
+        answer = await self._commit(switch.switch, step)
+        while (
+            answer.refusal is not None
+            and answer.refusal.code is RefusalCode.KEEPER_SILENT
+            and time.monotonic() < patience
+        ):
+            await self._watch.pause(_KEEPER_POLL_SECONDS)
+            answer = await self._commit(switch.switch, step)
+        return await self._await_routers(step, answer, started, "switch")
+
+    @activity.defn
+    async def switch_back(self, step: SwitchStep) -> SwitchAnswer:
+        """Point the deployment at blue again and wait for the routers."""
+        started = time.monotonic()
+        answer = await self._commit(switch.switch_back, step)
+        return await self._await_routers(step, answer, started, "switch_back")
+
+    @activity.defn
+    async def drain(self, step: CloseStep) -> DrainEnd:
+        """Close a set and wait until its last replica has stopped, or until the set is live again."""
+        with refusals_are_final():
+            async with self._table.transaction() as tx:
+                refused = await route_sets.close_set(tx, step)
+        if refused is not None:
+            return refused
+        async with self._listener.subscribe(ROUTES_CHANNEL) as heard:
+            while True:
+                pulse()
+                async with self._table.transaction() as tx:
+                    end = await route_sets.read_drain(tx, step)
+                if end is not None:
+                    log.info(
+                        "drained",
+                        deployment=step.deployment,
+                        rollout=step.rollout,
+                        route_set=step.route_set,
+                        requests_cut=end.requests_cut,
+                        reopened=end.reopened,
+                    )
+                    return end
+                await heard.get(_DRAIN_POLL_SECONDS)
+
+    @activity.defn
+    async def finish(self, step: FinishStep) -> Finished:
+        """Write the outcome and give the deployment free."""
+        with refusals_are_final():
+            async with self._table.transaction() as tx:
+                finished = await finish_table.finish(tx, step)
+        log.info("rollout_ended", deployment=step.deployment, rollout=step.rollout, outcome=step.outcome.value)
+        return finished
+
+    async def _commit(
+        self,
+        change: Callable[[AsyncSession, SwitchStep], Awaitable[SwitchAnswer]],
+        step: SwitchStep,
+    ) -> SwitchAnswer:
+        with refusals_are_final():
+            async with self._table.transaction() as tx:
+                return await change(tx, step)
+
+    async def _await_routers(self, step: SwitchStep, answer: SwitchAnswer, started: float, what: str) -> SwitchAnswer:
+        if answer.refusal is not None or answer.epoch is None:
+            log.info(f"{what}_refused", deployment=step.deployment, rollout=step.rollout, why=str(answer.refusal))
+            return answer
+        committed = time.monotonic()
+        async with self._table.transaction() as tx:
+            timeout = await read_ack_timeout(tx, step.rollout)
+        acknowledgement = await self._watch.wait(step.deployment, Epoch(answer.epoch), timeout)
+        ended = time.monotonic()
+        log.info(
+            what,
+            deployment=step.deployment,
+            rollout=step.rollout,
+            epoch=answer.epoch,
+            by=step.by,
+            commit_ms=round((committed - started) * 1000, 1),
+            acknowledged_ms=round((ended - committed) * 1000, 1),
+            silent=acknowledgement.silent,
+        )
+        return answer.model_copy(
+            update={
+                "acknowledged_by": acknowledgement.acknowledged_by,
+                "silent": acknowledgement.silent,
+                "ms": round((ended - started) * 1000, 3),
+            },
+        )

@@ -1,0 +1,160 @@
+"""``up``, ``demo``, ``gateway`` and ``db``: commands that run or prepare a part of Celadon."""
+
+# ruff: noqa: PLC0415 - a command loads what it needs when it runs, so that '--help' answers at once
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from celadon.cli.options import DataDirOption, OutputOption, parse_duration_option
+from celadon.cli.output import OutputFormat
+from celadon.cli.running import faults_told, run
+
+gateway_app = typer.Typer(no_args_is_help=False, rich_markup_mode="markdown")
+db_app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
+
+
+def up(
+    data_dir: Annotated[
+        Path | None,
+        typer.Option("--data-dir", metavar="DIR", help="Where the stack keeps all it has; else CELADON_DATA_DIR."),
+    ] = None,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Run a whole Celadon on this machine until Ctrl-C.
+
+    Postgres, Temporal with its UI, the gateway, a router (Envoy) and the worker, on loopback ports that stay the same
+    from start to start. In another terminal the other commands find it by themselves.
+
+    Examples:
+    ```console
+    celadon up
+    celadon up --data-dir /var/tmp/celadon
+    celadon up -o json      # the addresses as one JSON object, also in stack.json of the data directory
+    ```
+    """
+    from celadon.cli.local_stack import run_up
+
+    run(lambda: run_up(data_dir, output), output)
+
+
+def demo(
+    *,
+    json_lines: Annotated[
+        bool, typer.Option("--json", help="One JSON object a line; the last is the summary.")
+    ] = False,
+    hold: Annotated[bool, typer.Option("--hold", help="Wait for your promotion instead of a timer.")] = False,
+    promote_after: Annotated[
+        timedelta | None,
+        typer.Option(
+            parser=parse_duration_option,
+            metavar="DURATION",
+            help="How long the promotion's timer runs, for example 10s.",
+            show_default="2s",
+        ),
+    ] = None,
+    requests_per_second: Annotated[float, typer.Option(metavar="N", help="The load, scheduled ahead.")] = 200.0,
+    streams: Annotated[int, typer.Option(metavar="N", help="Long streams that each switch must meet.")] = 20,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option("--data-dir", metavar="DIR", help="Where it runs; emptied first.", show_default=".celadon/demo"),
+    ] = None,
+) -> None:
+    """Watch three switches under live traffic, on a stack of its own.
+
+    A small model server with the OpenAI API moves from revision 1 to revision 2, back, and forward again while 200
+    requests a second and long streams run. Exits 0 only when not one of them was lost.
+
+    Examples:
+    ```console
+    celadon demo
+    celadon demo --hold                      # you promote: it prints how
+    celadon demo --json | tail -1            # the summary
+    celadon demo --requests-per-second 500 --streams 50
+    ```
+    """
+    from celadon.cli.local_stack import run_demonstration
+
+    given: dict[str, object] = {
+        "requests_per_second": requests_per_second,
+        "streams": streams,
+        "json_lines": json_lines,
+        "hold": hold,
+    }
+    given |= {"promote_after": promote_after} if promote_after is not None else {}
+    given |= {"data_dir": data_dir} if data_dir is not None else {}
+    run(lambda: run_demonstration(given))
+
+
+@gateway_app.callback(invoke_without_command=True)
+def gateway(context: typer.Context) -> None:
+    """Run the gateway: it tells routers (Envoy, over xDS) where each deployment is served.
+
+    It is told by its environment:
+    ```text
+    DATABASE_URL                     where the table is (needed)
+    CELADON_GATEWAY_ADDRESS          where routers reach it          127.0.0.1:18000
+    CELADON_ROUTER_ADDRESS           where routers listen            127.0.0.1:8000
+    CELADON_PREVIEW_ROUTER_ADDRESS   where routers listen for green  nowhere
+    CELADON_PREVIEW_KEY              lets x-celadon-preview through  never
+    CELADON_GATEWAY_METRICS_ADDRESS  where Prometheus scrapes it     nowhere
+    ```
+
+    Examples:
+    ```console
+    DATABASE_URL=postgresql+asyncpg://celadon@db/celadon celadon gateway
+    celadon gateway bootstrap --node edge-1 > envoy.json && envoy -c envoy.json
+    ```
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from celadon.cli.gateway_process import run_gateway_process
+
+    run(run_gateway_process)
+
+
+@gateway_app.command()
+def bootstrap(
+    node: Annotated[str, typer.Option(metavar="NAME", help="The router's name; each router needs one of its own.")],
+    address: Annotated[
+        str,
+        typer.Option(
+            "--gateway",
+            envvar="CELADON_GATEWAY_ADDRESS",
+            metavar="HOST:PORT",
+            help="Where the router reaches the gateway.",
+        ),
+    ] = "127.0.0.1:18000",
+    admin: Annotated[
+        str,
+        typer.Option(metavar="HOST:PORT", help="Envoy's admin interface, which has no authentication."),
+    ] = "127.0.0.1:9901",
+) -> None:
+    """Print the bootstrap with which an Envoy becomes a router of Celadon.
+
+    Examples:
+    ```console
+    celadon gateway bootstrap --node edge-1 > envoy.json && envoy -c envoy.json
+    celadon gateway bootstrap --node edge-2 --gateway gateway.internal:18000
+    ```
+    """
+    from celadon.cli.gateway_process import print_bootstrap
+
+    with faults_told():
+        print_bootstrap(node, address, admin)
+
+
+@db_app.command()
+def upgrade(data_dir: DataDirOption = None, output: OutputOption = OutputFormat.TEXT) -> None:
+    """Bring the tables in Postgres to this version of Celadon; nothing is done when they are there.
+
+    Examples:
+    ```console
+    DATABASE_URL=postgresql+asyncpg://celadon@db/celadon celadon db upgrade
+    ```
+    """
+    from celadon.cli.database import upgrade_database
+
+    run(lambda: upgrade_database(data_dir, output), output)

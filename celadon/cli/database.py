@@ -1,0 +1,37 @@
+"""``celadon db upgrade``."""
+
+from pathlib import Path
+
+from celadon.cli.ending import ExitCode
+from celadon.cli.output import OutputFormat, print_json, print_text
+from celadon.cli.table_access import database_faults_told
+from celadon.cli.target import choose_target
+from celadon.domain.strictness import Record
+from celadon.table.migrate import current_revision, upgrade
+
+
+class Upgraded(Record):
+    """The schema's revision before and after."""
+
+    before: str | None
+    after: str
+
+
+async def upgrade_database(data_dir: Path | None, output: OutputFormat) -> ExitCode:
+    """Migrate the database to this version.
+
+    Raises:
+        CommandError: Postgres is not there, or the database cannot be migrated.
+
+    """
+    target = choose_target(data_dir)
+    with database_faults_told(target.database_url):
+        before = await current_revision(target.database_url)
+        after = await upgrade(target.database_url)
+    if output is OutputFormat.JSON:
+        print_json(Upgraded(before=before, after=after))
+    elif before == after:
+        print_text(f"The tables were at revision {after} already; nothing was done.")
+    else:
+        print_text(f"The tables are at revision {after} now (before: {before or 'none'}).")
+    return ExitCode.DONE

@@ -1,0 +1,81 @@
+"""``celadon up`` and ``celadon demo``."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+import typer
+from pydantic import ValidationError
+from rich.table import Table
+
+from celadon.cli.ending import ExitCode
+from celadon.cli.logs import log_to_stderr
+from celadon.cli.output import OutputFormat, print_json, print_text
+from celadon.cli.target import local_data_dir
+from celadon.stack.addresses import StackAddresses
+from celadon.stack.demo.demo import DemoOptions, run_demo
+from celadon.stack.layout import DEFAULT_DATA_DIR
+from celadon.stack.stack import Stack, run_stack
+
+
+async def run_up(data_dir: Path | None, output: OutputFormat) -> ExitCode:
+    """Run a local stack until a signal ends it.
+
+    Raises:
+        StackError: it cannot be started, or not be kept running.
+
+    """
+    log_to_stderr(logging.INFO)
+
+    def announce(addresses: StackAddresses) -> None:
+        if output is OutputFormat.JSON:
+            print_json(addresses)
+        else:
+            print_text(*_describe(addresses))
+
+    await run_stack(Stack(local_data_dir(data_dir)), announce)
+    return ExitCode.DONE
+
+
+async def run_demonstration(given: Mapping[str, object]) -> int:
+    """Run the demonstration; 0 only when nothing was lost.
+
+    Raises:
+        BadParameter: an option has no sensible value.
+        StackError: its stack cannot be started.
+
+    """
+    try:
+        options = DemoOptions.model_validate(given)
+    except ValidationError as error:
+        told = [_option_problem(one["loc"], one["msg"]) for one in error.errors(include_url=False)]
+        raise typer.BadParameter("; ".join(told)) from error
+    return await run_demo(options)
+
+
+def _option_problem(location: tuple[int | str, ...], message: str) -> str:
+    where = f"--{str(location[0]).replace('_', '-')}: " if location else ""
+    return where + message.removeprefix("Value error, ")
+
+
+def _describe(addresses: StackAddresses) -> tuple[Table | str, ...]:
+    where = Table.grid(padding=(0, 2))
+    for name, value in (
+        ("router", f"{addresses.router}/DEPLOYMENT/..."),
+        ("preview router", f"{addresses.preview_router}/DEPLOYMENT/..."),
+        ("Temporal UI", addresses.temporal_ui),
+        ("Temporal", addresses.temporal_address),
+        ("Postgres", addresses.database_url),
+        ("gateway", addresses.gateway),
+        ("metrics", f"{addresses.metrics}  {addresses.gateway_metrics}"),
+        ("Envoy admin", addresses.router_admin),
+        ("logs", str(addresses.data_dir / "logs")),
+    ):
+        where.add_row(f"[dim]{name}[/]", value)
+    here = addresses.data_dir == (Path.cwd() / DEFAULT_DATA_DIR).resolve()
+    option = "" if here else f" --data-dir {addresses.data_dir}"
+    return (
+        "[bold green]Celadon runs.[/] Ctrl-C stops it; the same command resumes it with nothing lost.",
+        where,
+        f"In another terminal: celadon deploy -f FILE{option} · celadon rollout list{option} · celadon --help",
+    )

@@ -1,0 +1,38 @@
+"""Options and arguments that several commands take."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+from celadon.cli.output import OutputFormat
+from celadon.domain.durations import parse_duration
+
+
+def parse_duration_option(value: str) -> timedelta:
+    """Read a duration of the command line."""
+    try:
+        duration = parse_duration(value)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    if duration < timedelta(0):
+        raise typer.BadParameter("a duration is never negative")
+    return duration
+
+
+OutputOption: TypeAlias = Annotated[
+    OutputFormat,
+    typer.Option("--output", "-o", help="For people, or one JSON object for programs."),
+]
+
+DataDirOption: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir",
+        help="The local stack to speak to; else DATABASE_URL and TEMPORAL_ADDRESS, else CELADON_DATA_DIR, "
+        "else .celadon.",
+        show_default=False,
+        metavar="DIR",
+    ),
+]

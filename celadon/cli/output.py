@@ -1,0 +1,56 @@
+"""What commands print: one JSON object for programs, tables for people; errors go to standard error."""
+
+import sys
+from enum import StrEnum
+
+from pydantic import BaseModel
+from rich.console import Console, RenderableType
+from rich.text import Text
+
+from celadon.domain.errors import Refusal
+from celadon.domain.strictness import Record
+
+
+class OutputFormat(StrEnum):
+    """How a command prints what it found."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class ErrorOutput(Record):
+    """What ``-o json`` prints in place of an answer."""
+
+    code: str
+    """A refusal's stable code, or ``FAILED``."""
+    message: str
+    next_step: str = ""
+
+
+class _Failed(Record):
+    error: ErrorOutput
+
+
+def print_json(answer: BaseModel) -> None:
+    """Print one JSON object on standard output."""
+    sys.stdout.write(answer.model_dump_json(indent=2) + "\n")
+
+
+def print_text(*parts: RenderableType) -> None:
+    """Print for people on standard output; long lines are left to the terminal, so that they can be copied."""
+    console = Console(highlight=False)
+    for part in parts:
+        console.print(part, soft_wrap=isinstance(part, str | Text))
+
+
+def print_error(message: str, output: OutputFormat, refusal: Refusal | None = None) -> None:
+    """Tell why a command failed, on standard error; with ``-o json`` also as an object on standard output."""
+    text = Text("Refused: " if refusal else "Error: ", style="bold red").append(message, style="not bold default")
+    Console(stderr=True, highlight=False).print(text, soft_wrap=True)
+    if output is OutputFormat.JSON:
+        told = (
+            ErrorOutput(code="FAILED", message=message)
+            if refusal is None
+            else ErrorOutput(code=refusal.code, message=refusal.message, next_step=refusal.next_step)
+        )
+        print_json(_Failed(error=told))

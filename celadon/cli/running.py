@@ -1,0 +1,36 @@
+"""Running a command: its faults become one sentence, its end an exit code."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+import typer
+
+from celadon.cli.ending import ExitCode
+from celadon.cli.faults import explain
+from celadon.cli.output import OutputFormat, print_error
+from celadon.domain.errors import RefusedError
+
+
+def run(work: Callable[[], Coroutine[object, object, int]], output: OutputFormat = OutputFormat.TEXT) -> NoReturn:
+    """Run a command's work and leave with the exit code that it returns.
+
+    A fault that can be foreseen is told in a sentence and leaves with 1; anything else is a bug and shows where it is.
+    """
+    with faults_told(output):
+        code = asyncio.run(work())
+    raise typer.Exit(code)
+
+
+@contextmanager
+def faults_told(output: OutputFormat = OutputFormat.TEXT) -> Iterator[None]:
+    """Turn faults that can be foreseen into a sentence and exit code 1."""
+    try:
+        yield
+    except Exception as error:
+        sentence = explain(error)
+        if sentence is None:
+            raise
+        print_error(sentence, output, error.refusal if isinstance(error, RefusedError) else None)
+        raise typer.Exit(ExitCode.FAILED) from error

@@ -1,0 +1,1 @@
+"""How doors speak to rollouts: names and messages only, never the workflow's code."""

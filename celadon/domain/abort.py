@@ -1,0 +1,54 @@
+"""What an abort or a rollback does now. An abort never depends on green's health."""
+
+from typing import assert_never
+
+from celadon.domain.errors import Refusal, RefusalCode
+from celadon.domain.messages import AbortCommand
+from celadon.domain.progress import Progress
+from celadon.domain.states import RolloutPhase
+
+
+def refuse_abort(progress: Progress, command: AbortCommand, *, rollback: bool) -> Refusal | None:
+    """Return why ``command`` may not be taken now; nothing when it may.
+
+    After the switch the table has the last word: whether blue can take the traffic is read under its lock.
+    """
+    if command.rollout is not None and command.rollout != progress.rollout:
+        return Refusal(
+            code=RefusalCode.WRONG_ROLLOUT,
+            message=f"the message means rollout {command.rollout}, but rollout {progress.rollout} is under way",
+            next_step=f"look at it with 'celadon rollout status {progress.deployment}'",
+        )
+    match progress.phase:
+        case RolloutPhase.PROVISIONING | RolloutPhase.VERIFYING | RolloutPhase.AWAITING_PROMOTION:
+            if not rollback:
+                return None
+            return Refusal(
+                code=RefusalCode.NO_BLUE,
+                message=f"nothing has switched yet, the rollout is {progress.phase.value}",
+                next_step=f"use 'celadon abort {progress.deployment}' to close green",
+            )
+        case RolloutPhase.SWITCHING:
+            return None
+        case RolloutPhase.BAKING | RolloutPhase.DRAINING:
+            if progress.blue_set is not None:
+                return None
+            return Refusal(
+                code=RefusalCode.NO_BLUE,
+                message="there is no blue to go back to: this is the deployment's first rollout that switched",
+                next_step="start a rollout with another revision",
+            )
+        case RolloutPhase.ROLLING_BACK:
+            return Refusal(
+                code=RefusalCode.ROLLING_BACK,
+                message="the rollout is already rolling back",
+                next_step=f"watch it with 'celadon rollout watch {progress.deployment}'",
+            )
+        case RolloutPhase.COMPLETED:
+            return Refusal(
+                code=RefusalCode.ROLLOUT_ENDED,
+                message="the rollout has ended",
+                next_step="start a rollout with the revision that should be live",
+            )
+        case _ as unreachable:
+            assert_never(unreachable)

@@ -1,0 +1,32 @@
+"""The names that other programs rely on: workflow, task queue, messages, search attributes, channels."""
+
+from datetime import timedelta
+from typing import Final
+
+TASK_QUEUE: Final = "celadon"
+WORKFLOW_TYPE: Final = "BlueGreenRollout"
+WORKFLOW_ID_PREFIX: Final = "rollout-"
+
+PROMOTE: Final = "promote"
+ABORT: Final = "abort"
+ROLLBACK: Final = "rollback"
+STATUS: Final = "status"
+
+GREEN_CHANGED: Final = "green_changed"
+ROUTERS_ACKNOWLEDGED: Final = "routers_acknowledged"
+"""Internal signals, sent by the keeper on edges only; safety never rests on them."""
+
+SEARCH_DEPLOYMENT: Final = "CeladonDeployment"
+SEARCH_REVISION: Final = "CeladonRevision"
+SEARCH_PHASE: Final = "CeladonPhase"
+SEARCH_OUTCOME: Final = "CeladonOutcome"
+SEARCH_ATTRIBUTES: Final = (SEARCH_DEPLOYMENT, SEARCH_REVISION, SEARCH_PHASE, SEARCH_OUTCOME)
+
+KEEPER_LEASE: Final = timedelta(seconds=3)
+KEEPER_RENEWAL: Final = timedelta(seconds=1)
+ROUTER_LEASE: Final = timedelta(minutes=10)
+
+
+def workflow_id(deployment: str) -> str:
+    """Return the only id under which a deployment's rollout may run, so that Temporal allows one at a time."""
+    return f"{WORKFLOW_ID_PREFIX}{deployment}"

@@ -1,0 +1,72 @@
+"""Durations as people write them: ``30s``, ``5m``, ``1h30m``, ``500ms``, ``PT5M`` or a number of seconds."""
+
+import re
+from datetime import timedelta
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer, TypeAdapter
+
+_UNITS: Final = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_SHORT = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[dhms]))+")
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[dhms])")
+_LONGEST: Final = timedelta(days=3650)
+_iso: TypeAdapter[timedelta] = TypeAdapter(timedelta)
+
+
+def parse_duration(value: object) -> timedelta:
+    """Read a duration.
+
+    Raises:
+        ValueError: the value is no duration; the text says which forms are.
+
+    """
+    if isinstance(value, timedelta):
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return _from_seconds(float(value))
+    if isinstance(value, str):
+        text = value.strip()
+        if _SHORT.fullmatch(text):
+            return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text)))
+        if text.lstrip("+-").upper().startswith("P"):
+            return _iso.validate_python(text)
+        if re.fullmatch(r"-?\d+(\.\d+)?", text):
+            return _from_seconds(float(text))
+    raise ValueError(f"{value!r} is no duration: write 30s, 5m, 1h30m, PT5M or a number of seconds")
+
+
+def format_duration(value: timedelta) -> str:
+    """Write a duration the short way, to the millisecond: ``1h30m``, ``5m``, ``2.5s``, ``0s``."""
+    milliseconds = round(value.total_seconds() * 1000)
+    sign, milliseconds = ("-", -milliseconds) if milliseconds < 0 else ("", milliseconds)
+    minutes, rest = divmod(milliseconds, 60_000)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    parts = [f"{amount}{unit}" for amount, unit in ((days, "d"), (hours, "h"), (minutes, "m")) if amount]
+    if rest or not parts:
+        parts.append(f"{rest / 1000:g}s")
+    return sign + "".join(parts)
+
+
+def _from_seconds(seconds: float) -> timedelta:
+    try:
+        return timedelta(seconds=seconds)
+    except (OverflowError, ValueError) as error:
+        raise ValueError(f"{seconds!r} seconds is no duration") from error
+
+
+def _check_range(value: timedelta) -> timedelta:
+    if value < timedelta(0):
+        raise ValueError(f"a duration is never negative, this one is {format_duration(value)}")
+    if value > _LONGEST:
+        raise ValueError(f"a duration is at most {format_duration(_LONGEST)}, this one is {format_duration(value)}")
+    return value
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(parse_duration),
+    AfterValidator(_check_range),
+    PlainSerializer(format_duration, return_type=str, when_used="json"),
+]
+"""A span of time that is not negative; written the short way in JSON."""

@@ -1,0 +1,67 @@
+"""Health of one replica: what a probe asks, and what its answers make of the replica."""
+
+from datetime import timedelta
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import Field, model_validator
+
+from celadon.domain.durations import Duration
+from celadon.domain.states import RouteHealthStatus
+from celadon.domain.strictness import Record, StrictModel
+
+_SHORTEST_INTERVAL: Final = timedelta(milliseconds=100)
+_SHORTEST_TIMEOUT: Final = timedelta(milliseconds=10)
+
+
+class HealthCheck(StrictModel):
+    """How a replica is probed. Without a ``path``, a replica is healthy when its port accepts connections."""
+
+    path: Annotated[str, Field(pattern=r"^/[\x21-\x7e]*$", max_length=2000)] | None = None
+    """HTTP GET of this path must answer 200 to 299; no path means a TCP connection."""
+    interval: Duration = timedelta(seconds=1)
+    timeout: Duration = timedelta(seconds=1)
+    success_threshold: Annotated[int, Field(ge=1, le=100)] = 1
+    failure_threshold: Annotated[int, Field(ge=1, le=100)] = 3
+
+    @model_validator(mode="after")
+    def _long_enough(self) -> Self:
+        if self.interval < _SHORTEST_INTERVAL:
+            raise ValueError("interval is at least 100ms")
+        if self.timeout < _SHORTEST_TIMEOUT:
+            raise ValueError("timeout is at least 10ms")
+        return self
+
+    @property
+    def kind(self) -> Literal["http", "tcp"]:
+        """Which probe this is."""
+        return "tcp" if self.path is None else "http"
+
+
+class HealthRecord(Record):
+    """What the probes of one replica have said so far."""
+
+    status: RouteHealthStatus = RouteHealthStatus.NOT_CHECKED
+    successes: int = 0
+    failures: int = 0
+    """Answers of one kind in a row; at most one of the two is above 0."""
+
+
+def judge(record: HealthRecord, check: HealthCheck, *, passed: bool) -> HealthRecord:
+    """Return the record after one more probe.
+
+    A replica that was never healthy is ``unhealthy`` only after ``failure_threshold`` failures, so that one which
+    still loads its weights is told apart from one that broke.
+    """
+    if passed:
+        successes = record.successes + 1
+        recovers_at_once = record.status is RouteHealthStatus.DEGRADED
+        healthy = recovers_at_once or record.status is RouteHealthStatus.HEALTHY or successes >= check.success_threshold
+        return HealthRecord(status=RouteHealthStatus.HEALTHY if healthy else record.status, successes=successes)
+    failures = record.failures + 1
+    if failures >= check.failure_threshold:
+        status = RouteHealthStatus.UNHEALTHY
+    elif record.status in {RouteHealthStatus.HEALTHY, RouteHealthStatus.DEGRADED}:
+        status = RouteHealthStatus.DEGRADED
+    else:
+        status = record.status
+    return HealthRecord(status=status, failures=failures)

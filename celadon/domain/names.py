@@ -1,0 +1,39 @@
+"""Names and numbers that identify things, each with a type of its own."""
+
+import re
+from typing import Annotated, Final, NewType
+
+from pydantic import AfterValidator
+
+MAX_NAME_LENGTH: Final = 54
+"""A DNS label has at most 63 characters (RFC 1035); ``-preview`` and ``rollout-`` must fit around a name."""
+
+PREVIEW_SUFFIX: Final = "-preview"
+
+_LABEL = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?")
+
+RevisionNumber = NewType("RevisionNumber", int)
+Epoch = NewType("Epoch", int)
+RolloutId = NewType("RolloutId", int)
+RouteSetId = NewType("RouteSetId", int)
+RouteId = NewType("RouteId", str)
+RouterNode = NewType("RouterNode", str)
+Fence = NewType("Fence", int)
+
+
+def _check_deployment_name(value: str) -> str:
+    """Return ``value`` when it can name a deployment, else raise ``ValueError`` that says why."""
+    if not _LABEL.fullmatch(value) or len(value) > MAX_NAME_LENGTH:
+        raise ValueError(
+            f"{value!r} is no deployment name: use a DNS label of at most {MAX_NAME_LENGTH} characters "
+            "(lower-case letters, digits and '-', beginning with a letter, ending with a letter or digit)",
+        )
+    if value.endswith(PREVIEW_SUFFIX):
+        raise ValueError(
+            f"{value!r} is no deployment name: names that end in '{PREVIEW_SUFFIX}' are the addresses of previews",
+        )
+    return value
+
+
+DeploymentName = Annotated[str, AfterValidator(_check_deployment_name)]
+"""A DNS label that names a deployment, its address and, with ``rollout-`` before it, its workflow."""

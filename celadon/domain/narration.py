@@ -1,0 +1,121 @@
+"""What a rollout says of itself to people: its details in the Temporal UI and its next step."""
+
+from datetime import datetime
+from typing import assert_never
+
+from celadon.domain.contracts import workflow_id
+from celadon.domain.durations import format_duration
+from celadon.domain.gate import PROMOTION_TIMER
+from celadon.domain.progress import Progress
+from celadon.domain.states import RolloutPhase
+
+
+def holding_reason(progress: Progress) -> str:
+    """Return why no timer runs before the switch; empty when timers decide."""
+    waits = progress.phase in {RolloutPhase.VERIFYING, RolloutPhase.AWAITING_PROMOTION}
+    if not waits or not progress.holding:
+        return ""
+    return f"green regressed {progress.regressions} times, more than max_regressions: timers stopped, a person decides"
+
+
+def next_step(progress: Progress) -> str:
+    """Return what a person can do now, with the command."""
+    name = progress.deployment
+    match progress.phase:
+        case RolloutPhase.PROVISIONING | RolloutPhase.VERIFYING:
+            return f"wait, or abort: celadon abort {name}"
+        case RolloutPhase.AWAITING_PROMOTION:
+            return f"promote: celadon promote {name} --revision {progress.to_revision} · abort: celadon abort {name}"
+        case RolloutPhase.SWITCHING:
+            return "wait for the routers' acknowledgements"
+        case RolloutPhase.BAKING:
+            return f"wait, or go back to blue: celadon rollback {name}"
+        case RolloutPhase.DRAINING:
+            return f"wait; while blue is healthy, going back is possible: celadon rollback {name}"
+        case RolloutPhase.ROLLING_BACK:
+            return "wait until green has drained"
+        case RolloutPhase.COMPLETED:
+            return f"start the next rollout: celadon deploy -f FILE · see this one: celadon rollout history {name}"
+        case _ as unreachable:
+            assert_never(unreachable)
+
+
+def details(progress: Progress, timers: tuple[tuple[str, datetime], ...], silent: tuple[str, ...]) -> str:
+    """Return the Markdown that the Temporal UI shows as the workflow's current details."""
+    name = progress.deployment
+    lines = [
+        f"### {name}: {progress.phase.value.replace('_', ' ')}",
+        "",
+        f"- revision: **{_revision(progress.from_revision)}** → **{_revision(progress.to_revision)}**"
+        f" (rollout {progress.rollout})",
+        f"- live: **{_live(progress)}**",
+        f"- since: {progress.since:%Y-%m-%d %H:%M:%S} UTC",
+    ]
+    green = progress.green
+    if green is not None:
+        lines.append(
+            f"- green: {green.running} of {green.wanted} run, {green.ready} healthy, {green.required} required"
+            + (f" · last error: {green.last_error}" if green.last_error else ""),
+        )
+    lines += [f"- timer: {timer} at {at:%Y-%m-%d %H:%M:%S} UTC" for timer, at in timers]
+    if not timers and progress.phase is RolloutPhase.AWAITING_PROMOTION:
+        lines.append("- timer: none, a person decides")
+    held = holding_reason(progress)
+    if held:
+        lines.append(f"- **holding**: {held}")
+    if silent:
+        lines.append(f"- **routers silent**: {', '.join(silent)}: blue is kept until they acknowledge or are gone")
+    lines += ["", *_commands(progress)]
+    return "\n".join(lines)
+
+
+def _revision(number: int | None) -> str:
+    return "nothing" if number is None else f"r{number}"
+
+
+def _live(progress: Progress) -> str:
+    switched = {RolloutPhase.BAKING, RolloutPhase.DRAINING}
+    if progress.phase in switched:
+        return f"green, {_revision(progress.to_revision)}"
+    return f"blue, {_revision(progress.from_revision)}" if progress.from_revision else "nothing"
+
+
+def _commands(progress: Progress) -> list[str]:
+    identity = workflow_id(progress.deployment)
+    match progress.phase:
+        case RolloutPhase.AWAITING_PROMOTION:
+            payload = f'{{"revision": {progress.to_revision}, "by": "me"}}'
+            return [
+                "Promote:",
+                "```",
+                f"temporal workflow update execute -w {identity} --name promote --input '{payload}'",
+                "```",
+                "Abort: **Request Cancellation**, or",
+                "```",
+                f"temporal workflow signal -w {identity} --name abort",
+                "```",
+            ]
+        case RolloutPhase.BAKING | RolloutPhase.DRAINING:
+            return [
+                "Go back to blue: **Request Cancellation**, or",
+                "```",
+                f"temporal workflow update execute -w {identity} --name rollback",
+                "```",
+            ]
+        case RolloutPhase.PROVISIONING | RolloutPhase.VERIFYING:
+            return [
+                "Abort: **Request Cancellation**, or",
+                "```",
+                f"temporal workflow signal -w {identity} --name abort",
+                "```",
+            ]
+        case RolloutPhase.SWITCHING | RolloutPhase.ROLLING_BACK | RolloutPhase.COMPLETED:
+            return [next_step(progress)]
+        case _ as unreachable:
+            assert_never(unreachable)
+
+
+def timer_summary(name: str, at: datetime, now: datetime) -> str:
+    """Return what a timer's bar says in the UI's timeline."""
+    verb = "promotes" if name == PROMOTION_TIMER else "ends"
+    return f"{name}: {verb} in {format_duration(at - now)} unless a message comes first"

@@ -1,0 +1,82 @@
+"""The one parser of everything that comes to a rollout from outside.
+
+Handlers take ``payload: Any = None`` and call this; a typed handler would let Temporal drop or retry for ever what
+does not parse.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from celadon.domain import policy, revision
+from celadon.domain.errors import RefusalCode, refuse
+from celadon.domain.messages import NUMBER_TAG, OBJECT_TAG
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+_SHOWN_PROBLEMS = 5
+_SHOWN_INPUT = 120
+_TAGS = frozenset({OBJECT_TAG, NUMBER_TAG})
+
+
+def parse_payload(model: type[ModelT], payload: object) -> ModelT:
+    """Read ``payload`` (nothing, a JSON object, or an instance) as ``model``.
+
+    Raises:
+        RefusedError: with code ``INVALID_PAYLOAD``; the message names each key that is wrong and why.
+
+    """
+    if isinstance(payload, model):
+        return payload
+    content: object = {} if payload is None else payload
+    if isinstance(content, BaseModel):
+        content = content.model_dump(mode="json", exclude_unset=True)
+    if not isinstance(content, Mapping):
+        raise refuse(
+            RefusalCode.INVALID_PAYLOAD,
+            f"the input is {_show(payload)}, not an object",
+            f"send one JSON object with keys among: {_keys(model)}",
+        )
+    try:
+        return model.model_validate_json(json.dumps(dict(content)))
+    except ValidationError as error:
+        raise refuse(
+            RefusalCode.INVALID_PAYLOAD,
+            _describe(error),
+            f"send one JSON object with keys among: {_keys(model)}",
+        ) from None
+    except (TypeError, ValueError) as error:
+        raise refuse(RefusalCode.INVALID_PAYLOAD, f"the input is no JSON: {error}") from None
+
+
+def _keys(model: type[BaseModel]) -> str:
+    return ", ".join(model.model_fields)
+
+
+def _describe(error: ValidationError) -> str:
+    problems = error.errors(include_url=False, include_context=False)
+    told = [f"{_where(one['loc'])}{_what(one)}" for one in problems[:_SHOWN_PROBLEMS]]
+    if len(problems) > _SHOWN_PROBLEMS:
+        told.append(f"and {len(problems) - _SHOWN_PROBLEMS} more")
+    return "; ".join(dict.fromkeys(told))
+
+
+def _what(problem: ErrorDetails) -> str:
+    if problem["type"] == "extra_forbidden":
+        if problem["loc"][-1] in policy.LATER_KEYS | revision.LATER_KEYS:
+            return "not carried out by this version, remove it"
+        return "unknown key"
+    return problem["msg"].removeprefix("Value error, ")
+
+
+def _where(location: tuple[int | str, ...]) -> str:
+    path = ".".join(str(part) for part in location if part not in _TAGS)
+    return f"{path}: " if path else ""
+
+
+def _show(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN_INPUT else f"{text[:_SHOWN_INPUT]}…"

@@ -1,0 +1,140 @@
+"""What a rollout hands to its activities and gets back.
+
+Every step carries the rollout's id: it fences the step, so that an attempt of a rollout that no longer owns its
+deployment changes nothing. Notes travel with a step into the audit log, in the step's own transaction.
+"""
+
+from datetime import datetime
+
+from pydantic import Field
+
+from celadon.domain.errors import Refusal
+from celadon.domain.messages import RolloutRequest
+from celadon.domain.names import Epoch, RevisionNumber, RolloutId, RouteSetId
+from celadon.domain.policy import BlueGreenPolicy
+from celadon.domain.states import Door, RolloutOutcome, RolloutPhase
+from celadon.domain.strictness import Record
+
+
+class Note(Record):
+    """One line of the audit log that the workflow has to tell; ``seq`` makes it idempotent within its rollout."""
+
+    seq: int
+    at: datetime
+    kind: str
+    by: str = ""
+    door: Door | None = None
+    reason: str = ""
+    evidence: dict[str, str] = Field(default_factory=dict)
+
+
+class BeginStep(Record):
+    """Registers a rollout; ``run_id`` makes a second attempt find the first one's row."""
+
+    request: RolloutRequest
+    workflow_id: str
+    run_id: str
+    at: datetime
+
+
+class Begun(Record):
+    """The answer of ``begin``: all that the workflow will ever read of defaults and of the table."""
+
+    rollout: RolloutId
+    deployment: str
+    policy: BlueGreenPolicy
+    gated: bool
+    """False for a first deployment whose policy asks for no gate: healthy greens go live at once."""
+    replicas: int
+    blue_set: RouteSetId | None
+    from_revision: RevisionNumber | None
+    to_revision: RevisionNumber
+    started_at: datetime
+
+
+class Step(Record):
+    """The base of every later step."""
+
+    deployment: str
+    rollout: RolloutId
+    notes: tuple[Note, ...] = ()
+
+
+class PhaseStep(Step):
+    """Writes down the phase that a rollout has entered."""
+
+    phase: RolloutPhase
+    at: datetime
+
+
+class GreenOpened(Record):
+    """The answer of ``provision_green``."""
+
+    route_set: RouteSetId
+    wanted: int
+
+
+class SwitchStep(Step):
+    """Asks for the switch, or for the switch back."""
+
+    blue_set: RouteSetId | None
+    green_set: RouteSetId
+    by: str
+    door: Door
+    reason: str
+    force: bool = False
+
+
+class SwitchAnswer(Record):
+    """What the table and the routers answered: either a refusal, or an epoch and who serves it."""
+
+    refusal: Refusal | None = None
+    epoch: Epoch | None = None
+    at: datetime | None = None
+    """The moment of the commit, by the database's clock."""
+    acknowledged_by: tuple[str, ...] = ()
+    silent: tuple[str, ...] = ()
+    ms: float = 0.0
+    healthy_green: int = 0
+    required: int = 0
+
+
+class CloseStep(Step):
+    """Closes a set: it gets no new request and its replicas stop when they are drained."""
+
+    route_set: RouteSetId
+    phase: RolloutPhase
+    at: datetime
+    timeout_seconds: float
+    """How long running requests may last before they are cut."""
+    needs_acknowledgement: Epoch | None = None
+    """Blue is closed only once every live router serves this epoch; nothing for a green that was never live."""
+
+
+class DrainEnd(Record):
+    """How a drain ended."""
+
+    refusal: Refusal | None = None
+    """Set when the set may not be closed yet."""
+    silent: tuple[str, ...] = ()
+    reopened: bool = False
+    """The set became live again before it was empty."""
+    requests_cut: int = 0
+
+
+class FinishStep(Step):
+    """Ends a rollout."""
+
+    outcome: RolloutOutcome
+    reason: str
+    evidence: dict[str, str]
+    at: datetime
+
+
+class Finished(Record):
+    """The answer of ``finish``."""
+
+    epoch: Epoch
+    switched_at: datetime | None
+    completed_at: datetime
+    requests_cut: int

@@ -1,0 +1,1 @@
+"""The gateway: tells routers (Envoy) what the table says, and the table what routers answer."""

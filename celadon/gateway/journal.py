@@ -1,0 +1,154 @@
+"""What routers say, on its way into the table.
+
+News of all routers is collected and written by one task in one transaction, so a thousand acknowledgements at a
+router's start cost one, and an acknowledgement alone is written at once. While Postgres is away the newest state of
+each router is kept and written when it is back.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from celadon.domain.names import DeploymentName, Epoch, RouterNode, RouteSetId
+from celadon.gateway.load_reports import DrainLoad
+from celadon.gateway.metrics import GatewayMetrics
+from celadon.gateway.outages import TABLE_OUTAGES
+from celadon.table.engine import Table
+from celadon.table.routers import (
+    SetLoad,
+    record_load,
+    router_acknowledged,
+    router_connected,
+    router_refused,
+    router_seen,
+)
+
+SEEN_SECONDS: Final = 3.0
+"""How often it is written that a router's stream is up."""
+
+RETRY_SECONDS: Final = 0.2
+MAX_RETRY_SECONDS: Final = 2.0
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class _News:
+    """What is to be written of one router."""
+
+    connected_at: datetime | None = None
+    epochs: dict[DeploymentName, Epoch] = field(default_factory=dict)
+    refusal: str | None = None
+    """What it refuses now; empty when it accepts all again, ``None`` when nothing changed."""
+    loads: dict[RouteSetId, DrainLoad] = field(default_factory=dict)
+
+    def after(self, older: "_News") -> "_News":
+        """Return these news on top of older ones that could not be written."""
+        return _News(
+            connected_at=self.connected_at or older.connected_at,
+            epochs={**older.epochs, **self.epochs},
+            refusal=older.refusal if self.refusal is None else self.refusal,
+            loads={**older.loads, **self.loads},
+        )
+
+
+class TableJournal:
+    """Writes what routers say into the table; ``gateway`` names this process there."""
+
+    def __init__(self, table: Table, gateway: str, metrics: GatewayMetrics) -> None:
+        """Begin with nothing heard."""
+        self._table = table
+        self._gateway = gateway
+        self._metrics = metrics
+        self._news: dict[RouterNode, _News] = {}
+        self._refusals: dict[RouterNode, str] = {}
+        self._connected: set[RouterNode] = set()
+        self._wake = asyncio.Event()
+
+    def connected(self, node: RouterNode) -> None:
+        """Note that a router opened its stream."""
+        self._connected.add(node)
+        self._refusals.pop(node, None)
+        news = self._of(node)
+        news.connected_at, news.refusal = datetime.now(UTC), ""
+
+    def disconnected(self, node: RouterNode) -> None:
+        """Note that a router's newest stream ended."""
+        self._connected.discard(node)
+
+    def acknowledged(self, node: RouterNode, epochs: Mapping[DeploymentName, Epoch]) -> None:
+        """Note that a router serves these epochs."""
+        self._of(node).epochs.update(epochs)
+
+    def refused(self, node: RouterNode, why: str) -> None:
+        """Note what a router refuses; an empty text when it accepts all again."""
+        self._refusals[node] = why
+        self._of(node).refusal = why
+
+    def loaded(self, node: RouterNode, loads: Mapping[RouteSetId, DrainLoad]) -> None:
+        """Note requests of draining sets on a router."""
+        self._of(node).loads.update(loads)
+
+    async def run(self) -> None:
+        """Write all news as they come, until cancelled; failures of Postgres are tried again without end."""
+        retry = RETRY_SECONDS
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            batch, self._news = self._news, {}
+            try:
+                await self._write(batch)
+            except TABLE_OUTAGES as error:
+                self._metrics.table_errors.inc()
+                log.warning("router_news_not_written", routers=len(batch), error=str(error) or type(error).__name__)
+                for node, older in batch.items():
+                    self._of(node)
+                    self._news[node] = self._news[node].after(older)
+                await asyncio.sleep(retry)
+                retry = min(retry * 2, MAX_RETRY_SECONDS)
+            else:
+                retry = RETRY_SECONDS
+
+    async def keep_seen(self) -> None:
+        """Write, until cancelled, that the streams which are up are up."""
+        while True:
+            await asyncio.sleep(SEEN_SECONDS)
+            if not self._connected:
+                continue
+            try:
+                async with self._table.transaction() as tx:
+                    await router_seen(tx, sorted(self._connected))
+            except TABLE_OUTAGES as error:
+                self._metrics.table_errors.inc()
+                log.warning("routers_not_marked_seen", error=str(error) or type(error).__name__)
+
+    def _of(self, node: RouterNode) -> _News:
+        """Return the news of a router that wait to be written, and see to it that they are."""
+        self._wake.set()
+        return self._news.setdefault(node, _News())
+
+    async def _write(self, batch: Mapping[RouterNode, _News]) -> None:
+        async with self._table.transaction() as tx:
+            for node, news in sorted(batch.items()):
+                await self._write_router(tx, node, news)
+
+    async def _write_router(self, tx: AsyncSession, node: RouterNode, news: _News) -> None:
+        """Write one router's news; what it still refuses is written after its acknowledgements, which clear it."""
+        if news.connected_at is not None:
+            await router_connected(tx, node, self._gateway, news.connected_at)
+        if news.epochs:
+            await router_acknowledged(tx, node, news.epochs)
+        refusal = self._refusals.get(node, "") if news.epochs else news.refusal
+        if refusal or news.refusal is not None:
+            await router_refused(tx, node, refusal or "")
+        if news.loads:
+            loads = [
+                SetLoad(route_set=route_set, running=load.running, zero_reports=load.zero_reports)
+                for route_set, load in sorted(news.loads.items())
+            ]
+            await record_load(tx, node, loads)

@@ -1,0 +1,88 @@
+"""The gateway as a process: table in, routers out."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import structlog
+
+from celadon.gateway.feed import PublicationFeed
+from celadon.gateway.journal import TableJournal
+from celadon.gateway.metrics import GatewayMetrics
+from celadon.gateway.racing import first_to_end
+from celadon.gateway.server import XdsServer
+from celadon.gateway.settings import GatewaySettings
+from celadon.table.engine import Table
+from celadon.table.notify import ROUTES_CHANNEL, Listener
+
+APPLICATION_NAME: Final = "celadon-gateway"
+
+log = structlog.get_logger()
+
+
+async def run_gateway(settings: GatewaySettings) -> None:
+    """Serve routers until SIGTERM or SIGINT.
+
+    Nothing listens for routers before the table has been loaded, however long Postgres is away.
+
+    Raises:
+        OSError: an address of the gateway is not free.
+
+    """
+    metrics = GatewayMetrics()
+    with _serving(metrics, settings), _stop_signal() as stop:
+        await first_to_end(_follow_table(settings, metrics), _wait_for(stop))
+
+
+async def _follow_table(settings: GatewaySettings, metrics: GatewayMetrics) -> None:
+    async with (
+        Table(settings.database_url, APPLICATION_NAME) as table,
+        Listener(settings.database_url, APPLICATION_NAME) as listener,
+        listener.subscribe(ROUTES_CHANNEL) as heard,
+    ):
+        feed = PublicationFeed(table, metrics)
+        journal = TableJournal(table, f"{socket.gethostname()}/{settings.gateway_address}", metrics)
+        server = XdsServer(settings.routing(), await feed.load(), journal, metrics)
+        await server.start(settings.gateway_address)
+        log.info("gateway_listening", address=str(settings.gateway_address))
+        try:
+            await first_to_end(feed.follow(heard, server), journal.run(), journal.keep_seen())
+        finally:
+            await server.stop()
+            log.info("gateway_stopped")
+
+
+async def _wait_for(stop: asyncio.Event) -> None:
+    await stop.wait()
+
+
+@contextmanager
+def _serving(metrics: GatewayMetrics, settings: GatewaySettings) -> Iterator[None]:
+    """Answer scrapes of Prometheus, if an address was given for that."""
+    if settings.gateway_metrics_address is None:
+        yield
+        return
+    server, thread = metrics.serve(settings.gateway_metrics_address)
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@contextmanager
+def _stop_signal() -> Iterator[asyncio.Event]:
+    """Yield an event that SIGTERM and SIGINT set."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        yield stop
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)

@@ -1,0 +1,176 @@
+"""From a publication to what routers are sent: Envoy's resources, named, versioned by content and serialised once.
+
+A cluster never changes while its deployment exists (a changed cluster makes Envoy forget the requests that it counts),
+and a switch is one endpoint update. The route set is the locality, so that load is reported per set.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from functools import lru_cache
+from hashlib import sha256
+from itertools import groupby
+from typing import Final
+
+from celadon.domain.names import PREVIEW_SUFFIX, DeploymentName, Epoch, RouteSetId
+from celadon.domain.publication import Endpoint, EndpointState, Publication
+from celadon.gateway.protobuf import TYPE_URL_PREFIX, Fields, pack, serialise
+
+CONNECT_TIMEOUT: Final = timedelta(seconds=1)
+"""How long a router waits for a replica's port; it also bounds how long a request can wait uncounted for it."""
+
+UPSTREAM_IDLE_TIMEOUT: Final = timedelta(seconds=4)
+"""When a router closes an idle connection: before the server does (5 s is the shortest default in common use)."""
+
+UNLIMITED: Final = 1_000_000
+"""In place of Envoy's circuit breakers (1,024 requests, 3 retries), which streams reach in ordinary use."""
+
+LOCALITY_PREFIX: Final = "set-"
+VERSION_DIGITS: Final = 16
+CACHED_CLUSTERS: Final = 4096
+
+ADS: Final[Fields] = {"ads": {}, "resource_api_version": "V3"}
+
+HEALTH_STATUS: Final = {
+    EndpointState.HEALTHY: "HEALTHY",
+    EndpointState.UNHEALTHY: "UNHEALTHY",
+    EndpointState.DRAINING: "DRAINING",
+}
+
+
+class ResourceType(StrEnum):
+    """The types that the gateway serves, in the order in which a router must learn of them."""
+
+    CLUSTER = TYPE_URL_PREFIX + "envoy.config.cluster.v3.Cluster"
+    ENDPOINTS = TYPE_URL_PREFIX + "envoy.config.endpoint.v3.ClusterLoadAssignment"
+    LISTENER = TYPE_URL_PREFIX + "envoy.config.listener.v3.Listener"
+    ROUTES = TYPE_URL_PREFIX + "envoy.config.route.v3.RouteConfiguration"
+
+    @property
+    def message(self) -> str:
+        """The full name of the message."""
+        return self.value.removeprefix(TYPE_URL_PREFIX)
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One named resource at one version, ready for the wire."""
+
+    name: str
+    version: str
+    """A digest of the content: a router that reconnects, or a gateway that restarts, recognises it."""
+    wire: bytes
+    """A serialised ``DeltaDiscoveryResponse`` with this resource alone; joined, they make a response with all."""
+
+
+def resource(kind: ResourceType, name: str, body: bytes) -> Resource:
+    """Return the resource whose serialised message is ``body``."""
+    version = sha256(body).hexdigest()[:VERSION_DIGITS]
+    packed: Fields = {"type_url": kind.value, "value": body}
+    entry: Fields = {"name": name, "version": version, "resource": packed}
+    return Resource(
+        name, version, serialise("envoy.service.discovery.v3.DeltaDiscoveryResponse", {"resources": [entry]})
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentResources:
+    """What routers are sent of one deployment at one epoch."""
+
+    deployment: DeploymentName
+    epoch: Epoch
+    clusters: tuple[Resource, ...]
+    assignments: tuple[Resource, ...]
+    """The endpoints of the clusters, in their order."""
+
+
+def preview_cluster(deployment: DeploymentName) -> str:
+    """Return the name of the cluster that holds green alone."""
+    return deployment + PREVIEW_SUFFIX
+
+
+def is_preview(cluster: str) -> bool:
+    """Whether a cluster holds green alone; no deployment's own name ends like that."""
+    return cluster.endswith(PREVIEW_SUFFIX)
+
+
+def deployment_of(cluster: str) -> DeploymentName:
+    """Return the deployment that a cluster belongs to."""
+    return cluster.removesuffix(PREVIEW_SUFFIX)
+
+
+def deployment_resources(publication: Publication) -> DeploymentResources:
+    """Return the clusters and endpoints of a publication."""
+    live, preview = publication.deployment, preview_cluster(publication.deployment)
+    return DeploymentResources(
+        deployment=publication.deployment,
+        epoch=publication.epoch,
+        clusters=(cluster(live), cluster(preview)),
+        assignments=(assignment(live, publication.endpoints), assignment(preview, publication.preview)),
+    )
+
+
+@lru_cache(maxsize=CACHED_CLUSTERS)
+def cluster(name: str) -> Resource:
+    """Return a cluster whose endpoints come from the gateway.
+
+    The panic threshold is zero because the publication has decided already which endpoints take traffic; Envoy's
+    default would send requests to replicas that are not ready yet.
+    """
+    limits: Fields = {
+        "max_connections": {"value": UNLIMITED},
+        "max_pending_requests": {"value": UNLIMITED},
+        "max_requests": {"value": UNLIMITED},
+        "max_retries": {"value": UNLIMITED},
+    }
+    protocol_options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+    fields: Fields = {
+        "name": name,
+        "type": "EDS",
+        "eds_cluster_config": {"eds_config": ADS},
+        "connect_timeout": CONNECT_TIMEOUT,
+        "lb_policy": "LEAST_REQUEST",
+        "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
+        "circuit_breakers": {"thresholds": [limits]},
+        "typed_extension_protocol_options": {
+            protocol_options: pack(
+                protocol_options,
+                {
+                    "common_http_protocol_options": {"idle_timeout": UPSTREAM_IDLE_TIMEOUT},
+                    "explicit_http_config": {"http_protocol_options": {}},
+                },
+            ),
+        },
+    }
+    return resource(ResourceType.CLUSTER, name, serialise(ResourceType.CLUSTER.message, fields))
+
+
+def assignment(name: str, endpoints: tuple[Endpoint, ...]) -> Resource:
+    """Return the endpoints of a cluster, one locality a route set; without endpoints the cluster is empty."""
+    fields: Fields = {
+        "cluster_name": name,
+        "endpoints": [
+            {"locality": {"zone": locality(route_set)}, "lb_endpoints": [_lb_endpoint(one) for one in members]}
+            for route_set, members in groupby(endpoints, key=lambda one: one.route_set)
+        ],
+    }
+    return resource(ResourceType.ENDPOINTS, name, serialise(ResourceType.ENDPOINTS.message, fields))
+
+
+def _lb_endpoint(endpoint: Endpoint) -> Fields:
+    address: Fields = {"address": endpoint.host, "port_value": endpoint.port}
+    return {
+        "health_status": HEALTH_STATUS[endpoint.state],
+        "endpoint": {"address": {"socket_address": address}},
+    }
+
+
+def locality(route_set: RouteSetId) -> str:
+    """Return the zone under which routers report a set's load."""
+    return f"{LOCALITY_PREFIX}{route_set}"
+
+
+def route_set_of(zone: str) -> RouteSetId | None:
+    """Return the set of a zone, or ``None`` for a locality that the gateway did not publish."""
+    number = zone.removeprefix(LOCALITY_PREFIX)
+    return RouteSetId(int(number)) if number != zone and number.isdecimal() else None

@@ -1,0 +1,335 @@
+"""The xDS server: incremental discovery (ADS) and load reporting (LRS) on one port.
+
+It is made with the publications that were loaded, so it cannot answer with an empty table. What routers say goes to a
+:class:`RouterJournal` and never waits for it.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from time import monotonic
+from typing import Final, Protocol, TypeAlias
+
+import grpc
+import grpc.aio
+import structlog
+
+from celadon.domain.names import DeploymentName, Epoch, RouterNode, RouteSetId
+from celadon.domain.publication import Publication
+from celadon.gateway import discovery, load_reports
+from celadon.gateway.addresses import SocketAddress
+from celadon.gateway.delta import DeltaStream
+from celadon.gateway.discovery import DiscoveryRequest, DiscoveryResponse
+from celadon.gateway.drains import Drains
+from celadon.gateway.load_reports import DrainLoad, LoadReport, ReportingPlan
+from celadon.gateway.metrics import GatewayMetrics
+from celadon.gateway.racing import first_to_end
+from celadon.gateway.resources import deployment_of
+from celadon.gateway.routing import Routing
+from celadon.gateway.snapshot import Snapshot
+
+SERVER_OPTIONS: Final = (
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
+)
+"""One process a port; messages of any size; a router that vanished is noticed; the pings of routers are welcome."""
+
+STOP_GRACE_SECONDS: Final = 0.5
+
+log = structlog.get_logger()
+
+_Discovery: TypeAlias = "grpc.aio.ServicerContext[DiscoveryRequest, DiscoveryResponse]"
+_LoadReporting: TypeAlias = "grpc.aio.ServicerContext[LoadReport, ReportingPlan]"
+
+
+class RouterJournal(Protocol):
+    """Takes down what routers say; never blocks and never fails."""
+
+    def connected(self, node: RouterNode) -> None:
+        """A router opened its stream."""
+
+    def disconnected(self, node: RouterNode) -> None:
+        """A router's newest stream ended."""
+
+    def acknowledged(self, node: RouterNode, epochs: Mapping[DeploymentName, Epoch]) -> None:
+        """A router serves these epochs."""
+
+    def refused(self, node: RouterNode, why: str) -> None:
+        """A router refuses something, or with an empty text: accepts all again."""
+
+    def loaded(self, node: RouterNode, loads: Mapping[RouteSetId, DrainLoad]) -> None:
+        """A router reports requests of draining sets."""
+
+
+class _RouterStream:
+    """One open discovery stream; its writer sends whatever the state has to say each time it is woken."""
+
+    def __init__(self, node: RouterNode, delta: DeltaStream, opened_at: float) -> None:
+        self.node = node
+        self.delta = delta
+        self.opened_at = opened_at
+        self.refusal: str | None = None
+        self.superseded = False
+        self._wake = asyncio.Event()
+
+    def wake(self) -> None:
+        self._wake.set()
+
+    async def woken(self) -> None:
+        await self._wake.wait()
+        self._wake.clear()
+
+
+class XdsServer:
+    """Tells every connected router the snapshot, and its changes from then on."""
+
+    def __init__(
+        self,
+        routing: Routing,
+        loaded: Iterable[Publication],
+        journal: RouterJournal,
+        metrics: GatewayMetrics,
+    ) -> None:
+        """Prepare a server for all publications as they were loaded; nothing listens yet."""
+        self._snapshot = Snapshot(routing)
+        self._journal = journal
+        self._metrics = metrics
+        self._drains = Drains()
+        self._streams: dict[RouterNode, _RouterStream] = {}
+        self._reporters: dict[RouterNode, asyncio.Event] = {}
+        self._published_at: dict[DeploymentName, float] = {}
+        self._server = grpc.aio.server(options=SERVER_OPTIONS)
+        self._server.add_generic_rpc_handlers(_handlers(self._discover, self._report))
+        self.publish(loaded)
+
+    async def start(self, address: SocketAddress) -> int:
+        """Listen, and return the port; raises ``OSError`` when the address is not free."""
+        try:
+            port = self._server.add_insecure_port(str(address))
+        except RuntimeError as error:
+            raise OSError(f"the gateway cannot listen on {address}: {error}") from error
+        await self._server.start()
+        return port
+
+    async def stop(self) -> None:
+        """Close all streams; routers go on with what they have and come back by themselves."""
+        await self._server.stop(STOP_GRACE_SECONDS)
+
+    def publish(self, publications: Iterable[Publication], withdrawn: Iterable[DeploymentName] = ()) -> None:
+        """Tell routers of changed deployments, and that others are gone."""
+        now = monotonic()
+        changed: set[DeploymentName] = set()
+        clusters: set[str] = set()
+        for publication in publications:
+            name = publication.deployment
+            self._drains.publish(publication)
+            if self._snapshot.publish(publication):
+                clusters |= self._snapshot.clusters_of(name)
+            self._published_at[name] = now
+            self._metrics.publications.inc()
+            self._metrics.panic.labels(name).set(publication.panic)
+            changed.add(name)
+        for name in withdrawn:
+            clusters |= self._snapshot.clusters_of(name)
+            self._snapshot.withdraw(name)
+            self._drains.withdraw(name)
+            self._published_at.pop(name, None)
+            self._metrics.panic.remove(name)
+            changed.add(name)
+        for stream in self._streams.values():
+            for name in changed:
+                stream.delta.deployment_changed(name)
+            if clusters:
+                stream.delta.deployments_changed(clusters)
+            self._settle(stream)
+            stream.wake()
+
+    # Discovery
+
+    async def _discover(
+        self,
+        requests: AsyncIterator[DiscoveryRequest],
+        context: _Discovery,
+    ) -> None:
+        first = await anext(requests, None)
+        if first is None:
+            return
+        if not first.node:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first request must name the router: set node.id")
+        stream = self._open(first.node)
+        try:
+            with self._metrics.streams.labels("discovery").track_inprogress():
+                await first_to_end(self._listen(stream, first, requests), self._tell(stream, context))
+        finally:
+            self._close(stream)
+        if stream.superseded:
+            await context.abort(grpc.StatusCode.ABORTED, f"a newer stream of router {stream.node} took over")
+
+    def _open(self, node: RouterNode) -> _RouterStream:
+        """Register a router's newest stream; an older one ends."""
+        stream = _RouterStream(node, DeltaStream(self._snapshot), monotonic())
+        older = self._streams.get(node)
+        if older is not None:
+            log.warning("router_stream_superseded", router=node)
+            older.superseded = True
+            older.wake()
+            self._drains.disconnect(node)
+        self._streams[node] = stream
+        self._journal.connected(node)
+        log.info("router_connected", router=node)
+        return stream
+
+    def _close(self, stream: _RouterStream) -> None:
+        if self._streams.get(stream.node) is stream:
+            del self._streams[stream.node]
+            self._drains.disconnect(stream.node)
+            self._journal.disconnected(stream.node)
+            log.info("router_disconnected", router=stream.node)
+
+    async def _listen(
+        self,
+        stream: _RouterStream,
+        first: DiscoveryRequest,
+        requests: AsyncIterator[DiscoveryRequest],
+    ) -> None:
+        """Take in all that a router says until it ends its stream."""
+        self._receive(stream, first)
+        async for request in requests:
+            self._receive(stream, request)
+
+    def _receive(self, stream: _RouterStream, request: DiscoveryRequest) -> None:
+        if stream.superseded:
+            return
+        if request.refusal is not None:
+            self._metrics.refusals.labels(request.kind).inc()
+            log.warning("router_refused", router=stream.node, type=request.kind, why=request.refusal)
+        stream.delta.receive(request)
+        self._settle(stream)
+        stream.wake()
+
+    async def _tell(
+        self,
+        stream: _RouterStream,
+        context: _Discovery,
+    ) -> None:
+        """Send what the stream's state has to say, each time that it may have something; end when superseded."""
+        while not stream.superseded:
+            for response in stream.delta.responses():
+                for cluster in stream.delta.take_replaced_clusters():
+                    self._drains.lose_count(stream.node, deployment_of(cluster))
+                self._metrics.responses.labels(response.kind).inc()
+                self._metrics.resources.labels(response.kind).inc(len(response.resources) + len(response.removed))
+                await context.write(response)
+            await stream.woken()
+
+    def _settle(self, stream: _RouterStream) -> None:
+        """Hand on what the last event on a stream has settled: acknowledged epochs, a refusal or its end."""
+        node, now = stream.node, monotonic()
+        acknowledged = stream.delta.take_acknowledged()
+        if acknowledged:
+            self._drains.acknowledge(node, acknowledged, now)
+            self._journal.acknowledged(node, acknowledged)
+            for name in acknowledged:
+                published_at = self._published_at.get(name, 0.0)
+                if published_at > stream.opened_at:
+                    self._metrics.acknowledgement_seconds.observe(now - published_at)
+        if stream.delta.refusal != stream.refusal:
+            stream.refusal = stream.delta.refusal
+            self._journal.refused(node, stream.refusal or "")
+        reporter = self._reporters.get(node)
+        if reporter is not None:
+            reporter.set()
+
+    # Load reporting
+
+    async def _report(
+        self,
+        requests: AsyncIterator[LoadReport],
+        context: _LoadReporting,
+    ) -> None:
+        first = await anext(requests, None)
+        if first is None:
+            return
+        if not first.node:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first report must name the router: set node.id")
+        replan = self._reporters[first.node] = asyncio.Event()
+        try:
+            with self._metrics.streams.labels("load").track_inprogress():
+                await first_to_end(
+                    self._take_reports(first, requests, replan),
+                    self._ask_for_reports(first.node, context, replan),
+                )
+        finally:
+            if self._reporters.get(first.node) is replan:
+                del self._reporters[first.node]
+                self._drains.stop_reports(first.node)
+
+    async def _take_reports(
+        self,
+        first: LoadReport,
+        requests: AsyncIterator[LoadReport],
+        replan: asyncio.Event,
+    ) -> None:
+        self._take_report(first.node, first, replan)
+        async for report in requests:
+            self._take_report(first.node, report, replan)
+
+    def _take_report(self, node: RouterNode, report: LoadReport, replan: asyncio.Event) -> None:
+        """Take a report of a router's newest stream."""
+        if self._reporters.get(node) is not replan:
+            return
+        self._metrics.load_reports.inc()
+        news = self._drains.report(node, report, monotonic())
+        if news:
+            self._journal.loaded(node, news)
+        replan.set()
+
+    async def _ask_for_reports(
+        self,
+        node: RouterNode,
+        context: _LoadReporting,
+        replan: asyncio.Event,
+    ) -> None:
+        """Tell a router what to report when that changes, and only then: each answer starts its interval anew."""
+        asked: ReportingPlan | None = None
+        while self._reporters.get(node) is replan:
+            replan.clear()
+            wanted = self._drains.plan(node)
+            if wanted != asked:
+                await context.write(wanted)
+                asked = wanted
+            await replan.wait()
+
+
+def _handlers(
+    discover: Callable[[AsyncIterator[DiscoveryRequest], _Discovery], Awaitable[None]],
+    report: Callable[[AsyncIterator[LoadReport], _LoadReporting], Awaitable[None]],
+) -> tuple[grpc.GenericRpcHandler, ...]:
+    """Return the two services without generated code."""
+    return (
+        grpc.method_handlers_generic_handler(
+            discovery.SERVICE,
+            {
+                discovery.METHOD: grpc.stream_stream_rpc_method_handler(
+                    discover,
+                    request_deserializer=discovery.parse_request,
+                    response_serializer=discovery.serialise_response,
+                ),
+            },
+        ),
+        grpc.method_handlers_generic_handler(
+            load_reports.SERVICE,
+            {
+                load_reports.METHOD: grpc.stream_stream_rpc_method_handler(
+                    report,
+                    request_deserializer=load_reports.parse_report,
+                    response_serializer=load_reports.serialise_plan,
+                ),
+            },
+        ),
+    )

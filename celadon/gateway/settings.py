@@ -1,0 +1,46 @@
+"""The gateway's settings, read from the environment."""
+
+from datetime import timedelta
+from typing import Annotated, Final
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from celadon.domain.durations import Duration
+from celadon.gateway.addresses import SocketAddress
+from celadon.gateway.routing import Routing
+
+SHORTEST_PREVIEW_KEY: Final = 16
+
+Address = Annotated[SocketAddress, NoDecode]
+
+
+class GatewaySettings(BaseSettings):
+    """``DATABASE_URL`` and ``CELADON_*``; addresses are ``host:port`` and on loopback unless set otherwise."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="CELADON_", extra="ignore", frozen=True, populate_by_name=True, hide_input_in_errors=True
+    )
+
+    database_url: Annotated[str, Field(validation_alias="DATABASE_URL")]
+    gateway_address: Address = SocketAddress(host="127.0.0.1", port=18000)
+    """Where routers reach the gateway (gRPC without TLS: keep it on a network of your own)."""
+    gateway_metrics_address: Address | None = None
+    """Where Prometheus scrapes the gateway; nowhere when not set."""
+    router_address: Address = SocketAddress(host="127.0.0.1", port=8000)
+    """Where every router listens for live traffic."""
+    preview_router_address: Address | None = None
+    """Where every router listens for traffic to green; nowhere when not set."""
+    preview_key: Annotated[SecretStr, Field(min_length=SHORTEST_PREVIEW_KEY)] | None = None
+    """Requests with this value in ``x-celadon-preview`` reach green on the live listener; none do when not set."""
+    stream_idle_timeout: Duration = timedelta(hours=1)
+    """How long a request may pass without a byte either way, a model that thinks included; ``0s`` means for ever."""
+
+    def routing(self) -> Routing:
+        """Return what routers are told of listeners and routes."""
+        return Routing(
+            live=self.router_address,
+            preview=self.preview_router_address,
+            preview_key=None if self.preview_key is None else self.preview_key.get_secret_value(),
+            stream_idle_timeout=self.stream_idle_timeout,
+        )

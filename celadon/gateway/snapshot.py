@@ -1,0 +1,83 @@
+"""All that routers are to be told now: one object a process, changed one deployment at a time.
+
+Each deployment's resources are built when it changes and kept serialised, so that a switch costs the same beside one
+deployment and beside a thousand. Route configurations are built when deployments come or go.
+"""
+
+from dataclasses import dataclass
+
+from celadon.domain.names import DeploymentName
+from celadon.domain.publication import Publication
+from celadon.gateway.resources import DeploymentResources, Resource, ResourceType, deployment_resources
+from celadon.gateway.routing import Routing
+
+
+@dataclass(frozen=True, slots=True)
+class Routes:
+    """The route configurations and the deployments that they lead to."""
+
+    resources: dict[str, Resource]
+    deployments: frozenset[DeploymentName]
+
+
+class Snapshot:
+    """The resources of every type, by name."""
+
+    def __init__(self, routing: Routing) -> None:
+        """Begin without deployments."""
+        self._routing = routing
+        self._deployments: dict[DeploymentName, DeploymentResources] = {}
+        self._clusters: dict[str, Resource] = {}
+        self._assignments: dict[str, Resource] = {}
+        self._routes: Routes | None = None
+
+    @property
+    def routes(self) -> Routes:
+        """The route configurations to all deployments."""
+        if self._routes is None:
+            names = frozenset(self._deployments)
+            self._routes = Routes(self._routing.route_configurations(names), names)
+        return self._routes
+
+    def deployment(self, name: DeploymentName) -> DeploymentResources | None:
+        """Return a deployment's resources, or ``None`` when there is no such deployment."""
+        return self._deployments.get(name)
+
+    def clusters_of(self, name: DeploymentName) -> set[str]:
+        """Return the names of a deployment's clusters; none when there is no such deployment."""
+        resources = self._deployments.get(name)
+        return set() if resources is None else {one.name for one in resources.clusters}
+
+    def of(self, kind: ResourceType) -> dict[str, Resource]:
+        """Return the resources of one type by name; not to be changed."""
+        match kind:
+            case ResourceType.CLUSTER:
+                return self._clusters
+            case ResourceType.ENDPOINTS:
+                return self._assignments
+            case ResourceType.LISTENER:
+                return self._routing.listeners
+            case ResourceType.ROUTES:
+                return self.routes.resources
+
+    def publish(self, publication: Publication) -> bool:
+        """Put a deployment's publication in place of its last one; tell whether the deployment is new."""
+        resources = deployment_resources(publication)
+        new = publication.deployment not in self._deployments
+        self._deployments[publication.deployment] = resources
+        self._clusters.update({one.name: one for one in resources.clusters})
+        self._assignments.update({one.name: one for one in resources.assignments})
+        if new:
+            self._routes = None
+        return new
+
+    def withdraw(self, name: DeploymentName) -> bool:
+        """Forget a deployment; tell whether it was there."""
+        resources = self._deployments.pop(name, None)
+        if resources is None:
+            return False
+        for cluster in resources.clusters:
+            del self._clusters[cluster.name]
+            del self._assignments[cluster.name]
+        self._routes = None
+        return True

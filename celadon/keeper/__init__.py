@@ -1,0 +1,1 @@
+"""The keeper owns replicas: it starts, adopts, probes, replaces and stops them."""

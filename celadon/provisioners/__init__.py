@@ -1,0 +1,1 @@
+"""Who runs replicas: processes on this machine, or endpoints that exist."""

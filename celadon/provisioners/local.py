@@ -1,0 +1,180 @@
+"""The provisioner ``local``: each replica is a process of its own session on this machine.
+
+Replicas outlive the worker: a killed worker's replicas are found again by their claims (see ``launcher``).
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Set as AbstractSet
+from datetime import timedelta
+from typing import Final
+
+import structlog
+
+from celadon.domain.names import RouteId
+from celadon.domain.revision import Revision
+from celadon.provisioners import launcher
+from celadon.provisioners.claims import ROUTE_VARIABLE, Claim
+from celadon.provisioners.ports import choose_free, is_free
+from celadon.provisioners.protocol import Address, Ended, NeverStarted, Observation, Replica, Running, StartError
+from celadon.provisioners.replica_files import ReplicaFiles
+from celadon.provisioners.replica_processes import ReplicaProcesses, until_exit
+from celadon.provisioners.secret_files import SecretFiles
+from celadon.provisioners.settings import LocalSettings
+
+_HOST: Final = "127.0.0.1"
+_CLAIM_WITHIN_SECONDS: Final = 15.0
+_CLAIM_POLL_SECONDS: Final = 0.005
+_HOUSEKEEPING_SECONDS: Final = 30.0
+_LEFTOVER_GRACE: Final = timedelta(seconds=2)
+"""For what a replica leaves behind that has ended by itself."""
+
+_STRAY_GRACE: Final = timedelta(seconds=5)
+_LEADS_ELSEWHERE: Final = ("CELADON_", "DATABASE_URL", "PG", "TEMPORAL_")
+"""Variables of the worker that are none of a replica's business: addresses and credentials of Celadon's own parts."""
+
+log = structlog.get_logger()
+
+
+class LocalProvisioner:
+    """Runs replicas as processes on loopback ports."""
+
+    def __init__(self, settings: LocalSettings) -> None:
+        """Make the state directory private.
+
+        Raises:
+            OSError: that is not possible.
+
+        """
+        self._files = ReplicaFiles(settings.state_dir.absolute())
+        self._secrets = SecretFiles(settings.secrets_dir)
+        self._processes = ReplicaProcesses()
+        self._children: dict[RouteId, subprocess.Popen[bytes]] = {}
+        """Launchers that this process has started and not waited for; each becomes its replica or leaves."""
+
+    def choose_address(
+        self,
+        revision: Revision,  # noqa: ARG002 - part of the protocol
+        of_set: AbstractSet[Address],
+        in_use: AbstractSet[Address],
+    ) -> Address | None:
+        """Return a free port of the loopback interface."""
+        return choose_free(_HOST, of_set | in_use)
+
+    async def start(self, replica: Replica) -> None:
+        """Launch a replica unless it is claimed already, and wait until it is.
+
+        Raises:
+            StartError: a secret is missing, the port is taken, or the launcher cannot run.
+
+        """
+        if self._files.claim(replica.route) is None and not self._is_launching(replica.route):
+            self._launch(replica)
+        deadline = time.monotonic() + _CLAIM_WITHIN_SECONDS
+        while self._files.claim(replica.route) is None:
+            if time.monotonic() >= deadline:
+                await self.stop(replica)
+                raise StartError(
+                    f"the launcher did not begin within {_CLAIM_WITHIN_SECONDS:.0f}s: is the machine overloaded?",
+                    self._output(replica),
+                    failed=False,
+                )
+            if not self._is_launching(replica.route) and self._files.claim(replica.route) is None:
+                raise StartError("the launcher failed, see its output", self._output(replica), failed=False)
+            await asyncio.sleep(_CLAIM_POLL_SECONDS)
+
+    async def look(self, replica: Replica) -> Observation:
+        """Return how a replica is, by its claim and its process."""
+        claim = self._files.claim(replica.route)
+        if claim is None:
+            return NeverStarted()
+        return Running() if claim.is_running(replica.route) else self._ended(replica, claim)
+
+    async def until_ended(self, replica: Replica) -> Ended:
+        """Wait until the replica's process has ended; keep its output from growing without bound meanwhile."""
+        while (claim := self._files.claim(replica.route)) is not None and claim.is_running(replica.route):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_HOUSEKEEPING_SECONDS):
+                    await until_exit(claim, replica.route)
+            self._files.trim_output(replica.route)
+        return self._ended(replica, claim or Claim(None))
+
+    async def stop(self, replica: Replica) -> None:
+        """End a replica's processes: SIGTERM, then SIGKILL after its ``termination_grace``."""
+        await self._end(replica.route, replica.revision.termination_grace)
+
+    async def forget(self, route: RouteId) -> None:
+        """Remove a replica's files."""
+        self._files.forget(route)
+
+    async def remembered(self) -> frozenset[RouteId]:
+        """Return every replica that has files here; claims that protect nothing any more are removed first."""
+        self._files.remove_old_claims()
+        return self._files.remembered()
+
+    async def end_stray(self, route: RouteId) -> None:
+        """End and forget a replica that nobody wants any more."""
+        await self._end(route, _STRAY_GRACE)
+        self._files.forget(route)
+
+    async def _end(self, route: RouteId, grace: timedelta) -> None:
+        claim = self._files.claim_for_stop(route)
+        await self._processes.end(route, claim, grace if claim.is_running(route) else min(grace, _LEFTOVER_GRACE))
+        child = self._children.pop(route, None)
+        if child is not None:
+            child.poll()
+
+    def _launch(self, replica: Replica) -> None:
+        environment = self._environment(replica)
+        command = [
+            part.replace("{port}", str(replica.address.port)).replace("{host}", replica.address.host)
+            for part in replica.revision.command
+        ]
+        if not is_free(replica.address) and self._files.claim(replica.route) is None:
+            raise StartError(f"another program listens on {replica.address}", failed=False)
+        arguments = [sys.executable, "-I", "-S", launcher.__file__, str(self._files.directory), replica.route, *command]
+        try:
+            with self._files.open_output(replica.route) as output:
+                self._children[replica.route] = subprocess.Popen(
+                    arguments,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    env=environment,
+                    start_new_session=True,
+                )
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise StartError(f"the command cannot be launched: {reason}") from error
+
+    def _environment(self, replica: Replica) -> dict[str, str]:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(_LEADS_ELSEWHERE)}
+        return inherited | self._secrets.resolve(replica.revision) | {ROUTE_VARIABLE: replica.route}
+
+    def _ended(self, replica: Replica, claim: Claim) -> Ended:
+        if claim.pid is None:
+            return Ended("it was stopped before it began", failed=False)
+        if not claim.of_this_boot:
+            return Ended("it ended with a restart of the machine", self._output(replica), failed=False)
+        error = self._files.error(replica.route) or self._describe_exit(replica.route, claim)
+        return Ended(error, self._output(replica))
+
+    def _output(self, replica: Replica) -> str:
+        return self._secrets.redact(replica.revision, self._files.last_output(replica.route))
+
+    def _is_launching(self, route: RouteId) -> bool:
+        """Whether a launcher of ours runs, which may have become the replica meanwhile."""
+        child = self._children.get(route)
+        return child is not None and child.poll() is None
+
+    def _describe_exit(self, route: RouteId, claim: Claim) -> str:
+        child = self._children.get(route)
+        code = None if child is None or child.pid != claim.pid else child.poll()
+        if code is None:
+            return "it ended; how is known only to the worker that started it"
+        return f"exited with code {code}" if code >= 0 else f"was ended by {signal.Signals(-code).name}"

@@ -1,0 +1,119 @@
+"""What the keeper asks of whoever runs replicas."""
+
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import Protocol
+
+from celadon.domain.names import RouteId
+from celadon.domain.revision import Revision
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a replica listens."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        """Return ``host:port``, an IPv6 host in brackets."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """One replica: its route's id, its address, and what it serves."""
+
+    route: RouteId
+    address: Address
+    revision: Revision
+
+
+@dataclass(frozen=True, slots=True)
+class NeverStarted:
+    """Nothing is known of the replica."""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The replica runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The replica is no more."""
+
+    error: str
+    """Why, for a person."""
+    output: str = ""
+    """The last lines that it printed."""
+    failed: bool = True
+    """Whether that is the revision's fault, so that it counts against ``max_replacements``."""
+
+
+Observation = NeverStarted | Running | Ended
+
+
+class StartError(Exception):
+    """A replica cannot be started; the text says why and what to do next."""
+
+    def __init__(self, message: str, output: str = "", *, failed: bool = True) -> None:
+        """Keep what is told.
+
+        Args:
+            message: why, for a person.
+            output: the last lines that were printed.
+            failed: whether it is the revision's fault.
+
+        """
+        super().__init__(message)
+        self.output = output
+        self.failed = failed
+
+
+class ReplicaProvisioner(Protocol):
+    """Runs replicas. Every operation may be repeated, also by a keeper that took over in the middle of one."""
+
+    def choose_address(
+        self,
+        revision: Revision,
+        of_set: AbstractSet[Address],
+        in_use: AbstractSet[Address],
+    ) -> Address | None:
+        """Return an address for one more replica, nothing when there is none.
+
+        Args:
+            revision: what is to be served.
+            of_set: the addresses that replicas of the same set have.
+            in_use: the addresses that replicas of all sets have.
+
+        """
+
+    async def start(self, replica: Replica) -> None:
+        """Start a replica whose route is written down; a second start of the same route starts nothing.
+
+        Raises:
+            StartError: it cannot be started.
+
+        """
+
+    async def look(self, replica: Replica) -> Observation:
+        """Return how a replica is, also one that another process has started."""
+
+    async def until_ended(self, replica: Replica) -> Ended:
+        """Wait until a running replica has ended; for ever when its end cannot be seen."""
+
+    async def stop(self, replica: Replica) -> None:
+        """End a replica and all that it has left behind, within its ``termination_grace`` if it obeys.
+
+        One that was never started is not started any more afterwards.
+        """
+
+    async def forget(self, route: RouteId) -> None:
+        """Drop what is remembered of a replica that has ended, once its end is written down."""
+
+    async def remembered(self) -> frozenset[RouteId]:
+        """Return every replica of which something is remembered."""
+
+    async def end_stray(self, route: RouteId) -> None:
+        """End and forget a replica that nobody wants any more."""

@@ -1,0 +1,127 @@
+"""The files of replicas in the state directory: claim, output, and why a command could not be executed."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from celadon.domain.names import RouteId
+from celadon.provisioners.claims import Claim, read_claim
+from celadon.provisioners.launcher import CLAIM_SUFFIX, ERROR_SUFFIX, make_claim
+
+OUTPUT_SUFFIX: Final = ".output"
+
+LAST_LINES: Final = 50
+_LAST_BYTES: Final = 8_000
+_LARGEST_OUTPUT: Final = 16 * 1024 * 1024
+_KEPT_OUTPUT: Final = 1024 * 1024
+_LAUNCHER_LIFETIME_SECONDS: Final = 3_600.0
+"""No launcher lives so long before it claims its replica, however loaded the machine is."""
+
+
+class ReplicaFiles:
+    """The state directory of the provisioner ``local``, for its owner only."""
+
+    def __init__(self, directory: Path) -> None:
+        """Create the directory, or make it private.
+
+        Raises:
+            OSError: that is not possible.
+
+        """
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory.chmod(0o700)
+        self.directory = directory
+
+    def claim(self, route: RouteId) -> Claim | None:
+        """Return a replica's claim, nothing while nobody has claimed it."""
+        return read_claim(self._path(route, CLAIM_SUFFIX))
+
+    def claim_for_stop(self, route: RouteId) -> Claim:
+        """Return a replica's claim; one that nobody has claimed is claimed now, so that no launcher ever will."""
+        if make_claim(str(self.directory), route, ""):
+            return Claim(None)
+        claim = self.claim(route)
+        if claim is None:
+            raise FileNotFoundError(f"the claim of replica {route} was removed by somebody else")
+        return claim
+
+    @contextmanager
+    def open_output(self, route: RouteId) -> Iterator[int]:
+        """Yield a descriptor that appends to a replica's output."""
+        path = self._path(route, OUTPUT_SUFFIX)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def last_output(self, route: RouteId) -> str:
+        """Return the last lines that a replica has printed; empty when it has printed nothing."""
+        try:
+            tail = _read_tail(self._path(route, OUTPUT_SUFFIX), _LAST_BYTES)
+        except FileNotFoundError:
+            return ""
+        lines = tail.decode(errors="replace").replace("\0", "").splitlines()
+        return "\n".join(lines[-LAST_LINES:])
+
+    def trim_output(self, route: RouteId) -> None:
+        """Keep only the end of an output that has grown large; its writer appends, so it goes on after that."""
+        path = self._path(route, OUTPUT_SUFFIX)
+        try:
+            if path.stat().st_size <= _LARGEST_OUTPUT:
+                return
+            tail = _read_tail(path, _KEPT_OUTPUT)
+        except FileNotFoundError:
+            return
+        os.truncate(path, 0)
+        with path.open("ab") as file:
+            file.write(tail)
+
+    def error(self, route: RouteId) -> str:
+        """Return why the command could not be executed; empty when it could."""
+        try:
+            return self._path(route, ERROR_SUFFIX).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return ""
+
+    def forget(self, route: RouteId) -> None:
+        """Remove a replica's files, but for a claim that keeps late launchers away for some time yet."""
+        draft = self.directory / f".{route}.forget"
+        draft.touch(mode=0o600)
+        draft.replace(self._path(route, CLAIM_SUFFIX))
+        for suffix in (OUTPUT_SUFFIX, ERROR_SUFFIX):
+            self._path(route, suffix).unlink(missing_ok=True)
+
+    def remembered(self) -> frozenset[RouteId]:
+        """Return every replica that has a file, without those that are forgotten."""
+        found = {path.name.partition(".")[0] for path in self.directory.iterdir() if not path.name.startswith(".")}
+        return frozenset(RouteId(name) for name in found if not self._is_forgotten(RouteId(name)))
+
+    def remove_old_claims(self) -> None:
+        """Remove drafts, and claims of forgotten replicas, for which no launcher can be under way any more."""
+        oldest = time.time() - _LAUNCHER_LIFETIME_SECONDS
+        for path in self.directory.iterdir():
+            try:
+                stat = path.stat()
+                is_draft = path.name.startswith(".")
+                is_empty_claim = path.suffix == CLAIM_SUFFIX and stat.st_size == 0
+                if stat.st_mtime < oldest and (is_draft or is_empty_claim):
+                    path.unlink()
+            except FileNotFoundError:
+                continue
+
+    def _is_forgotten(self, route: RouteId) -> bool:
+        return self.claim(route) == Claim(None) and not self._path(route, OUTPUT_SUFFIX).exists()
+
+    def _path(self, route: RouteId, suffix: str) -> Path:
+        return self.directory / f"{route}{suffix}"
+
+
+def _read_tail(path: Path, size: int) -> bytes:
+    with path.open("rb") as file:
+        file.seek(0, os.SEEK_END)
+        file.seek(max(0, file.tell() - size))
+        return file.read()

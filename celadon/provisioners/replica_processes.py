@@ -1,0 +1,153 @@
+"""The processes of replicas: waiting for their end, and bringing it about."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+import psutil
+import structlog
+
+from celadon.domain.names import RouteId
+from celadon.provisioners.claims import ROUTE_VARIABLE, Claim, group_exists
+
+_POLL_SECONDS: Final = 0.1
+_STUBBORN_SECONDS: Final = 10.0
+"""A process that lives so long after SIGKILL hangs in the kernel; that is told once."""
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    process: psutil.Process
+    group: int
+    route: str | None
+
+
+class ReplicaProcesses:
+    """Finds and ends the processes of replicas.
+
+    A look at all processes of the machine costs some ten milliseconds, so one look serves all who wait for it.
+    """
+
+    def __init__(self) -> None:
+        """Begin without having looked."""
+        self._looking = asyncio.Lock()
+        self._looked_at = float("-inf")
+        self._seen: Sequence[_Seen] = ()
+
+    async def end(self, route: RouteId, claim: Claim, grace: timedelta) -> None:
+        """End a replica's process group and what it has started outside of it.
+
+        SIGTERM first, SIGKILL after ``grace`` to all that is left then. Returns when nothing is left.
+        """
+        left = await self._members(route, claim)
+        if not left:
+            return
+        deadline = time.monotonic() + grace.total_seconds()
+        _signal_all(route, claim, left, signal.SIGTERM)
+        if claim.pid is not None and claim.is_running(route):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(grace.total_seconds()):
+                    await until_exit(claim, route)
+        while left := await self._members(route, claim):
+            if time.monotonic() >= deadline:
+                await self._kill(route, claim, left)
+                return
+            await asyncio.sleep(_POLL_SECONDS)
+
+    async def _kill(self, route: RouteId, claim: Claim, left: Sequence[psutil.Process]) -> None:
+        log.info("replica_killed", route=route, processes=len(left))
+        told_at = time.monotonic() + _STUBBORN_SECONDS
+        while left:
+            _signal_all(route, claim, left, signal.SIGKILL)
+            await asyncio.sleep(_POLL_SECONDS)
+            if time.monotonic() >= told_at:
+                log.warning("replica_survives_sigkill", route=route, pids=[process.pid for process in left])
+                told_at = float("inf")
+            left = await self._members(route, claim)
+
+    async def _members(self, route: RouteId, claim: Claim) -> Sequence[psutil.Process]:
+        """Return the processes of a replica that have not ended."""
+        group = claim.group(route)
+        return [
+            seen.process
+            for seen in await self._look()
+            if seen.route == route or (group is not None and seen.group == group)
+        ]
+
+    async def _look(self) -> Sequence[_Seen]:
+        asked_at = time.monotonic()
+        async with self._looking:
+            if self._looked_at < asked_at:
+                looked_at = time.monotonic()
+                self._seen = await asyncio.to_thread(lambda: tuple(_see_all()))
+                self._looked_at = looked_at
+            return self._seen
+
+
+async def until_exit(claim: Claim, route: RouteId) -> None:
+    """Wait until a replica's own process has ended; it need not be a child of ours."""
+    descriptor = None if claim.pid is None else _open_process(claim.pid)
+    if descriptor is not None:
+        try:
+            # Only now the id cannot be given to another process unnoticed.
+            if claim.is_running(route):
+                await _until_readable(descriptor)
+        finally:
+            os.close(descriptor)
+    while claim.is_running(route):  # noqa: ASYNC110 - where processes cannot be waited for
+        await asyncio.sleep(_POLL_SECONDS)
+
+
+def _open_process(pid: int) -> int | None:
+    """Return a descriptor that becomes readable when the process ends; nothing where there is none."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            return os.pidfd_open(pid)
+    return None
+
+
+async def _until_readable(descriptor: int) -> None:
+    loop = asyncio.get_running_loop()
+    readable = asyncio.Event()
+    loop.add_reader(descriptor, readable.set)
+    try:
+        await readable.wait()
+    finally:
+        loop.remove_reader(descriptor)
+
+
+def _see_all() -> Iterator[_Seen]:
+    """Look at every process that has not ended."""
+    for process in psutil.process_iter():
+        try:
+            group = os.getpgid(process.pid)
+            if process.status() == psutil.STATUS_ZOMBIE:
+                continue
+        except (psutil.Error, OSError):
+            continue
+        try:
+            route = process.environ().get(ROUTE_VARIABLE)
+        except (psutil.Error, OSError):
+            route = None
+        yield _Seen(process, group, route)
+
+
+def _signal_all(route: RouteId, claim: Claim, processes: Sequence[psutil.Process], number: signal.Signals) -> None:
+    """Signal a replica's group at once, and one by one what has left the group."""
+    group = claim.group(route)
+    if group is not None and group_exists(group):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(group, number)
+    for process in processes:
+        with contextlib.suppress(psutil.Error, ProcessLookupError):
+            if group is None or os.getpgid(process.pid) != group:
+                process.send_signal(number)

@@ -1,0 +1,47 @@
+"""The provisioner ``static``: endpoints that exist already; somebody else starts and stops them."""
+
+import asyncio
+from collections.abc import Set as AbstractSet
+
+from celadon.domain.names import RouteId
+from celadon.domain.revision import Revision, parse_endpoint
+from celadon.provisioners.protocol import Address, Ended, Observation, Replica, Running
+
+
+class StaticProvisioner:
+    """Gives each replica of a set one of the revision's endpoints, in their order."""
+
+    def choose_address(
+        self,
+        revision: Revision,
+        of_set: AbstractSet[Address],
+        in_use: AbstractSet[Address],  # noqa: ARG002 - two revisions may list the same endpoint
+    ) -> Address | None:
+        """Return the first endpoint that the set does not use yet."""
+        endpoints = (Address(*parse_endpoint(endpoint)) for endpoint in revision.endpoints)
+        return next((endpoint for endpoint in endpoints if endpoint not in of_set), None)
+
+    async def start(self, replica: Replica) -> None:
+        """Do nothing: the endpoint exists."""
+
+    async def look(self, replica: Replica) -> Observation:  # noqa: ARG002 - part of the protocol
+        """Return that it runs; probes say whether that is true."""
+        return Running()
+
+    async def until_ended(self, replica: Replica) -> Ended:
+        """Wait for ever: only probes see that an endpoint is gone."""
+        await asyncio.get_running_loop().create_future()
+        raise AssertionError(f"the end of endpoint {replica.address} cannot be seen")
+
+    async def stop(self, replica: Replica) -> None:
+        """Do nothing: the endpoint is not ours."""
+
+    async def forget(self, route: RouteId) -> None:
+        """Do nothing: nothing is remembered."""
+
+    async def remembered(self) -> frozenset[RouteId]:
+        """Return nothing."""
+        return frozenset()
+
+    async def end_stray(self, route: RouteId) -> None:
+        """Do nothing: nothing is remembered."""

@@ -1,0 +1,1 @@
+"""Celadon with all its parts on one machine."""

@@ -1,0 +1,64 @@
+"""Where everything of a running stack is."""
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from celadon.stack.errors import StackError
+from celadon.stack.files import write_file
+from celadon.stack.layout import DataDirectory
+from celadon.stack.temporal_server import NAMESPACE
+
+
+class StackAddresses(BaseModel):
+    """The content of ``stack.json``. HTTP addresses are URLs, gRPC addresses are ``host:port``."""
+
+    model_config = ConfigDict(frozen=True)
+
+    database_url: str
+    temporal_address: str
+    temporal_ui: str
+    router: str
+    preview_router: str
+    router_admin: str
+    gateway: str
+    metrics: str
+    """The worker's Prometheus endpoint."""
+    gateway_metrics: str
+    preview_key: str
+    """Lets a request on the live router reach green; whoever reads it may see what is not live."""
+    data_dir: Path
+    pid: int
+    """The process that runs the stack; end it to stop the stack."""
+    children: dict[str, int] = Field(default_factory=dict)
+    """Process ids of the children that run, by name."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The settings with which every command of Celadon, and ``temporal``, speaks to this stack."""
+        return {
+            "DATABASE_URL": self.database_url,
+            "TEMPORAL_ADDRESS": self.temporal_address,
+            "TEMPORAL_NAMESPACE": NAMESPACE,
+        }
+
+    def write(self, file: Path) -> None:
+        """Write the addresses for their owner alone."""
+        write_file(file, self.model_dump_json(indent=2) + "\n", mode=0o600)
+
+    @classmethod
+    def of_running(cls, data_dir: Path) -> Self:
+        """Return the addresses of the stack that runs in ``data_dir``.
+
+        Raises:
+            StackError: none runs there, or it is not ready.
+
+        """
+        directory = DataDirectory(data_dir.expanduser().resolve())
+        if not directory.is_in_use():
+            raise StackError(f"no stack runs in {directory.path}: start one with `celadon up --data-dir {data_dir}`")
+        try:
+            return cls.model_validate_json(directory.stack_file.read_bytes())
+        except (FileNotFoundError, ValidationError) as error:
+            raise StackError(f"the stack in {directory.path} is not ready yet: wait until it says so") from error

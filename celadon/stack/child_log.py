@@ -1,0 +1,47 @@
+"""The file that holds what a child writes to its standard output and error."""
+
+import os
+from pathlib import Path
+from typing import BinaryIO, Final
+
+ROTATE_ABOVE_BYTES: Final = 16 * 1024 * 1024
+_TAIL_BYTES: Final = 64 * 1024
+
+
+class ChildLog:
+    """One child's log: appended to, with the file before it kept as ``<name>.log.1``."""
+
+    def __init__(self, file: Path) -> None:
+        """Name the ``file``; nothing is opened yet."""
+        self.file = file
+        self._started_at_byte = 0
+
+    def open(self) -> BinaryIO:
+        """Open the log for a child that starts now; a long one is put aside first.
+
+        Raises:
+            OSError: the file cannot be written.
+
+        """
+        self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self._size() > ROTATE_ABOVE_BYTES:
+            self.file.replace(self.file.with_name(f"{self.file.name}.1"))
+        stream = os.fdopen(os.open(self.file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600), "ab", 0)
+        self._started_at_byte = self._size()
+        return stream
+
+    def last_lines(self, count: int = 20) -> tuple[str, ...]:
+        """Return the last ``count`` lines that the child wrote since it was last started."""
+        try:
+            with self.file.open("rb") as stream:
+                stream.seek(max(self._started_at_byte, self._size() - _TAIL_BYTES))
+                text = stream.read().decode("utf-8", "replace")
+        except FileNotFoundError:
+            return ()
+        return tuple(line for line in text.splitlines() if line.strip())[-count:]
+
+    def _size(self) -> int:
+        try:
+            return self.file.stat().st_size
+        except FileNotFoundError:
+            return 0

@@ -1,0 +1,274 @@
+"""``celadon demo``: a stack of its own, a load, three switches, and a verdict that the router's counters confirm."""
+
+import asyncio
+import os
+import shlex
+import shutil
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Final, Self
+
+import structlog
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from celadon.client.rollouts import NoAnswerError
+from celadon.domain.contracts import PROMOTE, workflow_id
+from celadon.domain.errors import RefusedError
+from celadon.domain.health import HealthCheck
+from celadon.domain.revision import Revision
+from celadon.stack.addresses import StackAddresses
+from celadon.stack.demo.counters import CountersUnavailableError, RouterAdmin, RouterCounters
+from celadon.stack.demo.doors import Doors, connected_doors
+from celadon.stack.demo.generator import LoadOptions
+from celadon.stack.demo.load_process import LoadFailedError, running_load
+from celadon.stack.demo.model_server import MODEL
+from celadon.stack.demo.records import read_records
+from celadon.stack.demo.screen import Frame, JsonScreen, LineScreen, Screen, TerminalScreen
+from celadon.stack.demo.story import DEPLOYMENT, Plan, Story, StoryError, Told
+from celadon.stack.demo.summary import Summary, counter_differences, losses, summarise, tally
+from celadon.stack.errors import DirectoryInUseError, StackError
+from celadon.stack.layout import DEFAULT_DATA_DIR, DataDirectory
+from celadon.stack.left_behind import end_left_behind
+from celadon.stack.programs import temporal_program
+from celadon.stack.stack import Stack
+from celadon.stack.temporal_server import NAMESPACE
+
+DEMO_DATA_DIR: Final = DEFAULT_DATA_DIR / "demo"
+REPLICAS: Final = 3
+DEFAULT_PROMOTE_AFTER: Final = timedelta(seconds=2)
+FIRST_LOAD_SECONDS: Final = 0.5
+SECOND_LOAD_SECONDS: Final = 3.0
+"""How long a replica of each revision loads its model."""
+
+TOKEN_INTERVAL: Final = timedelta(milliseconds=200)
+STREAM_DURATION: Final = timedelta(seconds=10.5)
+ANSWER_TIMEOUT: Final = timedelta(seconds=15)
+LONGEST_LOAD: Final = timedelta(hours=1)
+LONGEST_DELAY: Final = timedelta(minutes=20)
+IDLE_TIMEOUT: Final = timedelta(seconds=10)
+SEED: Final = 20
+
+FAILURES: Final = (
+    StackError,
+    StoryError,
+    RefusedError,
+    NoAnswerError,
+    LoadFailedError,
+    CountersUnavailableError,
+)
+"""What makes the demonstration fail with a sentence that says why; anything else is a bug and shows where it is."""
+
+LISTENER_PREFIX: Final = "live"
+"""The gateway's name for the live listener in the router's statistics."""
+
+
+class DemoOptions(BaseModel):
+    """What ``celadon demo`` can be told."""
+
+    model_config = ConfigDict(frozen=True)
+
+    json_lines: bool = False
+    hold: bool = False
+    """Wait for a person's promotion instead of a timer."""
+    promote_after: Annotated[timedelta, Field(ge=timedelta(0), le=LONGEST_DELAY)] | None = None
+    """The delay of the promotion's timer."""
+    requests_per_second: Annotated[float, Field(gt=0, le=5000)] = 200.0
+    streams: Annotated[int, Field(ge=0, le=1000)] = 20
+    """How many streams of ten seconds or longer each switch must meet."""
+    data_dir: Path = DEMO_DATA_DIR
+    """Where the stack, the records and the logs go; what an earlier demonstration left there is removed."""
+
+    @model_validator(mode="after")
+    def _says_nothing_in_vain(self) -> Self:
+        if self.hold and self.promote_after is not None:
+            raise ValueError("--promote-after has no effect with --hold, which waits for you; leave one of the two out")
+        return self
+
+
+async def run_demo(options: DemoOptions) -> int:
+    """Run the demonstration and show it; return the exit code, 0 only when nothing was lost.
+
+    SIGTERM ends it in good order, as Ctrl-C does.
+
+    Raises:
+        DirectoryInUseError: another demonstration runs in the data directory.
+
+    """
+    this_task = asyncio.current_task()
+    if this_task is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this_task.cancel)
+    directory = await _fresh_directory(options.data_dir)
+    with _logs_into(directory.logs / "demo.log"), _screen(options) as screen:
+        demonstration = _Demonstration(options, screen, directory)
+        try:
+            await demonstration.run()
+        except FAILURES as error:
+            demonstration.complaints.append(str(error))
+        screen.conclude(demonstration.summary, tuple(demonstration.complaints))
+    return 1 if demonstration.complaints else 0
+
+
+class _Demonstration:
+    """One run, with what it has found so far."""
+
+    def __init__(self, options: DemoOptions, screen: Screen, directory: DataDirectory) -> None:
+        self.summary = Summary()
+        self.complaints: list[str] = []
+        self._options = options
+        self._screen = screen
+        self._directory = directory
+        self._records = directory.path / "requests.jsonl"
+
+    async def run(self) -> None:
+        """Start the stack, tell the story, judge it."""
+        self._screen.show(
+            Frame(step="starting Postgres, Temporal, gateway, worker and router", deployment=None, load=None, timers={})
+        )
+        async with Stack(self._directory.path) as stack:
+            addresses = stack.addresses
+            self._introduce(addresses)
+            async with connected_doors(DEPLOYMENT, addresses) as doors:
+                told, counted = await self._tell(doors, addresses)
+            self._screen.show(Frame(step="stopping everything", deployment=None, load=None, timers={}))
+        self._judge(told, counted)
+
+    async def _tell(self, doors: Doors, addresses: StackAddresses) -> tuple[Told, RouterCounters]:
+        """Tell the story under load and return what came of it, also of one that went wrong under way."""
+        story = Story(doors, self._screen, self._plan(addresses))
+        await story.deploy_first_revision()
+        admin = RouterAdmin(addresses.router_admin, listener_prefix=LISTENER_PREFIX, cluster=DEPLOYMENT)
+        before = await admin.read()
+        load_log = self._directory.logs / "load.log"
+        async with running_load(self._load(addresses), self._records, load_log, LONGEST_LOAD) as load:
+            try:
+                await story.switch_three_times(load)
+            except (StoryError, RefusedError, NoAnswerError) as error:
+                self.complaints.append(str(error))
+            self._screen.say("step", "ending the load")
+            await load.stop()
+            return story.told, await admin.read_when_idle(IDLE_TIMEOUT) - before
+
+    def _judge(self, told: Told, counted: RouterCounters) -> None:
+        """Compute the summary from the records, and check it against the router's counters."""
+        tallied = tally(list(read_records(self._records)), told.switches)
+        for figures in tallied.switches:
+            self._screen.say(
+                "switch",
+                f"{figures.kind} to epoch {figures.epoch}: committed {figures.decision_to_switch_ms:.1f} ms after its "
+                f"decision, acknowledged after {figures.switch_to_ack_ms:.1f} ms more, "
+                f"{figures.open_streams} long streams open",
+                **figures.model_dump(mode="json"),
+            )
+        self.summary = summarise(tallied, told.last, told.requests_cut)
+        self.complaints += losses(tallied, told.requests_cut, streams_wanted=self._options.streams)
+        self.complaints += counter_differences(tallied, counted, others=self._options.hold)
+        self._screen.say("records", f"one line a request stands in {self._records}", late=tallied.late)
+
+    def _introduce(self, addresses: StackAddresses) -> None:
+        self._screen.say(
+            "started",
+            f"Temporal's pages are at {addresses.temporal_ui}; any OpenAI client can use model {MODEL} at "
+            f"{_base_url(addresses)}",
+            temporal_ui=addresses.temporal_ui,
+            base_url=_base_url(addresses),
+        )
+
+    def _plan(self, addresses: StackAddresses) -> Plan:
+        delay = self._options.promote_after if self._options.promote_after is not None else DEFAULT_PROMOTE_AFTER
+        return Plan(
+            first=_revision("r1", FIRST_LOAD_SECONDS),
+            second=_revision("r2", SECOND_LOAD_SECONDS),
+            replicas=REPLICAS,
+            promote_after=None if self._options.hold else delay,
+            instructions=_instructions(addresses),
+        )
+
+    def _load(self, addresses: StackAddresses) -> LoadOptions:
+        return LoadOptions(
+            base_url=_base_url(addresses),
+            requests_per_second=self._options.requests_per_second,
+            streams=self._options.streams,
+            stream_duration=STREAM_DURATION,
+            token_interval=TOKEN_INTERVAL,
+            seed=SEED,
+            answer_timeout=ANSWER_TIMEOUT,
+        )
+
+
+@contextmanager
+def _logs_into(file: Path) -> Iterator[None]:
+    """Keep this process' log lines off the screen, which the demonstration draws on."""
+    before = structlog.get_config()
+    with file.open("a", encoding="utf-8") as lines:
+        structlog.configure(logger_factory=structlog.WriteLoggerFactory(file=lines))
+        try:
+            yield
+        finally:
+            structlog.configure(**before)
+
+
+async def _fresh_directory(path: Path) -> DataDirectory:
+    """Return an empty data directory in place of what an earlier demonstration left.
+
+    Raises:
+        DirectoryInUseError: a demonstration runs in it.
+        StackError: it holds something else.
+
+    """
+    left = DataDirectory(path)
+    if left.is_in_use():
+        raise DirectoryInUseError(path, "another demonstration")
+    await end_left_behind(left.children_file)
+    await asyncio.to_thread(_remove, left)
+    return DataDirectory.create(path)
+
+
+def _remove(left: DataDirectory) -> None:
+    if not left.path.exists():
+        return
+    if any(left.path.iterdir()) and not left.settings_file.exists():
+        raise StackError(f"{left.path} holds something that no demonstration wrote: remove it and try again")
+    shutil.rmtree(left.path)
+
+
+def _screen(options: DemoOptions) -> Screen:
+    if options.json_lines:
+        return JsonScreen()
+    return TerminalScreen() if sys.stdout.isatty() else LineScreen()
+
+
+def _revision(label: str, load_seconds: float) -> Revision:
+    return Revision(
+        command=(
+            *(sys.executable, "-P", "-m", "celadon.stack.demo.model_server"),
+            *("--port", "{port}", "--revision-label", label),
+            *("--load-seconds", str(load_seconds)),
+            *("--token-interval-seconds", str(TOKEN_INTERVAL.total_seconds())),
+            *("--while-process", str(os.getpid())),
+        ),
+        health_check=HealthCheck(path="/health", interval=timedelta(milliseconds=500)),
+    )
+
+
+def _base_url(addresses: StackAddresses) -> str:
+    return f"{addresses.router}/{DEPLOYMENT}/v1"
+
+
+def _instructions(addresses: StackAddresses) -> str:
+    """Return the exact commands with which a person can promote, and where to click."""
+    rollout = workflow_id(DEPLOYMENT)
+    settings = " ".join(f"{name}={shlex.quote(value)}" for name, value in addresses.environment.items())
+    temporal = f"{shutil.which('temporal') or temporal_program()} workflow"
+    promotion = f"--address {addresses.temporal_address} -w {rollout} --name {PROMOTE}"
+    return "\n".join(
+        (
+            f"  {temporal} signal {promotion}",
+            f"  {temporal} update execute {promotion}",
+            f"  env {settings} celadon promote {DEPLOYMENT}",
+            f"  or in a browser: {addresses.temporal_ui}/namespaces/{NAMESPACE}/workflows/{rollout}",
+        ),
+    )

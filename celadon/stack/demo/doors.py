@@ -1,0 +1,71 @@
+"""What the demonstration uses of Celadon: the client, as every door does, and the table for what it shows."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+
+from celadon.client.rollouts import RolloutClient, RolloutEnded
+from celadon.domain.contracts import workflow_id
+from celadon.domain.messages import AbortAnswer, AbortCommand, RolloutRequest
+from celadon.domain.names import RolloutId
+from celadon.stack.addresses import StackAddresses
+from celadon.stack.demo.watch import DeploymentView, blue_gone_at, view_deployment
+from celadon.stack.temporal_server import NAMESPACE
+from celadon.table.engine import Table
+
+
+class Doors:
+    """The doors of a running stack, for one deployment; ``connected_doors`` opens them.
+
+    What they ask may be refused (``RefusedError``) or go without an answer (``NoAnswerError``).
+    """
+
+    def __init__(self, deployment: str, temporal: Client, table: Table) -> None:
+        """Use connections that stay open."""
+        self._deployment = deployment
+        self._temporal = temporal
+        self._rollouts = RolloutClient(temporal)
+        self._table = table
+
+    async def start(self, request: RolloutRequest) -> str:
+        """Start a rollout; return its run id."""
+        return await self._rollouts.start(request)
+
+    async def roll_back(self, command: AbortCommand) -> AbortAnswer:
+        """Ask for the switch back and return when the routers have answered."""
+        return await self._rollouts.rollback(self._deployment, command)
+
+    async def end(self, run_id: str) -> RolloutEnded:
+        """Wait for a rollout's end."""
+        return await self._rollouts.wait(self._deployment, run_id=run_id)
+
+    async def history(self, run_id: str) -> Sequence[HistoryEvent]:
+        """Return a rollout's history."""
+        handle = self._temporal.get_workflow_handle(workflow_id(self._deployment), run_id=run_id)
+        return (await handle.fetch_history()).events
+
+    async def view(self) -> DeploymentView | None:
+        """Return the deployment as the table has it now, none while there is none of this name."""
+        async with self._table.transaction() as tx:
+            return await view_deployment(tx, self._deployment)
+
+    async def blue_gone_at(self, rollout: RolloutId) -> datetime | None:
+        """Return when the last replica of a rollout's blue set had stopped."""
+        async with self._table.transaction() as tx:
+            return await blue_gone_at(tx, rollout)
+
+
+@asynccontextmanager
+async def connected_doors(deployment: str, addresses: StackAddresses) -> AsyncIterator[Doors]:
+    """Connect to a running stack, whatever the environment says of others."""
+    temporal = await Client.connect(
+        addresses.temporal_address,
+        namespace=NAMESPACE,
+        data_converter=pydantic_data_converter,
+    )
+    async with Table(addresses.database_url, "celadon-demo", pool_size=2) as table:
+        yield Doors(deployment, temporal, table)

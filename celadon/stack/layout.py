@@ -1,0 +1,127 @@
+"""What lies where in a stack's data directory."""
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self, TextIO
+
+from celadon.stack.errors import DirectoryInUseError, StackError
+
+DEFAULT_DATA_DIR: Final = Path(".celadon")
+"""Where a stack lives when nothing else is said: below the directory in which it is started."""
+
+_LOCK_TRIES: Final = 5
+_LOCK_TRY_SECONDS: Final = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class DataDirectory:
+    """All that a stack keeps; to remove the directory is to forget the stack."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, path: Path) -> Self:
+        """Create the directory unless it exists, and the ones below it.
+
+        Raises:
+            StackError: it cannot be created or written.
+
+        """
+        path = path.expanduser().absolute()
+        try:
+            if not path.exists():
+                path.mkdir(parents=True)
+                # Root's Postgres runs as another user, who must get through; what is secret has its own permissions.
+                path.chmod(0o711 if os.geteuid() == 0 else 0o700)
+            directory = cls(path.resolve())
+            for private in (directory.logs, directory.replicas, directory.temporal_database.parent):
+                private.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise StackError(
+                f"the data directory {path} cannot be used: {error}; name another one with --data-dir",
+            ) from error
+        return directory
+
+    @property
+    def stack_file(self) -> Path:
+        """Where everything is, while the stack runs; readable by its owner alone."""
+        return self.path / "stack.json"
+
+    @property
+    def settings_file(self) -> Path:
+        """What stays the same from start to start."""
+        return self.path / "settings.json"
+
+    @property
+    def children_file(self) -> Path:
+        """The processes that run, for a next start that finds them left behind."""
+        return self.path / "children.json"
+
+    @property
+    def lock_file(self) -> Path:
+        """Held locked by the stack that runs in the directory; names its process."""
+        return self.path / "lock"
+
+    @property
+    def logs(self) -> Path:
+        """One file a child."""
+        return self.path / "logs"
+
+    @property
+    def replicas(self) -> Path:
+        """What the keeper keeps of the replicas it started."""
+        return self.path / "replicas"
+
+    @property
+    def temporal_database(self) -> Path:
+        """The SQLite file of the Temporal server."""
+        return self.path / "temporal" / "server.sqlite"
+
+    @property
+    def router_bootstrap(self) -> Path:
+        """Envoy's bootstrap."""
+        return self.path / "envoy.json"
+
+    def is_in_use(self) -> bool:
+        """Whether a stack runs in the directory."""
+        try:
+            with self.lock_file.open("r", encoding="utf-8") as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the directory for this process; the kernel lets go of it however the process ends.
+
+        Raises:
+            DirectoryInUseError: another process holds it.
+
+        """
+        with os.fdopen(os.open(self.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+") as lock:
+            if not _locks_soon(lock):
+                raise DirectoryInUseError(self.path, f"process {lock.read().strip() or 'unknown'}")
+            lock.truncate()
+            lock.write(f"{os.getpid()}\n")
+            lock.flush()
+            yield
+
+
+def _locks_soon(lock: TextIO) -> bool:
+    """Lock the file, also when somebody who only asks whether it is locked holds it at this moment."""
+    for _ in range(_LOCK_TRIES):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_LOCK_TRY_SECONDS)
+        else:
+            return True
+    return False

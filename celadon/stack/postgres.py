@@ -1,0 +1,241 @@
+"""Postgres as a child of the stack.
+
+It listens on a Unix socket alone, in a directory that only its own user (and root) can enter, and the kernel says who
+connects: of all users of the machine only the one who started the stack is the database's owner. So there is no
+password to keep or to leak, and the database's address may be printed.
+"""
+
+import asyncio
+import shutil
+import signal
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+import asyncpg
+import psutil
+import structlog
+from sqlalchemy import URL, make_url
+
+from celadon.stack.account import Account, account_for_postgres
+from celadon.stack.child_log import ChildLog
+from celadon.stack.errors import ChildFailedError, StackError
+from celadon.stack.files import write_file
+from celadon.stack.postgres_home import SHARED_ROOT, SOCKET_PORT, PostgresHome, prepare_home
+from celadon.stack.process import ChildProcess, ChildSpec, NotReadyError
+
+OWNER: Final = "celadon"
+"""The database's owner, and the name of the database."""
+
+_INITDB_WITHIN: Final = timedelta(seconds=60)
+_PREDECESSOR_ENDS_WITHIN: Final = timedelta(seconds=20)
+
+log = structlog.get_logger()
+
+
+def database_url(home: PostgresHome, database: str = OWNER) -> str:
+    """Return the SQLAlchemy address of a database of ``home``."""
+    url = URL.create(
+        "postgresql+asyncpg",
+        username=OWNER,
+        database=database,
+        query={"host": str(home.socket_directory), "port": str(SOCKET_PORT)},
+    )
+    return url.render_as_string(hide_password=False)
+
+
+async def initialise(home: PostgresHome) -> None:
+    """Create the cluster when there is none, and write who may connect to it.
+
+    Raises:
+        StackError: ``initdb`` refused, with what it said.
+
+    """
+    starter = Account.current().name
+    write_file(home.access_rules, f"local all {OWNER} peer map={OWNER}\n", mode=0o644)
+    write_file(home.user_map, f'{OWNER} "{starter}" {OWNER}\n', mode=0o644)
+    if not home.cluster.exists():
+        await asyncio.to_thread(_create_cluster, home)
+        log.info("postgres.initialised", cluster=str(home.cluster), account=home.account.name)
+
+
+def postgres_spec(home: PostgresHome) -> ChildSpec:
+    """Describe the Postgres of ``home``, which must have been initialised."""
+
+    async def end_predecessor() -> None:
+        await _end_predecessor(home)
+
+    async def ready() -> None:
+        await _probe(home)
+
+    settings = {
+        "listen_addresses": "",
+        "port": str(SOCKET_PORT),
+        "unix_socket_directories": f'"{home.socket_directory}"',
+        "hba_file": str(home.access_rules),
+        "ident_file": str(home.user_map),
+        "cluster_name": OWNER,
+        "log_line_prefix": "%m [%p] %a ",
+        "log_checkpoints": "off",
+    }
+    options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+    return ChildSpec(
+        name="postgres",
+        command=(str(home.programs / "postgres"), "-D", str(home.cluster), *options),
+        environment=_environment(home),
+        ready=ready,
+        # A killed server replays its log before it answers.
+        ready_within=timedelta(seconds=60),
+        # Fast shutdown: clients are disconnected, everything is written.
+        stop_signal=signal.SIGINT,
+        # Immediate shutdown: its children end too, which SIGKILL would leave behind for a while.
+        kill_signal=signal.SIGQUIT,
+        account=home.account,
+        working_directory=home.directory,
+        before_start=end_predecessor,
+    )
+
+
+async def create_database(server_url: str, name: str) -> str:
+    """Create the database ``name`` on the server of ``server_url`` unless it exists; return its address.
+
+    Raises:
+        asyncpg.PostgresError: the server refused.
+        OSError: the server cannot be reached.
+
+    """
+    connection = await _connect(server_url, "postgres")
+    try:
+        if not await connection.fetchval("SELECT true FROM pg_database WHERE datname = $1", name):
+            await connection.execute(f'CREATE DATABASE "{name}"')
+    finally:
+        await connection.close()
+    return make_url(server_url).set(database=name).render_as_string(hide_password=False)
+
+
+async def drop_database(server_url: str, name: str) -> None:
+    """Drop the database ``name`` and disconnect whoever uses it; one that does not exist is no error.
+
+    Raises:
+        asyncpg.PostgresError: the server refused.
+        OSError: the server cannot be reached.
+
+    """
+    connection = await _connect(server_url, "postgres")
+    try:
+        await connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+    finally:
+        await connection.close()
+
+
+@asynccontextmanager
+async def running_postgres(data_dir: Path, shared_root: Path = SHARED_ROOT) -> AsyncIterator[str]:
+    """Run Postgres alone, without supervision, with all it keeps in ``data_dir``; yield the address of its database.
+
+    What root's Postgres cannot keep there, because its user cannot go there, it keeps below ``shared_root``.
+
+    Raises:
+        StackError: it cannot be set up or does not start.
+
+    """
+    home = await asyncio.to_thread(prepare_home, data_dir, account_for_postgres(), shared_root)
+    await initialise(home)
+    server = await ChildProcess.start(postgres_spec(home), ChildLog(data_dir / "logs" / "postgres.log"))
+    try:
+        await server.until_ready()
+        yield await create_database(database_url(home), OWNER)
+    finally:
+        await server.stop()
+
+
+def _create_cluster(home: PostgresHome) -> None:
+    """Run ``initdb`` beside the cluster's place and move the result there, so that half a cluster is never used."""
+    account = home.account
+    parent = home.directory / "initdb"
+    shutil.rmtree(parent, ignore_errors=True)
+    parent.mkdir(mode=0o700)
+    if not account.is_current:
+        shutil.chown(parent, account.uid, account.gid)
+    draft = parent / "cluster"
+    command = [
+        str(home.programs / "initdb"),
+        *("-D", str(draft), "--username", OWNER, "--encoding", "UTF8", "--auth", "peer", "--no-instructions"),
+        *("--locale", "C", "--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"),
+    ]
+    try:
+        finished = subprocess.run(
+            command,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=_INITDB_WITHIN.total_seconds(),
+            cwd=home.directory,
+            env=_environment(home),
+            user=None if account.is_current else account.uid,
+            group=None if account.is_current else account.gid,
+            extra_groups=None if account.is_current else [],
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise StackError(f"the database in {home.directory} cannot be initialised: {error}") from error
+    if finished.returncode != 0:
+        said = (finished.stderr or finished.stdout).strip()
+        raise StackError(f"the database in {home.directory} cannot be initialised; initdb said:\n{said}")
+    draft.rename(home.cluster)
+    parent.rmdir()
+
+
+def _environment(home: PostgresHome) -> dict[str, str]:
+    """Return an environment without the operator's own ``PG*`` variables, which Postgres would obey."""
+    return {"HOME": str(home.directory), "LC_ALL": "C", "PATH": "/usr/local/bin:/usr/bin:/bin", "TZ": "UTC"}
+
+
+async def _probe(home: PostgresHome) -> None:
+    try:
+        connection = await _connect(database_url(home), "postgres")
+    except (OSError, asyncpg.PostgresError) as error:
+        raise NotReadyError(f"it does not take connections: {error}") from error
+    await connection.close()
+
+
+async def _connect(server_url: str, database: str) -> "asyncpg.Connection[asyncpg.Record]":
+    url = make_url(server_url)
+    return await asyncpg.connect(
+        host=str(url.query["host"]),
+        port=int(str(url.query["port"])),
+        user=url.username,
+        database=database,
+        timeout=10,
+    )
+
+
+async def _end_predecessor(home: PostgresHome) -> None:
+    """See to it that no server of an earlier start still uses the cluster.
+
+    A killed stack's server gets a signal from the kernel and may still be writing; elsewhere it just lives on.
+    """
+    pid_file = home.cluster / "postmaster.pid"
+    try:
+        pid = int(pid_file.read_text(encoding="utf-8").split("\n", 1)[0])
+        predecessor = psutil.Process(pid)
+        command = predecessor.cmdline()
+    except (FileNotFoundError, ValueError, psutil.Error):
+        return  # none, or a dead one's file, which Postgres itself clears away
+    if command[1:3] != ["-D", str(home.cluster)]:
+        # The id has gone to another program, for which Postgres would mistake its predecessor.
+        pid_file.unlink()
+        return
+    log.info("postgres.predecessor_running", pid=pid)
+    try:
+        predecessor.send_signal(signal.SIGQUIT)
+        await asyncio.to_thread(predecessor.wait, _PREDECESSOR_ENDS_WITHIN.total_seconds())
+    except psutil.NoSuchProcess:
+        return
+    except psutil.TimeoutExpired:
+        raise ChildFailedError(
+            "postgres",
+            f"cannot be started: process {pid} of an earlier start does not end",
+            pid_file,
+        ) from None

@@ -1,0 +1,227 @@
+"""The whole of Celadon on one machine: Postgres, Temporal, gateway, worker and router as children of one process."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import structlog
+
+from celadon.stack.account import account_for_postgres
+from celadon.stack.addresses import StackAddresses
+from celadon.stack.children import stack_children
+from celadon.stack.errors import StackError
+from celadon.stack.layout import DEFAULT_DATA_DIR, DataDirectory
+from celadon.stack.left_behind import RunningChild, end_left_behind, record_children
+from celadon.stack.ports import address
+from celadon.stack.postgres import database_url, initialise
+from celadon.stack.postgres_home import PostgresHome, prepare_home
+from celadon.stack.process import ChildSpec
+from celadon.stack.settings import Port, StackSettings
+from celadon.stack.supervisor import ChildStatus, Supervisor
+
+_STOPS_ON: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+log = structlog.get_logger()
+
+DescribeChildren = Callable[[DataDirectory, StackSettings, PostgresHome, Path], tuple[ChildSpec, ...]]
+
+
+class Stack:
+    """A stack in its data directory; ``async with`` starts it, and stops it at the end.
+
+    Enter it in the main thread: the children end when the thread that started them does.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path = DEFAULT_DATA_DIR,
+        working_directory: Path | None = None,
+        describe: DescribeChildren = stack_children,
+    ) -> None:
+        """Name the directory; nothing is touched yet.
+
+        ``working_directory`` is where the commands of revisions run, by default where this process does; ``describe``
+        names the children, by default all of them.
+        """
+        self._data_dir = data_dir
+        self._working_directory = working_directory or Path.cwd()
+        self._describe = describe
+        self._held = ExitStack()
+        self._directory: DataDirectory | None = None
+        self._supervisor: Supervisor | None = None
+        self._specs: dict[str, ChildSpec] = {}
+        self._addresses: StackAddresses | None = None
+        self._is_ready = False
+        self.is_stopping = False
+
+    async def __aenter__(self) -> Self:
+        """Start everything and return when it is ready.
+
+        Raises:
+            StackError: the directory is in use, or a child cannot be set up or does not become ready.
+
+        """
+        self._directory = directory = DataDirectory.create(self._data_dir)
+        self._held.enter_context(directory.locked())
+        try:
+            await self._start(directory)
+        except BaseException as error:
+            await self._stop()
+            if isinstance(error, OSError):
+                raise StackError(f"the stack in {directory.path} cannot be started: {error}") from error
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop everything, the router first and the database last."""
+        await self._stop()
+
+    @property
+    def addresses(self) -> StackAddresses:
+        """Where everything is.
+
+        Raises:
+            RuntimeError: the stack has not been started.
+
+        """
+        if self._addresses is None:
+            raise RuntimeError("the stack has not been started: enter it with `async with`")
+        running = {child.name: child.pid for child in self.children if child.pid is not None}
+        return self._addresses.model_copy(update={"children": running})
+
+    @property
+    def children(self) -> tuple[ChildStatus, ...]:
+        """The children as they are now."""
+        return self._supervisor.children if self._supervisor else ()
+
+    async def until_broken(self) -> None:
+        """Wait until the stack cannot keep its children any longer.
+
+        Raises:
+            Exception: what kept it from restarting one.
+
+        """
+        if self._supervisor is None:
+            raise RuntimeError("the stack has not been started: enter it with `async with`")
+        await self._supervisor.until_broken()
+
+    async def kill(self) -> None:
+        """End all children at once; whoever waits for the stack to stop then waits no longer."""
+        if self._supervisor is not None:
+            await self._supervisor.kill()
+
+    async def _start(self, directory: DataDirectory) -> None:
+        directory.stack_file.unlink(missing_ok=True)
+        await end_left_behind(directory.children_file)
+        settings = StackSettings.load(directory.settings_file)
+        home = await asyncio.to_thread(prepare_home, directory.path, account_for_postgres())
+        await initialise(home)
+        self._addresses = _addresses(directory, settings, home)
+        specs = self._describe(directory, settings, home, self._working_directory)
+        self._specs = {spec.name: spec for spec in specs}
+        self._supervisor = Supervisor(specs, directory.logs, self._publish)
+        await self._supervisor.start()
+        self._is_ready = True
+        self._publish()
+
+    async def _stop(self) -> None:
+        self.is_stopping = True
+        self._is_ready = False
+        if self._directory is not None:
+            self._directory.stack_file.unlink(missing_ok=True)
+        if self._supervisor is not None:
+            await self._supervisor.stop()
+        if self._directory is not None:
+            self._directory.children_file.unlink(missing_ok=True)
+        self._held.close()
+
+    def _publish(self) -> None:
+        """Write down what runs, and once everything does, where it is."""
+        if self._directory is None:
+            return
+        record_children(
+            self._directory.children_file,
+            [
+                RunningChild(
+                    name=child.name,
+                    pid=child.pid,
+                    started_at=child.started_at,
+                    kill_signal=self._specs[child.name].kill_signal,
+                )
+                for child in self.children
+                if child.pid is not None and child.started_at is not None
+            ],
+        )
+        if self._is_ready:
+            self.addresses.write(self._directory.stack_file)
+
+
+async def run_stack(stack: Stack, announce: Callable[[StackAddresses], None]) -> None:
+    """Run ``stack`` until a signal ends it (``celadon up``).
+
+    ``announce`` is told where everything is once it is ready. The first Ctrl-C, SIGTERM or SIGHUP stops the stack in
+    good order; a second one ends all children at once.
+
+    Raises:
+        StackError: it cannot be started, or not be kept running.
+
+    """
+    loop = asyncio.get_running_loop()
+    serving = asyncio.create_task(_serve(stack, announce))
+    endings: list[asyncio.Task[None]] = []
+
+    def on_signal(number: signal.Signals) -> None:
+        if stack.is_stopping or endings or serving.cancelling():
+            log.warning("stack.killing", signal=number.name)
+            endings.append(loop.create_task(stack.kill()))
+        else:
+            log.info("stack.stopping", signal=number.name)
+            serving.cancel()
+
+    # Whoever starts the stack with nohup wants it to outlive the terminal.
+    handled = [number for number in _STOPS_ON if signal.getsignal(number) is not signal.SIG_IGN]
+    for number in handled:
+        loop.add_signal_handler(number, on_signal, number)
+    try:
+        await serving
+    except asyncio.CancelledError:
+        if not serving.cancelled():
+            raise
+    finally:
+        await asyncio.gather(*endings)
+        for number in handled:
+            loop.remove_signal_handler(number)
+
+
+async def _serve(stack: Stack, announce: Callable[[StackAddresses], None]) -> None:
+    async with stack:
+        announce(stack.addresses)
+        await stack.until_broken()
+
+
+def _addresses(directory: DataDirectory, settings: StackSettings, home: PostgresHome) -> StackAddresses:
+    ports = settings.ports
+    return StackAddresses(
+        database_url=database_url(home),
+        temporal_address=address(ports[Port.TEMPORAL]),
+        temporal_ui=f"http://{address(ports[Port.TEMPORAL_UI])}",
+        router=f"http://{address(ports[Port.ROUTER])}",
+        preview_router=f"http://{address(ports[Port.PREVIEW_ROUTER])}",
+        router_admin=f"http://{address(ports[Port.ROUTER_ADMIN])}",
+        gateway=address(ports[Port.GATEWAY]),
+        metrics=f"http://{address(ports[Port.METRICS])}/metrics",
+        gateway_metrics=f"http://{address(ports[Port.GATEWAY_METRICS])}/metrics",
+        preview_key=settings.preview_key,
+        data_dir=directory.path,
+        pid=os.getpid(),
+    )

@@ -1,0 +1,79 @@
+"""The Temporal development server, with its web interface, as a child of the stack."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from celadon.stack.child_log import ChildLog
+from celadon.stack.environment import inherited_environment
+from celadon.stack.ports import LOOPBACK, address, choose_ports
+from celadon.stack.process import ChildProcess, ChildSpec, NotReadyError, Probe
+from celadon.stack.programs import temporal_program
+
+NAMESPACE: Final = "default"
+"""The namespace that the server has from the start."""
+
+_RPC_TIMEOUT: Final = timedelta(seconds=2)
+
+
+def temporal_spec(database: Path, port: int, ui_port: int) -> ChildSpec:
+    """Describe a Temporal server that keeps its workflows in the SQLite file ``database``.
+
+    Raises:
+        MissingProgramError: the server is not installed.
+
+    """
+    command = (
+        str(temporal_program()),
+        *("server", "start-dev", "--log-level", "warn"),
+        *("--ip", LOOPBACK, "--port", str(port), "--ui-ip", LOOPBACK, "--ui-port", str(ui_port)),
+        "--ui-disable-news-fetch",
+        *("--db-filename", str(database)),
+        # A write-ahead log more than doubles what the server takes, and loses nothing when the process is killed.
+        *("--sqlite-pragma", "journal_mode=wal", "--sqlite-pragma", "synchronous=normal"),
+        # Timers and retries fire up to this much late; the default is one second.
+        *("--dynamic-config-value", 'history.timerProcessorMaxTimeShift="20ms"'),
+    )
+    return ChildSpec(
+        name="temporal",
+        command=command,
+        environment=inherited_environment(),
+        ready=_serves_namespace(address(port)),
+        working_directory=database.parent,
+    )
+
+
+@asynccontextmanager
+async def running_temporal(data_dir: Path) -> AsyncIterator[str]:
+    """Run a Temporal server alone, without supervision, with all it keeps in ``data_dir``; yield its address.
+
+    Raises:
+        StackError: it is not installed or does not start.
+
+    """
+    ports = choose_ports(("temporal", "temporal_ui"), {})
+    spec = temporal_spec(data_dir / "temporal.sqlite", ports["temporal"], ports["temporal_ui"])
+    server = await ChildProcess.start(spec, ChildLog(data_dir / "logs" / "temporal.log"))
+    try:
+        await server.until_ready()
+        yield address(ports["temporal"])
+    finally:
+        await server.stop()
+
+
+def _serves_namespace(target: str) -> Probe:
+    async def probe() -> None:
+        client = await Client.connect(target, namespace=NAMESPACE, lazy=True)
+        request = DescribeNamespaceRequest(namespace=NAMESPACE)
+        try:
+            await client.workflow_service.describe_namespace(request, timeout=_RPC_TIMEOUT)
+        except (RPCError, RuntimeError) as error:
+            raise NotReadyError(f"its namespace {NAMESPACE!r} cannot be reached at {target}: {error}") from error
+
+    return probe

@@ -1,0 +1,12 @@
+"""The database's clock, by which the table's moments are compared."""
+
+from datetime import datetime
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+
+async def database_now(tx: AsyncSession) -> datetime:
+    """Return the present moment, not the one at which the transaction began."""
+    now: datetime = (await tx.execute(select(func.clock_timestamp()))).scalar_one()
+    return now

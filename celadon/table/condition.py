@@ -1,0 +1,107 @@
+"""The condition of a set: what it is by its replicas, and how its rollout hears of a change."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from celadon.domain.contracts import GREEN_CHANGED
+from celadon.domain.messages import GreenChanged
+from celadon.domain.names import RouteSetId
+from celadon.domain.policy import BlueGreenPolicy, required_healthy
+from celadon.domain.states import RouteHealthStatus, RouteSetState, RouteStatus, SetCondition
+from celadon.domain.strictness import Record
+from celadon.domain.verification import set_condition
+from celadon.table.models import OutboxMessage, Rollout, Route, RouteSet
+
+
+@dataclass(frozen=True, slots=True)
+class Census:
+    """How many replicas of a set run, and how many of them are healthy and degraded."""
+
+    running: int
+    healthy: int
+    degraded: int
+
+    @classmethod
+    def of(cls, routes: Iterable[Route]) -> "Census":
+        """Count replicas that have not ended."""
+        health = [route.health for route in routes if route.status is RouteStatus.RUNNING]
+        return cls(len(health), health.count(RouteHealthStatus.HEALTHY), health.count(RouteHealthStatus.DEGRADED))
+
+    def ready(self, told: SetCondition) -> int:
+        """Count the replicas that make a set ready: a degraded one does not end that, but it does not begin it."""
+        return self.healthy + (self.degraded if told is SetCondition.READY else 0)
+
+
+def due_condition(row: RouteSet, rollout: Rollout, policy: BlueGreenPolicy, census: Census) -> SetCondition:
+    """Return the condition that a set's rollout should have been told, which may be the one that it was."""
+    told = row.condition
+    condition = set_condition(
+        running=census.running,
+        ready=census.ready(told),
+        required=required_healthy(row.wanted, policy.min_healthy),
+        wanted=row.wanted,
+        failed=told is SetCondition.FAILED
+        or (rollout.switch_epoch is None and row.replacements > policy.max_replacements),
+        before=told,
+    )
+    # A green that flaps for ever: after max_regressions a person decides, and the switch re-checks.
+    told_enough = row.seq >= 2 * (policy.max_regressions + 2)
+    return told if told_enough and condition is not SetCondition.FAILED else condition
+
+
+async def tell_rollout(tx: AsyncSession, row: RouteSet) -> None:
+    """Owe the rollout of a set, whose row is locked, the set's condition when it is another than told last."""
+    if row.state is not RouteSetState.OPEN:
+        return
+    rollout = await tx.get_one(Rollout, row.rollout, populate_existing=True)
+    policy = BlueGreenPolicy.model_validate(rollout.policy, strict=False)
+    census = await _count(tx, row.id)
+    before = row.condition
+    condition = due_condition(row, rollout, policy, census)
+    if condition is before:
+        return
+    row.condition = condition
+    row.seq += 1
+    await tx.flush()
+    if rollout.outcome is not None or rollout.green_set != row.id or rollout.switch_epoch is not None:
+        return
+    edge = GreenChanged(
+        route_set=RouteSetId(row.id),
+        seq=row.seq,
+        condition=condition,
+        running=census.running,
+        ready=census.ready(before),
+        required=required_healthy(row.wanted, policy.min_healthy),
+        wanted=row.wanted,
+        failed=condition is SetCondition.FAILED,
+        last_error=row.last_error,
+    )
+    await owe_signal(tx, rollout.workflow_id, GREEN_CHANGED, edge)
+
+
+async def owe_signal(tx: AsyncSession, workflow_id: str, signal: str, payload: Record) -> None:
+    """Owe a workflow a signal: the keeper sends it after the commit, and again until Temporal has taken it."""
+    await tx.execute(
+        insert(OutboxMessage).values(
+            workflow_id=workflow_id,
+            signal=signal,
+            payload=payload.model_dump(mode="json"),
+        ),
+    )
+
+
+async def _count(tx: AsyncSession, route_set: int) -> Census:
+    row = (
+        await tx.execute(
+            select(
+                func.count(),
+                func.count().filter(Route.health == RouteHealthStatus.HEALTHY),
+                func.count().filter(Route.health == RouteHealthStatus.DEGRADED),
+            ).where(Route.set_id == route_set, Route.ended_at.is_(None), Route.status == RouteStatus.RUNNING),
+        )
+    ).one()
+    return Census(running=row[0], healthy=row[1], degraded=row[2])

@@ -1,0 +1,72 @@
+"""The connection to Postgres: one engine a process, short transactions, timeouts below those of activities."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final, Self
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
+
+STATEMENT_TIMEOUT_SECONDS: Final = 5.0
+"""Below the start-to-close timeout of a table transaction (10 s), so that no attempt outlives its activity."""
+
+CONNECT_TIMEOUT_SECONDS: Final = 5.0
+
+
+class DatabaseSettings(BaseSettings):
+    """Where Postgres is: ``DATABASE_URL``."""
+
+    model_config = SettingsConfigDict(extra="ignore")
+
+    database_url: str = Field(description="SQLAlchemy URL, for example postgresql+asyncpg://celadon@localhost/celadon")
+
+
+class Table:
+    """Celadon's tables behind one connection pool."""
+
+    def __init__(self, database_url: str, application_name: str, *, pool_size: int = 10) -> None:
+        """Prepare a pool; nothing is connected yet.
+
+        Args:
+            database_url: an SQLAlchemy URL of dialect ``postgresql+asyncpg``.
+            application_name: how this process is named in ``pg_stat_activity``.
+            pool_size: connections at most, without overflow.
+
+        """
+        self.database_url = database_url
+        self._engine = create_async_engine(
+            database_url,
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_pre_ping=True,
+            connect_args={
+                "timeout": CONNECT_TIMEOUT_SECONDS,
+                "command_timeout": STATEMENT_TIMEOUT_SECONDS * 2,
+                "server_settings": {
+                    "application_name": application_name,
+                    "statement_timeout": str(round(STATEMENT_TIMEOUT_SECONDS * 1000)),
+                    "idle_in_transaction_session_timeout": str(round(STATEMENT_TIMEOUT_SECONDS * 1000)),
+                    "timezone": "UTC",
+                },
+            },
+        )
+        self._sessions = async_sessionmaker(self._engine, expire_on_commit=False, autoflush=False)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
+        """Open one transaction: committed when the block ends, rolled back when it raises."""
+        async with self._sessions() as session, session.begin():
+            yield session
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._engine.dispose()
+
+    async def __aenter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close all connections."""
+        await self.close()

@@ -1,0 +1,101 @@
+"""How a rollout ends: by its own last step, or because its workflow did without saying so."""
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from celadon.domain.names import Epoch
+from celadon.domain.policy import BlueGreenPolicy
+from celadon.domain.states import (
+    DeploymentLifecycle,
+    RolloutOutcome,
+    RolloutPhase,
+    RouteSetState,
+)
+from celadon.domain.steps import Finished, FinishStep
+from celadon.table.audit import write_event, write_notes
+from celadon.table.epoch import raise_epoch
+from celadon.table.locks import lock_deployment, own_rollout
+from celadon.table.models import Deployment, Rollout, RouteSet
+from celadon.table.route_sets import count_cut, drain_set
+
+
+async def finish(tx: AsyncSession, step: FinishStep) -> Finished:
+    """Write the outcome and give the deployment free for the next rollout. Twice gives the same answer.
+
+    Raises:
+        RefusedError: the rollout no longer owns its deployment.
+
+    """
+    deployment = await lock_deployment(tx, step.deployment)
+    ended = await tx.scalar(select(Rollout).where(Rollout.id == step.rollout, Rollout.outcome.is_not(None)))
+    if ended is not None and ended.outcome is step.outcome:
+        return _finished(deployment, ended)
+    rollout = await own_rollout(tx, step.deployment, step.rollout)
+    await write_notes(tx, step)
+    await _close_all_but_live(tx, deployment, rollout)
+    await _end(tx, deployment, rollout, step.outcome, step.reason, step.at)
+    rollout.evidence = dict(step.evidence)
+    return _finished(deployment, rollout)
+
+
+async def abandon(tx: AsyncSession, deployment: Deployment, rollout: Rollout, why: str, at: datetime) -> None:
+    """End a rollout whose workflow is gone: before the switch green is closed, after it blue.
+
+    Call it under the deployment's lock.
+    """
+    await _close_all_but_live(tx, deployment, rollout)
+    await _end(tx, deployment, rollout, RolloutOutcome.FAILED, why, at)
+    await tx.flush()
+
+
+def _finished(deployment: Deployment, rollout: Rollout) -> Finished:
+    if rollout.completed_at is None:
+        raise LookupError(f"rollout {rollout.id} has not ended")
+    return Finished(
+        epoch=Epoch(deployment.epoch),
+        switched_at=rollout.switched_at,
+        completed_at=rollout.completed_at,
+        requests_cut=rollout.requests_cut,
+    )
+
+
+async def _close_all_but_live(tx: AsyncSession, deployment: Deployment, rollout: Rollout) -> None:
+    """Let every open set but the live one drain, so that an ended rollout leaves nothing behind."""
+    left = (
+        await tx.scalars(
+            select(RouteSet)
+            .where(
+                RouteSet.deployment == deployment.name,
+                RouteSet.state == RouteSetState.OPEN,
+                RouteSet.id.is_distinct_from(deployment.live_set),
+            )
+            .order_by(RouteSet.id)
+            .with_for_update(),
+        )
+    ).all()
+    if not left:
+        return
+    timeout: timedelta = BlueGreenPolicy.model_validate(rollout.policy, strict=False).drain_timeout
+    epoch = await raise_epoch(tx, deployment.name)
+    await tx.refresh(deployment, ["epoch"])
+    for route_set in left:
+        await drain_set(tx, route_set, epoch, timeout)
+        await write_event(tx, deployment.name, rollout.id, "draining", evidence={"route_set": str(route_set.id)})
+
+
+async def _end(  # noqa: PLR0913 - an end has an outcome, a reason and a time
+    tx: AsyncSession,
+    deployment: Deployment,
+    rollout: Rollout,
+    outcome: RolloutOutcome,
+    reason: str,
+    at: datetime,
+) -> None:
+    rollout.outcome, rollout.outcome_reason, rollout.completed_at = outcome, reason, at
+    rollout.phase, rollout.phase_since = RolloutPhase.COMPLETED, at
+    rollout.awaits_epoch = None
+    rollout.requests_cut = await count_cut(tx, rollout)
+    deployment.lifecycle = DeploymentLifecycle.PENDING if deployment.live_set is None else DeploymentLifecycle.READY
+    await write_event(tx, deployment.name, rollout.id, "completed", reason=reason, evidence={"outcome": outcome.value})

@@ -1,0 +1,62 @@
+"""Bringing a database's schema to this version, and telling whether it is there."""
+
+from pathlib import Path
+from typing import Final
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+_LOCK: Final = 7_229_135_001
+"""The advisory lock under which one process at a time migrates."""
+
+
+def _config(connection: Connection | None = None) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    return config
+
+
+def newest_revision() -> str:
+    """Return the schema revision that this version of Celadon needs.
+
+    Raises:
+        RuntimeError: the installation holds no migrations.
+
+    """
+    head = ScriptDirectory.from_config(_config()).get_current_head()
+    if head is None:
+        raise RuntimeError("this installation of celadon holds no migrations; install it again")
+    return head
+
+
+async def upgrade(database_url: str) -> str:
+    """Migrate to the newest revision, one process at a time; return that revision."""
+
+    def run(connection: Connection) -> None:
+        connection.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+        command.upgrade(_config(connection), "head")
+
+    engine = create_async_engine(database_url, poolclass=NullPool)
+    try:
+        async with engine.begin() as connection:
+            await connection.run_sync(run)
+    finally:
+        await engine.dispose()
+    return newest_revision()
+
+
+async def current_revision(database_url: str) -> str | None:
+    """Return the revision that the database has; nothing when it was never migrated."""
+    engine = create_async_engine(database_url, poolclass=NullPool)
+    try:
+        async with engine.connect() as connection:
+            return await connection.run_sync(lambda sync: MigrationContext.configure(sync).get_current_revision())
+    finally:
+        await engine.dispose()

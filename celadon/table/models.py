@@ -1,0 +1,310 @@
+"""The tables. Rules that must never be broken are constraints here; the migrations create the same."""
+
+import re
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, ClassVar
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Computed,
+    DateTime,
+    Enum,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from celadon.domain.states import (
+    DeploymentLifecycle,
+    Door,
+    RolloutOutcome,
+    RolloutPhase,
+    RouteHealthStatus,
+    RouteSetState,
+    RouteStatus,
+    SetCondition,
+)
+
+
+def _enum(kind: type[StrEnum]) -> Enum:
+    """Store an enumeration as its lower-case values, checked by the database."""
+    return Enum(
+        kind,
+        name=re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.__name__).lower(),
+        native_enum=False,
+        create_constraint=True,
+        length=32,
+        values_callable=lambda members: [member.value for member in members],
+    )
+
+
+class Base(DeclarativeBase):
+    """The base of all tables; Python types map to column types in this one place."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        },
+    )
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        str: Text(),
+        datetime: DateTime(timezone=True),
+        dict[str, Any]: JSONB(),
+        DeploymentLifecycle: _enum(DeploymentLifecycle),
+        Door: _enum(Door),
+        RolloutOutcome: _enum(RolloutOutcome),
+        RolloutPhase: _enum(RolloutPhase),
+        RouteHealthStatus: _enum(RouteHealthStatus),
+        RouteSetState: _enum(RouteSetState),
+        RouteStatus: _enum(RouteStatus),
+        SetCondition: _enum(SetCondition),
+    }
+
+
+_now = func.now()
+
+
+class Deployment(Base):
+    """A named service with one stable address; ``live_set`` is the pointer that a switch moves."""
+
+    __tablename__ = "deployments"
+    __table_args__ = (
+        CheckConstraint("replicas >= 0", name="replicas"),
+        CheckConstraint(r"name ~ '^[a-z]([a-z0-9-]{0,52}[a-z0-9])?$' and name !~ '-preview$'", name="name"),
+        ForeignKeyConstraint(
+            ["live_set", "name", "live_state"],
+            ["route_sets.id", "route_sets.deployment", "route_sets.state"],
+            use_alter=True,
+        ),
+    )
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    replicas: Mapped[int]
+    live_set: Mapped[int | None] = mapped_column(BigInteger)
+    live_state: Mapped[RouteSetState | None] = mapped_column(
+        Computed("case when live_set is null then null else 'open' end", persisted=True),
+    )
+    """Part of the foreign key of ``live_set``: only an open set can be live, whatever a statement tries."""
+    epoch: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    lifecycle: Mapped[DeploymentLifecycle]
+    policy: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
+    frozen: Mapped[bool] = mapped_column(server_default=text("false"))
+    created_at: Mapped[datetime] = mapped_column(server_default=_now)
+
+
+class RevisionRow(Base):
+    """An immutable description of what is served; the same content has the same number."""
+
+    __tablename__ = "revisions"
+    __table_args__ = (UniqueConstraint("deployment", "digest"), CheckConstraint("number >= 1", name="number"))
+
+    deployment: Mapped[str] = mapped_column(ForeignKey("deployments.name"), primary_key=True)
+    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    digest: Mapped[str]
+    content: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(server_default=_now)
+
+
+class Rollout(Base):
+    """One move from blue to green; its id fences every step of its workflow."""
+
+    __tablename__ = "rollouts"
+    __table_args__ = (
+        UniqueConstraint("id", "deployment"),
+        UniqueConstraint("workflow_id", "run_id"),
+        ForeignKeyConstraint(["deployment", "to_revision"], ["revisions.deployment", "revisions.number"]),
+        ForeignKeyConstraint(["deployment", "from_revision"], ["revisions.deployment", "revisions.number"]),
+        ForeignKeyConstraint(["blue_set", "deployment"], ["route_sets.id", "route_sets.deployment"], use_alter=True),
+        ForeignKeyConstraint(["green_set", "deployment"], ["route_sets.id", "route_sets.deployment"], use_alter=True),
+        CheckConstraint("(outcome is null) = (completed_at is null)", name="ended"),
+        CheckConstraint("(switched_at is null) = (switch_epoch is null)", name="switched"),
+        Index("uq_rollouts_unfinished", "deployment", unique=True, postgresql_where=text("outcome is null")),
+        Index("ix_rollouts_deployment_id", "deployment", "id"),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    deployment: Mapped[str] = mapped_column(ForeignKey("deployments.name"))
+    workflow_id: Mapped[str]
+    run_id: Mapped[str]
+    from_revision: Mapped[int | None]
+    to_revision: Mapped[int]
+    blue_set: Mapped[int | None] = mapped_column(BigInteger)
+    green_set: Mapped[int | None] = mapped_column(BigInteger)
+    replicas: Mapped[int]
+    policy: Mapped[dict[str, Any]]
+    gated: Mapped[bool]
+    requested_by: Mapped[str]
+    reason: Mapped[str]
+    phase: Mapped[RolloutPhase]
+    phase_since: Mapped[datetime]
+    started_at: Mapped[datetime]
+    switched_at: Mapped[datetime | None]
+    switch_epoch: Mapped[int | None] = mapped_column(BigInteger)
+    switched_back_at: Mapped[datetime | None]
+    switch_back_epoch: Mapped[int | None] = mapped_column(BigInteger)
+    awaits_epoch: Mapped[int | None] = mapped_column(BigInteger)
+    """Set while the rollout waits until every live router serves this epoch; the keeper tells it."""
+    outcome: Mapped[RolloutOutcome | None]
+    outcome_reason: Mapped[str] = mapped_column(server_default="")
+    evidence: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
+    completed_at: Mapped[datetime | None]
+    requests_cut: Mapped[int] = mapped_column(server_default="0")
+
+
+class RouteSet(Base):
+    """The replicas that one rollout opened for one revision; colour is a property of the set."""
+
+    __tablename__ = "route_sets"
+    __table_args__ = (
+        UniqueConstraint("id", "deployment"),
+        UniqueConstraint("id", "deployment", "state"),
+        UniqueConstraint("rollout"),
+        ForeignKeyConstraint(["rollout", "deployment"], ["rollouts.id", "rollouts.deployment"]),
+        ForeignKeyConstraint(["deployment", "revision"], ["revisions.deployment", "revisions.number"]),
+        CheckConstraint("wanted >= 0", name="wanted"),
+        CheckConstraint("(state = 'draining') <= (drain_deadline is not null)", name="drain"),
+        Index("ix_route_sets_deployment", "deployment", postgresql_where=text("state <> 'gone'")),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    deployment: Mapped[str]
+    revision: Mapped[int]
+    rollout: Mapped[int] = mapped_column(BigInteger)
+    wanted: Mapped[int]
+    state: Mapped[RouteSetState]
+    condition: Mapped[SetCondition]
+    """As told to the rollout last; only the keeper writes it."""
+    seq: Mapped[int] = mapped_column(server_default="0")
+    replacements: Mapped[int] = mapped_column(server_default="0")
+    last_error: Mapped[str] = mapped_column(server_default="")
+    opened_at: Mapped[datetime] = mapped_column(server_default=_now)
+    drain_since: Mapped[datetime | None]
+    drain_epoch: Mapped[int | None] = mapped_column(BigInteger)
+    drain_deadline: Mapped[datetime | None]
+    requests_cut: Mapped[int] = mapped_column(server_default="0")
+    gone_at: Mapped[datetime | None]
+
+
+class Route(Base):
+    """One replica of a set; it is live because its set is, which the view ``route_traffic`` says."""
+
+    __tablename__ = "routes"
+    __table_args__ = (
+        CheckConstraint("port between 1 and 65535", name="port"),
+        CheckConstraint("(status in ('terminated', 'failed_to_start')) = (ended_at is not null)", name="ended"),
+        Index("ix_routes_set_id", "set_id"),
+        Index("ix_routes_unfinished", "set_id", postgresql_where=text("ended_at is null")),
+    )
+
+    id: Mapped[str] = mapped_column(Uuid(as_uuid=False), primary_key=True)
+    set_id: Mapped[int] = mapped_column(ForeignKey("route_sets.id"))
+    host: Mapped[str]
+    port: Mapped[int]
+    status: Mapped[RouteStatus]
+    health: Mapped[RouteHealthStatus]
+    created_at: Mapped[datetime] = mapped_column(server_default=_now)
+    started_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+    last_error: Mapped[str] = mapped_column(server_default="")
+    output: Mapped[str] = mapped_column(server_default="")
+    """The last lines that a replica printed before it ended by itself."""
+
+
+class RolloutEvent(Base):
+    """One line of the audit log; a trigger refuses to change or delete it."""
+
+    __tablename__ = "rollout_events"
+    __table_args__ = (
+        UniqueConstraint("rollout", "seq"),
+        ForeignKeyConstraint(["rollout", "deployment"], ["rollouts.id", "rollouts.deployment"]),
+        Index("ix_rollout_events_deployment_id", "deployment", "id"),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    deployment: Mapped[str] = mapped_column(ForeignKey("deployments.name"))
+    rollout: Mapped[int | None] = mapped_column(BigInteger)
+    seq: Mapped[int | None]
+    """The workflow's own number of this line, so that a second attempt writes it once."""
+    at: Mapped[datetime] = mapped_column(server_default=text("clock_timestamp()"))
+    kind: Mapped[str]
+    actor: Mapped[str] = mapped_column(server_default="")
+    door: Mapped[Door | None]
+    reason: Mapped[str] = mapped_column(server_default="")
+    evidence: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
+
+
+class Router(Base):
+    """An Envoy that takes its routes from a gateway; live from its first acknowledgement until it is gone."""
+
+    __tablename__ = "routers"
+
+    node: Mapped[str] = mapped_column(primary_key=True)
+    gateway: Mapped[str]
+    stream_started_at: Mapped[datetime]
+    seen_at: Mapped[datetime]
+    acknowledged_at: Mapped[datetime | None]
+    gone_at: Mapped[datetime | None]
+    nack: Mapped[str] = mapped_column(server_default="")
+
+
+class RouterAck(Base):
+    """The newest epoch of a deployment that a router serves."""
+
+    __tablename__ = "router_acks"
+
+    router: Mapped[str] = mapped_column(ForeignKey("routers.node", ondelete="CASCADE"), primary_key=True)
+    deployment: Mapped[str] = mapped_column(ForeignKey("deployments.name"), primary_key=True)
+    epoch: Mapped[int] = mapped_column(BigInteger)
+    at: Mapped[datetime]
+
+
+class RouterLoad(Base):
+    """Running requests of a set that drains, as one router reports them."""
+
+    __tablename__ = "router_load"
+
+    router: Mapped[str] = mapped_column(ForeignKey("routers.node", ondelete="CASCADE"), primary_key=True)
+    route_set: Mapped[int] = mapped_column(ForeignKey("route_sets.id"), primary_key=True)
+    running: Mapped[int]
+    zero_reports: Mapped[int]
+    """Reports of zero in a row that count for the drain."""
+    reported_at: Mapped[datetime]
+
+
+class KeeperLease(Base):
+    """Who owns replicas now; every write of a keeper carries the fence."""
+
+    __tablename__ = "keepers"
+
+    shard: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    holder: Mapped[str]
+    fence: Mapped[int] = mapped_column(BigInteger)
+    seen_at: Mapped[datetime]
+
+
+class OutboxMessage(Base):
+    """A signal that a rollout is owed; written with what it tells, deleted when Temporal has taken it."""
+
+    __tablename__ = "outbox"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    workflow_id: Mapped[str]
+    signal: Mapped[str]
+    payload: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(server_default=_now)

@@ -1,0 +1,137 @@
+"""Change notifications: one LISTEN connection a process fans out to all who wait."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Final, Self
+
+import asyncpg
+import structlog
+from sqlalchemy import Select, func, select
+from sqlalchemy.engine import make_url
+
+ROUTES_CHANNEL: Final = "celadon_routes"
+ACKS_CHANNEL: Final = "celadon_acks"
+
+_RECONNECT_SECONDS = 0.5
+_PING_SECONDS = 5.0
+
+log = structlog.get_logger()
+
+
+def notification(channel: str, payload: str) -> Select[tuple[None]]:
+    """Return the statement that notifies ``channel`` when its transaction commits; at most 8,000 bytes of payload."""
+    return select(func.pg_notify(channel, payload))
+
+
+class Subscription:
+    """What one waiter has not heard yet. After a reconnect it hears an empty payload: reread everything."""
+
+    def __init__(self) -> None:
+        """Begin with nothing heard."""
+        self._payloads: list[str] = []
+        self._heard = asyncio.Event()
+
+    def put(self, payload: str) -> None:
+        """Wake the waiter with one payload."""
+        self._payloads.append(payload)
+        self._heard.set()
+
+    async def get(self, timeout_seconds: float) -> list[str]:
+        """Wait for payloads, at most ``timeout_seconds``; return those that came, an empty list at the timeout."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_seconds):
+                await self._heard.wait()
+        self._heard.clear()
+        payloads, self._payloads = self._payloads, []
+        return payloads
+
+
+class Listener:
+    """Holds the LISTEN connection, reconnects for ever, and tells every subscriber to reread after a gap."""
+
+    def __init__(self, database_url: str, application_name: str) -> None:
+        """Prepare; the connection is made when the context is entered."""
+        self._url = make_url(database_url)
+        self._application_name = application_name
+        self._subscriptions: dict[str, set[Subscription]] = {ROUTES_CHANNEL: set(), ACKS_CHANNEL: set()}
+        self._task: asyncio.Task[None] | None = None
+        self.connected = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        """Start to listen in the background."""
+        self._task = asyncio.create_task(self._listen(), name="celadon-listener")
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop to listen."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    @contextlib.asynccontextmanager
+    async def subscribe(self, channel: str) -> AsyncIterator[Subscription]:
+        """Hear ``channel`` from now on.
+
+        Raises:
+            KeyError: there is no such channel.
+
+        """
+        subscription = Subscription()
+        self._subscriptions[channel].add(subscription)
+        try:
+            yield subscription
+        finally:
+            self._subscriptions[channel].discard(subscription)
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                await self._listen_once()
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+                log.warning("listener_lost", error=str(error) or type(error).__name__)
+            self.connected.clear()
+            await asyncio.sleep(_RECONNECT_SECONDS)
+
+    async def _listen_once(self) -> None:
+        """Listen until the connection is lost."""
+        url = self._url.set(drivername="postgresql")
+        host = url.query.get("host", url.host)
+        port = url.query.get("port", url.port)
+        connection: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(
+            host=host if isinstance(host, str) else None,
+            port=int(port) if isinstance(port, str | int) else None,
+            user=url.username,
+            password=url.password,
+            database=url.database,
+            timeout=_PING_SECONDS,
+            server_settings={"application_name": self._application_name},
+        )
+        closed = asyncio.Event()
+        connection.add_termination_listener(lambda _: closed.set())
+        try:
+            for channel in self._subscriptions:
+                await connection.add_listener(channel, self._tell)
+            self.connected.set()
+            for subscriptions in self._subscriptions.values():
+                for subscription in subscriptions:
+                    subscription.put("")
+            while not closed.is_set():
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_PING_SECONDS):
+                        await closed.wait()
+                if not closed.is_set():
+                    await connection.execute("select 1", timeout=_PING_SECONDS)
+        finally:
+            connection.terminate()
+
+    def _tell(self, _connection: object, _pid: int, channel: str, payload: object) -> None:
+        for subscription in self._subscriptions[channel]:
+            subscription.put(str(payload))

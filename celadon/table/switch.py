@@ -1,0 +1,224 @@
+"""The switch: the one transaction that points a deployment at green, and its way back."""
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from celadon.domain.errors import Refusal, RefusalCode, RefusedError
+from celadon.domain.names import Epoch
+from celadon.domain.policy import BlueGreenPolicy, required_healthy
+from celadon.domain.states import (
+    RolloutPhase,
+    RouteHealthStatus,
+    RouteSetState,
+    RouteStatus,
+)
+from celadon.domain.steps import SwitchAnswer, SwitchStep
+from celadon.table.audit import write_event, write_notes
+from celadon.table.clock import database_now
+from celadon.table.epoch import raise_epoch
+from celadon.table.leases import keeper_is_alive
+from celadon.table.locks import lock_deployment, own_rollout
+from celadon.table.models import Deployment, Rollout, Route, RouteSet
+
+
+async def switch(tx: AsyncSession, step: SwitchStep) -> SwitchAnswer:
+    """Point the deployment at green if every precondition still holds under its lock; else change nothing.
+
+    Preconditions: the rollout owns the deployment, blue and green are the expected sets, no freeze, a living keeper
+    vouches for health, and enough greens are healthy. Twice gives the same answer and one epoch.
+    """
+    deployment = await lock_deployment(tx, step.deployment)
+    done = await tx.scalar(select(Rollout).where(Rollout.id == step.rollout, Rollout.deployment == step.deployment))
+    if done is not None and done.switch_epoch is not None and done.green_set == step.green_set:
+        return SwitchAnswer(epoch=Epoch(done.switch_epoch), at=done.switched_at)
+    try:
+        rollout = await own_rollout(tx, step.deployment, step.rollout)
+        green = await _lock_green(tx, deployment, rollout, step)
+    except RefusedError as error:
+        return SwitchAnswer(refusal=error.refusal)
+    required = required_healthy(green.wanted, _policy(rollout).min_healthy)
+    healthy = await _count_healthy(tx, green.id)
+    refusal = await _refuse_health(tx, healthy, required)
+    if refusal is not None:
+        return SwitchAnswer(refusal=refusal, healthy_green=healthy, required=required)
+
+    await write_notes(tx, step)
+    deployment.live_set = green.id
+    deployment.replicas = green.wanted
+    await tx.flush()
+    epoch = await raise_epoch(tx, step.deployment)
+    now = await database_now(tx)
+    rollout.phase = RolloutPhase.BAKING
+    rollout.phase_since = rollout.switched_at = now
+    rollout.switch_epoch = epoch
+    await write_event(
+        tx,
+        step.deployment,
+        step.rollout,
+        "switched",
+        actor=step.by,
+        door=step.door,
+        reason=step.reason,
+        evidence={"epoch": str(epoch), "healthy": str(healthy), "required": str(required)},
+    )
+    return SwitchAnswer(epoch=epoch, at=now, healthy_green=healthy, required=required)
+
+
+async def switch_back(tx: AsyncSession, step: SwitchStep) -> SwitchAnswer:
+    """Point the deployment at blue again while blue can take the traffic; else change nothing.
+
+    One healthy replica of blue is enough when green is sick; while green is healthy, blue must fulfil ``min_healthy``.
+    """
+    deployment = await lock_deployment(tx, step.deployment)
+    done = await tx.scalar(select(Rollout).where(Rollout.id == step.rollout, Rollout.deployment == step.deployment))
+    if done is not None and done.switch_back_epoch is not None:
+        return SwitchAnswer(epoch=Epoch(done.switch_back_epoch), at=done.switched_back_at)
+    try:
+        rollout = await own_rollout(tx, step.deployment, step.rollout)
+    except RefusedError as error:
+        return SwitchAnswer(refusal=error.refusal)
+    if deployment.live_set != step.green_set or rollout.green_set != step.green_set:
+        return SwitchAnswer(refusal=_green_changed(deployment, step))
+    if step.blue_set is None or rollout.blue_set != step.blue_set:
+        return SwitchAnswer(
+            refusal=Refusal(
+                code=RefusalCode.NO_BLUE,
+                message="there is no blue to go back to",
+                next_step="start a rollout with the revision that should be live",
+            ),
+        )
+    sets = {
+        row.id: row
+        for row in await tx.scalars(
+            select(RouteSet)
+            .where(RouteSet.id.in_([step.blue_set, step.green_set]))
+            .order_by(RouteSet.id)
+            .with_for_update()
+            .execution_options(populate_existing=True),
+        )
+    }
+    blue, green = sets[step.blue_set], sets[step.green_set]
+    refusal = await _refuse_way_back(tx, rollout, blue, green)
+    if refusal is not None:
+        return SwitchAnswer(refusal=refusal)
+
+    await write_notes(tx, step)
+    blue.state = RouteSetState.OPEN
+    blue.drain_since = blue.drain_epoch = blue.drain_deadline = None
+    await tx.flush()
+    deployment.live_set = blue.id
+    deployment.replicas = blue.wanted
+    await tx.flush()
+    epoch = await raise_epoch(tx, step.deployment)
+    now = await database_now(tx)
+    rollout.phase = RolloutPhase.ROLLING_BACK
+    rollout.phase_since = rollout.switched_back_at = now
+    rollout.switch_back_epoch = epoch
+    rollout.awaits_epoch = None
+    await write_event(
+        tx,
+        step.deployment,
+        step.rollout,
+        "switched_back",
+        actor=step.by,
+        door=step.door,
+        reason=step.reason,
+        evidence={"epoch": str(epoch)},
+    )
+    return SwitchAnswer(epoch=epoch, at=now)
+
+
+def _policy(rollout: Rollout) -> BlueGreenPolicy:
+    return BlueGreenPolicy.model_validate(rollout.policy, strict=False)
+
+
+async def _lock_green(tx: AsyncSession, deployment: Deployment, rollout: Rollout, step: SwitchStep) -> RouteSet:
+    """Return the green set, locked, when both colours are the ones that the promotion was about."""
+    if deployment.frozen:
+        raise RefusedError(
+            Refusal(
+                code=RefusalCode.FROZEN,
+                message=f"deployment {step.deployment} is frozen",
+                next_step="promote again when the freeze has ended",
+            ),
+        )
+    if deployment.live_set != step.blue_set or rollout.blue_set != step.blue_set:
+        raise RefusedError(
+            Refusal(
+                code=RefusalCode.BLUE_CHANGED,
+                message=f"the live set is {deployment.live_set}, the rollout began with {step.blue_set}",
+                next_step="abort this rollout and start a new one",
+            ),
+        )
+    green = await tx.scalar(
+        select(RouteSet)
+        .where(RouteSet.id == step.green_set, RouteSet.deployment == step.deployment)
+        .with_for_update()
+        .execution_options(populate_existing=True),
+    )
+    if green is None or rollout.green_set != step.green_set or green.state is not RouteSetState.OPEN:
+        raise RefusedError(_green_changed(deployment, step))
+    return green
+
+
+def _green_changed(deployment: Deployment, step: SwitchStep) -> Refusal:
+    return Refusal(
+        code=RefusalCode.GREEN_CHANGED,
+        message=f"set {step.green_set} is not the open green set of rollout {step.rollout} "
+        f"(live is set {deployment.live_set})",
+        next_step="look at it with 'celadon rollout status'",
+    )
+
+
+async def _count_healthy(tx: AsyncSession, route_set: int) -> int:
+    """Count the healthy replicas of a set whose row is locked; the keeper changes health only under the same lock."""
+    count = await tx.scalar(
+        select(func.count())
+        .select_from(Route)
+        .where(
+            Route.set_id == route_set,
+            Route.ended_at.is_(None),
+            Route.status == RouteStatus.RUNNING,
+            Route.health == RouteHealthStatus.HEALTHY,
+        ),
+    )
+    return count or 0
+
+
+async def _refuse_health(tx: AsyncSession, healthy: int, required: int) -> Refusal | None:
+    if required and not await keeper_is_alive(tx):
+        return Refusal(
+            code=RefusalCode.KEEPER_SILENT,
+            message="no living keeper vouches for the health of green",
+            next_step="start a worker ('python -m worker') and promote again",
+        )
+    if healthy < required:
+        return Refusal(
+            code=RefusalCode.NO_HEALTHY_GREEN,
+            message=f"too few healthy replicas of green: {healthy}, required are {required}",
+            next_step="wait until they are healthy, or abort; force does not override health",
+        )
+    return None
+
+
+async def _refuse_way_back(tx: AsyncSession, rollout: Rollout, blue: RouteSet, green: RouteSet) -> Refusal | None:
+    if blue.state is RouteSetState.GONE:
+        return Refusal(
+            code=RefusalCode.BLUE_DRAINED,
+            message="blue has drained and its replicas have stopped",
+            next_step="start a rollout with the revision that should be live",
+        )
+    if blue.wanted == 0:
+        return None
+    share = _policy(rollout).min_healthy
+    healthy_blue = await _count_healthy(tx, blue.id)
+    healthy_green = await _count_healthy(tx, green.id)
+    green_required = required_healthy(green.wanted, share)
+    needed = required_healthy(blue.wanted, share) if green_required and healthy_green >= green_required else 1
+    if healthy_blue >= needed:
+        return None
+    return Refusal(
+        code=RefusalCode.NO_HEALTHY_BLUE,
+        message=f"too few healthy replicas of blue: {healthy_blue}, required are {needed}",
+        next_step="try again when blue is healthy, or start a rollout with the revision that should be live",
+    )

@@ -1,0 +1,118 @@
+"""Whole running parts for tests: a Postgres server, its tables, and a Temporal server whose time can be skipped."""
+
+import shutil
+import tempfile
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from sqlalchemy import make_url, text
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.testing import TimeSkippingConfig, WorkflowEnvironment
+
+from celadon.stack.postgres import running_postgres
+from celadon.stack.programs import temporal_program
+from celadon.table.engine import Table
+from celadon.table.migrate import upgrade
+from celadon.table.models import Base
+
+SEARCH_ATTRIBUTES = ("CeladonDeployment", "CeladonRevision", "CeladonPhase", "CeladonOutcome")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Histories are recorded anew only when somebody says so."""
+    parser.addoption("--record-histories", action="store_true", help="write the histories that replay tests read")
+
+
+@pytest.fixture(scope="session")
+def reachable_directory() -> Iterator[Path]:
+    """Return a directory that every user can pass through, which pytest's own temporary ones are not.
+
+    Postgres of a test run as root lives in it as another user.
+    """
+    directory = Path(tempfile.mkdtemp(prefix="celadon-tests-"))
+    directory.chmod(0o711)
+    yield directory
+    shutil.rmtree(directory)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def postgres_url(reachable_directory: Path) -> AsyncIterator[str]:
+    """Run one Postgres server for all tests and return the address of its database ``celadon``."""
+    data_dir = reachable_directory / "server"
+    data_dir.mkdir(mode=0o711)
+    async with running_postgres(data_dir) as url:
+        yield url
+
+
+async def _execute(server_url: str, statement: str) -> None:
+    """Execute what no transaction can hold, such as ``create database``."""
+    engine = create_async_engine(server_url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    try:
+        async with engine.connect() as connection:
+            await connection.execute(text(statement))
+    finally:
+        await engine.dispose()
+
+
+def _database(server_url: str, name: str) -> str:
+    return make_url(server_url).set(database=name).render_as_string(hide_password=False)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def migrated_template(postgres_url: str) -> str:
+    """Migrate one database with Alembic, for others to be copied from; return its name."""
+    name = "template_celadon"
+    await _execute(postgres_url, f"create database {name}")
+    await upgrade(_database(postgres_url, name))
+    return name
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def database_url(postgres_url: str, migrated_template: str) -> AsyncIterator[str]:
+    """Return the address of a migrated database that only one module of tests uses."""
+    name = f"celadon_{uuid.uuid4().hex}"
+    await _execute(postgres_url, f"create database {name} template {migrated_template}")
+    yield _database(postgres_url, name)
+    await _execute(postgres_url, f"drop database {name} with (force)")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def table_of_module(database_url: str) -> AsyncIterator[Table]:
+    """Return the tables of ``database_url``; tests take ``table``, which is empty."""
+    async with Table(database_url, "celadon-tests") as table:
+        yield table
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def table(table_of_module: Table) -> Table:
+    """Return the tables of ``database_url``, emptied for each test; identities go on rising."""
+    async with table_of_module.transaction() as tx:
+        await tx.execute(text("set local session_replication_role = replica"))
+        for one in Base.metadata.tables.values():
+            await tx.execute(one.delete())
+    return table_of_module
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def temporal_env() -> AsyncIterator[WorkflowEnvironment]:
+    """Run one Temporal server for all tests; its time stands still for a workflow until a test moves it forward."""
+    flags = [
+        *("--dynamic-config-value", "frontend.WorkflowTimeSkippingEnabled=true"),
+        *("--dynamic-config-value", 'history.timerProcessorMaxTimeShift="20ms"'),
+    ]
+    for name in SEARCH_ATTRIBUTES:
+        flags += ["--search-attribute", f"{name}=Keyword"]
+    async with await WorkflowEnvironment.start_time_skipping_v2(
+        ts_config=TimeSkippingConfig(enabled=False),
+        data_converter=pydantic_data_converter,
+        dev_server_existing_path=str(temporal_program()),
+        dev_server_startup_timeout=timedelta(seconds=30),
+        dev_server_extra_args=flags,
+    ) as environment:
+        yield environment

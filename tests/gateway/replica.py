@@ -1,0 +1,72 @@
+"""A small model server that a test holds in its hands."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from tests.gateway.traffic import LOOPBACK
+
+CHUNK_SECONDS = 0.02
+
+
+class Replica:
+    """Answers with its colour, and streams until it is told to stop."""
+
+    def __init__(self, colour: str) -> None:
+        """Prepare a replica; it listens when :func:`replica` enters it."""
+        self.colour = colour
+        self.port = 0
+        self.running = 0
+        """Streams that are open now."""
+        self.requests = 0
+        self.finish = asyncio.Event()
+        """Lets all streams come to their end."""
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator["Replica"]:
+        """Listen on a free port."""
+        app = web.Application()
+        app.router.add_route("*", "/stream", self._stream)
+        app.router.add_route("*", "/fail", self._fail)
+        app.router.add_route("GET", "/websocket", self._websocket)
+        app.router.add_route("*", "/{path:.*}", self._echo)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await runner.setup()
+        site = web.TCPSite(runner, LOOPBACK, 0)
+        await site.start()
+        self.port = runner.addresses[0][1]
+        try:
+            yield self
+        finally:
+            await runner.cleanup()
+
+    async def _echo(self, request: web.Request) -> web.Response:
+        self.requests += 1
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        return web.json_response({"colour": self.colour, "path": request.path, "headers": headers})
+
+    async def _fail(self, _: web.Request) -> web.Response:
+        self.requests += 1
+        return web.Response(status=503)
+
+    async def _stream(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+        await response.prepare(request)
+        self.running += 1
+        try:
+            while not self.finish.is_set():
+                await response.write(f"data: {self.colour}\n\n".encode())
+                await asyncio.sleep(CHUNK_SECONDS)
+            await response.write(b"data: [DONE]\n\n")
+        finally:
+            self.running -= 1
+        return response
+
+    async def _websocket(self, request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        async for message in socket:
+            await socket.send_str(f"{self.colour}: {message.data}")
+        return socket

@@ -1,0 +1,128 @@
+"""An Envoy of a test's own, started from the bootstrap that the gateway writes."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aiohttp import ClientConnectionError, ClientResponse, ClientSession
+from multidict import CIMultiDictProxy
+
+from celadon.domain.names import RouterNode
+from celadon.gateway.bootstrap import bootstrap
+from celadon.stack.programs import envoy_program
+from tests.gateway.traffic import LOOPBACK, loopback
+
+DEADLINE_SECONDS = 15.0
+
+
+async def until(condition: Callable[[], bool] | Callable[[], Awaitable[bool]]) -> None:
+    """Wait until a condition holds; raises ``TimeoutError`` after the deadline."""
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while True:
+            holds = condition()
+            if holds if isinstance(holds, bool) else await holds:
+                return
+            await asyncio.sleep(0.01)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A response that was read to its end."""
+
+    status: int
+    body: str
+    headers: CIMultiDictProxy[str]
+
+    @property
+    def json(self) -> Any:  # noqa: ANN401
+        """The body as JSON."""
+        return json.loads(self.body)
+
+
+@dataclass
+class Router:
+    """A running Envoy and a client for it."""
+
+    node: RouterNode
+    live: int
+    preview: int
+    admin: int
+    client: ClientSession
+    process: asyncio.subprocess.Process
+
+    async def ask(
+        self,
+        path: str = "/v1/models",
+        host: str = "chat",
+        port: int | None = None,
+        method: str = "GET",
+        **headers: str,
+    ) -> Answer:
+        """Send a request, to the live listener unless told otherwise; underscores in headers' names mean dashes."""
+        async with self.open(path, host, port, method, **headers) as response:
+            return Answer(response.status, await response.text(), response.headers)
+
+    @asynccontextmanager
+    async def open(
+        self,
+        path: str,
+        host: str = "chat",
+        port: int | None = None,
+        method: str = "GET",
+        **headers: str,
+    ) -> AsyncIterator[ClientResponse]:
+        """Open a response, for example a stream."""
+        dashed = {name.replace("_", "-"): value for name, value in headers.items()}
+        url = f"http://{LOOPBACK}:{port or self.live}{path}"
+        async with self.client.request(method, url, headers={"host": host, **dashed}) as response:
+            yield response
+
+    async def stream(self, port: int | None = None) -> str:
+        """Read a stream to its end."""
+        return (await self.ask("/stream", port=port)).body
+
+    async def counter(self, name: str) -> int:
+        """Return one of Envoy's own statistics; zero while it is not there."""
+        async with self.client.get(f"http://{LOOPBACK}:{self.admin}/stats?filter=^{name}$") as response:
+            text = await response.text()
+        return int(text.rpartition(": ")[2]) if text else 0
+
+    async def listens(self) -> bool:
+        """Whether the live listener is there."""
+        try:
+            await self.ask("/", host="nobody")
+        except ClientConnectionError:
+            return False
+        return True
+
+
+@asynccontextmanager
+async def running_router(
+    directory: Path,
+    gateway: int,
+    live: int,
+    preview: int,
+    admin: int,
+    node: str = "router",
+) -> AsyncIterator[Router]:
+    """Run Envoy until the block ends; it may have no listener yet."""
+    configuration = directory / f"{node}-{admin}.json"
+    configuration.write_text(json.dumps(bootstrap(RouterNode(node), loopback(gateway), loopback(admin))))
+    with (directory / f"{node}-{admin}.log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            str(envoy_program()),
+            *("-c", str(configuration), "--concurrency", "2", "--disable-hot-restart", "--log-level", "warning"),
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            async with ClientSession() as client:
+                yield Router(RouterNode(node), live, preview, admin, client, process)
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()

@@ -1,0 +1,304 @@
+"""Incremental discovery with one router, without a router."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from celadon.domain.names import Epoch
+from celadon.domain.publication import Publication
+from celadon.gateway.delta import DeltaStream
+from celadon.gateway.discovery import DiscoveryRequest, DiscoveryResponse
+from celadon.gateway.resources import ResourceType
+from celadon.gateway.snapshot import Snapshot
+from tests.gateway.traffic import after_switch, before_switch, routing
+
+CLUSTERS, ENDPOINTS, ROUTES = ResourceType.CLUSTER, ResourceType.ENDPOINTS, ResourceType.ROUTES
+
+
+class Router:
+    """A router that asks for everything, and accepts it unless a test says otherwise."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        """Connect to nothing yet."""
+        self.snapshot = snapshot
+        self.stream = DeltaStream(snapshot)
+        self.versions: dict[ResourceType, dict[str, str]] = {kind: {} for kind in ResourceType}
+
+    def connect(self) -> list[DiscoveryResponse]:
+        """Open a new stream, telling what is known; return everything that is sent until nothing more is."""
+        self.stream = DeltaStream(self.snapshot)
+        self.subscribe(CLUSTERS)
+        sent = self.settle()
+        for kind in (ENDPOINTS, ResourceType.LISTENER, ROUTES):
+            self.subscribe(kind, () if kind is ResourceType.LISTENER else tuple(self.snapshot.of(kind)))
+            sent += self.settle()
+        return sent
+
+    def subscribe(self, kind: ResourceType, names: Sequence[str] = ()) -> None:
+        """Send the first request of a type."""
+        self.stream.receive(
+            DiscoveryRequest(kind=kind, subscribe=tuple(names), initial_versions=dict(self.versions[kind])),
+        )
+
+    def answer(self, response: DiscoveryResponse, refusal: str | None = None) -> None:
+        """Accept or refuse a response."""
+        if refusal is None:
+            self.versions[response.kind].update({one.name: one.version for one in response.resources})
+            for name in response.removed:
+                self.versions[response.kind].pop(name, None)
+        self.stream.receive(DiscoveryRequest(kind=response.kind, nonce=response.nonce, refusal=refusal))
+
+    def settle(self) -> list[DiscoveryResponse]:
+        """Accept responses until nothing more is sent; return them."""
+        sent = []
+        while responses := self.stream.responses():
+            for response in responses:
+                sent.append(response)
+                self.answer(response)
+        return sent
+
+    def publish(self, publication: Publication) -> None:
+        """Change the snapshot and tell the stream, as the server does."""
+        if self.snapshot.publish(publication):
+            self.stream.deployments_changed(self.snapshot.clusters_of(publication.deployment))
+        self.stream.deployment_changed(publication.deployment)
+
+    def withdraw(self, deployment: str) -> None:
+        """Take a deployment out of the snapshot and tell the stream, as the server does."""
+        clusters = self.snapshot.clusters_of(deployment)
+        self.snapshot.withdraw(deployment)
+        self.stream.deployments_changed(clusters)
+        self.stream.deployment_changed(deployment)
+
+    def subscribe_more(self, *names: str) -> None:
+        """Ask for the endpoints of further clusters."""
+        self.stream.receive(DiscoveryRequest(kind=ENDPOINTS, subscribe=names))
+
+
+@pytest.fixture
+def snapshot() -> Snapshot:
+    """Return a snapshot with the deployment chat before its switch."""
+    made = Snapshot(routing())
+    made.publish(before_switch(1, [1], [2]))
+    return made
+
+
+@pytest.fixture
+def router(snapshot: Snapshot) -> Router:
+    """Return a router that has connected and serves epoch 1."""
+    made = Router(snapshot)
+    made.connect()
+    assert made.stream.take_acknowledged() == {"chat": Epoch(1)}
+    return made
+
+
+def names(response: DiscoveryResponse) -> set[str]:
+    """Return the names of a response's resources."""
+    return {one.name for one in response.resources}
+
+
+def test_a_switch_is_one_endpoint_update(router: Router) -> None:
+    router.publish(after_switch(2, [1], [2]))
+    [response] = router.settle()
+    assert (response.kind, names(response)) == (ENDPOINTS, {"chat", "chat-preview"})
+
+
+def test_an_epoch_is_acknowledged_when_its_endpoints_are_accepted(router: Router) -> None:
+    router.publish(after_switch(2, [1], [2]))
+    [response] = router.stream.responses()
+    assert router.stream.take_acknowledged() == {}
+    router.answer(response)
+    assert router.stream.take_acknowledged() == {"chat": Epoch(2)}
+
+
+def test_an_epoch_that_changes_nothing_is_acknowledged_at_once(router: Router) -> None:
+    router.publish(before_switch(7, [1], [2]))
+    assert router.stream.take_acknowledged() == {"chat": Epoch(7)}
+    assert router.stream.responses() == []
+
+
+def test_an_epoch_that_returns_to_what_was_before_an_unanswered_one_is_not_acknowledged_yet(router: Router) -> None:
+    router.publish(after_switch(2, [1], [2]))
+    [unanswered] = router.stream.responses()
+    router.publish(before_switch(3, [1], [2]))
+    assert router.stream.take_acknowledged() == {}
+    router.answer(unanswered)
+    assert router.stream.take_acknowledged() == {"chat": Epoch(2)}
+    router.settle()
+    assert router.stream.take_acknowledged() == {"chat": Epoch(3)}
+
+
+def test_a_slow_router_is_sent_only_the_newest_state(router: Router) -> None:
+    router.publish(after_switch(2, [1], [2]))
+    [first] = router.stream.responses()
+    for epoch in range(3, 10):
+        router.publish(after_switch(epoch, [1], [2, epoch]))
+    assert router.stream.responses() == []
+    router.answer(first)
+    [second] = router.settle()
+    assert second.resources[0] == router.snapshot.of(ENDPOINTS)["chat"]
+    assert router.stream.take_acknowledged() == {"chat": Epoch(9)}
+
+
+def test_a_router_that_comes_back_is_sent_nothing_that_it_holds(router: Router) -> None:
+    assert router.connect() == []
+    assert router.stream.take_acknowledged() == {"chat": Epoch(1)}
+
+
+def test_a_router_that_comes_back_is_sent_what_has_changed(router: Router) -> None:
+    router.snapshot.publish(after_switch(2, [1], [2]))
+    [response] = router.connect()
+    assert response.kind is ENDPOINTS
+    assert router.stream.take_acknowledged() == {"chat": Epoch(2)}
+
+
+def test_a_router_that_comes_back_forgets_what_was_deleted_meanwhile(router: Router) -> None:
+    router.snapshot.publish(before_switch(1, [3], [4], "other"))
+    router.connect()
+    router.snapshot.withdraw("chat")
+    sent = router.connect()
+    assert [response.removed for response in sent if response.kind is CLUSTERS] == [("chat", "chat-preview")]
+
+
+def test_refused_endpoints_are_not_sent_again_and_never_acknowledged(router: Router) -> None:
+    router.publish(after_switch(2, [1], [2]))
+    while responses := router.stream.responses():
+        for response in responses:
+            router.answer(response, refusal="malformed address")
+    assert router.stream.take_acknowledged() == {}
+    assert "malformed address" in (router.stream.refusal or "")
+
+
+def test_a_refusal_ends_when_a_newer_version_is_accepted(router: Router) -> None:
+    router.publish(after_switch(2, [1], [2]))
+    while responses := router.stream.responses():
+        for response in responses:
+            router.answer(response, refusal="malformed address")
+    router.publish(before_switch(3, [1], [5]))
+    router.settle()
+    assert router.stream.refusal is None
+    assert router.stream.take_acknowledged() == {"chat": Epoch(3)}
+
+
+def test_one_refused_deployment_does_not_stop_another(router: Router) -> None:
+    router.publish(before_switch(1, [3], [4], "other"))
+    router.settle()
+    router.subscribe_more("other", "other-preview")
+    router.settle()
+    router.stream.take_acknowledged()
+    router.publish(after_switch(2, [1], [2]))
+    router.publish(after_switch(2, [3], [4], "other"))
+    while responses := router.stream.responses():
+        for response in responses:
+            router.answer(response, refusal="bad" if names(response) & {"chat", "chat-preview"} else None)
+    assert router.stream.take_acknowledged() == {"other": Epoch(2)}
+    assert "other" not in (router.stream.refusal or "")
+
+
+def test_routes_to_a_new_deployment_wait_for_its_clusters(router: Router) -> None:
+    router.publish(before_switch(1, [3], [4], "other"))
+    [clusters] = router.stream.responses()
+    assert (clusters.kind, names(clusters)) == (CLUSTERS, {"other", "other-preview"})
+    router.subscribe_more("other", "other-preview")
+    [endpoints] = router.stream.responses()
+    assert (endpoints.kind, names(endpoints)) == (ENDPOINTS, {"other", "other-preview"})
+    router.answer(endpoints)
+    assert router.stream.responses() == []
+    router.answer(clusters)
+    [routes] = router.stream.responses()
+    assert routes.kind is ROUTES
+
+
+def test_a_new_deployment_is_acknowledged_only_when_there_are_routes_to_it(router: Router) -> None:
+    router.publish(before_switch(1, [3], [4], "other"))
+    [clusters] = router.stream.responses()
+    router.subscribe_more("other", "other-preview")
+    [endpoints] = router.stream.responses()
+    router.answer(endpoints)
+    router.answer(clusters)
+    [routes] = router.stream.responses()
+    assert router.stream.take_acknowledged() == {}
+    router.answer(routes)
+    assert router.stream.take_acknowledged() == {"other": Epoch(1)}
+
+
+def test_clusters_of_a_deleted_deployment_go_after_the_routes_to_them(router: Router) -> None:
+    router.withdraw("chat")
+    [routes] = router.stream.responses()
+    assert routes.kind is ROUTES
+    router.answer(routes)
+    [clusters] = router.stream.responses()
+    assert clusters.removed == ("chat", "chat-preview")
+
+
+def test_a_deployment_that_is_made_anew_while_its_removal_is_under_way_is_served(router: Router) -> None:
+    router.withdraw("chat")
+    [routes] = router.stream.responses()
+    router.answer(routes)
+    [removal] = router.stream.responses()
+    router.publish(before_switch(1, [5], [6]))
+    router.answer(removal)
+    router.stream.receive(DiscoveryRequest(kind=ENDPOINTS, unsubscribe=("chat", "chat-preview")))
+    sent = router.settle()
+    assert names(sent[0]) == {"chat", "chat-preview"}
+    router.subscribe_more("chat", "chat-preview")
+    router.settle()
+    assert router.stream.take_acknowledged() == {"chat": Epoch(1)}
+
+
+def test_endpoints_of_a_changed_cluster_are_sent_again(snapshot: Snapshot) -> None:
+    router = Router(snapshot)
+    router.connect()
+    router.versions[CLUSTERS]["chat"] = "of-an-older-gateway"
+    sent = router.connect()
+    assert [(response.kind, names(response)) for response in sent] == [(CLUSTERS, {"chat"}), (ENDPOINTS, {"chat"})]
+
+
+def test_a_router_that_was_sent_a_changed_cluster_has_lost_its_counts(snapshot: Snapshot) -> None:
+    router = Router(snapshot)
+    router.connect()
+    assert router.stream.take_replaced_clusters() == set()
+    router.versions[CLUSTERS]["chat"] = "of-an-older-gateway"
+    router.connect()
+    assert router.stream.take_replaced_clusters() == {"chat"}
+
+
+def test_a_subscription_made_again_is_answered_again(router: Router) -> None:
+    router.subscribe_more("chat")
+    [response] = router.settle()
+    assert names(response) == {"chat"}
+
+
+def test_a_name_that_does_not_exist_is_answered_as_removed(router: Router) -> None:
+    router.subscribe_more("nothing")
+    [response] = router.settle()
+    assert response.removed == ("nothing",)
+
+
+def test_an_answer_to_an_older_response_changes_nothing(router: Router) -> None:
+    router.publish(after_switch(2, [1], [2]))
+    [response] = router.stream.responses()
+    router.stream.receive(DiscoveryRequest(kind=ENDPOINTS, nonce="0"))
+    assert router.stream.take_acknowledged() == {}
+    router.answer(response)
+    assert router.stream.take_acknowledged() == {"chat": Epoch(2)}
+
+
+def test_a_type_that_is_not_served_is_ignored(router: Router) -> None:
+    router.stream.receive(DiscoveryRequest(kind="type.googleapis.com/envoy.service.runtime.v3.Runtime"))
+    assert router.stream.responses() == []
+
+
+@pytest.mark.parametrize("others", [0, 1000])
+def test_a_switch_sends_the_same_beside_any_number_of_deployments(others: int) -> None:
+    snapshot = Snapshot(routing())
+    for number in range(others):
+        snapshot.publish(before_switch(1, [1], [2], f"other-{number}"))
+    snapshot.publish(before_switch(1, [1], [2]))
+    router = Router(snapshot)
+    router.connect()
+    assert len(router.stream.take_acknowledged()) == others + 1
+    router.publish(after_switch(2, [1], [2]))
+    [response] = router.settle()
+    assert (response.kind, names(response)) == (ENDPOINTS, {"chat", "chat-preview"})
+    assert router.stream.take_acknowledged() == {"chat": Epoch(2)}

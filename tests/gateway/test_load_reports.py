@@ -1,0 +1,130 @@
+"""When a draining set counts as empty on a router."""
+
+from datetime import timedelta
+
+import pytest
+
+from celadon.domain.names import RouterNode, RouteSetId
+from celadon.domain.publication import SetRole
+from celadon.gateway.load_reports import (
+    IDLE_PLAN,
+    DrainLoad,
+    LoadReport,
+    ReportingPlan,
+    draining_clusters,
+    fold,
+    parse_report,
+    plan,
+    zeros_count,
+)
+from celadon.gateway.protobuf import serialise
+from tests.gateway.traffic import BLUE, GREEN, after_switch, before_switch, publication
+
+BOTH = frozenset({"chat", "chat-preview"})
+ONE = frozenset({"chat"})
+
+
+@pytest.mark.parametrize(
+    ("before", "reported", "clusters", "counts", "expected"),
+    [
+        pytest.param(None, {"chat": {}}, ONE, False, DrainLoad(0, 0), id="a zero before it counts"),
+        pytest.param(None, {"chat": {}}, ONE, True, DrainLoad(0, 1), id="the first zero that counts"),
+        pytest.param(None, {"chat": {BLUE: 0}}, ONE, True, DrainLoad(0, 1), id="a zero that is written out"),
+        pytest.param(None, {"chat": {GREEN: 5}}, ONE, True, DrainLoad(0, 1), id="requests of another set"),
+        pytest.param(DrainLoad(0, 1), {"chat": {}}, ONE, True, DrainLoad(0, 2), id="a second zero"),
+        pytest.param(DrainLoad(3, 0), {"chat": {}}, ONE, True, DrainLoad(0, 1), id="a zero after requests"),
+        pytest.param(DrainLoad(0, 5), {"chat": {BLUE: 1}}, ONE, True, DrainLoad(1, 0), id="requests after zeros"),
+        pytest.param(None, {}, ONE, True, None, id="a cluster that is missing says nothing"),
+        pytest.param(DrainLoad(0, 1), {}, ONE, True, DrainLoad(0, 1), id="nor does it take anything back"),
+        pytest.param(DrainLoad(2, 0), {"chat": {}}, BOTH, True, DrainLoad(2, 0), id="zero in one of two clusters"),
+        pytest.param(
+            DrainLoad(0, 1),
+            {"chat": {}, "chat-preview": {}},
+            BOTH,
+            True,
+            DrainLoad(0, 2),
+            id="zero in both clusters",
+        ),
+        pytest.param(
+            DrainLoad(0, 1),
+            {"chat": {}, "chat-preview": {BLUE: 2}},
+            BOTH,
+            True,
+            DrainLoad(2, 0),
+            id="requests in the preview alone",
+        ),
+        pytest.param(
+            DrainLoad(0, 1),
+            {"chat-preview": {BLUE: 2}},
+            BOTH,
+            True,
+            DrainLoad(2, 0),
+            id="requests although a cluster is missing",
+        ),
+    ],
+)
+def test_a_report_is_folded_into_what_is_known(
+    before: DrainLoad | None,
+    reported: dict[str, dict[RouteSetId, int]],
+    clusters: frozenset[str],
+    counts: bool,  # noqa: FBT001
+    expected: DrainLoad | None,
+) -> None:
+    report = LoadReport(RouterNode("router"), reported)
+    assert fold(before, report, BLUE, clusters, counts=counts) == expected
+
+
+def test_zeros_count_from_the_connect_timeout_after_the_acknowledgement_on() -> None:
+    assert [zeros_count(at, acknowledged_at=10.0) for at in (10.0, 10.99, 11.0, 12.0)] == [False, False, True, True]
+
+
+def test_the_preview_counts_too_when_it_has_the_set() -> None:
+    assert draining_clusters(after_switch(1, [1], [2])) == {BLUE: ONE}
+    aborted = publication(1, {(BLUE, SetRole.LIVE): [1], (GREEN, SetRole.DRAINING): [2]})
+    assert draining_clusters(aborted.model_copy(update={"preview": aborted.endpoints[1:]})) == {GREEN: BOTH}
+
+
+def test_nothing_drains_before_the_switch() -> None:
+    assert draining_clusters(before_switch(1, [1], [2])) == {}
+
+
+@pytest.mark.parametrize(
+    ("draining", "expected"),
+    [
+        pytest.param([], IDLE_PLAN, id="nothing drains"),
+        pytest.param([(None, ONE)], ReportingPlan(timedelta(milliseconds=100), ONE), id="unknown"),
+        pytest.param([(DrainLoad(1, 0), ONE)], ReportingPlan(timedelta(milliseconds=100), ONE), id="running"),
+        pytest.param([(DrainLoad(0, 1), ONE)], ReportingPlan(timedelta(milliseconds=100), ONE), id="one zero"),
+        pytest.param([(DrainLoad(0, 2), ONE)], IDLE_PLAN, id="empty"),
+        pytest.param(
+            [(DrainLoad(0, 2), ONE), (DrainLoad(4, 0), frozenset({"other"}))],
+            ReportingPlan(timedelta(milliseconds=100), frozenset({"other"})),
+            id="another is not empty",
+        ),
+    ],
+)
+def test_a_router_reports_often_only_while_something_may_run(
+    draining: list[tuple[DrainLoad | None, frozenset[str]]],
+    expected: ReportingPlan,
+) -> None:
+    assert plan(draining) == expected
+
+
+def test_a_report_is_read_by_cluster_and_set() -> None:
+    wire = serialise(
+        "envoy.service.load_stats.v3.LoadStatsRequest",
+        {
+            "node": {"id": "router"},
+            "cluster_stats": [
+                {
+                    "cluster_name": "chat",
+                    "upstream_locality_stats": [
+                        {"locality": {"zone": "set-1"}, "total_requests_in_progress": 3},
+                        {"locality": {}, "total_requests_in_progress": 2},
+                    ],
+                },
+                {"cluster_name": "other"},
+            ],
+        },
+    )
+    assert parse_report(wire) == LoadReport(RouterNode("router"), {"chat": {BLUE: 3}, "other": {}})

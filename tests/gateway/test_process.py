@@ -1,0 +1,373 @@
+"""The gateway as a process: real Postgres on one side, real Envoy on the other."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import count
+from pathlib import Path
+
+import asyncpg
+import pytest
+import pytest_asyncio
+from aiohttp import ClientSession
+from sqlalchemy import delete, text, update
+from sqlalchemy.engine import make_url
+
+from celadon.domain.states import DeploymentLifecycle
+from celadon.gateway import feed
+from celadon.gateway.process import run_gateway
+from celadon.gateway.settings import GatewaySettings
+from celadon.table.engine import Table
+from celadon.table.epoch import raise_epoch
+from celadon.table.migrate import upgrade
+from celadon.table.models import Deployment, RouterAck
+from tests.gateway.conftest import free_port
+from tests.gateway.replica import Replica
+from tests.gateway.router import Router, running_router, until
+from tests.gateway.rows import acknowledged, add_deployment, add_set, load_row, make_live, router_row
+from tests.gateway.traffic import LOOPBACK, loopback
+
+_numbers = count(1)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def empty_database(postgres_url: str) -> str:
+    """Return the address of a new database without tables."""
+    url = make_url(postgres_url)
+    name = f"gateway_{next(_numbers)}"
+    connection = await asyncpg.connect(
+        host=str(url.query["host"]),
+        port=int(str(url.query["port"])),
+        user=url.username,
+        database=url.database,
+    )
+    try:
+        await connection.execute(f"create database {name}")
+    finally:
+        await connection.close()
+    return url.set(database=name).render_as_string(hide_password=False)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def table(empty_database: str) -> AsyncIterator[Table]:
+    """Return a new table."""
+    await upgrade(empty_database)
+    async with Table(empty_database, "celadon-test") as made:
+        yield made
+
+
+@pytest.fixture
+def settings(empty_database: str) -> GatewaySettings:
+    """Return settings with free ports."""
+    return GatewaySettings(
+        database_url=empty_database,
+        gateway_address=loopback(free_port()),
+        gateway_metrics_address=loopback(free_port()),
+        router_address=loopback(free_port()),
+        preview_router_address=loopback(free_port()),
+    )
+
+
+@asynccontextmanager
+async def running_gateway(settings: GatewaySettings) -> AsyncIterator[None]:
+    """Run the gateway until the block ends; what it raises fails the test."""
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(run_gateway(settings))
+        yield
+        task.cancel()
+
+
+@asynccontextmanager
+async def router_of(settings: GatewaySettings, directory: Path) -> AsyncIterator[Router]:
+    """Run a router of the gateway that runs, or will run, with these settings."""
+    assert settings.preview_router_address is not None
+    async with running_router(
+        directory,
+        settings.gateway_address.port,
+        settings.router_address.port,
+        settings.preview_router_address.port,
+        free_port(),
+    ) as made:
+        yield made
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def router(settings: GatewaySettings, tmp_path: Path) -> AsyncIterator[Router]:
+    """Run a router before its gateway."""
+    async with router_of(settings, tmp_path) as made:
+        yield made
+
+
+async def serves(table: Table, deployment: str, epoch: int) -> bool:
+    """Whether the router has acknowledged an epoch by the table."""
+    return await acknowledged(table, deployment) >= epoch
+
+
+async def is_listening(port: int) -> bool:
+    """Whether somebody listens on a port."""
+    try:
+        _, writer = await asyncio.open_connection(LOOPBACK, port)
+    except ConnectionRefusedError:
+        return False
+    writer.close()
+    return True
+
+
+async def test_a_switch_in_the_table_is_acknowledged_in_the_table(
+    table: Table,
+    settings: GatewaySettings,
+    router: Router,
+    blue: Replica,
+    green: Replica,
+) -> None:
+    live = await add_deployment(table, "chat", blue.port)
+    async with running_gateway(settings):
+        await until(lambda: serves(table, "chat", 1))
+        await until(router.listens)
+        assert (await router.ask()).json["colour"] == "blue"
+        async with table.transaction() as tx:
+            opened = await add_set(tx, "chat", green.port)
+        epoch = await make_live(table, "chat", opened, drain=live)
+        await until(lambda: serves(table, "chat", epoch))
+        assert (await router.ask()).json["colour"] == "green"
+
+
+async def test_running_requests_of_a_draining_set_are_in_the_table(
+    table: Table,
+    settings: GatewaySettings,
+    tmp_path: Path,
+    blue: Replica,
+    green: Replica,
+) -> None:
+    live = await add_deployment(table, "chat", blue.port)
+    async with running_gateway(settings), AsyncExitStack() as stack:
+        await until(lambda: is_listening(settings.gateway_address.port))
+        router = await stack.enter_async_context(router_of(settings, tmp_path))
+        await until(lambda: serves(table, "chat", 1))
+        await until(router.listens)
+        stream = asyncio.create_task(router.stream())
+        await until(lambda: blue.running == 1)
+        async with table.transaction() as tx:
+            opened = await add_set(tx, "chat", green.port)
+        await make_live(table, "chat", opened, drain=live)
+
+        async def reports(running: int, zeros: int) -> bool:
+            row = await load_row(table, live)
+            return row is not None and row.running == running and row.zero_reports >= zeros
+
+        await until(lambda: reports(1, 0))
+        blue.finish.set()
+        assert (await stream).endswith("[DONE]\n\n")
+        await until(lambda: reports(0, 2))
+        assert await load_row(table, opened) is None
+
+
+async def test_a_refusal_is_in_the_table_until_it_ends(
+    table: Table,
+    settings: GatewaySettings,
+    router: Router,
+    blue: Replica,
+    green: Replica,
+) -> None:
+    live = await add_deployment(table, "chat", blue.port)
+    async with running_gateway(settings):
+        await until(lambda: serves(table, "chat", 1))
+        async with table.transaction() as tx:
+            bad = await add_set(tx, "chat", 80, host="not-an-ip-address")
+        refused = await make_live(table, "chat", bad, drain=live)
+
+        async def is_refused() -> bool:
+            row = await router_row(table)
+            return row is not None and "not-an-ip-address" in row.nack
+
+        await until(is_refused)
+        assert not await serves(table, "chat", refused)
+        await add_deployment(table, "other", green.port)
+        await until(lambda: serves(table, "other", 1))
+        assert await is_refused()
+        async with table.transaction() as tx:
+            await tx.execute(text("update routes set host = '127.0.0.1'"))
+            epoch = await raise_epoch(tx, "chat")
+        await until(lambda: serves(table, "chat", epoch))
+        assert not await is_refused()
+    assert router.process.returncode is None
+
+
+async def test_nothing_is_answered_before_the_table_is_loaded(
+    table: Table,
+    settings: GatewaySettings,
+    router: Router,
+    blue: Replica,
+) -> None:
+    await add_deployment(table, "chat", blue.port)
+    async with running_gateway(settings):
+        await until(lambda: serves(table, "chat", 1))
+        await until(router.listens)
+    async with table.transaction() as tx:
+        await tx.execute(text("alter table route_sets rename to hidden"))
+        await tx.execute(delete(RouterAck))
+    async with running_gateway(settings):
+        for _ in range(20):
+            assert (await router.ask()).status == 200
+            assert not await is_listening(settings.gateway_address.port)
+            await asyncio.sleep(0.05)
+        async with table.transaction() as tx:
+            await tx.execute(text("alter table hidden rename to route_sets"))
+        await until(lambda: serves(table, "chat", 1))
+        assert (await router.ask()).status == 200
+
+
+async def test_the_gateway_waits_for_a_table_that_is_not_there_yet(
+    empty_database: str,
+    settings: GatewaySettings,
+) -> None:
+    async with running_gateway(settings):
+        await asyncio.sleep(0.2)
+        assert not await is_listening(settings.gateway_address.port)
+        await upgrade(empty_database)
+        await until(lambda: is_listening(settings.gateway_address.port))
+
+
+async def test_a_router_that_comes_back_after_a_restart_acknowledges_again(
+    table: Table,
+    settings: GatewaySettings,
+    router: Router,
+    blue: Replica,
+) -> None:
+    await add_deployment(table, "chat", blue.port)
+    async with running_gateway(settings):
+        await until(lambda: serves(table, "chat", 1))
+    first = await router_row(table)
+    async with table.transaction() as tx:
+        await tx.execute(delete(RouterAck))
+    async with running_gateway(settings):
+        await until(lambda: serves(table, "chat", 1))
+    second = await router_row(table)
+    assert first is not None
+    assert second is not None
+    assert second.stream_started_at > first.stream_started_at
+    assert router.process.returncode is None
+
+
+async def test_a_change_whose_notification_was_lost_is_found(
+    table: Table,
+    settings: GatewaySettings,
+    router: Router,
+    blue: Replica,
+    green: Replica,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(feed, "POLL_SECONDS", 0.2)
+    live = await add_deployment(table, "chat", blue.port)
+    async with running_gateway(settings):
+        await until(lambda: serves(table, "chat", 1))
+        async with table.transaction() as tx:
+            opened = await add_set(tx, "chat", green.port)
+        epoch = await make_live(table, "chat", opened, drain=live, notify=False)
+        await until(lambda: serves(table, "chat", epoch))
+    assert router.process.returncode is None
+
+
+async def test_a_change_while_postgres_had_cut_all_connections_is_told(
+    table: Table,
+    settings: GatewaySettings,
+    router: Router,
+    blue: Replica,
+    green: Replica,
+) -> None:
+    live = await add_deployment(table, "chat", blue.port)
+    async with running_gateway(settings):
+        await until(lambda: serves(table, "chat", 1))
+        async with table.transaction() as tx:
+            opened = await add_set(tx, "chat", green.port)
+            await tx.execute(
+                text(
+                    "select pg_terminate_backend(pid) from pg_stat_activity "
+                    "where application_name = 'celadon-gateway' and datname = current_database()",
+                ),
+            )
+        epoch = await make_live(table, "chat", opened, drain=live)
+        await until(lambda: serves(table, "chat", epoch))
+    assert router.process.returncode is None
+
+
+async def test_a_destroyed_deployment_is_withdrawn(
+    table: Table,
+    settings: GatewaySettings,
+    router: Router,
+    blue: Replica,
+) -> None:
+    await add_deployment(table, "chat", blue.port)
+    async with running_gateway(settings):
+        await until(lambda: serves(table, "chat", 1))
+        await until(router.listens)
+        async with table.transaction() as tx:
+            await tx.execute(update(Deployment).values(live_set=None, lifecycle=DeploymentLifecycle.DESTROYED))
+            await raise_epoch(tx, "chat")
+
+        async def is_gone() -> bool:
+            return (await router.ask()).status == 404
+
+        await until(is_gone)
+
+
+async def test_prometheus_is_told(
+    table: Table,
+    settings: GatewaySettings,
+    router: Router,
+    blue: Replica,
+) -> None:
+    await add_deployment(table, "chat", blue.port)
+    async with running_gateway(settings):
+        await until(lambda: serves(table, "chat", 1))
+        async with ClientSession() as client, client.get(f"http://{settings.gateway_metrics_address}/metrics") as told:
+            lines = (await told.text()).splitlines()
+    assert 'celadon_gateway_streams{service="discovery"} 1.0' in lines
+    assert 'celadon_panic{deployment="chat"} 0.0' in lines
+    assert router.process.returncode is None
+
+
+async def test_an_address_in_use_ends_the_gateway_and_says_which(table: Table, settings: GatewaySettings) -> None:
+    async with table.transaction() as tx:
+        await tx.execute(text("select 1"))
+    server = await asyncio.start_server(lambda _, writer: writer.close(), LOOPBACK, settings.gateway_address.port)
+    async with server:
+        with pytest.raises(OSError, match=str(settings.gateway_address)):
+            await asyncio.wait_for(run_gateway(settings), timeout=10)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_ends_the_process_in_order(
+    table: Table,
+    settings: GatewaySettings,
+    router: Router,
+    blue: Replica,
+    number: signal.Signals,
+) -> None:
+    await add_deployment(table, "chat", blue.port)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        "import asyncio\n"
+        "from celadon.gateway.process import run_gateway\n"
+        "from celadon.gateway.settings import GatewaySettings\n"
+        "asyncio.run(run_gateway(GatewaySettings()))\n",
+        env={
+            **os.environ,
+            "DATABASE_URL": settings.database_url,
+            "CELADON_GATEWAY_ADDRESS": str(settings.gateway_address),
+            "CELADON_ROUTER_ADDRESS": str(settings.router_address),
+        },
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    await until(lambda: serves(table, "chat", 1))
+    process.send_signal(number)
+    output, errors = await asyncio.wait_for(process.communicate(), timeout=10)
+    assert (process.returncode, errors) == (0, b"")
+    assert b"gateway_stopped" in output
+    await until(router.listens)
+    assert (await router.ask()).status == 200

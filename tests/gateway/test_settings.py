@@ -1,0 +1,61 @@
+"""The gateway's settings."""
+
+from datetime import timedelta
+
+import pytest
+from pydantic import ValidationError
+
+from celadon.gateway.addresses import SocketAddress
+from celadon.gateway.settings import GatewaySettings
+
+URL = "postgresql+asyncpg://celadon@localhost/celadon"
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Return the environment with a database alone."""
+    monkeypatch.setenv("DATABASE_URL", URL)
+    return monkeypatch
+
+
+def test_nothing_but_a_database_is_needed_and_everything_is_on_loopback(environment: pytest.MonkeyPatch) -> None:
+    settings = GatewaySettings()
+    assert settings.database_url == URL
+    assert {settings.gateway_address.host, settings.router_address.host} == {"127.0.0.1"}
+    assert (settings.routing().preview, settings.routing().preview_key) == (None, None)
+    environment.undo()
+
+
+def test_addresses_and_the_key_come_from_the_environment(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("CELADON_GATEWAY_ADDRESS", "10.0.0.1:18000")
+    environment.setenv("CELADON_ROUTER_ADDRESS", "[::]:80")
+    environment.setenv("CELADON_PREVIEW_ROUTER_ADDRESS", "127.0.0.1:81")
+    environment.setenv("CELADON_GATEWAY_METRICS_ADDRESS", "127.0.0.1:82")
+    environment.setenv("CELADON_PREVIEW_KEY", "sixteen-letters!")
+    environment.setenv("CELADON_STREAM_IDLE_TIMEOUT", "5m")
+    settings = GatewaySettings()
+    assert settings.gateway_address == SocketAddress(host="10.0.0.1", port=18000)
+    assert settings.gateway_metrics_address == SocketAddress(host="127.0.0.1", port=82)
+    routing = settings.routing()
+    assert routing.live == SocketAddress(host="::", port=80)
+    assert routing.preview == SocketAddress(host="127.0.0.1", port=81)
+    assert (routing.preview_key, routing.stream_idle_timeout) == ("sixteen-letters!", timedelta(minutes=5))
+
+
+@pytest.mark.parametrize("address", ["", "localhost", ":80", "127.0.0.1:", "127.0.0.1:http", "127.0.0.1:70000", "a:0"])
+def test_what_is_no_address_is_refused(environment: pytest.MonkeyPatch, address: str) -> None:
+    environment.setenv("CELADON_ROUTER_ADDRESS", address)
+    with pytest.raises(ValidationError, match="router_address"):
+        GatewaySettings()
+
+
+def test_a_short_preview_key_is_refused_without_showing_it(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("CELADON_PREVIEW_KEY", "guess-me")
+    with pytest.raises(ValidationError) as refused:
+        GatewaySettings()
+    assert "guess-me" not in str(refused.value)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:80", "[::1]:80", "gateway.example:18000"])
+def test_an_address_is_written_as_it_is_read(address: str) -> None:
+    assert str(SocketAddress.model_validate(address)) == address

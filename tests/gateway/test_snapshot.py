@@ -1,0 +1,40 @@
+"""All that routers are to be told."""
+
+from celadon.gateway.resources import ResourceType
+from celadon.gateway.snapshot import Snapshot
+from tests.gateway.traffic import after_switch, before_switch, routing
+
+
+def test_a_switch_changes_no_routes() -> None:
+    snapshot = Snapshot(routing())
+    snapshot.publish(before_switch(1, [1], [2]))
+    routes = snapshot.routes
+    snapshot.publish(after_switch(2, [1], [2]))
+    assert snapshot.routes is routes
+
+
+def test_a_new_deployment_changes_the_routes() -> None:
+    snapshot = Snapshot(routing())
+    versions = {name: one.version for name, one in snapshot.routes.resources.items()}
+    assert snapshot.publish(before_switch(1, [1], [2]))
+    assert all(one.version != versions[name] for name, one in snapshot.routes.resources.items())
+
+
+def test_a_deployment_that_goes_leaves_nothing_behind() -> None:
+    snapshot = Snapshot(routing())
+    empty = snapshot.routes
+    snapshot.publish(before_switch(1, [1], [2]))
+    assert snapshot.withdraw("chat")
+    assert snapshot.routes == empty
+    assert snapshot.of(ResourceType.CLUSTER) == snapshot.of(ResourceType.ENDPOINTS) == {}
+
+
+def test_a_deployment_that_is_not_there_cannot_go() -> None:
+    assert not Snapshot(routing()).withdraw("chat")
+
+
+def test_without_an_address_for_previews_there_is_no_preview_listener() -> None:
+    snapshot = Snapshot(routing())
+    assert set(snapshot.of(ResourceType.LISTENER)) == {"live", "preview"}
+    without = Snapshot(type(routing())(routing().live, None, None, routing().stream_idle_timeout))
+    assert set(without.of(ResourceType.LISTENER)) == set(without.of(ResourceType.ROUTES)) == {"live"}

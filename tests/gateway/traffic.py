@@ -1,0 +1,61 @@
+"""Deployments' traffic, as tests write it."""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+
+from celadon.domain.names import Epoch, RouteId, RouteSetId
+from celadon.domain.publication import DeploymentTraffic, Member, Publication, SetRole, SetTraffic, publish
+from celadon.domain.states import RouteHealthStatus
+from celadon.gateway.addresses import SocketAddress
+from celadon.gateway.routing import Routing
+
+LOOPBACK = "127.0.0.1"
+BLUE, GREEN = RouteSetId(1), RouteSetId(2)
+PREVIEW_KEY = "a-key-for-previews"
+
+
+def loopback(port: int) -> SocketAddress:
+    """Return an address on this machine."""
+    return SocketAddress(host=LOOPBACK, port=port)
+
+
+def routing(live: int = 8000, preview: int = 8001, preview_key: str | None = PREVIEW_KEY) -> Routing:
+    """Return routing with both listeners on loopback."""
+    return Routing(loopback(live), loopback(preview), preview_key, stream_idle_timeout=timedelta(hours=1))
+
+
+def publication(
+    epoch: int,
+    sets: Mapping[tuple[RouteSetId, SetRole], Sequence[int]],
+    deployment: str = "chat",
+    host: str = LOOPBACK,
+) -> Publication:
+    """Return what is published of sets whose healthy members listen on these ports."""
+    return publish(
+        DeploymentTraffic(
+            deployment=deployment,
+            epoch=Epoch(epoch),
+            sets=tuple(
+                SetTraffic(
+                    route_set=route_set,
+                    role=role,
+                    wanted=len(ports),
+                    members=tuple(
+                        Member(route=RouteId(f"{host}:{port}"), host=host, port=port, health=RouteHealthStatus.HEALTHY)
+                        for port in ports
+                    ),
+                )
+                for (route_set, role), ports in sets.items()
+            ),
+        ),
+    )
+
+
+def before_switch(epoch: int, blue: Sequence[int], green: Sequence[int], deployment: str = "chat") -> Publication:
+    """Return a publication in which blue is live and green is previewed."""
+    return publication(epoch, {(BLUE, SetRole.LIVE): blue, (GREEN, SetRole.GREEN): green}, deployment)
+
+
+def after_switch(epoch: int, blue: Sequence[int], green: Sequence[int], deployment: str = "chat") -> Publication:
+    """Return a publication in which green is live and blue drains."""
+    return publication(epoch, {(BLUE, SetRole.DRAINING): blue, (GREEN, SetRole.LIVE): green}, deployment)

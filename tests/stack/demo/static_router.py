@@ -1,0 +1,114 @@
+"""A real Envoy with one listener and one cluster, both written into its bootstrap."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+
+from celadon.stack.programs import envoy_program
+
+LISTENER = "live"
+CLUSTER = "chat"
+TYPES = "type.googleapis.com/envoy.extensions"
+START_TIMEOUT_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class StaticRouter:
+    """Where a running Envoy listens."""
+
+    address: str
+    admin: str
+
+    @property
+    def base_url(self) -> str:
+        """Return the address as an OpenAI client takes it."""
+        return f"http://{self.address}/v1"
+
+
+@asynccontextmanager
+async def running_router(folder: Path, upstreams: Sequence[int]) -> AsyncIterator[StaticRouter]:
+    """Run an Envoy that sends everything to the loopback ports ``upstreams``; it chooses its own ports."""
+    bootstrap = folder / "envoy.json"
+    admin_address = folder / "admin.address"
+    bootstrap.write_text(json.dumps(_bootstrap(upstreams)))
+    with (folder / "envoy.log").open("ab") as log:
+        process = await asyncio.create_subprocess_exec(
+            str(envoy_program()),
+            *("-c", str(bootstrap), "--admin-address-path", str(admin_address)),
+            *("--concurrency", "1", "--disable-hot-restart", "-l", "warning", "--base-id", "0"),
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        async with asyncio.timeout(START_TIMEOUT_SECONDS), aiohttp.ClientSession() as session:
+            while not admin_address.exists() or not admin_address.read_text():
+                if process.returncode is not None:
+                    raise RuntimeError((folder / "envoy.log").read_text())
+                await asyncio.sleep(0.02)
+            admin = admin_address.read_text()
+            while not (address := await _listener_address(session, admin)):  # noqa: ASYNC110 - another process
+                await asyncio.sleep(0.02)
+        yield StaticRouter(address=address, admin=admin)
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def _listener_address(session: aiohttp.ClientSession, admin: str) -> str | None:
+    async with session.get(f"http://{admin}/listeners?format=json") as response:
+        listeners = (await response.json()).get("listener_statuses", [])
+    for listener in listeners:
+        socket = listener["local_address"]["socket_address"]
+        return f"{socket['address']}:{socket['port_value']}"
+    return None
+
+
+def _bootstrap(upstreams: Sequence[int]) -> dict[str, object]:
+    manager = {
+        "@type": f"{TYPES}.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": LISTENER,
+        "http_filters": [
+            {
+                "name": "envoy.filters.http.router",
+                "typed_config": {"@type": f"{TYPES}.filters.http.router.v3.Router"},
+            },
+        ],
+        "route_config": {
+            "virtual_hosts": [
+                {
+                    "name": CLUSTER,
+                    "domains": ["*"],
+                    "routes": [{"match": {"prefix": "/"}, "route": {"cluster": CLUSTER, "timeout": "0s"}}],
+                },
+            ],
+        },
+    }
+    endpoints = [{"endpoint": {"address": _address(port)}} for port in upstreams]
+    return {
+        "admin": {"address": _address(0)},
+        "static_resources": {
+            "listeners": [
+                {
+                    "name": LISTENER,
+                    "address": _address(0),
+                    "filter_chains": [{"filters": [{"name": "manager", "typed_config": manager}]}],
+                },
+            ],
+            "clusters": [
+                {
+                    "name": CLUSTER,
+                    "connect_timeout": "1s",
+                    "load_assignment": {"cluster_name": CLUSTER, "endpoints": [{"lb_endpoints": endpoints}]},
+                },
+            ],
+        },
+    }
+
+
+def _address(port: int) -> dict[str, object]:
+    return {"socket_address": {"address": "127.0.0.1", "port_value": port}}

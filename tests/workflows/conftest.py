@@ -1,0 +1,328 @@
+"""Rollouts on a real Temporal server whose time is skipped, with steps that answer as a test's case says."""
+
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+import pytest_asyncio
+from pydantic import BaseModel
+from temporalio import activity
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import Client, WorkflowHandle
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import Worker
+
+from celadon.client.rollouts import RolloutClient, RolloutEnded
+from celadon.domain import contracts
+from celadon.domain.messages import (
+    AbortAnswer,
+    AbortCommand,
+    GreenChanged,
+    PromoteAnswer,
+    PromoteCommand,
+    RolloutRequest,
+    RolloutStatus,
+)
+from celadon.domain.names import Epoch, RevisionNumber, RolloutId, RouteSetId
+from celadon.domain.payload import parse_payload
+from celadon.domain.policy import resolve_policy
+from celadon.domain.states import RolloutPhase, SetCondition
+from celadon.domain.steps import (
+    BeginStep,
+    Begun,
+    CloseStep,
+    DrainEnd,
+    Finished,
+    FinishStep,
+    GreenOpened,
+    PhaseStep,
+    Step,
+    SwitchAnswer,
+    SwitchStep,
+)
+from worker.registration import WORKFLOWS, workflow_runner
+
+AnswerT = TypeVar("AnswerT")
+
+BLUE = RouteSetId(1)
+GREEN = RouteSetId(2)
+ROLLOUT = RolloutId(7)
+DEADLINE_SECONDS = 20.0
+
+
+@dataclass
+class Script:
+    """How the steps of one rollout answer, and which were asked for."""
+
+    blue: RouteSetId | None = BLUE
+    gated: bool = True
+    switch: list[SwitchAnswer] = field(default_factory=lambda: [SwitchAnswer(epoch=Epoch(5))])
+    switch_back: list[SwitchAnswer] = field(default_factory=lambda: [SwitchAnswer(epoch=Epoch(6))])
+    drain: list[DrainEnd] = field(default_factory=lambda: [DrainEnd()])
+    holds: dict[str, asyncio.Event] = field(default_factory=dict)
+    asked: list[tuple[str, BaseModel]] = field(default_factory=list)
+
+    def hold(self, step: str) -> asyncio.Event:
+        """Let ``step`` stay in flight until the returned event is set."""
+        self.holds[step] = asyncio.Event()
+        return self.holds[step]
+
+    def names(self) -> list[str]:
+        """Return the steps in the order in which they were asked for."""
+        return [name for name, _ in self.asked]
+
+    def inputs(self, name: str) -> list[Any]:
+        """Return what a step was asked with, each time."""
+        return [step for asked, step in self.asked if asked == name]
+
+    def notes(self) -> list[str]:
+        """Return the kinds of all audit lines that were sent, once each, in order."""
+        lines: dict[int, str] = {}
+        for _, step in self.asked:
+            if isinstance(step, Step):
+                lines |= {note.seq: note.kind for note in step.notes}
+        return [lines[seq] for seq in sorted(lines)]
+
+
+class ScriptedSteps:
+    """The activities of a rollout, answered from the script of its deployment."""
+
+    def __init__(self) -> None:
+        self.scripts: dict[str, Script] = {}
+
+    async def _ask(self, name: str, deployment: str, step: BaseModel) -> Script:
+        script = self.scripts[deployment]
+        script.asked.append((name, step))
+        if name in script.holds:
+            while not script.holds[name].is_set():
+                activity.heartbeat()
+                await asyncio.sleep(0.05)
+        return script
+
+    @activity.defn
+    async def begin(self, step: BeginStep) -> Begun:
+        script = await self._ask("begin", step.request.deployment, step)
+        return Begun(
+            rollout=ROLLOUT,
+            deployment=step.request.deployment,
+            policy=resolve_policy(step.request.policy),
+            gated=script.gated,
+            replicas=3,
+            blue_set=script.blue,
+            from_revision=None if script.blue is None else RevisionNumber(1),
+            to_revision=RevisionNumber(2),
+            started_at=step.at,
+        )
+
+    @activity.defn
+    async def provision_green(self, step: Step) -> GreenOpened:
+        await self._ask("provision_green", step.deployment, step)
+        return GreenOpened(route_set=GREEN, wanted=3)
+
+    @activity.defn
+    async def enter_phase(self, step: PhaseStep) -> None:
+        await self._ask("enter_phase", step.deployment, step)
+
+    @activity.defn
+    async def ask_for_edge(self, step: Step) -> None:
+        await self._ask("ask_for_edge", step.deployment, step)
+
+    @activity.defn
+    async def switch(self, step: SwitchStep) -> SwitchAnswer:
+        return _next((await self._ask("switch", step.deployment, step)).switch)
+
+    @activity.defn
+    async def switch_back(self, step: SwitchStep) -> SwitchAnswer:
+        return _next((await self._ask("switch_back", step.deployment, step)).switch_back)
+
+    @activity.defn
+    async def drain(self, step: CloseStep) -> DrainEnd:
+        return _next((await self._ask("drain", step.deployment, step)).drain)
+
+    @activity.defn
+    async def finish(self, step: FinishStep) -> Finished:
+        await self._ask("finish", step.deployment, step)
+        return Finished(epoch=Epoch(9), switched_at=None, completed_at=step.at, requests_cut=0)
+
+    def all(self) -> list[Callable[..., Any]]:
+        return [
+            self.begin,
+            self.provision_green,
+            self.enter_phase,
+            self.ask_for_edge,
+            self.switch,
+            self.switch_back,
+            self.drain,
+            self.finish,
+        ]
+
+
+def _next(answers: list[AnswerT]) -> AnswerT:
+    """Return the next answer; the last one stays."""
+    return answers.pop(0) if len(answers) > 1 else answers[0]
+
+
+class RunningRollout:
+    """One rollout under test."""
+
+    def __init__(self, env: WorkflowEnvironment, deployment: str, script: Script, histories: Path | None) -> None:
+        self._env = env
+        self._client = RolloutClient(env.client)
+        self._histories = histories
+        self._seq = 0
+        self.deployment = deployment
+        self.script = script
+        self.handle: WorkflowHandle[Any, Any] = env.client.get_workflow_handle(contracts.workflow_id(deployment))
+
+    async def start(self, **policy: object) -> None:
+        """Start with a policy, and let green open."""
+        request = parse_payload(
+            RolloutRequest,
+            {"deployment": self.deployment, "revision": 2, "policy": policy, "requested_by": "ann"},
+        )
+        await self._client.start(request)
+        await self.until(lambda: "provision_green" in self.script.names())
+
+    async def edge(self, condition: SetCondition, *, ready: int | None = None, last_error: str = "") -> None:
+        """Tell an edge of green, as the keeper would."""
+        self._seq += 1
+        healthy = (3 if condition is SetCondition.READY else 0) if ready is None else ready
+        edge = GreenChanged(
+            route_set=GREEN,
+            seq=self._seq,
+            condition=condition,
+            running=0 if condition is SetCondition.STARTING else 3,
+            ready=healthy,
+            required=3,
+            wanted=3,
+            failed=condition is SetCondition.FAILED,
+            last_error=last_error,
+        )
+        await self.handle.signal(contracts.GREEN_CHANGED, edge)
+
+    async def wait_for_promotion(self, **policy: object) -> None:
+        """Bring the rollout to the gate."""
+        await self.start(**policy)
+        await self.edge(SetCondition.READY)
+        await self.phase(RolloutPhase.AWAITING_PROMOTION)
+
+    async def bake(self, **policy: object) -> None:
+        """Bring the rollout behind the switch."""
+        await self.wait_for_promotion(**policy)
+        await self.promote()
+
+    async def promote(self, **command: object) -> PromoteAnswer:
+        """Promote by update."""
+        return await self._client.promote(self.deployment, parse_payload(PromoteCommand, command))
+
+    async def abort(self, **command: object) -> AbortAnswer:
+        """Abort by update."""
+        return await self._client.abort(self.deployment, parse_payload(AbortCommand, command))
+
+    async def rollback(self, **command: object) -> AbortAnswer:
+        """Roll back by update."""
+        return await self._client.rollback(self.deployment, parse_payload(AbortCommand, command))
+
+    async def status(self) -> RolloutStatus:
+        """Ask for the status."""
+        return await self._client.status(self.deployment)
+
+    async def phase(self, phase: RolloutPhase) -> RolloutStatus:
+        """Wait until the rollout is in ``phase``."""
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while (status := await self.status()).phase is not phase:
+            if time.monotonic() > deadline:
+                raise AssertionError(f"still {status.phase}, not {phase}: {status}")
+            await asyncio.sleep(0.02)
+        return status
+
+    async def until_abort_is_recorded(self) -> None:
+        """Wait until the rollout has heard an abort or a cancel."""
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while not (await self.status()).abort_requested:
+            if time.monotonic() > deadline:
+                raise AssertionError("no abort was recorded")
+            await asyncio.sleep(0.02)
+
+    async def events(self) -> int:
+        """Count the events of the history once no step is in flight, without those that skip time."""
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while await self._is_busy():
+            if time.monotonic() > deadline:
+                raise AssertionError("a step is still in flight")
+            await asyncio.sleep(0.02)
+        history = await self.handle.fetch_history()
+        names = [EventType.Name(event.event_type) for event in history.events]
+        return len([name for name in names if "TIME_SKIPPING" not in name])
+
+    async def _is_busy(self) -> bool:
+        description = (await self.handle.describe()).raw_description
+        return bool(description.pending_activities) or description.HasField("pending_workflow_task")
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until a condition on the script holds."""
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while not condition():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"waited in vain; asked so far: {self.script.names()}")
+            await asyncio.sleep(0.02)
+
+    async def skip(self, span: timedelta) -> None:
+        """Let ``span`` of the rollout's time pass."""
+        await self._env.fast_forward(self.handle, span)
+
+    async def ended(self) -> RolloutEnded:
+        """Wait for the end."""
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            return await self._client.wait(self.deployment)
+
+    async def record(self, name: str) -> None:
+        """Keep the history for the replay tests, when histories are recorded."""
+        if self._histories is not None:
+            history = await self.handle.fetch_history()
+            path = self._histories / f"{contracts.WORKFLOW_TYPE}-{name}.json"
+            await asyncio.to_thread(path.write_text, history.to_json() + "\n")
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def scripted_steps(temporal_env: WorkflowEnvironment) -> AsyncIterator[ScriptedSteps]:
+    """Run one worker for all rollouts of the session."""
+    steps = ScriptedSteps()
+    async with Worker(
+        temporal_env.client,
+        task_queue=contracts.TASK_QUEUE,
+        workflows=WORKFLOWS,
+        activities=steps.all(),
+        workflow_runner=workflow_runner(),
+        max_heartbeat_throttle_interval=timedelta(seconds=1),
+    ):
+        yield steps
+
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def rollout(
+    temporal_env: WorkflowEnvironment,
+    scripted_steps: ScriptedSteps,
+    request: pytest.FixtureRequest,
+) -> RunningRollout:
+    """Return a rollout of a deployment of its own, not yet started."""
+    deployment = f"chat{next(_numbers)}"
+    script = scripted_steps.scripts[deployment] = Script()
+    recording = bool(request.config.getoption("--record-histories", default=False))
+    histories = Path(__file__).parent.parent / "histories" if recording else None
+    return RunningRollout(temporal_env, deployment, script, histories)
+
+
+@pytest.fixture
+def client(temporal_env: WorkflowEnvironment) -> Client:
+    """Return the client of the session's Temporal server."""
+    return temporal_env.client

@@ -1,0 +1,21 @@
+"""Workflows call activities by name: the names, inputs and outputs are those that the worker registers."""
+
+import inspect
+from typing import get_type_hints
+
+from activities.rollout import RolloutActivities
+from celadon.table.engine import Table
+from celadon.table.notify import Listener
+from workflows import steps
+
+
+def test_each_call_has_an_activity_with_its_types(database_url: str) -> None:
+    table, listener = Table(database_url, "test"), Listener(database_url, "test")
+    registered = {activity.__name__: activity for activity in RolloutActivities(table, listener).all()}
+
+    assert set(registered) == {call.name for call in steps.ALL_CALLS}
+    for call in steps.ALL_CALLS:
+        hints = get_type_hints(registered[call.name])
+        (parameter,) = inspect.signature(registered[call.name]).parameters
+        assert hints[parameter] is call.takes
+        assert hints["return"] is call.returns

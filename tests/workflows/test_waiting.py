@@ -1,0 +1,40 @@
+"""A rollout that waits costs nothing: one timer, nothing in flight, no history."""
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from celadon.domain.states import RolloutPhase, SetCondition
+
+if TYPE_CHECKING:
+    from conftest import RunningRollout
+
+
+async def test_a_week_at_the_gate_writes_no_history(rollout: "RunningRollout") -> None:
+    await rollout.wait_for_promotion(auto_promote=True, promote_after="8d")
+    before = await rollout.events()
+
+    await rollout.skip(timedelta(days=7))
+
+    assert await rollout.events() == before
+
+
+async def test_nothing_is_in_flight_while_green_starts_waits_or_bakes(rollout: "RunningRollout") -> None:
+    await rollout.start()
+    assert (await rollout.handle.describe()).raw_description.pending_activities == []
+
+    await rollout.edge(SetCondition.READY)
+    await rollout.phase(RolloutPhase.AWAITING_PROMOTION)
+    await rollout.until(lambda: rollout.script.names().count("enter_phase") == 2)
+    assert (await rollout.handle.describe()).raw_description.pending_activities == []
+
+    await rollout.promote()
+    await rollout.phase(RolloutPhase.BAKING)
+    assert (await rollout.handle.describe()).raw_description.pending_activities == []
+
+
+async def test_a_rollout_costs_the_same_events_whatever_it_waited(rollout: "RunningRollout") -> None:
+    await rollout.wait_for_promotion(auto_promote=True, promote_after="30d")
+    await rollout.skip(timedelta(days=31))
+    await rollout.ended()
+
+    assert await rollout.events() <= 80

@@ -1,0 +1,94 @@
+"""The worker's process: a Temporal worker, the keeper, a metrics endpoint, and an orderly end."""
+
+import asyncio
+import signal
+from datetime import timedelta
+from typing import Final
+
+import structlog
+from prometheus_client import start_http_server
+from temporalio.client import Client
+from temporalio.service import RPCError
+from temporalio.worker import Worker
+
+from activities.rollout import RolloutActivities
+from celadon.client.connection import connect
+from celadon.client.search_attributes import register_search_attributes
+from celadon.domain.contracts import TASK_QUEUE
+from celadon.table.engine import Table
+from celadon.table.notify import Listener
+from worker.keeping import keeper_of
+from worker.registration import WORKFLOWS, workflow_runner
+from worker.settings import WorkerSettings
+
+STICKY_TIMEOUT: Final = timedelta(seconds=1)
+"""How long Temporal waits for a worker that holds a rollout in memory before it asks another."""
+
+HEARTBEAT_THROTTLE: Final = timedelta(seconds=1)
+
+log = structlog.get_logger()
+
+
+async def run_worker(settings: WorkerSettings) -> None:
+    """Run until SIGTERM or SIGINT.
+
+    Raises:
+        TemporalUnreachableError: Temporal did not answer in time.
+        ExceptionGroup: the keeper or the worker failed.
+
+    """
+    host, _, port = settings.metrics_address.rpartition(":")
+    stop = _stop_on_signals()
+    client = await connect(patience=settings.temporal_patience)
+    await _register(client)
+    async with (
+        Table(settings.database_url, "celadon-worker") as table,
+        Listener(settings.database_url, "celadon-worker-listener") as listener,
+    ):
+        keeper = keeper_of(table, listener, client)
+        worker = Worker(
+            client,
+            task_queue=TASK_QUEUE,
+            workflows=WORKFLOWS,
+            activities=RolloutActivities(table, listener).all(),
+            workflow_runner=workflow_runner(),
+            max_cached_workflows=settings.max_cached_workflows,
+            sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
+            max_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
+            graceful_shutdown_timeout=settings.graceful_shutdown,
+        )
+        server, thread = start_http_server(int(port), addr=host)
+        try:
+            log.info("worker_started", task_queue=TASK_QUEUE, metrics=settings.metrics_address)
+            async with worker, asyncio.TaskGroup() as group:
+                keeping = group.create_task(keeper.run(), name="keeper")
+                stopping = group.create_task(stop.wait(), name="stop")
+                await asyncio.wait({keeping, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                log.info("worker_stops")
+                stopping.cancel()
+                await keeper.stop()
+            if settings.stop_replicas_on_exit:
+                await keeper.stop_all_replicas()
+        finally:
+            server.shutdown()
+            thread.join()
+    log.info("worker_stopped")
+
+
+def _stop_on_signals() -> asyncio.Event:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+async def _register(client: Client) -> None:
+    """Register search attributes; where the namespace's owner forbids it, rollouts say what is missing."""
+    try:
+        missing = await register_search_attributes(client)
+    except RPCError as error:
+        log.warning("search_attributes_not_registered", error=error.message)
+        return
+    if missing:
+        log.info("search_attributes_registered", names=missing)

@@ -1,0 +1,1 @@
+"""The workflow of a rollout: deterministic and thin; its decisions live in ``celadon.domain``."""
