@@ -167,7 +167,7 @@ class RolloutActivities:
 
     async def _await_routers(self, step: SwitchStep, answer: SwitchAnswer, started: float, what: str) -> SwitchAnswer:
         if answer.refusal is not None or answer.epoch is None:
-            log.info(f"{what}_refused", deployment=step.deployment, rollout=step.rollout, why=str(answer.refusal))
+            log.info("refused", what=what, deployment=step.deployment, rollout=step.rollout, why=str(answer.refusal))
             return answer
         committed = time.monotonic()
         async with self._table.transaction() as tx:

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from celadon.cli.ending import ExitCode
 from celadon.cli.faults import CommandError
-from celadon.cli.logs import log_to_stderr
+from celadon.logs import log_to_stderr
 from celadon.domain.names import RouterNode
 from celadon.gateway.addresses import SocketAddress
 from celadon.gateway.bootstrap import bootstrap

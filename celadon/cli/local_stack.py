@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from rich.table import Table
 
 from celadon.cli.ending import ExitCode
-from celadon.cli.logs import log_to_stderr
+from celadon.logs import log_to_stderr
 from celadon.cli.output import OutputFormat, print_json, print_text
 from celadon.cli.target import local_data_dir
 from celadon.stack.addresses import StackAddresses

@@ -7,7 +7,7 @@ import typer
 
 from celadon.cli.commands.processes import db_app, demo, gateway_app, up
 from celadon.cli.ending import run_to_exit
-from celadon.cli.logs import log_to_stderr
+from celadon.logs import log_to_stderr
 
 app = typer.Typer(
     name="celadon",

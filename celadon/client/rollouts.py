@@ -196,7 +196,7 @@ class RolloutClient:
             result_type=RolloutResult,
         )
 
-    async def _update(  # noqa: PLR0913 - private, and every argument is the caller's
+    async def _update(
         self,
         deployment: str,
         name: str,

@@ -8,7 +8,12 @@ from celadon.domain.progress import Progress
 from celadon.domain.states import RolloutPhase
 
 
-def refuse_abort(progress: Progress, command: AbortCommand, *, rollback: bool) -> Refusal | None:
+def refuse_abort(
+    progress: Progress,
+    command: AbortCommand,
+    *,
+    rollback: bool,
+) -> Refusal | None:
     """Return why ``command`` may not be taken now; nothing when it may.
 
     After the switch the table has the last word: whether blue can take the traffic is read under its lock.

@@ -1,14 +1,17 @@
 """Durations as people write them: ``30s``, ``5m``, ``1h30m``, ``500ms``, ``PT5M`` or a number of seconds."""
 
+import contextlib
 import re
 from datetime import timedelta
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, BeforeValidator, PlainSerializer, TypeAdapter
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer, TypeAdapter, ValidationError
 
 _UNITS: Final = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _SHORT = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[dhms]))+")
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[dhms])")
+_SECONDS = re.compile(r"-?\d+(?:\.\d+)?")
+_ISO = re.compile(r"[+-]?P", re.IGNORECASE)
 _LONGEST: Final = timedelta(days=3650)
 _iso: TypeAdapter[timedelta] = TypeAdapter(timedelta)
 
@@ -23,15 +26,16 @@ def parse_duration(value: object) -> timedelta:
     if isinstance(value, timedelta):
         return value
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return _from_seconds(float(value))
+        return _from_seconds(value)
     if isinstance(value, str):
         text = value.strip()
         if _SHORT.fullmatch(text):
-            return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text)))
-        if text.lstrip("+-").upper().startswith("P"):
-            return _iso.validate_python(text)
-        if re.fullmatch(r"-?\d+(\.\d+)?", text):
+            return _from_seconds(sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text)))
+        if _SECONDS.fullmatch(text):
             return _from_seconds(float(text))
+        if _ISO.match(text):
+            with contextlib.suppress(ValidationError):
+                return _iso.validate_python(text)
     raise ValueError(f"{value!r} is no duration: write 30s, 5m, 1h30m, PT5M or a number of seconds")
 
 
@@ -52,10 +56,12 @@ def _from_seconds(seconds: float) -> timedelta:
     try:
         return timedelta(seconds=seconds)
     except (OverflowError, ValueError) as error:
-        raise ValueError(f"{seconds!r} seconds is no duration") from error
+        raise ValueError(f"that many seconds are no duration, it is at most {format_duration(_LONGEST)}") from error
 
 
 def _check_range(value: timedelta) -> timedelta:
+    """Return ``value`` to the millisecond, as JSON carries it, so that what passed here passes everywhere."""
+    value = timedelta(milliseconds=round(value / timedelta(milliseconds=1)))
     if value < timedelta(0):
         raise ValueError(f"a duration is never negative, this one is {format_duration(value)}")
     if value > _LONGEST:

@@ -105,7 +105,7 @@ def _in_provisioning(progress: Progress, now: datetime) -> GateDecision:
 
 
 def _in_verifying(progress: Progress, now: datetime) -> GateDecision:
-    if progress.promotion is not None:
+    if progress.promotion is not None and progress.promotion.command.force:
         return _go_ahead(progress.promotion)
     if progress.green_is_ready:
         return Enter(phase=RolloutPhase.AWAITING_PROMOTION, why="green is verified")
@@ -135,10 +135,10 @@ def _in_awaiting(progress: Progress, now: datetime) -> GateDecision:
         return Enter(phase=RolloutPhase.VERIFYING, why="green regressed")
     if progress.promotion is not None:
         return _go_ahead(progress.promotion)
-    if not progress.gated:
-        return GoAhead(by="policy", door=Door.POLICY, reason="first deployment")
     if progress.holding:
         return Wait(timers=())
+    if not progress.gated:
+        return GoAhead(by="policy", door=Door.POLICY, reason="first deployment")
     timers = _promotion_timers(progress)
     due = [name for name, at in sorted(timers, key=lambda timer: timer[1]) if at <= now]
     if not due:

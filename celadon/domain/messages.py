@@ -23,7 +23,8 @@ UNDECLARED = "undeclared"
 Replicas = Annotated[int, Field(ge=0, le=10_000)]
 Person = Annotated[str, Field(max_length=200)]
 Reason = Annotated[str, Field(max_length=2000)]
-Number = Annotated[int, Field(ge=1)]
+Number = Annotated[int, Field(ge=1, le=2_147_483_647)]
+"""The number of a revision or of a rollout, as far as the table counts."""
 OBJECT_TAG = "revision-object"
 NUMBER_TAG = "revision-number"
 

@@ -43,20 +43,19 @@ def next_step(progress: Progress) -> str:
 def details(progress: Progress, timers: tuple[tuple[str, datetime], ...], silent: tuple[str, ...]) -> str:
     """Return the Markdown that the Temporal UI shows as the workflow's current details."""
     name = progress.deployment
+    revisions = f"**{_revision(progress.from_revision)}** → **{_revision(progress.to_revision)}**"
     lines = [
         f"### {name}: {progress.phase.value.replace('_', ' ')}",
         "",
-        f"- revision: **{_revision(progress.from_revision)}** → **{_revision(progress.to_revision)}**"
-        f" (rollout {progress.rollout})",
+        f"- revision: {revisions} (rollout {progress.rollout})",
         f"- live: **{_live(progress)}**",
         f"- since: {progress.since:%Y-%m-%d %H:%M:%S} UTC",
     ]
     green = progress.green
     if green is not None:
-        lines.append(
-            f"- green: {green.running} of {green.wanted} run, {green.ready} healthy, {green.required} required"
-            + (f" · last error: {green.last_error}" if green.last_error else ""),
-        )
+        error = f" · last error: {green.last_error}" if green.last_error else ""
+        counts = f"{green.running} of {green.wanted} run, {green.ready} healthy, {green.required} required"
+        lines.append(f"- green: {counts}{error}")
     lines += [f"- timer: {timer} at {at:%Y-%m-%d %H:%M:%S} UTC" for timer, at in timers]
     if not timers and progress.phase is RolloutPhase.AWAITING_PROMOTION:
         lines.append("- timer: none, a person decides")

@@ -48,7 +48,7 @@ def parse_payload(model: type[ModelT], payload: object) -> ModelT:
             _describe(error),
             f"send one JSON object with keys among: {_keys(model)}",
         ) from None
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise refuse(RefusalCode.INVALID_PAYLOAD, f"the input is no JSON: {error}") from None
 
 

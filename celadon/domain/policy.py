@@ -33,6 +33,7 @@ LATER_KEYS: Final = frozenset(
 
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 _WHOLE: Final = 100.0
+_NOT_GIVEN: Final = object()
 
 
 class OnDeadline(StrEnum):
@@ -46,6 +47,7 @@ class OnDeadline(StrEnum):
 def _parse_min_healthy(value: object) -> object:
     """Refuse shares outside (0 %, 100 %] and counts below 1."""
     if isinstance(value, bool) or not isinstance(value, int | str):
+        # Pydantic turns a ValueError into a refusal, a TypeError goes through.
         raise ValueError(f"min_healthy is a count (2) or a share ('80%'), not {value!r}")
     if isinstance(value, int):
         if value < 1:
@@ -98,7 +100,8 @@ class BlueGreenPolicy(StrictModel):
 def resolve_policy(*layers: BlueGreenPolicy | None) -> BlueGreenPolicy:
     """Merge layers, weakest first, over the defaults; the last layer that gives a key wins. The result gives all keys.
 
-    A delay of a weaker layer lapses when a stronger one switches automatic promotion off.
+    A delay of a weaker layer lapses when a stronger one switches automatic promotion off, and what happens at a
+    deadline lapses when a stronger one takes the deadline away.
 
     Raises:
         ValueError: the merged policy says something that has no effect.
@@ -111,6 +114,8 @@ def resolve_policy(*layers: BlueGreenPolicy | None) -> BlueGreenPolicy:
         given = {name: getattr(layer, name) for name in layer.model_fields_set}
         if given.get("auto_promote") is False:
             merged.pop("promote_after", None)
+        if given.get("promotion_deadline", _NOT_GIVEN) is None:
+            merged.pop("on_deadline", None)
         merged |= given
     if merged.get("promote_after") and not merged.get("auto_promote"):
         raise ValueError("promote_after has no effect without auto_promote: true; add it or remove the delay")
@@ -121,8 +126,8 @@ def resolve_policy(*layers: BlueGreenPolicy | None) -> BlueGreenPolicy:
 
 
 def required_healthy(replicas: int, min_healthy: int | str) -> int:
-    """Return how many of ``replicas`` must be healthy: all that a share asks for, rounded up, never more than all."""
+    """Return how many of ``replicas`` must be healthy: what a share asks for, rounded up; at least one of any."""
     if isinstance(min_healthy, int):
         return min(min_healthy, replicas)
     share = float(min_healthy.rstrip("% ")) / _WHOLE
-    return min(replicas, math.ceil(share * replicas - 1e-9))
+    return min(replicas, max(1, math.ceil(share * replicas - 1e-9)))

@@ -39,7 +39,10 @@ def _refuse_target(progress: Progress, command: PromoteCommand) -> Refusal | Non
     return None
 
 
-def _refuse_phase(progress: Progress, command: PromoteCommand) -> Refusal | None:
+def _refuse_phase(
+    progress: Progress,
+    command: PromoteCommand,
+) -> Refusal | None:
     match progress.phase:
         case RolloutPhase.PROVISIONING:
             return _too_early(progress, "its replicas still start")

@@ -2,7 +2,8 @@
 
 The rule for members that fail their probes is ``min_published`` (the fail-open rule of Envoy's panic threshold and
 of Amazon's target groups): an unhealthy live member leaves only while at least half of the wanted members stay, and a
-live set is never published empty because of its health.
+live set is never published empty because of its health. A live member that terminates gets no new request, as long as
+another member stays.
 """
 
 from enum import StrEnum
@@ -41,6 +42,8 @@ class Member(BaseModel):
     host: str
     port: int
     health: RouteHealthStatus
+    terminating: bool = False
+    """Whether the keeper is about to stop it."""
 
 
 class SetTraffic(BaseModel):
@@ -98,10 +101,11 @@ def publish(traffic: DeploymentTraffic) -> Publication:
     for route_set in sorted(traffic.sets, key=lambda one: one.route_set):
         match route_set.role:
             case SetRole.LIVE:
-                out = {member.route for member in route_set.members if member.health is RouteHealthStatus.UNHEALTHY}
-                if out and len(route_set.members) - len(out) < MIN_PUBLISHED * route_set.wanted:
+                staying = [member for member in route_set.members if not member.terminating]
+                out = {member.route for member in staying if member.health is RouteHealthStatus.UNHEALTHY}
+                if out and len(staying) - len(out) < MIN_PUBLISHED * route_set.wanted:
                     panic, out = True, set()
-                endpoints += _endpoints(route_set, EndpointState.HEALTHY, without=frozenset(out))
+                endpoints += _endpoints(route_set, EndpointState.HEALTHY, without=frozenset(out), drained=bool(staying))
             case SetRole.DRAINING:
                 endpoints += _endpoints(route_set, EndpointState.DRAINING)
             case SetRole.GREEN:
@@ -121,14 +125,22 @@ def _endpoints(
     route_set: SetTraffic,
     state: EndpointState,
     without: frozenset[RouteId] = frozenset(),
+    *,
+    drained: bool = False,
 ) -> list[Endpoint]:
-    """Members of a set in one state, those ``without`` as unhealthy."""
+    """Members of a set in one state, those ``without`` as unhealthy; with ``drained``, terminating ones as draining."""
+
+    def state_of(member: Member) -> EndpointState:
+        if drained and member.terminating:
+            return EndpointState.DRAINING
+        return EndpointState.UNHEALTHY if member.route in without else state
+
     return [
         Endpoint(
             route_set=route_set.route_set,
             host=member.host,
             port=member.port,
-            state=EndpointState.UNHEALTHY if member.route in without else state,
+            state=state_of(member),
         )
         for member in sorted(route_set.members, key=lambda one: (one.host, one.port))
     ]

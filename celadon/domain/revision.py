@@ -65,25 +65,9 @@ class Revision(StrictModel):
     def _fits_its_provisioner(self) -> Self:
         match self.provisioner:
             case Provisioner.LOCAL:
-                if not self.command or not self.command[0]:
-                    raise ValueError(
-                        "a revision of provisioner 'local' needs a command, for example [python, -m, my_server]"
-                    )
-                if self.endpoints:
-                    raise ValueError("endpoints belong to provisioner 'static', this revision is 'local'")
-                if any("\0" in part for part in self.command):
-                    raise ValueError("a command holds no NUL characters")
+                self._check_local()
             case Provisioner.STATIC:
-                if not self.endpoints:
-                    raise ValueError(
-                        "a revision of provisioner 'static' needs endpoints, for example ['127.0.0.1:8000']"
-                    )
-                if self.command or self.env:
-                    raise ValueError("command and env belong to provisioner 'local', this revision is 'static'")
-                for endpoint in self.endpoints:
-                    parse_endpoint(endpoint)
-                if len(set(self.endpoints)) != len(self.endpoints):
-                    raise ValueError("endpoints are listed twice")
+                self._check_static()
             case Provisioner.KUBERNETES:
                 raise ValueError("provisioner 'kubernetes' is not carried out by this version: use 'local' or 'static'")
         for name, entry in self.env.items():
@@ -92,6 +76,24 @@ class Revision(StrictModel):
             if isinstance(entry, str) and "\0" in entry:
                 raise ValueError(f"the value of {name} holds a NUL character")
         return self
+
+    def _check_local(self) -> None:
+        if not self.command or not self.command[0]:
+            raise ValueError("a revision of provisioner 'local' needs a command, for example [python, -m, my_server]")
+        if self.endpoints:
+            raise ValueError("endpoints belong to provisioner 'static', this revision is 'local'")
+        if any("\0" in part for part in self.command):
+            raise ValueError("a command holds no NUL characters")
+
+    def _check_static(self) -> None:
+        if not self.endpoints:
+            raise ValueError("a revision of provisioner 'static' needs endpoints, for example ['127.0.0.1:8000']")
+        if self.command or self.env:
+            raise ValueError("command and env belong to provisioner 'local', this revision is 'static'")
+        for endpoint in self.endpoints:
+            parse_endpoint(endpoint)
+        if len(set(self.endpoints)) != len(self.endpoints):
+            raise ValueError("endpoints are listed twice")
 
     def digest(self) -> str:
         """Return the SHA-256 of the content, 64 hexadecimal digits; the same content gives the same digest."""

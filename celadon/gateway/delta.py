@@ -52,6 +52,8 @@ class _Subscription:
     refused: dict[str, str] = field(default_factory=dict)
     """Why the router refuses a resource."""
     in_flight: _Delivery | None = None
+    answered: bool = False
+    """Whether the router waits no longer: a new one starts its listeners only after the first answer, be it empty."""
 
     def wants(self, name: str) -> bool:
         return self.wildcard or name in self.names
@@ -186,7 +188,13 @@ class DeltaStream:
         versions = dict(request.initial_versions)
         wildcard = not request.subscribe or WILDCARD in request.subscribe
         every = set(self._snapshot.of(kind)) if wildcard else set()
-        return _Subscription(wildcard=wildcard, sent=versions, held=dict(versions), due=every | set(versions))
+        return _Subscription(
+            wildcard=wildcard,
+            sent=versions,
+            held=dict(versions),
+            due=every | set(versions),
+            answered=bool(versions),
+        )
 
     def _mark(self, kind: ResourceType, names: Iterable[str]) -> None:
         subscription = self._subscriptions.get(kind)
@@ -228,7 +236,7 @@ class DeltaStream:
                 if name in subscription.sent or name in subscription.names - {WILDCARD}:
                     removed.append(name)
                 subscription.forget(name)
-        if not changed and not removed:
+        if not changed and not removed and (subscription.answered or not subscription.wildcard):
             return None
         if kind is ResourceType.CLUSTER:
             self._warm_again(subscription, changed)
@@ -252,6 +260,7 @@ class DeltaStream:
         removed: tuple[str, ...],
     ) -> DiscoveryResponse:
         versions = {one.name: one.version for one in changed}
+        subscription.answered = True
         subscription.sent.update(versions)
         deployments: tuple[DeploymentResources, ...] = ()
         if kind is ResourceType.ENDPOINTS:

@@ -74,8 +74,13 @@ class _RouterStream:
         self.delta = delta
         self.opened_at = opened_at
         self.refusal: str | None = None
-        self.superseded = False
+        self.ended: str | None = None
+        """Why the gateway ends the stream; ``None`` while it goes on."""
         self._wake = asyncio.Event()
+
+    def end(self, why: str) -> None:
+        self.ended = why
+        self.wake()
 
     def wake(self) -> None:
         self._wake.set()
@@ -118,6 +123,11 @@ class XdsServer:
 
     async def stop(self) -> None:
         """Close all streams; routers go on with what they have and come back by themselves."""
+        for stream in self._streams.values():
+            stream.end("the gateway stops")
+        reporters, self._reporters = self._reporters, {}
+        for replan in reporters.values():
+            replan.set()
         await self._server.stop(STOP_GRACE_SECONDS)
 
     def publish(self, publications: Iterable[Publication], withdrawn: Iterable[DeploymentName] = ()) -> None:
@@ -167,8 +177,8 @@ class XdsServer:
                 await first_to_end(self._listen(stream, first, requests), self._tell(stream, context))
         finally:
             self._close(stream)
-        if stream.superseded:
-            await context.abort(grpc.StatusCode.ABORTED, f"a newer stream of router {stream.node} took over")
+        if stream.ended is not None:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, stream.ended)
 
     def _open(self, node: RouterNode) -> _RouterStream:
         """Register a router's newest stream; an older one ends."""
@@ -176,8 +186,7 @@ class XdsServer:
         older = self._streams.get(node)
         if older is not None:
             log.warning("router_stream_superseded", router=node)
-            older.superseded = True
-            older.wake()
+            older.end(f"a newer stream of router {node} took over")
             self._drains.disconnect(node)
         self._streams[node] = stream
         self._journal.connected(node)
@@ -203,7 +212,7 @@ class XdsServer:
             self._receive(stream, request)
 
     def _receive(self, stream: _RouterStream, request: DiscoveryRequest) -> None:
-        if stream.superseded:
+        if stream.ended is not None:
             return
         if request.refusal is not None:
             self._metrics.refusals.labels(request.kind).inc()
@@ -217,8 +226,8 @@ class XdsServer:
         stream: _RouterStream,
         context: _Discovery,
     ) -> None:
-        """Send what the stream's state has to say, each time that it may have something; end when superseded."""
-        while not stream.superseded:
+        """Send what the stream's state has to say, each time that it may have something, until it ends."""
+        while stream.ended is None:
             for response in stream.delta.responses():
                 for cluster in stream.delta.take_replaced_clusters():
                     self._drains.lose_count(stream.node, deployment_of(cluster))

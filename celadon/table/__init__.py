@@ -1,0 +1,1 @@
+"""The tables: one readable function a transaction, the lock and the guard visible in it."""

@@ -1,7 +1,6 @@
 """Begin: registers a rollout, its revision and its policy, and takes the deployment over."""
 
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
@@ -60,7 +59,7 @@ async def begin(tx: AsyncSession, step: BeginStep) -> Begun:
         blue_set=deployment.live_set,
         replicas=replicas,
         policy=policy.model_dump(mode="json"),
-        gated=blue is not None or _asks_for_a_gate(deployment, request),
+        gated=blue is not None or _asks_for_a_gate(deployment, request, policy),
         requested_by=request.requested_by,
         reason=request.reason,
         phase=RolloutPhase.PROVISIONING,
@@ -133,10 +132,10 @@ def _resolve(deployment: Deployment, request: RolloutRequest) -> BlueGreenPolicy
         raise refuse(RefusalCode.POLICY_CONFLICT, f"the policy contradicts itself: {error}") from error
 
 
-def _asks_for_a_gate(deployment: Deployment, request: RolloutRequest) -> bool:
-    """Whether somebody said how this first deployment is promoted."""
-    given: dict[str, Any] = {**deployment.policy, **request.policy.model_dump(mode="json")}
-    return given.get("auto_promote") is False or bool(given.get("promote_after"))
+def _asks_for_a_gate(deployment: Deployment, request: RolloutRequest, resolved: BlueGreenPolicy) -> bool:
+    """Whether somebody said that this first deployment waits: for a person, or for a delay."""
+    said = "auto_promote" in deployment.policy or "auto_promote" in request.policy.model_fields_set
+    return (said and not resolved.auto_promote) or bool(resolved.promote_after)
 
 
 async def _register_revision(

@@ -48,9 +48,11 @@ def due_condition(row: RouteSet, rollout: Rollout, policy: BlueGreenPolicy, cens
         or (rollout.switch_epoch is None and row.replacements > policy.max_replacements),
         before=told,
     )
-    # A green that flaps for ever: after max_regressions a person decides, and the switch re-checks.
+    # A green that flaps for ever: after max_regressions a person decides, and the switch re-checks. The last that its
+    # rollout hears is ready; were it anything else, the rollout would refuse that person for ever.
+    regressed = told is SetCondition.READY and condition is SetCondition.RUNNING
     told_enough = row.seq >= 2 * (policy.max_regressions + 2)
-    return told if told_enough and condition is not SetCondition.FAILED else condition
+    return told if regressed and told_enough else condition
 
 
 async def tell_rollout(tx: AsyncSession, row: RouteSet) -> None:

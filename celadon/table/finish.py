@@ -85,7 +85,7 @@ async def _close_all_but_live(tx: AsyncSession, deployment: Deployment, rollout:
         await write_event(tx, deployment.name, rollout.id, "draining", evidence={"route_set": str(route_set.id)})
 
 
-async def _end(  # noqa: PLR0913 - an end has an outcome, a reason and a time
+async def _end(
     tx: AsyncSession,
     deployment: Deployment,
     rollout: Rollout,

@@ -11,12 +11,17 @@ from celadon.table.models import Deployment, Rollout
 async def lock_deployment(tx: AsyncSession, name: str) -> Deployment:
     """Lock a deployment's row for the rest of the transaction; every change of its traffic begins here.
 
+    Rows that merely refer to the deployment, such as acknowledgements, can still be written meanwhile.
+
     Raises:
         RefusedError: there is no such deployment.
 
     """
     row = await tx.scalar(
-        select(Deployment).where(Deployment.name == name).with_for_update().execution_options(populate_existing=True),
+        select(Deployment)
+        .where(Deployment.name == name)
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True),
     )
     if row is None:
         raise refuse(

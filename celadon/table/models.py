@@ -17,13 +17,11 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
-    Text,
     UniqueConstraint,
     Uuid,
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from celadon.domain.states import (
@@ -36,6 +34,7 @@ from celadon.domain.states import (
     RouteStatus,
     SetCondition,
 )
+from celadon.table.types import StorableJson, StorableText
 
 
 def _enum(kind: type[StrEnum]) -> Enum:
@@ -63,9 +62,9 @@ class Base(DeclarativeBase):
         },
     )
     type_annotation_map: ClassVar[dict[Any, Any]] = {
-        str: Text(),
+        str: StorableText(),
         datetime: DateTime(timezone=True),
-        dict[str, Any]: JSONB(),
+        dict[str, Any]: StorableJson(),
         DeploymentLifecycle: _enum(DeploymentLifecycle),
         Door: _enum(Door),
         RolloutOutcome: _enum(RolloutOutcome),

@@ -23,11 +23,12 @@ _OUTPUT_LIMIT = 8_000
 _ERROR_LIMIT = 1_000
 
 
-async def add_route(  # noqa: PLR0913 - a replica has an id and an address
+async def add_route(
     tx: AsyncSession,
     fence: Fence,
     route_set: RouteSetId,
     route: RouteId,
+    *,
     host: str,
     port: int,
 ) -> bool:
@@ -90,6 +91,7 @@ async def route_health(
     fence: Fence,
     kept: KeptSet,
     route: RouteId,
+    *,
     health: RouteHealthStatus,
     error: str,
 ) -> None:

@@ -127,11 +127,11 @@ async def close_set(tx: AsyncSession, step: CloseStep) -> DrainEnd | None:
     return None
 
 
-async def drain_set(tx: AsyncSession, row: RouteSet, epoch: int, timeout: timedelta) -> None:
+async def drain_set(tx: AsyncSession, row: RouteSet, epoch: int, within: timedelta) -> None:
     """Set a set to draining, from the transaction's own time on."""
     now = await database_now(tx)
     row.state = RouteSetState.DRAINING
-    row.drain_since, row.drain_epoch, row.drain_deadline = now, epoch, now + timeout
+    row.drain_since, row.drain_epoch, row.drain_deadline = now, epoch, now + within
     await tx.flush()
 
 

@@ -52,7 +52,10 @@ async def router_seen(tx: AsyncSession, nodes: Iterable[str]) -> None:
 
 
 async def router_acknowledged(tx: AsyncSession, node: str, epochs: Mapping[str, Epoch]) -> None:
-    """Write down the epochs that a router serves, and wake who waits for them; an older epoch changes nothing."""
+    """Write down the epochs that a router serves, and wake who waits for them; an older epoch changes nothing.
+
+    A router that was held for gone and acknowledges is not gone.
+    """
     if not epochs:
         return
     await tx.execute(
@@ -61,6 +64,7 @@ async def router_acknowledged(tx: AsyncSession, node: str, epochs: Mapping[str, 
         .values(
             acknowledged_at=func.coalesce(Router.acknowledged_at, func.clock_timestamp()),
             seen_at=func.clock_timestamp(),
+            gone_at=None,
             nack="",
         ),
     )

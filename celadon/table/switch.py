@@ -11,6 +11,7 @@ from celadon.domain.states import (
     RouteHealthStatus,
     RouteSetState,
     RouteStatus,
+    SetCondition,
 )
 from celadon.domain.steps import SwitchAnswer, SwitchStep
 from celadon.table.audit import write_event, write_notes
@@ -158,6 +159,14 @@ async def _lock_green(tx: AsyncSession, deployment: Deployment, rollout: Rollout
     )
     if green is None or rollout.green_set != step.green_set or green.state is not RouteSetState.OPEN:
         raise RefusedError(_green_changed(deployment, step))
+    if green.condition is SetCondition.FAILED:
+        raise RefusedError(
+            Refusal(
+                code=RefusalCode.NO_HEALTHY_GREEN,
+                message=f"green has failed: {green.last_error or 'its replicas could not be kept running'}",
+                next_step="the rollout goes back by itself; start a new one when the cause is mended",
+            ),
+        )
     return green
 
 

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.domain.names import Epoch, RouteId, RouteSetId
 from celadon.domain.publication import DeploymentTraffic, Member, SetRole, SetTraffic
-from celadon.domain.states import DeploymentLifecycle, RouteHealthStatus, RouteSetState, RouteStatus
+from celadon.domain.states import DeploymentLifecycle, RouteSetState, RouteStatus
 from celadon.table.models import Deployment, Rollout, Route, RouteSet
 
 _TrafficRow = Row[*tuple[Any, ...]]
@@ -26,6 +26,7 @@ _query = (
         Route.id.label("route"),
         Route.host,
         Route.port,
+        Route.status,
         Route.health,
     )
     .outerjoin(RouteSet, (RouteSet.deployment == Deployment.name) & (RouteSet.state != RouteSetState.GONE))
@@ -70,7 +71,13 @@ def _traffic(rows: Iterable[_TrafficRow]) -> DeploymentTraffic:
             role=_role(members[0]),
             wanted=members[0].wanted,
             members=tuple(
-                Member(route=RouteId(row.route), host=row.host, port=row.port, health=row.health)
+                Member(
+                    route=RouteId(row.route),
+                    host=row.host,
+                    port=row.port,
+                    health=row.health,
+                    terminating=row.status is RouteStatus.TERMINATING,
+                )
                 for row in members
                 if row.route is not None
             ),

@@ -117,7 +117,9 @@ async def test_a_deployment_that_is_refused_later_stops_no_other(
 async def test_a_router_without_a_name_is_told_what_is_missing(gateway: Gateway) -> None:
     async with grpc.aio.insecure_channel(f"127.0.0.1:{gateway.port}") as channel:
         for service in (discovery, load_reports):
-            call = channel.stream_stream(f"/{service.SERVICE}/{service.METHOD}")()
+            open_stream: grpc.aio.StreamStreamMultiCallable[bytes, bytes]
+            open_stream = channel.stream_stream(f"/{service.SERVICE}/{service.METHOD}")
+            call = open_stream()
             await call.write(b"")
             assert (await call.code(), "node.id" in await call.details()) == (grpc.StatusCode.INVALID_ARGUMENT, True)
 

@@ -251,7 +251,7 @@ class RunningRollout:
             await asyncio.sleep(0.02)
 
     async def events(self) -> int:
-        """Count the events of the history once no step is in flight, without those that skip time."""
+        """Count the events of the history once no step is in flight, without those that the skipping of time adds."""
         deadline = time.monotonic() + DEADLINE_SECONDS
         while await self._is_busy():
             if time.monotonic() > deadline:
@@ -259,7 +259,8 @@ class RunningRollout:
             await asyncio.sleep(0.02)
         history = await self.handle.fetch_history()
         names = [EventType.Name(event.event_type) for event in history.events]
-        return len([name for name in names if "TIME_SKIPPING" not in name])
+        added = ("TIME_SKIPPING_TRANSITIONED", "OPTIONS_UPDATED")
+        return len([name for name in names if not name.endswith(added)])
 
     async def _is_busy(self) -> bool:
         description = (await self.handle.describe()).raw_description

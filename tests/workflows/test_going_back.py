@@ -12,7 +12,7 @@ from celadon.domain.states import RolloutOutcome, RolloutPhase, SetCondition
 from celadon.domain.steps import CloseStep, DrainEnd, SwitchAnswer
 
 if TYPE_CHECKING:
-    from conftest import RunningRollout
+    from tests.workflows.conftest import RunningRollout
 
 GREEN = 2
 BLUE = 1
@@ -21,7 +21,8 @@ BLUE = 1
 async def _outcome(rollout: "RunningRollout") -> RolloutOutcome:
     ended = await rollout.ended()
     assert ended.result is not None, ended
-    return ended.result.outcome
+    outcome: RolloutOutcome = ended.result.outcome
+    return outcome
 
 
 def _drained(rollout: "RunningRollout") -> list[int]:

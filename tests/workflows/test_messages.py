@@ -11,7 +11,7 @@ from celadon.domain.contracts import TASK_QUEUE, WORKFLOW_TYPE
 from celadon.domain.errors import RefusalCode
 
 if TYPE_CHECKING:
-    from conftest import RunningRollout
+    from tests.workflows.conftest import RunningRollout
 
 BAD_MESSAGES: list[Any] = [7, "promote", [1], {"revison": 2}, {"revision": "2"}, {"revision": 2, "by": 7}]
 

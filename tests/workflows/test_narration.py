@@ -7,7 +7,7 @@ from temporalio.api.sdk.v1 import WorkflowMetadata
 from celadon.domain.contracts import SEARCH_DEPLOYMENT, SEARCH_PHASE, SEARCH_REVISION
 
 if TYPE_CHECKING:
-    from conftest import RunningRollout
+    from tests.workflows.conftest import RunningRollout
 
 
 async def test_current_details_hold_the_command_to_promote(rollout: "RunningRollout") -> None:

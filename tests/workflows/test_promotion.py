@@ -13,7 +13,7 @@ from celadon.domain.states import Door, RolloutOutcome, RolloutPhase, SetConditi
 from celadon.domain.steps import SwitchAnswer, SwitchStep
 
 if TYPE_CHECKING:
-    from conftest import RunningRollout
+    from tests.workflows.conftest import RunningRollout
 
 
 async def test_an_update_promotes_and_is_told_epoch_and_routers(rollout: "RunningRollout") -> None:

@@ -4,6 +4,8 @@ Record them anew, after a change that is patched or that no running rollout can 
 ``pytest tests/workflows --record-histories``.
 """
 
+import asyncio
+import json
 from pathlib import Path
 
 import pytest
@@ -44,7 +46,9 @@ def test_every_way_a_rollout_can_go_has_a_history() -> None:
 
 @pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
 async def test_a_recorded_history_replays(path: Path) -> None:
-    history = WorkflowHistory.from_json("rollout-recorded", path.read_text())
+    content = json.loads(await asyncio.to_thread(path.read_text))
+    recorded_as = content["events"][0]["workflowExecutionStartedEventAttributes"]["workflowId"]
+    history = WorkflowHistory.from_json(recorded_as, content)
 
     result = await replayer().replay_workflow(history, raise_on_replay_failure=False)
 

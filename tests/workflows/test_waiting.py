@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from celadon.domain.states import RolloutPhase, SetCondition
 
 if TYPE_CHECKING:
-    from conftest import RunningRollout
+    from tests.workflows.conftest import RunningRollout
 
 
 async def test_a_week_at_the_gate_writes_no_history(rollout: "RunningRollout") -> None:

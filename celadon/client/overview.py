@@ -1,0 +1,127 @@
+"""A rollout as its workflow and the table know it together; either may be missing, and then says so."""
+
+from datetime import datetime
+from typing import Final, assert_never
+
+from pydantic import computed_field
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from celadon.client.rollouts import NoAnswerError, RolloutClient
+from celadon.domain.contracts import workflow_id
+from celadon.domain.errors import RefusedError
+from celadon.domain.messages import RolloutStatus
+from celadon.domain.narration import next_step
+from celadon.domain.progress import Progress
+from celadon.domain.states import RolloutPhase
+from celadon.domain.strictness import Record
+from celadon.table.history import RolloutRecord
+from celadon.table.overview import DeploymentView, view_deployment
+
+NO_WORKFLOW: Final = "no workflow of it runs in Temporal"
+
+
+class WorkflowAnswer(Record):
+    """What a rollout's workflow says, or why it says nothing."""
+
+    status: RolloutStatus | None = None
+    silence: str = ""
+    """Why there is no status; empty when there is one, or when nobody needs it."""
+
+
+class RolloutView(Record):
+    """A deployment with its latest rollout at one moment."""
+
+    deployment: DeploymentView | None
+    """Nothing while a first rollout has not been registered."""
+    workflow: WorkflowAnswer
+
+    @computed_field  # type: ignore[prop-decorator]  # Pydantic's own form; mypy knows properties only
+    @property
+    def phase(self) -> RolloutPhase | None:
+        """The phase: of the workflow when it answers, because the table learns of it a moment later."""
+        status, rollout = self.workflow.status, self._rollout
+        if status is not None and (rollout is None or rollout.outcome is None or self._is_newer(status)):
+            return status.phase
+        return None if rollout is None else rollout.phase
+
+    @computed_field  # type: ignore[prop-decorator]  # as above
+    @property
+    def phase_since(self) -> datetime | None:
+        """When the phase began."""
+        status, rollout = self.workflow.status, self._rollout
+        if status is not None and status.phase is self.phase:
+            return status.since
+        return None if rollout is None else rollout.phase_since
+
+    @computed_field  # type: ignore[prop-decorator]  # as above
+    @property
+    def next_step(self) -> str:
+        """What a person can do now, with the command."""
+        if self.workflow.status is not None and self.workflow.status.phase is self.phase:
+            return self.workflow.status.next_step
+        return "" if self._rollout is None else table_next_step(self._rollout)
+
+    @property
+    def _rollout(self) -> RolloutRecord | None:
+        return None if self.deployment is None else self.deployment.rollout
+
+    def _is_newer(self, status: RolloutStatus) -> bool:
+        rollout = self._rollout
+        return rollout is None or status.rollout is None or status.rollout > rollout.rollout
+
+
+def table_next_step(rollout: RolloutRecord) -> str:
+    """Return what a person can do now, by what the table knows."""
+    return next_step(
+        Progress(
+            deployment=rollout.deployment,
+            phase=rollout.phase,
+            since=rollout.phase_since,
+            policy=rollout.policy,
+            rollout=rollout.rollout,
+            from_revision=rollout.from_revision,
+            to_revision=rollout.to_revision,
+        ),
+    )
+
+
+def who_must_act(rollout: RolloutRecord | None) -> str:
+    """Return who moves a rollout on, by what the table knows; empty when it has ended or there is none."""
+    if rollout is None:
+        return ""
+    match rollout.phase:
+        case RolloutPhase.PROVISIONING | RolloutPhase.VERIFYING | RolloutPhase.ROLLING_BACK:
+            return "keeper"
+        case RolloutPhase.AWAITING_PROMOTION:
+            return "timer" if rollout.policy.auto_promote or not rollout.gated else "a person: promote or abort"
+        case RolloutPhase.SWITCHING:
+            return "routers"
+        case RolloutPhase.BAKING:
+            return "timer" if rollout.awaits_epoch is None else "routers"
+        case RolloutPhase.DRAINING:
+            return "running requests"
+        case RolloutPhase.COMPLETED:
+            return ""
+        case _ as unreachable:
+            assert_never(unreachable)
+
+
+async def ask_workflow(rollouts: RolloutClient, deployment: str) -> WorkflowAnswer:
+    """Ask a deployment's rollout for what it knows, without waiting for one that does not run."""
+    running = await rollouts.is_running(workflow_id(deployment))
+    if running is None:
+        return WorkflowAnswer(silence="Temporal did not answer")
+    if not running:
+        return WorkflowAnswer(silence=NO_WORKFLOW)
+    try:
+        return WorkflowAnswer(status=await rollouts.status(deployment))
+    except (NoAnswerError, RefusedError) as error:
+        return WorkflowAnswer(silence=str(error))
+
+
+async def view_rollout(tx: AsyncSession, deployment: str, answer: WorkflowAnswer) -> RolloutView | None:
+    """Join what the workflow answered with the table; nothing when neither knows the deployment."""
+    view = await view_deployment(tx, deployment)
+    if view is None and answer.status is None and answer.silence == NO_WORKFLOW:
+        return None
+    return RolloutView(deployment=view, workflow=answer)

@@ -1,0 +1,75 @@
+"""The table as a keeper uses it: nothing is written without the lease, and outages are waited out."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+import structlog
+from sqlalchemy.exc import DataError, IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from celadon.domain.names import Fence
+from celadon.keeper.lease import Lease
+from celadon.table.engine import Table
+from celadon.table.outages import TABLE_OUTAGES
+
+_FIRST_RETRY_SECONDS: Final = 0.1
+_LAST_RETRY_SECONDS: Final = 1.0
+
+T = TypeVar("T")
+log = structlog.get_logger()
+
+
+class FencedTable:
+    """Reads and writes for as long as the lease is held."""
+
+    def __init__(self, table: Table, lease: Lease) -> None:
+        """Write under ``lease``."""
+        self._table = table
+        self._lease = lease
+        self.written = asyncio.Event()
+        """Set by every write: signals may be owed now."""
+
+    def check_lease(self) -> None:
+        """Make sure, before a side effect outside of the table, that the lease is still held.
+
+        Raises:
+            LeaseLostError: it may be another's by now.
+
+        """
+        self._lease.check()
+
+    async def read(self, query: Callable[[AsyncSession], Awaitable[T]]) -> T:
+        """Run a query in one transaction, again until the table answers.
+
+        Raises:
+            LeaseLostError: the lease was lost meanwhile.
+
+        """
+        return await self._retry(query)
+
+    async def write(self, change: Callable[[AsyncSession, Fence], Awaitable[T]]) -> T:
+        """Run a change in one transaction, again until it is committed; so a change must bear a second run.
+
+        Raises:
+            LeaseLostError: the lease was lost; whether the change was committed is not known.
+
+        """
+        result = await self._retry(lambda tx: change(tx, self._lease.fence))
+        self.written.set()
+        return result
+
+    async def _retry(self, run: Callable[[AsyncSession], Awaitable[T]]) -> T:
+        pause = _FIRST_RETRY_SECONDS
+        while True:
+            self._lease.check()
+            try:
+                async with self._table.transaction() as tx:
+                    return await run(tx)
+            except (IntegrityError, DataError):
+                # A fault of ours, which a second attempt would not cure.
+                raise
+            except TABLE_OUTAGES as error:
+                log.warning("table_not_used", error=str(error) or type(error).__name__)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LAST_RETRY_SECONDS)

@@ -1,0 +1,309 @@
+"""The keeper as a service of the worker: holds the lease, follows the table, and lets each part do its work."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import Final
+
+import structlog
+
+from celadon.domain.drain import may_stop
+from celadon.domain.names import RouteId, RouteSetId
+from celadon.domain.revision import Provisioner
+from celadon.domain.states import RouteSetState
+from celadon.keeper.fenced_table import FencedTable
+from celadon.keeper.lease import Lease
+from celadon.keeper.metrics import KeeperMetrics
+from celadon.keeper.outbox import Outbox
+from celadon.keeper.probes import Prober
+from celadon.keeper.racing import first_to_end, pause_for
+from celadon.keeper.replica_keeper import ReplicaKeeper, Tools
+from celadon.keeper.rollouts import end_left_rollouts_until_cancelled, tell_caught_up_until_cancelled
+from celadon.keeper.set_keeper import SetKeeper
+from celadon.keeper.signalling import Signaller, WorkflowDirectory
+from celadon.provisioners.protocol import Address, ReplicaProvisioner
+from celadon.table.engine import Table
+from celadon.table.keeping import DrainReports, read_drain_reports
+from celadon.table.kept_sets import KeptSet, SetVersion, read_kept_sets, read_set_versions
+from celadon.table.leases import LeaseLostError
+from celadon.table.notify import ACKS_CHANNEL, ROUTES_CHANNEL, Listener
+from celadon.table.outages import TABLE_OUTAGES
+from celadon.table.replicas import stop_for_exit
+
+_TAKE_SECONDS: Final = 0.5
+"""How often a keeper without the lease asks for it."""
+
+_FAULT_SECONDS: Final = 1.0
+"""How long a part rests after an unexpected error."""
+
+_REREAD_SECONDS: Final = 5.0
+"""How often versions are compared although nothing was heard: notifications are not kept for a listener that is away."""
+
+_BETWEEN_READS_SECONDS: Final = 0.05
+"""Every write of a replica notifies; what comes in between is read at once."""
+
+_DRAIN_POLL_SECONDS: Final = 0.2
+
+log = structlog.get_logger()
+
+
+class Keeper:
+    """Owns replicas for as long as it holds the lease, and waits for the lease when another keeper has it."""
+
+    def __init__(  # noqa: PLR0913 - what a service needs, each by its name
+        self,
+        *,
+        table: Table,
+        listener: Listener,
+        provisioners: Mapping[Provisioner, ReplicaProvisioner],
+        signaller: Signaller,
+        workflows: WorkflowDirectory,
+        metrics: KeeperMetrics,
+        holder: str,
+    ) -> None:
+        """Prepare; nothing happens before :meth:`run`.
+
+        Args:
+            table: the table.
+            listener: an open listener on the table's notifications.
+            provisioners: who runs the replicas of which revisions.
+            signaller: sends signals to rollouts.
+            workflows: knows which rollouts' workflows run.
+            metrics: where to count.
+            holder: how this keeper is named in the table, for people.
+
+        """
+        self._table = table
+        self._listener = listener
+        self._provisioners = provisioners
+        self._signaller = signaller
+        self._workflows = workflows
+        self._metrics = metrics
+        self._holder = holder
+        self._stop_wanted = asyncio.Event()
+        self._stop_replicas = False
+
+    def stop(self, *, stop_replicas: bool = False) -> None:
+        """Ask :meth:`run` to end, with all replicas that run on this machine if so wanted."""
+        self._stop_replicas = stop_replicas
+        self._stop_wanted.set()
+
+    async def run(self) -> None:
+        """Keep replicas until :meth:`stop`, over any number of leases; faults are logged and survived."""
+        # Renewals do not queue for a connection behind the keeper's own writes.
+        async with Table(self._table.database_url, f"{self._holder} lease", pool_size=1) as lease_table:
+            while not self._stop_wanted.is_set():
+                lease = await self._take(lease_table)
+                if lease is None:
+                    await pause_for_stop(self._stop_wanted, _TAKE_SECONDS)
+                    continue
+                try:
+                    await self._hold(lease)
+                finally:
+                    self._metrics.lease_held.set(0)
+                    self._metrics.count_replicas(())
+                    await _release(lease)
+
+    async def _take(self, lease_table: Table) -> Lease | None:
+        try:
+            return await Lease.take(lease_table, self._holder)
+        except TABLE_OUTAGES as error:
+            log.warning("lease_not_asked_for", error=str(error) or type(error).__name__)
+            return None
+
+    async def _hold(self, lease: Lease) -> None:
+        """Work under one lease until it is lost or the stop is wanted."""
+        log.info("lease_taken", holder=self._holder, fence=lease.fence)
+        self._metrics.lease_held.set(1)
+        term = _Term(
+            FencedTable(self._table, lease),
+            self._listener,
+            self._provisioners,
+            self._metrics,
+        )
+        outbox = Outbox(term.table, self._signaller, self._metrics)
+        try:
+            async with Prober() as prober:
+                await first_to_end(lease.keep(), self._work(term, prober, outbox))
+        except* LeaseLostError as errors:
+            log.warning("lease_lost", fence=lease.fence, why=str(errors.exceptions[0]))
+
+    async def _work(self, term: "_Term", prober: Prober, outbox: Outbox) -> None:
+        await first_to_end(
+            pause_for_stop(self._stop_wanted, None),
+            term.keep(prober),
+            term.survive("outbox", outbox.deliver_until_cancelled),
+            term.survive("routers", lambda: tell_caught_up_until_cancelled(term.table, self._listener)),
+            term.survive("rollouts", lambda: end_left_rollouts_until_cancelled(term.table, self._workflows)),
+        )
+        if self._stop_replicas:
+            await term.stop_all_replicas(prober)
+
+
+class _Term:
+    """One term of a keeper: all that it knows is forgotten with the lease."""
+
+    def __init__(
+        self,
+        table: FencedTable,
+        listener: Listener,
+        provisioners: Mapping[Provisioner, ReplicaProvisioner],
+        metrics: KeeperMetrics,
+    ) -> None:
+        self.table = table
+        self._listener = listener
+        self._provisioners = provisioners
+        self._metrics = metrics
+        self._sets: dict[RouteSetId, SetKeeper] = {}
+        self._versions: dict[str, frozenset[SetVersion]] = {}
+        self._draining = asyncio.Event()
+
+    async def keep(self, prober: Prober) -> None:
+        """Follow the table and look after every set until cancelled."""
+        tools = Tools(self.table, prober, self._metrics)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.survive("drains", self._watch_drains))
+            await self.survive("table", lambda: self._follow(group, tools))
+
+    async def survive(self, part: str, run: Callable[[], Awaitable[None]]) -> None:
+        """Run a part until it ends; begin it again after an unexpected error, which must not take the others down."""
+        while True:
+            try:
+                await run()
+            except* LeaseLostError:
+                raise
+            except* Exception:  # noqa: BLE001 - told, counted, and tried again
+                log.exception("keeper_fault", part=part)
+                self._metrics.faults.labels(part).inc()
+            else:
+                return
+            await asyncio.sleep(_FAULT_SECONDS)
+
+    async def stop_all_replicas(self, prober: Prober) -> None:
+        """Stop the replicas that this machine runs, all at once; they are started again by the next keeper."""
+        versions = await self.table.read(read_set_versions)
+        sets = await self.table.read(lambda tx: read_kept_sets(tx, versions.keys()))
+        tools = Tools(self.table, prober, self._metrics)
+        async with asyncio.TaskGroup() as group:
+            for kept in sets:
+                if kept.revision.provisioner is Provisioner.LOCAL:
+                    group.create_task(self._stop_set(tools, kept))
+        log.info("replicas_stopped_for_exit")
+
+    async def _stop_set(self, tools: Tools, kept: KeptSet) -> None:
+        await self.table.write(lambda tx, fence: stop_for_exit(tx, fence, kept))
+        async with asyncio.TaskGroup() as group:
+            for row in kept.routes:
+                replica = ReplicaKeeper(tools, self._provisioners[kept.revision.provisioner], kept, row)
+                replica.stop()
+                group.create_task(replica.run())
+
+    async def _follow(self, group: asyncio.TaskGroup, tools: Tools) -> None:
+        """Read what changes, and hand it to the sets."""
+        async with self._listener.subscribe(ROUTES_CHANNEL) as heard:
+            remembered = await self._remembered()
+            await self._compare(group, tools)
+            await self._end_strays(remembered)
+            while True:
+                payloads = await heard.get(_REREAD_SECONDS)
+                if not payloads or "" in payloads:
+                    await self._compare(group, tools)
+                else:
+                    await self._read(group, tools, {json.loads(payload)["deployment"] for payload in payloads})
+                await asyncio.sleep(_BETWEEN_READS_SECONDS)
+
+    async def _compare(self, group: asyncio.TaskGroup, tools: Tools) -> None:
+        """Read the deployments whose sets have other versions than when they were read last."""
+        versions = await self.table.read(read_set_versions)
+        known = self._versions
+        await self._read(
+            group,
+            tools,
+            {name for name in versions.keys() | known.keys() if versions.get(name) != known.get(name)},
+        )
+
+    async def _read(self, group: asyncio.TaskGroup, tools: Tools, deployments: Collection[str]) -> None:
+        if not deployments:
+            return
+        read = await self.table.read(lambda tx: read_kept_sets(tx, deployments))
+        for name in deployments:
+            self._versions.pop(name, None)
+        for kept in read:
+            self._versions[kept.deployment] = self._versions.get(kept.deployment, frozenset()) | {kept.version}
+            if kept.route_set in self._sets:
+                self._sets[kept.route_set].update(kept)
+            else:
+                self._begin(group, tools, kept)
+            if kept.state is RouteSetState.DRAINING:
+                self._draining.set()
+        self._metrics.count_replicas(route for one in self._sets.values() for route in one.kept.routes)
+
+    def _begin(self, group: asyncio.TaskGroup, tools: Tools, kept: KeptSet) -> None:
+        provisioner = self._provisioners[kept.revision.provisioner]
+        keeper = SetKeeper(tools, provisioner, kept, self._addresses_in_use)
+        self._sets[kept.route_set] = keeper
+        group.create_task(self._run_set(keeper), name=f"set-{kept.route_set}")
+
+    async def _run_set(self, keeper: SetKeeper) -> None:
+        await self.survive("set", keeper.run)
+        del self._sets[keeper.kept.route_set]
+
+    def _addresses_in_use(self) -> frozenset[Address]:
+        return frozenset(address for one in self._sets.values() for address in one.addresses)
+
+    async def _remembered(self) -> dict[Provisioner, frozenset[RouteId]]:
+        """Return what provisioners remember now; the table read after this has a row for all that is wanted."""
+        return {name: await provisioner.remembered() for name, provisioner in self._provisioners.items()}
+
+    async def _end_strays(self, remembered: Mapping[Provisioner, frozenset[RouteId]]) -> None:
+        """End replicas whose rows have ended, which a keeper that died in between could not."""
+        wanted = {route.route for one in self._sets.values() for route in one.kept.routes}
+        for name, routes in remembered.items():
+            for route in routes - wanted:
+                log.warning("stray_replica", provisioner=name.value, route=route)
+                self.table.check_lease()
+                await self._provisioners[name].end_stray(route)
+
+    async def _watch_drains(self) -> None:
+        """Decide on draining sets as routers report, for as long as there are any."""
+        async with self._listener.subscribe(ACKS_CHANNEL) as heard:
+            while True:
+                sets = [one for one in self._sets.values() if one.awaits_drain]
+                if not sets:
+                    await pause_for(self._draining, None)
+                    continue
+                ids = [one.kept.route_set for one in sets]
+                reports = await self.table.read(lambda tx, ids=ids: read_drain_reports(tx, ids))
+                for one in sets:
+                    _decide(one, reports)
+                await heard.get(_DRAIN_POLL_SECONDS)
+
+
+def _decide(keeper: SetKeeper, reports: DrainReports) -> None:
+    kept = keeper.kept
+    if kept.drain_deadline is None:
+        return
+    keeper.decide(
+        may_stop(
+            reports.routers[kept.route_set],
+            was_live=kept.was_live,
+            past_deadline=reports.at >= kept.drain_deadline,
+            past_router_patience=reports.at >= kept.drain_deadline + kept.router_ack_timeout,
+        ),
+    )
+
+
+async def pause_for_stop(stop: asyncio.Event, seconds: float | None) -> None:
+    """Wait until the stop is wanted, at most so long."""
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        return
+
+
+async def _release(lease: Lease) -> None:
+    try:
+        await lease.release()
+    except TABLE_OUTAGES as error:
+        log.warning("lease_not_released", fence=lease.fence, error=str(error) or type(error).__name__)

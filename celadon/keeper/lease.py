@@ -1,0 +1,87 @@
+"""The keeper's lease: at most one keeper acts at any time, also when one was paused and does not know it."""
+
+import asyncio
+import time
+from datetime import timedelta
+from typing import Final
+
+import structlog
+
+from celadon.domain.contracts import KEEPER_LEASE, KEEPER_RENEWAL
+from celadon.domain.names import Fence
+from celadon.table.engine import Table
+from celadon.table.leases import LeaseLostError, release_lease, renew_lease, take_lease
+from celadon.table.outages import TABLE_OUTAGES
+
+_RETRY_SECONDS: Final = 0.2
+_CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""Goes on while the machine sleeps, where there is such a clock."""
+
+_SAFETY: Final = timedelta(milliseconds=200)
+"""A keeper holds its lease for itself a little shorter than for others."""
+
+log = structlog.get_logger()
+
+
+def _now() -> float:
+    return time.clock_gettime(_CLOCK)
+
+
+class Lease:
+    """A lease that is held. It is counted from before each renewal was asked for, so it never outlives the row's."""
+
+    def __init__(self, table: Table, fence: Fence, asked_at: float) -> None:
+        """Hold the lease of ``fence``, which was asked for at a moment of the keeper's clock."""
+        self._table = table
+        self.fence = fence
+        self._valid_until = _valid_until(asked_at)
+
+    @classmethod
+    async def take(cls, table: Table, holder: str) -> "Lease | None":
+        """Take the lease; nothing while another keeper holds it."""
+        asked_at = _now()
+        async with table.transaction() as tx:
+            fence = await take_lease(tx, holder)
+        return None if fence is None else cls(table, fence, asked_at)
+
+    def check(self) -> None:
+        """Make sure, before a side effect, that the lease is still held.
+
+        Raises:
+            LeaseLostError: it may be another's by now.
+
+        """
+        if _now() >= self._valid_until:
+            raise LeaseLostError(f"the keeper's lease of fence {self.fence} was not renewed in time")
+
+    async def keep(self) -> None:
+        """Renew the lease until it is lost.
+
+        Raises:
+            LeaseLostError: it is lost.
+
+        """
+        pause = KEEPER_RENEWAL.total_seconds()
+        while True:
+            await asyncio.sleep(pause)
+            asked_at = _now()
+            try:
+                async with asyncio.timeout(max(0.0, self._valid_until - asked_at)), self._table.transaction() as tx:
+                    await renew_lease(tx, self.fence)
+            except TABLE_OUTAGES as error:
+                self.check()
+                log.warning("lease_not_renewed", fence=self.fence, error=str(error) or type(error).__name__)
+                pause = _RETRY_SECONDS
+            else:
+                self.check()
+                self._valid_until = _valid_until(asked_at)
+                pause = KEEPER_RENEWAL.total_seconds()
+
+    async def release(self) -> None:
+        """Let the next keeper have the lease at once."""
+        async with asyncio.timeout(KEEPER_RENEWAL.total_seconds()), self._table.transaction() as tx:
+            await release_lease(tx, self.fence)
+
+
+def _valid_until(asked_at: float) -> float:
+    return asked_at + (KEEPER_LEASE - _SAFETY).total_seconds()

@@ -1,0 +1,179 @@
+"""One replica from its row to its end: starts or adopts it, probes it, stops it, and writes each step down."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+import structlog
+
+from celadon.domain.health import HealthRecord, judge
+from celadon.domain.names import RouteId
+from celadon.domain.states import RouteHealthStatus, RouteStatus
+from celadon.keeper.fenced_table import FencedTable
+from celadon.keeper.metrics import KeeperMetrics
+from celadon.keeper.probes import Prober, ProbeResult, connect
+from celadon.keeper.racing import first_to_end
+from celadon.provisioners.protocol import Address, Ended, NeverStarted, Replica, ReplicaProvisioner, StartError
+from celadon.table.kept_sets import KeptRoute, KeptSet
+from celadon.table.replicas import route_ended, route_health, route_running
+
+_SETTLING: Final = timedelta(seconds=1)
+"""A replica counts as running when it listens or has lived so long: a command that ends at once never does."""
+
+_SETTLING_POLL: Final = timedelta(milliseconds=50)
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What every replica's keeper works with."""
+
+    table: FencedTable
+    prober: Prober
+    metrics: KeeperMetrics
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaEnd:
+    """How a replica ended."""
+
+    route: RouteId
+    failed: bool
+    """By the revision's fault."""
+    by_itself: bool
+    lived: timedelta
+
+
+class ReplicaKeeper:
+    """Looks after one replica. A new one for the same route goes on where an earlier one was."""
+
+    def __init__(self, tools: Tools, provisioner: ReplicaProvisioner, kept: KeptSet, row: KeptRoute) -> None:
+        """Take over a replica as its row says."""
+        self._tools = tools
+        self._provisioner = provisioner
+        self._kept = kept
+        self._replica = Replica(row.route, Address(row.host, row.port), kept.revision)
+        self._status = row.status
+        self._health = HealthRecord(status=row.health)
+        self._was_healthy = row.health in {RouteHealthStatus.HEALTHY, RouteHealthStatus.DEGRADED}
+        self._stop_wanted = asyncio.Event()
+        if row.status is RouteStatus.TERMINATING:
+            self._stop_wanted.set()
+        self.row = row
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether its stop was asked for."""
+        return self._stop_wanted.is_set()
+
+    def stop(self) -> None:
+        """Ask for its stop, after that was written down."""
+        self._stop_wanted.set()
+
+    async def run(self) -> ReplicaEnd:
+        """Look after the replica until its end is written down.
+
+        Raises:
+            LeaseLostError: the keeper must not act any more; the replica goes on.
+
+        """
+        began = time.monotonic()
+        ended = None if self.is_stopping else await first_to_end(self._wait_for_stop(), self._serve())
+        lived = timedelta(seconds=time.monotonic() - began)
+        route = self._replica.route
+        self._tools.table.check_lease()
+        # Also after an end by itself: processes that it has started may be left.
+        await self._provisioner.stop(self._replica)
+        if ended is None:
+            await self._write_end(RouteStatus.TERMINATED, Ended("", failed=False))
+        else:
+            status = RouteStatus.TERMINATED if self._was_healthy else RouteStatus.FAILED_TO_START
+            await self._write_end(status, ended)
+        await self._provisioner.forget(route)
+        return ReplicaEnd(route, failed=ended is not None and ended.failed, by_itself=ended is not None, lived=lived)
+
+    async def _wait_for_stop(self) -> None:
+        await self._stop_wanted.wait()
+
+    async def _serve(self) -> Ended:
+        """Start the replica unless it runs, and look after it until it ends by itself."""
+        seen = await self._provisioner.look(self._replica)
+        if isinstance(seen, NeverStarted):
+            if self._status is not RouteStatus.PROVISIONING:
+                return Ended("this worker knows nothing of its process: was CELADON_STATE_DIR lost?", failed=False)
+            self._tools.table.check_lease()
+            try:
+                await self._provisioner.start(self._replica)
+            except StartError as error:
+                return Ended(str(error), error.output, failed=error.failed)
+            log.info("replica_started", **self._names(), address=str(self._replica.address))
+        elif isinstance(seen, Ended):
+            return seen
+        else:
+            log.info("replica_adopted", **self._names(), address=str(self._replica.address))
+        return await first_to_end(self._provisioner.until_ended(self._replica), self._probe_until_cancelled())
+
+    async def _probe_until_cancelled(self) -> Ended:
+        if self._status is RouteStatus.PROVISIONING:
+            await self._settle()
+            await self._tools.table.write(lambda tx, fence: route_running(tx, fence, self._kept, self._replica.route))
+        check = self._kept.revision.health_check
+        while True:
+            began = time.monotonic()
+            result = await self._tools.prober.probe(self._replica.address, check)
+            self._tools.metrics.probes.labels("passed" if result.passed else "failed").inc()
+            await self._judge(result)
+            await asyncio.sleep(max(0.0, check.interval.total_seconds() - (time.monotonic() - began)))
+
+    async def _settle(self) -> None:
+        deadline = time.monotonic() + _SETTLING.total_seconds()
+        while time.monotonic() < deadline:
+            if (await connect(self._replica.address, _SETTLING)).passed:
+                return
+            await asyncio.sleep(_SETTLING_POLL.total_seconds())
+
+    async def _judge(self, result: ProbeResult) -> None:
+        """Write an edge of health down; what one more probe of the same kind says is nobody's news."""
+        after = judge(self._health, self._kept.revision.health_check, passed=result.passed)
+        if after.status is not self._health.status:
+            await self._tools.table.write(
+                lambda tx, fence: route_health(
+                    tx,
+                    fence,
+                    self._kept,
+                    self._replica.route,
+                    health=after.status,
+                    error=result.error,
+                ),
+            )
+            log.info("replica_health", **self._names(), health=after.status.value, error=result.error)
+        self._health = after
+        self._was_healthy = self._was_healthy or after.status is RouteHealthStatus.HEALTHY
+
+    async def _write_end(self, status: RouteStatus, ended: Ended) -> None:
+        await self._tools.table.write(
+            lambda tx, fence: route_ended(
+                tx,
+                fence,
+                self._kept,
+                self._replica.route,
+                status=status,
+                error=ended.error,
+                output=ended.output,
+                failed=ended.failed,
+            ),
+        )
+        log.info("replica_ended", **self._names(), status=status.value, error=ended.error)
+        if ended.failed:
+            self._tools.metrics.failed_replicas.inc()
+
+    def _names(self) -> dict[str, object]:
+        return {
+            "deployment": self._kept.deployment,
+            "revision": self._kept.revision_number,
+            "route_set": self._kept.route_set,
+            "route": self._replica.route,
+        }

@@ -1,0 +1,63 @@
+"""What the keeper does for rollouts: tells those that wait for routers, and ends those whose workflow is gone."""
+
+import asyncio
+from typing import Final
+
+import structlog
+
+from celadon.keeper.fenced_table import FencedTable
+from celadon.keeper.signalling import WorkflowDirectory
+from celadon.table.keeping import (
+    UnfinishedRollout,
+    WaitingRollout,
+    abandon_rollout,
+    read_unfinished_rollouts,
+    read_waiting_rollouts,
+    tell_when_caught_up,
+)
+from celadon.table.notify import ACKS_CHANNEL, Listener
+
+_ACKNOWLEDGEMENT_SECONDS: Final = 1.0
+"""A router also ceases to be silent by going away, which nobody notifies."""
+
+_COMPARISON_SECONDS: Final = 30.0
+
+log = structlog.get_logger()
+
+
+async def tell_caught_up_until_cancelled(table: FencedTable, listener: Listener) -> None:
+    """Tell rollouts soon after the last router they wait for has acknowledged.
+
+    Raises:
+        LeaseLostError: the keeper must not act any more.
+
+    """
+    async with listener.subscribe(ACKS_CHANNEL) as heard:
+        while True:
+            for waiting in await table.read(read_waiting_rollouts):
+                await _tell(table, waiting)
+            await heard.get(_ACKNOWLEDGEMENT_SECONDS)
+
+
+async def end_left_rollouts_until_cancelled(table: FencedTable, workflows: WorkflowDirectory) -> None:
+    """Compare unfinished rollouts with Temporal now and then; end those that no workflow carries any more.
+
+    Raises:
+        LeaseLostError: the keeper must not act any more.
+
+    """
+    while True:
+        for rollout in await table.read(read_unfinished_rollouts):
+            if await workflows.is_running(rollout.workflow_id) is False:
+                await _end(table, rollout)
+        await asyncio.sleep(_COMPARISON_SECONDS)
+
+
+async def _tell(table: FencedTable, waiting: WaitingRollout) -> None:
+    if await table.write(lambda tx, fence: tell_when_caught_up(tx, fence, waiting)):
+        log.info("routers_caught_up", deployment=waiting.deployment, rollout=waiting.rollout, epoch=waiting.epoch)
+
+
+async def _end(table: FencedTable, rollout: UnfinishedRollout) -> None:
+    if await table.write(lambda tx, fence: abandon_rollout(tx, fence, rollout, "terminated")):
+        log.warning("rollout_left_behind", deployment=rollout.deployment, rollout=rollout.rollout)

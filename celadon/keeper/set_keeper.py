@@ -1,0 +1,196 @@
+"""One set: kept full while it is open, emptied while it drains."""
+
+import asyncio
+import uuid
+from collections.abc import Callable
+from typing import Final, assert_never
+
+import structlog
+
+from celadon.domain.drain import DrainDecision, DrainVerdict
+from celadon.domain.names import RouteId
+from celadon.domain.states import RouteHealthStatus, RouteSetState, RouteStatus
+from celadon.keeper.backoff import StartBackoff
+from celadon.keeper.racing import pause_for
+from celadon.keeper.replica_keeper import ReplicaKeeper, Tools
+from celadon.provisioners.protocol import Address, ReplicaProvisioner
+from celadon.table.kept_sets import KeptRoute, KeptSet
+from celadon.table.replicas import (
+    add_route,
+    set_gone,
+    stop_drained,
+    stop_superfluous,
+    stop_unpublished,
+    tell_condition,
+)
+
+_RETRY_SECONDS: Final = 1.0
+"""When the table refused what a reading that is out of date suggested."""
+
+_NO_ADDRESS_SECONDS: Final = 5.0
+
+log = structlog.get_logger()
+
+
+class SetKeeper:
+    """Looks after one set and its replicas.
+
+    It acts on readings of the table that may be out of date; each write checks its reason again. Which replicas there
+    are it knows from its own tasks, one for every replica that has not ended.
+    """
+
+    def __init__(
+        self,
+        tools: Tools,
+        provisioner: ReplicaProvisioner,
+        kept: KeptSet,
+        addresses_in_use: Callable[[], frozenset[Address]],
+    ) -> None:
+        """Take over a set as its row says; ``addresses_in_use`` gives those of all sets."""
+        self._tools = tools
+        self._provisioner = provisioner
+        self._addresses_in_use = addresses_in_use
+        self._changed = asyncio.Event()
+        self._replicas: dict[RouteId, ReplicaKeeper] = {}
+        """Oldest first."""
+        self._ended: set[RouteId] = set()
+        """Replicas that an old reading may still have."""
+        self._backoff = StartBackoff()
+        self._drain: DrainDecision | None = None
+        self.kept = kept
+
+    @property
+    def addresses(self) -> frozenset[Address]:
+        """The addresses of its replicas that have not ended."""
+        return frozenset(Address(one.row.host, one.row.port) for one in self._replicas.values()) | frozenset(
+            Address(route.host, route.port) for route in self.kept.routes
+        )
+
+    @property
+    def awaits_drain(self) -> bool:
+        """Whether replicas of it run that may stop only once they have drained."""
+        return self.kept.state is RouteSetState.DRAINING and not all(one.is_stopping for one in self._replicas.values())
+
+    def update(self, kept: KeptSet) -> None:
+        """Take a newer reading of the table."""
+        if kept.drain_epoch != self.kept.drain_epoch:
+            self._drain = None
+        self.kept = kept
+        self._changed.set()
+
+    def decide(self, drain: DrainDecision) -> None:
+        """Take a newer decision on its drain."""
+        if self._drain != drain:
+            self._drain = drain
+            log.info("drain", **self._names(), verdict=drain.verdict.value, why=drain.why)
+            self._changed.set()
+
+    async def run(self) -> None:
+        """Look after the set until it is gone.
+
+        Raises:
+            LeaseLostError: the keeper must not act any more; the replicas go on. (In a group.)
+
+        """
+        self._replicas.clear()
+        async with asyncio.TaskGroup() as group:
+            while self.kept.state is not RouteSetState.GONE:
+                await pause_for(self._changed, await self._step(group))
+
+    async def _step(self, group: asyncio.TaskGroup) -> float | None:
+        """Do what the newest reading asks for; return after how many seconds at most to come again."""
+        self._ended &= {route.route for route in self.kept.routes}
+        for row in self.kept.routes:
+            if row.route in self._replicas:
+                if row.status is RouteStatus.TERMINATING:
+                    self._replicas[row.route].stop()
+            elif row.route not in self._ended:
+                self._look_after(group, row)
+        match self.kept.state:
+            case RouteSetState.OPEN:
+                return await self._fill(group)
+            case RouteSetState.DRAINING:
+                return await self._empty()
+            case RouteSetState.GONE:
+                return None
+            case _:
+                assert_never(self.kept.state)
+
+    async def _fill(self, group: asyncio.TaskGroup) -> float | None:
+        kept = self.kept
+        if kept.due is not kept.version.condition:
+            await self._tools.table.write(lambda tx, fence: tell_condition(tx, fence, kept))
+        present = [route for route, one in self._replicas.items() if not one.is_stopping]
+        surplus = len(present) - kept.wanted
+        if surplus > 0:
+            newest_first = tuple(reversed(present))
+            stopped = await self._tools.table.write(lambda tx, fence: stop_superfluous(tx, fence, kept, newest_first))
+            self._stop(stopped)
+            return None if stopped else _RETRY_SECONDS
+        if surplus == 0 or kept.failed:
+            return None
+        return self._backoff.remaining() or await self._add(group, kept, -surplus)
+
+    async def _add(self, group: asyncio.TaskGroup, kept: KeptSet, missing: int) -> float | None:
+        """Write down so many more replicas and start them."""
+        for _ in range(missing):
+            address = self._provisioner.choose_address(kept.revision, self.addresses, self._addresses_in_use())
+            if address is None:
+                log.warning("no_address", **self._names())
+                return _NO_ADDRESS_SECONDS
+            row = KeptRoute(
+                route=RouteId(str(uuid.uuid4())),
+                host=address.host,
+                port=address.port,
+                status=RouteStatus.PROVISIONING,
+                health=RouteHealthStatus.NOT_CHECKED,
+            )
+            if not await self._write_down(kept, row):
+                return _RETRY_SECONDS
+            self._look_after(group, row)
+        return None
+
+    async def _write_down(self, kept: KeptSet, row: KeptRoute) -> bool:
+        return await self._tools.table.write(
+            lambda tx, fence: add_route(tx, fence, kept.route_set, row.route, host=row.host, port=row.port),
+        )
+
+    async def _empty(self) -> float | None:
+        kept = self.kept
+        if (
+            not self._replicas
+            and not kept.routes
+            and await self._tools.table.write(
+                lambda tx, fence: set_gone(tx, fence, kept),
+            )
+        ):
+            log.info("set_gone", **self._names())
+            gone = kept.version.model_copy(update={"state": RouteSetState.GONE})
+            self.update(kept.model_copy(update={"version": gone}))
+            return None
+        if any(row.status is RouteStatus.PROVISIONING for row in kept.routes):
+            self._stop(await self._tools.table.write(lambda tx, fence: stop_unpublished(tx, fence, kept)))
+        if self._drain is not None and self._drain.verdict is not DrainVerdict.WAIT and self.awaits_drain:
+            cut = self._drain.verdict is DrainVerdict.CUT
+            self._stop(await self._tools.table.write(lambda tx, fence: stop_drained(tx, fence, kept, cut=cut)))
+        return _RETRY_SECONDS
+
+    def _stop(self, routes: frozenset[RouteId]) -> None:
+        for route in routes & self._replicas.keys():
+            self._replicas[route].stop()
+
+    def _look_after(self, group: asyncio.TaskGroup, row: KeptRoute) -> None:
+        replica = ReplicaKeeper(self._tools, self._provisioner, self.kept, row)
+        self._replicas[row.route] = replica
+        group.create_task(self._run_replica(replica), name=f"replica-{row.route}")
+
+    async def _run_replica(self, replica: ReplicaKeeper) -> None:
+        end = await replica.run()
+        if end.by_itself:
+            self._backoff.failed(end.lived)
+        self._ended.add(end.route)
+        del self._replicas[end.route]
+        self._changed.set()
+
+    def _names(self) -> dict[str, object]:
+        return {"deployment": self.kept.deployment, "route_set": self.kept.route_set}

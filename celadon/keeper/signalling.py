@@ -1,0 +1,32 @@
+"""What the keeper needs of Temporal; the worker brings it."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+
+class WorkflowGoneError(Exception):
+    """The workflow does not run any more, so nobody can take its signal."""
+
+
+class TemporalUnreachableError(Exception):
+    """Temporal did not answer, or not in time; the same can be asked again later."""
+
+
+class Signaller(Protocol):
+    """Sends signals to workflows."""
+
+    async def signal(self, workflow_id: str, signal: str, payload: Mapping[str, object]) -> None:
+        """Send a signal with one argument; it may be sent twice.
+
+        Raises:
+            WorkflowGoneError: no such workflow runs.
+            TemporalUnreachableError: it is not known whether the signal was taken.
+
+        """
+
+
+class WorkflowDirectory(Protocol):
+    """Knows which workflows run."""
+
+    async def is_running(self, workflow_id: str) -> bool | None:
+        """Return whether a workflow of this id runs now; nothing when Temporal cannot be asked."""

@@ -1,0 +1,155 @@
+"""What ``celadon doctor`` asks the table: is somebody at work, and is anything left lying."""
+
+from datetime import datetime
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from celadon.domain.contracts import KEEPER_LEASE, ROUTER_LEASE
+from celadon.domain.names import RevisionNumber, RolloutId, RouterNode, RouteSetId
+from celadon.domain.states import RolloutPhase, RouteSetState, SetCondition
+from celadon.domain.strictness import Record
+from celadon.table.acknowledgements import is_live
+from celadon.table.leases import SHARD
+from celadon.table.models import Deployment, KeeperLease, OutboxMessage, Rollout, Router, RouterAck, RouteSet
+
+
+class KeeperFinding(Record):
+    """Who holds the keeper's lease."""
+
+    holder: str
+    seen_at: datetime
+    alive: bool
+
+
+class RouterFinding(Record):
+    """A router that is live, or that was until it was no longer seen."""
+
+    router: RouterNode
+    gateway: str
+    seen_at: datetime
+    live: bool
+    nack: str
+    behind: tuple[str, ...]
+    """Deployments of which it does not serve the present epoch, when it is live."""
+
+
+class FailedSetFinding(Record):
+    """An open set that the keeper has given up."""
+
+    deployment: str
+    route_set: RouteSetId
+    revision: RevisionNumber
+    is_live: bool
+    last_error: str
+
+
+class UnfinishedFinding(Record):
+    """A rollout that the table holds for unfinished."""
+
+    rollout: RolloutId
+    deployment: str
+    workflow_id: str
+    phase: RolloutPhase
+
+
+class OutboxFinding(Record):
+    """Signals that rollouts are owed and Temporal has not taken."""
+
+    owed: int
+    oldest_at: datetime | None
+
+
+class Inspection(Record):
+    """The table's findings at one moment of the database's clock."""
+
+    at: datetime
+    keeper: KeeperFinding | None
+    """Nothing when no keeper ever ran."""
+    routers: tuple[RouterFinding, ...]
+    failed_sets: tuple[FailedSetFinding, ...]
+    unfinished: tuple[UnfinishedFinding, ...]
+    outbox: OutboxFinding
+
+
+async def inspect(tx: AsyncSession) -> Inspection:
+    """Read everything that a check-up asks for."""
+    now: datetime = (await tx.execute(select(func.clock_timestamp()))).scalar_one()
+    return Inspection(
+        at=now,
+        keeper=await _find_keeper(tx, now),
+        routers=await _find_routers(tx, now),
+        failed_sets=await _find_failed_sets(tx),
+        unfinished=await _find_unfinished(tx),
+        outbox=await _find_owed(tx),
+    )
+
+
+async def _find_keeper(tx: AsyncSession, now: datetime) -> KeeperFinding | None:
+    row = await tx.get(KeeperLease, SHARD)
+    if row is None:
+        return None
+    return KeeperFinding(holder=row.holder, seen_at=row.seen_at, alive=row.seen_at > now - KEEPER_LEASE)
+
+
+async def _find_routers(tx: AsyncSession, now: datetime) -> tuple[RouterFinding, ...]:
+    """Return routers that are not gone, with the deployments in which live ones are behind."""
+    behind = await tx.execute(
+        select(Router.node, Deployment.name)
+        .join(Deployment, Deployment.epoch > 0)
+        .outerjoin(RouterAck, (RouterAck.router == Router.node) & (RouterAck.deployment == Deployment.name))
+        .where(is_live, func.coalesce(RouterAck.epoch, -1) < Deployment.epoch)
+        .order_by(Router.node, Deployment.name),
+    )
+    silent: dict[str, list[str]] = {}
+    for node, name in behind:
+        silent.setdefault(node, []).append(name)
+    rows = await tx.scalars(select(Router).where(Router.gone_at.is_(None)).order_by(Router.node))
+    return tuple(
+        RouterFinding(
+            router=RouterNode(row.node),
+            gateway=row.gateway,
+            seen_at=row.seen_at,
+            live=row.acknowledged_at is not None and row.seen_at > now - ROUTER_LEASE,
+            nack=row.nack,
+            behind=tuple(silent.get(row.node, ())),
+        )
+        for row in rows
+    )
+
+
+async def _find_failed_sets(tx: AsyncSession) -> tuple[FailedSetFinding, ...]:
+    rows = await tx.execute(
+        select(RouteSet, Deployment.live_set)
+        .join(Deployment, Deployment.name == RouteSet.deployment)
+        .where(RouteSet.state == RouteSetState.OPEN, RouteSet.condition == SetCondition.FAILED)
+        .order_by(RouteSet.id),
+    )
+    return tuple(
+        FailedSetFinding(
+            deployment=row.RouteSet.deployment,
+            route_set=RouteSetId(row.RouteSet.id),
+            revision=RevisionNumber(row.RouteSet.revision),
+            is_live=row.RouteSet.id == row.live_set,
+            last_error=row.RouteSet.last_error,
+        )
+        for row in rows
+    )
+
+
+async def _find_unfinished(tx: AsyncSession) -> tuple[UnfinishedFinding, ...]:
+    rows = await tx.scalars(select(Rollout).where(Rollout.outcome.is_(None)).order_by(Rollout.id))
+    return tuple(
+        UnfinishedFinding(
+            rollout=RolloutId(row.id),
+            deployment=row.deployment,
+            workflow_id=row.workflow_id,
+            phase=row.phase,
+        )
+        for row in rows
+    )
+
+
+async def _find_owed(tx: AsyncSession) -> OutboxFinding:
+    row = (await tx.execute(select(func.count(OutboxMessage.id), func.min(OutboxMessage.created_at)))).one()
+    return OutboxFinding(owed=row[0], oldest_at=row[1])

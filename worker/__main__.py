@@ -1,0 +1,28 @@
+"""``python -m worker``: configured by the environment, stopped by SIGTERM or SIGINT."""
+
+import asyncio
+import logging
+import sys
+
+from celadon.cli.ending import ExitCode, run_to_exit
+from celadon.cli.faults import explain
+from celadon.logs import log_to_stderr
+from worker.process import run_worker
+from worker.settings import WorkerSettings
+
+
+def _run() -> None:
+    log_to_stderr(logging.INFO)
+    try:
+        settings = WorkerSettings()  # type: ignore[call-arg]  # the environment has the rest
+        asyncio.run(run_worker(settings))
+    except Exception as error:
+        sentence = explain(error)
+        if sentence is None:
+            raise
+        sys.stderr.write(f"{sentence}\n")
+        sys.exit(ExitCode.FAILED)
+
+
+if __name__ == "__main__":
+    run_to_exit(_run)

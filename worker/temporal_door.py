@@ -1,0 +1,35 @@
+"""How the keeper reaches rollouts through Temporal."""
+
+from collections.abc import Mapping
+
+from temporalio.service import RPCError
+
+from celadon.client.rollouts import RolloutClient
+from celadon.keeper.signalling import TemporalUnreachableError, WorkflowGoneError
+
+
+class TemporalDoor:
+    """Sends the keeper's signals and tells which rollouts run."""
+
+    def __init__(self, rollouts: RolloutClient) -> None:
+        """Speak through the worker's client."""
+        self._rollouts = rollouts
+
+    async def signal(self, workflow_id: str, signal: str, payload: Mapping[str, object]) -> None:
+        """Send a signal.
+
+        Raises:
+            WorkflowGoneError: no such workflow runs.
+            TemporalUnreachableError: it is not known whether the signal was taken.
+
+        """
+        try:
+            taken = await self._rollouts.signal(workflow_id, signal, dict(payload))
+        except RPCError as error:
+            raise TemporalUnreachableError(error.message) from error
+        if not taken:
+            raise WorkflowGoneError(workflow_id)
+
+    async def is_running(self, workflow_id: str) -> bool | None:
+        """Return whether a workflow of this id runs now; nothing when Temporal cannot be asked."""
+        return await self._rollouts.is_running(workflow_id)
