@@ -14,7 +14,7 @@ from worker.settings import WorkerSettings
 def _run() -> None:
     log_to_stderr(logging.INFO)
     try:
-        settings = WorkerSettings()  # type: ignore[call-arg]  # the environment has the rest
+        settings = WorkerSettings()
         asyncio.run(run_worker(settings))
     except Exception as error:
         sentence = explain(error)

@@ -15,6 +15,7 @@ from activities.rollout import RolloutActivities
 from celadon.client.connection import connect
 from celadon.client.search_attributes import register_search_attributes
 from celadon.domain.contracts import TASK_QUEUE
+from celadon.keeper.keeper import Keeper
 from celadon.table.engine import Table
 from celadon.table.notify import Listener
 from worker.keeping import keeper_of
@@ -34,7 +35,8 @@ async def run_worker(settings: WorkerSettings) -> None:
 
     Raises:
         TemporalUnreachableError: Temporal did not answer in time.
-        ExceptionGroup: the keeper or the worker failed.
+        ValidationError: a variable of the environment is missing or wrong.
+        OSError: an address or directory cannot be used.
 
     """
     host, _, port = settings.metrics_address.rpartition(":")
@@ -60,19 +62,24 @@ async def run_worker(settings: WorkerSettings) -> None:
         server, thread = start_http_server(int(port), addr=host)
         try:
             log.info("worker_started", task_queue=TASK_QUEUE, metrics=settings.metrics_address)
-            async with worker, asyncio.TaskGroup() as group:
-                keeping = group.create_task(keeper.run(), name="keeper")
-                stopping = group.create_task(stop.wait(), name="stop")
-                await asyncio.wait({keeping, stopping}, return_when=asyncio.FIRST_COMPLETED)
-                log.info("worker_stops")
-                stopping.cancel()
-                await keeper.stop()
-            if settings.stop_replicas_on_exit:
-                await keeper.stop_all_replicas()
+            async with worker:
+                await _keep_until(stop, keeper, stop_replicas=settings.stop_replicas_on_exit)
         finally:
             server.shutdown()
+            server.server_close()
             thread.join()
     log.info("worker_stopped")
+
+
+async def _keep_until(stop: asyncio.Event, keeper: Keeper, *, stop_replicas: bool) -> None:
+    """Run the keeper until the stop is wanted and it has ended; a keeper that fails ends the process."""
+    keeping = asyncio.create_task(keeper.run(), name="keeper")
+    stopping = asyncio.create_task(stop.wait(), name="stop")
+    await asyncio.wait({keeping, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    log.info("worker_stops")
+    keeper.stop(stop_replicas=stop_replicas)
+    await keeping
 
 
 def _stop_on_signals() -> asyncio.Event:

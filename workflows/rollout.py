@@ -186,7 +186,8 @@ class BlueGreenRollout:
             self._step(Step),
             f"open green: {self._named_revision()}",
         )
-        self._update(green_set=opened.route_set, since=workflow.now())
+        now = workflow.now()
+        self._update(green_set=opened.route_set, since=now, unverified_since=now)
 
     async def _pass_the_gate(self) -> GoBack | SwitchAnswer:
         """Bring green through provisioning, verification and promotion, until it is live or given up."""
@@ -222,6 +223,7 @@ class BlueGreenRollout:
         self._update(
             phase=decision.phase,
             since=now,
+            unverified_since=now if regressed else self._progress.unverified_since,
             verified_since=now if waits else None,
             waited_since=(self._progress.waited_since or now) if waits else self._progress.waited_since,
             regressions=self._progress.regressions + (1 if regressed else 0),
@@ -272,6 +274,7 @@ class BlueGreenRollout:
         self._update(
             phase=RolloutPhase.VERIFYING,
             since=now,
+            unverified_since=now,
             verified_since=None,
             regressions=self._progress.regressions + 1,
             green=None,

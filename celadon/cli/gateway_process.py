@@ -9,12 +9,12 @@ from pydantic import ValidationError
 
 from celadon.cli.ending import ExitCode
 from celadon.cli.faults import CommandError
-from celadon.logs import log_to_stderr
 from celadon.domain.names import RouterNode
 from celadon.gateway.addresses import SocketAddress
 from celadon.gateway.bootstrap import bootstrap
 from celadon.gateway.process import run_gateway
 from celadon.gateway.settings import GatewaySettings
+from celadon.logs import log_to_stderr
 
 
 async def run_gateway_process() -> ExitCode:

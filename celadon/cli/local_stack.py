@@ -9,9 +9,9 @@ from pydantic import ValidationError
 from rich.table import Table
 
 from celadon.cli.ending import ExitCode
-from celadon.logs import log_to_stderr
 from celadon.cli.output import OutputFormat, print_json, print_text
 from celadon.cli.target import local_data_dir
+from celadon.logs import log_to_stderr
 from celadon.stack.addresses import StackAddresses
 from celadon.stack.demo.demo import DemoOptions, run_demo
 from celadon.stack.layout import DEFAULT_DATA_DIR

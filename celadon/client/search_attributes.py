@@ -8,6 +8,19 @@ from temporalio.service import RPCError, RPCStatusCode
 from celadon.domain.contracts import SEARCH_ATTRIBUTES
 
 
+async def missing_search_attributes(client: Client) -> tuple[str, ...]:
+    """Return what is not registered in the client's namespace.
+
+    Raises:
+        RPCError: Temporal refused, for example because there is no such namespace.
+
+    """
+    listed = await client.operator_service.list_search_attributes(
+        ListSearchAttributesRequest(namespace=client.namespace),
+    )
+    return tuple(name for name in SEARCH_ATTRIBUTES if name not in listed.custom_attributes)
+
+
 async def register_search_attributes(client: Client) -> tuple[str, ...]:
     """Register what is missing in the client's namespace; return what was.
 
@@ -15,10 +28,7 @@ async def register_search_attributes(client: Client) -> tuple[str, ...]:
         RPCError: Temporal refused, for example because the caller may not administer the namespace.
 
     """
-    listed = await client.operator_service.list_search_attributes(
-        ListSearchAttributesRequest(namespace=client.namespace),
-    )
-    missing = tuple(name for name in SEARCH_ATTRIBUTES if name not in listed.custom_attributes)
+    missing = await missing_search_attributes(client)
     if not missing:
         return ()
     try:

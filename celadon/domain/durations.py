@@ -11,7 +11,7 @@ _UNITS: Final = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _SHORT = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[dhms]))+")
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[dhms])")
 _SECONDS = re.compile(r"-?\d+(?:\.\d+)?")
-_ISO = re.compile(r"[+-]?P", re.IGNORECASE)
+_ISO = re.compile(r"[+-]?P")
 _LONGEST: Final = timedelta(days=3650)
 _iso: TypeAdapter[timedelta] = TypeAdapter(timedelta)
 

@@ -115,7 +115,7 @@ def _in_verifying(progress: Progress, now: datetime) -> GateDecision:
 
 
 def _wait_for_green(progress: Progress, now: datetime) -> GateDecision:
-    deadline = progress.since + progress.policy.provisioning_deadline
+    deadline = (progress.unverified_since or progress.since) + progress.policy.provisioning_deadline
     if now < deadline:
         return Wait(timers=((PROVISIONING_TIMER, deadline),))
     green = progress.green

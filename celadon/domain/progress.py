@@ -40,6 +40,8 @@ class Progress(Record):
     blue_set: RouteSetId | None = None
     green_set: RouteSetId | None = None
     green: GreenChanged | None = None
+    unverified_since: datetime | None = None
+    """When green was opened, or regressed last; ``provisioning_deadline`` counts from here."""
     verified_since: datetime | None = None
     """When all of green was verified last; nothing while it is not."""
     waited_since: datetime | None = None

@@ -10,7 +10,7 @@ import structlog
 from celadon.domain.names import DeploymentName, Epoch
 from celadon.domain.publication import DeploymentTraffic, Publication, publish
 from celadon.gateway.metrics import GatewayMetrics
-from celadon.gateway.outages import TABLE_OUTAGES
+from celadon.gateway.outages import TABLE_OUTAGES, describe
 from celadon.gateway.server import XdsServer
 from celadon.table.engine import Table
 from celadon.table.notify import Subscription
@@ -38,13 +38,17 @@ class PublicationFeed:
 
     async def load(self) -> list[Publication]:
         """Return the publications of all deployments; waits for as long as the table cannot be read."""
+        told = ""
         while True:
             try:
                 async with self._table.transaction() as tx:
                     traffic = await read_all_traffic(tx)
             except TABLE_OUTAGES as error:
                 self._metrics.table_errors.inc()
-                log.warning("table_not_loaded", error=str(error) or type(error).__name__)
+                why = describe(error)
+                if why != told:
+                    log.warning("table_not_loaded", why=why, next_step="start Postgres, or run `celadon db upgrade`")
+                    told = why
                 await asyncio.sleep(RETRY_SECONDS)
             else:
                 log.info("table_loaded", deployments=len(traffic))
@@ -63,7 +67,7 @@ class PublicationFeed:
             except TABLE_OUTAGES as error:
                 self._metrics.table_errors.inc()
                 if not in_doubt:
-                    log.warning("table_not_followed", error=str(error) or type(error).__name__)
+                    log.warning("table_not_followed", why=describe(error))
                 in_doubt = True
             else:
                 if in_doubt:

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from celadon.domain.names import DeploymentName, Epoch, RouterNode, RouteSetId
 from celadon.gateway.load_reports import DrainLoad
 from celadon.gateway.metrics import GatewayMetrics
-from celadon.gateway.outages import TABLE_OUTAGES
+from celadon.gateway.outages import TABLE_OUTAGES, describe
 from celadon.table.engine import Table
 from celadon.table.routers import (
     SetLoad,
@@ -105,7 +105,7 @@ class TableJournal:
                 await self._write(batch)
             except TABLE_OUTAGES as error:
                 self._metrics.table_errors.inc()
-                log.warning("router_news_not_written", routers=len(batch), error=str(error) or type(error).__name__)
+                log.warning("router_news_not_written", routers=len(batch), why=describe(error))
                 for node, older in batch.items():
                     self._of(node)
                     self._news[node] = self._news[node].after(older)
@@ -125,7 +125,7 @@ class TableJournal:
                     await router_seen(tx, sorted(self._connected))
             except TABLE_OUTAGES as error:
                 self._metrics.table_errors.inc()
-                log.warning("routers_not_marked_seen", error=str(error) or type(error).__name__)
+                log.warning("routers_not_marked_seen", why=describe(error))
 
     def _of(self, node: RouterNode) -> _News:
         """Return the news of a router that wait to be written, and see to it that they are."""

@@ -16,7 +16,7 @@ from celadon.keeper.lease import Lease
 from celadon.keeper.metrics import KeeperMetrics
 from celadon.keeper.outbox import Outbox
 from celadon.keeper.probes import Prober
-from celadon.keeper.racing import first_to_end, pause_for
+from celadon.keeper.racing import first_to_end, wait_at_most
 from celadon.keeper.replica_keeper import ReplicaKeeper, Tools
 from celadon.keeper.rollouts import end_left_rollouts_until_cancelled, tell_caught_up_until_cancelled
 from celadon.keeper.set_keeper import SetKeeper
@@ -37,7 +37,7 @@ _FAULT_SECONDS: Final = 1.0
 """How long a part rests after an unexpected error."""
 
 _REREAD_SECONDS: Final = 5.0
-"""How often versions are compared although nothing was heard: notifications are not kept for a listener that is away."""
+"""How often versions are compared although nothing was heard: notifications are not kept while nobody listens."""
 
 _BETWEEN_READS_SECONDS: Final = 0.05
 """Every write of a replica notifies; what comes in between is read at once."""
@@ -95,7 +95,7 @@ class Keeper:
             while not self._stop_wanted.is_set():
                 lease = await self._take(lease_table)
                 if lease is None:
-                    await pause_for_stop(self._stop_wanted, _TAKE_SECONDS)
+                    await wait_at_most(self._stop_wanted, _TAKE_SECONDS)
                     continue
                 try:
                     await self._hold(lease)
@@ -126,11 +126,11 @@ class Keeper:
             async with Prober() as prober:
                 await first_to_end(lease.keep(), self._work(term, prober, outbox))
         except* LeaseLostError as errors:
-            log.warning("lease_lost", fence=lease.fence, why=str(errors.exceptions[0]))
+            log.warning("lease_lost", fence=lease.fence, why=_first_of(errors))
 
     async def _work(self, term: "_Term", prober: Prober, outbox: Outbox) -> None:
         await first_to_end(
-            pause_for_stop(self._stop_wanted, None),
+            wait_at_most(self._stop_wanted, None),
             term.keep(prober),
             term.survive("outbox", outbox.deliver_until_cancelled),
             term.survive("routers", lambda: tell_caught_up_until_cancelled(term.table, self._listener)),
@@ -172,7 +172,7 @@ class _Term:
                 await run()
             except* LeaseLostError:
                 raise
-            except* Exception:  # noqa: BLE001 - told, counted, and tried again
+            except* Exception:
                 log.exception("keeper_fault", part=part)
                 self._metrics.faults.labels(part).inc()
             else:
@@ -228,6 +228,10 @@ class _Term:
         read = await self.table.read(lambda tx: read_kept_sets(tx, deployments))
         for name in deployments:
             self._versions.pop(name, None)
+        present = {kept.route_set for kept in read}
+        for route_set, keeper in self._sets.items():
+            if keeper.kept.deployment in deployments and route_set not in present:
+                keeper.is_gone()
         for kept in read:
             self._versions[kept.deployment] = self._versions.get(kept.deployment, frozenset()) | {kept.version}
             if kept.route_set in self._sets:
@@ -270,13 +274,16 @@ class _Term:
             while True:
                 sets = [one for one in self._sets.values() if one.awaits_drain]
                 if not sets:
-                    await pause_for(self._draining, None)
+                    await self._draining.wait()
+                    self._draining.clear()
                     continue
-                ids = [one.kept.route_set for one in sets]
-                reports = await self.table.read(lambda tx, ids=ids: read_drain_reports(tx, ids))
+                reports = await self._read_reports([one.kept.route_set for one in sets])
                 for one in sets:
                     _decide(one, reports)
                 await heard.get(_DRAIN_POLL_SECONDS)
+
+    async def _read_reports(self, route_sets: Collection[RouteSetId]) -> DrainReports:
+        return await self.table.read(lambda tx: read_drain_reports(tx, route_sets))
 
 
 def _decide(keeper: SetKeeper, reports: DrainReports) -> None:
@@ -293,17 +300,16 @@ def _decide(keeper: SetKeeper, reports: DrainReports) -> None:
     )
 
 
-async def pause_for_stop(stop: asyncio.Event, seconds: float | None) -> None:
-    """Wait until the stop is wanted, at most so long."""
-    try:
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        return
-
-
 async def _release(lease: Lease) -> None:
     try:
         await lease.release()
     except TABLE_OUTAGES as error:
         log.warning("lease_not_released", fence=lease.fence, error=str(error) or type(error).__name__)
+
+
+def _first_of(errors: BaseExceptionGroup[LeaseLostError]) -> str:
+    """Return what one of the errors says; when a lease is lost, many notice."""
+    first: BaseException = errors
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return str(first)

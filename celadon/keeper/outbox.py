@@ -9,7 +9,7 @@ import structlog
 
 from celadon.keeper.fenced_table import FencedTable
 from celadon.keeper.metrics import KeeperMetrics
-from celadon.keeper.racing import pause_for
+from celadon.keeper.racing import wait_at_most
 from celadon.keeper.signalling import Signaller, TemporalUnreachableError, WorkflowGoneError
 from celadon.table.keeping import OwedSignal, count_owed_signals, read_owed_signals, signal_taken
 
@@ -47,7 +47,7 @@ class Outbox:
             )
             if not owed:
                 retry = _FIRST_RETRY_SECONDS
-                await pause_for(self._table.written, _IDLE_SECONDS)
+                await wait_at_most(self._table.written, _IDLE_SECONDS)
             elif not await self._deliver(owed):
                 await asyncio.sleep(retry)
                 retry = min(retry * 2, _LAST_RETRY_SECONDS)

@@ -1,4 +1,4 @@
-"""Activities of which the first decides."""
+"""Activities of which the first decides, and waiting for one of two things."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -8,9 +8,11 @@ T = TypeVar("T")
 
 
 async def first_to_end(*activities: Coroutine[Any, Any, T]) -> T:
-    """Run activities until one ends, then cancel the others and wait for them.
+    """Run activities until one ends, then cancel the others and wait for them; return what the first one returned.
 
-    Returns what the first in order returned of those that ended, or raises what it raised.
+    Raises:
+        BaseExceptionGroup: all that activities have raised, also while they were cancelled.
+
     """
     tasks = [asyncio.ensure_future(activity) for activity in activities]
     try:
@@ -20,14 +22,16 @@ async def first_to_end(*activities: Coroutine[Any, Any, T]) -> T:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+    errors = [error for task in tasks if not task.cancelled() and (error := task.exception()) is not None]
+    if errors:
+        raise BaseExceptionGroup("activities that run together have failed", errors)
     return ended.result()
 
 
-async def pause_for(event: asyncio.Event, seconds: float | None) -> None:
-    """Wait for an event, at most so long, and clear it."""
+async def wait_at_most(event: asyncio.Event, seconds: float | None) -> None:
+    """Wait for an event, for ever when no time is given."""
     try:
         async with asyncio.timeout(seconds):
             await event.wait()
     except TimeoutError:
         return
-    event.clear()

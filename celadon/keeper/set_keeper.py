@@ -11,7 +11,7 @@ from celadon.domain.drain import DrainDecision, DrainVerdict
 from celadon.domain.names import RouteId
 from celadon.domain.states import RouteHealthStatus, RouteSetState, RouteStatus
 from celadon.keeper.backoff import StartBackoff
-from celadon.keeper.racing import pause_for
+from celadon.keeper.racing import wait_at_most
 from celadon.keeper.replica_keeper import ReplicaKeeper, Tools
 from celadon.provisioners.protocol import Address, ReplicaProvisioner
 from celadon.table.kept_sets import KeptRoute, KeptSet
@@ -69,7 +69,9 @@ class SetKeeper:
     @property
     def awaits_drain(self) -> bool:
         """Whether replicas of it run that may stop only once they have drained."""
-        return self.kept.state is RouteSetState.DRAINING and not all(one.is_stopping for one in self._replicas.values())
+        return self.kept.state is RouteSetState.DRAINING and any(
+            row.status is not RouteStatus.TERMINATING for row in self.kept.routes
+        )
 
     def update(self, kept: KeptSet) -> None:
         """Take a newer reading of the table."""
@@ -77,6 +79,11 @@ class SetKeeper:
             self._drain = None
         self.kept = kept
         self._changed.set()
+
+    def is_gone(self) -> None:
+        """Take note that the table holds the set for gone."""
+        version = self.kept.version.model_copy(update={"state": RouteSetState.GONE})
+        self.update(self.kept.model_copy(update={"version": version, "routes": ()}))
 
     def decide(self, drain: DrainDecision) -> None:
         """Take a newer decision on its drain."""
@@ -95,7 +102,8 @@ class SetKeeper:
         self._replicas.clear()
         async with asyncio.TaskGroup() as group:
             while self.kept.state is not RouteSetState.GONE:
-                await pause_for(self._changed, await self._step(group))
+                self._changed.clear()
+                await wait_at_most(self._changed, await self._step(group))
 
     async def _step(self, group: asyncio.TaskGroup) -> float | None:
         """Do what the newest reading asks for; return after how many seconds at most to come again."""
@@ -165,8 +173,7 @@ class SetKeeper:
             )
         ):
             log.info("set_gone", **self._names())
-            gone = kept.version.model_copy(update={"state": RouteSetState.GONE})
-            self.update(kept.model_copy(update={"version": gone}))
+            self.is_gone()
             return None
         if any(row.status is RouteStatus.PROVISIONING for row in kept.routes):
             self._stop(await self._tools.table.write(lambda tx, fence: stop_unpublished(tx, fence, kept)))

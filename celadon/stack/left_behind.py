@@ -61,9 +61,11 @@ def _end(child: RunningChild) -> None:
     started_at = start_time(child.pid)
     if started_at is None or abs(started_at - child.started_at) > CLOCK_TOLERANCE_SECONDS:
         return
-    log.warning("child.left_behind", child=child.name, pid=child.pid)
     try:
         process = psutil.Process(child.pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return
+        log.warning("child.left_behind", child=child.name, pid=child.pid)
         process.send_signal(child.kill_signal)
         try:
             process.wait(KILL_WITHIN.total_seconds())

@@ -58,7 +58,7 @@ def address(port: int) -> str:
 def _new_port(avoid: set[int]) -> int:
     highest = _first_outgoing_port() - 1
     for _ in range(_TRIES):
-        port = random.randint(_LOWEST, highest)  # noqa: S311 - no secret
+        port = random.randint(_LOWEST, highest)
         if port not in avoid and is_free(port):
             return port
     raise StackError(f"none of {_TRIES} ports tried between {_LOWEST} and {highest} is free: see who listens on them")

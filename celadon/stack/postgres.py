@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -22,7 +22,7 @@ from sqlalchemy import URL, make_url
 
 from celadon.stack.account import Account, account_for_postgres
 from celadon.stack.child_log import ChildLog
-from celadon.stack.errors import ChildFailedError, StackError
+from celadon.stack.errors import StackError
 from celadon.stack.files import write_file
 from celadon.stack.postgres_home import SHARED_ROOT, SOCKET_PORT, PostgresHome, prepare_home
 from celadon.stack.process import ChildProcess, ChildSpec, NotReadyError
@@ -31,7 +31,7 @@ OWNER: Final = "celadon"
 """The database's owner, and the name of the database."""
 
 _INITDB_WITHIN: Final = timedelta(seconds=60)
-_PREDECESSOR_ENDS_WITHIN: Final = timedelta(seconds=20)
+_PREDECESSORS_END_WITHIN: Final = timedelta(seconds=20)
 
 log = structlog.get_logger()
 
@@ -65,8 +65,8 @@ async def initialise(home: PostgresHome) -> None:
 def postgres_spec(home: PostgresHome) -> ChildSpec:
     """Describe the Postgres of ``home``, which must have been initialised."""
 
-    async def end_predecessor() -> None:
-        await _end_predecessor(home)
+    async def end_predecessors() -> None:
+        await asyncio.to_thread(_end_predecessors, home)
 
     async def ready() -> None:
         await _probe(home)
@@ -95,7 +95,7 @@ def postgres_spec(home: PostgresHome) -> ChildSpec:
         kill_signal=signal.SIGQUIT,
         account=home.account,
         working_directory=home.directory,
-        before_start=end_predecessor,
+        before_start=end_predecessors,
     )
 
 
@@ -166,7 +166,7 @@ def _create_cluster(home: PostgresHome) -> None:
         *("--locale", "C", "--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"),
     ]
     try:
-        finished = subprocess.run(
+        finished = subprocess.run(  # noqa: S603 - the installed program, with paths of our own
             command,
             check=False,
             capture_output=True,
@@ -211,31 +211,43 @@ async def _connect(server_url: str, database: str) -> "asyncpg.Connection[asyncp
     )
 
 
-async def _end_predecessor(home: PostgresHome) -> None:
-    """See to it that no server of an earlier start still uses the cluster.
+def _end_predecessors(home: PostgresHome) -> None:
+    """See to it that nothing of an earlier start uses the cluster any more.
 
-    A killed stack's server gets a signal from the kernel and may still be writing; elsewhere it just lives on.
+    A killed stack's server gets a signal from the kernel and may still be writing, and the processes of a killed
+    server end only when they notice.
     """
+    predecessors = _servers_of(home.cluster)
+    for process in predecessors:
+        log.info("postgres.predecessor_running", pid=process.pid)
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGQUIT)
+    _, alive = psutil.wait_procs(predecessors, timeout=_PREDECESSORS_END_WITHIN.total_seconds())
+    if alive:
+        pids = ", ".join(str(process.pid) for process in alive)
+        raise StackError(
+            f"Postgres cannot be started: of an earlier start, process {pids} still uses {home.cluster} and does not "
+            "end; end it and try again",
+        )
     pid_file = home.cluster / "postmaster.pid"
-    try:
-        pid = int(pid_file.read_text(encoding="utf-8").split("\n", 1)[0])
-        predecessor = psutil.Process(pid)
-        command = predecessor.cmdline()
-    except (FileNotFoundError, ValueError, psutil.Error):
-        return  # none, or a dead one's file, which Postgres itself clears away
-    if command[1:3] != ["-D", str(home.cluster)]:
-        # The id has gone to another program, for which Postgres would mistake its predecessor.
+    pid = _written_pid(pid_file)
+    if pid is not None and psutil.pid_exists(pid):
+        # Nobody uses the cluster, so this is another program, or nothing but an exit status that nobody asked for;
+        # Postgres would mistake it for its predecessor. A file with an id that is free it clears away by itself.
         pid_file.unlink()
-        return
-    log.info("postgres.predecessor_running", pid=pid)
+
+
+def _servers_of(cluster: Path) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.name() == "postgres" and process.cwd() == str(cluster):
+                found.append(process)
+    return found
+
+
+def _written_pid(pid_file: Path) -> int | None:
     try:
-        predecessor.send_signal(signal.SIGQUIT)
-        await asyncio.to_thread(predecessor.wait, _PREDECESSOR_ENDS_WITHIN.total_seconds())
-    except psutil.NoSuchProcess:
-        return
-    except psutil.TimeoutExpired:
-        raise ChildFailedError(
-            "postgres",
-            f"cannot be started: process {pid} of an earlier start does not end",
-            pid_file,
-        ) from None
+        return int(pid_file.read_text(encoding="utf-8").split("\n", 1)[0])
+    except (FileNotFoundError, ValueError):
+        return None

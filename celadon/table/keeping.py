@@ -81,6 +81,7 @@ async def read_drain_reports(tx: AsyncSession, route_sets: Collection[RouteSetId
             RouterLoad.running,
             RouterLoad.zero_reports,
         )
+        .select_from(RouteSet)
         .join(Router, is_live)
         .outerjoin(RouterAck, (RouterAck.router == Router.node) & (RouterAck.deployment == RouteSet.deployment))
         .outerjoin(

@@ -24,7 +24,6 @@ _duration: TypeAdapter[timedelta] = TypeAdapter(Duration)
         ("2.5s", 2.5),
         (" 5m ", 300),
         ("PT5M", 300),
-        ("pt5m", 300),
         ("P1DT2H", 93_600),
         ("90", 90),
         ("1.5", 1.5),
@@ -40,11 +39,9 @@ def test_a_duration_is_read_as_people_write_it(written: object, seconds: float) 
 
 @pytest.mark.parametrize(
     "written",
-    ["", "soon", "5", "5 m", "m", "5x", "5m30", "1e3", "--5s", "P", "PT", "Pepper", "P5M5", True, False, None, [], {}],
+    ["", "soon", "5 m", "m", "5x", "5m30", "1e3", "--5s", "P", "PT", "Pepper", "P5M5", True, False, None, [], {}],
 )
 def test_what_is_no_duration_is_refused_with_the_forms_that_are(written: object) -> None:
-    if written == "5":
-        pytest.skip("a number of seconds, as text")
     with pytest.raises(ValueError, match="is no duration: write 30s, 5m, 1h30m, PT5M or a number of seconds"):
         parse_duration(written)
 

@@ -21,6 +21,8 @@ from celadon.stack.errors import StackError
 from tests.stack.processes import is_running, until
 from tests.stack.stack_process import StackProcess, stack_process
 
+pytestmark = pytest.mark.stack
+
 CHILDREN = ("postgres", "temporal", "gateway", "worker", "router")
 DATABASES = ("postgres", "temporal")
 """The children that keep something, for the tests that are about nothing else."""

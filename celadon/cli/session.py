@@ -1,0 +1,102 @@
+"""What a command speaks to: the table, and Temporal once it is needed."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from sqlalchemy.ext.asyncio import AsyncSession
+from temporalio.client import Client
+
+from celadon.cli.table_access import database_faults_told, read
+from celadon.cli.target import Target, choose_target
+from celadon.client.connection import TemporalUnreachableError, connect
+from celadon.client.overview import RolloutView, WorkflowAnswer, ask_workflow, view_rollout
+from celadon.client.rollouts import RolloutClient
+from celadon.domain.errors import RefusalCode, RefusedError, refuse
+from celadon.table.engine import Table
+from celadon.table.overview import list_deployments
+
+AnswerT = TypeVar("AnswerT")
+
+
+class Session:
+    """One command's connections; ``open_session`` opens them."""
+
+    def __init__(self, target: Target, table: Table) -> None:
+        """Speak to ``target``."""
+        self.target = target
+        self.table = table
+        self._temporal: Client | None = None
+
+    async def read(self, query: Callable[[AsyncSession], Awaitable[AnswerT]]) -> AnswerT:
+        """Run a query in a transaction of its own.
+
+        Raises:
+            CommandError: Postgres is not there, or lacks the tables.
+
+        """
+        return await read(self.table, query)
+
+    async def temporal(self) -> Client:
+        """Connect to Temporal, once.
+
+        Raises:
+            TemporalUnreachableError: it does not answer.
+
+        """
+        if self._temporal is None:
+            self._temporal = await connect()
+        return self._temporal
+
+    async def rollouts(self) -> RolloutClient:
+        """Return what speaks to rollouts.
+
+        Raises:
+            TemporalUnreachableError: Temporal does not answer.
+
+        """
+        return RolloutClient(await self.temporal())
+
+    async def ask_workflow(self, deployment: str) -> WorkflowAnswer:
+        """Ask a deployment's workflow; without Temporal the answer says so."""
+        try:
+            return await ask_workflow(await self.rollouts(), deployment)
+        except TemporalUnreachableError as error:
+            return WorkflowAnswer(silence=str(error))
+
+    async def view(self, deployment: str) -> RolloutView:
+        """Return a deployment with its latest rollout, as workflow and table know it.
+
+        Raises:
+            CommandError: Postgres is not there, or lacks the tables.
+            RefusedError: there is no such deployment.
+
+        """
+        answer = await self.ask_workflow(deployment)
+        view = await self.read(lambda tx: view_rollout(tx, deployment, answer))
+        if view is None or (view.deployment is None and answer.status is None):
+            raise await self.no_such_deployment(deployment)
+        return view
+
+    async def no_such_deployment(self, deployment: str) -> RefusedError:
+        """Return the refusal for a deployment that is not there, with those that are."""
+        names = [line.deployment for line in await self.read(list_deployments)]
+        there = f"there are: {', '.join(names)}" if names else "create it with 'celadon deploy -f FILE'"
+        return refuse(RefusalCode.NO_SUCH_DEPLOYMENT, f"there is no deployment {deployment}", there)
+
+
+@asynccontextmanager
+async def open_session(data_dir: Path | None) -> AsyncIterator[Session]:
+    """Find the Celadon that is meant and open its table.
+
+    Raises:
+        CommandError: there is none, or the address of its database is wrong.
+        StackError: no stack runs where one was named.
+
+    """
+    target = choose_target(data_dir)
+    with database_faults_told(target.database_url):
+        table = Table(target.database_url, "celadon-cli", pool_size=2)
+    async with table:
+        yield Session(target, table)

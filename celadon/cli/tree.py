@@ -1,0 +1,286 @@
+"""A deployment and its latest rollout as a tree for people."""
+
+from datetime import UTC, datetime
+from typing import Final, assert_never
+
+from rich.text import Text
+from rich.tree import Tree
+
+from celadon.cli.moments import clock, moment, span
+from celadon.client.overview import NO_WORKFLOW, RolloutView
+from celadon.domain.durations import format_duration
+from celadon.domain.errors import Refusal
+from celadon.domain.messages import RolloutStatus
+from celadon.domain.states import RolloutOutcome, RolloutPhase, RouteHealthStatus, RouteSetState, RouteStatus
+from celadon.table.history import AuditEvent, RolloutRecord
+from celadon.table.overview import Colour, DeploymentView, FailureView, ReplicaView, RouterView, SetView
+
+_WAY: Final = (
+    RolloutPhase.PROVISIONING,
+    RolloutPhase.VERIFYING,
+    RolloutPhase.AWAITING_PROMOTION,
+    RolloutPhase.SWITCHING,
+    RolloutPhase.BAKING,
+    RolloutPhase.DRAINING,
+    RolloutPhase.COMPLETED,
+)
+_SHOWN_REPLICAS: Final = 12
+_SHOWN_REFUSALS: Final = 3
+_SHOWN_OUTPUT_LINES: Final = 5
+
+
+def rollout_tree(view: RolloutView, now: datetime | None = None) -> Tree:
+    """Return the whole picture; ``now`` is the moment to which spans are counted, by default the present one."""
+    now = now or datetime.now(UTC)
+    deployment, status = view.deployment, view.workflow.status
+    if deployment is None:
+        return _unregistered(view)
+    tree = Tree(_head(deployment), guide_style="dim")
+    if deployment.rollout is not None:
+        _add_rollout(tree, view, deployment.rollout, now)
+    for one in deployment.sets:
+        _add_set(tree, one, now)
+    _add_routers(tree, deployment)
+    if status is not None:
+        _add_refusals(tree, status)
+    _add_events(tree, deployment.events)
+    _add_warnings(tree, view, deployment)
+    return tree
+
+
+def describe_outcome(rollout: RolloutRecord) -> Text:
+    """Return how a rollout ended, in a line."""
+    if rollout.outcome is None:
+        return Text(rollout.phase.value.replace("_", " "), style="yellow")
+    good = rollout.outcome is RolloutOutcome.PROMOTED
+    line = Text(rollout.outcome.value.replace("_", " "), style="bold green" if good else "bold red")
+    return line.append(f": {rollout.outcome_reason}", style="not bold default") if rollout.outcome_reason else line
+
+
+def revision_name(number: int | None) -> str:
+    """Return a revision's short name."""
+    return "nothing" if number is None else f"r{number}"
+
+
+def _unregistered(view: RolloutView) -> Tree:
+    status = view.workflow.status
+    if status is None:
+        return Tree(f"its first rollout is not registered yet: {view.workflow.silence}")
+    tree = Tree(Text(status.deployment, style="bold").append(" is new; its first rollout begins", style="not bold"))
+    _add_refusals(tree, status)
+    return tree
+
+
+def _head(deployment: DeploymentView) -> Text:
+    line = Text(deployment.deployment, style="bold")
+    line.append(f"  {deployment.lifecycle.value}", style="not bold cyan")
+    live = f"live: {revision_name(deployment.live_revision)}" if deployment.live_revision else "nothing is live"
+    line.append(f"  {live}", style="not bold green" if deployment.live_revision else "not bold yellow")
+    line.append(f"  epoch {deployment.epoch}  replicas {deployment.replicas}", style="not bold dim")
+    if deployment.frozen:
+        line.append("  FROZEN", style="bold blue")
+    return line
+
+
+def _add_rollout(tree: Tree, view: RolloutView, rollout: RolloutRecord, now: datetime) -> None:
+    head = Text(f"rollout {rollout.rollout}", style="bold")
+    move = f"  {revision_name(rollout.from_revision)} → {revision_name(rollout.to_revision)}"
+    head.append(f"{move}  by {rollout.requested_by}", style="not bold")
+    if rollout.reason:
+        head.append(f": {rollout.reason}", style="not bold")
+    branch = tree.add(head)
+    if rollout.outcome is not None:
+        line = describe_outcome(rollout)
+        took = "" if rollout.completed_at is None else f"  after {span(rollout.completed_at - rollout.started_at)}"
+        branch.add(line.append(f"{took}, {moment(rollout.completed_at)} UTC", style="not bold dim"))
+        if rollout.requests_cut:
+            branch.add(Text(f"{rollout.requests_cut} requests were cut", style="red"))
+        return
+    branch.add(_phases(view.phase or rollout.phase, view.phase_since or rollout.phase_since, now))
+    status = view.workflow.status
+    if status is not None:
+        for timer in status.timers:
+            branch.add(Text(f"timer: {timer.name} in {span(timer.fires_at - now)}", style="yellow"))
+        if not status.timers and view.phase is RolloutPhase.AWAITING_PROMOTION:
+            branch.add(Text("timer: none, a person decides", style="yellow"))
+        if status.holding:
+            branch.add(Text(f"holding: {status.holding}", style="bold yellow"))
+        if status.approvals_needed > 1:
+            branch.add(Text(f"approvals: {status.approvals} of {status.approvals_needed}"))
+        if status.decision:
+            branch.add(Text(f"decided: {status.decision}"))
+        if status.abort_requested:
+            branch.add(Text(f"asked to go back: {status.abort_requested}", style="yellow"))
+    if view.next_step:
+        branch.add(Text("next: ", style="bold").append(view.next_step, style="not bold"))
+
+
+def _phases(present: RolloutPhase, since: datetime, now: datetime) -> Text:
+    """Return the way of a rollout with the present phase marked."""
+    way = (RolloutPhase.ROLLING_BACK, RolloutPhase.COMPLETED) if present is RolloutPhase.ROLLING_BACK else _WAY
+    line = Text()
+    for number, phase in enumerate(way):
+        if number:
+            line.append(" → ", style="dim")
+        if phase is present:
+            line.append(f"● {phase.value} {span(now - since)}", style="bold yellow")
+        else:
+            passed = number < way.index(present)
+            line.append(f"✔ {phase.value}" if passed else phase.value, style="green" if passed else "dim")
+    return line
+
+
+def _add_set(tree: Tree, one: SetView, now: datetime) -> None:
+    branch = tree.add(_set_head(one))
+    for replica in one.replicas[:_SHOWN_REPLICAS]:
+        branch.add(_replica(replica, now))
+    if len(one.replicas) > _SHOWN_REPLICAS:
+        branch.add(Text(f"and {len(one.replicas) - _SHOWN_REPLICAS} more", style="dim"))
+    for failure in one.failures:
+        _add_failure(branch, failure)
+    if one.state is RouteSetState.DRAINING:
+        _add_drain(branch, one, now)
+
+
+def _set_head(one: SetView) -> Text:
+    match one.colour:
+        case Colour.BLUE:
+            line = Text("blue", style="bold blue")
+        case Colour.GREEN:
+            line = Text("green", style="bold green")
+        case None:
+            line = Text("live" if one.is_live else "earlier", style="bold")
+        case _ as unreachable:
+            assert_never(unreachable)
+    line.append(f"  r{one.revision}", style="bold default").append(f"  set {one.route_set}", style="not bold dim")
+    if one.is_live:
+        line.append("  LIVE", style="bold green")
+    elif one.state is not RouteSetState.OPEN:
+        line.append(f"  {one.state.value}", style="not bold magenta")
+    else:
+        line.append("  no traffic", style="not bold dim")
+    required = "" if one.required is None or one.required == one.wanted else f", {one.required} required"
+    if one.state is RouteSetState.OPEN:
+        full = one.healthy >= one.wanted
+        style = "not bold green" if full else "not bold yellow"
+        line.append(f"  {one.healthy}/{one.wanted} healthy{required}", style=style)
+    elif one.state is RouteSetState.DRAINING:
+        line.append(f"  {len(one.replicas)} left", style="not bold")
+    if one.replacements:
+        line.append(f"  {one.replacements} replaced", style="not bold yellow")
+    if one.requests_cut:
+        line.append(f"  {one.requests_cut} requests cut", style="not bold red")
+    if one.last_error and one.healthy < one.wanted and one.state is RouteSetState.OPEN:
+        line.append(f"  {one.last_error}", style="not bold red")
+    return line
+
+
+def _replica(one: ReplicaView, now: datetime) -> Text:
+    if one.status is RouteStatus.RUNNING and one.health is RouteHealthStatus.HEALTHY:
+        mark, style = "✔", "green"
+    elif one.health is RouteHealthStatus.UNHEALTHY:
+        mark, style = "✘", "red"
+    else:
+        mark, style = "◌", "yellow"
+    line = Text(f"{mark} ", style=style).append(f"{one.host}:{one.port}", style="default")
+    line.append(f"  {one.status.value}  {one.health.value}", style=style)
+    line.append(f"  {span(now - (one.started_at or one.created_at))}", style="dim")
+    if one.last_error and one.health is not RouteHealthStatus.HEALTHY:
+        line.append(f"  {one.last_error}", style="red")
+    return line
+
+
+def _add_failure(tree: Tree, one: FailureView) -> None:
+    line = Text(f"✘ :{one.port}  {one.status.value} at {clock(one.ended_at)} UTC", style="red")
+    branch = tree.add(line.append(f"  {one.last_error}") if one.last_error else line)
+    for text in one.output.splitlines()[-_SHOWN_OUTPUT_LINES:]:
+        branch.add(Text(text, style="dim"))
+
+
+def _add_drain(tree: Tree, one: SetView, now: datetime) -> None:
+    running = one.running_requests
+    line = Text("running requests: ").append("unknown" if running is None else str(running), style="bold")
+    if one.drain_deadline is not None:
+        line.append(f"  cut in {span(one.drain_deadline - now)}", style="yellow")
+    branch = tree.add(line)
+    for load in one.load:
+        told = "has not reported yet" if load.running is None else str(load.running)
+        branch.add(Text(f"{load.router}: {told}", style="dim"))
+
+
+def _add_routers(tree: Tree, deployment: DeploymentView) -> None:
+    routers = deployment.routers
+    if not routers:
+        tree.add(Text("routers: none is live, so nobody can reach the deployment", style="yellow"))
+        return
+    silent = [one for one in routers if not one.acknowledged]
+    served = f"{len(routers) - len(silent)} of {len(routers)} serve epoch {deployment.epoch}"
+    head = Text("routers", style="bold").append(f"  {served}", style="not bold yellow" if silent else "not bold green")
+    branch = tree.add(head)
+    for one in routers:
+        branch.add(_router(one))
+
+
+def _router(one: RouterView) -> Text:
+    if one.acknowledged:
+        line = Text("✔ ", style="green").append(one.router, style="default")
+    else:
+        line = Text("◌ ", style="yellow").append(one.router, style="default")
+        line.append("  silent", style="bold yellow")
+    line.append("  nothing acknowledged" if one.epoch is None else f"  epoch {one.epoch}", style="not bold dim")
+    return line.append(f"  refused: {one.nack}", style="not bold red") if one.nack else line
+
+
+def _add_refusals(tree: Tree, status: RolloutStatus) -> None:
+    if not status.refused:
+        return
+    branch = tree.add(Text(f"refused messages: {status.refused_total}", style="bold"))
+    for one in status.refused[-_SHOWN_REFUSALS:]:
+        told = f"{clock(one.at)}  {one.message} by {one.by} ({one.door.value}): {_sentence(one.refusal)}"
+        branch.add(Text(told, style="yellow"))
+
+
+def _sentence(refusal: Refusal) -> str:
+    return f"{refusal.code.value}: {refusal}"
+
+
+def _add_events(tree: Tree, events: tuple[AuditEvent, ...]) -> None:
+    if not events:
+        return
+    branch = tree.add(Text("events", style="bold").append("  UTC", style="not bold dim"))
+    for event in events:
+        branch.add(Text(f"{clock(event.at)}  ", style="dim").append(describe_event(event), style="not dim default"))
+
+
+def describe_event(event: AuditEvent) -> str:
+    """Return an event without its moment, in a line."""
+    line = event.kind.replace("_", " ")
+    if event.actor:
+        line += f" by {event.actor}"
+    if event.door is not None:
+        line += f" ({event.door.value})"
+    if event.reason:
+        line += f": {event.reason}"
+    evidence = ", ".join(f"{name} {value}" for name, value in event.evidence.items() if value)
+    return f"{line} [{evidence}]" if evidence else line
+
+
+def _add_warnings(tree: Tree, view: RolloutView, deployment: DeploymentView) -> None:
+    rollout = deployment.rollout
+    under_way = rollout is not None and rollout.outcome is None
+    if deployment.panic:
+        told = "too few live replicas are healthy: unhealthy ones get traffic too"
+        tree.add(Text(told, style="bold red"))
+    if not deployment.keeper_alive:
+        told = "no keeper is at work: start a worker ('python -m worker'), or nothing starts, stops or is replaced"
+        tree.add(Text(told, style="bold red"))
+    if under_way and view.workflow.silence:
+        told = (
+            "its workflow is gone from Temporal: the keeper ends the rollout and cleans up within a minute"
+            if view.workflow.silence == NO_WORKFLOW
+            else f"only the table is shown, the workflow is silent: {view.workflow.silence}"
+        )
+        tree.add(Text(told, style="yellow"))
+    if deployment.rollout is not None and deployment.rollout.awaits_epoch is not None:
+        patience = format_duration(deployment.rollout.policy.router_ack_timeout)
+        tree.add(Text(f"blue is kept: routers were silent for {patience} after the switch", style="yellow"))

@@ -1,0 +1,339 @@
+"""The provisioner ``local`` on real processes."""
+
+import asyncio
+import os
+import signal
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+
+from celadon.domain.health import HealthCheck
+from celadon.keeper.probes import connect
+from celadon.provisioners.claims import Claim
+from celadon.provisioners.launcher import CLAIM_SUFFIX, boot_id, read_stat
+from celadon.provisioners.local import LocalProvisioner
+from celadon.provisioners.protocol import Ended, NeverStarted, Replica, Running, StartError
+from celadon.provisioners.settings import LocalSettings
+from tests.provisioners.conftest import MakeReplica
+from tests.provisioners.programs import processes_of, script, server, until
+
+
+async def listens(replica: Replica) -> bool:
+    return (await connect(replica.address, HealthCheck().timeout)).passed
+
+
+def leader(settings: LocalSettings, replica: Replica) -> int:
+    pid = Claim.parse((settings.state_dir / f"{replica.route}{CLAIM_SUFFIX}").read_text()).pid
+    assert pid is not None
+    return pid
+
+
+async def test_a_started_replica_runs_in_a_session_of_its_own_and_listens(
+    local: LocalProvisioner,
+    settings: LocalSettings,
+    make_replica: MakeReplica,
+) -> None:
+    replica = make_replica(server())
+    await local.start(replica)
+    assert await local.look(replica) == Running()
+    pid = leader(settings, replica)
+    assert os.getsid(pid) == pid == os.getpgid(pid)
+    await until(lambda: listens(replica))
+
+
+async def test_what_was_never_started_is_not_known(local: LocalProvisioner, make_replica: MakeReplica) -> None:
+    assert await local.look(make_replica(server())) == NeverStarted()
+
+
+async def test_a_second_start_starts_nothing(local: LocalProvisioner, make_replica: MakeReplica) -> None:
+    replica = make_replica(server())
+    await asyncio.gather(local.start(replica), local.start(replica))
+    await local.start(replica)
+    assert len(processes_of(replica.route)) == 1
+
+
+async def test_launchers_of_two_workers_start_one_process(
+    local: LocalProvisioner,
+    settings: LocalSettings,
+    make_replica: MakeReplica,
+) -> None:
+    other = LocalProvisioner(settings)
+    replica = make_replica(server())
+    await asyncio.gather(local.start(replica), other.start(replica))
+    await until(lambda: processes_of(replica.route) == {leader(settings, replica)})
+    await other.stop(replica)
+
+
+async def test_a_replica_is_adopted_by_a_worker_that_did_not_start_it(
+    local: LocalProvisioner,
+    settings: LocalSettings,
+    make_replica: MakeReplica,
+) -> None:
+    replica = make_replica(server())
+    await local.start(replica)
+    other = LocalProvisioner(settings)
+    assert await other.look(replica) == Running()
+    end = asyncio.create_task(other.until_ended(replica))
+    await asyncio.sleep(0)
+    os.kill(leader(settings, replica), signal.SIGKILL)
+    ended = await asyncio.wait_for(end, 5)
+    assert ended.failed
+    assert "known only to the worker" in ended.error
+
+
+async def test_a_command_that_exits_at_once_leaves_its_code_and_last_lines(
+    local: LocalProvisioner,
+    make_replica: MakeReplica,
+) -> None:
+    replica = make_replica(script("print('weights are missing'); raise SystemExit(3)"))
+    await local.start(replica)
+    ended = await asyncio.wait_for(local.until_ended(replica), 10)
+    assert ended == Ended("exited with code 3", "weights are missing")
+
+
+async def test_a_signal_that_ends_a_replica_is_named(
+    local: LocalProvisioner,
+    settings: LocalSettings,
+    make_replica: MakeReplica,
+) -> None:
+    replica = make_replica(server())
+    await local.start(replica)
+    os.kill(leader(settings, replica), signal.SIGSEGV)
+    assert (await local.until_ended(replica)).error == "was ended by SIGSEGV"
+
+
+async def test_only_the_last_lines_are_kept(local: LocalProvisioner, make_replica: MakeReplica) -> None:
+    replica = make_replica(script("for n in range(10_000): print('line', n)"))
+    await local.start(replica)
+    lines = (await local.until_ended(replica)).output.splitlines()
+    assert lines[-1] == "line 9999"
+    assert len(lines) == 50
+
+
+async def test_a_program_that_does_not_exist_is_named(local: LocalProvisioner, make_replica: MakeReplica) -> None:
+    replica = make_replica(("no-such-program", "{port}"))
+    await local.start(replica)
+    assert (await local.until_ended(replica)).error == "cannot execute 'no-such-program': No such file or directory"
+
+
+async def test_a_file_that_is_not_executable_is_named(
+    local: LocalProvisioner,
+    make_replica: MakeReplica,
+    tmp_path: Path,
+) -> None:
+    program = tmp_path / "weights.bin"
+    program.write_text("no program")
+    replica = make_replica((str(program),))
+    await local.start(replica)
+    assert (await local.until_ended(replica)).error == f"cannot execute {str(program)!r}: Permission denied"
+
+
+async def test_a_command_that_is_too_long_cannot_be_launched(
+    local: LocalProvisioner,
+    make_replica: MakeReplica,
+) -> None:
+    with pytest.raises(StartError, match="cannot be launched: Argument list too long"):
+        await local.start(make_replica((*server(), "x" * 10_000_000)))
+
+
+async def test_a_port_that_was_taken_meanwhile_is_not_the_revisions_fault(
+    local: LocalProvisioner,
+    make_replica: MakeReplica,
+) -> None:
+    replica = make_replica(server())
+    with socket.create_server((replica.address.host, replica.address.port)):
+        with pytest.raises(StartError, match="another program listens on 127.0.0.1:") as caught:
+            await local.start(replica)
+        assert not caught.value.failed
+    assert not processes_of(replica.route)
+
+
+async def test_port_and_host_are_replaced_in_the_command(local: LocalProvisioner, make_replica: MakeReplica) -> None:
+    replica = make_replica((*script("import sys; print(sys.argv[1])"), '{"listen": "{host}:{port}"}'))
+    await local.start(replica)
+    output = (await local.until_ended(replica)).output
+    assert output == f'{{"listen": "127.0.0.1:{replica.address.port}"}}'
+
+
+async def test_a_replica_sees_its_environment_and_not_the_workers_credentials(
+    local: LocalProvisioner,
+    make_replica: MakeReplica,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql+asyncpg://celadon:password@db/celadon")
+    monkeypatch.setenv("CELADON_PREVIEW_KEY", "key")
+    monkeypatch.setenv("TEMPORAL_API_KEY", "key")
+    code = "import os; print(*sorted(n for n in os.environ if n.startswith(('CELA', 'DATA', 'TEMP', 'MODEL'))))"
+    replica = make_replica(script(code), env={"MODEL": "llama"})
+    await local.start(replica)
+    assert (await local.until_ended(replica)).output == "CELADON_ROUTE MODEL"
+
+
+async def test_a_secret_reaches_the_replica_and_no_file_or_output(
+    local: LocalProvisioner,
+    settings: LocalSettings,
+    make_replica: MakeReplica,
+    secrets_dir: Path,
+) -> None:
+    (secrets_dir / "hub-token").write_text("hf_1234567890\n")
+    code = "import os; print('token', os.environ['TOKEN'], len(os.environ['TOKEN']))"
+    replica = make_replica(script(code), env={"TOKEN": {"secret": "hub-token"}})
+    await local.start(replica)
+    assert (await local.until_ended(replica)).output == "token [secret hub-token] 13"
+    claims = [path.read_text() for path in settings.state_dir.glob(f"*{CLAIM_SUFFIX}")]
+    assert claims
+    assert not any("hf_1234567890" in claim for claim in claims)
+
+
+async def test_a_missing_secret_is_named_and_nothing_starts(
+    local: LocalProvisioner,
+    make_replica: MakeReplica,
+) -> None:
+    replica = make_replica(server(), env={"TOKEN": {"secret": "hub-token"}})
+    with pytest.raises(StartError, match="secret 'hub-token' is missing: write it to a file of that name"):
+        await local.start(replica)
+    assert not processes_of(replica.route)
+
+
+async def test_files_are_the_owners_only(
+    local: LocalProvisioner,
+    settings: LocalSettings,
+    make_replica: MakeReplica,
+) -> None:
+    await local.start(make_replica(server()))
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in settings.state_dir.iterdir()}
+    assert modes == {0o600}
+    assert stat.S_IMODE(settings.state_dir.stat().st_mode) == 0o700
+
+
+async def test_a_stopped_replica_ends_with_all_that_it_started(
+    local: LocalProvisioner,
+    make_replica: MakeReplica,
+) -> None:
+    replica = make_replica(server("family"))
+    await local.start(replica)
+    await until(lambda: listens(replica))
+    assert len(processes_of(replica.route)) == 3
+    await local.stop(replica)
+    assert not processes_of(replica.route)
+
+
+async def test_a_replica_that_ignores_sigterm_is_killed_after_its_grace(
+    local: LocalProvisioner,
+    make_replica: MakeReplica,
+) -> None:
+    replica = make_replica(server("stubborn"), termination_grace="300ms")
+    await local.start(replica)
+    await until(lambda: listens(replica))
+    await local.stop(replica)
+    assert not processes_of(replica.route)
+    assert (await local.until_ended(replica)).error == "was ended by SIGKILL"
+
+
+async def test_an_adopted_replica_can_be_stopped(
+    local: LocalProvisioner,
+    settings: LocalSettings,
+    make_replica: MakeReplica,
+) -> None:
+    replica = make_replica(server())
+    await local.start(replica)
+    await LocalProvisioner(settings).stop(replica)
+    assert not processes_of(replica.route)
+
+
+async def test_a_crashed_replicas_children_end_too(
+    local: LocalProvisioner,
+    settings: LocalSettings,
+    make_replica: MakeReplica,
+) -> None:
+    replica = make_replica(server("family"))
+    await local.start(replica)
+    await until(lambda: listens(replica))
+    os.kill(leader(settings, replica), signal.SIGKILL)
+    await local.until_ended(replica)
+    assert len(processes_of(replica.route)) == 2
+    await local.stop(replica)
+    assert not processes_of(replica.route)
+
+
+async def test_a_stop_before_the_start_keeps_a_late_launcher_from_starting(
+    local: LocalProvisioner,
+    settings: LocalSettings,
+    make_replica: MakeReplica,
+) -> None:
+    replica = make_replica(server())
+    await local.stop(replica)
+    await LocalProvisioner(settings).start(replica)
+    assert await local.look(replica) == Ended("it was stopped before it began", failed=False)
+    assert not processes_of(replica.route)
+
+
+async def test_a_forgotten_replica_cannot_be_started_by_a_late_launcher(
+    local: LocalProvisioner,
+    make_replica: MakeReplica,
+) -> None:
+    replica = make_replica(server())
+    await local.start(replica)
+    await local.stop(replica)
+    await local.forget(replica.route)
+    await local.start(replica)
+    assert not processes_of(replica.route)
+    assert await local.remembered() == frozenset()
+
+
+async def test_old_claims_of_forgotten_replicas_are_removed(
+    local: LocalProvisioner,
+    settings: LocalSettings,
+    make_replica: MakeReplica,
+) -> None:
+    replica = make_replica(server())
+    await local.stop(replica)
+    await local.forget(replica.route)
+    claim = settings.state_dir / f"{replica.route}{CLAIM_SUFFIX}"
+    os.utime(claim, (0, 0))
+    await local.remembered()
+    assert not claim.exists()
+
+
+async def test_a_process_that_got_the_same_id_later_is_not_taken_for_the_replica(
+    local: LocalProvisioner,
+    settings: LocalSettings,
+    make_replica: MakeReplica,
+) -> None:
+    bystander = await asyncio.create_subprocess_exec("sleep", "60", start_new_session=True)
+    try:
+        replica = make_replica(server())
+        claim = settings.state_dir / f"{replica.route}{CLAIM_SUFFIX}"
+        claim.write_text(f"{bystander.pid}\n1\n{boot_id()}")
+        assert isinstance(await local.look(replica), Ended)
+        await local.stop(replica)
+        assert bystander.returncode is None
+        assert read_stat(bystander.pid) is not None
+    finally:
+        bystander.kill()
+        await bystander.wait()
+
+
+async def test_a_replica_of_an_earlier_boot_has_ended_without_fault(
+    local: LocalProvisioner,
+    settings: LocalSettings,
+    make_replica: MakeReplica,
+) -> None:
+    replica = make_replica(server())
+    stat_of_us = read_stat(os.getpid())
+    assert stat_of_us is not None
+    claim = settings.state_dir / f"{replica.route}{CLAIM_SUFFIX}"
+    claim.write_text(f"{os.getpid()}\n{stat_of_us[1]}\nanother-boot")
+    assert await local.look(replica) == Ended("it ended with a restart of the machine", failed=False)
+    await local.stop(replica)
+
+
+async def test_a_stray_is_ended_and_forgotten(local: LocalProvisioner, make_replica: MakeReplica) -> None:
+    replica = make_replica(server())
+    await local.start(replica)
+    assert await local.remembered() == {replica.route}
+    await local.end_stray(replica.route)
+    assert not processes_of(replica.route)
+    assert await local.remembered() == frozenset()

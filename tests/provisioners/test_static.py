@@ -1,0 +1,24 @@
+"""The provisioner ``static``."""
+
+from celadon.domain.revision import Provisioner, Revision
+from celadon.provisioners.protocol import Address
+from celadon.provisioners.static import StaticProvisioner
+
+REVISION = Revision(provisioner=Provisioner.STATIC, endpoints=("10.0.0.1:8000", "[::1]:8001"))
+
+
+def test_replicas_get_the_endpoints_in_their_order() -> None:
+    static = StaticProvisioner()
+    first = static.choose_address(REVISION, frozenset(), frozenset())
+    assert first == Address("10.0.0.1", 8000)
+    assert static.choose_address(REVISION, frozenset({first}), frozenset()) == Address("::1", 8001)
+
+
+def test_there_is_no_address_beyond_the_endpoints() -> None:
+    used = frozenset({Address("10.0.0.1", 8000), Address("::1", 8001)})
+    assert StaticProvisioner().choose_address(REVISION, used, used) is None
+
+
+def test_another_set_may_use_the_same_endpoint() -> None:
+    in_use = frozenset({Address("10.0.0.1", 8000)})
+    assert StaticProvisioner().choose_address(REVISION, frozenset(), in_use) == Address("10.0.0.1", 8000)
