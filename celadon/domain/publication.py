@@ -88,7 +88,10 @@ class Publication(BaseModel):
     endpoints: tuple[Endpoint, ...]
     """Members of the deployment's own cluster: live, green and draining sets."""
     preview: tuple[Endpoint, ...]
-    """Members of the preview cluster: green only, empty while there is no green."""
+    """Members of the preview cluster: only green takes requests there.
+
+    Other sets stand in it as draining, so that requests which began as previews are still counted.
+    """
     panic: bool
     """True while too few live members are healthy, so that unhealthy ones are published too."""
 
@@ -106,8 +109,10 @@ def publish(traffic: DeploymentTraffic) -> Publication:
                 if out and len(staying) - len(out) < MIN_PUBLISHED * route_set.wanted:
                     panic, out = True, set()
                 endpoints += _endpoints(route_set, EndpointState.HEALTHY, without=frozenset(out), drained=bool(staying))
+                preview += _endpoints(route_set, EndpointState.DRAINING)
             case SetRole.DRAINING:
                 endpoints += _endpoints(route_set, EndpointState.DRAINING)
+                preview += _endpoints(route_set, EndpointState.DRAINING)
             case SetRole.GREEN:
                 endpoints += _endpoints(route_set, EndpointState.UNHEALTHY)
                 sick = frozenset(m.route for m in route_set.members if m.health is RouteHealthStatus.UNHEALTHY)

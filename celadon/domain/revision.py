@@ -5,6 +5,7 @@ import json
 import re
 from datetime import timedelta
 from enum import StrEnum
+from ipaddress import ip_address
 from typing import Annotated, Final, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -56,7 +57,7 @@ class Revision(StrictModel):
     """Program and arguments of one replica; ``{port}`` and ``{host}`` stand for its address (``local``)."""
     env: Annotated[dict[str, str | SecretReference], Field(max_length=1000)] = Field(default_factory=dict)
     endpoints: Annotated[tuple[str, ...], Field(max_length=10_000)] = ()
-    """``host:port`` of replicas that exist already (``static``)."""
+    """``address:port`` of replicas that exist already (``static``)."""
     health_check: HealthCheck = HealthCheck()
     termination_grace: Duration = timedelta(seconds=30)
     """How long a replica may take to end after SIGTERM before it gets SIGKILL."""
@@ -108,7 +109,7 @@ class Revision(StrictModel):
 
 
 def parse_endpoint(value: str) -> tuple[str, int]:
-    """Split ``host:port``.
+    """Split ``address:port``. Routers take IP addresses only, so a host name would never get a request.
 
     Raises:
         ValueError: it is no address; the text says what one looks like.
@@ -116,5 +117,10 @@ def parse_endpoint(value: str) -> tuple[str, int]:
     """
     match = _ENDPOINT.fullmatch(value)
     if match is None or not 0 < int(match["port"]) <= _LARGEST_PORT:
-        raise ValueError(f"{value!r} is no endpoint: write host:port, for example 127.0.0.1:8000")
-    return match["host"].strip("[]"), int(match["port"])
+        raise ValueError(f"{value!r} is no endpoint: write address:port, for example 127.0.0.1:8000")
+    host = match["host"].strip("[]")
+    try:
+        ip_address(host)
+    except ValueError as error:
+        raise ValueError(f"{value!r} names a host; write its IP address, for example 127.0.0.1:8000") from error
+    return host, int(match["port"])

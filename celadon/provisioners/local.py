@@ -110,6 +110,7 @@ class LocalProvisioner:
 
     async def forget(self, route: RouteId) -> None:
         """Remove a replica's files."""
+        self._children.pop(route, None)
         self._files.forget(route)
 
     async def remembered(self) -> frozenset[RouteId]:
@@ -120,14 +121,13 @@ class LocalProvisioner:
     async def end_stray(self, route: RouteId) -> None:
         """End and forget a replica that nobody wants any more."""
         await self._end(route, _STRAY_GRACE)
-        self._files.forget(route)
+        await self.forget(route)
 
     async def _end(self, route: RouteId, grace: timedelta) -> None:
         claim = self._files.claim_for_stop(route)
         await self._processes.end(route, claim, grace if claim.is_running(route) else min(grace, _LEFTOVER_GRACE))
-        child = self._children.pop(route, None)
-        if child is not None:
-            child.poll()
+        if route in self._children:
+            self._children[route].poll()
 
     def _launch(self, replica: Replica) -> None:
         environment = self._environment(replica)

@@ -1,0 +1,50 @@
+"""Keepers on a real table with real processes, none of which outlives its test."""
+
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from sqlalchemy import text
+
+from celadon.provisioners.local import LocalProvisioner
+from celadon.provisioners.settings import LocalSettings
+from celadon.table.engine import Table
+from tests.keeper.rollouts import Deploying
+from tests.keeper.running import Rollouts, Running, running_keeper
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def state_dir(tmp_path: Path) -> AsyncIterator[Path]:
+    """Return a state directory whose replicas end with the test."""
+    directory = tmp_path / "state"
+    yield directory
+    rest = LocalProvisioner(LocalSettings(state_dir=directory))
+    for route in await rest.remembered():
+        await rest.end_stray(route)
+
+
+@pytest.fixture
+def rollouts() -> Rollouts:
+    return Rollouts()
+
+
+@pytest.fixture
+def chat(table: Table) -> Deploying:
+    """Return a deployment of which the table knows nothing yet."""
+    return Deploying(table, f"chat-{uuid.uuid4().hex[:8]}")
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def keeper(table: Table, state_dir: Path, rollouts: Rollouts) -> AsyncIterator[Running]:
+    """Run a keeper."""
+    async with running_keeper(table, state_dir, rollouts) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def expire_lease(table: Table) -> None:
+    """Let whoever asks next have the lease."""
+    async with table.transaction() as tx:
+        await tx.execute(text("update keepers set seen_at = to_timestamp(0)"))

@@ -1,0 +1,96 @@
+"""A running keeper, and what it says to rollouts."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+
+from celadon.domain.revision import Provisioner
+from celadon.keeper.keeper import Keeper
+from celadon.keeper.metrics import KeeperMetrics
+from celadon.keeper.signalling import TemporalUnreachableError, WorkflowGoneError
+from celadon.provisioners.local import LocalProvisioner
+from celadon.provisioners.settings import LocalSettings
+from celadon.provisioners.static import StaticProvisioner
+from celadon.table.engine import Table
+from celadon.table.notify import Listener
+
+
+@dataclass
+class Rollouts:
+    """Stands where Temporal is: takes signals down, and knows which workflows run."""
+
+    heard: list[tuple[str, str, Mapping[str, object]]] = field(default_factory=list)
+    is_away: bool = False
+    gone: set[str] = field(default_factory=set)
+
+    async def signal(self, workflow_id: str, signal: str, payload: Mapping[str, object]) -> None:
+        """Take a signal down."""
+        if self.is_away:
+            raise TemporalUnreachableError("away for a test")
+        if workflow_id in self.gone:
+            raise WorkflowGoneError(workflow_id)
+        self.heard.append((workflow_id, signal, payload))
+
+    async def is_running(self, workflow_id: str) -> bool | None:
+        """Return whether a workflow runs."""
+        return None if self.is_away else workflow_id not in self.gone
+
+    def conditions(self, deployment: str) -> list[object]:
+        """Return the conditions of green that a rollout has heard."""
+        return [
+            payload["condition"]
+            for workflow, signal, payload in self.heard
+            if workflow == f"rollout-{deployment}" and signal == "green_changed"
+        ]
+
+
+@dataclass
+class Running:
+    """A keeper that runs, and its surroundings."""
+
+    keeper: Keeper
+    task: asyncio.Task[None]
+    local: LocalProvisioner
+    metrics: KeeperMetrics
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Return a metric's value."""
+        return self._registry.get_sample_value(name, labels) or 0.0
+
+    _registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+
+
+@asynccontextmanager
+async def running_keeper(
+    table: Table,
+    state_dir: Path,
+    rollouts: Rollouts,
+    *,
+    secrets_dir: Path | None = None,
+    holder: str = "keeper",
+) -> AsyncIterator[Running]:
+    """Run a keeper until the block ends; its replicas go on."""
+    registry = CollectorRegistry()
+    metrics = KeeperMetrics(registry)
+    local = LocalProvisioner(LocalSettings(state_dir=state_dir, secrets_dir=secrets_dir))
+    async with Listener(table.database_url, f"listener-{os.getpid()}") as listener:
+        keeper = Keeper(
+            table=table,
+            listener=listener,
+            provisioners={Provisioner.LOCAL: local, Provisioner.STATIC: StaticProvisioner()},
+            signaller=rollouts,
+            workflows=rollouts,
+            metrics=metrics,
+            holder=holder,
+        )
+        task = asyncio.create_task(keeper.run())
+        try:
+            yield Running(keeper, task, local, metrics, registry)
+        finally:
+            keeper.stop()
+            await task
