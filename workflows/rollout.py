@@ -268,7 +268,10 @@ class BlueGreenRollout:
         return answer
 
     async def _return_to_verifying(self, refusal: Refusal) -> None:
-        """The re-check refused: the decision is spent, and green has to prove itself again."""
+        """The re-check refused: the decision is spent, and green has to prove itself again.
+
+        Only what the table contradicted is forgotten; an edge that came meanwhile, such as ``failed``, comes once.
+        """
         now = workflow.now()
         self._decision = f"{self._decision}, refused: {refusal.message}"
         self._update(
@@ -277,7 +280,7 @@ class BlueGreenRollout:
             unverified_since=now,
             verified_since=None,
             regressions=self._progress.regressions + 1,
-            green=None,
+            green=None if self._progress.green_is_ready else self._progress.green,
         )
         workflow.upsert_search_attributes([_phase_attribute.value_set(RolloutPhase.VERIFYING.value)])
         await self._do(

@@ -2,12 +2,15 @@
 
 from pathlib import Path
 
+from alembic.util import CommandError as MigrationError
+
 from celadon.cli.ending import ExitCode
+from celadon.cli.faults import CommandError
 from celadon.cli.output import OutputFormat, print_json, print_text
 from celadon.cli.table_access import database_faults_told
 from celadon.cli.target import choose_target
 from celadon.domain.strictness import Record
-from celadon.table.migrate import current_revision, upgrade
+from celadon.table.migrate import current_revision, newest_revision, upgrade
 
 
 class Upgraded(Record):
@@ -27,7 +30,13 @@ async def upgrade_database(data_dir: Path | None, output: OutputFormat) -> ExitC
     target = choose_target(data_dir)
     with database_faults_told(target.database_url):
         before = await current_revision(target.database_url)
-        after = await upgrade(target.database_url)
+        try:
+            after = await upgrade(target.database_url)
+        except MigrationError as error:
+            raise CommandError(
+                f"the tables are at revision {before} and cannot be brought to {newest_revision()}: {error}; a newer "
+                "Celadon has upgraded them, use that one",
+            ) from error
     if output is OutputFormat.JSON:
         print_json(Upgraded(before=before, after=after))
     elif before == after:

@@ -31,8 +31,8 @@ def read_deployment_file(file: Path) -> Content:
     content = _parse(text, name)
     if not isinstance(content, dict):
         raise CommandError(
-            f"{name} holds {'nothing' if content is None else type(content).__name__}, not an object; a deployment file "
-            "begins with 'deployment: NAME' and has a 'revision' (see 'celadon deploy --help')",
+            f"{name} holds {'nothing' if content is None else type(content).__name__}, not an object; a deployment "
+            "file begins with 'deployment: NAME' and has a 'revision' (see 'celadon deploy --help')",
         )
     return {str(key): value for key, value in content.items()}
 

@@ -5,25 +5,36 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from celadon.cli.commands.checks import doctor
+from celadon.cli.commands.decisions import abort, promote, rollback
 from celadon.cli.commands.processes import db_app, demo, gateway_app, up
+from celadon.cli.commands.rollouts import deploy, rollout_app
 from celadon.cli.ending import run_to_exit
 from celadon.logs import log_to_stderr
 
 app = typer.Typer(
     name="celadon",
-    help="Blue-green rollouts of model-serving deployments, each one a durable Temporal workflow.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+_ROLL_OUT = "Roll out"
+_DECIDE = "Decide"
 _RUN = "Run Celadon"
+
+app.command(rich_help_panel=_ROLL_OUT)(deploy)
+app.add_typer(rollout_app, name="rollout", rich_help_panel=_ROLL_OUT, help="Start rollouts and look at them.")
+app.command(rich_help_panel=_DECIDE)(promote)
+app.command(rich_help_panel=_DECIDE)(abort)
+app.command(rich_help_panel=_DECIDE)(rollback)
 
 app.command(rich_help_panel=_RUN)(up)
 app.command(rich_help_panel=_RUN)(demo)
 app.add_typer(gateway_app, name="gateway", rich_help_panel=_RUN)
 app.add_typer(db_app, name="db", rich_help_panel=_RUN, help="The tables in Postgres.")
+app.command(rich_help_panel=_RUN)(doctor)
 
 
 def _print_version(asked: bool) -> None:  # noqa: FBT001 - the signature of an option's callback

@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Annotated, TypeAlias
 
 import typer
+from pydantic import TypeAdapter, ValidationError
 
 from celadon.cli.output import OutputFormat
 from celadon.domain.durations import parse_duration
+from celadon.domain.names import DeploymentName
 
 
 def parse_duration_option(value: str) -> timedelta:
@@ -20,6 +22,19 @@ def parse_duration_option(value: str) -> timedelta:
         raise typer.BadParameter("a duration is never negative")
     return duration
 
+
+def _check_deployment_name(value: str) -> str:
+    """Refuse what can be no deployment's name."""
+    try:
+        return TypeAdapter[str](DeploymentName).validate_python(value)
+    except ValidationError as error:
+        raise typer.BadParameter(error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")) from error
+
+
+DeploymentArgument: TypeAlias = Annotated[
+    str,
+    typer.Argument(help="The deployment's name.", callback=_check_deployment_name, metavar="DEPLOYMENT"),
+]
 
 OutputOption: TypeAlias = Annotated[
     OutputFormat,

@@ -2,6 +2,7 @@
 
 import sys
 from enum import StrEnum
+from typing import Final
 
 from pydantic import BaseModel
 from rich.console import Console, RenderableType
@@ -9,6 +10,8 @@ from rich.text import Text
 
 from celadon.domain.errors import Refusal
 from celadon.domain.strictness import Record
+
+_WIDTH_OF_FILES: Final = 240
 
 
 class OutputFormat(StrEnum):
@@ -38,9 +41,22 @@ def print_json(answer: BaseModel) -> None:
 
 def print_text(*parts: RenderableType) -> None:
     """Print for people on standard output; long lines are left to the terminal, so that they can be copied."""
-    console = Console(highlight=False)
+    console = console_for_people()
     for part in parts:
         console.print(part, soft_wrap=isinstance(part, str | Text))
+
+
+def console_for_people() -> Console:
+    """Return standard output; where it is no terminal, lines are as long as they need to be."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=_WIDTH_OF_FILES)
+
+
+def print_note(message: str) -> None:
+    """Tell something by the way, on standard error."""
+    Console(stderr=True, highlight=False).print(
+        Text("Note: ", style="yellow").append(message, "default"), soft_wrap=True
+    )
 
 
 def print_error(message: str, output: OutputFormat, refusal: Refusal | None = None) -> None:

@@ -8,7 +8,7 @@ from typing import TypeVar
 from sqlalchemy.ext.asyncio import AsyncSession
 from temporalio.client import Client
 
-from celadon.cli.table_access import database_faults_told, read
+from celadon.cli.table_access import read
 from celadon.cli.target import Target, choose_target
 from celadon.client.connection import TemporalUnreachableError, connect
 from celadon.client.overview import RolloutView, WorkflowAnswer, ask_workflow, view_rollout
@@ -96,7 +96,5 @@ async def open_session(data_dir: Path | None) -> AsyncIterator[Session]:
 
     """
     target = choose_target(data_dir)
-    with database_faults_told(target.database_url):
-        table = Table(target.database_url, "celadon-cli", pool_size=2)
-    async with table:
+    async with Table(target.database_url, "celadon-cli", pool_size=2) as table:
         yield Session(target, table)

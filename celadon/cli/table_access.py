@@ -5,9 +5,9 @@ from contextlib import contextmanager
 from typing import Final, TypeVar
 
 import asyncpg
-from alembic.util import CommandError as MigrationError
 from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.cli.faults import CommandError
@@ -15,6 +15,11 @@ from celadon.table.engine import Table
 
 _MISSING: Final = frozenset({"42P01", "42703", "3F000"})
 """SQLSTATE of a table, a column or a schema that is not there."""
+
+_OUR_FAULT: Final = "42"
+"""The class of SQLSTATE of statements that are wrong."""
+
+_NOT_ALLOWED: Final = "42501"
 
 AnswerT = TypeVar("AnswerT")
 
@@ -31,9 +36,25 @@ async def read(table: Table, query: Callable[[AsyncSession], Awaitable[AnswerT]]
             return await query(tx)
 
 
+def check_address(database_url: str) -> None:
+    """Refuse what is no database's address.
+
+    Raises:
+        CommandError: it is none; the text says what one looks like.
+
+    """
+    example = "write postgresql+asyncpg://USER@HOST/DATABASE"
+    try:
+        url = make_url(database_url)
+    except ArgumentError as error:
+        raise CommandError(f"DATABASE_URL is no database's address; {example}") from error
+    if url.drivername != "postgresql+asyncpg":
+        raise CommandError(f"DATABASE_URL begins with {url.drivername}://, which Celadon does not speak; {example}")
+
+
 @contextmanager
 def database_faults_told(database_url: str) -> Iterator[None]:
-    """Turn what can go wrong with Postgres into a sentence.
+    """Turn what can go wrong with Postgres into a sentence; a wrong statement stays a bug.
 
     Raises:
         CommandError: something did.
@@ -41,29 +62,26 @@ def database_faults_told(database_url: str) -> Iterator[None]:
     """
     try:
         yield
-    except ArgumentError as error:
-        raise CommandError(
-            f"DATABASE_URL is no database's address ({error}); write postgresql+asyncpg://USER@HOST/DATABASE",
-        ) from error
     except DBAPIError as error:
-        if getattr(error.orig, "sqlstate", None) in _MISSING:
+        state = str(getattr(error.orig, "sqlstate", None) or "")
+        if state in _MISSING:
             raise CommandError(
-                f"the database {_where(database_url)} lacks tables of this version of Celadon; run 'celadon db upgrade'",
+                f"the database {_where(database_url)} lacks tables of this version of Celadon; "
+                "run 'celadon db upgrade'",
             ) from error
+        if state.startswith(_OUR_FAULT) and state != _NOT_ALLOWED:
+            raise
         raise _refused(database_url, error.orig or error) from error
-    except MigrationError as error:
-        raise CommandError(
-            f"the database {_where(database_url)} cannot be upgraded: {error}; was it upgraded by a newer Celadon?",
-        ) from error
-    except (OSError, SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except (OSError, PoolTimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise _refused(database_url, error) from error
 
 
 def _refused(database_url: str, error: BaseException) -> CommandError:
-    told = (str(error).strip() or type(error).__name__).splitlines()[0].partition(">: ")[2] or str(error).strip()
+    # SQLAlchemy writes the driver's class before the driver's message.
+    told = str(error).strip().rpartition(">: ")[2] or type(error).__name__
     return CommandError(
-        f"Postgres does not answer at {_where(database_url)}: {told.splitlines()[0] if told else type(error).__name__}; "
-        "start it ('celadon up' starts a whole local stack), or correct DATABASE_URL",
+        f"Postgres does not answer at {_where(database_url)}: {told.splitlines()[0]}; start it ('celadon up' starts a "
+        "whole local stack), or correct DATABASE_URL",
     )
 
 

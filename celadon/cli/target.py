@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Final
 
 from celadon.cli.faults import CommandError
+from celadon.cli.table_access import check_address
 from celadon.domain.strictness import Record
 from celadon.stack.addresses import StackAddresses
-from celadon.stack.demo.demo import DEMO_DATA_DIR
 from celadon.stack.layout import DEFAULT_DATA_DIR, DataDirectory
 
 DATA_DIR_VARIABLE: Final = "CELADON_DATA_DIR"
@@ -44,6 +44,7 @@ def choose_target(data_dir: Path | None) -> Target:
     """
     database = os.environ.get(_DATABASE)
     if data_dir is None and database:
+        check_address(database)
         return Target(database_url=database, described=f"{_DATABASE} and {_TEMPORAL} of the environment", stack=None)
     if data_dir is None and os.environ.get(_TEMPORAL):
         raise CommandError(
@@ -70,6 +71,8 @@ def _speak_to(addresses: StackAddresses) -> None:
 
 
 def _nothing_found(directory: Path) -> str:
+    from celadon.stack.demo.demo import DEMO_DATA_DIR  # noqa: PLC0415 - heavy, and needed for this sentence alone
+
     if DataDirectory(DEMO_DATA_DIR).is_in_use():
         return (
             f"no stack runs in {directory}, but a demonstration does in {DEMO_DATA_DIR}; to speak to it, add "

@@ -22,7 +22,6 @@ _WAY: Final = (
     RolloutPhase.SWITCHING,
     RolloutPhase.BAKING,
     RolloutPhase.DRAINING,
-    RolloutPhase.COMPLETED,
 )
 _SHOWN_REPLICAS: Final = 12
 _SHOWN_REFUSALS: Final = 3
@@ -38,8 +37,9 @@ def rollout_tree(view: RolloutView, now: datetime | None = None) -> Tree:
     tree = Tree(_head(deployment), guide_style="dim")
     if deployment.rollout is not None:
         _add_rollout(tree, view, deployment.rollout, now)
+    under_way = deployment.rollout is not None and deployment.rollout.outcome is None
     for one in deployment.sets:
-        _add_set(tree, one, now)
+        _add_set(tree, one, now, under_way=under_way)
     _add_routers(tree, deployment)
     if status is not None:
         _add_refusals(tree, status)
@@ -97,27 +97,31 @@ def _add_rollout(tree: Tree, view: RolloutView, rollout: RolloutRecord, now: dat
             branch.add(Text(f"{rollout.requests_cut} requests were cut", style="red"))
         return
     branch.add(_phases(view.phase or rollout.phase, view.phase_since or rollout.phase_since, now))
-    status = view.workflow.status
-    if status is not None:
-        for timer in status.timers:
-            branch.add(Text(f"timer: {timer.name} in {span(timer.fires_at - now)}", style="yellow"))
-        if not status.timers and view.phase is RolloutPhase.AWAITING_PROMOTION:
-            branch.add(Text("timer: none, a person decides", style="yellow"))
-        if status.holding:
-            branch.add(Text(f"holding: {status.holding}", style="bold yellow"))
-        if status.approvals_needed > 1:
-            branch.add(Text(f"approvals: {status.approvals} of {status.approvals_needed}"))
-        if status.decision:
-            branch.add(Text(f"decided: {status.decision}"))
-        if status.abort_requested:
-            branch.add(Text(f"asked to go back: {status.abort_requested}", style="yellow"))
+    if view.workflow.status is not None:
+        _add_progress(branch, view.workflow.status, now)
     if view.next_step:
         branch.add(Text("next: ", style="bold").append(view.next_step, style="not bold"))
 
 
+def _add_progress(branch: Tree, status: RolloutStatus, now: datetime) -> None:
+    """Add what only the workflow knows."""
+    for timer in status.timers:
+        branch.add(Text(f"timer: {timer.name} in {span(timer.fires_at - now)}", style="yellow"))
+    if not status.timers and status.phase is RolloutPhase.AWAITING_PROMOTION:
+        branch.add(Text("timer: none, a person decides", style="yellow"))
+    if status.holding:
+        branch.add(Text(f"holding: {status.holding}", style="bold yellow"))
+    if status.approvals_needed > 1:
+        branch.add(Text(f"approvals: {status.approvals} of {status.approvals_needed}"))
+    if status.decision:
+        branch.add(Text(f"decided: {status.decision}"))
+    if status.abort_requested:
+        branch.add(Text(f"asked to go back: {status.abort_requested}", style="yellow"))
+
+
 def _phases(present: RolloutPhase, since: datetime, now: datetime) -> Text:
     """Return the way of a rollout with the present phase marked."""
-    way = (RolloutPhase.ROLLING_BACK, RolloutPhase.COMPLETED) if present is RolloutPhase.ROLLING_BACK else _WAY
+    way = _WAY if present in _WAY else (present,)
     line = Text()
     for number, phase in enumerate(way):
         if number:
@@ -130,8 +134,9 @@ def _phases(present: RolloutPhase, since: datetime, now: datetime) -> Text:
     return line
 
 
-def _add_set(tree: Tree, one: SetView, now: datetime) -> None:
-    branch = tree.add(_set_head(one))
+def _add_set(tree: Tree, one: SetView, now: datetime, *, under_way: bool) -> None:
+    colour = _colour(one, under_way=under_way)
+    branch = tree.add(colour.append_text(_set_state(one)))
     for replica in one.replicas[:_SHOWN_REPLICAS]:
         branch.add(_replica(replica, now))
     if len(one.replicas) > _SHOWN_REPLICAS:
@@ -142,37 +147,46 @@ def _add_set(tree: Tree, one: SetView, now: datetime) -> None:
         _add_drain(branch, one, now)
 
 
-def _set_head(one: SetView) -> Text:
+def _colour(one: SetView, *, under_way: bool) -> Text:
+    """Return what a set is; once the rollout has ended, what is live is neither blue nor green."""
+    if one.is_live and not under_way:
+        return Text("live", style="bold green")
     match one.colour:
         case Colour.BLUE:
-            line = Text("blue", style="bold blue")
+            return Text("blue", style="bold blue")
         case Colour.GREEN:
-            line = Text("green", style="bold green")
+            return Text("green", style="bold green")
         case None:
-            line = Text("live" if one.is_live else "earlier", style="bold")
+            return Text("earlier", style="bold")
         case _ as unreachable:
             assert_never(unreachable)
-    line.append(f"  r{one.revision}", style="bold default").append(f"  set {one.route_set}", style="not bold dim")
-    if one.is_live:
-        line.append("  LIVE", style="bold green")
-    elif one.state is not RouteSetState.OPEN:
-        line.append(f"  {one.state.value}", style="not bold magenta")
-    else:
-        line.append("  no traffic", style="not bold dim")
-    required = "" if one.required is None or one.required == one.wanted else f", {one.required} required"
-    if one.state is RouteSetState.OPEN:
-        full = one.healthy >= one.wanted
-        style = "not bold green" if full else "not bold yellow"
-        line.append(f"  {one.healthy}/{one.wanted} healthy{required}", style=style)
-    elif one.state is RouteSetState.DRAINING:
-        line.append(f"  {len(one.replicas)} left", style="not bold")
+
+
+def _set_state(one: SetView) -> Text:
+    """Return a set's revision, what traffic it gets and how many of its replicas are healthy."""
+    line = Text(f"  r{one.revision}", style="default").append(f"  set {one.route_set}", style="dim")
+    match one.state:
+        case RouteSetState.OPEN:
+            line.append("  LIVE" if one.is_live else "  no traffic", style="bold green" if one.is_live else "dim")
+            line.append_text(_health(one))
+        case RouteSetState.DRAINING:
+            line.append(f"  draining, {len(one.replicas)} left", style="magenta")
+        case RouteSetState.GONE:
+            line.append("  gone", style="magenta")
+        case _ as unreachable:
+            assert_never(unreachable)
     if one.replacements:
-        line.append(f"  {one.replacements} replaced", style="not bold yellow")
+        line.append(f"  {one.replacements} replaced", style="yellow")
     if one.requests_cut:
-        line.append(f"  {one.requests_cut} requests cut", style="not bold red")
-    if one.last_error and one.healthy < one.wanted and one.state is RouteSetState.OPEN:
-        line.append(f"  {one.last_error}", style="not bold red")
+        line.append(f"  {one.requests_cut} requests cut", style="red")
     return line
+
+
+def _health(one: SetView) -> Text:
+    full = one.healthy >= one.wanted
+    required = "" if one.required in {None, one.wanted} else f", {one.required} required"
+    line = Text(f"  {one.healthy}/{one.wanted} healthy{required}", style="green" if full else "yellow")
+    return line if full or not one.last_error else line.append(f"  {one.last_error}", style="red")
 
 
 def _replica(one: ReplicaView, now: datetime) -> Text:
@@ -262,7 +276,8 @@ def describe_event(event: AuditEvent) -> str:
     if event.reason:
         line += f": {event.reason}"
     evidence = ", ".join(f"{name} {value}" for name, value in event.evidence.items() if value)
-    return f"{line} [{evidence}]" if evidence else line
+    line = f"{line} [{evidence}]" if evidence else line
+    return " / ".join(part.strip() for part in line.splitlines() if part.strip())
 
 
 def _add_warnings(tree: Tree, view: RolloutView, deployment: DeploymentView) -> None:

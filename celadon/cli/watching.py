@@ -3,7 +3,7 @@
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, Protocol, Self
+from typing import Final, Protocol, Self, assert_never
 
 from rich.console import Console
 from rich.live import Live
@@ -17,9 +17,9 @@ from celadon.cli.tree import describe_outcome, revision_name, rollout_tree
 from celadon.client.overview import RolloutView
 from celadon.domain.errors import RefusalCode, refuse
 from celadon.domain.names import RolloutId
-from celadon.domain.states import RolloutOutcome
+from celadon.domain.states import RolloutOutcome, RouteSetState
 from celadon.table.history import RolloutRecord
-from celadon.table.overview import Colour, DeploymentView
+from celadon.table.overview import DeploymentView, SetView
 
 REDRAWS_A_SECOND: Final = 4
 
@@ -172,15 +172,24 @@ def _state_line(view: RolloutView) -> str:
 def _counts(deployment: DeploymentView) -> str:
     rollout = deployment.rollout
     told = f" · live {revision_name(deployment.live_revision)}"
-    for one in deployment.sets:
-        if one.colour is not None and one.replicas:
-            told += f" · {one.colour.value} {one.healthy}/{one.wanted} healthy"
-        if one.colour is Colour.GREEN and one.last_error and one.healthy < one.wanted:
-            told += f" ({one.last_error})"
-        if one.running_requests is not None:
-            told += f" · {one.running_requests} requests running on set {one.route_set}"
-    silent = [router.router for router in deployment.routers if not router.acknowledged]
-    told += f" · silent: {', '.join(silent)}" if silent else ""
     if rollout is not None and rollout.outcome is not None:
-        told += f" · {rollout.outcome.value}"
-    return told
+        return f"{told} · {rollout.outcome.value}"
+    for one in deployment.sets:
+        if one.colour is not None:
+            told += f" · {one.colour.value} {_set_counts(one)}"
+    silent = [router.router for router in deployment.routers if not router.acknowledged]
+    return f"{told} · silent: {', '.join(silent)}" if silent else told
+
+
+def _set_counts(one: SetView) -> str:
+    match one.state:
+        case RouteSetState.OPEN:
+            error = f" ({one.last_error})" if one.last_error and one.healthy < one.wanted else ""
+            return f"{one.healthy}/{one.wanted} healthy{error}"
+        case RouteSetState.DRAINING:
+            running = "unknown" if one.running_requests is None else one.running_requests
+            return f"drains, {running} requests running"
+        case RouteSetState.GONE:
+            return "gone"
+        case _ as unreachable:
+            assert_never(unreachable)

@@ -116,7 +116,7 @@ def publish(traffic: DeploymentTraffic) -> Publication:
             case SetRole.GREEN:
                 endpoints += _endpoints(route_set, EndpointState.UNHEALTHY)
                 sick = frozenset(m.route for m in route_set.members if m.health is RouteHealthStatus.UNHEALTHY)
-                preview += _endpoints(route_set, EndpointState.HEALTHY, without=sick)
+                preview += _endpoints(route_set, EndpointState.HEALTHY, without=sick, drained=True)
     return Publication(
         deployment=traffic.deployment,
         epoch=traffic.epoch,

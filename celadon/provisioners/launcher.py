@@ -18,6 +18,8 @@ ERROR_SUFFIX = ".error"
 
 EXIT_CANNOT_EXECUTE = 126
 _OWNER_ONLY = 0o600
+_FIRST_OTHER_DESCRIPTOR = 3
+_LIKELY_DESCRIPTORS = 256
 
 
 def read_stat(pid: int) -> "tuple[str, str] | None":
@@ -53,6 +55,20 @@ def make_claim(directory: str, route: str, content: str) -> bool:
     return True
 
 
+def close_inherited_descriptors() -> None:
+    """Close what a library of the worker left open: a socket that a replica kept would stay bound while it lives."""
+    try:
+        descriptors = [int(name) for name in os.listdir("/proc/self/fd")]  # noqa: PTH208
+    except OSError:
+        descriptors = list(range(_LIKELY_DESCRIPTORS))
+    for descriptor in descriptors:
+        if descriptor >= _FIRST_OTHER_DESCRIPTOR:
+            try:
+                os.close(descriptor)
+            except OSError:
+                continue
+
+
 def write_file(path: str, content: str) -> None:
     """Write a file that only its owner can read."""
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _OWNER_ONLY), "w", encoding="utf-8") as file:
@@ -61,6 +77,9 @@ def write_file(path: str, content: str) -> None:
 
 def main(directory: str, route: str, *command: str) -> int:
     """Claim the replica and execute its command; return only when that was not to be or not possible."""
+    close_inherited_descriptors()
+    if os.getpid() != os.getsid(0):
+        os.setsid()
     pid = os.getpid()
     stat = read_stat(pid)
     if not make_claim(directory, route, f"{pid}\n{stat[1] if stat else ''}\n{boot_id()}"):

@@ -7,8 +7,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Set as AbstractSet
 from datetime import timedelta
@@ -18,8 +16,8 @@ import structlog
 
 from celadon.domain.names import RouteId
 from celadon.domain.revision import Revision
-from celadon.provisioners import launcher
 from celadon.provisioners.claims import ROUTE_VARIABLE, Claim
+from celadon.provisioners.launches import Launches
 from celadon.provisioners.ports import choose_free, is_free
 from celadon.provisioners.protocol import Address, Ended, NeverStarted, Observation, Replica, Running, StartError
 from celadon.provisioners.replica_files import ReplicaFiles
@@ -54,8 +52,7 @@ class LocalProvisioner:
         self._files = ReplicaFiles(settings.state_dir.absolute())
         self._secrets = SecretFiles(settings.secrets_dir)
         self._processes = ReplicaProcesses()
-        self._children: dict[RouteId, subprocess.Popen[bytes]] = {}
-        """Launchers that this process has started and not waited for; each becomes its replica or leaves."""
+        self._launches = Launches()
 
     def choose_address(
         self,
@@ -73,7 +70,7 @@ class LocalProvisioner:
             StartError: a secret is missing, the port is taken, or the launcher cannot run.
 
         """
-        if self._files.claim(replica.route) is None and not self._is_launching(replica.route):
+        if self._files.claim(replica.route) is None and not self._launches.is_running(replica.route):
             self._launch(replica)
         deadline = time.monotonic() + _CLAIM_WITHIN_SECONDS
         while self._files.claim(replica.route) is None:
@@ -84,7 +81,7 @@ class LocalProvisioner:
                     self._output(replica),
                     failed=False,
                 )
-            if not self._is_launching(replica.route) and self._files.claim(replica.route) is None:
+            if not self._launches.is_running(replica.route) and self._files.claim(replica.route) is None:
                 raise StartError("the launcher failed, see its output", self._output(replica), failed=False)
             await asyncio.sleep(_CLAIM_POLL_SECONDS)
 
@@ -110,7 +107,7 @@ class LocalProvisioner:
 
     async def forget(self, route: RouteId) -> None:
         """Remove a replica's files."""
-        self._children.pop(route, None)
+        self._launches.forget(route)
         self._files.forget(route)
 
     async def remembered(self) -> frozenset[RouteId]:
@@ -126,8 +123,6 @@ class LocalProvisioner:
     async def _end(self, route: RouteId, grace: timedelta) -> None:
         claim = self._files.claim_for_stop(route)
         await self._processes.end(route, claim, grace if claim.is_running(route) else min(grace, _LEFTOVER_GRACE))
-        if route in self._children:
-            self._children[route].poll()
 
     def _launch(self, replica: Replica) -> None:
         environment = self._environment(replica)
@@ -137,17 +132,9 @@ class LocalProvisioner:
         ]
         if not is_free(replica.address) and self._files.claim(replica.route) is None:
             raise StartError(f"another program listens on {replica.address}", failed=False)
-        arguments = [sys.executable, "-I", "-S", launcher.__file__, str(self._files.directory), replica.route, *command]
         try:
             with self._files.open_output(replica.route) as output:
-                self._children[replica.route] = subprocess.Popen(
-                    arguments,
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                    env=environment,
-                    start_new_session=True,
-                )
+                self._launches.launch(str(self._files.directory), replica.route, command, environment, output)
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             raise StartError(f"the command cannot be launched: {reason}") from error
@@ -167,14 +154,8 @@ class LocalProvisioner:
     def _output(self, replica: Replica) -> str:
         return self._secrets.redact(replica.revision, self._files.last_output(replica.route))
 
-    def _is_launching(self, route: RouteId) -> bool:
-        """Whether a launcher of ours runs, which may have become the replica meanwhile."""
-        child = self._children.get(route)
-        return child is not None and child.poll() is None
-
     def _describe_exit(self, route: RouteId, claim: Claim) -> str:
-        child = self._children.get(route)
-        code = None if child is None or child.pid != claim.pid else child.poll()
+        code = None if claim.pid is None else self._launches.exit_code(route, claim.pid)
         if code is None:
             return "it ended; how is known only to the worker that started it"
         return f"exited with code {code}" if code >= 0 else f"was ended by {signal.Signals(-code).name}"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
 import structlog
 
@@ -21,10 +21,9 @@ from celadon.stack.ports import address
 from celadon.stack.postgres import database_url, initialise
 from celadon.stack.postgres_home import PostgresHome, prepare_home
 from celadon.stack.process import ChildSpec
+from celadon.stack.replicas import running_replicas
 from celadon.stack.settings import Port, StackSettings
 from celadon.stack.supervisor import ChildStatus, Supervisor
-
-_STOPS_ON: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 log = structlog.get_logger()
 
@@ -143,6 +142,9 @@ class Stack:
             await self._supervisor.stop()
         if self._directory is not None:
             self._directory.children_file.unlink(missing_ok=True)
+            # The worker ends them, unless it had no chance to: killed, or not yet ready after an earlier stack was.
+            if left := running_replicas(self._directory.replicas):
+                log.warning("stack.replicas_run_on", replicas=len(left), next_step="start the stack again to stop them")
         self._held.close()
 
     def _publish(self) -> None:
@@ -188,8 +190,9 @@ async def run_stack(stack: Stack, announce: Callable[[StackAddresses], None]) ->
             log.info("stack.stopping", signal=number.name)
             serving.cancel()
 
-    # Whoever starts the stack with nohup wants it to outlive the terminal.
-    handled = [number for number in _STOPS_ON if signal.getsignal(number) is not signal.SIG_IGN]
+    handled = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup sets it, for what shall outlive its terminal
+        handled.append(signal.SIGHUP)
     for number in handled:
         loop.add_signal_handler(number, on_signal, number)
     try:

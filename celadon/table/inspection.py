@@ -7,11 +7,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.domain.contracts import KEEPER_LEASE, ROUTER_LEASE
 from celadon.domain.names import RevisionNumber, RolloutId, RouterNode, RouteSetId
+from celadon.domain.publication import publish
 from celadon.domain.states import RolloutPhase, RouteSetState, SetCondition
 from celadon.domain.strictness import Record
 from celadon.table.acknowledgements import is_live
 from celadon.table.leases import SHARD
 from celadon.table.models import Deployment, KeeperLease, OutboxMessage, Rollout, Router, RouterAck, RouteSet
+from celadon.table.traffic import read_all_traffic
 
 
 class KeeperFinding(Record):
@@ -23,11 +25,13 @@ class KeeperFinding(Record):
 
 
 class RouterFinding(Record):
-    """A router that is live, or that was until it was no longer seen."""
+    """A router that has not said goodbye."""
 
     router: RouterNode
     gateway: str
     seen_at: datetime
+    acknowledged: bool
+    """Whether it has ever served anything."""
     live: bool
     nack: str
     behind: tuple[str, ...]
@@ -70,6 +74,10 @@ class Inspection(Record):
     failed_sets: tuple[FailedSetFinding, ...]
     unfinished: tuple[UnfinishedFinding, ...]
     outbox: OutboxFinding
+    panics: tuple[str, ...]
+    """Deployments of which too few live replicas are healthy, so that unhealthy ones get traffic too."""
+    live_deployments: int
+    """How many deployments have something live."""
 
 
 async def inspect(tx: AsyncSession) -> Inspection:
@@ -82,6 +90,8 @@ async def inspect(tx: AsyncSession) -> Inspection:
         failed_sets=await _find_failed_sets(tx),
         unfinished=await _find_unfinished(tx),
         outbox=await _find_owed(tx),
+        panics=tuple(one.deployment for one in await read_all_traffic(tx) if publish(one).panic),
+        live_deployments=await _count_live(tx),
     )
 
 
@@ -96,6 +106,7 @@ async def _find_routers(tx: AsyncSession, now: datetime) -> tuple[RouterFinding,
     """Return routers that are not gone, with the deployments in which live ones are behind."""
     behind = await tx.execute(
         select(Router.node, Deployment.name)
+        .select_from(Router)
         .join(Deployment, Deployment.epoch > 0)
         .outerjoin(RouterAck, (RouterAck.router == Router.node) & (RouterAck.deployment == Deployment.name))
         .where(is_live, func.coalesce(RouterAck.epoch, -1) < Deployment.epoch)
@@ -110,6 +121,7 @@ async def _find_routers(tx: AsyncSession, now: datetime) -> tuple[RouterFinding,
             router=RouterNode(row.node),
             gateway=row.gateway,
             seen_at=row.seen_at,
+            acknowledged=row.acknowledged_at is not None,
             live=row.acknowledged_at is not None and row.seen_at > now - ROUTER_LEASE,
             nack=row.nack,
             behind=tuple(silent.get(row.node, ())),
@@ -153,3 +165,8 @@ async def _find_unfinished(tx: AsyncSession) -> tuple[UnfinishedFinding, ...]:
 async def _find_owed(tx: AsyncSession) -> OutboxFinding:
     row = (await tx.execute(select(func.count(OutboxMessage.id), func.min(OutboxMessage.created_at)))).one()
     return OutboxFinding(owed=row[0], oldest_at=row[1])
+
+
+async def _count_live(tx: AsyncSession) -> int:
+    count = await tx.scalar(select(func.count()).select_from(Deployment).where(Deployment.live_set.is_not(None)))
+    return count or 0

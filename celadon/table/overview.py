@@ -332,6 +332,7 @@ async def _view_load(tx: AsyncSession, sets: list[int]) -> defaultdict[int, list
     found: defaultdict[int, list[LoadView]] = defaultdict(list)
     rows = await tx.execute(
         select(RouteSet.id, Router.node, RouterLoad.running, RouterLoad.reported_at)
+        .select_from(RouteSet)
         .join(Router, is_live)
         .outerjoin(
             RouterLoad,

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.domain.names import Fence, RouteId, RouteSetId
 from celadon.domain.states import RouteHealthStatus, RouteSetState, RouteStatus, SetCondition
+from celadon.domain.verification import with_last_words
 from celadon.table.acknowledgements import is_live
 from celadon.table.audit import write_event
 from celadon.table.condition import tell_rollout
@@ -188,7 +189,7 @@ async def route_ended(  # noqa: PLR0913 - an end has a status, an error and last
         )
     )
     if error:
-        row.last_error = error[:_ERROR_LIMIT]
+        row.last_error = with_last_words(error, output)[:_ERROR_LIMIT]
     changed = await _change(tx, row, ended, failures=1 if failed else 0)
     if changed and failed:
         await write_event(

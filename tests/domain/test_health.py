@@ -1,5 +1,7 @@
 """What the answers of probes make of a replica."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -94,7 +96,7 @@ def test_only_a_replica_that_was_healthy_is_degraded(answers: str, successes: in
         after(answers[:end], success_threshold=successes, failure_threshold=failures) for end in range(len(answers) + 1)
     ]
 
-    for before, now in zip(seen, seen[1:], strict=False):
+    for before, now in pairwise(seen):
         if now is DEGRADED:
             assert before in {HEALTHY, DEGRADED}
 

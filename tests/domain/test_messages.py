@@ -44,7 +44,9 @@ STRICT: list[BaseModel] = [
 RECORDS: list[BaseModel] = [
     green(last_error="boom"),
     RoutersAcknowledged(epoch=Epoch(4)),
-    PromoteAnswer(state=PromoteState.SWITCHED, epoch=Epoch(4), acknowledged_by=("edge-1",), silent=("edge-2",), ms=12.5),
+    PromoteAnswer(
+        state=PromoteState.SWITCHED, epoch=Epoch(4), acknowledged_by=("edge-1",), silent=("edge-2",), ms=12.5
+    ),
     AbortAnswer(outcome=RolloutOutcome.ROLLED_BACK, epoch=Epoch(5)),
     RolloutResult(
         rollout=RolloutId(7),

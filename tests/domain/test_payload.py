@@ -47,7 +47,9 @@ def test_what_is_no_object_is_refused_with_the_keys_that_there_are(model: type[B
 
 @pytest.mark.parametrize("model", [RolloutRequest, *COMMANDS])
 def test_an_unknown_key_is_refused_by_name(model: type[BaseModel]) -> None:
-    assert "revison: unknown key" in refusal_of(model, {**REQUEST, "revison": 2} if model is RolloutRequest else {"revison": 2})
+    assert "revison: unknown key" in refusal_of(
+        model, {**REQUEST, "revison": 2} if model is RolloutRequest else {"revison": 2}
+    )
 
 
 @pytest.mark.parametrize(
@@ -146,7 +148,9 @@ _json = st.recursive(
     max_leaves=12,
 )
 _keys = st.sampled_from(
-    sorted({*RolloutRequest.model_fields, *PromoteCommand.model_fields, *GreenChanged.model_fields, "image", "windows"}),
+    sorted(
+        {*RolloutRequest.model_fields, *PromoteCommand.model_fields, *GreenChanged.model_fields, "image", "windows"}
+    ),
 )
 
 
@@ -154,8 +158,7 @@ _keys = st.sampled_from(
 def test_any_json_is_read_or_refused(payload: object, model: type[BaseModel]) -> None:
     try:
         parsed = parse_payload(model, payload)
-    except RefusedError as error:
-        assert str(error)
+    except RefusedError:
         return
     assert parse_payload(model, json.loads(parsed.model_dump_json())) == parsed
 

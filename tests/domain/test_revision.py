@@ -87,8 +87,9 @@ def test_the_digest_survives_the_way_through_the_table() -> None:
         ({"provisioner": "static"}, "needs endpoints"),
         ({"provisioner": "static", "endpoints": ["127.0.0.1"]}, "no endpoint"),
         ({"provisioner": "static", "endpoints": ["127.0.0.1:0"]}, "no endpoint"),
-        ({"provisioner": "static", "endpoints": ["a:1", "a:1"]}, "listed twice"),
-        ({"provisioner": "static", "endpoints": ["a:1"], "command": ["x"]}, "belong to provisioner 'local'"),
+        ({"provisioner": "static", "endpoints": ["127.0.0.1:1", "127.0.0.1:1"]}, "listed twice"),
+        ({"provisioner": "static", "endpoints": ["gpu-1.example:80"]}, "names a host; write its IP address"),
+        ({"provisioner": "static", "endpoints": ["127.0.0.1:1"], "command": ["x"]}, "belong to provisioner 'local'"),
         ({"provisioner": "nomad", **LOCAL}, "'local', 'static' or 'kubernetes'"),
         ({**LOCAL, "image": "registry/model:1"}, "Extra inputs"),
     ],
@@ -130,7 +131,7 @@ def test_a_reference_is_no_plain_secret() -> None:
     ("written", "address"),
     [
         ("127.0.0.1:8000", ("127.0.0.1", 8000)),
-        ("gpu-1.example:65535", ("gpu-1.example", 65_535)),
+        ("10.0.0.7:65535", ("10.0.0.7", 65_535)),
         ("[::1]:80", ("::1", 80)),
     ],
 )

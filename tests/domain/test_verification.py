@@ -46,7 +46,7 @@ READY, FAILED = SetCondition.READY, SetCondition.FAILED
         "no replicas wanted",
     ],
 )
-def test_condition(  # noqa: PLR0913
+def test_condition(
     running: int,
     ready: int,
     required: int,
@@ -63,7 +63,9 @@ _counts = st.integers(min_value=0, max_value=10)
 
 
 @given(_counts, _counts, _counts, _counts, st.sampled_from(SetCondition))
-def test_a_set_that_failed_has_failed(running: int, ready: int, required: int, wanted: int, before: SetCondition) -> None:
+def test_a_set_that_failed_has_failed(
+    running: int, ready: int, required: int, wanted: int, before: SetCondition
+) -> None:
     counts = {"running": running, "ready": ready, "required": required, "wanted": wanted}
 
     assert set_condition(**counts, failed=True, before=before) is FAILED

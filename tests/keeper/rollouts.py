@@ -1,6 +1,8 @@
 """Rollouts as their workflows write them into the table, one step at a time."""
 
-from dataclasses import dataclass, field
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sqlalchemy import select, update
@@ -15,7 +17,7 @@ from celadon.table.finish import finish
 from celadon.table.models import Deployment, OutboxMessage, Rollout, RolloutEvent, Route, RouteSet
 from celadon.table.route_sets import ask_for_edge, close_set, open_green
 from celadon.table.switch import switch, switch_back
-from tests.provisioners.programs import until
+from tests.provisioners.programs import until, until_found
 
 HEALTH_CHECK = {"path": "/health", "interval": "100ms", "timeout": "500ms", "failure_threshold": 2}
 
@@ -30,19 +32,17 @@ class Deploying:
     rollout: RolloutId = RolloutId(0)
     blue: RouteSetId | None = None
     green: RouteSetId = RouteSetId(0)
-    policy: dict[str, object] = field(default_factory=dict)
 
-    async def open(self, revision: dict[str, object], replicas: int = 1, **policy: object) -> RouteSetId:
+    async def open(self, revision: Mapping[str, object], replicas: int = 1, **policy: object) -> RouteSetId:
         """Begin a rollout and open its green set; return that."""
         self.runs += 1
-        request = RolloutRequest.model_validate(
-            {
-                "deployment": self.name,
-                "replicas": replicas,
-                "revision": {"health_check": HEALTH_CHECK, "termination_grace": "2s", **revision},
-                "policy": {**self.policy, **policy},
-            },
-        )
+        document = {
+            "deployment": self.name,
+            "replicas": replicas,
+            "revision": {"health_check": HEALTH_CHECK, "termination_grace": "2s", **revision},
+            "policy": policy,
+        }
+        request = RolloutRequest.model_validate_json(json.dumps(document))
         step = BeginStep(
             request=request,
             workflow_id=f"rollout-{self.name}",
@@ -101,7 +101,7 @@ class Deploying:
         async with self.table.transaction() as tx:
             await ask_for_edge(tx, Step(deployment=self.name, rollout=self.rollout))
 
-    async def make_live(self, revision: dict[str, object], replicas: int = 1) -> RouteSetId:
+    async def make_live(self, revision: Mapping[str, object], replicas: int = 1) -> RouteSetId:
         """Roll a revision out, without a gate."""
         route_set = await self.open(revision, replicas)
         await self.healthy(replicas)
@@ -134,9 +134,7 @@ class Deploying:
             ]
             return good if len(good) == len(routes) == count else None
 
-        routes = await until(found)
-        assert routes is not None
-        return routes
+        return await until_found(found)
 
     async def ended(self, count: int, route_set: RouteSetId | None = None) -> list[Route]:
         """Wait until at least so many replicas of a set have ended; return them, oldest first."""
@@ -145,9 +143,7 @@ class Deploying:
             routes = await self.routes(route_set, ended=True)
             return routes if len(routes) >= count else None
 
-        routes = await until(found)
-        assert routes is not None
-        return routes
+        return await until_found(found)
 
     async def set_row(self, route_set: RouteSetId | None = None) -> RouteSet:
         """Return a set (green)."""

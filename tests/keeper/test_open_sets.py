@@ -5,13 +5,16 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
+
 from celadon.domain.states import RouteHealthStatus, RouteStatus, SetCondition
 from celadon.provisioners.claims import Claim
-from tests.keeper.rollouts import Deploying
-from tests.keeper.running import Rollouts, Running, running_keeper
-from tests.provisioners.programs import processes_of, script, server, until
-from celadon.table.engine import Table
 from celadon.table.models import Route
+from tests.keeper.rollouts import Deploying
+from tests.keeper.running import Rollouts, Running
+from tests.provisioners.programs import processes_of, script, server, until
+
+pytestmark = pytest.mark.usefixtures("keeper")
 
 
 def kill(state_dir: Path, route: Route) -> None:
@@ -32,13 +35,12 @@ async def test_a_set_is_filled_and_becomes_healthy(keeper: Running, chat: Deploy
     await until(lambda: keeper.metric("celadon_keeper_replicas", status="running", health="healthy") == 3)
 
 
-async def test_a_set_that_wants_nothing_is_ready(keeper: Running, chat: Deploying, rollouts: Rollouts) -> None:
+async def test_a_set_that_wants_nothing_is_ready(chat: Deploying, rollouts: Rollouts) -> None:
     await chat.open({"command": server()}, replicas=0)
     await until(lambda: rollouts.conditions(chat.name) == ["ready"])
 
 
 async def test_a_crashed_replica_is_replaced_with_its_last_lines_kept(
-    keeper: Running,
     chat: Deploying,
     state_dir: Path,
     rollouts: Rollouts,
@@ -59,7 +61,6 @@ async def test_a_crashed_replica_is_replaced_with_its_last_lines_kept(
 
 
 async def test_a_replica_that_ends_at_once_fails_to_start_and_its_set_fails(
-    keeper: Running,
     chat: Deploying,
     rollouts: Rollouts,
 ) -> None:
@@ -75,41 +76,21 @@ async def test_a_replica_that_ends_at_once_fails_to_start_and_its_set_fails(
     assert (await chat.set_row()).condition is SetCondition.FAILED
 
 
-async def test_a_failed_set_starts_nothing_more(keeper: Running, chat: Deploying, rollouts: Rollouts) -> None:
+async def test_a_failed_set_starts_nothing_more(chat: Deploying, rollouts: Rollouts) -> None:
     await chat.open({"command": script("raise SystemExit(1)")}, replicas=1, max_replacements=0)
     await until(lambda: rollouts.conditions(chat.name) == ["failed"])
     await asyncio.sleep(0.8)
     assert len(await chat.routes(ended=None)) == 1
 
 
-async def test_a_program_that_does_not_exist_fails_to_start(keeper: Running, chat: Deploying) -> None:
+async def test_a_program_that_does_not_exist_fails_to_start(chat: Deploying) -> None:
     await chat.open({"command": ("no-such-program",)}, replicas=1, max_replacements=0)
     [route] = await chat.ended(1)
     assert route.status is RouteStatus.FAILED_TO_START
     assert route.last_error == "cannot execute 'no-such-program': No such file or directory"
 
 
-async def test_a_missing_secret_fails_to_start(keeper: Running, chat: Deploying) -> None:
-    revision = {"command": server(), "env": {"TOKEN": {"secret": "hub-token"}}}
-    await chat.open(revision, replicas=1, max_replacements=0)
-    [route] = await chat.ended(1)
-    assert route.status is RouteStatus.FAILED_TO_START
-    assert "the worker has no CELADON_SECRETS_DIR" in route.last_error
-
-
-async def test_a_secret_is_in_no_table(table: Table, state_dir: Path, chat: Deploying, tmp_path: Path) -> None:
-    secrets = tmp_path / "secrets"
-    secrets.mkdir()
-    (secrets / "hub-token").write_text("hf_abcdefgh")
-    async with running_keeper(table, state_dir, Rollouts(), secrets_dir=secrets):
-        command = script("import os, sys; sys.exit('bad token ' + os.environ['TOKEN'])")
-        revision = {"command": command, "env": {"TOKEN": {"secret": "hub-token"}}}
-        await chat.open(revision, replicas=1, max_replacements=0)
-        [route] = await chat.ended(1)
-    assert route.output == "bad token [secret hub-token]"
-
-
-async def test_a_live_set_is_refilled_without_end(keeper: Running, chat: Deploying, state_dir: Path) -> None:
+async def test_a_live_set_is_refilled_without_end(chat: Deploying, state_dir: Path) -> None:
     await chat.open({"command": server()}, replicas=1, max_replacements=0)
     await chat.healthy(1)
     await chat.switch()
@@ -121,7 +102,7 @@ async def test_a_live_set_is_refilled_without_end(keeper: Running, chat: Deployi
     assert (await chat.set_row()).condition is SetCondition.READY
 
 
-async def test_the_newest_replicas_leave_when_fewer_are_wanted(keeper: Running, chat: Deploying) -> None:
+async def test_the_newest_replicas_leave_when_fewer_are_wanted(chat: Deploying) -> None:
     await chat.open({"command": server()}, replicas=3)
     routes = sorted(await chat.healthy(3), key=lambda route: route.created_at)
     await chat.set_wanted(1)
@@ -133,14 +114,14 @@ async def test_the_newest_replicas_leave_when_fewer_are_wanted(keeper: Running, 
     assert not any(processes_of(route.id) for route in ended)
 
 
-async def test_more_replicas_start_when_more_are_wanted(keeper: Running, chat: Deploying) -> None:
+async def test_more_replicas_start_when_more_are_wanted(chat: Deploying) -> None:
     await chat.open({"command": server()}, replicas=1)
     await chat.healthy(1)
     await chat.set_wanted(2)
     await chat.healthy(2)
 
 
-async def test_endpoints_of_a_static_revision_become_replicas(keeper: Running, chat: Deploying) -> None:
+async def test_endpoints_of_a_static_revision_become_replicas(chat: Deploying) -> None:
     endpoint = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
     port = endpoint.sockets[0].getsockname()[1]
     revision = {

@@ -58,15 +58,19 @@ def processes_of(route: str) -> set[int]:
     return found
 
 
-async def until(
-    condition: Callable[[], Awaitable[T]] | Callable[[], T],
-    within: float = DEADLINE_SECONDS,
-) -> T:
-    """Wait until ``condition`` gives something true and return that; raise ``TimeoutError`` when it does not in time."""
-    async with asyncio.timeout(within):
-        while True:
-            answer = condition()
-            value: T = await answer if isinstance(answer, Awaitable) else answer
-            if value:
-                return value
+async def until(condition: Callable[[], object]) -> None:
+    """Wait until ``condition`` holds, or what it awaits; raise ``TimeoutError`` when it does not in time."""
+
+    async def holds() -> bool | None:
+        answer = condition()
+        return bool(await answer if isinstance(answer, Awaitable) else answer) or None
+
+    await until_found(holds)
+
+
+async def until_found(query: Callable[[], Awaitable[T | None]]) -> T:
+    """Wait until ``query`` finds something and return that; raise ``TimeoutError`` when it does not in time."""
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while (found := await query()) is None:
             await asyncio.sleep(0.02)
+        return found

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from celadon.provisioners import launcher
 from celadon.provisioners.claims import Claim, read_claim
-from celadon.provisioners.launcher import CLAIM_SUFFIX, EXIT_CANNOT_EXECUTE, ERROR_SUFFIX, make_claim
+from celadon.provisioners.launcher import CLAIM_SUFFIX, ERROR_SUFFIX, EXIT_CANNOT_EXECUTE, make_claim
 
 ROUTE = "b2c1"
 

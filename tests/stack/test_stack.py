@@ -6,7 +6,8 @@ import signal
 import socket
 import stat
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -105,6 +106,33 @@ async def test_a_signal_stops_everything(data_dir: Path, with_signal: signal.Sig
         assert await process.stop(with_signal) == 0
     assert [pid for pid in addresses.children.values() if is_running(pid)] == []
     assert not (data_dir / "stack.json").exists()
+
+
+@contextmanager
+def ignored(number: signal.Signals) -> Iterator[None]:
+    """Let processes that are started meanwhile ignore a signal."""
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+
+
+async def test_a_background_job_of_a_script_stops_on_an_interrupt(data_dir: Path) -> None:
+    """A shell without job control starts such a job with SIGINT ignored."""
+    with ignored(signal.SIGINT):
+        async with stack_process(data_dir, *DATABASES) as process:
+            await process.until_ready()
+            assert await process.stop(signal.SIGINT) == 0
+
+
+async def test_a_stack_started_with_nohup_outlives_its_terminal(data_dir: Path) -> None:
+    with ignored(signal.SIGHUP):
+        async with stack_process(data_dir, *DATABASES) as process:
+            await process.until_ready()
+            process.process.send_signal(signal.SIGHUP)
+            assert await process.stop(signal.SIGTERM) == 0
+            assert "SIGHUP" not in await process.errors()
 
 
 async def test_a_signal_while_it_starts_stops_everything(data_dir: Path) -> None:

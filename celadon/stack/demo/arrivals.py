@@ -1,5 +1,7 @@
 """When requests arrive: drawn ahead of time, so that a slow answer never delays the next request (an open loop)."""
 
+import heapq
+import itertools
 import math
 import random
 from collections.abc import Iterator
@@ -11,10 +13,10 @@ ANSWER_TOKENS: Final = (1, 2, 3)
 """How long plain answers are; with some longer than one token, requests are running whenever a switch commits."""
 
 SPARE_STREAMS: Final = 0.25
-"""The share of streams kept open beyond those asked for, because one that follows another may start a little late."""
+"""The share of streams kept open beyond those asked for, because one may start a little late."""
 
 RAMP: Final = timedelta(seconds=1)
-"""The time over which the first stream of each slot starts."""
+"""The time over which the opening burst of streams starts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,22 +39,17 @@ def plain_arrivals(requests_per_second: float, seed: int) -> Iterator[Arrival]:
 def stream_arrivals(open_streams: int, duration: timedelta, token_interval: timedelta) -> Iterator[Arrival]:
     """Yield stream arrivals without end, so that from ``RAMP`` on at least ``open_streams`` are open at any time.
 
-    Streams follow each other in slots. The first of each slot lasts longer by its share of ``duration``, which spreads
-    the later ones evenly; every stream lasts ``duration`` or longer.
+    They come evenly, at the rate that keeps so many open in the long run; an opening burst stands in for those that
+    would have come before. So every colour gets streams from the moment it is live.
     """
     if open_streams == 0:
         return
-    slots = math.ceil(open_streams * (1 + SPARE_STREAMS))
     tokens = tokens_for(duration, token_interval)
-    first_tokens = [tokens_for(duration * (1 + slot / slots), token_interval) for slot in range(slots)]
-    starts = [RAMP * (slot / slots) for slot in range(slots)]
-    for start, count in zip(starts, first_tokens, strict=True):
-        yield Arrival(at=start, tokens=count)
-    following = [start + (count - 1) * token_interval for start, count in zip(starts, first_tokens, strict=True)]
-    while True:
-        slot = following.index(min(following))
-        yield Arrival(at=following[slot], tokens=tokens)
-        following[slot] += (tokens - 1) * token_interval
+    kept_open = math.ceil(open_streams * (1 + SPARE_STREAMS))
+    burst = (RAMP * (number / kept_open) for number in range(kept_open))
+    even = (duration / kept_open * number for number in itertools.count(1))
+    for at in heapq.merge(burst, even):
+        yield Arrival(at=at, tokens=tokens)
 
 
 def tokens_for(duration: timedelta, token_interval: timedelta) -> int:

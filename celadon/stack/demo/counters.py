@@ -71,7 +71,7 @@ class RouterAdmin:
         """Read the counters. Raises ``CountersUnavailableError``."""
         return self._counters(await self._values())
 
-    async def read_when_idle(self, timeout: timedelta) -> RouterCounters:  # noqa: ASYNC109 - names what did not end
+    async def read_when_idle(self, timeout: timedelta) -> RouterCounters:
         """Read the counters once no request runs. Raises ``CountersUnavailableError`` when some still do."""
         deadline = asyncio.get_running_loop().time() + timeout.total_seconds()
         while (running := (values := await self._values()).get(f"{self._listener}downstream_rq_active", 0)) > 0:

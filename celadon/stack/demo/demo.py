@@ -45,7 +45,7 @@ SECOND_LOAD_SECONDS: Final = 3.0
 """How long a replica of each revision loads its model."""
 
 TOKEN_INTERVAL: Final = timedelta(milliseconds=200)
-STREAM_DURATION: Final = timedelta(seconds=10.5)
+STREAM_DURATION: Final = timedelta(seconds=10.2)
 ANSWER_TIMEOUT: Final = timedelta(seconds=15)
 LONGEST_LOAD: Final = timedelta(hours=1)
 LONGEST_DELAY: Final = timedelta(minutes=20)
@@ -160,7 +160,7 @@ class _Demonstration:
                 "switch",
                 f"{figures.kind} to epoch {figures.epoch}: committed {figures.decision_to_switch_ms:.1f} ms after its "
                 f"decision, acknowledged after {figures.switch_to_ack_ms:.1f} ms more, "
-                f"{figures.open_streams} long streams open",
+                f"{figures.open_streams} long streams open, {figures.open_streams_on_old} of them on the old colour",
                 **figures.model_dump(mode="json"),
             )
         self.summary = summarise(tallied, told.last, told.requests_cut)
@@ -250,7 +250,7 @@ def _revision(label: str, load_seconds: float) -> Revision:
             *("--token-interval-seconds", str(TOKEN_INTERVAL.total_seconds())),
             *("--while-process", str(os.getpid())),
         ),
-        health_check=HealthCheck(path="/health", interval=timedelta(milliseconds=500)),
+        health_check=HealthCheck(path="/health", interval=timedelta(milliseconds=250)),
     )
 
 

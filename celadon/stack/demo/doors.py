@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
 
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client
@@ -11,11 +10,12 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from celadon.client.rollouts import RolloutClient, RolloutEnded
 from celadon.domain.contracts import workflow_id
 from celadon.domain.messages import AbortAnswer, AbortCommand, RolloutRequest
-from celadon.domain.names import RolloutId
 from celadon.stack.addresses import StackAddresses
-from celadon.stack.demo.watch import DeploymentView, blue_gone_at, view_deployment
+from celadon.stack.demo.acknowledgements import AcknowledgementLog, kept_acknowledgements
 from celadon.stack.temporal_server import NAMESPACE
 from celadon.table.engine import Table
+from celadon.table.notify import Listener
+from celadon.table.overview import DeploymentView, view_deployment
 
 
 class Doors:
@@ -24,8 +24,9 @@ class Doors:
     What they ask may be refused (``RefusedError``) or go without an answer (``NoAnswerError``).
     """
 
-    def __init__(self, deployment: str, temporal: Client, table: Table) -> None:
-        """Use connections that stay open."""
+    def __init__(self, deployment: str, temporal: Client, table: Table, acknowledgements: AcknowledgementLog) -> None:
+        """Use connections that stay open, and a log that is being kept."""
+        self.acknowledgements = acknowledgements
         self._deployment = deployment
         self._temporal = temporal
         self._rollouts = RolloutClient(temporal)
@@ -53,11 +54,6 @@ class Doors:
         async with self._table.transaction() as tx:
             return await view_deployment(tx, self._deployment)
 
-    async def blue_gone_at(self, rollout: RolloutId) -> datetime | None:
-        """Return when the last replica of a rollout's blue set had stopped."""
-        async with self._table.transaction() as tx:
-            return await blue_gone_at(tx, rollout)
-
 
 @asynccontextmanager
 async def connected_doors(deployment: str, addresses: StackAddresses) -> AsyncIterator[Doors]:
@@ -67,5 +63,9 @@ async def connected_doors(deployment: str, addresses: StackAddresses) -> AsyncIt
         namespace=NAMESPACE,
         data_converter=pydantic_data_converter,
     )
-    async with Table(addresses.database_url, "celadon-demo", pool_size=2) as table:
-        yield Doors(deployment, temporal, table)
+    async with (
+        Table(addresses.database_url, "celadon-demo", pool_size=2) as table,
+        Listener(addresses.database_url, "celadon-demo-listener") as listener,
+        kept_acknowledgements(deployment, table, listener) as acknowledgements,
+    ):
+        yield Doors(deployment, temporal, table, acknowledgements)

@@ -114,7 +114,7 @@ class LoadGenerator:
         self._plain.stop()
         self._streams.stop()
 
-    async def finish(self, timeout: timedelta) -> None:  # noqa: ASYNC109 - what it cuts must still be recorded
+    async def finish(self, timeout: timedelta) -> None:
         """Stop, wait for what runs, cut what is left after ``timeout`` and record it, and flush the records."""
         self.stop()
         if self._running:

@@ -1,7 +1,7 @@
 """What a rollout's Temporal history tells: what it costs, and when its switches were decided."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final
 
 from temporalio.api.enums.v1 import EventType
@@ -53,8 +53,6 @@ class DecidedSwitch(Record):
     decided_at: datetime
     """When its timer fired, or when the message came in that asked for it."""
     committed_at: datetime
-    acknowledged_at: datetime
-    """When the last live router served it."""
     epoch: Epoch
     silent: tuple[str, ...]
     """Live routers that did not acknowledge in time."""
@@ -78,7 +76,7 @@ def decided_switch(
             continue
         completed = event.activity_task_completed_event_attributes
         scheduled = by_id[completed.scheduled_event_id]
-        if scheduled.activity_task_scheduled_event_attributes.activity_type.name != activity:
+        if _activity_of(scheduled) != activity:
             continue
         answer = SwitchAnswer.model_validate_json(completed.result.payloads[0].data)
         if answer.epoch is None or answer.at is None:
@@ -86,11 +84,28 @@ def decided_switch(
         return DecidedSwitch(
             decided_at=_decision_time(events, scheduled, messages),
             committed_at=answer.at,
-            acknowledged_at=answer.at + timedelta(milliseconds=answer.ms),
             epoch=answer.epoch,
             silent=answer.silent,
         )
     return None
+
+
+def activity_ended_at(events: Sequence[HistoryEvent], activity: str) -> datetime | None:
+    """Return when an activity of this name was completed last, none when none was."""
+    by_id = {event.event_id: event for event in events}
+    return next(
+        (
+            _time(event)
+            for event in reversed(events)
+            if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED
+            and _activity_of(by_id[event.activity_task_completed_event_attributes.scheduled_event_id]) == activity
+        ),
+        None,
+    )
+
+
+def _activity_of(scheduled: HistoryEvent) -> str:
+    return scheduled.activity_task_scheduled_event_attributes.activity_type.name
 
 
 def _decision_time(events: Sequence[HistoryEvent], scheduled: HistoryEvent, messages: frozenset[str]) -> datetime:

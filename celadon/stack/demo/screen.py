@@ -15,7 +15,7 @@ from rich.text import Text
 from celadon.domain.states import RolloutPhase, RouteHealthStatus, RouteSetState
 from celadon.stack.demo.generator import LoadCounts
 from celadon.stack.demo.summary import Summary
-from celadon.stack.demo.watch import DeploymentView, SetView
+from celadon.table.overview import Colour, DeploymentView, SetView
 
 REPORT_EVERY: Final = timedelta(seconds=5)
 """How often a screen without a live view says how the load is doing."""
@@ -231,7 +231,7 @@ def _render_phases(view: DeploymentView) -> Text:
 
 
 def _render_set(one: SetView) -> tuple[Text, ...]:
-    colour = Text("green", style="bold green") if one.is_green else Text("blue", style="bold blue")
+    colour = Text(one.colour or "", style="bold green" if one.colour is Colour.GREEN else "bold blue")
     if one.is_live:
         traffic = Text("● live", style="bold")
     elif one.state is RouteSetState.DRAINING:
@@ -247,7 +247,7 @@ def _render_set(one: SetView) -> tuple[Text, ...]:
         Text(f"r{one.revision}"),
         traffic,
         replicas,
-        Text("" if one.running is None else str(one.running)),
+        Text("" if one.running_requests is None else str(one.running_requests)),
     )
 
 

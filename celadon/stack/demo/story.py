@@ -18,11 +18,12 @@ from celadon.domain.policy import BlueGreenPolicy
 from celadon.domain.revision import Revision
 from celadon.domain.states import RolloutOutcome, RolloutPhase
 from celadon.stack.demo.doors import Doors
-from celadon.stack.demo.history import DecidedSwitch, billable_actions, decided_switch
+from celadon.stack.demo.history import activity_ended_at, billable_actions, decided_switch
 from celadon.stack.demo.load_process import LoadProcess
 from celadon.stack.demo.screen import Frame, Screen
-from celadon.stack.demo.summary import FinishedRollout, Switch, SwitchKind
-from celadon.stack.demo.watch import DeploymentView, RolloutView
+from celadon.stack.demo.summary import FinishedRollout, Switch, SwitchKind, milliseconds_between
+from celadon.table.history import RolloutRecord
+from celadon.table.overview import DeploymentView
 
 DEPLOYMENT: Final = "chat"
 
@@ -32,7 +33,7 @@ WARM_BAKE: Final = timedelta(minutes=2)
 LAST_BAKE: Final = timedelta(seconds=2)
 DRAIN_TIMEOUT: Final = timedelta(minutes=2)
 SERVE_BEFORE_GOING_BACK: Final = timedelta(seconds=3)
-POLL_INTERVAL: Final = timedelta(milliseconds=200)
+POLL_INTERVAL: Final = timedelta(milliseconds=250)
 STEP_TIMEOUT: Final = timedelta(seconds=60)
 PERSON_TIMEOUT: Final = timedelta(minutes=30)
 """How long the demonstration waits for a person's promotion."""
@@ -119,13 +120,15 @@ class Story:
         events = await self._end(second, RolloutOutcome.PROMOTED)
         promotion = self._note(SwitchKind.PROMOTION, events)
         result = self.told.results[-1]
-        gone_at = await self._doors.blue_gone_at(result.rollout)
+        drained_at = activity_ended_at(events, "drain")
         self.told.last = FinishedRollout(
             outcome=result.outcome,
             workflow_id=workflow_id(DEPLOYMENT),
             run_id=second,
             epoch=result.epoch,
-            drain_ms=None if gone_at is None else (gone_at - promotion.acknowledged_at) / timedelta(milliseconds=1),
+            drain_ms=None
+            if drained_at is None
+            else milliseconds_between(promotion.acknowledged_ns, _monotonic_ns(drained_at)),
             history_events=len(events),
             billable_actions=billable_actions(events),
         )
@@ -170,7 +173,7 @@ class Story:
             raise StoryError(f"the rollout ended as {result.outcome}, not as {expected}: {result.reason}")
         return await self._doors.history(run_id)
 
-    def _note(self, kind: SwitchKind, events: Sequence[HistoryEvent]) -> DecidedSwitch:
+    def _note(self, kind: SwitchKind, events: Sequence[HistoryEvent]) -> Switch:
         """Keep a switch as its rollout's history tells it."""
         match kind:
             case SwitchKind.PROMOTION:
@@ -183,25 +186,27 @@ class Story:
             raise StoryError(f"the rollout's history holds no {kind}")
         if switch.silent:
             raise StoryError(f"routers did not acknowledge epoch {switch.epoch} in time: {', '.join(switch.silent)}")
-        self.told.switches.append(
-            Switch(
-                kind=kind,
-                epoch=switch.epoch,
-                old_revision=old,
-                new_revision=new,
-                decided_ns=_monotonic_ns(switch.decided_at),
-                committed_ns=_monotonic_ns(switch.committed_at),
-                acknowledged_ns=_monotonic_ns(switch.acknowledged_at),
-            ),
+        acknowledged_at = self._doors.acknowledgements.last_at(switch.epoch)
+        if acknowledged_at is None:
+            raise StoryError(f"no router has acknowledged epoch {switch.epoch}")
+        noted = Switch(
+            kind=kind,
+            epoch=switch.epoch,
+            old_revision=old,
+            new_revision=new,
+            decided_ns=_monotonic_ns(switch.decided_at),
+            committed_ns=_monotonic_ns(switch.committed_at),
+            acknowledged_ns=_monotonic_ns(acknowledged_at),
         )
-        return switch
+        self.told.switches.append(noted)
+        return noted
 
     async def _wait(self, step: str, duration: timedelta) -> None:
         """Let time pass while the screen goes on."""
         end = time.monotonic() + duration.total_seconds()
         await self._until(step, lambda _view: time.monotonic() >= end)
 
-    async def _until(self, step: str, reached: Condition, timeout: timedelta = STEP_TIMEOUT) -> None:  # noqa: ASYNC109 - says where it stands
+    async def _until(self, step: str, reached: Condition, timeout: timedelta = STEP_TIMEOUT) -> None:
         """Look at the deployment until ``reached``, and show what is seen."""
         deadline = time.monotonic() + timeout.total_seconds()
         while True:
@@ -224,7 +229,7 @@ class Story:
             case RolloutPhase.AWAITING_PROMOTION if self._plan.promote_after is not None:
                 return {"promotion": since + self._plan.promote_after}
             case RolloutPhase.BAKING:
-                return {"end of the bake": since + view.rollout.bake}
+                return {"end of the bake": since + view.rollout.policy.bake}
             case RolloutPhase.DRAINING:
                 return {"requests are cut": since + DRAIN_TIMEOUT}
             case _:
@@ -242,7 +247,9 @@ def _awaits_promotion(run_id: str) -> Condition:
     def reached(view: DeploymentView) -> bool:
         latest = _row_of(run_id, view)
         _refuse_early_end(latest)
-        return latest is not None and (latest.phase is RolloutPhase.AWAITING_PROMOTION or latest.switched)
+        return latest is not None and (
+            latest.phase is RolloutPhase.AWAITING_PROMOTION or latest.switch_epoch is not None
+        )
 
     return reached
 
@@ -253,19 +260,19 @@ def _switched(run_id: str) -> Condition:
     def reached(view: DeploymentView) -> bool:
         latest = _row_of(run_id, view)
         _refuse_early_end(latest)
-        return latest is not None and latest.switched
+        return latest is not None and latest.switch_epoch is not None
 
     return reached
 
 
-def _row_of(run_id: str, view: DeploymentView) -> RolloutView | None:
+def _row_of(run_id: str, view: DeploymentView) -> RolloutRecord | None:
     """Return what the table says of a rollout, none while it has not begun."""
     latest = view.rollout
     return latest if latest is not None and latest.run_id == run_id else None
 
 
-def _refuse_early_end(latest: RolloutView | None) -> None:
-    if latest is not None and latest.outcome is not None and not latest.switched:
+def _refuse_early_end(latest: RolloutRecord | None) -> None:
+    if latest is not None and latest.outcome is not None and latest.switch_epoch is None:
         raise StoryError(f"the rollout ended before the switch as {latest.outcome}: {latest.outcome_reason}")
 
 

@@ -60,6 +60,8 @@ class SwitchFigures(BaseModel):
     epoch: Epoch
     open_streams: int
     """Streams of ten seconds or longer that were open when it committed."""
+    open_streams_on_old: int
+    """Those of them that the colour served which traffic left."""
     decision_to_switch_ms: float
     switch_to_ack_ms: float
     ack_to_answer_ms: float | None
@@ -183,15 +185,16 @@ def wrong_revisions(records: Iterable[RequestRecord], switches: Sequence[Switch]
     )
 
 
-def open_streams_at(records: Iterable[RequestRecord], moment_ns: int) -> int:
-    """Count the streams of ten seconds or longer that were open at a moment."""
-    return sum(
-        record.kind is RequestKind.STREAM
+def streams_open_at(records: Iterable[RequestRecord], moment_ns: int) -> list[RequestRecord]:
+    """Return the streams of ten seconds or longer that were open at a moment."""
+    return [
+        record
+        for record in records
+        if record.kind is RequestKind.STREAM
         and record.first_byte_ns is not None
         and record.first_byte_ns < moment_ns < record.end_ns
         and record.end_ns - record.first_byte_ns >= LONG_STREAM_NS
-        for record in records
-    )
+    ]
 
 
 def counter_differences(tallied: Tally, counted: RouterCounters, *, others: bool) -> tuple[str, ...]:
@@ -286,6 +289,7 @@ def summarise(tallied: Tally, rollout: FinishedRollout, requests_cut: int) -> Su
 
 
 def _figures(switch: Switch, records: Sequence[RequestRecord]) -> SwitchFigures:
+    streams = streams_open_at(records, switch.committed_ns)
     first_answer_ns = min(
         (
             record.first_byte_ns
@@ -299,10 +303,13 @@ def _figures(switch: Switch, records: Sequence[RequestRecord]) -> SwitchFigures:
     return SwitchFigures(
         kind=switch.kind,
         epoch=switch.epoch,
-        open_streams=open_streams_at(records, switch.committed_ns),
-        decision_to_switch_ms=_ms(switch.committed_ns - switch.decided_ns),
-        switch_to_ack_ms=_ms(switch.acknowledged_ns - switch.committed_ns),
-        ack_to_answer_ms=None if first_answer_ns is None else _ms(first_answer_ns - switch.acknowledged_ns),
+        open_streams=len(streams),
+        open_streams_on_old=sum(record.revision == switch.old_revision for record in streams),
+        decision_to_switch_ms=milliseconds_between(switch.decided_ns, switch.committed_ns),
+        switch_to_ack_ms=milliseconds_between(switch.committed_ns, switch.acknowledged_ns),
+        ack_to_answer_ms=None
+        if first_answer_ns is None
+        else milliseconds_between(switch.acknowledged_ns, first_answer_ns),
     )
 
 
@@ -319,5 +326,6 @@ def _windows(switches: Sequence[Switch]) -> list[_Window]:
     ]
 
 
-def _ms(nanoseconds: int) -> float:
-    return round(nanoseconds / NS_PER_MS, 3)
+def milliseconds_between(earlier_ns: int, later_ns: int) -> float:
+    """Return the milliseconds from one moment to another, to the microsecond."""
+    return round((later_ns - earlier_ns) / NS_PER_MS, 3)

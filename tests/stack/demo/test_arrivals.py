@@ -1,7 +1,6 @@
 """When requests arrive."""
 
 import itertools
-import math
 from datetime import timedelta
 
 import pytest
@@ -41,7 +40,7 @@ def test_enough_streams_are_open_at_any_time(
     at = timedelta(seconds=moment)
     begun = itertools.takewhile(lambda arrival: arrival.at <= at, arrivals)
     lasting = [arrival for arrival in begun if arrival.at + (arrival.tokens - 1) * token_interval >= at]
-    assert len(lasting) >= math.ceil(open_streams * 1.25)
+    assert len(lasting) >= open_streams
 
 
 @given(
@@ -58,6 +57,12 @@ def test_every_stream_lasts_long_enough(open_streams: int, duration: float) -> N
 def test_stream_arrivals_come_in_order(open_streams: int) -> None:
     arrivals = itertools.islice(stream_arrivals(open_streams, timedelta(seconds=10.5), TOKEN_INTERVAL), 300)
     assert all(earlier.at <= later.at for earlier, later in itertools.pairwise(arrivals))
+
+
+def test_streams_go_on_arriving_evenly_after_the_opening_burst() -> None:
+    arrivals = itertools.islice(stream_arrivals(20, timedelta(seconds=10), TOKEN_INTERVAL), 200)
+    later = [arrival.at for arrival in arrivals if arrival.at > RAMP]
+    assert {after - before for before, after in itertools.pairwise(later)} == {timedelta(seconds=10) / 25}
 
 
 def test_no_streams_when_none_are_asked_for() -> None:

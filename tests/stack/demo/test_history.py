@@ -14,7 +14,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from celadon.domain.names import Epoch
 from celadon.domain.steps import SwitchAnswer
-from celadon.stack.demo.history import billable_actions, decided_switch
+from celadon.stack.demo.history import activity_ended_at, billable_actions, decided_switch
 
 TASK_QUEUE = "demo-history"
 PROMOTE = frozenset({"promote"})
@@ -29,7 +29,6 @@ async def commit_switch(epoch: int | None) -> SwitchAnswer:
         epoch=None if epoch is None else Epoch(epoch),
         at=None if epoch is None else COMMITTED_AT,
         silent=("router-b",),
-        ms=12.5,
     )
 
 
@@ -154,7 +153,8 @@ async def test_a_switch_is_told_with_its_answer(temporal_env: WorkflowEnvironmen
     assert switch is not None
     assert (switch.epoch, switch.silent) == (7, ("router-b",))
     assert switch.committed_at == COMMITTED_AT
-    assert switch.acknowledged_at == COMMITTED_AT + timedelta(milliseconds=12.5)
+    assert activity_ended_at((await handle.fetch_history()).events, "switch") is not None
+    assert activity_ended_at((await handle.fetch_history()).events, "drain") is None
 
 
 @pytest.mark.usefixtures("worker")

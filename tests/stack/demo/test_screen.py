@@ -6,60 +6,114 @@ from datetime import UTC, datetime, timedelta
 
 from rich.console import Console
 
-from celadon.domain.names import Epoch, RevisionNumber, RolloutId, RouteSetId
-from celadon.domain.states import RolloutPhase, RouteHealthStatus, RouteSetState, RouteStatus
+from celadon.domain.names import Epoch, RevisionNumber, RolloutId, RouteId, RouterNode, RouteSetId
+from celadon.domain.policy import BlueGreenPolicy
+from celadon.domain.states import (
+    DeploymentLifecycle,
+    RolloutPhase,
+    RouteHealthStatus,
+    RouteSetState,
+    RouteStatus,
+    SetCondition,
+)
 from celadon.stack.demo.generator import LoadCounts
 from celadon.stack.demo.screen import Frame, JsonScreen, LineScreen, TerminalScreen, render_frame
 from celadon.stack.demo.summary import Summary
-from celadon.stack.demo.watch import DeploymentView, ReplicaView, RolloutView, SetView
+from celadon.table.history import RolloutRecord
+from celadon.table.overview import Colour, DeploymentView, LoadView, ReplicaView, SetView
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
 def replica(port: int, health: RouteHealthStatus) -> ReplicaView:
-    return ReplicaView(port=port, status=RouteStatus.RUNNING, health=health)
+    return ReplicaView(
+        route=RouteId(f"route-{port}"),
+        host="127.0.0.1",
+        port=port,
+        status=RouteStatus.RUNNING,
+        health=health,
+        created_at=NOW,
+        started_at=NOW,
+        last_error="",
+    )
+
+
+def route_set(number: int, colour: Colour, health: RouteHealthStatus, *, running: int | None = None) -> SetView:
+    drains = running is not None
+    return SetView(
+        route_set=RouteSetId(number),
+        revision=RevisionNumber(number),
+        rollout=RolloutId(number),
+        colour=colour,
+        is_live=not drains,
+        state=RouteSetState.DRAINING if drains else RouteSetState.OPEN,
+        condition=SetCondition.READY,
+        wanted=1,
+        running=1,
+        healthy=1,
+        required=None,
+        replacements=0,
+        last_error="",
+        replicas=(replica(15000 + number, health),),
+        failures=(),
+        drain_deadline=None,
+        load=(LoadView(router=RouterNode("local"), running=running, reported_at=NOW),) if drains else (),
+        requests_cut=0,
+    )
+
+
+def rollout(phase: RolloutPhase) -> RolloutRecord:
+    return RolloutRecord(
+        rollout=RolloutId(2),
+        deployment="chat",
+        workflow_id="rollout-chat",
+        run_id="0199",
+        from_revision=RevisionNumber(1),
+        to_revision=RevisionNumber(2),
+        blue_set=RouteSetId(1),
+        green_set=RouteSetId(2),
+        replicas=1,
+        policy=BlueGreenPolicy(),
+        gated=True,
+        requested_by="ann",
+        reason="",
+        phase=phase,
+        phase_since=NOW,
+        started_at=NOW,
+        switched_at=None,
+        switch_epoch=None,
+        switched_back_at=None,
+        switch_back_epoch=None,
+        awaits_epoch=None,
+        outcome=None,
+        outcome_reason="",
+        evidence={},
+        completed_at=None,
+        requests_cut=0,
+    )
 
 
 def frame(phase: RolloutPhase = RolloutPhase.AWAITING_PROMOTION) -> Frame:
     return Frame(
         step="rolling out revision 2",
         deployment=DeploymentView(
+            deployment="chat",
+            at=NOW,
+            lifecycle=DeploymentLifecycle.DEPLOYING,
+            replicas=1,
+            frozen=False,
             epoch=Epoch(4),
+            live_set=RouteSetId(1),
+            live_revision=RevisionNumber(1),
+            panic=False,
+            keeper_alive=True,
+            rollout=rollout(phase),
             sets=(
-                SetView(
-                    route_set=RouteSetId(1),
-                    revision=RevisionNumber(1),
-                    state=RouteSetState.OPEN,
-                    is_live=True,
-                    is_green=False,
-                    wanted=1,
-                    replicas=(replica(15001, RouteHealthStatus.HEALTHY),),
-                    running=None,
-                ),
-                SetView(
-                    route_set=RouteSetId(2),
-                    revision=RevisionNumber(2),
-                    state=RouteSetState.DRAINING,
-                    is_live=False,
-                    is_green=True,
-                    wanted=1,
-                    replicas=(replica(15002, RouteHealthStatus.NOT_CHECKED),),
-                    running=11,
-                ),
+                route_set(1, Colour.BLUE, RouteHealthStatus.HEALTHY),
+                route_set(2, Colour.GREEN, RouteHealthStatus.NOT_CHECKED, running=11),
             ),
-            rollout=RolloutView(
-                rollout=RolloutId(2),
-                workflow_id="rollout-chat",
-                run_id="0199",
-                to_revision=RevisionNumber(2),
-                phase=phase,
-                phase_since=NOW,
-                bake=timedelta(seconds=5),
-                switched=False,
-                switched_back=False,
-                outcome=None,
-                outcome_reason="",
-            ),
+            routers=(),
+            events=(),
         ),
         load=LoadCounts(
             sent=1200,

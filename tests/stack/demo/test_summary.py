@@ -19,7 +19,7 @@ from celadon.stack.demo.summary import (
     Tally,
     counter_differences,
     losses,
-    open_streams_at,
+    streams_open_at,
     summarise,
     tally,
     wrong_revisions,
@@ -131,7 +131,7 @@ def test_only_long_streams_that_span_the_moment_are_open_at_it() -> None:
         stream(21_000, 12_000),
         request(15_000, lasts_ms=12_000),
     ]
-    assert open_streams_at(records, 20 * NS_PER_SECOND) == 1
+    assert streams_open_at(records, 20 * NS_PER_SECOND) == records[:1]
 
 
 def test_tally_counts_each_result_once() -> None:
@@ -157,7 +157,7 @@ def test_figures_of_a_switch() -> None:
     assert figures.decision_to_switch_ms == 30
     assert figures.switch_to_ack_ms == 10
     assert figures.ack_to_answer_ms == 8
-    assert figures.open_streams == 1
+    assert (figures.open_streams, figures.open_streams_on_old) == (1, 1)
 
 
 def test_summary_has_the_larger_figure_of_both_promotions() -> None:

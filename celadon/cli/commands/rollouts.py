@@ -1,0 +1,241 @@
+"""``deploy`` and ``rollout``: starting rollouts and looking at them."""
+
+# ruff: noqa: PLC0415 - a command loads what it needs when it runs, so that '--help' answers at once
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+from celadon.cli.options import (
+    DataDirOption,
+    DeploymentArgument,
+    OutputOption,
+    parse_duration_option,
+)
+from celadon.cli.output import OutputFormat
+from celadon.cli.running import run
+
+rollout_app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
+
+ReasonOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--reason", metavar="TEXT", help="Why; goes into the audit log.", show_default=False),
+]
+RequestedByOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--requested-by", metavar="NAME", help="Who asks.", show_default="your login name"),
+]
+SetOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Set a key of the request, for example replicas=5 or policy.bake=30s. May be repeated.",
+    ),
+]
+WaitOption: TypeAlias = Annotated[
+    bool,
+    typer.Option("--wait", help="Follow it to its end; exits 0 only when it was promoted."),
+]
+TimeoutOption: TypeAlias = Annotated[
+    timedelta | None,
+    typer.Option(
+        "--timeout",
+        parser=parse_duration_option,
+        metavar="DURATION",
+        help="With --wait: how long at most; the rollout goes on.",
+        show_default="no limit",
+    ),
+]
+
+
+def deploy(  # noqa: PLR0913 - each is an option that a person can give
+    *,
+    file: Annotated[
+        Path,
+        typer.Option("--file", "-f", metavar="FILE", help="The deployment file, YAML or JSON; - is standard input."),
+    ],
+    settings: SetOption = None,
+    requested_by: RequestedByOption = None,
+    reason: ReasonOption = None,
+    allow_plain_secrets: Annotated[
+        bool,
+        typer.Option("--allow-plain-secrets", help="Allow plain values under names that look like secrets."),
+    ] = False,
+    wait: WaitOption = False,
+    timeout: TimeoutOption = None,
+    data_dir: DataDirOption = None,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Roll out what a deployment file describes.
+
+    The rollout opens a green set, waits until it is healthy, awaits its promotion (yours, or its timer's), switches
+    traffic, and drains blue. The command returns when the rollout has begun.
+
+    A deployment file:
+    ```yaml
+    deployment: chat
+    replicas: 3
+    revision:
+      command: [python, -m, my_server, --port, "{port}"]
+      env: {MODEL: llama-3-8b, TOKEN: {secret: hub-token}}
+      health_check: {path: /health, interval: 1s}
+    policy: {auto_promote: true, promote_after: 5m, bake: 10m}
+    requested_by: ann
+    reason: new weights
+    ```
+    Examples:
+    ```console
+    celadon deploy -f chat.yaml
+    celadon deploy -f chat.yaml --set replicas=5 --reason "more traffic"
+    celadon deploy -f chat.yaml --wait --timeout 30m
+    generate-deployment | celadon deploy -f -
+    ```
+    """
+    _check_timeout(timeout, wait=wait)
+    from celadon.cli.starting import Start, deploy_file
+
+    start = Start(
+        settings=tuple(settings or ()),
+        requested_by=requested_by,
+        reason=reason,
+        allow_plain_secrets=allow_plain_secrets,
+        wait=wait,
+        timeout=timeout,
+    )
+    run(lambda: deploy_file(file, start, data_dir, output), output)
+
+
+@rollout_app.command()
+def start(  # noqa: PLR0913 - each is an option that a person can give
+    deployment: DeploymentArgument,
+    *,
+    revision: Annotated[
+        int,
+        typer.Option(min=1, metavar="N", help="A revision that the deployment has had before."),
+    ],
+    settings: SetOption = None,
+    requested_by: RequestedByOption = None,
+    reason: ReasonOption = None,
+    wait: WaitOption = False,
+    timeout: TimeoutOption = None,
+    data_dir: DataDirOption = None,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Roll out a revision that the deployment has had before.
+
+    Examples:
+    ```console
+    celadon rollout history chat                # which revisions there were
+    celadon rollout start chat --revision 1 --reason "r2 answers slowly"
+    celadon rollout start chat --revision 1 --set policy.auto_promote=true --wait
+    ```
+    """
+    _check_timeout(timeout, wait=wait)
+    from celadon.cli.starting import Start, deploy_revision
+
+    given = Start(
+        settings=tuple(settings or ()),
+        requested_by=requested_by,
+        reason=reason,
+        wait=wait,
+        timeout=timeout,
+    )
+    content = {"deployment": deployment, "revision": revision}
+    run(lambda: deploy_revision(content, given, data_dir, output), output)
+
+
+@rollout_app.command()
+def status(
+    deployment: DeploymentArgument,
+    data_dir: DataDirOption = None,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Show how a deployment and its latest rollout stand, and what you can do next.
+
+    Both colours with their replicas and health, which routers serve the present epoch and which are silent, running
+    requests of what drains, timers, refused messages, and the last events.
+
+    Examples:
+    ```console
+    celadon rollout status chat
+    celadon rollout status chat -o json | jq .phase
+    ```
+    """
+    from celadon.cli.listings import show_status
+
+    run(lambda: show_status(deployment, data_dir, output), output)
+
+
+@rollout_app.command()
+def watch(
+    deployment: DeploymentArgument,
+    rollout: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="The rollout to watch.", show_default="the latest"),
+    ] = None,
+    data_dir: DataDirOption = None,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Watch a rollout until it has ended; exits 0 only when it was promoted.
+
+    A live tree in a terminal, a line for each change elsewhere; with -o json one object a line.
+
+    Examples:
+    ```console
+    celadon rollout watch chat
+    celadon rollout watch chat && notify "chat is out"
+    ```
+    """
+    from celadon.cli.watching import watch as watch_rollout
+
+    run(lambda: watch_rollout(deployment, rollout, data_dir, output), output)
+
+
+@rollout_app.command(name="list")
+def list_(data_dir: DataDirOption = None, output: OutputOption = OutputFormat.TEXT) -> None:
+    """List deployments: what is live, where the latest rollout stands, and who must act.
+
+    Examples:
+    ```console
+    celadon rollout list
+    celadon rollout list -o json | jq -r '.deployments[] | select(.waits_for != "") | .next_step'
+    ```
+    """
+    from celadon.cli.listings import show_list
+
+    run(lambda: show_list(data_dir, output), output)
+
+
+@rollout_app.command()
+def history(
+    deployment: DeploymentArgument,
+    rollout: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="This rollout alone.", show_default="all"),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, metavar="N", help="The last N of each.")] = 20,
+    data_dir: DataDirOption = None,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Show past rollouts and the audit log: who asked for what, through which door, why, and what came of it.
+
+    It is read from Postgres alone, so it works without Temporal and long after Temporal has forgotten.
+
+    Examples:
+    ```console
+    celadon rollout history chat
+    celadon rollout history chat --rollout 7
+    celadon rollout history chat --limit 1000 -o json
+    ```
+    """
+    from celadon.cli.listings import show_history
+
+    run(lambda: show_history(deployment, rollout, limit, data_dir, output), output)
+
+
+def _check_timeout(timeout: timedelta | None, *, wait: bool) -> None:
+    if timeout is not None and not wait:
+        raise typer.BadParameter("it has no effect without --wait", param_hint="--timeout")

@@ -1,0 +1,88 @@
+"""What a rollout says of itself to people."""
+
+from datetime import timedelta
+
+import pytest
+
+from celadon.domain.gate import PROMOTION_TIMER, PROVISIONING_TIMER
+from celadon.domain.narration import details, holding_reason, next_step, timer_summary
+from celadon.domain.policy import BlueGreenPolicy
+from celadon.domain.states import RolloutPhase, SetCondition
+from tests.domain.rollouts import NOW, green, rollout
+
+AWAITING = RolloutPhase.AWAITING_PROMOTION
+
+
+@pytest.mark.parametrize("phase", list(RolloutPhase))
+def test_every_phase_has_a_next_step_and_details(phase: RolloutPhase) -> None:
+    progress = rollout(phase)
+
+    assert next_step(progress)
+    assert details(progress, (), ()).startswith(f"### chat: {phase.value.replace('_', ' ')}")
+
+
+@pytest.mark.parametrize(
+    ("phase", "live"),
+    [
+        (RolloutPhase.PROVISIONING, "blue, r1"),
+        (RolloutPhase.AWAITING_PROMOTION, "blue, r1"),
+        (RolloutPhase.BAKING, "green, r2"),
+        (RolloutPhase.DRAINING, "green, r2"),
+        (RolloutPhase.ROLLING_BACK, "blue, r1"),
+    ],
+)
+def test_details_say_what_is_live(phase: RolloutPhase, live: str) -> None:
+    assert f"- live: **{live}**" in details(rollout(phase), (), ())
+
+
+def test_a_first_deployment_has_nothing_live_yet() -> None:
+    assert "- live: **nothing**" in details(rollout(from_revision=None, blue_set=None), (), ())
+
+
+def test_details_hold_the_exact_commands_to_promote_and_to_abort() -> None:
+    told = details(rollout(), (), ())
+
+    assert 'temporal workflow update execute -w rollout-chat --name promote --input \'{"revision": 2, ' in told
+    assert "temporal workflow signal -w rollout-chat --name abort" in told
+
+
+def test_details_of_a_bake_hold_the_way_back() -> None:
+    told = details(rollout(RolloutPhase.BAKING), (), ())
+
+    assert "temporal workflow update execute -w rollout-chat --name rollback" in told
+
+
+def test_details_tell_the_timers_that_run() -> None:
+    assert "- timer: automatic promotion at 2026-03-01 12:00:00 UTC" in details(
+        rollout(), ((PROMOTION_TIMER, NOW),), ()
+    )
+
+
+def test_details_say_when_only_a_person_decides() -> None:
+    assert "- timer: none, a person decides" in details(rollout(), (), ())
+
+
+def test_details_tell_greens_last_error() -> None:
+    edge = green(SetCondition.RUNNING, last_error="exit code 1")
+
+    assert "0 healthy, 3 required · last error: exit code 1" in details(rollout(green=edge), (), ())
+
+
+def test_details_name_the_silent_routers() -> None:
+    told = details(rollout(RolloutPhase.BAKING), (), ("edge-1", "edge-2"))
+
+    assert "**routers silent**: edge-1, edge-2" in told
+
+
+@pytest.mark.parametrize("phase", list(RolloutPhase))
+def test_a_rollout_holds_only_before_the_switch(phase: RolloutPhase) -> None:
+    progress = rollout(phase, policy=BlueGreenPolicy(max_regressions=1), regressions=2)
+
+    assert bool(holding_reason(progress)) is (phase in {RolloutPhase.VERIFYING, AWAITING})
+
+
+@pytest.mark.parametrize(("timer", "verb"), [(PROMOTION_TIMER, "promotes"), (PROVISIONING_TIMER, "ends")])
+def test_a_timers_bar_says_what_it_does_and_when(timer: str, verb: str) -> None:
+    assert (
+        timer_summary(timer, NOW + timedelta(minutes=5), NOW) == f"{timer}: {verb} in 5m unless a message comes first"
+    )

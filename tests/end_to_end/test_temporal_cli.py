@@ -1,0 +1,199 @@
+"""The plain ``temporal`` command line alone operates rollouts, with the commands that README gives."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from celadon.domain.states import RolloutPhase
+from celadon.stack.addresses import StackAddresses
+from tests.end_to_end.conftest import LiveDeployment, run, until
+
+pytestmark = pytest.mark.stack
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def _readme_commands() -> list[str]:
+    """Return the commands of README's section on Temporal's command line, as written."""
+    block = re.search(r"<!-- temporal-cli:begin -->\n```\n(.*?)```\n<!-- temporal-cli:end -->", README.read_text(), re.S)
+    assert block is not None
+    return block[1].splitlines()
+
+
+class TemporalCli:
+    """Runs README's commands for one deployment."""
+
+    def __init__(self, deployment: LiveDeployment, directory: Path) -> None:
+        self._deployment = deployment
+        self._directory = directory
+        self.used: set[str] = set()
+
+    def write_request(self, label: str) -> None:
+        content = json.dumps(self._deployment.request(label, bake="30s"))
+        self._directory.joinpath("chat.json").write_text(content)
+
+    async def readme(self, beginning: str) -> tuple[int, str, str]:
+        """Run the README's command that begins so; only the deployment's name is replaced."""
+        (command,) = [one for one in _readme_commands() if one.startswith(beginning)]
+        self.used.add(command)
+        words = [word.replace("rollout-chat", f"rollout-{self._deployment.name}") for word in shlex.split(command)]
+        return await run(self._deployment.addresses, *words, directory=self._directory)
+
+    async def own(self, *words: str) -> tuple[int, str, str]:
+        """Run another command of Temporal's."""
+        return await run(self._deployment.addresses, "temporal", *words, directory=self._directory)
+
+
+@pytest.fixture
+def temporal(deployment: LiveDeployment, tmp_path: Path) -> TemporalCli:
+    """Return README's commands for a deployment of its own."""
+    return TemporalCli(deployment, tmp_path)
+
+
+async def test_every_command_of_readme_works_as_written(deployment: LiveDeployment, temporal: TemporalCli) -> None:
+    temporal.write_request("r1")
+    code, _, err = await temporal.readme("temporal workflow start")
+    assert code == 0, err
+    assert (await deployment.ended()).status == "completed"
+
+    temporal.write_request("r2")
+    await temporal.readme("temporal workflow start")
+    await deployment.phase(RolloutPhase.AWAITING_PROMOTION)
+    _, out, _ = await temporal.readme("temporal workflow query")
+    assert "awaiting_promotion" in out
+
+    async def listed() -> bool:
+        _, found, _ = await temporal.readme("temporal workflow list")
+        return f"rollout-{deployment.name}" in found
+
+    await until(listed, "the rollout is found by its search attribute")
+    code, out, err = await temporal.readme("temporal workflow update execute -w rollout-chat --name promote")
+    assert code == 0, err
+    assert "state:switched" in out
+    assert await deployment.answer() == (200, "r2")
+    code, out, err = await temporal.readme("temporal workflow update execute -w rollout-chat --name rollback")
+    assert code == 0, err
+    assert await deployment.answer() == (200, "r1")
+    await deployment.ended()
+
+    await temporal.readme("temporal workflow start")
+    await deployment.phase(RolloutPhase.AWAITING_PROMOTION)
+    code, _, err = await temporal.readme("temporal workflow signal")
+    assert code == 0, err
+    await deployment.phase(RolloutPhase.BAKING)
+    code, _, err = await temporal.readme("temporal workflow cancel")
+    assert code == 0, err
+    assert (await deployment.ended()).status == "cancelled"
+    assert await deployment.answer() == (200, "r1")
+
+    code, out, _ = await temporal.readme("temporal workflow show")
+    assert code == 0
+    assert "ActivityTaskCompleted" in out
+    assert temporal.used == set(_readme_commands())
+
+
+async def test_a_cancel_at_the_gate_leaves_blue_live(deployment: LiveDeployment, temporal: TemporalCli) -> None:
+    await deployment.serve("r1")
+    await deployment.wait_for_promotion("r2")
+
+    await temporal.readme("temporal workflow cancel")
+
+    assert (await deployment.ended()).status == "cancelled"
+    assert await deployment.answer() == (200, "r1")
+    await deployment.until_only_live_is_left()
+
+
+@pytest.mark.parametrize(
+    ("payload", "told"),
+    [
+        ("7", "not an object"),
+        ('{"revison": 2}', "unknown key"),
+        ('{"revision": "2"}', "valid integer"),
+        ('{"revision": 9}', "green is revision 2"),
+        ('{"force": true}', "needs a reason"),
+    ],
+)
+async def test_an_update_that_cannot_go_ahead_is_refused_with_the_reason(
+    stack: StackAddresses,
+    waiting: LiveDeployment,
+    payload: str,
+    told: str,
+) -> None:
+    identity = f"rollout-{waiting.name}"
+
+    code, _, err = await run(
+        stack,
+        *("temporal", "workflow", "update", "execute", "-w", identity, "--name", "promote", "--input", payload),
+    )
+
+    assert code == 1
+    assert told in err
+    assert await waiting.live_revision() == 1
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [(), ("--input", "7"), ("--input", '{"deployment": "x", "revision": 1, "replica": 2}'), ("--input", '{"revision": 1}')],
+    ids=["nothing", "a number", "an unknown key", "no deployment"],
+)
+async def test_a_start_that_does_not_parse_fails_at_once_and_leaves_nothing(
+    stack: StackAddresses,
+    payload: tuple[str, ...],
+) -> None:
+    identity = "rollout-mistyped"
+
+    await run(
+        stack,
+        *("temporal", "workflow", "start", "--type", "BlueGreenRollout", "--task-queue", "celadon", "-w", identity),
+        *payload,
+    )
+    code, out, err = await run(stack, "temporal", "workflow", "result", "-w", identity)
+
+    assert code == 1
+    assert "send one JSON object with keys among" in out + err
+
+
+async def test_a_start_under_a_foreign_workflow_id_fails(stack: StackAddresses) -> None:
+    await run(
+        stack,
+        *("temporal", "workflow", "start", "--type", "BlueGreenRollout", "--task-queue", "celadon", "-w", "mine"),
+        *("--input", '{"deployment": "chat", "revision": 1}'),
+    )
+
+    code, out, err = await run(stack, "temporal", "workflow", "result", "-w", "mine")
+
+    assert code == 1
+    assert "runs as rollout-chat" in out + err
+
+
+async def test_a_second_start_while_one_runs_is_refused(stack: StackAddresses, waiting: LiveDeployment) -> None:
+    code, _, err = await run(
+        stack,
+        *("temporal", "workflow", "start", "--type", "BlueGreenRollout", "--task-queue", "celadon"),
+        *("-w", f"rollout-{waiting.name}", "--input", json.dumps(waiting.request("r3"))),
+        "--fail-existing",
+    )
+
+    assert code == 1
+    assert "already" in err.lower()
+
+
+async def test_refused_signals_are_told_by_status_and_audit(stack: StackAddresses, waiting: LiveDeployment) -> None:
+    identity = f"rollout-{waiting.name}"
+    before = (await waiting.rollouts.status(waiting.name)).refused_total
+
+    for payload in ('{"revision": 9}', "7"):
+        code, _, err = await run(
+            stack,
+            *("temporal", "workflow", "signal", "-w", identity, "--name", "promote", "--input", payload),
+        )
+        assert code == 0, err
+
+    async def told() -> bool:
+        return (await waiting.rollouts.status(waiting.name)).refused_total == before + 2
+
+    await until(told, "both signals are refused")
+    assert await waiting.live_revision() == 1

@@ -1,0 +1,21 @@
+"""A keeper as a process of its own, which a test can pause and kill: ``keeper_process DATABASE_URL STATE_DIR``."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+from celadon.table.engine import Table
+from tests.keeper.running import Rollouts, running_keeper
+
+
+async def main(database_url: str, state_dir: Path) -> None:
+    """Run a keeper until killed."""
+    async with (
+        Table(database_url, "celadon-keeper-process") as table,
+        running_keeper(table, state_dir, Rollouts(), holder="process") as running,
+    ):
+        await running.task
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], Path(sys.argv[2])))

@@ -1,0 +1,210 @@
+"""Draining sets stop only when every live router lets them."""
+
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import update
+
+from celadon.domain.names import Epoch, RouteSetId
+from celadon.domain.states import RouteSetState, RouteStatus
+from celadon.table.engine import Table
+from celadon.table.models import Route, RouteSet
+from celadon.table.routers import SetLoad, record_load, router_acknowledged, router_connected
+from tests.keeper.rollouts import Deploying
+from tests.provisioners.programs import processes_of, script, server, until
+
+pytestmark = pytest.mark.usefixtures("keeper")
+
+A_WHILE = 0.7
+"""Longer than the keeper takes to decide."""
+
+
+class Router:
+    """What a gateway writes down of one router."""
+
+    def __init__(self, table: Table, chat: Deploying, node: str) -> None:
+        self.table, self.chat, self.node = table, chat, node
+
+    async def connect(self) -> None:
+        """Serve what there is."""
+        async with self.table.transaction() as tx:
+            await router_connected(tx, self.node, "gateway", datetime.now(UTC))
+        await self.acknowledge()
+
+    async def acknowledge(self) -> None:
+        """Serve the newest epoch."""
+        epoch = Epoch(await self.chat.epoch())
+        async with self.table.transaction() as tx:
+            await router_acknowledged(tx, self.node, {self.chat.name: epoch})
+
+    async def report(self, route_set: RouteSetId, running: int, zero_reports: int = 0) -> None:
+        """Report running requests."""
+        async with self.table.transaction() as tx:
+            load = SetLoad(route_set=route_set, running=running, zero_reports=zero_reports)
+            await record_load(tx, self.node, [load])
+
+
+async def switched(chat: Deploying, *routers: Router) -> tuple[RouteSetId, list[Route]]:
+    """Roll out two revisions, with these routers; return the blue set and its replicas."""
+    blue = await chat.make_live({"command": server()}, replicas=2)
+    replicas = await chat.healthy(2, blue)
+    for router in routers:
+        await router.connect()
+    await chat.open({"command": server(), "env": {"VERSION": "2"}}, replicas=1)
+    await chat.healthy(1)
+    await chat.switch()
+    return blue, replicas
+
+
+async def still_runs(chat: Deploying, route_set: RouteSetId, count: int = 2) -> None:
+    await asyncio.sleep(A_WHILE)
+    assert [route.status for route in await chat.routes(route_set)] == [RouteStatus.RUNNING] * count
+
+
+@pytest.fixture
+def east(table: Table, chat: Deploying) -> Router:
+    return Router(table, chat, "east")
+
+
+@pytest.fixture
+def west(table: Table, chat: Deploying) -> Router:
+    return Router(table, chat, "west")
+
+
+async def test_blue_stops_when_every_router_has_reported_two_zeros(
+    chat: Deploying,
+    east: Router,
+    west: Router,
+) -> None:
+    blue, replicas = await switched(chat, east, west)
+    await chat.close(blue)
+    await east.acknowledge()
+    await west.acknowledge()
+    await east.report(blue, running=0, zero_reports=2)
+    await west.report(blue, running=1)
+    await still_runs(chat, blue)
+    await west.report(blue, running=0, zero_reports=1)
+    await still_runs(chat, blue)
+    await west.report(blue, running=0, zero_reports=2)
+    gone = await chat.gone(blue)
+    assert gone.requests_cut == 0
+    assert {route.status for route in await chat.routes(blue, ended=True)} == {RouteStatus.TERMINATED}
+    assert not any(processes_of(route.id) for route in replicas)
+    assert (await chat.set_row()).state is RouteSetState.OPEN
+
+
+async def test_requests_that_still_run_at_the_deadline_are_cut_and_counted(
+    chat: Deploying,
+    east: Router,
+    west: Router,
+) -> None:
+    blue, _ = await switched(chat, east, west)
+    await chat.close(blue, timeout_seconds=1)
+    for router, running in ((east, 3), (west, 2)):
+        await router.acknowledge()
+        await router.report(blue, running=running)
+    assert (await chat.gone(blue)).requests_cut == 5
+
+
+async def test_a_router_that_has_not_acknowledged_holds_blue_up_beyond_the_deadline(
+    chat: Deploying,
+    east: Router,
+    west: Router,
+) -> None:
+    blue, _ = await switched(chat, east, west)
+    await chat.close(blue, timeout_seconds=0)
+    await east.acknowledge()
+    await east.report(blue, running=0, zero_reports=2)
+    await still_runs(chat, blue)
+    await west.acknowledge()
+    await west.report(blue, running=0, zero_reports=2)
+    await chat.gone(blue)
+
+
+async def test_reports_from_before_the_drain_say_nothing(chat: Deploying, east: Router) -> None:
+    blue, _ = await switched(chat, east)
+    await east.report(blue, running=0, zero_reports=9)
+    await chat.close(blue)
+    await east.acknowledge()
+    await still_runs(chat, blue)
+
+
+async def test_without_any_router_blue_is_kept_until_the_patience_for_routers_is_over(
+    chat: Deploying,
+    table: Table,
+) -> None:
+    blue, _ = await switched(chat)
+    await chat.close(blue, timeout_seconds=0)
+    await still_runs(chat, blue)
+    async with table.transaction() as tx:
+        past = datetime.now(UTC) - timedelta(seconds=31)
+        await tx.execute(update(RouteSet).where(RouteSet.id == blue).values(drain_deadline=past))
+    await chat.gone(blue)
+
+
+async def test_a_green_that_was_never_live_stops_at_once_without_routers(chat: Deploying) -> None:
+    green = await chat.open({"command": server()}, replicas=2)
+    await chat.healthy(2)
+    await chat.close(green)
+    await chat.gone(green)
+
+
+async def test_a_green_that_still_starts_stops_at_once(chat: Deploying, east: Router) -> None:
+    await chat.make_live({"command": server()})
+    await east.connect()
+    green = await chat.open({"command": script("import time; time.sleep(60)")}, replicas=1)
+
+    async def has_begun() -> bool:
+        return any([processes_of(route.id) for route in await chat.routes(green)])
+
+    await until(has_begun)
+    await chat.close(green)
+    await until(lambda: chat.routes(green, ended=True))
+    routes = await chat.routes(green, ended=True)
+    assert not any(processes_of(route.id) for route in routes)
+
+
+async def test_a_draining_set_is_not_refilled(chat: Deploying, east: Router) -> None:
+    blue, replicas = await switched(chat, east)
+    await chat.close(blue)
+    for pid in processes_of(replicas[0].id):
+        __import__("os").kill(pid, 9)
+    await chat.ended(1, blue)
+    await still_runs(chat, blue, count=1)
+
+
+async def test_a_set_that_is_opened_again_is_not_stopped(chat: Deploying, east: Router) -> None:
+    blue, replicas = await switched(chat, east)
+    await chat.close(blue)
+    await chat.switch_back()
+    await east.acknowledge()
+    await east.report(blue, running=0, zero_reports=2)
+    await still_runs(chat, blue)
+    assert {route.id for route in await chat.routes(blue)} == {route.id for route in replicas}
+
+
+async def test_a_drain_that_was_half_done_when_blue_was_opened_again_is_made_good(
+    chat: Deploying,
+    east: Router,
+    table: Table,
+) -> None:
+    blue, replicas = await switched(chat, east)
+    async with table.transaction() as tx:
+        row = await tx.get_one(Route, replicas[0].id)
+        row.status = RouteStatus.TERMINATING
+        await tx.execute(
+            __import__("sqlalchemy").text("select pg_notify('celadon_routes', :it)"),
+            {"it": json.dumps({"deployment": chat.name, "epoch": 0})},
+        )
+    routes = await chat.healthy(2, blue)
+    assert replicas[0].id not in {route.id for route in routes}
+
+
+async def test_a_set_of_which_nothing_runs_is_gone_at_once(chat: Deploying, east: Router) -> None:
+    await east.connect()
+    green = await chat.open({"command": script("raise SystemExit(1)")}, replicas=1, max_replacements=0)
+    await chat.ended(1)
+    await chat.close(green)
+    await chat.gone(green)

@@ -1,0 +1,48 @@
+"""How a keeper ends."""
+
+import time
+from pathlib import Path
+
+from celadon.domain.states import RouteStatus
+from celadon.table.engine import Table
+from celadon.table.models import KeeperLease
+from tests.keeper.rollouts import Deploying
+from tests.keeper.running import Rollouts, running_keeper
+from tests.provisioners.programs import processes_of, server, until
+
+
+async def test_a_keeper_that_ends_gives_its_lease_back_and_leaves_its_replicas(
+    table: Table,
+    state_dir: Path,
+    chat: Deploying,
+) -> None:
+    async with running_keeper(table, state_dir, Rollouts(), holder="first"):
+        await chat.open({"command": server()}, replicas=1)
+        [route] = await chat.healthy(1)
+    assert len(processes_of(route.id)) == 1
+    async with running_keeper(table, state_dir, Rollouts(), holder="second") as running:
+        began = time.monotonic()
+        await until(lambda: running.metric("celadon_keeper_lease_held") == 1)
+        assert time.monotonic() - began < 2.5
+        async with table.transaction() as tx:
+            lease = await tx.get_one(KeeperLease, 0)
+        assert (lease.holder, lease.fence) == ("second", 2)
+
+
+async def test_replicas_that_end_with_their_keeper_did_not_fail_and_start_again(
+    table: Table,
+    state_dir: Path,
+    chat: Deploying,
+) -> None:
+    async with running_keeper(table, state_dir, Rollouts()) as running:
+        await chat.open({"command": server("stubborn"), "termination_grace": "500ms"}, replicas=2)
+        before = await chat.healthy(2)
+        running.keeper.stop(stop_replicas=True)
+        await running.task
+    assert not any(processes_of(route.id) for route in before)
+    ended = await chat.routes(ended=None)
+    assert {route.status for route in ended} == {RouteStatus.TERMINATED}
+    assert (await chat.set_row()).replacements == 0
+    async with running_keeper(table, state_dir, Rollouts()):
+        after = await chat.healthy(2)
+        assert not {route.id for route in after} & {route.id for route in before}

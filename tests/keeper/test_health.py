@@ -1,0 +1,118 @@
+"""Health of replicas: told on edges only, in one transaction with the signal."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from celadon.domain.states import RouteHealthStatus, SetCondition
+from tests.keeper.rollouts import HEALTH_CHECK, Deploying
+from tests.keeper.running import Rollouts, Running
+from tests.provisioners.programs import script, server, until
+
+
+@pytest.fixture
+def sick_file(tmp_path: Path) -> Path:
+    """Return the file whose presence makes replicas answer 500."""
+    return tmp_path / "sick"
+
+
+async def test_health_goes_down_and_up_by_edges(
+    keeper: Running,
+    chat: Deploying,
+    rollouts: Rollouts,
+    sick_file: Path,
+) -> None:
+    await chat.open({"command": server(), "env": {"SICK_FILE": str(sick_file)}}, replicas=1)
+    await chat.healthy(1)
+    sick_file.touch()
+
+    async def is_unhealthy() -> bool:
+        return (await chat.routes())[0].health is RouteHealthStatus.UNHEALTHY
+
+    await until(is_unhealthy)
+    [route] = await chat.routes()
+    assert route.last_error == "GET /health: answered 500"
+    sick_file.unlink()
+    await chat.healthy(1)
+    await until(lambda: rollouts.conditions(chat.name) == ["running", "ready", "running", "ready"])
+    assert [payload["seq"] for *_, payload in rollouts.heard] == [1, 2, 3, 4]
+    assert rollouts.heard[2][2]["last_error"] == "GET /health: answered 500"
+    del keeper
+
+
+async def test_an_unhealthy_replica_that_runs_is_not_stopped(
+    keeper: Running,
+    chat: Deploying,
+    sick_file: Path,
+) -> None:
+    sick_file.touch()
+    await chat.open({"command": server(), "env": {"SICK_FILE": str(sick_file)}}, replicas=1)
+    await until(lambda: keeper.metric("celadon_keeper_probes_total", result="failed") >= 5)
+    [route] = await chat.routes()
+    assert route.health is RouteHealthStatus.UNHEALTHY
+
+
+async def test_probes_that_say_the_same_write_nothing(keeper: Running, chat: Deploying) -> None:
+    await chat.open({"command": server()}, replicas=1)
+    await chat.healthy(1)
+    epoch = await chat.epoch()
+    passed = keeper.metric("celadon_keeper_probes_total", result="passed")
+    await until(lambda: keeper.metric("celadon_keeper_probes_total", result="passed") >= passed + 5)
+    assert await chat.epoch() == epoch
+
+
+async def test_a_health_path_that_hangs_fails_its_probes(keeper: Running, chat: Deploying) -> None:
+    code = "import socket, sys, time; s = socket.create_server(('127.0.0.1', int(sys.argv[1]))); time.sleep(60)"
+    check = {**HEALTH_CHECK, "timeout": "100ms"}
+    await chat.open({"command": (*script(code), "{port}"), "health_check": check}, replicas=1)
+
+    async def is_unhealthy() -> bool:
+        return [route.health for route in await chat.routes()] == [RouteHealthStatus.UNHEALTHY]
+
+    await until(is_unhealthy)
+    assert (await chat.routes())[0].last_error == "GET /health: no answer within 0.1s"
+    del keeper
+
+
+async def test_without_a_path_a_port_that_accepts_is_healthy(keeper: Running, chat: Deploying) -> None:
+    code = "import socket, sys, time; s = socket.create_server(('127.0.0.1', int(sys.argv[1]))); time.sleep(60)"
+    await chat.open({"command": (*script(code), "{port}"), "health_check": {"interval": "100ms"}}, replicas=1)
+    await chat.healthy(1)
+    del keeper
+
+
+async def test_an_edge_that_was_asked_for_is_told_again(
+    keeper: Running,
+    chat: Deploying,
+    rollouts: Rollouts,
+) -> None:
+    await chat.open({"command": server()}, replicas=1)
+    await until(lambda: rollouts.conditions(chat.name)[-1:] == ["ready"])
+    told = len(rollouts.heard)
+    await chat.ask_for_edge()
+    await until(lambda: len(rollouts.heard) > told)
+    assert rollouts.conditions(chat.name)[-1] == "ready"
+    assert (await chat.set_row()).condition is SetCondition.READY
+    del keeper
+
+
+async def test_a_completed_rollout_hears_nothing_more(
+    keeper: Running,
+    chat: Deploying,
+    rollouts: Rollouts,
+    sick_file: Path,
+) -> None:
+    await chat.make_live({"command": server(), "env": {"SICK_FILE": str(sick_file)}})
+    await until(lambda: rollouts.conditions(chat.name)[-1:] == ["ready"])
+    told = len(rollouts.heard)
+    sick_file.touch()
+
+    async def is_unhealthy() -> bool:
+        return (await chat.routes())[0].health is RouteHealthStatus.UNHEALTHY
+
+    await until(is_unhealthy)
+    await asyncio.sleep(0.2)
+    assert len(rollouts.heard) == told
+    assert not await chat.owed()
+    del keeper

@@ -1,0 +1,107 @@
+"""The keeper's lease."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from celadon.domain.names import Fence
+from celadon.keeper.fenced_table import FencedTable
+from celadon.keeper.lease import Lease
+from celadon.table.engine import Table
+from celadon.table.leases import LeaseLostError, hold_fence, keeper_is_alive, take_lease
+from tests.keeper.rollouts import Deploying
+from tests.keeper.running import Rollouts, running_keeper
+from tests.provisioners.programs import server, until
+
+
+async def expire(table: Table) -> None:
+    async with table.transaction() as tx:
+        await tx.execute(text("update keepers set seen_at = to_timestamp(0)"))
+
+
+async def test_one_keeper_holds_the_lease(table: Table) -> None:
+    first = await Lease.take(table, "first")
+    assert first is not None
+    assert await Lease.take(table, "second") is None
+    await first.release()
+    second = await Lease.take(table, "second")
+    assert second is not None
+    assert second.fence == first.fence + 1
+
+
+async def test_of_many_that_ask_at_once_one_gets_it(table: Table) -> None:
+    async def ask(holder: int) -> Fence | None:
+        async with table.transaction() as tx:
+            return await take_lease(tx, str(holder))
+
+    fences = await asyncio.gather(*(ask(holder) for holder in range(8)))
+    assert [fence for fence in fences if fence is not None] == [1]
+
+
+async def test_an_old_fence_writes_nothing(table: Table) -> None:
+    old = await Lease.take(table, "old")
+    assert old is not None
+    await expire(table)
+    assert await Lease.take(table, "new") is not None
+    with pytest.raises(LeaseLostError):
+        await FencedTable(table, old).write(hold_fence)
+
+
+async def test_a_lease_that_was_not_renewed_in_time_lets_nothing_through(
+    table: Table,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lease = await Lease.take(table, "keeper")
+    assert lease is not None
+    lease.check()
+    from celadon.keeper import lease as lease_module
+
+    now = lease_module._now()
+    monkeypatch.setattr(lease_module, "_now", lambda: now + 2.9)
+    with pytest.raises(LeaseLostError):
+        lease.check()
+
+
+async def test_no_keeper_takes_over_in_the_middle_of_a_write(table: Table) -> None:
+    lease = await Lease.take(table, "old")
+    assert lease is not None
+    async with table.transaction() as tx:
+        await hold_fence(tx, lease.fence)
+        await expire(table)
+        taking = asyncio.create_task(Lease.take(table, "new"))
+        done, _ = await asyncio.wait({taking}, timeout=0.3)
+        assert not done
+    assert await taking is not None
+
+
+async def test_a_write_that_waits_does_not_keep_the_lease_from_being_renewed(table: Table) -> None:
+    lease = await Lease.take(table, "keeper")
+    assert lease is not None
+    keeping = asyncio.create_task(lease.keep())
+    async with table.transaction() as tx:
+        await hold_fence(tx, lease.fence)
+        await asyncio.sleep(3.5)
+        assert not keeping.done()
+        lease.check()
+    async with table.transaction() as tx:
+        assert await keeper_is_alive(tx)
+    keeping.cancel()
+    await asyncio.gather(keeping, return_exceptions=True)
+
+
+async def test_a_keeper_that_lost_its_lease_takes_it_again_and_goes_on(
+    table: Table,
+    state_dir: Path,
+    chat: Deploying,
+) -> None:
+    async with running_keeper(table, state_dir, Rollouts()) as running:
+        await chat.open({"command": server()}, replicas=1)
+        [before] = await chat.healthy(1)
+        async with table.transaction() as tx:
+            await tx.execute(text("update keepers set fence = fence + 1, holder = 'thief', seen_at = to_timestamp(0)"))
+        await until(lambda: running.metric("celadon_keeper_lease_held") == 0)
+        await until(lambda: running.metric("celadon_keeper_lease_held") == 1)
+        [after] = await chat.healthy(1)
+        assert after.id == before.id

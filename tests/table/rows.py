@@ -1,0 +1,254 @@
+"""Arranges rows as rollouts and keepers do: each method is one of their steps, in a transaction of its own."""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import RowMapping, text
+
+from celadon.domain.messages import RolloutRequest
+from celadon.domain.names import Epoch, Fence, RouteId, RouteSetId
+from celadon.domain.payload import parse_payload
+from celadon.domain.states import Door, RolloutOutcome, RolloutPhase, RouteHealthStatus, RouteStatus
+from celadon.domain.steps import (
+    BeginStep,
+    Begun,
+    CloseStep,
+    DrainEnd,
+    Finished,
+    FinishStep,
+    Step,
+    SwitchAnswer,
+    SwitchStep,
+)
+from celadon.table.begin import begin
+from celadon.table.engine import Table
+from celadon.table.finish import finish
+from celadon.table.kept_sets import KeptSet, read_kept_sets
+from celadon.table.leases import take_lease
+from celadon.table.models import Base
+from celadon.table.replicas import add_route, route_ended, route_health, route_running
+from celadon.table.route_sets import close_set, open_green
+from celadon.table.routers import router_acknowledged, router_connected
+from celadon.table.switch import switch, switch_back
+
+NOW: Final = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+HEALTHY: Final = RouteHealthStatus.HEALTHY
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A rollout that has opened its green set."""
+
+    begun: Begun
+    green: RouteSetId
+    routes: tuple[RouteId, ...] = ()
+
+    @property
+    def blue(self) -> RouteSetId:
+        """The set that was live when the rollout began; there must be one."""
+        assert self.begun.blue_set is not None
+        return self.begun.blue_set
+
+    def switch_step(self, **changes: Any) -> SwitchStep:  # noqa: ANN401 - fields of the step
+        """Return the step that asks for the switch, or for the switch back."""
+        step = SwitchStep(
+            deployment=self.begun.deployment,
+            rollout=self.begun.rollout,
+            blue_set=self.begun.blue_set,
+            green_set=self.green,
+            by="ann",
+            door=Door.UPDATE,
+            reason="reviewed",
+        )
+        return step.model_copy(update=changes)
+
+    def close_step(self, route_set: RouteSetId, **changes: Any) -> CloseStep:  # noqa: ANN401 - fields of the step
+        """Return the step that closes one of the two colours."""
+        step = CloseStep(
+            deployment=self.begun.deployment,
+            rollout=self.begun.rollout,
+            route_set=route_set,
+            phase=RolloutPhase.DRAINING,
+            at=NOW,
+            timeout_seconds=60,
+        )
+        return step.model_copy(update=changes)
+
+    def finish_step(self, outcome: RolloutOutcome = RolloutOutcome.PROMOTED) -> FinishStep:
+        """Return the step that ends the rollout."""
+        return FinishStep(
+            deployment=self.begun.deployment,
+            rollout=self.begun.rollout,
+            outcome=outcome,
+            reason="because",
+            evidence={"decision": "promotion by ann"},
+            at=NOW + timedelta(minutes=5),
+        )
+
+
+class Rows:
+    """Arranges rows of one database, and reads them."""
+
+    def __init__(self, table: Table, fence: Fence) -> None:
+        """Keep the tables and a keeper's fence."""
+        self.table = table
+        self.fence = fence
+
+    @classmethod
+    async def with_keeper(cls, table: Table) -> "Rows":
+        """Return rows with a keeper whose lease lasts as long as any test."""
+        async with table.transaction() as tx:
+            fence = await take_lease(tx, "keeper-1")
+            await tx.execute(text("update keepers set seen_at = now() + interval '1 hour'"))
+        assert fence is not None
+        return cls(table, fence)
+
+    # Plain SQL.
+
+    async def sql(self, statement: str, **values: Any) -> None:  # noqa: ANN401 - any values
+        """Execute one statement."""
+        async with self.table.transaction() as tx:
+            await tx.execute(text(statement), values)
+
+    async def rows(self, query: str, **values: Any) -> Sequence[RowMapping]:  # noqa: ANN401 - any values
+        """Return all rows of a query."""
+        async with self.table.transaction() as tx:
+            return (await tx.execute(text(query), values)).mappings().all()
+
+    async def value(self, query: str, **values: Any) -> Any:  # noqa: ANN401 - any values
+        """Return the one value of a query."""
+        async with self.table.transaction() as tx:
+            return (await tx.execute(text(query), values)).scalar_one()
+
+    async def dump(self) -> Mapping[str, list[dict[str, Any]]]:
+        """Return the content of all tables."""
+        async with self.table.transaction() as tx:
+            return {
+                name: [dict(row) for row in (await tx.execute(text(f"select * from {name} order by 1, 2"))).mappings()]  # noqa: S608
+                for name in sorted(Base.metadata.tables)
+            }
+
+    # What rollouts do.
+
+    async def begin(self, run: str = "run-1", *, at: datetime = NOW, **request: Any) -> Begun:  # noqa: ANN401
+        """Begin a rollout of ``chat``; keywords are keys of its request."""
+        given = {"deployment": "chat", "revision": {"command": ["serve", run]}, "requested_by": "ann", **request}
+        parsed = parse_payload(RolloutRequest, given)
+        step = BeginStep(request=parsed, workflow_id=f"rollout-{parsed.deployment}", run_id=run, at=at)
+        async with self.table.transaction() as tx:
+            return await begin(tx, step)
+
+    async def open(self, run: str = "run-1", **request: Any) -> Opened:  # noqa: ANN401 - keys of the request
+        """Begin a rollout and open its green set."""
+        begun = await self.begin(run, **request)
+        async with self.table.transaction() as tx:
+            opened = await open_green(tx, Step(deployment=begun.deployment, rollout=begun.rollout))
+        return Opened(begun, opened.route_set)
+
+    async def ready(self, run: str = "run-1", **request: Any) -> Opened:  # noqa: ANN401 - keys of the request
+        """Begin a rollout, open its green set and let all its replicas be healthy."""
+        opened = await self.open(run, **request)
+        routes = [await self.add(opened, HEALTHY) for _ in range(opened.begun.replicas)]
+        return Opened(opened.begun, opened.green, tuple(routes))
+
+    async def switched(self, run: str = "run-1", **request: Any) -> Opened:  # noqa: ANN401 - keys of the request
+        """Bring a rollout up to its switch."""
+        opened = await self.ready(run, **request)
+        answer = await self.switch(opened)
+        assert answer.refusal is None
+        return opened
+
+    async def live(self, run: str = "run-1", **request: Any) -> Opened:  # noqa: ANN401 - keys of the request
+        """Bring a first rollout to its end; its green is what later ones call blue."""
+        opened = await self.switched(run, **request)
+        await self.finish(opened)
+        return opened
+
+    async def switch(self, opened: Opened, **changes: Any) -> SwitchAnswer:  # noqa: ANN401 - fields of the step
+        """Ask for the switch."""
+        async with self.table.transaction() as tx:
+            return await switch(tx, opened.switch_step(**changes))
+
+    async def switch_back(self, opened: Opened, **changes: Any) -> SwitchAnswer:  # noqa: ANN401 - fields of the step
+        """Ask for the switch back."""
+        async with self.table.transaction() as tx:
+            return await switch_back(tx, opened.switch_step(**changes))
+
+    async def close(self, opened: Opened, route_set: RouteSetId, **changes: Any) -> DrainEnd | None:  # noqa: ANN401
+        """Close one of a rollout's colours."""
+        async with self.table.transaction() as tx:
+            return await close_set(tx, opened.close_step(route_set, **changes))
+
+    async def finish(self, opened: Opened, outcome: RolloutOutcome = RolloutOutcome.PROMOTED) -> Finished:
+        """End a rollout."""
+        async with self.table.transaction() as tx:
+            return await finish(tx, opened.finish_step(outcome))
+
+    # What the keeper does.
+
+    async def kept(self, opened: Opened, route_set: RouteSetId | None = None) -> KeptSet:
+        """Return a set as the keeper sees it."""
+        wanted = opened.green if route_set is None else route_set
+        async with self.table.transaction() as tx:
+            found = await read_kept_sets(tx, [opened.begun.deployment])
+        return next(one for one in found if one.route_set == wanted)
+
+    async def add(self, opened: Opened, health: RouteHealthStatus | None = None) -> RouteId:
+        """Add a replica to a rollout's green set; with ``health`` it runs and was probed."""
+        route = RouteId(str(uuid.uuid4()))
+        async with self.table.transaction() as tx:
+            assert await add_route(tx, self.fence, opened.green, route, host="127.0.0.1", port=8000)
+        if health is not None:
+            kept = await self.kept(opened)
+            async with self.table.transaction() as tx:
+                await route_running(tx, self.fence, kept, route)
+            await self.set_health(opened, route, health)
+        return route
+
+    async def set_health(
+        self,
+        opened: Opened,
+        route: RouteId,
+        health: RouteHealthStatus,
+        error: str = "",
+        *,
+        route_set: RouteSetId | None = None,
+    ) -> None:
+        """Write down what the probes of a replica say."""
+        kept = await self.kept(opened, route_set)
+        async with self.table.transaction() as tx:
+            await route_health(tx, self.fence, kept, route, health=health, error=error)
+
+    async def end(
+        self,
+        opened: Opened,
+        route: RouteId,
+        *,
+        failed: bool = True,
+        error: str = "exit code 1",
+        status: RouteStatus = RouteStatus.TERMINATED,
+    ) -> None:
+        """Write down that a replica of a rollout's green set is no more."""
+        kept = await self.kept(opened)
+        async with self.table.transaction() as tx:
+            await route_ended(tx, self.fence, kept, route, status=status, error=error, output="boom\n", failed=failed)
+
+    # What gateways do.
+
+    async def connect(self, node: str) -> None:
+        """Let a router open a stream."""
+        async with self.table.transaction() as tx:
+            await router_connected(tx, node, "gateway-1", datetime.now(UTC))
+
+    async def acknowledge(self, node: str, epoch: int, deployment: str = "chat") -> None:
+        """Let a router acknowledge an epoch."""
+        async with self.table.transaction() as tx:
+            await router_acknowledged(tx, node, {deployment: Epoch(epoch)})
+
+    async def router(self, node: str, epoch: int, deployment: str = "chat") -> None:
+        """Let a router connect and acknowledge."""
+        await self.connect(node)
+        await self.acknowledge(node, epoch, deployment)
