@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from functools import partial
 from typing import Final
 
 import structlog
@@ -203,7 +204,7 @@ class _Term:
         async with self._listener.subscribe(ROUTES_CHANNEL) as heard:
             remembered = await self._remembered()
             await self._compare(group, tools)
-            await self._end_strays(remembered)
+            group.create_task(self.survive("strays", partial(self._end_strays, self._strays(remembered))))
             while True:
                 payloads = await heard.get(_REREAD_SECONDS)
                 if not payloads or "" in payloads:
@@ -259,14 +260,17 @@ class _Term:
         """Return what provisioners remember now; the table read after this has a row for all that is wanted."""
         return {name: await provisioner.remembered() for name, provisioner in self._provisioners.items()}
 
-    async def _end_strays(self, remembered: Mapping[Provisioner, frozenset[RouteId]]) -> None:
-        """End replicas whose rows have ended, which a keeper that died in between could not."""
+    def _strays(self, remembered: Mapping[Provisioner, frozenset[RouteId]]) -> list[tuple[Provisioner, RouteId]]:
         wanted = {route.route for one in self._sets.values() for route in one.kept.routes}
-        for name, routes in remembered.items():
-            for route in routes - wanted:
+        return [(name, route) for name, routes in remembered.items() for route in routes - wanted]
+
+    async def _end_strays(self, strays: Collection[tuple[Provisioner, RouteId]]) -> None:
+        """End replicas whose rows have ended, which a keeper that died in between could not."""
+        self.table.check_lease()
+        async with asyncio.TaskGroup() as group:
+            for name, route in strays:
                 log.warning("stray_replica", provisioner=name.value, route=route)
-                self.table.check_lease()
-                await self._provisioners[name].end_stray(route)
+                group.create_task(self._provisioners[name].end_stray(route))
 
     async def _watch_drains(self) -> None:
         """Decide on draining sets as routers report, for as long as there are any."""

@@ -14,7 +14,7 @@ from celadon.table.leases import LeaseLostError, release_lease, renew_lease, tak
 from celadon.table.outages import TABLE_OUTAGES
 
 _RETRY_SECONDS: Final = 0.2
-_CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 """Goes on while the machine sleeps, where there is such a clock."""
 
 _SAFETY: Final = timedelta(milliseconds=200)
@@ -24,7 +24,7 @@ log = structlog.get_logger()
 
 
 def _now() -> float:
-    return time.clock_gettime(_CLOCK)
+    return time.clock_gettime(CLOCK)
 
 
 class Lease:

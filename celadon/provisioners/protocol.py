@@ -116,4 +116,4 @@ class ReplicaProvisioner(Protocol):
         """Return every replica of which something is remembered."""
 
     async def end_stray(self, route: RouteId) -> None:
-        """End and forget a replica that nobody wants any more."""
+        """End and forget a replica that nobody wants any more; twice does no harm."""

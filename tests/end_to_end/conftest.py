@@ -165,6 +165,11 @@ def replica_routes() -> set[str]:
     return {route for process in psutil.process_iter() if (route := route_of(process))}
 
 
+def replica_processes(route: str) -> list[int]:
+    """Return the process ids of a replica."""
+    return [process.pid for process in psutil.process_iter() if route_of(process) == route]
+
+
 async def until(condition: Callable[[], Awaitable[bool]], what: str) -> None:
     """Wait for a condition, with a deadline."""
     deadline = time.monotonic() + DEADLINE_SECONDS

@@ -1,12 +1,12 @@
 """Keepers on a real table with real processes, none of which outlives its test."""
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from sqlalchemy import text
 
 from celadon.provisioners.local import LocalProvisioner
 from celadon.provisioners.settings import LocalSettings
@@ -21,8 +21,7 @@ async def state_dir(tmp_path: Path) -> AsyncIterator[Path]:
     directory = tmp_path / "state"
     yield directory
     rest = LocalProvisioner(LocalSettings(state_dir=directory))
-    for route in await rest.remembered():
-        await rest.end_stray(route)
+    await asyncio.gather(*(rest.end_stray(route) for route in await rest.remembered()))
 
 
 @pytest.fixture
@@ -41,10 +40,3 @@ async def keeper(table: Table, state_dir: Path, rollouts: Rollouts) -> AsyncIter
     """Run a keeper."""
     async with running_keeper(table, state_dir, rollouts) as running:
         yield running
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def expire_lease(table: Table) -> None:
-    """Let whoever asks next have the lease."""
-    async with table.transaction() as tx:
-        await tx.execute(text("update keepers set seen_at = to_timestamp(0)"))

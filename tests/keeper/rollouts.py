@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from sqlalchemy import select, update
@@ -13,6 +13,7 @@ from celadon.domain.states import Door, RolloutOutcome, RolloutPhase, RouteHealt
 from celadon.domain.steps import BeginStep, CloseStep, FinishStep, Step, SwitchStep
 from celadon.table.begin import begin
 from celadon.table.engine import Table
+from celadon.table.epoch import wake_up
 from celadon.table.finish import finish
 from celadon.table.models import Deployment, OutboxMessage, Rollout, RolloutEvent, Route, RouteSet
 from celadon.table.route_sets import ask_for_edge, close_set, open_green
@@ -29,9 +30,9 @@ class Deploying:
     table: Table
     name: str
     runs: int = 0
-    rollout: RolloutId = RolloutId(0)
-    blue: RouteSetId | None = None
-    green: RouteSetId = RouteSetId(0)
+    rollout: RolloutId = field(init=False)
+    blue: RouteSetId | None = field(init=False)
+    green: RouteSetId = field(init=False)
 
     async def open(self, revision: Mapping[str, object], replicas: int = 1, **policy: object) -> RouteSetId:
         """Begin a rollout and open its green set; return that."""
@@ -113,6 +114,7 @@ class Deploying:
         """Change how many replicas green shall have."""
         async with self.table.transaction() as tx:
             await tx.execute(update(RouteSet).where(RouteSet.id == self.green).values(wanted=wanted))
+            await tx.execute(wake_up(self.name, 0))
 
     async def routes(self, route_set: RouteSetId | None = None, *, ended: bool | None = False) -> list[Route]:
         """Return the replicas of a set (green), oldest first."""

@@ -1,7 +1,8 @@
 """Draining sets stop only when every live router lets them."""
 
 import asyncio
-import json
+import os
+import signal
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,6 +11,7 @@ from sqlalchemy import update
 from celadon.domain.names import Epoch, RouteSetId
 from celadon.domain.states import RouteSetState, RouteStatus
 from celadon.table.engine import Table
+from celadon.table.epoch import wake_up
 from celadon.table.models import Route, RouteSet
 from celadon.table.routers import SetLoad, record_load, router_acknowledged, router_connected
 from tests.keeper.rollouts import Deploying
@@ -141,6 +143,7 @@ async def test_without_any_router_blue_is_kept_until_the_patience_for_routers_is
     async with table.transaction() as tx:
         past = datetime.now(UTC) - timedelta(seconds=31)
         await tx.execute(update(RouteSet).where(RouteSet.id == blue).values(drain_deadline=past))
+        await tx.execute(wake_up(chat.name, 0))
     await chat.gone(blue)
 
 
@@ -157,7 +160,8 @@ async def test_a_green_that_still_starts_stops_at_once(chat: Deploying, east: Ro
     green = await chat.open({"command": script("import time; time.sleep(60)")}, replicas=1)
 
     async def has_begun() -> bool:
-        return any([processes_of(route.id) for route in await chat.routes(green)])
+        [route] = await chat.routes(green) or [None]
+        return route is not None and bool(processes_of(route.id))
 
     await until(has_begun)
     await chat.close(green)
@@ -170,7 +174,7 @@ async def test_a_draining_set_is_not_refilled(chat: Deploying, east: Router) -> 
     blue, replicas = await switched(chat, east)
     await chat.close(blue)
     for pid in processes_of(replicas[0].id):
-        __import__("os").kill(pid, 9)
+        os.kill(pid, signal.SIGKILL)
     await chat.ended(1, blue)
     await still_runs(chat, blue, count=1)
 
@@ -194,17 +198,14 @@ async def test_a_drain_that_was_half_done_when_blue_was_opened_again_is_made_goo
     async with table.transaction() as tx:
         row = await tx.get_one(Route, replicas[0].id)
         row.status = RouteStatus.TERMINATING
-        await tx.execute(
-            __import__("sqlalchemy").text("select pg_notify('celadon_routes', :it)"),
-            {"it": json.dumps({"deployment": chat.name, "epoch": 0})},
-        )
+        await tx.execute(wake_up(chat.name, 0))
     routes = await chat.healthy(2, blue)
     assert replicas[0].id not in {route.id for route in routes}
 
 
 async def test_a_set_of_which_nothing_runs_is_gone_at_once(chat: Deploying, east: Router) -> None:
-    await east.connect()
     green = await chat.open({"command": script("raise SystemExit(1)")}, replicas=1, max_replacements=0)
+    await east.connect()
     await chat.ended(1)
     await chat.close(green)
     await chat.gone(green)

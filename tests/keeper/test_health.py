@@ -1,6 +1,7 @@
 """Health of replicas: told on edges only, in one transaction with the signal."""
 
 import asyncio
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -11,21 +12,35 @@ from tests.keeper.running import Rollouts, Running
 from tests.provisioners.programs import script, server, until
 
 
+@dataclass(frozen=True)
+class Illness:
+    """What makes replicas answer 500."""
+
+    file: Path
+
+    def begin(self) -> None:
+        """Make them sick."""
+        self.file.touch()
+
+    def end(self) -> None:
+        """Make them well."""
+        self.file.unlink()
+
+
 @pytest.fixture
-def sick_file(tmp_path: Path) -> Path:
-    """Return the file whose presence makes replicas answer 500."""
-    return tmp_path / "sick"
+def illness(tmp_path: Path) -> Illness:
+    return Illness(tmp_path / "sick")
 
 
 async def test_health_goes_down_and_up_by_edges(
     keeper: Running,
     chat: Deploying,
     rollouts: Rollouts,
-    sick_file: Path,
+    illness: Illness,
 ) -> None:
-    await chat.open({"command": server(), "env": {"SICK_FILE": str(sick_file)}}, replicas=1)
+    await chat.open({"command": server(), "env": {"SICK_FILE": str(illness.file)}}, replicas=1)
     await chat.healthy(1)
-    sick_file.touch()
+    illness.begin()
 
     async def is_unhealthy() -> bool:
         return (await chat.routes())[0].health is RouteHealthStatus.UNHEALTHY
@@ -33,7 +48,7 @@ async def test_health_goes_down_and_up_by_edges(
     await until(is_unhealthy)
     [route] = await chat.routes()
     assert route.last_error == "GET /health: answered 500"
-    sick_file.unlink()
+    illness.end()
     await chat.healthy(1)
     await until(lambda: rollouts.conditions(chat.name) == ["running", "ready", "running", "ready"])
     assert [payload["seq"] for *_, payload in rollouts.heard] == [1, 2, 3, 4]
@@ -44,10 +59,10 @@ async def test_health_goes_down_and_up_by_edges(
 async def test_an_unhealthy_replica_that_runs_is_not_stopped(
     keeper: Running,
     chat: Deploying,
-    sick_file: Path,
+    illness: Illness,
 ) -> None:
-    sick_file.touch()
-    await chat.open({"command": server(), "env": {"SICK_FILE": str(sick_file)}}, replicas=1)
+    illness.begin()
+    await chat.open({"command": server(), "env": {"SICK_FILE": str(illness.file)}}, replicas=1)
     await until(lambda: keeper.metric("celadon_keeper_probes_total", result="failed") >= 5)
     [route] = await chat.routes()
     assert route.health is RouteHealthStatus.UNHEALTHY
@@ -101,12 +116,12 @@ async def test_a_completed_rollout_hears_nothing_more(
     keeper: Running,
     chat: Deploying,
     rollouts: Rollouts,
-    sick_file: Path,
+    illness: Illness,
 ) -> None:
-    await chat.make_live({"command": server(), "env": {"SICK_FILE": str(sick_file)}})
+    await chat.make_live({"command": server(), "env": {"SICK_FILE": str(illness.file)}})
     await until(lambda: rollouts.conditions(chat.name)[-1:] == ["ready"])
     told = len(rollouts.heard)
-    sick_file.touch()
+    illness.begin()
 
     async def is_unhealthy() -> bool:
         return (await chat.routes())[0].health is RouteHealthStatus.UNHEALTHY

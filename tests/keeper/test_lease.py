@@ -1,6 +1,7 @@
 """The keeper's lease."""
 
 import asyncio
+import time
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from sqlalchemy import text
 
 from celadon.domain.names import Fence
 from celadon.keeper.fenced_table import FencedTable
-from celadon.keeper.lease import Lease
+from celadon.keeper.lease import CLOCK, Lease
 from celadon.table.engine import Table
 from celadon.table.leases import LeaseLostError, hold_fence, keeper_is_alive, take_lease
 from tests.keeper.rollouts import Deploying
@@ -56,10 +57,8 @@ async def test_a_lease_that_was_not_renewed_in_time_lets_nothing_through(
     lease = await Lease.take(table, "keeper")
     assert lease is not None
     lease.check()
-    from celadon.keeper import lease as lease_module
-
-    now = lease_module._now()
-    monkeypatch.setattr(lease_module, "_now", lambda: now + 2.9)
+    now = time.clock_gettime(CLOCK)
+    monkeypatch.setattr(time, "clock_gettime", lambda _: now + 2.9)
     with pytest.raises(LeaseLostError):
         lease.check()
 

@@ -8,6 +8,7 @@ import sys
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -63,6 +64,21 @@ async def keeper_process(table: Table, state_dir: Path) -> AsyncIterator[asyncio
         if process.returncode is None:
             process.kill()
             await process.wait()
+
+
+async def free_lease(table: Table) -> None:
+    """Let the next keeper have the lease of one that was killed at once."""
+    async with table.transaction() as tx:
+        lease = await tx.get(KeeperLease, 0)
+        if lease is not None:
+            await release_lease(tx, Fence(lease.fence))
+
+
+async def is_kept(table: Table, fence: int) -> bool:
+    """Whether the keeper of a fence has begun."""
+    async with table.transaction() as tx:
+        lease = await tx.get(KeeperLease, 0)
+    return lease is not None and lease.fence == fence
 
 
 class HalfKeeper:
@@ -227,6 +243,7 @@ async def test_replicas_outlive_a_killed_keeper_and_are_adopted_healthy(
         process.kill()
         await process.wait()
     epoch = await chat.epoch()
+    await free_lease(table)
     async with running_keeper(table, state_dir, Rollouts(), holder="next") as running:
         await until(lambda: running.metric("celadon_keeper_probes_total", result="passed") >= 4)
         routes = await chat.healthy(2)
@@ -244,18 +261,9 @@ async def test_killed_at_random_moments_nothing_is_left_over(
     await chat.open({"command": server()}, replicas=3, max_replacements=1000)
     seen: set[str] = set()
     for kills in range(6):
-        async with table.transaction() as tx:
-            lease = await tx.get(KeeperLease, 0)
-            if lease is not None:
-                await release_lease(tx, Fence(lease.fence))
+        await free_lease(table)
         async with keeper_process(table, state_dir) as process:
-
-            async def has_begun() -> bool:
-                async with table.transaction() as tx:
-                    lease = await tx.get(KeeperLease, 0)
-                    return lease is not None and lease.fence == kills + 1
-
-            await until(has_begun)
+            await until(partial(is_kept, table, kills + 1))
             await asyncio.sleep(randomness.uniform(0, 0.25))
             process.kill()
             await process.wait()

@@ -71,6 +71,8 @@ async def until(condition: Callable[[], object]) -> None:
 async def until_found(query: Callable[[], Awaitable[T | None]]) -> T:
     """Wait until ``query`` finds something and return that; raise ``TimeoutError`` when it does not in time."""
     async with asyncio.timeout(DEADLINE_SECONDS):
-        while (found := await query()) is None:
+        while True:
+            found = await query()
+            if found is not None:
+                return found
             await asyncio.sleep(0.02)
-        return found

@@ -8,7 +8,7 @@ import pytest
 
 from celadon.domain.errors import RefusalCode, RefusedError
 from celadon.domain.policy import BlueGreenPolicy
-from tests.table.rows import HEALTHY, NOW, Rows
+from tests.table.rows import NOW, Rows
 
 
 async def refusal(rows: Rows, run: str = "run-9", **request: Any) -> RefusalCode:  # noqa: ANN401 - keys of the request
@@ -353,14 +353,3 @@ async def test_a_rollout_that_ended_opens_no_green(rows: Rows) -> None:
     assert refused.value.refusal.code is RefusalCode.NOT_OWNER
     assert await rows.dump() == before
 
-
-async def test_text_that_postgres_cannot_hold_is_stored_without_it(rows: Rows) -> None:
-    opened = await rows.open(reason="line\0end", requested_by="ann\ud800")
-    route = await rows.add(opened, HEALTHY)
-
-    await rows.end(opened, route, error="killed\0")
-
-    assert await rows.value("select reason from rollouts") == "line\N{REPLACEMENT CHARACTER}end"
-    assert await rows.value("select last_error from routes") == "killed\N{REPLACEMENT CHARACTER}"
-    told = await rows.value("select payload from outbox order by id desc limit 1")
-    assert told["last_error"] == "killed\N{REPLACEMENT CHARACTER}"

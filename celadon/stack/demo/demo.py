@@ -52,6 +52,8 @@ LONGEST_DELAY: Final = timedelta(minutes=20)
 IDLE_TIMEOUT: Final = timedelta(seconds=10)
 SEED: Final = 20
 
+STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
 FAILURES: Final = (
     StackError,
     StoryError,
@@ -92,24 +94,40 @@ class DemoOptions(BaseModel):
 async def run_demo(options: DemoOptions) -> int:
     """Run the demonstration and show it; return the exit code, 0 only when nothing was lost.
 
-    SIGTERM ends it in good order, as Ctrl-C does.
+    Ctrl-C and SIGTERM end it in good order.
 
     Raises:
         DirectoryInUseError: another demonstration runs in the data directory.
 
     """
-    this_task = asyncio.current_task()
-    if this_task is not None:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this_task.cancel)
     directory = await _fresh_directory(options.data_dir)
     with _logs_into(directory.logs / "demo.log"), _screen(options) as screen:
         demonstration = _Demonstration(options, screen, directory)
+        running = asyncio.create_task(demonstration.run())
         try:
-            await demonstration.run()
+            with _cancelled_by_signals(running):
+                await running
         except FAILURES as error:
             demonstration.complaints.append(str(error))
+        except asyncio.CancelledError:
+            if not running.cancelled():
+                raise
+            demonstration.complaints.append("it was stopped before it was over")
         screen.conclude(demonstration.summary, tuple(demonstration.complaints))
     return 1 if demonstration.complaints else 0
+
+
+@contextmanager
+def _cancelled_by_signals(task: asyncio.Task[None]) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end a task in good order."""
+    loop = asyncio.get_running_loop()
+    for number in STOP_SIGNALS:
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        yield
+    finally:
+        for number in STOP_SIGNALS:
+            loop.remove_signal_handler(number)
 
 
 class _Demonstration:

@@ -1,0 +1,27 @@
+"""Text from outside that Postgres cannot hold."""
+
+import pytest
+
+from tests.table.rows import HEALTHY, Rows
+
+REPLACED = "\N{REPLACEMENT CHARACTER}"
+
+
+async def test_a_nul_in_a_reason_does_not_stop_a_rollout(rows: Rows) -> None:
+    await rows.begin(reason="new\0weights")
+
+    assert await rows.value("select reason from rollouts") == f"new{REPLACED}weights"
+    assert await rows.value("select reason from rollout_events") == f"new{REPLACED}weights"
+
+
+@pytest.mark.parametrize(("printed", "stored"), [("killed\0", f"killed{REPLACED}"), ("half \ud83d", "half ?")])
+async def test_what_a_replica_printed_does_not_stop_the_keeper(rows: Rows, printed: str, stored: str) -> None:
+    opened = await rows.open(policy={"max_replacements": 0})
+    route = await rows.add(opened, HEALTHY)
+
+    await rows.end(opened, route, error=printed)
+
+    assert await rows.value("select last_error from routes") == stored
+    told = await rows.value("select payload from outbox order by id desc limit 1")
+    assert told["last_error"].startswith(stored)
+    assert await rows.value("select reason from rollout_events where kind = 'replica_failed'") == stored
