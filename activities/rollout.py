@@ -37,7 +37,6 @@ from celadon.table import finish as finish_table
 from celadon.table import route_sets, switch
 from celadon.table.engine import Table
 from celadon.table.notify import ROUTES_CHANNEL, Listener
-from celadon.table.policy import read_ack_timeout
 
 KEEPER_PATIENCE: Final = timedelta(seconds=8)
 """How long a switch waits for a keeper that changes hands, before it is refused; a lease expires after 3 s."""
@@ -170,8 +169,7 @@ class RolloutActivities:
             log.info("refused", what=what, deployment=step.deployment, rollout=step.rollout, why=str(answer.refusal))
             return answer
         committed = time.monotonic()
-        async with self._table.transaction() as tx:
-            timeout = await read_ack_timeout(tx, step.rollout)
+        timeout = timedelta(seconds=step.ack_timeout_seconds)
         acknowledgement = await self._watch.wait(step.deployment, Epoch(answer.epoch), timeout)
         ended = time.monotonic()
         log.info(

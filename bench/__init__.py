@@ -1,1 +1,1 @@
-"""Benches: each prints a table and JSON; ratios are taken in one run."""
+"""Benches: each prints a table and, with ``--json``, JSON; ratios are taken in one run."""

@@ -544,6 +544,7 @@ class BlueGreenRollout:
             door=door,
             reason=reason,
             force=force,
+            ack_timeout_seconds=self._progress.policy.router_ack_timeout.total_seconds(),
         )
 
     def _rollout(self) -> RolloutId:

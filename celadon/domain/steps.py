@@ -83,6 +83,8 @@ class SwitchStep(Step):
     door: Door
     reason: str
     force: bool = False
+    ack_timeout_seconds: float
+    """How long to wait for the routers once the switch is committed."""
 
 
 class SwitchAnswer(Record):

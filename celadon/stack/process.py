@@ -76,19 +76,27 @@ class ChildProcess:
             if spec.before_start is not None:
                 await spec.before_start()
             with log.open() as output:
-                process = await asyncio.create_subprocess_exec(
-                    *spec.command,
-                    env=dict(spec.environment),
-                    cwd=spec.working_directory,
-                    stdin=asyncio.subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                    start_new_session=True,
-                    preexec_fn=die_with_parent(spec.kill_signal),
-                    user=other.uid if other else None,
-                    group=other.gid if other else None,
-                    extra_groups=[] if other else None,
+                spawning = asyncio.create_task(
+                    asyncio.create_subprocess_exec(
+                        *spec.command,
+                        env=dict(spec.environment),
+                        cwd=spec.working_directory,
+                        stdin=asyncio.subprocess.DEVNULL,
+                        stdout=output,
+                        stderr=output,
+                        start_new_session=True,
+                        preexec_fn=die_with_parent(spec.kill_signal),
+                        user=other.uid if other else None,
+                        group=other.gid if other else None,
+                        extra_groups=[] if other else None,
+                    ),
                 )
+                try:
+                    process = await asyncio.shield(spawning)
+                except asyncio.CancelledError:
+                    # Cancelled in the middle, asyncio would send SIGKILL, after which Postgres must recover.
+                    await cls(spec, await spawning, log).stop()
+                    raise
         except OSError as error:
             raise ChildFailedError(spec.name, f"cannot be started: {error}", log.file) from error
         return cls(spec, process, log)

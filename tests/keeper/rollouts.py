@@ -189,6 +189,7 @@ class Deploying:
 
     def _switch_step(self) -> SwitchStep:
         return SwitchStep(
+            ack_timeout_seconds=30.0,
             deployment=self.name,
             rollout=self.rollout,
             blue_set=self.blue,

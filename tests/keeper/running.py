@@ -27,12 +27,15 @@ class Rollouts:
     heard: list[tuple[str, str, Mapping[str, object]]] = field(default_factory=list)
     is_away: bool = False
     gone: set[str] = field(default_factory=set)
+    """Workflows that do not run, as far as a keeper asks; one may end just before a signal is sent."""
+    deaf: set[str] = field(default_factory=set)
+    """Workflows that are gone when a signal comes."""
 
     async def signal(self, workflow_id: str, signal: str, payload: Mapping[str, object]) -> None:
         """Take a signal down."""
         if self.is_away:
             raise TemporalUnreachableError("away for a test")
-        if workflow_id in self.gone:
+        if workflow_id in self.deaf:
             raise WorkflowGoneError(workflow_id)
         self.heard.append((workflow_id, signal, payload))
 

@@ -160,8 +160,7 @@ async def test_a_green_that_still_starts_stops_at_once(chat: Deploying, east: Ro
     green = await chat.open({"command": script("import time; time.sleep(60)")}, replicas=1)
 
     async def has_begun() -> bool:
-        [route] = await chat.routes(green) or [None]
-        return route is not None and bool(processes_of(route.id))
+        return {len(processes_of(route.id)) for route in await chat.routes(green)} == {1}
 
     await until(has_begun)
     await chat.close(green)

@@ -30,7 +30,7 @@ async def test_a_signal_for_a_workflow_that_is_gone_is_dropped(
     chat: Deploying,
     rollouts: Rollouts,
 ) -> None:
-    rollouts.gone.add(f"rollout-{chat.name}")
+    rollouts.deaf.add(f"rollout-{chat.name}")
     await chat.open({"command": server()}, replicas=1)
     await chat.healthy(1)
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
 import pytest_asyncio
 from sqlalchemy import text
@@ -140,6 +141,7 @@ async def test_a_signal_while_it_starts_stops_everything(data_dir: Path) -> None
         await until((data_dir / "children.json").exists)
         assert await process.stop() == 0
     assert not (data_dir / "postgres/cluster/postmaster.pid").exists()
+    assert [process for process in psutil.process_iter(["cmdline"]) if str(data_dir) in str(process.info)] == []
 
 
 async def test_goes_on_where_it_stopped(data_dir: Path) -> None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import RowMapping, text
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.domain.messages import RolloutRequest
 from celadon.domain.names import Epoch, Fence, RouteId, RouteSetId
@@ -55,6 +56,7 @@ class Opened:
     def switch_step(self, **changes: Any) -> SwitchStep:  # noqa: ANN401 - fields of the step
         """Return the step that asks for the switch, or for the switch back."""
         step = SwitchStep(
+            ack_timeout_seconds=30.0,
             deployment=self.begun.deployment,
             rollout=self.begun.rollout,
             blue_set=self.begun.blue_set,
@@ -135,23 +137,21 @@ class Rows:
 
     async def begin(self, run: str = "run-1", *, at: datetime = NOW, **request: Any) -> Begun:  # noqa: ANN401
         """Begin a rollout of ``chat``; keywords are keys of its request."""
-        given = {"deployment": "chat", "revision": {"command": ["serve", run]}, "requested_by": "ann", **request}
-        parsed = parse_payload(RolloutRequest, given)
-        step = BeginStep(request=parsed, workflow_id=f"rollout-{parsed.deployment}", run_id=run, at=at)
         async with self.table.transaction() as tx:
-            return await begin(tx, step)
+            return await begin(tx, _begin_step(run, at, request))
 
-    async def open(self, run: str = "run-1", **request: Any) -> Opened:  # noqa: ANN401 - keys of the request
+    async def open(self, run: str = "run-1", *, at: datetime = NOW, **request: Any) -> Opened:  # noqa: ANN401
         """Begin a rollout and open its green set."""
-        begun = await self.begin(run, **request)
         async with self.table.transaction() as tx:
+            begun = await begin(tx, _begin_step(run, at, request))
             opened = await open_green(tx, Step(deployment=begun.deployment, rollout=begun.rollout))
         return Opened(begun, opened.route_set)
 
     async def ready(self, run: str = "run-1", **request: Any) -> Opened:  # noqa: ANN401 - keys of the request
         """Begin a rollout, open its green set and let all its replicas be healthy."""
         opened = await self.open(run, **request)
-        routes = [await self.add(opened, HEALTHY) for _ in range(opened.begun.replicas)]
+        async with self.table.transaction() as tx:
+            routes = [await self._add(tx, opened, HEALTHY) for _ in range(opened.begun.replicas)]
         return Opened(opened.begun, opened.green, tuple(routes))
 
     async def switched(self, run: str = "run-1", **request: Any) -> Opened:  # noqa: ANN401 - keys of the request
@@ -191,21 +191,21 @@ class Rows:
 
     async def kept(self, opened: Opened, route_set: RouteSetId | None = None) -> KeptSet:
         """Return a set as the keeper sees it."""
-        wanted = opened.green if route_set is None else route_set
         async with self.table.transaction() as tx:
-            found = await read_kept_sets(tx, [opened.begun.deployment])
-        return next(one for one in found if one.route_set == wanted)
+            return await _kept(tx, opened, opened.green if route_set is None else route_set)
 
     async def add(self, opened: Opened, health: RouteHealthStatus | None = None) -> RouteId:
         """Add a replica to a rollout's green set; with ``health`` it runs and was probed."""
-        route = RouteId(str(uuid.uuid4()))
         async with self.table.transaction() as tx:
-            assert await add_route(tx, self.fence, opened.green, route, host="127.0.0.1", port=8000)
+            return await self._add(tx, opened, health)
+
+    async def _add(self, tx: AsyncSession, opened: Opened, health: RouteHealthStatus | None) -> RouteId:
+        route = RouteId(str(uuid.uuid4()))
+        assert await add_route(tx, self.fence, opened.green, route, host="127.0.0.1", port=8000)
         if health is not None:
-            kept = await self.kept(opened)
-            async with self.table.transaction() as tx:
-                await route_running(tx, self.fence, kept, route)
-            await self.set_health(opened, route, health)
+            kept = await _kept(tx, opened, opened.green)
+            await route_running(tx, self.fence, kept, route)
+            await route_health(tx, self.fence, kept, route, health=health, error="")
         return route
 
     async def set_health(
@@ -218,8 +218,8 @@ class Rows:
         route_set: RouteSetId | None = None,
     ) -> None:
         """Write down what the probes of a replica say."""
-        kept = await self.kept(opened, route_set)
         async with self.table.transaction() as tx:
+            kept = await _kept(tx, opened, opened.green if route_set is None else route_set)
             await route_health(tx, self.fence, kept, route, health=health, error=error)
 
     async def end(
@@ -232,8 +232,8 @@ class Rows:
         status: RouteStatus = RouteStatus.TERMINATED,
     ) -> None:
         """Write down that a replica of a rollout's green set is no more."""
-        kept = await self.kept(opened)
         async with self.table.transaction() as tx:
+            kept = await _kept(tx, opened, opened.green)
             await route_ended(tx, self.fence, kept, route, status=status, error=error, output="boom\n", failed=failed)
 
     # What gateways do.
@@ -252,3 +252,14 @@ class Rows:
         """Let a router connect and acknowledge."""
         await self.connect(node)
         await self.acknowledge(node, epoch, deployment)
+
+
+def _begin_step(run: str, at: datetime, request: Mapping[str, Any]) -> BeginStep:
+    given = {"deployment": "chat", "revision": {"command": ["serve", run]}, "requested_by": "ann", **request}
+    parsed = parse_payload(RolloutRequest, given)
+    return BeginStep(request=parsed, workflow_id=f"rollout-{parsed.deployment}", run_id=run, at=at)
+
+
+async def _kept(tx: AsyncSession, opened: Opened, route_set: RouteSetId) -> KeptSet:
+    found = await read_kept_sets(tx, [opened.begun.deployment])
+    return next(one for one in found if one.route_set == route_set)

@@ -31,6 +31,8 @@ class RouterCounters:
     """Connections that clients closed with a request running (``downstream_cx_destroy_remote_active_rq``)."""
     requests_to_servers: int
     """Requests that the router sent on, retries included (``upstream_rq_total``)."""
+    unconnected: int
+    """Attempts that found no connection to a server (``upstream_rq_pending_failure_eject``)."""
     retries: int
     disconnects_of_server: int
     """Connections that servers closed with a request running (``upstream_cx_destroy_remote_with_active_rq``)."""
@@ -103,6 +105,7 @@ class RouterAdmin:
                 resets_to_client=values[f"{listener}downstream_rq_tx_reset"],
                 disconnects_of_client=values[f"{listener}downstream_cx_destroy_remote_active_rq"],
                 requests_to_servers=values[f"{cluster}upstream_rq_total"],
+                unconnected=values[f"{cluster}upstream_rq_pending_failure_eject"],
                 retries=values[f"{cluster}upstream_rq_retry"],
                 disconnects_of_server=values[f"{cluster}upstream_cx_destroy_remote_with_active_rq"],
                 resets_of_server=values[f"{cluster}upstream_rq_rx_reset"],

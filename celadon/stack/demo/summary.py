@@ -214,11 +214,11 @@ def counter_differences(tallied: Tally, counted: RouterCounters, *, others: bool
         found.append(f"the router counted {counted.requests} requests, the load sent only {sent}")
     if counted.answers_5xx != tallied.server_errors:
         found.append(f"the router counted {counted.answers_5xx} answers of 5xx, the load saw {tallied.server_errors}")
-    unsent = counted.requests + counted.retries - counted.requests_to_servers
+    unsent = counted.requests + counted.retries - counted.requests_to_servers - counted.unconnected
     if unsent and not (others and 0 < unsent <= counted.requests - sent):
         found.append(
-            f"the router sent {counted.requests_to_servers} requests on to replicas, "
-            f"but took {counted.requests} and retried {counted.retries}",
+            f"the router took {counted.requests} requests and retried {counted.retries}, but sent "
+            f"{counted.requests_to_servers} on to replicas and found no connection for {counted.unconnected}",
         )
     if counted.disconnects_of_server + counted.resets_of_server > lost + counted.retries:
         found.append(

@@ -14,6 +14,7 @@ from celadon.stack.programs import envoy_program
 LISTENER = "live"
 CLUSTER = "chat"
 TYPES = "type.googleapis.com/envoy.extensions"
+RETRIES = {"retry_on": "connect-failure,refused-stream", "num_retries": 2}
 START_TIMEOUT_SECONDS = 10.0
 
 
@@ -83,7 +84,12 @@ def _bootstrap(upstreams: Sequence[int]) -> dict[str, object]:
                 {
                     "name": CLUSTER,
                     "domains": ["*"],
-                    "routes": [{"match": {"prefix": "/"}, "route": {"cluster": CLUSTER, "timeout": "0s"}}],
+                    "routes": [
+                        {
+                            "match": {"prefix": "/"},
+                            "route": {"cluster": CLUSTER, "timeout": "0s", "retry_policy": RETRIES},
+                        }
+                    ],
                 },
             ],
         },

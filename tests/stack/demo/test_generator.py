@@ -12,6 +12,7 @@ from celadon.stack.demo.counters import RouterAdmin, RouterCounters
 from celadon.stack.demo.generator import LoadCounts, LoadGenerator, LoadOptions
 from celadon.stack.demo.records import RequestKind, RequestRecord, RequestResult
 from celadon.stack.demo.summary import counter_differences, tally
+from celadon.stack.ports import choose_ports
 from tests.stack.demo.faulty_server import Fault, running_faulty_server
 from tests.stack.demo.model_processes import ModelProcess
 from tests.stack.demo.static_router import CLUSTER, LISTENER, running_router
@@ -156,8 +157,8 @@ async def test_requests_that_never_end_are_cut_and_recorded() -> None:
     assert all(record.error is not None and "did not end in time" in record.error for record in run.records)
 
 
-async def count_through_router(folder: Path, port: int) -> tuple[LoadRun, RouterCounters]:
-    async with running_router(folder, [port]) as router:
+async def count_through_router(folder: Path, *ports: int) -> tuple[LoadRun, RouterCounters]:
+    async with running_router(folder, ports) as router:
         admin = RouterAdmin(f"http://{router.admin}", listener_prefix=LISTENER, cluster=CLUSTER)
         before = await admin.read()
         run = await run_load(router.base_url)
@@ -177,6 +178,13 @@ async def test_losses_agree_with_the_router(fault: Fault, tmp_path: Path) -> Non
     tallied = tally(run.records, ())
     assert tallied.failed + tallied.truncated == len(run.records)
     assert counter_differences(tallied, counted, others=False) == ()
+
+
+async def test_retries_of_refused_connections_agree_with_the_router(model_server: ModelProcess, tmp_path: Path) -> None:
+    nobody = choose_ports(["nobody"], {})["nobody"]
+    run, counted = await count_through_router(tmp_path, model_server.port, nobody)
+    assert counted.retries > 0
+    assert counter_differences(tally(run.records, ()), counted, others=False) == ()
 
 
 async def test_a_request_that_the_load_did_not_record_is_a_difference(

@@ -237,6 +237,7 @@ CLEAN = RouterCounters(
     resets_to_client=0,
     disconnects_of_client=0,
     requests_to_servers=100,
+    unconnected=0,
     retries=0,
     disconnects_of_server=0,
     resets_of_server=0,
@@ -256,13 +257,18 @@ def test_a_retry_that_nobody_noticed_is_no_difference() -> None:
     assert counter_differences(tallied_well(), counted, others=False) == ()
 
 
+def test_a_retry_of_a_refused_connection_is_no_difference() -> None:
+    counted = replace(CLEAN, retries=5, unconnected=5)
+    assert counter_differences(tallied_well(), counted, others=False) == ()
+
+
 @pytest.mark.parametrize(
     ("changes", "explanation"),
     [
         ({"requests": 101, "requests_to_servers": 101}, "the load sent only 100"),
         ({"requests": 99, "requests_to_servers": 99}, "got answers to more: 100"),
         ({"answers_5xx": 1}, "answers of 5xx, the load saw 0"),
-        ({"requests_to_servers": 99}, "sent 99 requests on to replicas, but took 100"),
+        ({"requests_to_servers": 99}, "took 100 requests and retried 0, but sent 99"),
         ({"requests_to_servers": 102, "retries": 1}, "retried 1"),
         ({"disconnects_of_server": 1}, "broke off 1 running requests"),
         ({"resets_of_server": 1}, "broke off 1 running requests"),
@@ -289,14 +295,14 @@ def test_other_people_are_no_excuse_for_errors() -> None:
 counts = st.integers(min_value=0, max_value=1000)
 
 
-@given(later=st.builds(RouterCounters, *[counts] * 8), earlier=st.builds(RouterCounters, *[counts] * 8))
+@given(later=st.builds(RouterCounters, *[counts] * 9), earlier=st.builds(RouterCounters, *[counts] * 9))
 def test_counters_of_a_time_add_up(later: RouterCounters, earlier: RouterCounters) -> None:
     assert later.requests == earlier.requests + (later - earlier).requests
     assert later.resets_of_server == earlier.resets_of_server + (later - earlier).resets_of_server
 
 
 @given(
-    counted=st.builds(RouterCounters, *[st.integers(min_value=0, max_value=120)] * 8),
+    counted=st.builds(RouterCounters, *[st.integers(min_value=0, max_value=120)] * 9),
     others=st.booleans(),
 )
 def test_without_other_people_nothing_more_is_forgiven_than_with_them(counted: RouterCounters, *, others: bool) -> None:
