@@ -6,7 +6,7 @@ reaches a step: ``run`` shields the story, and a cancel is an abort that the sto
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
@@ -561,7 +561,7 @@ class BlueGreenRollout:
     )
     async def promote(self, payload: Any = None) -> PromoteAnswer:  # noqa: ANN401 - the one parser reads it
         """Promote green and wait for the switch."""
-        return await self._record_promotion(payload, Door.UPDATE).wait()
+        return await _taken(lambda: self._record_promotion(payload, Door.UPDATE)).wait()
 
     @promote.validator
     def _may_promote(self, payload: Any = None) -> None:  # noqa: ANN401
@@ -585,7 +585,7 @@ class BlueGreenRollout:
     )
     async def abort(self, payload: Any = None) -> AbortAnswer:  # noqa: ANN401
         """Abort and wait until it is decided, or until blue serves again."""
-        return await self._record_abort(payload, Door.UPDATE, rollback=False).wait()
+        return await _taken(lambda: self._record_abort(payload, Door.UPDATE, rollback=False)).wait()
 
     @abort.validator
     def _may_abort(self, payload: Any = None) -> None:  # noqa: ANN401
@@ -605,7 +605,7 @@ class BlueGreenRollout:
     )
     async def rollback(self, payload: Any = None) -> AbortAnswer:  # noqa: ANN401
         """Switch back and wait until blue serves again."""
-        return await self._record_abort(payload, Door.UPDATE, rollback=True).wait()
+        return await _taken(lambda: self._record_abort(payload, Door.UPDATE, rollback=True)).wait()
 
     @rollback.validator
     def _may_roll_back(self, payload: Any = None) -> None:  # noqa: ANN401
@@ -663,11 +663,9 @@ class BlueGreenRollout:
         del args
         raise refused(_unknown(name))
 
-    def _check(self, read: Any, payload: object) -> None:  # noqa: ANN401 - one of the readers below
-        try:
-            read(payload)
-        except RefusedError as error:
-            raise refused(error.refusal) from error
+    def _check(self, read: Callable[[object], object], payload: object) -> None:
+        """Refuse in a validator what the handler would refuse, so that it writes no history."""
+        _taken(lambda: read(payload))
 
     def _read_promotion(self, payload: object) -> PromoteCommand:
         command = parse_payload(PromoteCommand, payload)
@@ -837,6 +835,14 @@ class BlueGreenRollout:
         workflow.set_current_details(
             narration.details(self._progress, self._timers(workflow.now()), self._silent),
         )
+
+
+def _taken(record: Callable[[], OutputT]) -> OutputT:
+    """Return what ``record`` does; only an ApplicationError may leave an update, else its task would fail for ever."""
+    try:
+        return record()
+    except RefusedError as error:
+        raise refused(error.refusal) from error
 
 
 def _unknown(name: str) -> Refusal:

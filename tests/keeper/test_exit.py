@@ -43,6 +43,7 @@ async def test_replicas_that_end_with_their_keeper_did_not_fail_and_start_again(
     ended = await chat.routes(ended=None)
     assert {route.status for route in ended} == {RouteStatus.TERMINATED}
     assert (await chat.set_row()).replacements == 0
-    async with running_keeper(table, state_dir, Rollouts()):
+    async with running_keeper(table, state_dir, Rollouts()) as running:
         after = await chat.healthy(2)
+        running.keeper.stop(stop_replicas=True)
         assert not {route.id for route in after} & {route.id for route in before}

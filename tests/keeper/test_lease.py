@@ -12,6 +12,7 @@ from celadon.keeper.fenced_table import FencedTable
 from celadon.keeper.lease import CLOCK, Lease
 from celadon.table.engine import Table
 from celadon.table.leases import LeaseLostError, hold_fence, keeper_is_alive, take_lease
+from celadon.table.models import KeeperLease
 from tests.keeper.rollouts import Deploying
 from tests.keeper.running import Rollouts, running_keeper
 from tests.provisioners.programs import server, until
@@ -100,7 +101,13 @@ async def test_a_keeper_that_lost_its_lease_takes_it_again_and_goes_on(
         [before] = await chat.healthy(1)
         async with table.transaction() as tx:
             await tx.execute(text("update keepers set fence = fence + 1, holder = 'thief', seen_at = to_timestamp(0)"))
-        await until(lambda: running.metric("celadon_keeper_lease_held") == 0)
-        await until(lambda: running.metric("celadon_keeper_lease_held") == 1)
+
+        async def has_it_again() -> bool:
+            async with table.transaction() as tx:
+                lease = await tx.get_one(KeeperLease, 0)
+            return (lease.holder, lease.fence) == ("keeper", 3)
+
+        await until(has_it_again)
+        assert running.metric("celadon_keeper_lease_held") == 1
         [after] = await chat.healthy(1)
         assert after.id == before.id

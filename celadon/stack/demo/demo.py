@@ -98,6 +98,7 @@ async def run_demo(options: DemoOptions) -> int:
 
     Raises:
         DirectoryInUseError: another demonstration runs in the data directory.
+        StackError: the data directory holds something else, or cannot be used.
 
     """
     directory = await _fresh_directory(options.data_dir)
