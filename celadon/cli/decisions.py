@@ -11,6 +11,7 @@ from celadon.cli.person import person_named
 from celadon.cli.session import Session, open_session
 from celadon.client.overview import NO_WORKFLOW
 from celadon.client.rollouts import NoAnswerError
+from celadon.domain.contracts import ABORT, ROLLBACK, workflow_id
 from celadon.domain.errors import RefusalCode, refuse
 from celadon.domain.messages import AbortAnswer, AbortCommand, PromoteAnswer, PromoteCommand, PromoteState
 from celadon.domain.names import RevisionNumber, RolloutId
@@ -123,7 +124,7 @@ async def abort(decision: Decision, data_dir: Path | None, output: OutputFormat,
         try:
             answer = await ask(decision.deployment, command, request_id=request_id)
         except NoAnswerError as error:
-            raise _unanswered(error, request_id) from error
+            raise _unanswered(error, request_id, _as_signal(decision.deployment, rollback=rollback)) from error
     if output is OutputFormat.JSON:
         print_json(
             Aborted(
@@ -190,8 +191,19 @@ def _announce(
         print_text(f"{verb} {which}, rollout {rollout}, by {by}.")
 
 
-def _unanswered(error: NoAnswerError, request_id: str) -> CommandError:
-    return CommandError(f"{error} (to ask again without asking twice, add --request-id {request_id})")
+def _unanswered(error: NoAnswerError, request_id: str, instead: str = "") -> CommandError:
+    return CommandError(
+        f"{error}; Temporal may still hand it over when a worker is back; to ask again without asking twice, add "
+        f"--request-id {request_id}{instead}",
+    )
+
+
+def _as_signal(deployment: str, *, rollback: bool) -> str:
+    """Return the way for a person who cannot wait for a worker; a promotion is never stored up like this."""
+    return (
+        "; to have it done as soon as a worker runs: temporal workflow signal "
+        f"-w {workflow_id(deployment)} --name {ROLLBACK if rollback else ABORT}"
+    )
 
 
 def _describe_promotion(answer: PromoteAnswer, deployment: str) -> tuple[str, ...]:

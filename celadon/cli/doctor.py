@@ -95,7 +95,7 @@ async def _check_schema(session: Session) -> Finding:
         with database_faults_told(url):
             current = await current_revision(url)
     except CommandError as error:
-        return Finding(check="Postgres", verdict=Verdict.WRONG, told=str(error))
+        return Finding(check="Postgres", verdict=Verdict.WRONG, told=str(error).removeprefix("Postgres "))
     newest = newest_revision()
     if current == newest:
         return Finding(check="Postgres", verdict=Verdict.FINE, told=f"answers, its tables are at revision {newest}")
@@ -111,7 +111,7 @@ async def _check_temporal(session: Session) -> Finding:
     try:
         client = await session.temporal()
     except TemporalUnreachableError as error:
-        return Finding(check="Temporal", verdict=Verdict.WRONG, told=str(error))
+        return Finding(check="Temporal", verdict=Verdict.WRONG, told=str(error).removeprefix("Temporal "))
     told = f"answers at {client.service_client.config.target_host}, namespace {client.namespace}"
     return Finding(check="Temporal", verdict=Verdict.FINE, told=told)
 

@@ -6,7 +6,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from enum import IntEnum
-from typing import Final, NoReturn
+from typing import Final, NoReturn, TextIO
 
 
 class ExitCode(IntEnum):
@@ -30,11 +30,11 @@ def run_to_exit(program: Callable[[], object]) -> NoReturn:
     sees 134 or 139 for a promotion that went well. A process that has loaded the SDK therefore ends without that exit.
     """
     code = _exit_code_of(program)
+    for stream in (sys.stdout, sys.stderr):
+        code = _flush(stream) or code
     if TEMPORAL_SDK not in sys.modules:
         sys.exit(code)
     logging.shutdown()
-    for stream in (sys.stdout, sys.stderr):
-        code = _flush(stream.flush) or code
     os._exit(code)
 
 
@@ -46,16 +46,20 @@ def _exit_code_of(program: Callable[[], object]) -> int:
             return ending.code or ExitCode.DONE
         sys.stderr.write(f"{ending.code}\n")
         return ExitCode.FAILED
+    except BrokenPipeError:
+        return ExitCode.FAILED
     except Exception:  # noqa: BLE001 - a bug is shown whole, and the exit code is right all the same
         traceback.print_exc()
         return ExitCode.FAILED
     return ExitCode.DONE
 
 
-def _flush(flush: Callable[[], None]) -> int:
+def _flush(stream: TextIO) -> int:
     """Write what is still to be written; whoever read it may have gone (``celadon rollout list | head -1``)."""
     try:
-        flush()
+        stream.flush()
     except BrokenPipeError:
+        # What is left goes nowhere, or the interpreter would complain of it at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         return ExitCode.FAILED
     return ExitCode.DONE

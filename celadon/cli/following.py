@@ -87,7 +87,8 @@ class Follower:
         phase = None if deployment is None or deployment.rollout is None else deployment.rollout.phase
         news = (phase, tuple((one.route_set, one.condition) for one in deployment.sets) if deployment else ())
         now = asyncio.get_running_loop().time()
-        due = self._asked_at == 0.0 or now - self._asked_at > ASK_WORKFLOW_EVERY.total_seconds()
+        overtaken = self._answer.status is not None and view.status is None
+        due = overtaken or self._asked_at == 0.0 or now - self._asked_at > ASK_WORKFLOW_EVERY.total_seconds()
         if self._question is None and (due or news != self._news):
             self._asked_at, self._news = now, news
             self._question = asyncio.create_task(self._session.ask_workflow(self._deployment))

@@ -31,8 +31,9 @@ async def run_gateway_process() -> ExitCode:
         await run_gateway(settings)
     except OSError as error:
         raise CommandError(
-            f"the gateway cannot listen on {settings.gateway_address}: {error}; end what listens there, or set "
-            "CELADON_GATEWAY_ADDRESS (and CELADON_GATEWAY_METRICS_ADDRESS) to a free one",
+            f"the gateway cannot run: {error}; end what listens there, or set CELADON_GATEWAY_ADDRESS (now "
+            f"{settings.gateway_address}) and CELADON_GATEWAY_METRICS_ADDRESS (now "
+            f"{settings.gateway_metrics_address or 'not set'}) to free addresses",
         ) from error
     return ExitCode.DONE
 

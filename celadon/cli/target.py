@@ -46,13 +46,14 @@ def choose_target(data_dir: Path | None) -> Target:
     if data_dir is None and database:
         check_address(database)
         return Target(database_url=database, described=f"{_DATABASE} and {_TEMPORAL} of the environment", stack=None)
-    if data_dir is None and os.environ.get(_TEMPORAL):
+    named = data_dir is not None or DATA_DIR_VARIABLE in os.environ
+    if not named and os.environ.get(_TEMPORAL):
         raise CommandError(
             f"{_TEMPORAL} is set but {_DATABASE} is not, and both must mean the same Celadon; set {_DATABASE} too, or "
             "name a local stack with --data-dir",
         )
     directory = local_data_dir(data_dir)
-    if data_dir is None and DATA_DIR_VARIABLE not in os.environ and not DataDirectory(directory).is_in_use():
+    if not named and not DataDirectory(directory).is_in_use():
         raise CommandError(_nothing_found(directory))
     addresses = StackAddresses.of_running(directory)
     _speak_to(addresses)

@@ -31,7 +31,7 @@ _SHOWN_OUTPUT_LINES: Final = 5
 def rollout_tree(view: RolloutView, now: datetime | None = None) -> Tree:
     """Return the whole picture; ``now`` is the moment to which spans are counted, by default the present one."""
     now = now or datetime.now(UTC)
-    deployment, status = view.deployment, view.workflow.status
+    deployment, status = view.deployment, view.status
     if deployment is None:
         return _unregistered(view)
     tree = Tree(_head(deployment), guide_style="dim")
@@ -97,8 +97,8 @@ def _add_rollout(tree: Tree, view: RolloutView, rollout: RolloutRecord, now: dat
             branch.add(Text(f"{rollout.requests_cut} requests were cut", style="red"))
         return
     branch.add(_phases(view.phase or rollout.phase, view.phase_since or rollout.phase_since, now))
-    if view.workflow.status is not None:
-        _add_progress(branch, view.workflow.status, now)
+    if view.status is not None:
+        _add_progress(branch, view.status, now)
     if view.next_step:
         branch.add(Text("next: ", style="bold").append(view.next_step, style="not bold"))
 
@@ -250,7 +250,8 @@ def _add_refusals(tree: Tree, status: RolloutStatus) -> None:
         return
     branch = tree.add(Text(f"refused messages: {status.refused_total}", style="bold"))
     for one in status.refused[-_SHOWN_REFUSALS:]:
-        told = f"{clock(one.at)}  {one.message} by {one.by} ({one.door.value}): {_sentence(one.refusal)}"
+        by = f" by {one.by}" if one.by else ""
+        told = f"{clock(one.at)}  {one.message}{by} ({one.door.value}): {_sentence(one.refusal)}"
         branch.add(Text(told, style="yellow"))
 
 

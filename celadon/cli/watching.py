@@ -96,9 +96,9 @@ class LineScreen:
     def _news(self, view: RolloutView) -> str:
         """Return the timers and the next step, when that is another one than before."""
         told = ""
-        if view.workflow.status is not None:
+        if view.status is not None:
             now = datetime.now(UTC)
-            told = "".join(f" · {one.name} in {span(one.fires_at - now)}" for one in view.workflow.status.timers)
+            told = "".join(f" · {one.name} in {span(one.fires_at - now)}" for one in view.status.timers)
         if view.next_step != self._next_step:
             self._next_step = view.next_step
             told += f" · next: {view.next_step}" if view.next_step else ""

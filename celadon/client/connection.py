@@ -1,6 +1,7 @@
 """The connection to Temporal, configured by its standard variables and profiles (``TEMPORAL_ADDRESS`` and others)."""
 
 import asyncio
+import re
 import time
 from datetime import timedelta
 from typing import Any, Final
@@ -45,9 +46,15 @@ async def connect(*, patience: timedelta = timedelta(0), runtime: Runtime | None
         except (RuntimeError, RPCError) as error:
             if time.monotonic() >= deadline:
                 raise TemporalUnreachableError(
-                    f"Temporal does not answer at {config['target_host']}: {error}; start it ('celadon up' starts a "
-                    "whole local stack), or set TEMPORAL_ADDRESS",
+                    f"Temporal does not answer at {config['target_host']}: {_reason(error)}; start it "
+                    "('celadon up' starts a whole local stack), or set TEMPORAL_ADDRESS",
                 ) from error
             log.info("temporal_not_there_yet", address=config["target_host"])
         await asyncio.sleep(pause)
         pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+def _reason(error: BaseException) -> str:
+    """Return what the operating system said, which the SDK wraps in the names of its own layers."""
+    said = re.search(r'message: "([^"]+)"', str(error))
+    return said[1] if said else str(error)

@@ -35,30 +35,39 @@ class RolloutView(Record):
     """Nothing while a first rollout has not been registered."""
     workflow: WorkflowAnswer
 
+    @property
+    def status(self) -> RolloutStatus | None:
+        """What the workflow answered, unless the table knows of something that happened since."""
+        status, rollout = self.workflow.status, self._rollout
+        if status is None or rollout is None or self._is_newer(status):
+            return status
+        if rollout.outcome is not None:
+            return None
+        # The table learns of a phase from the workflow, but of a switch before it.
+        return status if status.phase is rollout.phase or status.since >= rollout.phase_since else None
+
     @computed_field  # type: ignore[prop-decorator]  # Pydantic's own form; mypy knows properties only
     @property
     def phase(self) -> RolloutPhase | None:
-        """The phase: of the workflow when it answers, because the table learns of it a moment later."""
-        status, rollout = self.workflow.status, self._rollout
-        if status is not None and (rollout is None or rollout.outcome is None or self._is_newer(status)):
-            return status.phase
-        return None if rollout is None else rollout.phase
+        """The phase of the rollout; nothing when there never was one."""
+        if self.status is not None:
+            return self.status.phase
+        return None if self._rollout is None else self._rollout.phase
 
     @computed_field  # type: ignore[prop-decorator]  # as above
     @property
     def phase_since(self) -> datetime | None:
         """When the phase began."""
-        status, rollout = self.workflow.status, self._rollout
-        if status is not None and status.phase is self.phase:
-            return status.since
-        return None if rollout is None else rollout.phase_since
+        if self.status is not None:
+            return self.status.since
+        return None if self._rollout is None else self._rollout.phase_since
 
     @computed_field  # type: ignore[prop-decorator]  # as above
     @property
     def next_step(self) -> str:
         """What a person can do now, with the command."""
-        if self.workflow.status is not None and self.workflow.status.phase is self.phase:
-            return self.workflow.status.next_step
+        if self.status is not None:
+            return self.status.next_step
         return "" if self._rollout is None else table_next_step(self._rollout)
 
     @property
@@ -66,8 +75,8 @@ class RolloutView(Record):
         return None if self.deployment is None else self.deployment.rollout
 
     def _is_newer(self, status: RolloutStatus) -> bool:
-        rollout = self._rollout
-        return rollout is None or status.rollout is None or status.rollout > rollout.rollout
+        """Whether the workflow is of a rollout that the table does not know yet."""
+        return self._rollout is None or status.rollout is None or status.rollout > self._rollout.rollout
 
 
 def table_next_step(rollout: RolloutRecord) -> str:

@@ -1,5 +1,6 @@
 """Starting rollouts and speaking to them, the same way from every door."""
 
+import asyncio
 import uuid
 from datetime import timedelta
 from typing import Final, TypeVar
@@ -206,16 +207,18 @@ class RolloutClient:
         patience: timedelta,
     ) -> AnswerT:
         try:
-            given: AnswerT = await self._handle(deployment).execute_update(
-                name,
-                command.model_dump(mode="json", exclude_unset=True),
-                id=request_id or str(uuid.uuid4()),
-                result_type=answer,
-                rpc_timeout=patience,
-            )
+            # The SDK repeats a call that timed out for as long as no worker has taken the update.
+            async with asyncio.timeout(patience.total_seconds()):
+                given: AnswerT = await self._handle(deployment).execute_update(
+                    name,
+                    command.model_dump(mode="json", exclude_unset=True),
+                    id=request_id or str(uuid.uuid4()),
+                    result_type=answer,
+                    rpc_timeout=patience,
+                )
         except WorkflowUpdateFailedError as error:
             raise RefusedError(_refusal(error.cause)) from error
-        except WorkflowUpdateRPCTimeoutOrCancelledError as error:
+        except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError) as error:
             raise NoAnswerError(
                 f"the rollout of {deployment} did not answer '{name}' in time; does a worker run? "
                 f"See 'celadon rollout status {deployment}' before you ask again",

@@ -10,10 +10,10 @@ import structlog
 from celadon.domain.names import DeploymentName, Epoch
 from celadon.domain.publication import DeploymentTraffic, Publication, publish
 from celadon.gateway.metrics import GatewayMetrics
-from celadon.gateway.outages import TABLE_OUTAGES, describe
 from celadon.gateway.server import XdsServer
 from celadon.table.engine import Table
 from celadon.table.notify import Subscription
+from celadon.table.outages import TABLE_OUTAGES, describe
 from celadon.table.traffic import read_all_traffic, read_epochs, read_traffic
 
 POLL_SECONDS: Final = 5.0

@@ -17,8 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from celadon.domain.names import DeploymentName, Epoch, RouterNode, RouteSetId
 from celadon.gateway.load_reports import DrainLoad
 from celadon.gateway.metrics import GatewayMetrics
-from celadon.gateway.outages import TABLE_OUTAGES, describe
 from celadon.table.engine import Table
+from celadon.table.outages import TABLE_OUTAGES, describe
 from celadon.table.routers import (
     SetLoad,
     record_load,

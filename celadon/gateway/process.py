@@ -12,9 +12,9 @@ import structlog
 from celadon.gateway.feed import PublicationFeed
 from celadon.gateway.journal import TableJournal
 from celadon.gateway.metrics import GatewayMetrics
-from celadon.gateway.racing import first_to_end
 from celadon.gateway.server import XdsServer
 from celadon.gateway.settings import GatewaySettings
+from celadon.racing import first_to_end
 from celadon.table.engine import Table
 from celadon.table.notify import ROUTES_CHANNEL, Listener
 

@@ -22,10 +22,10 @@ from celadon.gateway.discovery import DiscoveryRequest, DiscoveryResponse
 from celadon.gateway.drains import Drains
 from celadon.gateway.load_reports import DrainLoad, LoadReport, ReportingPlan
 from celadon.gateway.metrics import GatewayMetrics
-from celadon.gateway.racing import first_to_end
 from celadon.gateway.resources import deployment_of
 from celadon.gateway.routing import Routing
 from celadon.gateway.snapshot import Snapshot
+from celadon.racing import first_to_end
 
 SERVER_OPTIONS: Final = (
     ("grpc.so_reuseport", 0),

@@ -17,12 +17,12 @@ from celadon.keeper.lease import Lease
 from celadon.keeper.metrics import KeeperMetrics
 from celadon.keeper.outbox import Outbox
 from celadon.keeper.probes import Prober
-from celadon.keeper.racing import first_to_end, wait_at_most
 from celadon.keeper.replica_keeper import ReplicaKeeper, Tools
 from celadon.keeper.rollouts import end_left_rollouts_until_cancelled, tell_caught_up_until_cancelled
 from celadon.keeper.set_keeper import SetKeeper
 from celadon.keeper.signalling import Signaller, WorkflowDirectory
 from celadon.provisioners.protocol import Address, ReplicaProvisioner
+from celadon.racing import first_to_end, wait_at_most
 from celadon.table.engine import Table
 from celadon.table.keeping import DrainReports, read_drain_reports
 from celadon.table.kept_sets import KeptSet, SetVersion, read_kept_sets, read_set_versions
@@ -85,8 +85,8 @@ class Keeper:
         self._stop_replicas = False
 
     def stop(self, *, stop_replicas: bool = False) -> None:
-        """Ask :meth:`run` to end, with all replicas that run on this machine if so wanted."""
-        self._stop_replicas = stop_replicas
+        """Ask :meth:`run` to end, with all replicas that run on this machine if that was wanted once."""
+        self._stop_replicas = self._stop_replicas or stop_replicas
         self._stop_wanted.set()
 
     async def run(self) -> None:

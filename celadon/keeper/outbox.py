@@ -9,8 +9,8 @@ import structlog
 
 from celadon.keeper.fenced_table import FencedTable
 from celadon.keeper.metrics import KeeperMetrics
-from celadon.keeper.racing import wait_at_most
 from celadon.keeper.signalling import Signaller, TemporalUnreachableError, WorkflowGoneError
+from celadon.racing import wait_at_most
 from celadon.table.keeping import OwedSignal, count_owed_signals, read_owed_signals, signal_taken
 
 _AT_ONCE: Final = 16

@@ -14,8 +14,8 @@ from celadon.domain.states import RouteHealthStatus, RouteStatus
 from celadon.keeper.fenced_table import FencedTable
 from celadon.keeper.metrics import KeeperMetrics
 from celadon.keeper.probes import Prober, ProbeResult, connect
-from celadon.keeper.racing import first_to_end
 from celadon.provisioners.protocol import Address, Ended, NeverStarted, Replica, ReplicaProvisioner, StartError
+from celadon.racing import first_to_end
 from celadon.table.kept_sets import KeptRoute, KeptSet
 from celadon.table.replicas import route_ended, route_health, route_running
 

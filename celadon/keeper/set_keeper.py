@@ -11,9 +11,9 @@ from celadon.domain.drain import DrainDecision, DrainVerdict
 from celadon.domain.names import RouteId
 from celadon.domain.states import RouteHealthStatus, RouteSetState, RouteStatus
 from celadon.keeper.backoff import StartBackoff
-from celadon.keeper.racing import wait_at_most
 from celadon.keeper.replica_keeper import ReplicaKeeper, Tools
 from celadon.provisioners.protocol import Address, ReplicaProvisioner
+from celadon.racing import wait_at_most
 from celadon.table.kept_sets import KeptRoute, KeptSet
 from celadon.table.replicas import (
     add_route,

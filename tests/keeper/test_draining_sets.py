@@ -208,3 +208,14 @@ async def test_a_set_of_which_nothing_runs_is_gone_at_once(chat: Deploying, east
     await chat.ended(1)
     await chat.close(green)
     await chat.gone(green)
+
+
+@pytest.mark.parametrize("after", [0, 0.02, 0.05, 0.1])
+async def test_a_green_that_is_closed_while_it_is_filled_leaves_nothing(chat: Deploying, after: float) -> None:
+    green = await chat.open({"command": server()}, replicas=3)
+    await asyncio.sleep(after)
+    await chat.close(green)
+    await chat.gone(green)
+    routes = await chat.routes(green, ended=None)
+    assert all(route.ended_at is not None for route in routes)
+    assert not any(processes_of(route.id) for route in routes)

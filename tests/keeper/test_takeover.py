@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from sqlalchemy import text
 
 from celadon.domain.names import Fence, RouteId
 from celadon.domain.states import RouteHealthStatus, RouteStatus
@@ -302,3 +303,22 @@ async def test_a_paused_keeper_does_not_act_when_it_wakes_up(
             assert running.metric("celadon_keeper_lease_held") == 1
         async with table.transaction() as tx:
             assert (await tx.get_one(KeeperLease, 0)).holder == "next"
+
+
+async def test_broken_connections_are_made_anew(table: Table, state_dir: Path, chat: Deploying) -> None:
+    async with running_keeper(table, state_dir, Rollouts()) as running:
+        await chat.open({"command": server()}, replicas=1)
+        [first] = await chat.healthy(1)
+        async with table.transaction() as tx:
+            await tx.execute(
+                text(
+                    "select pg_terminate_backend(pid) from pg_stat_activity "
+                    "where datname = current_database() and pid <> pg_backend_pid()",
+                ),
+            )
+        pid = claim_of(state_dir, first.id).pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        await chat.ended(1)
+        await chat.healthy(1)
+        assert running.metric("celadon_keeper_lease_held") == 1

@@ -7,6 +7,7 @@ import socket
 import stat
 from pathlib import Path
 
+import psutil
 import pytest
 
 from celadon.domain.health import HealthCheck
@@ -15,6 +16,7 @@ from celadon.provisioners.claims import Claim
 from celadon.provisioners.launcher import CLAIM_SUFFIX, boot_id, read_stat
 from celadon.provisioners.local import LocalProvisioner
 from celadon.provisioners.protocol import Ended, NeverStarted, Replica, Running, StartError
+from celadon.provisioners.replica_files import OUTPUT_SUFFIX
 from celadon.provisioners.settings import LocalSettings
 from tests.provisioners.conftest import MakeReplica
 from tests.provisioners.programs import processes_of, script, server, until
@@ -218,6 +220,27 @@ async def test_a_stopped_replica_ends_with_all_that_it_started(
     assert len(processes_of(replica.route)) == 3
     await local.stop(replica)
     assert not processes_of(replica.route)
+
+
+async def test_a_child_that_has_lost_the_replicas_environment_ends_with_its_group(
+    local: LocalProvisioner,
+    make_replica: MakeReplica,
+    settings: LocalSettings,
+) -> None:
+    code = (
+        "import subprocess, time; "
+        "print(subprocess.Popen(['sleep', '120'], env={'PATH': '/usr/bin:/bin'}).pid, flush=True); time.sleep(120)"
+    )
+    replica = make_replica(script(code))
+    await local.start(replica)
+    output = settings.state_dir / f"{replica.route}{OUTPUT_SUFFIX}"
+    await until(lambda: output.read_text().endswith("\n"))
+    child = int(output.read_text())
+    os.kill(leader(settings, replica), signal.SIGKILL)
+    await local.until_ended(replica)
+    assert psutil.pid_exists(child)
+    await local.stop(replica)
+    await until(lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE)
 
 
 async def test_a_replica_that_ignores_sigterm_is_killed_after_its_grace(

@@ -352,4 +352,3 @@ async def test_a_rollout_that_ended_opens_no_green(rows: Rows) -> None:
 
     assert refused.value.refusal.code is RefusalCode.NOT_OWNER
     assert await rows.dump() == before
-

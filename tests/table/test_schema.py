@@ -208,7 +208,10 @@ async def test_a_rollouts_revisions_exist(rows: Rows, colour: str) -> None:
         ("update deployments set replicas = -1", "ck_deployments_replicas"),
         ("update deployments set lifecycle = 'asleep'", "ck_deployments_deployment_lifecycle"),
         ("update revisions set number = 0", "ck_revisions_number|violates foreign key"),
-        ("insert into rollout_events (deployment, kind, door) values ('chat', 'x', 'window')", "ck_rollout_events_door"),
+        (
+            "insert into rollout_events (deployment, kind, door) values ('chat', 'x', 'window')",
+            "ck_rollout_events_door",
+        ),
     ],
 )
 async def test_a_value_that_means_nothing_is_refused(rows: Rows, statement: str, constraint: str) -> None:
@@ -226,10 +229,15 @@ async def test_a_value_that_means_nothing_is_refused(rows: Rows, statement: str,
         "delete from revisions",
         "delete from rollouts",
         "delete from route_sets",
-        "insert into routes (id, set_id, host, port, status, health) "
-        "values (gen_random_uuid(), 1000000, 'h', 1, 'running', 'healthy')",
+        """
+        insert into routes (id, set_id, host, port, status, health)
+        values (gen_random_uuid(), 1000000, 'h', 1, 'running', 'healthy')
+        """,
         "insert into router_acks (router, deployment, epoch, at) values ('nobody', 'chat', 1, now())",
-        "insert into router_load (router, route_set, running, zero_reports, reported_at) values ('edge', 1000000, 1, 0, now())",
+        """
+        insert into router_load (router, route_set, running, zero_reports, reported_at)
+        values ('edge', 1000000, 1, 0, now())
+        """,
     ],
 )
 async def test_nothing_refers_to_what_is_not_there(rows: Rows, statement: str) -> None:
@@ -247,8 +255,10 @@ async def test_nothing_refers_to_what_is_not_there(rows: Rows, statement: str) -
         "delete from rollout_events",
         "truncate rollout_events",
         "truncate deployments cascade",
-        "insert into rollout_events (id, deployment, kind) select id, deployment, 'x' from rollout_events "
-        "on conflict (id) do update set kind = 'x'",
+        """
+        insert into rollout_events (id, deployment, kind) select id, deployment, 'x' from rollout_events
+        on conflict (id) do update set kind = 'x'
+        """,
     ],
 )
 async def test_the_audit_log_is_append_only(rows: Rows, statement: str) -> None:
@@ -257,7 +267,9 @@ async def test_the_audit_log_is_append_only(rows: Rows, statement: str) -> None:
     await refused(rows, statement, "append-only")
 
 
-@pytest.mark.parametrize("name", ["", "Chat", "1chat", "-chat", "chat-", "chat.eu", "chät", "x" * 55, f"x{PREVIEW_SUFFIX}"])
+@pytest.mark.parametrize(
+    "name", ["", "Chat", "1chat", "-chat", "chat-", "chat.eu", "chät", "x" * 55, f"x{PREVIEW_SUFFIX}"]
+)
 async def test_a_deployments_name_is_a_dns_label(rows: Rows, name: str) -> None:
     await refused(
         rows,
@@ -276,7 +288,10 @@ async def test_the_same_content_of_a_deployment_has_one_number(rows: Rows) -> No
 
     await refused(
         rows,
-        "insert into revisions (deployment, number, digest, content) select deployment, 2, digest, content from revisions",
+        """
+        insert into revisions (deployment, number, digest, content)
+        select deployment, 2, digest, content from revisions
+        """,
         "uq_revisions_deployment_digest",
     )
 
@@ -316,4 +331,6 @@ async def test_one_colour_is_active_at_a_time_through_a_whole_rollout(rows: Rows
 async def test_a_deployment_without_a_live_set_has_nothing_active(rows: Rows) -> None:
     await rows.ready()
 
-    assert {row["traffic_status"] for row in await rows.rows("select traffic_status from route_traffic")} == {"inactive"}
+    assert {row["traffic_status"] for row in await rows.rows("select traffic_status from route_traffic")} == {
+        "inactive"
+    }

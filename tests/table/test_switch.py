@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import text
 
 from celadon.domain.errors import RefusalCode
 from celadon.domain.names import RolloutId, RouteSetId
@@ -14,6 +13,7 @@ from celadon.domain.steps import Note, SwitchAnswer
 from celadon.table.engine import Table
 from celadon.table.replicas import route_health
 from celadon.table.switch import switch
+from tests.table.locks import until_somebody_waits
 from tests.table.rows import HEALTHY, NOW, Opened, Rows
 
 UNHEALTHY, DEGRADED = RouteHealthStatus.UNHEALTHY, RouteHealthStatus.DEGRADED
@@ -302,8 +302,7 @@ async def test_health_that_changes_before_the_commit_of_a_switch_waits_for_it(ro
     async with table.transaction() as tx:
         assert code(await switch(tx, first.switch_step())) is None
         change = asyncio.create_task(rows.set_health(first, first.routes[0], UNHEALTHY))
-        async with table.transaction() as other:
-            await _until_somebody_waits_for_a_lock(other)
+        await until_somebody_waits(table)
         assert not change.done()
     await change
 
@@ -318,8 +317,7 @@ async def test_a_switch_waits_for_health_that_changes_and_sees_it(rows: Rows, ta
     async with table.transaction() as tx:
         await route_health(tx, rows.fence, kept, first.routes[0], health=UNHEALTHY, error="timed out")
         switching = asyncio.create_task(rows.switch(first))
-        async with table.transaction() as other:
-            await _until_somebody_waits_for_a_lock(other)
+        await until_somebody_waits(table)
         assert not switching.done()
 
     assert code(await switching) is RefusalCode.NO_HEALTHY_GREEN
@@ -336,12 +334,6 @@ async def test_a_switch_that_races_a_health_change_counts_what_was_committed_bef
         assert code(answer) in {None, RefusalCode.NO_HEALTHY_GREEN}
         await rows.finish(opened)
         opened = await rows.ready(f"run-{run}")
-
-
-async def _until_somebody_waits_for_a_lock(tx: object) -> None:
-    async with asyncio.timeout(5):
-        while not (await tx.execute(text("select count(*) from pg_locks where not granted"))).scalar_one():  # type: ignore[attr-defined]
-            await asyncio.sleep(0.01)
 
 
 # The way back.
@@ -443,7 +435,12 @@ async def test_a_blue_that_drains_is_opened_again(rows: Rows) -> None:
     assert code(await rows.switch_back(second)) is None
 
     [blue] = await rows.rows("select * from route_sets where id = :id", id=first.green)
-    assert (blue["state"], blue["drain_since"], blue["drain_epoch"], blue["drain_deadline"]) == ("open", None, None, None)
+    assert (blue["state"], blue["drain_since"], blue["drain_epoch"], blue["drain_deadline"]) == (
+        "open",
+        None,
+        None,
+        None,
+    )
 
 
 async def test_a_blue_whose_replicas_are_being_stopped_is_not_gone_back_to(rows: Rows) -> None:

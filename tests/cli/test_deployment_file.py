@@ -1,0 +1,105 @@
+"""Deployment files: YAML or JSON, and nothing in them is taken for something else."""
+
+from pathlib import Path
+
+import pytest
+
+from celadon.cli.deployment_file import read_deployment_file, with_settings
+from celadon.cli.faults import CommandError
+from tests.cli.conftest import Command
+
+
+def _file(directory: Path, text: str) -> Path:
+    file = directory / "chat.yaml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "deployment: chat\nrevision: {command: [serve, '{port}']}\n",
+        '{"deployment": "chat", "revision": {"command": ["serve", "{port}"]}}',
+        "{deployment: chat, revision: {command: [serve, '{port}']}}",
+    ],
+    ids=["yaml", "json", "yaml in braces"],
+)
+def test_a_file_is_read_in_each_form(text: str, tmp_path: Path) -> None:
+    content = read_deployment_file(_file(tmp_path, text))
+
+    assert content == {"deployment": "chat", "revision": {"command": ["serve", "{port}"]}}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("deployment: chat\ndeployment: other\n", "'deployment' is given twice in line 2"),
+        ("a: {b: 1, b: 2}", "'b' is given twice in line 1"),
+        ('{"a": 1, "a": 2}', "'a' is given twice"),
+        ("deployment: [", "neither YAML nor JSON"),
+        ("- chat", "holds list, not an object"),
+        ("", "holds nothing, not an object"),
+        ("a: 1\n---\nb: 2\n", "neither YAML nor JSON"),
+        ("a: !!python/object/apply:os.getpid []", "neither YAML nor JSON"),
+    ],
+)
+def test_a_file_that_is_no_object_is_refused(text: str, told: str, tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match=told):
+        read_deployment_file(_file(tmp_path, text))
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "chat.yaml"
+    file.write_bytes(b"\xff\xfe\x00")
+
+    with pytest.raises(CommandError, match="cannot be read"):
+        read_deployment_file(file)
+
+
+def test_settings_reach_into_objects_and_leave_the_rest() -> None:
+    content = {"deployment": "chat", "policy": {"bake": "5m"}}
+
+    changed = with_settings(content, ["replicas=5", "policy.auto_promote=true", "revision.env.MODEL=llama"])
+
+    assert changed == {
+        "deployment": "chat",
+        "replicas": 5,
+        "policy": {"bake": "5m", "auto_promote": True},
+        "revision": {"env": {"MODEL": "llama"}},
+    }
+    assert content == {"deployment": "chat", "policy": {"bake": "5m"}}
+
+
+@pytest.mark.parametrize("setting", ["replicas", "=5", "policy..bake=1s", "revision.env=1", "policy.bake=["])
+def test_a_setting_that_cannot_be_written_is_refused(setting: str) -> None:
+    with pytest.raises(ValueError, match=r"setting|set in it|cannot be read"):
+        with_settings({"revision": 7}, [setting])
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("{deployment: Chat, revision: 1}", "is no deployment name"),
+        ("{deployment: chat}", "revision: Field required"),
+        ("{deployment: chat, revision: {}}", "needs a command"),
+        ("{deployment: chat, revision: 1, replicas: many}", "replicas: Input should be a valid integer"),
+        ("{deployment: chat, revision: 1, policy: {bake: -3s}}", "policy.bake"),
+        ("{deployment: chat, revision: 1, policy: {windows: []}}", "policy.windows: not carried out by this version"),
+        ("{deployment: chat, revision: 1, policy: {min_healthy: 120%}}", "policy.min_healthy"),
+        ("{deployment: chat, revison: 1}", "revison: unknown key"),
+        ("{deployment: chat, revision: {command: [a], env: {HUB_TOKEN: abc}}}", "look like secrets: HUB_TOKEN"),
+    ],
+)
+async def test_deploy_refuses_a_request_before_anything_is_asked(text: str, told: str, command: Command) -> None:
+    result = await command("deploy", "-f", "-", stdin=text)
+
+    assert result.exit_code == 1
+    assert told in result.stderr
+    assert "abc" not in result.output
+
+
+async def test_deploy_says_that_a_file_is_missing(command: Command, tmp_path: Path) -> None:
+    result = await command("deploy", "-f", str(tmp_path / "chat.yaml"))
+
+    assert result.exit_code == 1
+    assert f"{tmp_path / 'chat.yaml'} cannot be read: No such file or directory" in result.stderr

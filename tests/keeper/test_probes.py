@@ -1,0 +1,80 @@
+"""Probes against a real server."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+import pytest_asyncio
+
+from celadon.domain.health import HealthCheck
+from celadon.keeper.probes import Prober
+from celadon.provisioners.protocol import Address
+
+PATIENCE = timedelta(milliseconds=300)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def prober() -> AsyncIterator[Prober]:
+    async with Prober() as made:
+        yield made
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def address() -> AsyncIterator[Address]:
+    """Run a server that answers ``/<status>`` with that status, and ``/never`` not at all."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        path = (await reader.readline()).split()[1].decode()
+        if path == "/never":
+            await reader.read()
+        else:
+            head = f"HTTP/1.1 {path[1:4]} Whatever\r\nLocation: /200\r\nContent-Length: 0\r\n\r\n"
+            writer.write(head.encode())
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        yield Address("127.0.0.1", server.sockets[0].getsockname()[1])
+
+
+def closed_address() -> Address:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return Address("127.0.0.1", probe.getsockname()[1])
+
+
+@pytest.mark.parametrize("status", [200, 204, 299])
+async def test_an_answer_of_success_passes(prober: Prober, address: Address, status: int) -> None:
+    assert (await prober.probe(address, HealthCheck(path=f"/{status}"))).passed
+
+
+@pytest.mark.parametrize("status", [301, 404, 500, 503])
+async def test_any_other_answer_fails_and_is_named(prober: Prober, address: Address, status: int) -> None:
+    result = await prober.probe(address, HealthCheck(path=f"/{status}?deep=1"))
+    assert result.error == f"GET /{status}?deep=1: answered {status}"
+
+
+async def test_no_answer_in_time_fails(prober: Prober, address: Address) -> None:
+    result = await prober.probe(address, HealthCheck(path="/never", timeout=PATIENCE))
+    assert result.error == "GET /never: no answer within 0.3s"
+
+
+async def test_a_closed_port_fails_both_probes(prober: Prober) -> None:
+    address = closed_address()
+    assert (await prober.probe(address, HealthCheck(path="/200"))).error == "GET /200: connection refused"
+    assert (await prober.probe(address, HealthCheck())).error == f"connect to {address}: connection refused"
+
+
+async def test_an_answer_that_is_no_http_fails(prober: Prober) -> None:
+    async def babble(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"SSH-2.0-OpenSSH_9.2\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(babble, "127.0.0.1", 0)
+    async with server:
+        address = Address("127.0.0.1", server.sockets[0].getsockname()[1])
+        assert not (await prober.probe(address, HealthCheck(path="/200"))).passed
+        assert (await prober.probe(address, HealthCheck())).passed

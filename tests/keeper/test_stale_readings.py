@@ -1,0 +1,152 @@
+"""A keeper acts on readings that are out of date; the table checks each reason again."""
+
+import asyncio
+import uuid
+
+import pytest_asyncio
+
+from celadon.domain.names import Fence, RouteId
+from celadon.domain.states import RouteHealthStatus, RouteStatus
+from celadon.table.engine import Table
+from celadon.table.kept_sets import KeptSet, read_kept_sets
+from celadon.table.leases import take_lease
+from celadon.table.models import Route
+from celadon.table.replicas import (
+    add_route,
+    route_ended,
+    route_health,
+    route_running,
+    set_gone,
+    stop_drained,
+    stop_superfluous,
+)
+from tests.keeper.rollouts import Deploying
+from tests.provisioners.programs import server
+
+
+class ByHand:
+    """A keeper whose every step a test takes; it starts no process."""
+
+    def __init__(self, table: Table, fence: Fence, chat: Deploying) -> None:
+        self.table, self.fence, self.chat = table, fence, chat
+
+    async def read(self) -> list[KeptSet]:
+        async with self.table.transaction() as tx:
+            return await read_kept_sets(tx, [self.chat.name])
+
+    async def add(self, kept: KeptSet, route: RouteId | None = None) -> RouteId | None:
+        """Add a replica and call it healthy; return it, nothing when it was refused."""
+        route = route or RouteId(str(uuid.uuid4()))
+        async with self.table.transaction() as tx:
+            if not await add_route(tx, self.fence, kept.route_set, route, host="127.0.0.1", port=20_000):
+                return None
+        async with self.table.transaction() as tx:
+            await route_running(tx, self.fence, kept, route)
+            await route_health(tx, self.fence, kept, route, health=RouteHealthStatus.HEALTHY, error="")
+        return route
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def by_hand(table: Table, chat: Deploying) -> ByHand:
+    async with table.transaction() as tx:
+        fence = await take_lease(tx, "hand")
+    assert fence is not None
+    return ByHand(table, fence, chat)
+
+
+async def switched(by_hand: ByHand) -> tuple[KeptSet, KeptSet]:
+    """Return blue and green of a rollout that has switched."""
+    for version in ("1", "2"):
+        await by_hand.chat.open({"command": server(), "env": {"VERSION": version}}, replicas=1)
+        await by_hand.add((await by_hand.read())[-1])
+        await by_hand.chat.switch()
+        if version == "1":
+            await by_hand.chat.finish()
+    blue, green = await by_hand.read()
+    return blue, green
+
+
+async def test_a_set_that_is_full_gets_no_more_replicas(by_hand: ByHand) -> None:
+    await by_hand.chat.open({"command": server()}, replicas=2)
+    [kept] = await by_hand.read()
+    added = await asyncio.gather(*(by_hand.add(kept) for _ in range(2)))
+    assert None not in added
+    assert await by_hand.add(kept) is None
+
+
+async def test_the_same_replica_is_written_down_once(by_hand: ByHand) -> None:
+    await by_hand.chat.open({"command": server()}, replicas=1)
+    [kept] = await by_hand.read()
+    route = await by_hand.add(kept)
+    assert route is not None
+    assert await by_hand.add(kept, route) == route
+    assert len(await by_hand.chat.routes(ended=None)) == 1
+
+
+async def test_a_set_that_was_closed_meanwhile_gets_no_replica(by_hand: ByHand) -> None:
+    green = await by_hand.chat.open({"command": server()}, replicas=1)
+    [kept] = await by_hand.read()
+    await by_hand.chat.close(green)
+    assert await by_hand.add(kept) is None
+
+
+async def test_a_set_that_was_opened_again_meanwhile_is_not_stopped(by_hand: ByHand, table: Table) -> None:
+    blue, _ = await switched(by_hand)
+    await by_hand.chat.close(blue.route_set)
+    blue, _ = await by_hand.read()
+    await by_hand.chat.switch_back()
+    async with table.transaction() as tx:
+        assert not await stop_drained(tx, by_hand.fence, blue, cut=True)
+        assert not await set_gone(tx, by_hand.fence, blue)
+    assert [route.status for route in await by_hand.chat.routes(blue.route_set)] == [RouteStatus.RUNNING]
+
+
+async def test_a_decision_about_an_earlier_drain_stops_nothing(by_hand: ByHand, table: Table) -> None:
+    blue, green = await switched(by_hand)
+    await by_hand.chat.close(blue.route_set)
+    first_drain, _ = await by_hand.read()
+    await by_hand.chat.switch_back()
+    await by_hand.chat.close(green.route_set)
+    await by_hand.chat.finish()
+    await by_hand.chat.open({"command": server(), "env": {"VERSION": "3"}}, replicas=1)
+    await by_hand.add((await by_hand.read())[-1])
+    await by_hand.chat.switch()
+    await by_hand.chat.close(blue.route_set)
+    async with table.transaction() as tx:
+        assert not await stop_drained(tx, by_hand.fence, first_drain, cut=False)
+
+
+async def test_nothing_is_superfluous_when_more_are_wanted_again(by_hand: ByHand, table: Table) -> None:
+    await by_hand.chat.open({"command": server()}, replicas=2)
+    [kept] = await by_hand.read()
+    routes = [await by_hand.add(kept), await by_hand.add(kept)]
+    await by_hand.chat.set_wanted(1)
+    [fewer] = await by_hand.read()
+    await by_hand.chat.set_wanted(3)
+    newest_first = tuple(route for route in reversed(routes) if route is not None)
+    async with table.transaction() as tx:
+        assert not await stop_superfluous(tx, by_hand.fence, fewer, newest_first)
+
+
+async def test_no_more_are_stopped_than_are_superfluous(by_hand: ByHand, table: Table) -> None:
+    await by_hand.chat.open({"command": server()}, replicas=3)
+    [kept] = await by_hand.read()
+    routes = [await by_hand.add(kept) for _ in range(3)]
+    await by_hand.chat.set_wanted(2)
+    newest_first = tuple(route for route in reversed(routes) if route is not None)
+    async with table.transaction() as tx:
+        assert await stop_superfluous(tx, by_hand.fence, kept, newest_first) == {routes[-1]}
+
+
+async def test_an_end_is_counted_once(by_hand: ByHand, table: Table) -> None:
+    await by_hand.chat.open({"command": server()}, replicas=1)
+    [kept] = await by_hand.read()
+    route = await by_hand.add(kept)
+    assert route is not None
+    for _ in range(2):
+        async with table.transaction() as tx:
+            await route_ended(tx, by_hand.fence, kept, route, status=RouteStatus.TERMINATED, error="x", failed=True)
+    assert (await by_hand.chat.set_row()).replacements == 1
+    assert len(await by_hand.chat.events("replica_failed")) == 1
+    async with table.transaction() as tx:
+        assert (await tx.get_one(Route, route)).ended_at is not None
