@@ -11,7 +11,8 @@ async def first_to_end(*activities: Coroutine[Any, Any, T]) -> T:
     """Run activities until one ends, then cancel the others and wait for them; return what the first one returned.
 
     Raises:
-        BaseExceptionGroup: all that activities have raised, also while they were cancelled.
+        BaseException: what the only activity that failed has raised.
+        BaseExceptionGroup: all that activities have raised, when several did, also while they were cancelled.
 
     """
     tasks = [asyncio.ensure_future(activity) for activity in activities]
@@ -23,6 +24,8 @@ async def first_to_end(*activities: Coroutine[Any, Any, T]) -> T:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
     errors = [error for task in tasks if not task.cancelled() and (error := task.exception()) is not None]
+    if len(errors) == 1:
+        raise errors[0]
     if errors:
         raise BaseExceptionGroup("activities that run together have failed", errors)
     return ended.result()

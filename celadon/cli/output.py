@@ -35,8 +35,9 @@ class _Failed(Record):
 
 
 def print_json(answer: BaseModel) -> None:
-    """Print one JSON object on standard output."""
+    """Print one JSON object on standard output, at once: the command may go on, as ``up`` does."""
     sys.stdout.write(answer.model_dump_json(indent=2) + "\n")
+    sys.stdout.flush()
 
 
 def print_text(*parts: RenderableType) -> None:

@@ -68,7 +68,10 @@ class RolloutView(Record):
         """What a person can do now, with the command."""
         if self.status is not None:
             return self.status.next_step
-        return "" if self._rollout is None else table_next_step(self._rollout)
+        rollout = self._rollout
+        if rollout is not None and rollout.outcome is None and self.workflow.silence == NO_WORKFLOW:
+            return "wait: a keeper ends this rollout, whose workflow is gone, and cleans up"
+        return "" if rollout is None else table_next_step(rollout)
 
     @property
     def _rollout(self) -> RolloutRecord | None:

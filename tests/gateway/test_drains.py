@@ -12,8 +12,8 @@ ROUTER = RouterNode("router")
 
 
 def report(**running: int) -> LoadReport:
-    """Return a report of blue's running requests by cluster."""
-    return LoadReport(ROUTER, {cluster: {BLUE: number} for cluster, number in running.items()})
+    """Return a report of blue's running requests by cluster, with an idle preview."""
+    return LoadReport(ROUTER, {"chat-preview": {}} | {cluster: {BLUE: number} for cluster, number in running.items()})
 
 
 @pytest.fixture

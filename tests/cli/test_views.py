@@ -1,0 +1,124 @@
+"""Workflow and table together: whoever knows more of a rollout's phase is believed."""
+
+from datetime import timedelta
+
+import pytest
+
+from celadon.client.overview import NO_WORKFLOW, RolloutView, WorkflowAnswer, view_rollout, who_must_act
+from celadon.domain.messages import RolloutStatus
+from celadon.domain.states import RolloutPhase
+from celadon.table.history import RolloutRecord
+from tests.table.rows import NOW, Opened, Rows
+
+
+def _status(opened: Opened, phase: RolloutPhase, since: timedelta = timedelta(0)) -> RolloutStatus:
+    return RolloutStatus(
+        deployment="chat",
+        rollout=opened.begun.rollout,
+        phase=phase,
+        since=NOW + since,
+        from_revision=opened.begun.from_revision,
+        to_revision=opened.begun.to_revision,
+        policy=opened.begun.policy,
+        timers=(),
+        decision="",
+        holding="",
+        approvals=0,
+        approvals_needed=1,
+        abort_requested="",
+        green=None,
+        epoch=None,
+        silent_routers=(),
+        refused=(),
+        refused_total=0,
+        outcome=None,
+        next_step="as the workflow says",
+    )
+
+
+async def _view(rows: Rows, answer: WorkflowAnswer) -> RolloutView:
+    async with rows.table.transaction() as tx:
+        view = await view_rollout(tx, "chat", answer)
+    assert view is not None
+    return view
+
+
+async def _record(rows: Rows) -> RolloutRecord:
+    view = await _view(rows, WorkflowAnswer(silence="asleep"))
+    assert view.deployment is not None
+    assert view.deployment.rollout is not None
+    return view.deployment.rollout
+
+
+async def test_a_workflow_that_is_further_is_believed(rows: Rows) -> None:
+    opened = await rows.ready()
+
+    view = await _view(rows, WorkflowAnswer(status=_status(opened, RolloutPhase.SWITCHING, timedelta(seconds=5))))
+
+    assert (view.phase, view.next_step) == (RolloutPhase.SWITCHING, "as the workflow says")
+
+
+async def test_an_answer_that_the_table_has_overtaken_is_not(rows: Rows) -> None:
+    opened = await rows.switched()
+
+    view = await _view(rows, WorkflowAnswer(status=_status(opened, RolloutPhase.AWAITING_PROMOTION)))
+
+    assert view.phase is RolloutPhase.BAKING
+    assert view.status is None
+    assert view.next_step == "wait, or go back to blue: celadon rollback chat"
+
+
+async def test_a_rollout_that_has_ended_is_told_by_the_table(rows: Rows) -> None:
+    opened = await rows.live()
+
+    view = await _view(rows, WorkflowAnswer(status=_status(opened, RolloutPhase.DRAINING, timedelta(days=1))))
+
+    assert view.phase is RolloutPhase.COMPLETED
+
+
+async def test_a_rollout_that_the_table_does_not_know_yet_is_told_by_the_workflow(rows: Rows) -> None:
+    opened = await rows.live()
+    status = _status(opened, RolloutPhase.PROVISIONING).model_copy(update={"rollout": None})
+
+    view = await _view(rows, WorkflowAnswer(status=status))
+
+    assert view.phase is RolloutPhase.PROVISIONING
+
+
+async def test_a_rollout_without_a_workflow_is_left_to_the_keeper(rows: Rows) -> None:
+    await rows.ready()
+
+    view = await _view(rows, WorkflowAnswer(silence=NO_WORKFLOW))
+
+    assert view.phase is RolloutPhase.PROVISIONING
+    assert "a keeper ends this rollout" in view.next_step
+
+
+async def test_a_deployment_that_nobody_knows_has_no_view(rows: Rows) -> None:
+    async with rows.table.transaction() as tx:
+        assert await view_rollout(tx, "chat", WorkflowAnswer(silence=NO_WORKFLOW)) is None
+
+
+@pytest.mark.parametrize(
+    ("phase", "auto_promote", "who"),
+    [
+        (RolloutPhase.PROVISIONING, False, "keeper"),
+        (RolloutPhase.AWAITING_PROMOTION, False, "a person: promote or abort"),
+        (RolloutPhase.AWAITING_PROMOTION, True, "timer"),
+        (RolloutPhase.BAKING, False, "timer"),
+        (RolloutPhase.DRAINING, False, "running requests"),
+        (RolloutPhase.COMPLETED, False, ""),
+    ],
+)
+async def test_who_must_act_follows_from_the_phase(
+    phase: RolloutPhase,
+    auto_promote: bool,  # noqa: FBT001 - a case
+    who: str,
+    rows: Rows,
+) -> None:
+    await rows.live()
+    await rows.ready("run-2", policy={"auto_promote": auto_promote})
+
+    record = (await _record(rows)).model_copy(update={"phase": phase})
+
+    assert who_must_act(record) == who
