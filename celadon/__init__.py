@@ -1,0 +1,1 @@
+"""Blue-green rollouts of model-serving deployments, each one a durable Temporal workflow."""

@@ -21,6 +21,7 @@ with workflow.unsafe.imports_passed_through():
     from celadon.domain.abort import refuse_abort
     from celadon.domain.errors import Refusal, RefusalCode, RefusedError
     from celadon.domain.gate import Enter, GoAhead, GoBack, Wait, decide
+    from celadon.domain.lateness import refuse_late
     from celadon.domain.messages import (
         AbortAnswer,
         AbortCommand,
@@ -669,14 +670,14 @@ class BlueGreenRollout:
 
     def _read_promotion(self, payload: object) -> PromoteCommand:
         command = parse_payload(PromoteCommand, payload)
-        refusal = refuse_promotion(self._progress, command)
+        refusal = refuse_late(command, workflow.now()) or refuse_promotion(self._progress, command)
         if refusal is not None:
             raise RefusedError(refusal)
         return command
 
     def _read_abort(self, payload: object, *, rollback: bool = False) -> AbortCommand:
         command = parse_payload(AbortCommand, payload)
-        refusal = refuse_abort(self._progress, command, rollback=rollback)
+        refusal = refuse_late(command, workflow.now()) or refuse_abort(self._progress, command, rollback=rollback)
         if refusal is not None:
             raise RefusedError(refusal)
         return command
@@ -712,7 +713,8 @@ class BlueGreenRollout:
         self._aborts.append(ticket)
         if self._progress.abort is None:
             self._update(abort=AbortRequest(command=command, door=door, at=workflow.now()))
-        self._note("abort_requested", by=command.by, door=door, reason=command.reason)
+        kind = "rollback_requested" if rollback else "abort_requested"
+        self._note(kind, by=command.by, door=door, reason=command.reason)
         self._news += 1
         return ticket
 

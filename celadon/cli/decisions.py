@@ -193,7 +193,7 @@ def _announce(
 
 def _unanswered(error: NoAnswerError, request_id: str, instead: str = "") -> CommandError:
     return CommandError(
-        f"{error}; Temporal may still hand it over when a worker is back; to ask again without asking twice, add "
+        f"{error}; what no worker has taken by now lapses; to learn the answer to what one has taken, add "
         f"--request-id {request_id}{instead}",
     )
 

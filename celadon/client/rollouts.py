@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final, TypeVar
 
 from pydantic import BaseModel
@@ -201,11 +201,14 @@ class RolloutClient:
         self,
         deployment: str,
         name: str,
-        command: BaseModel,
+        command: PromoteCommand | AbortCommand,
         answer: type[AnswerT],
         request_id: str | None,
         patience: timedelta,
     ) -> AnswerT:
+        if command.valid_until is None:
+            # Temporal keeps an update for a worker that comes back later; by then nobody may want it any more.
+            command = command.model_copy(update={"valid_until": datetime.now(UTC) + patience})
         try:
             # The SDK repeats a call that timed out for as long as no worker has taken the update.
             async with asyncio.timeout(patience.total_seconds()):

@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import AwareDatetime, Discriminator, Field, Tag, model_validator
 
 from celadon.domain.durations import Duration
 from celadon.domain.errors import Refusal
@@ -65,22 +65,25 @@ class RolloutRequest(StrictModel):
         return self
 
 
-class PromoteCommand(StrictModel):
+class Command(StrictModel):
+    """What every command may say."""
+
+    rollout: Number | None = None
+    by: Person = UNDECLARED
+    reason: Reason = ""
+    valid_until: AwareDatetime | None = None
+    """After this moment the command is refused: Temporal delivers an update whose caller has given up long ago."""
+
+
+class PromoteCommand(Command):
     """Asks for the switch. Without ``revision`` and ``rollout`` it means the green that waits."""
 
     revision: Number | None = None
-    rollout: Number | None = None
-    by: Person = UNDECLARED
-    reason: Reason = ""
     force: bool = False
 
 
-class AbortCommand(StrictModel):
+class AbortCommand(Command):
     """Asks to go back: before the switch green is closed, after it traffic returns to blue."""
-
-    rollout: Number | None = None
-    by: Person = UNDECLARED
-    reason: Reason = ""
 
 
 class GreenChanged(Record):

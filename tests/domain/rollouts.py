@@ -40,7 +40,7 @@ def green(
     )
 
 
-def rollout(phase: RolloutPhase = RolloutPhase.AWAITING_PROMOTION, **fields: Any) -> Progress:  # noqa: ANN401
+def rollout(phase: RolloutPhase = RolloutPhase.AWAITING_PROMOTION, **fields: Any) -> Progress:
     """Return a rollout from revision 1 to 2 in ``phase``, which began a minute ago, with a green that is ready."""
     given: dict[str, Any] = {
         "deployment": "chat",
@@ -59,11 +59,11 @@ def rollout(phase: RolloutPhase = RolloutPhase.AWAITING_PROMOTION, **fields: Any
     return Progress(**given | fields)
 
 
-def promotion(**command: Any) -> PromotionRequest:  # noqa: ANN401 - fields of the command
+def promotion(**command: Any) -> PromotionRequest:
     """Return a person's promotion."""
     return PromotionRequest(command=PromoteCommand(**{"by": "ann"} | command), door=Door.SIGNAL, at=NOW)
 
 
-def abort(**command: Any) -> AbortRequest:  # noqa: ANN401 - fields of the command
+def abort(**command: Any) -> AbortRequest:
     """Return a person's abort."""
     return AbortRequest(command=AbortCommand(**{"by": "bob"} | command), door=Door.UPDATE, at=NOW)

@@ -29,11 +29,11 @@ GATE = (PROVISIONING, VERIFYING, AWAITING)
 BEYOND = tuple(phase for phase in RolloutPhase if phase not in GATE)
 
 
-def decision(phase: RolloutPhase, **fields: Any) -> GateDecision:  # noqa: ANN401 - fields of the rollout
+def decision(phase: RolloutPhase, **fields: Any) -> GateDecision:
     return decide(rollout(phase, **fields), NOW)
 
 
-def auto(**keys: Any) -> BlueGreenPolicy:  # noqa: ANN401 - keys of the policy
+def auto(**keys: Any) -> BlueGreenPolicy:
     return BlueGreenPolicy(**{"auto_promote": True} | keys)
 
 
@@ -47,7 +47,7 @@ def test_behind_the_gate_nothing_is_decided(phase: RolloutPhase) -> None:
 
 
 @pytest.mark.parametrize("edge", [None, green(SetCondition.STARTING, running=2)])
-def test_provisioning_waits_until_green_is_full(edge: Any) -> None:  # noqa: ANN401
+def test_provisioning_waits_until_green_is_full(edge: Any) -> None:
     decided = decision(PROVISIONING, green=edge, since=before(minutes=4))
 
     assert decided == Wait(timers=((PROVISIONING_TIMER, NOW + timedelta(minutes=6)),))

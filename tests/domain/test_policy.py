@@ -14,7 +14,7 @@ from celadon.domain.payload import parse_payload
 from celadon.domain.policy import LATER_KEYS, BlueGreenPolicy, OnDeadline, required_healthy, resolve_policy
 
 
-def policy(**keys: Any) -> BlueGreenPolicy:  # noqa: ANN401 - any keys
+def policy(**keys: Any) -> BlueGreenPolicy:
     return BlueGreenPolicy.model_validate_json(json.dumps(keys))
 
 

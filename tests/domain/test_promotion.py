@@ -17,7 +17,7 @@ FORCED = {"force": True, "reason": "the checks are wrong"}
 SICK = green(SetCondition.RUNNING, ready=2, last_error="GET /health answered 500")
 
 
-def code(phase: RolloutPhase, command: dict[str, Any], **fields: Any) -> RefusalCode | None:  # noqa: ANN401
+def code(phase: RolloutPhase, command: dict[str, Any], **fields: Any) -> RefusalCode | None:
     refusal = refuse_promotion(rollout(phase, **fields), PromoteCommand(**command))
     return None if refusal is None else refusal.code
 
@@ -117,7 +117,7 @@ def test_a_promotion_after_an_abort_is_told_who_aborted(phase: RolloutPhase, com
         reason=st.sampled_from(["", "why"]),
     ),
 )
-def test_every_refusal_says_why_and_what_next(phase: RolloutPhase, edge: Any, command: PromoteCommand) -> None:  # noqa: ANN401
+def test_every_refusal_says_why_and_what_next(phase: RolloutPhase, edge: Any, command: PromoteCommand) -> None:
     refusal = refuse_promotion(rollout(phase, green=edge), command)
 
     assert refusal is None or (refusal.message and refusal.next_step)

@@ -13,7 +13,7 @@ from celadon.domain.revision import Provisioner, Revision, parse_endpoint
 LOCAL: dict[str, Any] = {"command": ["serve", "--port", "{port}"]}
 
 
-def revision(**content: Any) -> Revision:  # noqa: ANN401 - any content
+def revision(**content: Any) -> Revision:
     return Revision.model_validate_json(json.dumps(content))
 
 

@@ -1,0 +1,1 @@
+"""A whole local stack, used as people use it."""

@@ -195,7 +195,7 @@ async def run(addresses: StackAddresses, *command: str, directory: Path | None =
     return process.returncode or 0, out.decode(), err.decode()
 
 
-async def run_json(addresses: StackAddresses, *command: str) -> Any:  # noqa: ANN401 - any JSON
+async def run_json(addresses: StackAddresses, *command: str) -> Any:
     """Run a command that must succeed and print JSON."""
     code, out, err = await run(addresses, *command)
     assert code == 0, err

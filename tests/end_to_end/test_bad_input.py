@@ -80,7 +80,9 @@ async def test_a_revision_without_a_health_check_is_healthy_when_its_port_accept
 
 
 async def test_a_first_deployment_that_fails_leaves_nothing_live(deployment: LiveDeployment) -> None:
-    await deployment.start("r1", revision={"command": [sys.executable, "-c", "raise SystemExit(3)"]}, max_replacements=0)
+    await deployment.start(
+        "r1", revision={"command": [sys.executable, "-c", "raise SystemExit(3)"]}, max_replacements=0
+    )
     ended = await deployment.ended()
 
     assert ended.result is not None

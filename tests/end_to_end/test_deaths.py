@@ -1,6 +1,5 @@
 """Whatever process dies, the rollout ends as it would have ended, and nothing is left behind."""
 
-import asyncio
 import os
 import signal
 
@@ -97,9 +96,7 @@ async def test_a_terminated_rollout_is_cleaned_up_and_the_next_one_starts(deploy
     async def ended() -> bool:
         return (await deployment.outcomes())[-1] == "failed"
 
-    async with asyncio.timeout(60):
-        while not await ended():
-            await asyncio.sleep(0.5)
+    await until(ended, "the keeper ends the rollout that was terminated")
     await deployment.until_only_live_is_left()
     assert await deployment.answer() == (200, "r1")
     await deployment.start("r3", auto_promote=True, bake="0s")

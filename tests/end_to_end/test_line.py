@@ -109,7 +109,12 @@ async def test_a_stream_that_runs_at_the_switch_ends_in_peace(deployment: LiveDe
     await deployment.serve("r1")
     await deployment.wait_for_promotion("r2", bake="0s")
     url = f"{deployment.addresses.router}/{deployment.name}/v1/chat/completions"
-    question = {"model": "celadon-demo", "stream": True, "max_tokens": 60, "messages": [{"role": "user", "content": "count"}]}
+    question = {
+        "model": "celadon-demo",
+        "stream": True,
+        "max_tokens": 60,
+        "messages": [{"role": "user", "content": "count"}],
+    }
 
     async with aiohttp.ClientSession() as session, session.post(url, json=question) as stream:
         first = await stream.content.readline()

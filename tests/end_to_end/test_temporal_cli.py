@@ -18,7 +18,9 @@ README = Path(__file__).parents[2] / "README.md"
 
 def _readme_commands() -> list[str]:
     """Return the commands of README's section on Temporal's command line, as written."""
-    block = re.search(r"<!-- temporal-cli:begin -->\n```\n(.*?)```\n<!-- temporal-cli:end -->", README.read_text(), re.S)
+    block = re.search(
+        r"<!-- temporal-cli:begin -->\n```\n(.*?)```\n<!-- temporal-cli:end -->", README.read_text(), re.DOTALL
+    )
     assert block is not None
     return block[1].splitlines()
 
@@ -136,7 +138,12 @@ async def test_an_update_that_cannot_go_ahead_is_refused_with_the_reason(
 
 @pytest.mark.parametrize(
     "payload",
-    [(), ("--input", "7"), ("--input", '{"deployment": "x", "revision": 1, "replica": 2}'), ("--input", '{"revision": 1}')],
+    [
+        (),
+        ("--input", "7"),
+        ("--input", '{"deployment": "x", "revision": 1, "replica": 2}'),
+        ("--input", '{"revision": 1}'),
+    ],
     ids=["nothing", "a number", "an unknown key", "no deployment"],
 )
 async def test_a_start_that_does_not_parse_fails_at_once_and_leaves_nothing(

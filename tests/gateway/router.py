@@ -38,7 +38,7 @@ class Answer:
     headers: CIMultiDictProxy[str]
 
     @property
-    def json(self) -> Any:  # noqa: ANN401
+    def json(self) -> Any:
         """The body as JSON."""
         return json.loads(self.body)
 

@@ -53,7 +53,7 @@ class Opened:
         assert self.begun.blue_set is not None
         return self.begun.blue_set
 
-    def switch_step(self, **changes: Any) -> SwitchStep:  # noqa: ANN401 - fields of the step
+    def switch_step(self, **changes: Any) -> SwitchStep:
         """Return the step that asks for the switch, or for the switch back."""
         step = SwitchStep(
             ack_timeout_seconds=30.0,
@@ -67,7 +67,7 @@ class Opened:
         )
         return step.model_copy(update=changes)
 
-    def close_step(self, route_set: RouteSetId, **changes: Any) -> CloseStep:  # noqa: ANN401 - fields of the step
+    def close_step(self, route_set: RouteSetId, **changes: Any) -> CloseStep:
         """Return the step that closes one of the two colours."""
         step = CloseStep(
             deployment=self.begun.deployment,
@@ -110,17 +110,17 @@ class Rows:
 
     # Plain SQL.
 
-    async def sql(self, statement: str, **values: Any) -> None:  # noqa: ANN401 - any values
+    async def sql(self, statement: str, **values: Any) -> None:
         """Execute one statement."""
         async with self.table.transaction() as tx:
             await tx.execute(text(statement), values)
 
-    async def rows(self, query: str, **values: Any) -> Sequence[RowMapping]:  # noqa: ANN401 - any values
+    async def rows(self, query: str, **values: Any) -> Sequence[RowMapping]:
         """Return all rows of a query."""
         async with self.table.transaction() as tx:
             return (await tx.execute(text(query), values)).mappings().all()
 
-    async def value(self, query: str, **values: Any) -> Any:  # noqa: ANN401 - any values
+    async def value(self, query: str, **values: Any) -> Any:
         """Return the one value of a query."""
         async with self.table.transaction() as tx:
             return (await tx.execute(text(query), values)).scalar_one()
@@ -135,49 +135,49 @@ class Rows:
 
     # What rollouts do.
 
-    async def begin(self, run: str = "run-1", *, at: datetime = NOW, **request: Any) -> Begun:  # noqa: ANN401
+    async def begin(self, run: str = "run-1", *, at: datetime = NOW, **request: Any) -> Begun:
         """Begin a rollout of ``chat``; keywords are keys of its request."""
         async with self.table.transaction() as tx:
             return await begin(tx, _begin_step(run, at, request))
 
-    async def open(self, run: str = "run-1", *, at: datetime = NOW, **request: Any) -> Opened:  # noqa: ANN401
+    async def open(self, run: str = "run-1", *, at: datetime = NOW, **request: Any) -> Opened:
         """Begin a rollout and open its green set."""
         async with self.table.transaction() as tx:
             begun = await begin(tx, _begin_step(run, at, request))
             opened = await open_green(tx, Step(deployment=begun.deployment, rollout=begun.rollout))
         return Opened(begun, opened.route_set)
 
-    async def ready(self, run: str = "run-1", **request: Any) -> Opened:  # noqa: ANN401 - keys of the request
+    async def ready(self, run: str = "run-1", **request: Any) -> Opened:
         """Begin a rollout, open its green set and let all its replicas be healthy."""
         opened = await self.open(run, **request)
         async with self.table.transaction() as tx:
             routes = [await self._add(tx, opened, HEALTHY) for _ in range(opened.begun.replicas)]
         return Opened(opened.begun, opened.green, tuple(routes))
 
-    async def switched(self, run: str = "run-1", **request: Any) -> Opened:  # noqa: ANN401 - keys of the request
+    async def switched(self, run: str = "run-1", **request: Any) -> Opened:
         """Bring a rollout up to its switch."""
         opened = await self.ready(run, **request)
         answer = await self.switch(opened)
         assert answer.refusal is None
         return opened
 
-    async def live(self, run: str = "run-1", **request: Any) -> Opened:  # noqa: ANN401 - keys of the request
+    async def live(self, run: str = "run-1", **request: Any) -> Opened:
         """Bring a first rollout to its end; its green is what later ones call blue."""
         opened = await self.switched(run, **request)
         await self.finish(opened)
         return opened
 
-    async def switch(self, opened: Opened, **changes: Any) -> SwitchAnswer:  # noqa: ANN401 - fields of the step
+    async def switch(self, opened: Opened, **changes: Any) -> SwitchAnswer:
         """Ask for the switch."""
         async with self.table.transaction() as tx:
             return await switch(tx, opened.switch_step(**changes))
 
-    async def switch_back(self, opened: Opened, **changes: Any) -> SwitchAnswer:  # noqa: ANN401 - fields of the step
+    async def switch_back(self, opened: Opened, **changes: Any) -> SwitchAnswer:
         """Ask for the switch back."""
         async with self.table.transaction() as tx:
             return await switch_back(tx, opened.switch_step(**changes))
 
-    async def close(self, opened: Opened, route_set: RouteSetId, **changes: Any) -> DrainEnd | None:  # noqa: ANN401
+    async def close(self, opened: Opened, route_set: RouteSetId, **changes: Any) -> DrainEnd | None:
         """Close one of a rollout's colours."""
         async with self.table.transaction() as tx:
             return await close_set(tx, opened.close_step(route_set, **changes))

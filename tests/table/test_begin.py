@@ -11,7 +11,7 @@ from celadon.domain.policy import BlueGreenPolicy
 from tests.table.rows import NOW, Rows
 
 
-async def refusal(rows: Rows, run: str = "run-9", **request: Any) -> RefusalCode:  # noqa: ANN401 - keys of the request
+async def refusal(rows: Rows, run: str = "run-9", **request: Any) -> RefusalCode:
     """Return why a rollout cannot begin, having checked that nothing is left of the attempt."""
     before = await rows.dump()
     with pytest.raises(RefusedError) as refused:

@@ -150,7 +150,7 @@ async def test_adding_a_replica_waits_for_a_set_that_is_being_closed(rows: Rows)
     assert await adding is False
 
 
-async def _after_a_moment(step: Any) -> Any:  # noqa: ANN401 - the step's own answer
+async def _after_a_moment(step: Any) -> Any:
     await asyncio.sleep(random.random() / 200)
     return await step
 

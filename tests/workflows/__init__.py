@@ -1,0 +1,1 @@
+"""Rollouts on a real Temporal server whose time is skipped."""

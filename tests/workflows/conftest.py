@@ -54,6 +54,8 @@ BLUE = RouteSetId(1)
 GREEN = RouteSetId(2)
 ROLLOUT = RolloutId(7)
 DEADLINE_SECONDS = 20.0
+FOR_EVER = {"valid_until": "2999-01-01T00:00:00Z"}
+"""A rollout's own time runs ahead of the machine's."""
 
 
 @dataclass
@@ -219,15 +221,15 @@ class RunningRollout:
 
     async def promote(self, **command: object) -> PromoteAnswer:
         """Promote by update."""
-        return await self._client.promote(self.deployment, parse_payload(PromoteCommand, command))
+        return await self._client.promote(self.deployment, parse_payload(PromoteCommand, FOR_EVER | command))
 
     async def abort(self, **command: object) -> AbortAnswer:
         """Abort by update."""
-        return await self._client.abort(self.deployment, parse_payload(AbortCommand, command))
+        return await self._client.abort(self.deployment, parse_payload(AbortCommand, FOR_EVER | command))
 
     async def rollback(self, **command: object) -> AbortAnswer:
         """Roll back by update."""
-        return await self._client.rollback(self.deployment, parse_payload(AbortCommand, command))
+        return await self._client.rollback(self.deployment, parse_payload(AbortCommand, FOR_EVER | command))
 
     async def status(self) -> RolloutStatus:
         """Ask for the status."""

@@ -106,8 +106,9 @@ async def test_after_too_many_regressions_timers_stop_and_a_person_decides(rollo
         ({"revision": 3}, RefusalCode.WRONG_REVISION),
         ({"rollout": 8}, RefusalCode.WRONG_ROLLOUT),
         ({"force": True}, RefusalCode.FORCE_NEEDS_REASON),
+        ({"valid_until": "2026-01-01T00:00:00Z"}, RefusalCode.TOO_LATE),
     ],
-    ids=["another revision", "another rollout", "force without a reason"],
+    ids=["another revision", "another rollout", "force without a reason", "too late"],
 )
 async def test_another_promotion_than_the_one_that_waits_is_refused(
     rollout: "RunningRollout",
