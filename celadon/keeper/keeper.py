@@ -2,12 +2,15 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from datetime import timedelta
 from functools import partial
 from typing import Final
 
 import structlog
 
+from celadon.domain.contracts import KEEPER_LEASE
 from celadon.domain.drain import may_stop
 from celadon.domain.names import RouteId, RouteSetId
 from celadon.domain.revision import Provisioner
@@ -33,6 +36,9 @@ from celadon.table.replicas import stop_for_exit
 
 _TAKE_SECONDS: Final = 0.5
 """How often a keeper without the lease asks for it."""
+
+_OUTWAIT: Final = KEEPER_LEASE + timedelta(seconds=2)
+"""How long a keeper that is to stop replicas waits for the lease of one that died."""
 
 _FAULT_SECONDS: Final = 1.0
 """How long a part rests after an unexpected error."""
@@ -83,6 +89,7 @@ class Keeper:
         self._holder = holder
         self._stop_wanted = asyncio.Event()
         self._stop_replicas = False
+        self._replicas_stopped = False
 
     def stop(self, *, stop_replicas: bool = False) -> None:
         """Ask :meth:`run` to end, with all replicas that run on this machine if that was wanted once."""
@@ -94,16 +101,32 @@ class Keeper:
         # Renewals do not queue for a connection behind the keeper's own writes.
         async with Table(self._table.database_url, f"{self._holder} lease", pool_size=1) as lease_table:
             while not self._stop_wanted.is_set():
-                lease = await self._take(lease_table)
-                if lease is None:
+                if not await self._serve_term(lease_table):
                     await wait_at_most(self._stop_wanted, _TAKE_SECONDS)
-                    continue
-                try:
-                    await self._hold(lease)
-                finally:
-                    self._metrics.lease_held.set(0)
-                    self._metrics.count_replicas(())
-                    await _release(lease)
+            await self._outwait_a_dead_keeper(lease_table)
+
+    async def _outwait_a_dead_keeper(self, lease_table: Table) -> None:
+        """Stop replicas although a keeper that was killed still has the lease on paper: it expires soon."""
+        deadline = time.monotonic() + _OUTWAIT.total_seconds()
+        while self._stop_replicas and not self._replicas_stopped:
+            if time.monotonic() >= deadline:
+                log.warning("replicas_run_on", why="another keeper has the lease, or the table is away")
+                return
+            if not await self._serve_term(lease_table):
+                await asyncio.sleep(_TAKE_SECONDS)
+
+    async def _serve_term(self, lease_table: Table) -> bool:
+        """Take the lease and keep replicas until it is lost or the stop is wanted; false when it is another's."""
+        lease = await self._take(lease_table)
+        if lease is None:
+            return False
+        try:
+            await self._hold(lease)
+        finally:
+            self._metrics.lease_held.set(0)
+            self._metrics.count_replicas(())
+            await _release(lease)
+        return True
 
     async def _take(self, lease_table: Table) -> Lease | None:
         try:
@@ -139,6 +162,7 @@ class Keeper:
         )
         if self._stop_replicas:
             await term.stop_all_replicas(prober)
+            self._replicas_stopped = True
 
 
 class _Term:

@@ -17,7 +17,7 @@ from celadon.keeper.probes import Prober, ProbeResult, connect
 from celadon.provisioners.protocol import Address, Ended, NeverStarted, Replica, ReplicaProvisioner, StartError
 from celadon.racing import first_to_end
 from celadon.table.kept_sets import KeptRoute, KeptSet
-from celadon.table.replicas import route_ended, route_health, route_running
+from celadon.table.replicas import route_confirmed, route_ended, route_health, route_running
 
 _SETTLING: Final = timedelta(seconds=1)
 """A replica counts as running when it listens or has lived so long: a command that ends at once never does."""
@@ -58,6 +58,8 @@ class ReplicaKeeper:
         self._replica = Replica(row.route, Address(row.host, row.port), kept.revision)
         self._status = row.status
         self._health = HealthRecord(status=row.health)
+        self._is_confirmed = False
+        """Whether this term's keeper has written down what it saw."""
         self._was_healthy = row.health in {RouteHealthStatus.HEALTHY, RouteHealthStatus.DEGRADED}
         self._stop_wanted = asyncio.Event()
         if row.status is RouteStatus.TERMINATING:
@@ -149,7 +151,13 @@ class ReplicaKeeper:
                     error=result.error,
                 ),
             )
+            self._is_confirmed = True
             log.info("replica_health", **self._names(), health=after.status.value, error=result.error)
+        elif not self._is_confirmed:
+            await self._tools.table.write(
+                lambda tx, fence: route_confirmed(tx, fence, self._kept, self._replica.route),
+            )
+            self._is_confirmed = True
         self._health = after
         self._was_healthy = self._was_healthy or after.status is RouteHealthStatus.HEALTHY
 

@@ -87,12 +87,17 @@ async def hold_fence(tx: AsyncSession, fence: Fence) -> None:
         raise LeaseLostError(f"fence {fence} is no longer the keeper's")
 
 
-async def keeper_is_alive(tx: AsyncSession) -> bool:
-    """Return whether a keeper has renewed its lease within the last 3 seconds."""
-    seen = await tx.scalar(
-        select(KeeperLease.shard).where(
+async def living_fence(tx: AsyncSession) -> Fence | None:
+    """Return the fence of the keeper that has renewed its lease within the last 3 seconds; nothing when none has."""
+    fence = await tx.scalar(
+        select(KeeperLease.fence).where(
             KeeperLease.shard == SHARD,
             KeeperLease.seen_at > func.clock_timestamp() - KEEPER_LEASE,
         ),
     )
-    return seen is not None
+    return None if fence is None else Fence(fence)
+
+
+async def keeper_is_alive(tx: AsyncSession) -> bool:
+    """Return whether a keeper has renewed its lease within the last 3 seconds."""
+    return await living_fence(tx) is not None

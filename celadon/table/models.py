@@ -217,6 +217,8 @@ class Route(Base):
     port: Mapped[int]
     status: Mapped[RouteStatus]
     health: Mapped[RouteHealthStatus]
+    health_fence: Mapped[int | None] = mapped_column(BigInteger)
+    """The lease under which the health was seen: a switch believes only the keeper that holds it now."""
     created_at: Mapped[datetime] = mapped_column(server_default=_now)
     started_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]

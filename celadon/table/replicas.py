@@ -105,7 +105,18 @@ async def route_health(
         row,
         update(Route)
         .where(Route.id == route, Route.ended_at.is_(None), Route.status == RouteStatus.RUNNING)
-        .values(health=health, last_error=error[:_ERROR_LIMIT]),
+        .values(health=health, health_fence=fence, last_error=error[:_ERROR_LIMIT]),
+    )
+
+
+async def route_confirmed(tx: AsyncSession, fence: Fence, kept: KeptSet, route: RouteId) -> None:
+    """Write down that a keeper which took over has seen the replica as its row says; routers hear nothing of it."""
+    await _lock_set(tx, fence, kept)
+    await tx.execute(
+        update(Route)
+        .where(Route.id == route, Route.ended_at.is_(None), Route.status == RouteStatus.RUNNING)
+        .values(health_fence=fence)
+        .execution_options(synchronize_session=False),
     )
 
 

@@ -1,10 +1,10 @@
 """The switch: the one transaction that points a deployment at green, and its way back."""
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.domain.errors import Refusal, RefusalCode, RefusedError
-from celadon.domain.names import Epoch
+from celadon.domain.names import Epoch, Fence
 from celadon.domain.policy import BlueGreenPolicy, required_healthy
 from celadon.domain.states import (
     RolloutPhase,
@@ -17,7 +17,7 @@ from celadon.domain.steps import SwitchAnswer, SwitchStep
 from celadon.table.audit import write_event, write_notes
 from celadon.table.clock import database_now
 from celadon.table.epoch import raise_epoch
-from celadon.table.leases import keeper_is_alive
+from celadon.table.leases import living_fence
 from celadon.table.locks import lock_deployment, own_rollout
 from celadon.table.models import Deployment, Rollout, Route, RouteSet
 
@@ -38,8 +38,10 @@ async def switch(tx: AsyncSession, step: SwitchStep) -> SwitchAnswer:
     except RefusedError as error:
         return SwitchAnswer(refusal=error.refusal)
     required = required_healthy(green.wanted, _policy(rollout).min_healthy)
+    fence = await living_fence(tx)
     healthy = await _count_healthy(tx, green.id)
-    refusal = await _refuse_health(tx, healthy, required)
+    confirmed = await _count_healthy(tx, green.id, Route.health_fence == fence)
+    refusal = _refuse_health(fence, healthy=healthy, confirmed=confirmed, required=required)
     if refusal is not None:
         return SwitchAnswer(refusal=refusal, healthy_green=healthy, required=required)
 
@@ -179,7 +181,7 @@ def _green_changed(deployment: Deployment, step: SwitchStep) -> Refusal:
     )
 
 
-async def _count_healthy(tx: AsyncSession, route_set: int) -> int:
+async def _count_healthy(tx: AsyncSession, route_set: int, *further: ColumnElement[bool]) -> int:
     """Count the healthy replicas of a set whose row is locked; the keeper changes health only under the same lock."""
     count = await tx.scalar(
         select(func.count())
@@ -189,13 +191,15 @@ async def _count_healthy(tx: AsyncSession, route_set: int) -> int:
             Route.ended_at.is_(None),
             Route.status == RouteStatus.RUNNING,
             Route.health == RouteHealthStatus.HEALTHY,
+            *further,
         ),
     )
     return count or 0
 
 
-async def _refuse_health(tx: AsyncSession, healthy: int, required: int) -> Refusal | None:
-    if required and not await keeper_is_alive(tx):
+def _refuse_health(fence: Fence | None, *, healthy: int, confirmed: int, required: int) -> Refusal | None:
+    """Refuse health that nobody vouches for: no keeper lives, or the one that took over has not looked yet."""
+    if required and fence is None:
         return Refusal(
             code=RefusalCode.KEEPER_SILENT,
             message="no living keeper vouches for the health of green",
@@ -206,6 +210,13 @@ async def _refuse_health(tx: AsyncSession, healthy: int, required: int) -> Refus
             code=RefusalCode.NO_HEALTHY_GREEN,
             message=f"too few healthy replicas of green: {healthy}, required are {required}",
             next_step="wait until they are healthy, or abort; force does not override health",
+        )
+    if confirmed < required:
+        return Refusal(
+            code=RefusalCode.KEEPER_SILENT,
+            message=f"the keeper has seen {confirmed} healthy replicas of green since it took over, "
+            f"required are {required}",
+            next_step="promote again when it has probed them",
         )
     return None
 

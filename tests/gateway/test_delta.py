@@ -302,3 +302,12 @@ def test_a_switch_sends_the_same_beside_any_number_of_deployments(others: int) -
     [response] = router.settle()
     assert (response.kind, names(response)) == (ENDPOINTS, {"chat", "chat-preview"})
     assert router.stream.take_acknowledged() == {"chat": Epoch(2)}
+
+
+def test_the_first_question_is_answered_although_there_is_nothing_to_tell() -> None:
+    router = Router(Snapshot(routing()))
+
+    router.subscribe(CLUSTERS)
+
+    [response] = router.stream.responses()
+    assert (response.kind, response.resources, response.removed) == (CLUSTERS, (), ())

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from celadon.domain.states import RouteStatus
 from celadon.table.engine import Table
+from celadon.table.leases import take_lease
 from celadon.table.models import KeeperLease
 from tests.keeper.rollouts import Deploying
 from tests.keeper.running import Rollouts, running_keeper
@@ -47,3 +48,19 @@ async def test_replicas_that_end_with_their_keeper_did_not_fail_and_start_again(
         after = await chat.healthy(2)
         running.keeper.stop(stop_replicas=True)
         assert not {route.id for route in after} & {route.id for route in before}
+
+
+async def test_replicas_end_although_a_keeper_that_was_killed_still_has_the_lease_on_paper(
+    table: Table,
+    state_dir: Path,
+    chat: Deploying,
+) -> None:
+    async with running_keeper(table, state_dir, Rollouts()):
+        await chat.open({"command": server()}, replicas=1)
+        [route] = await chat.healthy(1)
+    async with table.transaction() as tx:
+        assert await take_lease(tx, "killed") is not None
+    async with running_keeper(table, state_dir, Rollouts()) as running:
+        running.keeper.stop(stop_replicas=True)
+        await running.task
+    assert not processes_of(route.id)

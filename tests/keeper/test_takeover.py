@@ -322,3 +322,24 @@ async def test_broken_connections_are_made_anew(table: Table, state_dir: Path, c
         await chat.ended(1)
         await chat.healthy(1)
         assert running.metric("celadon_keeper_lease_held") == 1
+
+
+async def test_a_keeper_that_took_over_confirms_health_without_a_new_epoch(
+    table: Table,
+    state_dir: Path,
+    chat: Deploying,
+) -> None:
+    async with running_keeper(table, state_dir, Rollouts(), holder="first"):
+        await chat.open({"command": server()}, replicas=1)
+        await chat.healthy(1)
+    epoch = await chat.epoch()
+
+    async def confirmed() -> bool:
+        [row] = await chat.routes()
+        async with table.transaction() as tx:
+            return row.health_fence == (await tx.get_one(KeeperLease, 0)).fence
+
+    async with running_keeper(table, state_dir, Rollouts(), holder="second"):
+        await until(confirmed)
+
+    assert await chat.epoch() == epoch

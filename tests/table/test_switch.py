@@ -189,6 +189,8 @@ async def green_was_closed(rows: Rows, opened: Opened) -> None:
         (by_sql("update keepers set seen_at = now() - interval '3.1 seconds'"), RefusalCode.KEEPER_SILENT),
         (by_sql("update keepers set seen_at = to_timestamp(0)"), RefusalCode.KEEPER_SILENT),
         (by_sql("delete from keepers"), RefusalCode.KEEPER_SILENT),
+        (by_sql("update keepers set fence = fence + 1"), RefusalCode.KEEPER_SILENT),
+        (by_sql("update routes set health_fence = null where set_id = {green}"), RefusalCode.KEEPER_SILENT),
         (by_sql("update deployments set frozen = true"), RefusalCode.FROZEN),
         (another_rollout_took_over, RefusalCode.NOT_OWNER),
         (the_rollout_ended, RefusalCode.NOT_OWNER),

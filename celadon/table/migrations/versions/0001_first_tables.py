@@ -128,6 +128,7 @@ _TABLES: Final = (
         port integer not null,
         status varchar(32) not null,
         health varchar(32) not null,
+        health_fence bigint,
         created_at timestamptz default now() not null,
         started_at timestamptz,
         ended_at timestamptz,
