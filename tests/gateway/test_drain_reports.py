@@ -12,6 +12,8 @@ from tests.gateway.replica import Replica
 from tests.gateway.router import Router, until
 from tests.gateway.traffic import BLUE, GREEN, after_switch, before_switch, publication
 
+pytestmark = pytest.mark.parts
+
 STREAMS = 5
 
 

@@ -30,6 +30,8 @@ from tests.gateway.router import Router, running_router, until
 from tests.gateway.rows import acknowledged, add_deployment, add_set, load_row, make_live, router_row
 from tests.gateway.traffic import LOOPBACK, loopback
 
+pytestmark = pytest.mark.parts
+
 _numbers = count(1)
 
 

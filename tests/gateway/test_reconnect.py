@@ -17,6 +17,8 @@ from tests.gateway.replica import Replica
 from tests.gateway.router import Router, running_router, until
 from tests.gateway.traffic import BLUE, after_switch, before_switch, publication
 
+pytestmark = pytest.mark.parts
+
 
 def resources_sent(gateway: Gateway) -> dict[ResourceType, int]:
     """Return what a gateway has sent so far."""

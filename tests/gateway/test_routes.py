@@ -9,6 +9,8 @@ from tests.gateway.replica import Replica
 from tests.gateway.router import Router
 from tests.gateway.traffic import BLUE, PREVIEW_KEY, after_switch, publication
 
+pytestmark = pytest.mark.parts
+
 
 @pytest.mark.parametrize("host", ["chat", "chat:8000", "chat.example.com", "chat.models.svc:80"])
 async def test_a_deployment_answers_under_its_host_names(router: Router, host: str) -> None:

@@ -14,6 +14,8 @@ from tests.gateway.replica import Replica
 from tests.gateway.router import Router, running_router, until
 from tests.gateway.traffic import BLUE, GREEN, after_switch, before_switch, publication
 
+pytestmark = pytest.mark.parts
+
 SWITCHES = 20
 
 

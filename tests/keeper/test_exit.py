@@ -3,6 +3,8 @@
 import time
 from pathlib import Path
 
+import pytest
+
 from celadon.domain.states import RouteStatus
 from celadon.table.engine import Table
 from celadon.table.leases import take_lease
@@ -10,6 +12,8 @@ from celadon.table.models import KeeperLease
 from tests.keeper.rollouts import Deploying
 from tests.keeper.running import Rollouts, running_keeper
 from tests.provisioners.programs import processes_of, server, until
+
+pytestmark = pytest.mark.parts
 
 
 async def test_a_keeper_that_ends_gives_its_lease_back_and_leaves_its_replicas(

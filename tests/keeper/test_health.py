@@ -11,6 +11,8 @@ from tests.keeper.rollouts import HEALTH_CHECK, Deploying
 from tests.keeper.running import Rollouts, Running
 from tests.provisioners.programs import script, server, until
 
+pytestmark = pytest.mark.parts
+
 
 @dataclass(frozen=True)
 class Illness:

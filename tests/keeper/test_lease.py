@@ -17,6 +17,8 @@ from tests.keeper.rollouts import Deploying
 from tests.keeper.running import Rollouts, running_keeper
 from tests.provisioners.programs import server, until
 
+pytestmark = pytest.mark.parts
+
 
 async def expire(table: Table) -> None:
     async with table.transaction() as tx:

@@ -30,6 +30,8 @@ from tests.keeper.rollouts import Deploying
 from tests.keeper.running import Rollouts, running_keeper
 from tests.provisioners.programs import processes_of, server, until
 
+pytestmark = pytest.mark.parts
+
 
 def claim_of(state_dir: Path, route: str) -> Claim:
     return Claim.parse((state_dir / f"{route}.claim").read_text())

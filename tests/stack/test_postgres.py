@@ -25,6 +25,8 @@ from celadon.stack.postgres import (
 from celadon.stack.postgres_home import PostgresHome, prepare_home
 from celadon.stack.process import ChildProcess
 
+pytestmark = pytest.mark.parts
+
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="root alone can be another user")
 
 

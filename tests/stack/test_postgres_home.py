@@ -13,6 +13,8 @@ from celadon.stack.postgres import initialise, running_postgres
 from celadon.stack.postgres_home import prepare_home
 from celadon.stack.programs import postgres_packages
 
+pytestmark = pytest.mark.parts
+
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="root alone runs Postgres as another user")
 
 

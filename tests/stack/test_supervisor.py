@@ -16,6 +16,8 @@ from celadon.stack.process import ChildSpec, NotReadyError
 from celadon.stack.supervisor import ChildState, ChildStatus, Supervisor
 from tests.stack.processes import is_running, until
 
+pytestmark = pytest.mark.parts
+
 
 def child(
     name: str,

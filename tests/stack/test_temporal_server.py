@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import pytest
 from temporalio import workflow
 from temporalio.client import Client, WorkflowExecutionStatus
 
 from celadon.stack.temporal_server import running_temporal
+
+pytestmark = pytest.mark.parts
 
 
 @workflow.defn

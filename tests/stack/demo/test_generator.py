@@ -17,6 +17,8 @@ from tests.stack.demo.faulty_server import Fault, running_faulty_server
 from tests.stack.demo.model_processes import ModelProcess
 from tests.stack.demo.static_router import CLUSTER, LISTENER, running_router
 
+pytestmark = pytest.mark.parts
+
 STREAMS = 4
 FINISH = timedelta(seconds=20)
 

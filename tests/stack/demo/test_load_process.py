@@ -12,6 +12,8 @@ from celadon.stack.demo.load_process import LoadFailedError, LoadProcess, runnin
 from celadon.stack.demo.records import RequestKind, RequestResult, read_records
 from tests.stack.demo.model_processes import ModelProcess
 
+pytestmark = pytest.mark.parts
+
 LONGEST = timedelta(seconds=60)
 PATIENCE_SECONDS = 20.0
 

@@ -13,6 +13,8 @@ from celadon.stack.demo.model_server import MODEL, REVISION_HEADER
 from celadon.stack.environment import python_environment
 from tests.stack.demo.model_processes import ModelProcess, running_model_server
 
+pytestmark = pytest.mark.parts
+
 QUESTION = {"role": "user", "content": "Who answers?"}
 
 
