@@ -8,7 +8,7 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer, TypeAdapter, ValidationError
 
 _UNITS: Final = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
-_SHORT = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[dhms]))+")
+_SHORT = re.compile(r"-?(?:\d+(?:\.\d+)?(?:ms|[dhms]))+")
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[dhms])")
 _SECONDS = re.compile(r"-?\d+(?:\.\d+)?")
 _ISO = re.compile(r"[+-]?P")
@@ -30,7 +30,8 @@ def parse_duration(value: object) -> timedelta:
     if isinstance(value, str):
         text = value.strip()
         if _SHORT.fullmatch(text):
-            return _from_seconds(sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text)))
+            seconds = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+            return _from_seconds(-seconds if text.startswith("-") else seconds)
         if _SECONDS.fullmatch(text):
             return _from_seconds(float(text))
         if _ISO.match(text):

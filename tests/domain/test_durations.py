@@ -55,7 +55,7 @@ def test_a_number_beyond_all_time_is_refused_like_any_other_value(written: objec
         parse_duration(written)
 
 
-@pytest.mark.parametrize("written", [-1, -0.5, "-5", "-PT5M"])
+@pytest.mark.parametrize("written", [-1, -0.5, "-5", "-5s", "-1m30s", "-PT5M"])
 def test_a_negative_duration_is_refused(written: object) -> None:
     with pytest.raises(ValidationError, match="never negative"):
         _duration.validate_python(written)
