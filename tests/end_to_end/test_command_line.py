@@ -36,20 +36,18 @@ async def test_deploy_promote_and_roll_back(
     back = await run_json(stack, "celadon", "rollback", name, "--by", "ann", "--reason", "bad", "-o", "json")
     assert await deployment.answer() == (200, "r1")
     await deployment.ended()
-    code, history, _ = await run(stack, "celadon", "rollout", "history", name)
+    history = json.dumps(await run_json(stack, "celadon", "rollout", "history", name, "-o", "json"))
 
     assert "awaiting_promotion" in json.dumps(status)
     assert (promoted["answer"]["state"], promoted["answer"]["acknowledged_by"]) == ("switched", ["local"])
     assert (back["answer"]["outcome"], back["answer"]["acknowledged_by"]) == ("rolled_back", ["local"])
-    assert code == 0
     for told in ("promotion_requested", "switched", "rollback_requested", "switched_back", "good", "bad", "ann"):
         assert told in history
 
 
-async def test_wait_ends_with_1_when_the_rollout_was_aborted(
+async def test_watch_ends_with_1_when_the_rollout_was_aborted(
     stack: StackAddresses,
     deployment: LiveDeployment,
-    tmp_path: Path,
 ) -> None:
     await deployment.serve("r1")
     await deployment.wait_for_promotion("r2")
@@ -62,7 +60,6 @@ async def test_wait_ends_with_1_when_the_rollout_was_aborted(
     assert await deployment.answer() == (200, "r1")
     _, listed, _ = await run(stack, "celadon", "rollout", "list")
     assert deployment.name in listed
-    assert tmp_path.exists()
 
 
 async def test_another_revision_than_the_one_that_waits_is_refused(
