@@ -2,6 +2,8 @@
 
 import asyncio
 import itertools
+import json
+import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -290,7 +292,18 @@ class RunningRollout:
         if self._histories is not None:
             history = await self.handle.fetch_history()
             path = self._histories / f"{contracts.WORKFLOW_TYPE}-{name}.json"
-            await asyncio.to_thread(path.write_text, history.to_json() + "\n")
+            content = json.dumps(_without_machine(json.loads(history.to_json())), indent=1, sort_keys=True)
+            await asyncio.to_thread(path.write_text, content + "\n")
+
+
+def _without_machine(content: Any) -> Any:
+    """Leave out what a replay does not need and what names the machine of the recording."""
+    if isinstance(content, dict):
+        named = {"identity", "stackTrace", "binaryChecksum", "workerVersion"}
+        return {key: _without_machine(value) for key, value in content.items() if key not in named}
+    if isinstance(content, list):
+        return [_without_machine(one) for one in content]
+    return content.replace(socket.gethostname(), "worker") if isinstance(content, str) else content
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
