@@ -21,7 +21,7 @@ from tests.cli.conftest import Command
         (("rollout", "history", "chat", "--limit", "0"), "--limit"),
         (("rollout", "list", "-o", "yaml"), "yaml"),
         (("demo", "--hold", "--promote-after", "3s"), "leave one of the two out"),
-        (("demo", "--promote-after", "-3s"), "is no duration"),
+        (("demo", "--promote-after", "-3s"), "never negative"),
         (("demo", "--requests-per-second", "0"), "--requests-per-second"),
         (("demo", "--streams", "-1"), "--streams"),
         (("gateway", "bootstrap"), "Missing option '--node'"),
