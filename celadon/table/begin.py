@@ -133,9 +133,12 @@ def _resolve(deployment: Deployment, request: RolloutRequest) -> BlueGreenPolicy
 
 
 def _asks_for_a_gate(deployment: Deployment, request: RolloutRequest, resolved: BlueGreenPolicy) -> bool:
-    """Whether somebody said that this first deployment waits: for a person, or for a delay."""
+    """Whether somebody said that a person decides on this first deployment too.
+
+    A delay asks for no gate: it gives time to look at green while blue serves, and here nothing serves.
+    """
     said = "auto_promote" in deployment.policy or "auto_promote" in request.policy.model_fields_set
-    return (said and not resolved.auto_promote) or bool(resolved.promote_after)
+    return said and not resolved.auto_promote
 
 
 async def _register_revision(

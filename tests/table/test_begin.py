@@ -208,7 +208,7 @@ async def test_a_policy_that_contradicts_the_deployments_is_refused(rows: Rows) 
         ({"auto_promote": True}, False),
         ({"promote_after": "0s"}, False),
         ({"auto_promote": True, "promote_after": "0s"}, False),
-        ({"auto_promote": True, "promote_after": "5m"}, True),
+        ({"auto_promote": True, "promote_after": "5m"}, False),
         ({"auto_promote": False}, True),
         ({"auto_promote": False, "promote_after": 0}, True),
     ],
