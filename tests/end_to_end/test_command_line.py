@@ -12,9 +12,9 @@ from tests.end_to_end.conftest import LiveDeployment, run, run_json
 pytestmark = pytest.mark.stack
 
 
-def _file(deployment: LiveDeployment, directory: Path, label: str, **policy: object) -> str:
+def _file(deployment: LiveDeployment, directory: Path, label: str) -> str:
     path = directory / f"{label}.json"
-    path.write_text(json.dumps(deployment.request(label, **policy)))
+    path.write_text(json.dumps(deployment.request(label)))
     return str(path)
 
 
