@@ -1,7 +1,6 @@
 """The worker's process: a Temporal worker, the keeper, a metrics endpoint, and an orderly end."""
 
 import asyncio
-import signal
 from datetime import timedelta
 from typing import Final
 
@@ -16,6 +15,7 @@ from celadon.client.connection import connect
 from celadon.client.search_attributes import register_search_attributes
 from celadon.domain.contracts import TASK_QUEUE
 from celadon.keeper.keeper import Keeper
+from celadon.stopping import stop_signal
 from celadon.table.engine import Table
 from celadon.table.notify import Listener
 from worker.keeping import keeper_of
@@ -39,8 +39,13 @@ async def run_worker(settings: WorkerSettings) -> None:
         OSError: an address or directory cannot be used.
 
     """
+    with stop_signal() as stop:
+        await _work_until(stop, settings)
+    log.info("worker_stopped")
+
+
+async def _work_until(stop: asyncio.Event, settings: WorkerSettings) -> None:
     host, _, port = settings.metrics_address.rpartition(":")
-    stop = _stop_on_signals()
     client = await connect(patience=settings.temporal_patience)
     await _register(client)
     async with (
@@ -68,7 +73,6 @@ async def run_worker(settings: WorkerSettings) -> None:
             server.shutdown()
             server.server_close()
             thread.join()
-    log.info("worker_stopped")
 
 
 async def _keep_until(stop: asyncio.Event, keeper: Keeper, *, stop_replicas: bool) -> None:
@@ -80,14 +84,6 @@ async def _keep_until(stop: asyncio.Event, keeper: Keeper, *, stop_replicas: boo
     log.info("worker_stops")
     keeper.stop(stop_replicas=stop_replicas)
     await keeping
-
-
-def _stop_on_signals() -> asyncio.Event:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    return stop
 
 
 async def _register(client: Client) -> None:

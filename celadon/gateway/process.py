@@ -1,7 +1,6 @@
 """The gateway as a process: table in, routers out."""
 
 import asyncio
-import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from celadon.gateway.metrics import GatewayMetrics
 from celadon.gateway.server import XdsServer
 from celadon.gateway.settings import GatewaySettings
 from celadon.racing import first_to_end
+from celadon.stopping import stop_signal
 from celadon.table.engine import Table
 from celadon.table.notify import ROUTES_CHANNEL, Listener
 
@@ -33,7 +33,7 @@ async def run_gateway(settings: GatewaySettings) -> None:
 
     """
     metrics = GatewayMetrics()
-    with _serving(metrics, settings), _stop_signal() as stop:
+    with _serving(metrics, settings), stop_signal() as stop:
         await first_to_end(_follow_table(settings, metrics), _wait_for(stop))
 
 
@@ -72,17 +72,3 @@ def _serving(metrics: GatewayMetrics, settings: GatewaySettings) -> Iterator[Non
         server.shutdown()
         server.server_close()
         thread.join()
-
-
-@contextmanager
-def _stop_signal() -> Iterator[asyncio.Event]:
-    """Yield an event that SIGTERM and SIGINT set."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    try:
-        yield stop
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)

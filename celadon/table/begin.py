@@ -17,6 +17,7 @@ from celadon.table.audit import write_event
 from celadon.table.finish import abandon
 from celadon.table.locks import lock_deployment
 from celadon.table.models import Deployment, RevisionRow, Rollout, RouteSet
+from celadon.table.policies import read_policy
 
 
 async def begin(tx: AsyncSession, step: BeginStep) -> Begun:
@@ -85,7 +86,7 @@ def _begun(row: Rollout) -> Begun:
     return Begun(
         rollout=RolloutId(row.id),
         deployment=row.deployment,
-        policy=BlueGreenPolicy.model_validate(row.policy, strict=False),
+        policy=read_policy(row.policy),
         gated=row.gated,
         replicas=row.replicas,
         blue_set=None if row.blue_set is None else RouteSetId(row.blue_set),
@@ -125,7 +126,7 @@ async def _end_older(tx: AsyncSession, deployment: Deployment, at: datetime) -> 
 
 
 def _resolve(deployment: Deployment, request: RolloutRequest) -> BlueGreenPolicy:
-    own = BlueGreenPolicy.model_validate(deployment.policy, strict=False)
+    own = read_policy(deployment.policy)
     try:
         return resolve_policy(own, request.policy)
     except ValueError as error:

@@ -15,6 +15,7 @@ from celadon.domain.states import RouteHealthStatus, RouteSetState, RouteStatus,
 from celadon.domain.strictness import Record
 from celadon.domain.verification import set_condition
 from celadon.table.models import OutboxMessage, Rollout, Route, RouteSet
+from celadon.table.policies import read_policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ async def tell_rollout(tx: AsyncSession, row: RouteSet) -> None:
     if row.state is not RouteSetState.OPEN:
         return
     rollout = await tx.get_one(Rollout, row.rollout, populate_existing=True)
-    policy = BlueGreenPolicy.model_validate(rollout.policy, strict=False)
+    policy = read_policy(rollout.policy)
     census = await _count(tx, row.id)
     before = row.condition
     condition = due_condition(row, rollout, policy, census)

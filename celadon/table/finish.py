@@ -1,12 +1,11 @@
 """How a rollout ends: by its own last step, or because its workflow did without saying so."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.domain.names import Epoch
-from celadon.domain.policy import BlueGreenPolicy
 from celadon.domain.states import (
     DeploymentLifecycle,
     RolloutOutcome,
@@ -18,6 +17,7 @@ from celadon.table.audit import write_event, write_notes
 from celadon.table.epoch import raise_epoch
 from celadon.table.locks import lock_deployment, own_rollout
 from celadon.table.models import Deployment, Rollout, RouteSet
+from celadon.table.policies import read_policy
 from celadon.table.route_sets import count_cut, drain_set
 
 
@@ -77,7 +77,7 @@ async def _close_all_but_live(tx: AsyncSession, deployment: Deployment, rollout:
     ).all()
     if not left:
         return
-    timeout: timedelta = BlueGreenPolicy.model_validate(rollout.policy, strict=False).drain_timeout
+    timeout = read_policy(rollout.policy).drain_timeout
     epoch = await raise_epoch(tx, deployment.name)
     await tx.refresh(deployment, ["epoch"])
     for route_set in left:

@@ -11,6 +11,7 @@ from celadon.domain.policy import BlueGreenPolicy
 from celadon.domain.states import Door, RolloutOutcome, RolloutPhase
 from celadon.domain.strictness import Record
 from celadon.table.models import Rollout, RolloutEvent
+from celadon.table.policies import read_policy
 
 
 class RolloutRecord(Record):
@@ -58,7 +59,7 @@ class RolloutRecord(Record):
             blue_set=None if row.blue_set is None else RouteSetId(row.blue_set),
             green_set=None if row.green_set is None else RouteSetId(row.green_set),
             replicas=row.replicas,
-            policy=BlueGreenPolicy.model_validate(row.policy, strict=False),
+            policy=read_policy(row.policy),
             gated=row.gated,
             requested_by=row.requested_by,
             reason=row.reason,

@@ -8,12 +8,12 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.domain.names import Epoch, RevisionNumber, RouteId, RouteSetId
-from celadon.domain.policy import BlueGreenPolicy
 from celadon.domain.revision import Revision
 from celadon.domain.states import RouteHealthStatus, RouteSetState, RouteStatus, SetCondition
 from celadon.domain.strictness import Record
 from celadon.table.condition import Census, due_condition
 from celadon.table.models import Deployment, RevisionRow, Rollout, Route, RouteSet
+from celadon.table.policies import read_policy
 
 
 class SetVersion(Record):
@@ -127,7 +127,7 @@ async def read_kept_sets(tx: AsyncSession, deployments: Collection[str]) -> list
 
 
 def _kept(row: RouteSet, rollout: Rollout, epoch: Epoch, revision: Revision, routes: list[Route]) -> KeptSet:
-    policy = BlueGreenPolicy.model_validate(rollout.policy, strict=False)
+    policy = read_policy(rollout.policy)
     is_open = row.state is RouteSetState.OPEN
     return KeptSet(
         version=SetVersion(

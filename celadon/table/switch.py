@@ -1,11 +1,11 @@
 """The switch: the one transaction that points a deployment at green, and its way back."""
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.domain.errors import Refusal, RefusalCode, RefusedError
 from celadon.domain.names import Epoch, Fence
-from celadon.domain.policy import BlueGreenPolicy, required_healthy
+from celadon.domain.policy import required_healthy
 from celadon.domain.states import (
     RolloutPhase,
     RouteHealthStatus,
@@ -20,6 +20,7 @@ from celadon.table.epoch import raise_epoch
 from celadon.table.leases import living_fence
 from celadon.table.locks import lock_deployment, own_rollout
 from celadon.table.models import Deployment, Rollout, Route, RouteSet
+from celadon.table.policies import read_policy
 
 
 async def switch(tx: AsyncSession, step: SwitchStep) -> SwitchAnswer:
@@ -37,10 +38,9 @@ async def switch(tx: AsyncSession, step: SwitchStep) -> SwitchAnswer:
         green = await _lock_green(tx, deployment, rollout, step)
     except RefusedError as error:
         return SwitchAnswer(refusal=error.refusal)
-    required = required_healthy(green.wanted, _policy(rollout).min_healthy)
+    required = required_healthy(green.wanted, read_policy(rollout.policy).min_healthy)
     fence = await living_fence(tx)
-    healthy = await _count_healthy(tx, green.id)
-    confirmed = await _count_healthy(tx, green.id, Route.health_fence == fence)
+    healthy, confirmed = await _count_healthy(tx, green.id, fence)
     refusal = _refuse_health(fence, healthy=healthy, confirmed=confirmed, required=required)
     if refusal is not None:
         return SwitchAnswer(refusal=refusal, healthy_green=healthy, required=required)
@@ -131,10 +131,6 @@ async def switch_back(tx: AsyncSession, step: SwitchStep) -> SwitchAnswer:
     return SwitchAnswer(epoch=epoch, at=now)
 
 
-def _policy(rollout: Rollout) -> BlueGreenPolicy:
-    return BlueGreenPolicy.model_validate(rollout.policy, strict=False)
-
-
 async def _lock_green(tx: AsyncSession, deployment: Deployment, rollout: Rollout, step: SwitchStep) -> RouteSet:
     """Return the green set, locked, when both colours are the ones that the promotion was about."""
     if deployment.frozen:
@@ -181,20 +177,22 @@ def _green_changed(deployment: Deployment, step: SwitchStep) -> Refusal:
     )
 
 
-async def _count_healthy(tx: AsyncSession, route_set: int, *further: ColumnElement[bool]) -> int:
-    """Count the healthy replicas of a set whose row is locked; the keeper changes health only under the same lock."""
-    count = await tx.scalar(
-        select(func.count())
-        .select_from(Route)
-        .where(
-            Route.set_id == route_set,
-            Route.ended_at.is_(None),
-            Route.status == RouteStatus.RUNNING,
-            Route.health == RouteHealthStatus.HEALTHY,
-            *further,
-        ),
-    )
-    return count or 0
+async def _count_healthy(tx: AsyncSession, route_set: int, fence: Fence | None) -> tuple[int, int]:
+    """Count the healthy replicas of a set whose row is locked, and those of them that the keeper of ``fence`` has seen.
+
+    The keeper changes health only under the same lock.
+    """
+    row = (
+        await tx.execute(
+            select(func.count(), func.count().filter(Route.health_fence == fence)).where(
+                Route.set_id == route_set,
+                Route.ended_at.is_(None),
+                Route.status == RouteStatus.RUNNING,
+                Route.health == RouteHealthStatus.HEALTHY,
+            ),
+        )
+    ).one()
+    return row[0], row[1]
 
 
 def _refuse_health(fence: Fence | None, *, healthy: int, confirmed: int, required: int) -> Refusal | None:
@@ -230,9 +228,9 @@ async def _refuse_way_back(tx: AsyncSession, rollout: Rollout, blue: RouteSet, g
         )
     if blue.wanted == 0:
         return None
-    share = _policy(rollout).min_healthy
-    healthy_blue = await _count_healthy(tx, blue.id)
-    healthy_green = await _count_healthy(tx, green.id)
+    share = read_policy(rollout.policy).min_healthy
+    healthy_blue, _ = await _count_healthy(tx, blue.id, None)
+    healthy_green, _ = await _count_healthy(tx, green.id, None)
     green_required = required_healthy(green.wanted, share)
     needed = required_healthy(blue.wanted, share) if green_required and healthy_green >= green_required else 1
     if healthy_blue >= needed:

@@ -4,8 +4,6 @@ from typing import Final
 
 from alembic import op
 
-from celadon.table.views import ROUTE_TRAFFIC
-
 revision: Final = "0001"
 down_revision: Final = None
 
@@ -250,7 +248,29 @@ _APPEND_ONLY: Final = (
 )
 
 
+_ROUTE_TRAFFIC: Final = """
+create view route_traffic as
+select
+    routes.id as route,
+    route_sets.deployment,
+    route_sets.revision,
+    route_sets.id as route_set,
+    routes.host,
+    routes.port,
+    routes.status,
+    routes.health,
+    case when traffic.active then 'active' else 'inactive' end as traffic_status,
+    case when traffic.active then 1.0 else 0.0 end as traffic_ratio
+from routes
+join route_sets on route_sets.id = routes.set_id
+join deployments on deployments.name = route_sets.deployment
+cross join lateral (
+    select coalesce(deployments.live_set = route_sets.id, false) and routes.status = 'running' as active
+) as traffic
+"""
+
+
 def upgrade() -> None:
     """Create everything."""
-    for statement in (*_TABLES, *_APPEND_ONLY, ROUTE_TRAFFIC):
+    for statement in (*_TABLES, *_APPEND_ONLY, _ROUTE_TRAFFIC):
         op.execute(statement)
