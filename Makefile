@@ -2,6 +2,8 @@ PYTHON ?= $(shell command -v python3.11 || echo python3)
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# Tests mostly wait, so a few processes share two cores; whole stacks under load are run one at a time.
+SIDE_BY_SIDE := --numprocesses 3 --dist loadfile
 
 .DEFAULT_GOAL := help
 
@@ -30,14 +32,27 @@ lint: $(INSTALLED) ## Check format, lint, types and the import contracts
 	$(BIN)/lint-imports
 
 check: lint ## All checks, unit and workflow tests, one end-to-end test (under 5 minutes)
-	$(BIN)/python -m pytest -q -m "smoke or not (stack or parts)"
+	$(BIN)/python -m pytest -q $(SIDE_BY_SIDE) -m "smoke or not (stack or parts)"
 
 test: $(INSTALLED) ## The whole suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not stack"
+	$(BIN)/python -m pytest -m stack
+
+chaos: $(INSTALLED) ## Strike rollouts at every moment by every death, under load (12 to 30 minutes)
+	$(BIN)/python -m tests.chaos --json chaos.json
+
+bench: $(INSTALLED) ## Run all benches and keep their tables in bench/results (about 25 minutes)
+	$(BIN)/python -m bench
+
+sabotage: $(INSTALLED) ## Break each rule in a copy, and see a test turn red (about 8 minutes)
+	$(BIN)/python -m tests.sabotage --json sabotage.json
+
+invariants: $(INSTALLED) ## Tell many new stories of rollouts and check every invariant (about 20 minutes)
+	$(BIN)/python -m pytest -q tests/invariants -k many --stories 500
 
 clean: ## Remove the virtual environment and everything that was generated
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
 	rm -f celadon/gateway/descriptors.binpb
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help install demo format lint check test clean
+.PHONY: help install demo format lint check test chaos bench sabotage invariants clean

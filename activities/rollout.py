@@ -8,7 +8,8 @@ goes on waiting.
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeVar
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -17,6 +18,8 @@ from temporalio import activity
 from activities.acknowledgements import AcknowledgementWatch
 from activities.pulse import pulse
 from activities.refusals import refusals_are_final
+from celadon.client.signatures import Keyring
+from celadon.domain.attestation import attested
 from celadon.domain.errors import RefusalCode
 from celadon.domain.names import Epoch
 from celadon.domain.steps import (
@@ -32,6 +35,7 @@ from celadon.domain.steps import (
     SwitchAnswer,
     SwitchStep,
 )
+from celadon.domain.strictness import Record
 from celadon.table import begin as begin_table
 from celadon.table import finish as finish_table
 from celadon.table import route_sets, switch
@@ -44,14 +48,17 @@ KEEPER_PATIENCE: Final = timedelta(seconds=8)
 _KEEPER_POLL_SECONDS: Final = 0.2
 _DRAIN_POLL_SECONDS: Final = 1.0
 
+StepT = TypeVar("StepT", bound=Record)
+
 log = structlog.get_logger()
 
 
 class RolloutActivities:
     """The activities of a rollout with what they need: the table and its notifications."""
 
-    def __init__(self, table: Table, listener: Listener) -> None:
-        """Keep the worker's table and listener."""
+    def __init__(self, table: Table, listener: Listener, keyring: Keyring | None = None) -> None:
+        """Keep the worker's table and listener, and the keys of doors that verify who asks."""
+        self._keyring = keyring or Keyring(())
         self._table = table
         self._listener = listener
         self._watch = AcknowledgementWatch(table, listener)
@@ -74,7 +81,7 @@ class RolloutActivities:
         """Register the rollout, its revision and its policy."""
         with refusals_are_final():
             async with self._table.transaction() as tx:
-                begun = await begin_table.begin(tx, step)
+                begun = await begin_table.begin(tx, self._attested(step))
         log.info("rollout_began", deployment=begun.deployment, rollout=begun.rollout, revision=begun.to_revision)
         return begun
 
@@ -83,34 +90,36 @@ class RolloutActivities:
         """Open the green set; the keeper starts its replicas."""
         with refusals_are_final():
             async with self._table.transaction() as tx:
-                return await route_sets.open_green(tx, step)
+                return await route_sets.open_green(tx, self._attested(step))
 
     @activity.defn
     async def enter_phase(self, step: PhaseStep) -> None:
         """Write the phase down."""
         with refusals_are_final():
             async with self._table.transaction() as tx:
-                await route_sets.enter_phase(tx, step)
+                await route_sets.enter_phase(tx, self._attested(step))
 
     @activity.defn
     async def ask_for_edge(self, step: Step) -> None:
         """Let the keeper tell green's condition anew."""
         with refusals_are_final():
             async with self._table.transaction() as tx:
-                await route_sets.ask_for_edge(tx, step)
+                await route_sets.ask_for_edge(tx, self._attested(step))
 
     @activity.defn
     async def switch(self, step: SwitchStep) -> SwitchAnswer:
         """Point the deployment at green and wait until every live router serves it, or ``router_ack_timeout``."""
         started = time.monotonic()
         patience = started + KEEPER_PATIENCE.total_seconds()
-        answer = await self._commit(switch.switch, step)
+        answer = await self._commit(partial(switch.switch, patient=True), step)
         while (
             answer.refusal is not None
             and answer.refusal.code is RefusalCode.KEEPER_SILENT
             and time.monotonic() < patience
         ):
             await self._watch.pause(_KEEPER_POLL_SECONDS)
+            answer = await self._commit(partial(switch.switch, patient=True), step)
+        if answer.refusal is not None:
             answer = await self._commit(switch.switch, step)
         return await self._await_routers(step, answer, started, "switch")
 
@@ -126,7 +135,7 @@ class RolloutActivities:
         """Close a set and wait until its last replica has stopped, or until the set is live again."""
         with refusals_are_final():
             async with self._table.transaction() as tx:
-                refused = await route_sets.close_set(tx, step)
+                refused = await route_sets.close_set(tx, self._attested(step))
         if refused is not None:
             return refused
         async with self._listener.subscribe(ROUTES_CHANNEL) as heard:
@@ -151,9 +160,13 @@ class RolloutActivities:
         """Write the outcome and give the deployment free."""
         with refusals_are_final():
             async with self._table.transaction() as tx:
-                finished = await finish_table.finish(tx, step)
+                finished = await finish_table.finish(tx, self._attested(step))
         log.info("rollout_ended", deployment=step.deployment, rollout=step.rollout, outcome=step.outcome.value)
         return finished
+
+    def _attested(self, step: StepT) -> StepT:
+        """Check what doors have signed: the audit log shows nobody as verified who is not."""
+        return attested(step, self._keyring.verifies)
 
     async def _commit(
         self,
@@ -162,7 +175,7 @@ class RolloutActivities:
     ) -> SwitchAnswer:
         with refusals_are_final():
             async with self._table.transaction() as tx:
-                return await change(tx, step)
+                return await change(tx, self._attested(step))
 
     async def _await_routers(self, step: SwitchStep, answer: SwitchAnswer, started: float, what: str) -> SwitchAnswer:
         if answer.refusal is not None or answer.epoch is None:

@@ -1,7 +1,8 @@
-"""Activities of which the first decides, and waiting for one of two things."""
+"""Activities of which the first decides, groups of which one may fail, and waiting for one of two things."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -38,3 +39,25 @@ async def wait_at_most(event: asyncio.Event, seconds: float | None) -> None:
             await event.wait()
     except TimeoutError:
         return
+
+
+@asynccontextmanager
+async def task_group() -> AsyncIterator[asyncio.TaskGroup]:
+    """Run a group of tasks whose failure the present task may survive.
+
+    A plain group of Python 3.11 that fails while it waits for its tasks leaves a request to cancel with the task that
+    waited. Before Python 3.11.3 no timeout of that task then ends as a timeout: it cancels the task instead.
+
+    Raises:
+        BaseExceptionGroup: what tasks, or the block, have raised.
+
+    """
+    task = asyncio.current_task()
+    before = 0 if task is None else task.cancelling()
+    try:
+        async with asyncio.TaskGroup() as group:
+            yield group
+    except BaseExceptionGroup:
+        while task is not None and task.cancelling() > before:
+            task.uncancel()
+        raise

@@ -4,29 +4,32 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from hypothesis import HealthCheck, settings
 from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
-from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.testing import TimeSkippingConfig, WorkflowEnvironment
+from temporalio.testing import WorkflowEnvironment
 
+from bench.time_skipping import time_skipping_temporal
 from celadon.stack.postgres import running_postgres
-from celadon.stack.programs import temporal_program
 from celadon.table.engine import Table
 from celadon.table.migrate import upgrade
 from celadon.table.models import Base
 
-SEARCH_ATTRIBUTES = ("CeladonDeployment", "CeladonRevision", "CeladonPhase", "CeladonOutcome")
+# No test asserts how long something takes: machines are shared.
+settings.register_profile("celadon", parent=settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("celadon")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Histories are recorded anew only when somebody says so."""
+    """Histories and snapshots are recorded anew, and invariants searched for long, only when somebody says so."""
     parser.addoption("--record-histories", action="store_true", help="write the histories that replay tests read")
+    parser.addoption("--stories", type=int, default=0, help="search the invariants with so many new stories")
+    parser.addoption("--record-snapshots", action="store_true", help="write what commands print, which tests compare")
 
 
 @pytest.fixture(scope="session")
@@ -105,17 +108,5 @@ async def table(table_of_module: Table) -> Table:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def temporal_env() -> AsyncIterator[WorkflowEnvironment]:
     """Run one Temporal server for all tests; its time stands still for a workflow until a test moves it forward."""
-    flags = [
-        *("--dynamic-config-value", "frontend.WorkflowTimeSkippingEnabled=true"),
-        *("--dynamic-config-value", 'history.timerProcessorMaxTimeShift="20ms"'),
-    ]
-    for name in SEARCH_ATTRIBUTES:
-        flags += ["--search-attribute", f"{name}=Keyword"]
-    async with await WorkflowEnvironment.start_time_skipping_v2(
-        ts_config=TimeSkippingConfig(enabled=False),
-        data_converter=pydantic_data_converter,
-        dev_server_existing_path=str(temporal_program()),
-        dev_server_startup_timeout=timedelta(seconds=30),
-        dev_server_extra_args=flags,
-    ) as environment:
+    async with time_skipping_temporal() as environment:
         yield environment

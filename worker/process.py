@@ -1,4 +1,4 @@
-"""The worker's process: a Temporal worker, the keeper, a metrics endpoint, and an orderly end."""
+"""The worker's process: a Temporal worker, the keeper, the courier, a metrics endpoint, and an orderly end."""
 
 import asyncio
 from datetime import timedelta
@@ -13,17 +13,22 @@ from temporalio.worker import Worker
 from activities.rollout import RolloutActivities
 from celadon.client.connection import connect
 from celadon.client.search_attributes import register_search_attributes
+from celadon.client.signatures import Keyring, KeyringSettings
 from celadon.domain.contracts import TASK_QUEUE
 from celadon.keeper.keeper import Keeper
+from celadon.notifications.courier import Courier
 from celadon.stopping import stop_signal
 from celadon.table.engine import Table
 from celadon.table.notify import Listener
 from worker.keeping import keeper_of
+from worker.notifying import courier_of
 from worker.registration import WORKFLOWS, workflow_runner
 from worker.settings import WorkerSettings
 
 STICKY_TIMEOUT: Final = timedelta(seconds=1)
 """How long Temporal waits for a worker that holds a rollout in memory before it asks another."""
+
+COURIER_CONNECTIONS: Final = 2
 
 HEARTBEAT_THROTTLE: Final = timedelta(seconds=1)
 
@@ -46,18 +51,24 @@ async def run_worker(settings: WorkerSettings) -> None:
 
 async def _work_until(stop: asyncio.Event, settings: WorkerSettings) -> None:
     host, _, port = settings.metrics_address.rpartition(":")
+    keyring = Keyring.of_settings(KeyringSettings())
     client = await connect(patience=settings.temporal_patience)
     await _register(client)
     async with (
         Table(settings.database_url, "celadon-worker") as table,
+        # A step never queues for a connection behind the keeper's writes, of which many replicas bring many at once.
+        Table(settings.database_url, "celadon-keeper") as keeper_table,
+        # Notifications take no connection away from rollouts.
+        Table(settings.database_url, "celadon-worker-notifications", pool_size=COURIER_CONNECTIONS) as courier_table,
         Listener(settings.database_url, "celadon-worker-listener") as listener,
     ):
-        keeper = keeper_of(table, listener, client)
+        keeper = keeper_of(keeper_table, listener, client)
+        courier = courier_of(courier_table, listener, client)
         worker = Worker(
             client,
             task_queue=TASK_QUEUE,
             workflows=WORKFLOWS,
-            activities=RolloutActivities(table, listener).all(),
+            activities=RolloutActivities(table, listener, keyring).all(),
             workflow_runner=workflow_runner(),
             max_cached_workflows=settings.max_cached_workflows,
             sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
@@ -68,22 +79,24 @@ async def _work_until(stop: asyncio.Event, settings: WorkerSettings) -> None:
         try:
             log.info("worker_started", task_queue=TASK_QUEUE, metrics=settings.metrics_address)
             async with worker:
-                await _keep_until(stop, keeper, stop_replicas=settings.stop_replicas_on_exit)
+                await _keep_until(stop, keeper, courier, stop_replicas=settings.stop_replicas_on_exit)
         finally:
             server.shutdown()
             server.server_close()
             thread.join()
 
 
-async def _keep_until(stop: asyncio.Event, keeper: Keeper, *, stop_replicas: bool) -> None:
-    """Run the keeper until the stop is wanted and it has ended; a keeper that fails ends the process."""
+async def _keep_until(stop: asyncio.Event, keeper: Keeper, courier: Courier, *, stop_replicas: bool) -> None:
+    """Run keeper and courier until the stop is wanted and both have ended; one that fails ends the process."""
     keeping = asyncio.create_task(keeper.run(), name="keeper")
+    notifying = asyncio.create_task(courier.run(), name="courier")
     stopping = asyncio.create_task(stop.wait(), name="stop")
-    await asyncio.wait({keeping, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({keeping, notifying, stopping}, return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
     log.info("worker_stops")
     keeper.stop(stop_replicas=stop_replicas)
-    await keeping
+    courier.stop()
+    await asyncio.gather(keeping, notifying)
 
 
 async def _register(client: Client) -> None:

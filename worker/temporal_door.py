@@ -2,18 +2,21 @@
 
 from collections.abc import Mapping
 
+from temporalio.client import Client
 from temporalio.service import RPCError
 
 from celadon.client.rollouts import RolloutClient
+from celadon.client.running_workflows import running_workflows
 from celadon.keeper.signalling import TemporalUnreachableError, WorkflowGoneError
 
 
 class TemporalDoor:
     """Sends the keeper's signals and tells which rollouts run."""
 
-    def __init__(self, rollouts: RolloutClient) -> None:
+    def __init__(self, client: Client) -> None:
         """Speak through the worker's client."""
-        self._rollouts = rollouts
+        self._client = client
+        self._rollouts = RolloutClient(client)
 
     async def signal(self, workflow_id: str, signal: str, payload: Mapping[str, object]) -> None:
         """Send a signal.
@@ -33,3 +36,10 @@ class TemporalDoor:
     async def is_running(self, workflow_id: str) -> bool | None:
         """Return whether a workflow of this id runs now; nothing when Temporal cannot be asked."""
         return await self._rollouts.is_running(workflow_id)
+
+    async def listed(self) -> frozenset[str] | None:
+        """Return the workflows that run, as Temporal's index has them; nothing when it does not answer."""
+        try:
+            return frozenset(one.workflow_id for one in await running_workflows(self._client))
+        except RPCError:
+            return None

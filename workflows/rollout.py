@@ -1,67 +1,55 @@
-"""One blue-green rollout: provision green, wait for health, await promotion, switch, drain.
+"""The story of one blue-green rollout: provision green, wait for health, await promotion, switch, drain.
 
-Handlers only record; the story reads what they recorded after all messages of a workflow task. Cancellation never
-reaches a step: ``run`` shields the story, and a cancel is an abort that the story reads when its step has ended.
+It reads what messages (``conversation``) recorded in what the rollout knows (``standing``). Cancellation never reaches
+a step: ``run`` shields the story, and a cancel is an abort that the story reads when its step has ended.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from temporalio import workflow
-from temporalio.common import RawValue, SearchAttributeKey
+from temporalio.common import SearchAttributeKey
 from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from pydantic import BaseModel
 
     from celadon.domain import contracts, narration
-    from celadon.domain.abort import refuse_abort
+    from celadon.domain.attestation import START_MEMO, StartMemo, claim_of_start
     from celadon.domain.errors import Refusal, RefusalCode, RefusedError
     from celadon.domain.gate import Enter, GoAhead, GoBack, Wait, decide
-    from celadon.domain.lateness import refuse_late
     from celadon.domain.messages import (
         AbortAnswer,
         AbortCommand,
-        GreenChanged,
         PromoteAnswer,
-        PromoteCommand,
         PromoteState,
-        RefusedMessage,
         RolloutRequest,
         RolloutResult,
-        RolloutStatus,
-        RoutersAcknowledged,
-        Timer,
     )
     from celadon.domain.names import Epoch, RolloutId, RouteSetId
     from celadon.domain.payload import parse_payload
-    from celadon.domain.progress import AbortRequest, Progress, PromotionRequest
-    from celadon.domain.promotion import refuse_promotion
+    from celadon.domain.progress import AbortRequest
     from celadon.domain.states import Door, RolloutOutcome, RolloutPhase
     from celadon.domain.steps import (
         BeginStep,
+        Claim,
         CloseStep,
         DrainEnd,
         FinishStep,
-        Note,
         PhaseStep,
         Step,
         SwitchAnswer,
         SwitchStep,
     )
     from workflows import steps
+    from workflows.conversation import Conversation
+    from workflows.standing import BAKE_TIMER
     from workflows.steps import ActivityCall
-    from workflows.tickets import Ticket, refused
+    from workflows.tickets import refused
 
 InputT = TypeVar("InputT", bound=BaseModel)
 OutputT = TypeVar("OutputT")
-
-BAKE_TIMER: Final = "bake"
-_KEPT_REFUSALS: Final = 100
-_SHOWN_REFUSALS: Final = 10
 
 _deployment_attribute = SearchAttributeKey.for_keyword(contracts.SEARCH_DEPLOYMENT)
 _revision_attribute = SearchAttributeKey.for_keyword(contracts.SEARCH_REVISION)
@@ -70,30 +58,8 @@ _outcome_attribute = SearchAttributeKey.for_keyword(contracts.SEARCH_OUTCOME)
 
 
 @workflow.defn(name=contracts.WORKFLOW_TYPE)
-class BlueGreenRollout:
+class BlueGreenRollout(Conversation):
     """The workflow of one rollout; its id is ``rollout-<deployment>``, so that Temporal allows one at a time."""
-
-    def __init__(self) -> None:
-        """Begin with nothing heard; messages may arrive before ``run``."""
-        self._progress = Progress(
-            deployment=workflow.info().workflow_id.removeprefix(contracts.WORKFLOW_ID_PREFIX),
-            phase=RolloutPhase.PROVISIONING,
-            since=workflow.now(),
-        )
-        self._news = 0
-        self._cancelled = False
-        self._promotions: list[Ticket[PromoteAnswer]] = []
-        self._aborts: list[Ticket[AbortAnswer]] = []
-        self._routers_served: Epoch | None = None
-        self._silent: tuple[str, ...] = ()
-        self._epoch: Epoch | None = None
-        self._decision = ""
-        self._back_reason = ""
-        self._started_at = workflow.now()
-        self._refused: deque[RefusedMessage] = deque(maxlen=_KEPT_REFUSALS)
-        self._refused_total = 0
-        self._notes: list[Note] = []
-        self._notes_written = 0
 
     # The platform's side: input, cancellation, the end.
 
@@ -153,6 +119,7 @@ class BlueGreenRollout:
         return await self._live_with_green(passed)
 
     async def _begin(self, request: RolloutRequest) -> None:
+        memo = workflow.memo_value(START_MEMO, None, type_hint=StartMemo)
         begun = await self._do(
             steps.BEGIN,
             BeginStep(
@@ -160,6 +127,8 @@ class BlueGreenRollout:
                 workflow_id=workflow.info().workflow_id,
                 run_id=workflow.info().run_id,
                 at=workflow.now(),
+                door=None if memo is None else memo.door,
+                claim=claim_of_start(request, memo, workflow.info().start_time),
             ),
             f"register rollout of {request.deployment}",
         )
@@ -188,7 +157,10 @@ class BlueGreenRollout:
             f"open green: {self._named_revision()}",
         )
         now = workflow.now()
-        self._update(green_set=opened.route_set, since=now, unverified_since=now)
+        told = self._progress.green
+        # A reset workflow hears again of the green that its first run had.
+        of_this_green = told if told is not None and told.route_set == opened.route_set else None
+        self._update(green_set=opened.route_set, green=of_this_green, since=now, unverified_since=now)
 
     async def _pass_the_gate(self) -> GoBack | SwitchAnswer:
         """Bring green through provisioning, verification and promotion, until it is live or given up."""
@@ -204,7 +176,7 @@ class BlueGreenRollout:
                     answer = await self._switch(decision)
                     if answer.refusal is None:
                         return answer
-                    await self._return_to_verifying(answer.refusal)
+                    await self._return_to_verifying(answer.refusal, scaled=answer.scaled)
                 case Wait():
                     await self._wait_for_news(seen, decision.first)
 
@@ -227,9 +199,15 @@ class BlueGreenRollout:
             unverified_since=now if regressed else self._progress.unverified_since,
             verified_since=now if waits else None,
             waited_since=(self._progress.waited_since or now) if waits else self._progress.waited_since,
-            regressions=self._progress.regressions + (1 if regressed else 0),
+            regressions=self._progress.regressions + (1 if regressed and self._progress.dipped_by_itself else 0),
+            dipped=False,
+            dipped_by_itself=False,
         )
-        self._note("regressed" if regressed else decision.phase.value, reason=decision.why)
+        self._note(
+            "regressed" if regressed else decision.phase.value,
+            reason=decision.why,
+            evidence=self._what_it_waits_for() if waits else None,
+        )
         if waits or regressed:
             workflow.upsert_search_attributes([_phase_attribute.value_set(decision.phase.value)])
         await self._do(
@@ -245,14 +223,20 @@ class BlueGreenRollout:
         self._decision = f"promotion by {decision.by} ({decision.door.value})"
         answer = await self._do(
             steps.SWITCH,
-            self._switch_step(decision.by, decision.door, decision.reason, force=decision.force),
+            self._switch_step(decision.by, decision.door, decision.reason, decision.claim, force=decision.force),
             f"switch {self._progress.deployment} to {self._named_revision()}, by {decision.by}",
             start_to_close=self._progress.policy.router_ack_timeout + steps.TRANSACTION + steps.GRACE,
         )
         if answer.refusal is not None:
             for caller in callers:
                 caller.give(answer.refusal)
-            self._note("promotion_refused", by=decision.by, door=decision.door, reason=str(answer.refusal))
+            self._note(
+                "promotion_refused",
+                by=decision.by,
+                door=decision.door,
+                reason=str(answer.refusal),
+                claim=decision.claim,
+            )
             return answer
         self._epoch, self._silent = answer.epoch, answer.silent
         self._update(phase=RolloutPhase.BAKING, since=workflow.now())
@@ -268,10 +252,11 @@ class BlueGreenRollout:
             )
         return answer
 
-    async def _return_to_verifying(self, refusal: Refusal) -> None:
+    async def _return_to_verifying(self, refusal: Refusal, *, scaled: bool) -> None:
         """The re-check refused: the decision is spent, and green has to prove itself again.
 
-        Only what the table contradicted is forgotten; an edge that came meanwhile, such as ``failed``, comes once.
+        That green grows because somebody scaled it does not count as its regression. Only what the table contradicted
+        is forgotten; an edge that came meanwhile, such as ``failed``, comes once.
         """
         now = workflow.now()
         self._decision = f"{self._decision}, refused: {refusal.message}"
@@ -280,7 +265,7 @@ class BlueGreenRollout:
             since=now,
             unverified_since=now,
             verified_since=None,
-            regressions=self._progress.regressions + 1,
+            regressions=self._progress.regressions + (0 if scaled else 1),
             green=None if self._progress.green_is_ready else self._progress.green,
         )
         workflow.upsert_search_attributes([_phase_attribute.value_set(RolloutPhase.VERIFYING.value)])
@@ -325,6 +310,8 @@ class BlueGreenRollout:
             end = await drain
             if back is not None:
                 return back
+            if end.reopened:
+                return await self._take_the_way_that_was_gone()
             if end.refusal is None:
                 return None
             self._silent = end.silent
@@ -334,6 +321,13 @@ class BlueGreenRollout:
                 back = await self._switch_back()
                 if back is not None:
                     return back
+
+    async def _take_the_way_that_was_gone(self) -> SwitchAnswer | None:
+        """Blue is live again, but this run never went back: it was reset to a moment before that."""
+        command = AbortCommand(by="reset", reason="blue is live again: the rollout had gone back before it was reset")
+        if self._progress.abort is None:
+            self._update(abort=AbortRequest(command=command, door=Door.POLICY, at=workflow.now()))
+        return await self._switch_back()
 
     async def _watch_for_way_back(self, drain: asyncio.Task[DrainEnd]) -> SwitchAnswer | None:
         while not drain.done():
@@ -350,13 +344,14 @@ class BlueGreenRollout:
         request = self._progress.abort
         if request is None:
             return None
-        callers, self._aborts = self._aborts, []
         answer = await self._do(
             steps.SWITCH_BACK,
-            self._switch_step(request.command.by, request.door, request.command.reason),
+            self._switch_step(request.command.by, request.door, request.command.reason, request.claim),
             f"switch {self._progress.deployment} back to blue, by {request.command.by}",
             start_to_close=self._progress.policy.router_ack_timeout + steps.TRANSACTION + steps.GRACE,
         )
+        # Also those who asked while the table was being asked: the answer is theirs too.
+        callers, self._aborts = self._aborts, []
         self._update(abort=None)
         if answer.refusal is not None:
             for caller in callers:
@@ -366,6 +361,7 @@ class BlueGreenRollout:
                 by=request.command.by,
                 door=request.door,
                 reason=str(answer.refusal),
+                claim=request.claim,
             )
             return None
         self._decision = f"rollback by {request.command.by} ({request.door.value})"
@@ -405,19 +401,37 @@ class BlueGreenRollout:
         for caller in callers:
             caller.give(AbortAnswer(outcome=decision.outcome))
         workflow.upsert_search_attributes([_phase_attribute.value_set(RolloutPhase.ROLLING_BACK.value)])
-        self._note(decision.outcome.value, by=decision.by, door=decision.door, reason=decision.reason)
-        await self._drain_green(None)
+        self._note(
+            decision.outcome.value,
+            by=decision.by,
+            door=decision.door,
+            reason=decision.reason,
+            claim=decision.claim,
+        )
+        end = await self._drain_green(None)
+        if end is not None and end.reopened:
+            return await self._undo_a_switch_that_was_forgotten(decision)
         return await self._finish(decision.outcome, decision.reason, None)
 
-    async def _drain_green(self, epoch: Epoch | None) -> None:
+    async def _undo_a_switch_that_was_forgotten(self, decision: GoBack) -> RolloutResult:
+        """Green is live, but this run never switched: it was reset to a moment before that. Go back as after it."""
+        now = workflow.now()
+        command = AbortCommand(by=decision.by, reason=decision.reason)
+        self._update(abort=AbortRequest(command=command, door=decision.door, at=now, claim=decision.claim))
+        back = await self._switch_back()
+        if back is None:
+            return await self._finish(RolloutOutcome.PROMOTED, f"{decision.reason}; blue could not take over", now)
+        return await self._go_back_to_blue(back, now)
+
+    async def _drain_green(self, epoch: Epoch | None) -> DrainEnd | None:
         green = self._progress.green_set
         if green is None:
-            return
+            return None
         while True:
             self._routers_served = None
             end = await self._drain(green, RolloutPhase.ROLLING_BACK, epoch)
             if end.refusal is None or epoch is None:
-                return
+                return end
             self._silent = end.silent
             await self._wait_for_routers(epoch, abortable=False)
 
@@ -452,17 +466,19 @@ class BlueGreenRollout:
             self._step(FinishStep, outcome=outcome, reason=reason, evidence=evidence, at=workflow.now()),
             f"finish: {outcome.value}",
         )
+        happened = finished.outcome or outcome
+        self._update(outcome=happened)
         workflow.upsert_search_attributes(
             [
                 _phase_attribute.value_set(RolloutPhase.COMPLETED.value),
-                _outcome_attribute.value_set(outcome.value),
+                _outcome_attribute.value_set(happened.value),
             ],
         )
         if progress.rollout is None or progress.to_revision is None:
             raise ApplicationError("a rollout that never began cannot finish", non_retryable=True)
         return RolloutResult(
             rollout=progress.rollout,
-            outcome=outcome,
+            outcome=happened,
             from_revision=progress.from_revision,
             to_revision=progress.to_revision,
             epoch=finished.epoch,
@@ -536,7 +552,15 @@ class BlueGreenRollout:
             **fields,
         )
 
-    def _switch_step(self, by: str, door: Door, reason: str, *, force: bool = False) -> SwitchStep:
+    def _switch_step(
+        self,
+        by: str,
+        door: Door,
+        reason: str,
+        claim: Claim | None,
+        *,
+        force: bool = False,
+    ) -> SwitchStep:
         return self._step(
             SwitchStep,
             blue_set=self._progress.blue_set,
@@ -545,311 +569,17 @@ class BlueGreenRollout:
             door=door,
             reason=reason,
             force=force,
+            decision=self._next_decision(),
+            claim=claim,
             ack_timeout_seconds=self._progress.policy.router_ack_timeout.total_seconds(),
         )
+
+    def _next_decision(self) -> str:
+        """Name a decision, so that the table tells its attempts from those of any other, and of any run."""
+        self._decisions += 1
+        return f"{workflow.info().run_id}/{self._decisions}"
 
     def _rollout(self) -> RolloutId:
         if self._progress.rollout is None:
             raise ApplicationError("the rollout has not begun", non_retryable=True)
         return self._progress.rollout
-
-    # Messages: handlers only record.
-
-    @workflow.update(
-        name=contracts.PROMOTE,
-        description="Switch traffic to green now; answers when the routers serve it. All fields are optional: "
-        '{"revision": 2, "rollout": 7, "by": "ann", "reason": "...", "force": false}',
-    )
-    async def promote(self, payload: Any = None) -> PromoteAnswer:  # noqa: ANN401 - the one parser reads it
-        """Promote green and wait for the switch."""
-        return await _taken(lambda: self._record_promotion(payload, Door.UPDATE)).wait()
-
-    @promote.validator
-    def _may_promote(self, payload: Any = None) -> None:  # noqa: ANN401
-        self._check(self._read_promotion, payload)
-
-    @workflow.signal(
-        name=contracts.PROMOTE,
-        description="Switch traffic to green now, without waiting for the answer. Input as for the update.",
-    )
-    def promote_by_signal(self, payload: Any = None) -> None:  # noqa: ANN401
-        """Promote green; a refusal shows in the status and in the audit log."""
-        try:
-            self._record_promotion(payload, Door.SIGNAL)
-        except RefusedError as error:
-            self._keep_refusal(contracts.PROMOTE, Door.SIGNAL, payload, error.refusal)
-
-    @workflow.update(
-        name=contracts.ABORT,
-        description="Go back: before the switch green is closed, after it traffic returns to blue. All fields are "
-        'optional: {"rollout": 7, "by": "ann", "reason": "..."}',
-    )
-    async def abort(self, payload: Any = None) -> AbortAnswer:  # noqa: ANN401
-        """Abort and wait until it is decided, or until blue serves again."""
-        return await _taken(lambda: self._record_abort(payload, Door.UPDATE, rollback=False)).wait()
-
-    @abort.validator
-    def _may_abort(self, payload: Any = None) -> None:  # noqa: ANN401
-        self._check(self._read_abort, payload)
-
-    @workflow.signal(name=contracts.ABORT, description="As the update, without waiting for the answer.")
-    def abort_by_signal(self, payload: Any = None) -> None:  # noqa: ANN401
-        """Abort; a refusal shows in the status and in the audit log."""
-        try:
-            self._record_abort(payload, Door.SIGNAL, rollback=False)
-        except RefusedError as error:
-            self._keep_refusal(contracts.ABORT, Door.SIGNAL, payload, error.refusal)
-
-    @workflow.update(
-        name=contracts.ROLLBACK,
-        description="After the switch: return traffic to blue. Input as for abort.",
-    )
-    async def rollback(self, payload: Any = None) -> AbortAnswer:  # noqa: ANN401
-        """Switch back and wait until blue serves again."""
-        return await _taken(lambda: self._record_abort(payload, Door.UPDATE, rollback=True)).wait()
-
-    @rollback.validator
-    def _may_roll_back(self, payload: Any = None) -> None:  # noqa: ANN401
-        self._check(self._read_rollback, payload)
-
-    @workflow.signal(name=contracts.ROLLBACK, description="As the update, without waiting for the answer.")
-    def roll_back_by_signal(self, payload: Any = None) -> None:  # noqa: ANN401
-        """Switch back; a refusal shows in the status and in the audit log."""
-        try:
-            self._record_abort(payload, Door.SIGNAL, rollback=True)
-        except RefusedError as error:
-            self._keep_refusal(contracts.ROLLBACK, Door.SIGNAL, payload, error.refusal)
-
-    @workflow.signal(name=contracts.GREEN_CHANGED, description="Internal: the keeper tells an edge of green's health.")
-    def green_changed(self, payload: Any = None) -> None:  # noqa: ANN401
-        """Record an edge; an older one changes nothing."""
-        try:
-            edge = parse_payload(GreenChanged, payload)
-        except RefusedError as error:
-            self._keep_refusal(contracts.GREEN_CHANGED, Door.SIGNAL, payload, error.refusal)
-            return
-        known = self._progress.green
-        expected = self._progress.green_set
-        if (expected is not None and edge.route_set != expected) or (known is not None and edge.seq <= known.seq):
-            return
-        self._news += 1
-        self._update(green=edge)
-
-    @workflow.signal(
-        name=contracts.ROUTERS_ACKNOWLEDGED,
-        description="Internal: the keeper tells that every live router serves an epoch.",
-    )
-    def routers_acknowledged(self, payload: Any = None) -> None:  # noqa: ANN401
-        """Record that routers have caught up."""
-        try:
-            told = parse_payload(RoutersAcknowledged, payload)
-        except RefusedError as error:
-            self._keep_refusal(contracts.ROUTERS_ACKNOWLEDGED, Door.SIGNAL, payload, error.refusal)
-            return
-        self._routers_served = told.epoch
-        self._news += 1
-
-    @workflow.signal(dynamic=True)
-    def unknown_signal(self, name: str, args: Sequence[RawValue]) -> None:
-        """Refuse a signal that this version does not know, by its name."""
-        self._keep_refusal(name, Door.SIGNAL, f"{len(args)} arguments", _unknown(name))
-
-    @workflow.update(dynamic=True)
-    async def unknown_update(self, name: str, args: Sequence[RawValue]) -> None:
-        """Refuse an update that this version does not know, by its name."""
-        raise refused(_unknown(f"{name} with {len(args)} arguments"))
-
-    @unknown_update.validator
-    def _refuse_unknown(self, name: str, args: Sequence[RawValue]) -> None:
-        del args
-        raise refused(_unknown(name))
-
-    def _check(self, read: Callable[[object], object], payload: object) -> None:
-        """Refuse in a validator what the handler would refuse, so that it writes no history."""
-        _taken(lambda: read(payload))
-
-    def _read_promotion(self, payload: object) -> PromoteCommand:
-        command = parse_payload(PromoteCommand, payload)
-        refusal = refuse_late(command, workflow.now()) or refuse_promotion(self._progress, command)
-        if refusal is not None:
-            raise RefusedError(refusal)
-        return command
-
-    def _read_abort(self, payload: object, *, rollback: bool = False) -> AbortCommand:
-        command = parse_payload(AbortCommand, payload)
-        refusal = refuse_late(command, workflow.now()) or refuse_abort(self._progress, command, rollback=rollback)
-        if refusal is not None:
-            raise RefusedError(refusal)
-        return command
-
-    def _read_rollback(self, payload: object) -> AbortCommand:
-        return self._read_abort(payload, rollback=True)
-
-    def _record_promotion(self, payload: object, door: Door) -> Ticket[PromoteAnswer]:
-        """Record a promotion for the story to read; the first of a task counts, the others share its answer.
-
-        Raises:
-            RefusedError: it may not go ahead.
-
-        """
-        command = self._read_promotion(payload)
-        ticket: Ticket[PromoteAnswer] = Ticket()
-        self._promotions.append(ticket)
-        if self._progress.promotion is None:
-            self._update(promotion=PromotionRequest(command=command, door=door, at=workflow.now()))
-        self._note("promotion_requested", by=command.by, door=door, reason=command.reason)
-        self._news += 1
-        return ticket
-
-    def _record_abort(self, payload: object, door: Door, *, rollback: bool) -> Ticket[AbortAnswer]:
-        """Record an abort for the story to read.
-
-        Raises:
-            RefusedError: it may not go ahead.
-
-        """
-        command = self._read_abort(payload, rollback=rollback)
-        ticket: Ticket[AbortAnswer] = Ticket()
-        self._aborts.append(ticket)
-        if self._progress.abort is None:
-            self._update(abort=AbortRequest(command=command, door=door, at=workflow.now()))
-        kind = "rollback_requested" if rollback else "abort_requested"
-        self._note(kind, by=command.by, door=door, reason=command.reason)
-        self._news += 1
-        return ticket
-
-    def _record_cancel(self) -> None:
-        self._cancelled = True
-        self._news += 1
-        command = AbortCommand(by="cancellation", reason="the workflow was cancelled")
-        refusal = refuse_abort(self._progress, command, rollback=False)
-        if refusal is not None:
-            self._keep_refusal("cancel", Door.CANCEL, None, refusal)
-            return
-        if self._progress.abort is None:
-            self._update(abort=AbortRequest(command=command, door=Door.CANCEL, at=workflow.now()))
-        self._note("abort_requested", by=command.by, door=Door.CANCEL, reason=command.reason)
-
-    def _keep_refusal(self, message: str, door: Door, payload: object, refusal: Refusal) -> None:
-        by = payload.get("by", "") if isinstance(payload, dict) else ""
-        self._refused_total += 1
-        self._refused.append(
-            RefusedMessage(at=workflow.now(), message=message, door=door, by=str(by), refusal=refusal),
-        )
-        if len(self._notes) < _KEPT_REFUSALS:
-            self._note(
-                "message_refused",
-                by=str(by),
-                door=door,
-                reason=str(refusal),
-                evidence={"message": message, "code": refusal.code.value},
-            )
-
-    def _refuse_promotions(self, refusal: Refusal) -> None:
-        callers, self._promotions = self._promotions, []
-        self._update(promotion=None)
-        for caller in callers:
-            caller.give(refusal)
-
-    def _dismiss_callers(self) -> None:
-        """Tell whoever still waits that the rollout has ended."""
-        ended = Refusal(
-            code=RefusalCode.ROLLOUT_ENDED,
-            message="the rollout ended before the message was carried out",
-            next_step=f"see 'celadon rollout history {self._progress.deployment}'",
-        )
-        self._refuse_promotions(ended)
-        callers, self._aborts = self._aborts, []
-        for caller in callers:
-            caller.give(ended)
-
-    # What it tells of itself.
-
-    @workflow.query(name=contracts.STATUS, description="Phase, timers, decision, last green edge, last refusals.")
-    def status(self) -> RolloutStatus:
-        """Return what the rollout knows without reading the table."""
-        now = workflow.now()
-        progress = self._progress
-        abort = progress.abort
-        return RolloutStatus(
-            deployment=progress.deployment,
-            rollout=progress.rollout,
-            phase=progress.phase,
-            since=progress.since,
-            from_revision=progress.from_revision,
-            to_revision=progress.to_revision,
-            policy=progress.policy if progress.rollout is not None else None,
-            timers=tuple(
-                Timer(name=name, fires_at=at, remaining=max(at - now, timedelta(0))) for name, at in self._timers(now)
-            ),
-            decision=self._decision,
-            holding=narration.holding_reason(progress),
-            approvals=1 if self._epoch is not None or progress.promotion is not None else 0,
-            approvals_needed=1,
-            abort_requested="" if abort is None else f"{abort.command.by}: {abort.command.reason}",
-            green=progress.green,
-            epoch=self._epoch,
-            silent_routers=self._silent,
-            refused=tuple(self._refused)[-_SHOWN_REFUSALS:],
-            refused_total=self._refused_total,
-            outcome=progress.outcome,
-            next_step=narration.next_step(progress),
-        )
-
-    def _timers(self, now: datetime) -> tuple[tuple[str, datetime], ...]:
-        progress = self._progress
-        match progress.phase:
-            case RolloutPhase.PROVISIONING | RolloutPhase.VERIFYING | RolloutPhase.AWAITING_PROMOTION:
-                decision = decide(progress, now)
-                return decision.timers if isinstance(decision, Wait) else ()
-            case RolloutPhase.BAKING if not self._silent or now < progress.since + progress.policy.bake:
-                return ((BAKE_TIMER, progress.since + progress.policy.bake),)
-            case _:
-                return ()
-
-    def _named_revision(self) -> str:
-        return f"r{self._progress.to_revision}"
-
-    def _note(
-        self,
-        kind: str,
-        *,
-        by: str = "",
-        door: Door | None = None,
-        reason: str = "",
-        evidence: dict[str, str] | None = None,
-    ) -> None:
-        self._notes_written += 1
-        self._notes.append(
-            Note(
-                seq=self._notes_written,
-                at=workflow.now(),
-                kind=kind,
-                by=by,
-                door=door,
-                reason=reason,
-                evidence=evidence or {},
-            ),
-        )
-
-    def _update(self, **changes: Any) -> None:  # noqa: ANN401 - fields of Progress
-        self._progress = self._progress.model_copy(update=changes)
-        workflow.set_current_details(
-            narration.details(self._progress, self._timers(workflow.now()), self._silent),
-        )
-
-
-def _taken(record: Callable[[], OutputT]) -> OutputT:
-    """Return what ``record`` does; only an ApplicationError may leave an update, else its task would fail for ever."""
-    try:
-        return record()
-    except RefusedError as error:
-        raise refused(error.refusal) from error
-
-
-def _unknown(name: str) -> Refusal:
-    return Refusal(
-        code=RefusalCode.UNKNOWN_MESSAGE,
-        message=f"this version does not carry out {name!r}",
-        next_step=f"send one of: {contracts.PROMOTE}, {contracts.ABORT}, {contracts.ROLLBACK}",
-    )

@@ -6,7 +6,7 @@ from alembic.util import CommandError as MigrationError
 
 from celadon.cli.ending import ExitCode
 from celadon.cli.faults import CommandError
-from celadon.cli.output import OutputFormat, print_json, print_text
+from celadon.cli.output import OutputFormat, print_object, print_text
 from celadon.cli.table_access import database_faults_told
 from celadon.cli.target import choose_target
 from celadon.domain.strictness import Record
@@ -27,20 +27,31 @@ async def upgrade_database(data_dir: Path | None, output: OutputFormat) -> ExitC
         CommandError: Postgres is not there, or the database cannot be migrated.
 
     """
-    target = choose_target(data_dir)
-    with database_faults_told(target.database_url):
-        before = await current_revision(target.database_url)
-        try:
-            after = await upgrade(target.database_url)
-        except MigrationError as error:
-            raise CommandError(
-                f"the tables are at revision {before} and cannot be brought to {newest_revision()}: {error}; a newer "
-                "Celadon has upgraded them, use that one",
-            ) from error
-    if output is OutputFormat.JSON:
-        print_json(Upgraded(before=before, after=after))
+    upgraded = await migrate(choose_target(data_dir).database_url)
+    before, after = upgraded.before, upgraded.after
+    if output.is_for_programs:
+        print_object(upgraded, output)
     elif before == after:
         print_text(f"The tables were at revision {after} already; nothing was done.")
     else:
         print_text(f"The tables are at revision {after} now (before: {before or 'none'}).")
     return ExitCode.DONE
+
+
+async def migrate(database_url: str) -> Upgraded:
+    """Bring a database's tables to this version.
+
+    Raises:
+        CommandError: Postgres is not there, or the database cannot be migrated.
+
+    """
+    with database_faults_told(database_url):
+        before = await current_revision(database_url)
+        try:
+            after = await upgrade(database_url)
+        except MigrationError as error:
+            raise CommandError(
+                f"the tables are at revision {before} and cannot be brought to {newest_revision()}: {error}; a newer "
+                "Celadon has upgraded them, use that one",
+            ) from error
+    return Upgraded(before=before, after=after)

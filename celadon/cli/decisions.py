@@ -2,22 +2,27 @@
 
 import uuid
 from dataclasses import dataclass
-from pathlib import Path
+from datetime import timedelta
+from typing import Final
 
+from celadon.cli.access.answers import Meant
+from celadon.cli.access.opening import open_access
+from celadon.cli.access.protocol import Access
 from celadon.cli.ending import ExitCode
 from celadon.cli.faults import CommandError
-from celadon.cli.output import OutputFormat, print_json, print_note, print_text
-from celadon.cli.person import person_named
-from celadon.cli.session import Session, open_session
-from celadon.client.overview import NO_WORKFLOW
-from celadon.client.rollouts import NoAnswerError
+from celadon.cli.output import OutputFormat, print_note, print_object, print_text
+from celadon.cli.patience import Patience
+from celadon.cli.target_choice import TargetChoice
+from celadon.cli.watching import exit_code_of, follow_to_end
+from celadon.client.patience import NoAnswerError
 from celadon.domain.contracts import ABORT, ROLLBACK, workflow_id
-from celadon.domain.errors import RefusalCode, refuse
 from celadon.domain.messages import AbortAnswer, AbortCommand, PromoteAnswer, PromoteCommand, PromoteState
 from celadon.domain.names import RevisionNumber, RolloutId
-from celadon.domain.states import RolloutOutcome
+from celadon.domain.states import Door, RolloutOutcome
 from celadon.domain.strictness import Record
-from celadon.table.overview import view_deployment
+from celadon.table.records.rollouts import RolloutRecord
+
+_WENT_BACK: Final = frozenset({RolloutOutcome.ABORTED, RolloutOutcome.ROLLED_BACK})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,14 +36,10 @@ class Decision:
     """The rollout that is meant; the one under way when the person named none."""
     request_id: str | None
     """The update's id; a repeat with the same one gets the first answer."""
-
-
-class Meant(Record):
-    """The rollout that a decision is about."""
-
-    rollout: RolloutId | None
-    revision: RevisionNumber | None
-    worker_alive: bool
+    wait: bool = False
+    """Whether to wait until the rollout has ended."""
+    timeout: timedelta | None = None
+    """How long to wait for that; for ever when not set."""
 
 
 class DecisionAnswer(Record):
@@ -49,6 +50,8 @@ class DecisionAnswer(Record):
     revision: RevisionNumber | None
     by: str
     request_id: str
+    ended: RolloutRecord | None = None
+    """How the rollout ended; with ``--wait`` alone."""
 
 
 class Promoted(DecisionAnswer):
@@ -66,7 +69,7 @@ class Aborted(DecisionAnswer):
 async def promote(
     decision: Decision,
     revision: int | None,
-    data_dir: Path | None,
+    target: TargetChoice,
     output: OutputFormat,
     *,
     force: bool,
@@ -74,107 +77,99 @@ async def promote(
     """Promote the green that waits, naming the revision and the rollout that are meant.
 
     Raises:
-        CommandError: there is no Celadon, or nobody answered.
+        CommandError: there is no Celadon, nobody answered, or it took longer than the person would wait.
         RefusedError: the promotion was refused; it says why.
 
     """
-    async with open_session(data_dir) as session:
-        meant = await _find_meant(session, decision)
+    name = decision.deployment
+    async with open_access(target) as access:
+        meant = await _find_meant(access, decision, to_promote=True)
         given = {
             "revision": revision or meant.revision,
             "rollout": meant.rollout,
-            "by": person_named(decision.by),
+            "by": await access.person(decision.by),
+            "door": Door.CLI,
             "reason": decision.reason,
             "force": force,
         }
         command = PromoteCommand.model_validate({name: value for name, value in given.items() if value is not None})
         request_id = decision.request_id or str(uuid.uuid4())
-        _announce("Promoting", decision.deployment, command.revision, command.rollout, command.by, output)
+        _announce("Promoting", name, command.revision, command.rollout, command.by, output)
         try:
-            answer = await (await session.rollouts()).promote(decision.deployment, command, request_id=request_id)
+            answer = await access.promote(name, command, request_id)
         except NoAnswerError as error:
             raise _unanswered(error, request_id) from error
-    if output is OutputFormat.JSON:
-        print_json(
-            Promoted(
-                deployment=decision.deployment,
-                rollout=meant.rollout,
-                revision=None if command.revision is None else RevisionNumber(command.revision),
-                by=command.by,
-                request_id=request_id,
-                answer=answer,
-            ),
+        if output is OutputFormat.TEXT:
+            print_text(*_describe_promotion(answer, name))
+        ended = await _ending(access, decision, meant, output)
+    if output.is_for_programs:
+        promoted = Promoted(
+            deployment=name,
+            rollout=meant.rollout,
+            revision=None if command.revision is None else RevisionNumber(command.revision),
+            by=command.by,
+            request_id=request_id,
+            answer=answer,
+            ended=ended,
         )
-    else:
-        print_text(*_describe_promotion(answer, decision.deployment))
-    return ExitCode.DONE
+        print_object(promoted, output)
+    return ExitCode.DONE if ended is None else exit_code_of(ended.outcome)
 
 
-async def abort(decision: Decision, data_dir: Path | None, output: OutputFormat, *, rollback: bool) -> ExitCode:
+async def abort(decision: Decision, target: TargetChoice, output: OutputFormat, *, rollback: bool) -> ExitCode:
     """Abort the rollout, or return traffic to blue; naming the rollout that is meant. Errors as for a promotion."""
-    async with open_session(data_dir) as session:
-        meant = await _find_meant(session, decision)
-        given = {"rollout": meant.rollout, "by": person_named(decision.by), "reason": decision.reason}
+    name = decision.deployment
+    async with open_access(target) as access:
+        meant = await _find_meant(access, decision, to_promote=False)
+        by = await access.person(decision.by)
+        given = {"rollout": meant.rollout, "by": by, "door": Door.CLI, "reason": decision.reason}
         command = AbortCommand.model_validate({name: value for name, value in given.items() if value is not None})
         request_id = decision.request_id or str(uuid.uuid4())
         verb = "Rolling back" if rollback else "Aborting"
-        _announce(verb, decision.deployment, meant.revision, command.rollout, command.by, output)
-        rollouts = await session.rollouts()
-        ask = rollouts.rollback if rollback else rollouts.abort
+        _announce(verb, name, meant.revision, command.rollout, by, output)
+        ask = access.rollback if rollback else access.abort
         try:
-            answer = await ask(decision.deployment, command, request_id=request_id)
+            answer = await ask(name, command, request_id)
         except NoAnswerError as error:
-            raise _unanswered(error, request_id, _as_signal(decision.deployment, rollback=rollback)) from error
-    if output is OutputFormat.JSON:
-        print_json(
-            Aborted(
-                deployment=decision.deployment,
-                rollout=meant.rollout,
-                revision=meant.revision,
-                by=command.by,
-                request_id=request_id,
-                answer=answer,
-            ),
+            raise _unanswered(error, request_id, _as_signal(name, rollback=rollback)) from error
+        if output is OutputFormat.TEXT:
+            print_text(*_describe_abort(answer, name))
+        ended = await _ending(access, decision, meant, output)
+    if output.is_for_programs:
+        aborted = Aborted(
+            deployment=name,
+            rollout=meant.rollout,
+            revision=meant.revision,
+            by=by,
+            request_id=request_id,
+            answer=answer,
+            ended=ended,
         )
-    else:
-        print_text(*_describe_abort(answer, decision.deployment))
-    return ExitCode.DONE
+        print_object(aborted, output)
+    return ExitCode.DONE if ended is None or ended.outcome in _WENT_BACK else ExitCode.FAILED
 
 
-async def _find_meant(session: Session, decision: Decision) -> Meant:
-    """Return the rollout under way: by the table, or by its workflow when the table cannot be read or is behind.
-
-    The number that a person gave is passed on as it is; the rollout itself compares.
+async def _find_meant(access: Access, decision: Decision, *, to_promote: bool) -> Meant:
+    """Return the rollout under way; the number that a person gave is passed on as it is, the rollout itself compares.
 
     Raises:
         RefusedError: no rollout is under way.
 
     """
-    try:
-        view = await session.read(lambda tx: view_deployment(tx, decision.deployment))
-    except CommandError as error:
-        print_note(f"{error}")
-        view = None
-    given = None if decision.rollout is None else RolloutId(decision.rollout)
-    if view is not None and view.rollout is not None and view.rollout.outcome is None:
-        meant = Meant(
-            rollout=given or view.rollout.rollout,
-            revision=view.rollout.to_revision,
-            worker_alive=view.keeper_alive,
-        )
-        if not meant.worker_alive:
-            print_note("no keeper is at work, so probably no worker either; the answer may take until one runs")
-        return meant
-    answer = await session.ask_workflow(decision.deployment)
-    if answer.status is not None:
-        return Meant(rollout=given or answer.status.rollout, revision=answer.status.to_revision, worker_alive=True)
-    if answer.silence == NO_WORKFLOW:
-        raise refuse(
-            RefusalCode.NO_SUCH_ROLLOUT,
-            f"no rollout of {decision.deployment} is under way",
-            "start one with 'celadon deploy -f FILE', or see 'celadon rollout list'",
-        )
-    raise CommandError(f"which rollout of {decision.deployment} is under way cannot be found out: {answer.silence}")
+    meant = await access.meant(decision.deployment, to_promote=to_promote)
+    if meant.note:
+        print_note(meant.note)
+    return meant if decision.rollout is None else meant.model_copy(update={"rollout": RolloutId(decision.rollout)})
+
+
+async def _ending(access: Access, decision: Decision, meant: Meant, output: OutputFormat) -> RolloutRecord | None:
+    """Wait for the rollout's end when the person wants to, and return it."""
+    if not decision.wait or meant.rollout is None:
+        return None
+    what = f"rollout {meant.rollout} of {decision.deployment} has not ended"
+    instead = f"it goes on; follow it with 'celadon rollout watch {decision.deployment}'"
+    async with Patience(decision.timeout).waiting(what, instead):
+        return await follow_to_end(access, decision.deployment, meant.rollout, output)
 
 
 def _announce(

@@ -1,4 +1,4 @@
-"""Reading a deployment file: YAML or JSON of a rollout's request."""
+"""Reading deployment and policy files: YAML or JSON of a rollout's request, or of its policy alone."""
 
 import json
 import sys
@@ -22,19 +22,41 @@ def read_deployment_file(file: Path) -> Content:
         CommandError: it cannot be read, or is neither YAML nor JSON of one object.
 
     """
+    name, parsed = _read(file, "deployment")
+    return _as_object(
+        parsed,
+        name,
+        "a deployment file begins with 'deployment: NAME' and has a 'revision' (see 'celadon deploy --help')",
+    )
+
+
+def read_policy_file(file: Path) -> Content:
+    """Return the keys that a policy file gives; none when all of them are commented out. Errors as for a deployment."""
+    name, parsed = _read(file, "policy")
+    return _as_object({} if parsed is None else parsed, name, "a policy file has keys such as 'bake: 5m'")
+
+
+def with_policy(content: Content, weaker: Content) -> Content:
+    """Return ``content`` with the keys of a policy file that its own policy does not give."""
+    own = content.get("policy", {})
+    return {**content, "policy": {**weaker, **own}} if isinstance(own, dict) else content
+
+
+def _read(file: Path, kind: str) -> tuple[str, object]:
     name = "standard input" if file == STANDARD_INPUT else str(file)
     try:
         text = sys.stdin.read() if file == STANDARD_INPUT else file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise CommandError(f"the deployment file {name} cannot be read: {reason}") from error
-    content = _parse(text, name)
-    if not isinstance(content, dict):
-        raise CommandError(
-            f"{name} holds {'nothing' if content is None else type(content).__name__}, not an object; a deployment "
-            "file begins with 'deployment: NAME' and has a 'revision' (see 'celadon deploy --help')",
-        )
-    return {str(key): value for key, value in content.items()}
+        raise CommandError(f"the {kind} file {name} cannot be read: {reason}") from error
+    return name, _parse(text, name)
+
+
+def _as_object(parsed: object, name: str, example: str) -> Content:
+    if not isinstance(parsed, dict):
+        held = "nothing" if parsed is None else type(parsed).__name__
+        raise CommandError(f"{name} holds {held}, not an object; {example}")
+    return {str(key): value for key, value in parsed.items()}
 
 
 def with_settings(content: Mapping[str, object], settings: Sequence[str]) -> Content:

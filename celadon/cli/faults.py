@@ -3,10 +3,11 @@
 # ruff: noqa: PLC0415 - the rooms whose faults these are need not be loaded before one of them failed
 
 import os
+from http import HTTPStatus
 
 from pydantic import ValidationError
-from pydantic_settings import SettingsError
 
+from celadon.client.patience import NoAnswerError
 from celadon.domain.errors import RefusedError
 
 
@@ -14,25 +15,45 @@ class CommandError(Exception):
     """A command cannot do what it was asked; the text is the whole sentence."""
 
 
+class ApiError(CommandError):
+    """What the API refuses at its door, before anybody is asked."""
+
+    def __init__(self, code: str, message: str, next_step: str, *, status: int, retry_after: float = 0) -> None:
+        """Say what and what to do; ``retry_after`` is in seconds, 0 when waiting changes nothing."""
+        super().__init__(f"{message}; {next_step}" if next_step else message)
+        self.code = code
+        self.message = message
+        self.next_step = next_step
+        self.status = status
+        self.retry_after = retry_after
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether the same request may be answered later."""
+        return self.status == HTTPStatus.TOO_MANY_REQUESTS or self.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+
+
 def explain(error: Exception) -> str | None:
     """Return the sentence for a fault that can be foreseen; nothing for a bug."""
     match error:
-        case CommandError() | RefusedError():
+        case CommandError() | RefusedError() | NoAnswerError():
             return str(error)
         case ValidationError():
             return _explain_settings(error)
-        case SettingsError():
-            return f"the environment cannot be read: {error}"
         case _:
             return _explain_rooms(error)
 
 
 def _explain_rooms(error: Exception) -> str | None:
+    from pydantic_settings import SettingsError
+
     from celadon.client.connection import TemporalUnreachableError
-    from celadon.client.rollouts import NoAnswerError
+    from celadon.client.signatures import KeyFileError
     from celadon.stack.errors import StackError
 
-    return str(error) if isinstance(error, TemporalUnreachableError | NoAnswerError | StackError) else None
+    if isinstance(error, SettingsError):
+        return f"the environment cannot be read: {error}"
+    return str(error) if isinstance(error, TemporalUnreachableError | KeyFileError | StackError) else None
 
 
 def _explain_settings(error: ValidationError) -> str | None:

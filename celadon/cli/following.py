@@ -1,7 +1,7 @@
 """Following a rollout until it has ended: the table once a second, its workflow when there is news."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Final
@@ -10,9 +10,11 @@ import structlog
 
 from celadon.cli.faults import CommandError
 from celadon.cli.session import Session
-from celadon.client.overview import RolloutView, WorkflowAnswer, view_rollout
+from celadon.client.overview import view_rollout
+from celadon.client.rollout_view import RolloutView, WorkflowAnswer
 from celadon.domain.names import RolloutId
-from celadon.table.history import RolloutRecord, read_rollout
+from celadon.table.history import read_rollout
+from celadon.table.records.rollouts import RolloutRecord
 
 POLL_EVERY: Final = timedelta(seconds=1)
 ASK_WORKFLOW_EVERY: Final = timedelta(seconds=15)
@@ -34,7 +36,7 @@ class Follower:
         self._asked_at = 0.0
         self._news: object = None
 
-    async def views(self) -> AsyncIterator[RolloutView]:
+    async def views(self) -> AsyncGenerator[RolloutView, None]:
         """Yield how the deployment stands about once a second, until the rollout has ended.
 
         A database that goes away is asked until it is back.
@@ -56,13 +58,7 @@ class Follower:
                 self._ask_when_there_is_news(view)
             await asyncio.sleep(POLL_EVERY.total_seconds())
 
-    async def record(self) -> RolloutRecord | None:
-        """Return the rollout as the table has it.
-
-        Raises:
-            CommandError: Postgres is not there.
-
-        """
+    async def _record(self) -> RolloutRecord | None:
         return await self._session.read(lambda tx: read_rollout(tx, self._deployment, self._rollout))
 
     async def close(self) -> None:
@@ -78,7 +74,7 @@ class Follower:
         if view is None:
             raise await self._session.no_such_deployment(self._deployment)
         latest = None if view.deployment is None else view.deployment.rollout
-        record = latest if latest is not None and latest.rollout == self._rollout else await self.record()
+        record = latest if latest is not None and latest.rollout == self._rollout else await self._record()
         return view, record
 
     def _ask_when_there_is_news(self, view: RolloutView) -> None:

@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+from collections.abc import Sequence
 
 import typer
 from pydantic import ValidationError
@@ -13,6 +14,7 @@ from celadon.domain.names import RouterNode
 from celadon.gateway.addresses import SocketAddress
 from celadon.gateway.bootstrap import bootstrap
 from celadon.gateway.process import run_gateway
+from celadon.gateway.routing import LIVE, PREVIEW
 from celadon.gateway.settings import GatewaySettings
 from celadon.logs import log_to_stderr
 
@@ -38,7 +40,13 @@ async def run_gateway_process() -> ExitCode:
     return ExitCode.DONE
 
 
-def print_bootstrap(node: str, gateway: str, admin: str) -> None:
+def print_bootstrap(
+    node: str,
+    gateways: Sequence[str],
+    admin: str,
+    listen: str | None,
+    preview_listen: str | None,
+) -> None:
     """Print Envoy's bootstrap as JSON.
 
     Raises:
@@ -47,7 +55,10 @@ def print_bootstrap(node: str, gateway: str, admin: str) -> None:
     """
     if not node.strip():
         raise typer.BadParameter("a router's name is not empty", param_hint="--node")
-    written = bootstrap(RouterNode(node), _address(gateway, "--gateway"), _address(admin, "--admin"))
+    given = ((LIVE, listen, "--listen"), (PREVIEW, preview_listen, "--preview-listen"))
+    listens = {name: _address(value, option) for name, value, option in given if value is not None}
+    first, *others = (_address(one, "--gateway") for one in gateways)
+    written = bootstrap(RouterNode(node), first, _address(admin, "--admin"), listens, others)
     sys.stdout.write(json.dumps(written, indent=2) + "\n")
 
 

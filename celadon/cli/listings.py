@@ -1,48 +1,23 @@
 """``celadon rollout status``, ``list`` and ``history``: what is, and what was."""
 
-from datetime import UTC, datetime
-from pathlib import Path
-
 from rich.table import Table
 from rich.text import Text
 
+from celadon.api.orders import DeploymentList
+from celadon.cli.access.opening import open_access
+from celadon.cli.columns import table_of
+from celadon.cli.deliveries import delivery_table
 from celadon.cli.ending import ExitCode
-from celadon.cli.moments import moment, span
-from celadon.cli.output import OutputFormat, print_json, print_text
-from celadon.cli.session import open_session
-from celadon.cli.tree import describe_event, describe_outcome, revision_name, rollout_tree
-from celadon.client.overview import table_next_step, who_must_act
-from celadon.domain.errors import RefusalCode, refuse
-from celadon.domain.strictness import Record
-from celadon.table.history import AuditEvent, RolloutRecord, list_rollouts, read_events, read_rollout
-from celadon.table.overview import DeploymentLine, list_deployments
+from celadon.cli.output import OutputFormat, print_object, print_text
+from celadon.cli.target_choice import TargetChoice
+from celadon.cli.tree import describe_outcome, rollout_tree
+from celadon.client.wording import describe_event, revision_name
+from celadon.domain.moments import moment, span
+from celadon.table.records.events import AuditEvent
+from celadon.table.records.rollouts import RolloutFilter, RolloutRecord
 
 
-class ListedDeployment(DeploymentLine):
-    """A deployment with who must act."""
-
-    waits_for: str
-    """Who moves its rollout on; empty while none is under way."""
-    next_step: str
-
-
-class DeploymentList(Record):
-    """What ``rollout list -o json`` prints."""
-
-    deployments: tuple[ListedDeployment, ...]
-
-
-class History(Record):
-    """What ``rollout history -o json`` prints."""
-
-    deployment: str
-    rollouts: tuple[RolloutRecord, ...]
-    """Newest first."""
-    events: tuple[AuditEvent, ...]
-    """Oldest first."""
-
-
-async def show_status(deployment: str, data_dir: Path | None, output: OutputFormat) -> ExitCode:
+async def show_status(deployment: str, target: TargetChoice, output: OutputFormat) -> ExitCode:
     """Show how a deployment and its latest rollout stand.
 
     Raises:
@@ -50,23 +25,23 @@ async def show_status(deployment: str, data_dir: Path | None, output: OutputForm
         RefusedError: there is no such deployment.
 
     """
-    async with open_session(data_dir) as session:
-        view = await session.view(deployment)
-    if output is OutputFormat.JSON:
-        print_json(view)
+    async with open_access(target) as access:
+        view = await access.view(deployment)
+    if output.is_for_programs:
+        print_object(view, output)
     else:
         print_text(rollout_tree(view))
     return ExitCode.DONE
 
 
-async def show_list(data_dir: Path | None, output: OutputFormat) -> ExitCode:
+async def show_list(target: TargetChoice, output: OutputFormat) -> ExitCode:
     """Show all deployments with what is live and who must act; errors as for the status."""
-    async with open_session(data_dir) as session:
-        lines = await session.read(list_deployments)
-    if output is OutputFormat.JSON:
-        print_json(DeploymentList(deployments=tuple(_listed(line) for line in lines)))
-    elif lines:
-        print_text(_deployment_table(lines, datetime.now(UTC)))
+    async with open_access(target) as access:
+        listed = await access.deployments()
+    if output.is_for_programs:
+        print_object(listed, output)
+    elif listed.deployments:
+        print_text(deployment_table(listed))
     else:
         print_text("There is no deployment yet; create one with: celadon deploy -f FILE")
     return ExitCode.DONE
@@ -76,7 +51,7 @@ async def show_history(
     deployment: str,
     rollout: int | None,
     limit: int,
-    data_dir: Path | None,
+    target: TargetChoice,
     output: OutputFormat,
 ) -> ExitCode:
     """Show rollouts and the audit log, from the table alone.
@@ -86,47 +61,49 @@ async def show_history(
         RefusedError: there is no such deployment or rollout.
 
     """
-    async with open_session(data_dir) as session:
-        if rollout is None:
-            rollouts = await session.read(lambda tx: list_rollouts(tx, deployment, limit=limit))
-            if not rollouts and deployment not in {one.deployment for one in await session.read(list_deployments)}:
-                raise await session.no_such_deployment(deployment)
-        else:
-            record = await session.read(lambda tx: read_rollout(tx, deployment, rollout))
-            if record is None:
-                raise refuse(
-                    RefusalCode.NO_SUCH_ROLLOUT,
-                    f"{deployment} has no rollout {rollout}",
-                    f"list them with 'celadon rollout history {deployment}'",
-                )
-            rollouts = (record,)
-        events = await session.read(lambda tx: read_events(tx, deployment, rollout=rollout, limit=limit))
-    if output is OutputFormat.JSON:
-        print_json(History(deployment=deployment, rollouts=rollouts, events=events))
+    async with open_access(target) as access:
+        found = await access.history(deployment, rollout, limit)
+    if output.is_for_programs:
+        print_object(found, output)
     else:
-        print_text(_rollout_table(rollouts), "", _event_table(events))
+        print_text(rollout_table(found.rollouts), "", event_table(found.events))
+        if found.notified:
+            print_text("", delivery_table(found.notified))
     return ExitCode.DONE
 
 
-def _listed(line: DeploymentLine) -> ListedDeployment:
-    under_way = line.rollout is not None and line.rollout.outcome is None
-    return ListedDeployment(
-        **dict(line),
-        waits_for=who_must_act(line.rollout),
-        next_step=table_next_step(line.rollout) if under_way and line.rollout is not None else "",
-    )
+async def show_found(
+    wanted: RolloutFilter,
+    before: int | None,
+    limit: int,
+    target: TargetChoice,
+    output: OutputFormat,
+) -> ExitCode:
+    """Show rollouts of all deployments, newest first.
+
+    Raises:
+        CommandError: there is no Celadon.
+        RefusedError: there is no such deployment.
+
+    """
+    async with open_access(target) as access:
+        page = await access.rollouts(wanted, before=before, limit=limit)
+    if output.is_for_programs:
+        print_object(page, output)
+        return ExitCode.DONE
+    if not page.rollouts:
+        print_text("There is no such rollout.")
+        return ExitCode.DONE
+    print_text(found_table(page.rollouts))
+    if page.next_before is not None:
+        print_text("", f"There are more: the same command with --before {page.next_before}")
+    return ExitCode.DONE
 
 
-def _table(*headings: str) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in headings:
-        table.add_column(heading, overflow="fold")
-    return table
-
-
-def _deployment_table(lines: tuple[DeploymentLine, ...], now: datetime) -> Table:
-    table = _table("DEPLOYMENT", "LIVE", "HEALTHY", "ROLLOUT", "PHASE", "SINCE", "WAITS FOR")
-    for line in lines:
+def deployment_table(listed: DeploymentList) -> Table:
+    """Return deployments with who must act."""
+    table = table_of("DEPLOYMENT", "LIVE", "HEALTHY", "ROLLOUT", "PHASE", "SINCE", "WAITS FOR")
+    for line in listed.deployments:
         rollout = line.rollout
         full = line.healthy >= line.wanted
         table.add_row(
@@ -135,8 +112,8 @@ def _deployment_table(lines: tuple[DeploymentLine, ...], now: datetime) -> Table
             Text(f"{line.healthy}/{line.wanted}", style="green" if full else "yellow"),
             "-" if rollout is None else _move(rollout),
             Text("-") if rollout is None else _phase_or_outcome(rollout),
-            "-" if rollout is None else f"{span(now - rollout.phase_since)} ago",
-            who_must_act(rollout) or "-",
+            "-" if rollout is None else f"{span(listed.at - rollout.phase_since)} ago",
+            line.waits_for or "-",
         )
     return table
 
@@ -151,8 +128,9 @@ def _move(rollout: RolloutRecord) -> str:
     return f"{rollout.rollout}: {revision_name(rollout.from_revision)} → {revision_name(rollout.to_revision)}"
 
 
-def _rollout_table(rollouts: tuple[RolloutRecord, ...]) -> Table:
-    table = _table("ROLLOUT", "STARTED (UTC)", "TOOK", "BY", "SWITCHED (UTC)", "CUT", "OUTCOME")
+def rollout_table(rollouts: tuple[RolloutRecord, ...]) -> Table:
+    """Return rollouts with how they ended."""
+    table = table_of("ROLLOUT", "STARTED (UTC)", "TOOK", "BY", "SWITCHED (UTC)", "CUT", "OUTCOME")
     for one in rollouts:
         table.add_row(
             Text(_move(one), style="bold"),
@@ -166,8 +144,24 @@ def _rollout_table(rollouts: tuple[RolloutRecord, ...]) -> Table:
     return table
 
 
-def _event_table(events: tuple[AuditEvent, ...]) -> Table:
-    table = _table("TIME (UTC)", "ROLLOUT", "EVENT")
+def found_table(rollouts: tuple[RolloutRecord, ...]) -> Table:
+    """Return rollouts of several deployments."""
+    table = table_of("DEPLOYMENT", "ROLLOUT", "STARTED (UTC)", "BY", "PHASE", "OUTCOME")
+    for one in rollouts:
+        table.add_row(
+            Text(one.deployment, style="bold"),
+            _move(one),
+            moment(one.started_at),
+            one.requested_by,
+            Text("-") if one.outcome is not None else _phase_or_outcome(one),
+            Text("-") if one.outcome is None else describe_outcome(one),
+        )
+    return table
+
+
+def event_table(events: tuple[AuditEvent, ...]) -> Table:
+    """Return lines of the audit log."""
+    table = table_of("TIME (UTC)", "ROLLOUT", "EVENT")
     for event in events:
         table.add_row(
             moment(event.at),

@@ -5,10 +5,19 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from celadon.cli.commands.api import api_app, token_app
 from celadon.cli.commands.checks import doctor
+from celadon.cli.commands.console import console
 from celadon.cli.commands.decisions import abort, promote, rollback
+from celadon.cli.commands.deployments import deployment_app
+from celadon.cli.commands.events import events
+from celadon.cli.commands.files import init, schema
+from celadon.cli.commands.logins import login, logout, profile_app, whoami
+from celadon.cli.commands.notifications import notify_app
 from celadon.cli.commands.processes import db_app, demo, gateway_app, up
+from celadon.cli.commands.revisions import revision_app
 from celadon.cli.commands.rollouts import deploy, rollout_app
+from celadon.cli.commands.routers import router_app
 from celadon.cli.ending import run_to_exit
 from celadon.logs import log_to_stderr
 
@@ -22,19 +31,44 @@ app = typer.Typer(
 
 _ROLL_OUT = "Roll out"
 _DECIDE = "Decide"
+_LOG_IN = "Which Celadon, and as whom"
 _RUN = "Run Celadon"
 
+app.command(rich_help_panel=_ROLL_OUT)(init)
 app.command(rich_help_panel=_ROLL_OUT)(deploy)
 app.add_typer(rollout_app, name="rollout", rich_help_panel=_ROLL_OUT, help="Start rollouts and look at them.")
+app.add_typer(
+    deployment_app,
+    name="deployment",
+    rich_help_panel=_ROLL_OUT,
+    help="Deployments: create, list, show, label, scale and delete them.",
+)
+app.add_typer(
+    revision_app, name="revision", rich_help_panel=_ROLL_OUT, help="What a deployment can serve: add and list it."
+)
+app.command(rich_help_panel=_ROLL_OUT)(events)
 app.command(rich_help_panel=_DECIDE)(promote)
 app.command(rich_help_panel=_DECIDE)(abort)
 app.command(rich_help_panel=_DECIDE)(rollback)
 
+app.command(rich_help_panel=_LOG_IN)(login)
+app.command(rich_help_panel=_LOG_IN)(logout)
+app.command(rich_help_panel=_LOG_IN)(whoami)
+app.add_typer(profile_app, name="profile", rich_help_panel=_LOG_IN, help="The APIs that you have logged in to.")
+
 app.command(rich_help_panel=_RUN)(up)
 app.command(rich_help_panel=_RUN)(demo)
+app.command(rich_help_panel=_RUN)(console)
+app.add_typer(router_app, name="router", rich_help_panel=_RUN, help="The routers that take their routes from Celadon.")
+app.add_typer(notify_app, name="notify", rich_help_panel=_RUN, help="Tell people and programs what rollouts do.")
 app.add_typer(gateway_app, name="gateway", rich_help_panel=_RUN)
+app.add_typer(api_app, name="api", rich_help_panel=_RUN)
+app.add_typer(
+    token_app, name="token", rich_help_panel=_RUN, help="Tokens of the API: who may call it, and what each may do."
+)
 app.add_typer(db_app, name="db", rich_help_panel=_RUN, help="The tables in Postgres.")
 app.command(rich_help_panel=_RUN)(doctor)
+app.command(rich_help_panel=_RUN)(schema)
 
 
 def _print_version(asked: bool) -> None:  # noqa: FBT001 - the signature of an option's callback

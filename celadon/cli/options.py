@@ -1,15 +1,19 @@
 """Options and arguments that several commands take."""
 
+import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Final, TypeAlias
 
 import typer
 from pydantic import TypeAdapter, ValidationError
 
+from celadon.cli.completion import complete_deployments
 from celadon.cli.output import OutputFormat
 from celadon.domain.durations import parse_duration
 from celadon.domain.names import DeploymentName
+
+_REQUEST_ID: Final = re.compile(r"[\x21-\x7e]{1,200}")
 
 
 def parse_duration_option(value: str) -> timedelta:
@@ -23,8 +27,10 @@ def parse_duration_option(value: str) -> timedelta:
     return duration
 
 
-def _check_deployment_name(value: str) -> str:
+def _check_deployment_name(value: str | None) -> str | None:
     """Refuse what can be no deployment's name."""
+    if value is None:
+        return None
     try:
         return TypeAdapter[str](DeploymentName).validate_python(value)
     except ValidationError as error:
@@ -33,12 +39,29 @@ def _check_deployment_name(value: str) -> str:
 
 DeploymentArgument: TypeAlias = Annotated[
     str,
-    typer.Argument(help="The deployment's name.", callback=_check_deployment_name, metavar="DEPLOYMENT"),
+    typer.Argument(
+        help="The deployment's name.",
+        callback=_check_deployment_name,
+        metavar="DEPLOYMENT",
+        autocompletion=complete_deployments,
+    ),
+]
+
+DeploymentOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--deployment",
+        help="Of this deployment alone.",
+        callback=_check_deployment_name,
+        metavar="DEPLOYMENT",
+        autocompletion=complete_deployments,
+        show_default="all",
+    ),
 ]
 
 OutputOption: TypeAlias = Annotated[
     OutputFormat,
-    typer.Option("--output", "-o", help="For people, or one JSON object for programs."),
+    typer.Option("--output", "-o", help="A table for people, or one object for programs."),
 ]
 
 DataDirOption: TypeAlias = Annotated[
@@ -51,3 +74,39 @@ DataDirOption: TypeAlias = Annotated[
         metavar="DIR",
     ),
 ]
+
+
+def _check_request_id(value: str | None) -> str | None:
+    """Refuse what cannot travel in a header."""
+    if value is not None and not _REQUEST_ID.fullmatch(value):
+        raise typer.BadParameter("a request id has 1 to 200 letters, digits and signs of ASCII, without spaces")
+    return value
+
+
+RequestIdOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--request-id",
+        metavar="ID",
+        callback=_check_request_id,
+        help="A repeat with the same id gets the first answer.",
+        show_default="a new one",
+    ),
+]
+
+TimeoutOption: TypeAlias = Annotated[
+    timedelta | None,
+    typer.Option(
+        "--timeout",
+        parser=parse_duration_option,
+        metavar="DURATION",
+        help="With --wait: how long at most; what was begun goes on.",
+        show_default="no limit",
+    ),
+]
+
+
+def check_timeout(timeout: timedelta | None, *, wait: bool) -> None:
+    """Refuse a timeout of nothing."""
+    if timeout is not None and not wait:
+        raise typer.BadParameter("it has no effect without --wait", param_hint="--timeout")

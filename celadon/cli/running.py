@@ -8,8 +8,8 @@ from typing import NoReturn
 import typer
 
 from celadon.cli.ending import ExitCode
-from celadon.cli.faults import explain
-from celadon.cli.output import OutputFormat, print_error
+from celadon.cli.faults import ApiError, explain
+from celadon.cli.output import ErrorOutput, OutputFormat, print_error
 from celadon.domain.errors import RefusedError
 
 
@@ -32,5 +32,16 @@ def faults_told(output: OutputFormat = OutputFormat.TEXT) -> Iterator[None]:
         sentence = explain(error)
         if sentence is None:
             raise
-        print_error(sentence, output, error.refusal if isinstance(error, RefusedError) else None)
+        print_error(sentence, output, _refusal_of(error))
         raise typer.Exit(ExitCode.FAILED) from error
+
+
+def _refusal_of(error: Exception) -> ErrorOutput | None:
+    """Return what was refused, with its code; nothing when something failed."""
+    match error:
+        case RefusedError(refusal=refusal):
+            return ErrorOutput(code=refusal.code, message=refusal.message, next_step=refusal.next_step)
+        case ApiError():
+            return ErrorOutput(code=error.code, message=error.message, next_step=error.next_step)
+        case _:
+            return None

@@ -11,7 +11,8 @@ from temporalio.client import Client
 from celadon.cli.table_access import read
 from celadon.cli.target import Target, choose_target
 from celadon.client.connection import TemporalUnreachableError, connect
-from celadon.client.overview import RolloutView, WorkflowAnswer, ask_workflow, view_rollout
+from celadon.client.overview import ask_workflow, view_rollout
+from celadon.client.rollout_view import RolloutView, WorkflowAnswer
 from celadon.client.rollouts import RolloutClient
 from celadon.domain.errors import RefusalCode, RefusedError, refuse
 from celadon.table.engine import Table
@@ -95,6 +96,12 @@ async def open_session(data_dir: Path | None) -> AsyncIterator[Session]:
         StackError: no stack runs where one was named.
 
     """
-    target = choose_target(data_dir)
+    async with session_of(choose_target(data_dir)) as session:
+        yield session
+
+
+@asynccontextmanager
+async def session_of(target: Target) -> AsyncIterator[Session]:
+    """Open a target's table."""
     async with Table(target.database_url, "celadon-cli", pool_size=2) as table:
         yield Session(target, table)

@@ -1,17 +1,25 @@
-"""Which Celadon a command means: the one of the environment, or the local stack."""
+"""Which Celadon a command means, and how it is reached: through an API, or by its Postgres and its Temporal."""
 
 import os
 from pathlib import Path
 from typing import Final
 
+from pydantic import SecretStr
+
+from celadon.cli.api_address import ALLOW_HTTP_VARIABLE, check_url
 from celadon.cli.faults import CommandError
-from celadon.cli.table_access import check_address
+from celadon.cli.target_choice import TargetChoice
 from celadon.domain.strictness import Record
 from celadon.stack.addresses import StackAddresses
 from celadon.stack.layout import DEFAULT_DATA_DIR, DataDirectory
 
 DATA_DIR_VARIABLE: Final = "CELADON_DATA_DIR"
 """Where the local stack is, unless ``--data-dir`` says so."""
+
+URL_VARIABLE: Final = "CELADON_URL"
+TOKEN_VARIABLE: Final = "CELADON_TOKEN"  # noqa: S105 - the name of a variable
+PROFILE_VARIABLE: Final = "CELADON_PROFILE"
+CA_VARIABLE: Final = "CELADON_CA_FILE"
 
 _DATABASE: Final = "DATABASE_URL"
 _TEMPORAL: Final = "TEMPORAL_ADDRESS"
@@ -27,13 +35,52 @@ class Target(Record):
     """Set when this is a local stack."""
 
 
+class ApiTarget(Record):
+    """An API, and what lets the command in."""
+
+    url: str
+    token: SecretStr
+    ca_file: str = ""
+    described: str
+    """Where address and token come from, in words for people."""
+    when_away: str
+    """What a person can do when it does not answer."""
+
+
 def local_data_dir(given: Path | None) -> Path:
     """Return the data directory that was given, that ``CELADON_DATA_DIR`` names, or the usual one."""
     return given or Path(os.environ.get(DATA_DIR_VARIABLE) or DEFAULT_DATA_DIR)
 
 
+def find_target(choice: TargetChoice) -> Target | ApiTarget:
+    """Find out which Celadon is meant: by the command line, the environment, a local stack, the current profile.
+
+    A local stack is reached through its API. When it is reached directly, Temporal's clients in this process speak to
+    the Temporal that belongs to it.
+
+    Raises:
+        CommandError: the environment names one half only, or nothing is found.
+        StackError: no stack runs in a data directory that was named.
+
+    """
+    if choice.direct:
+        return choose_target(choice.data_dir)
+    if choice.profile is not None:
+        return _of_profile(choice.profile, "--profile", choice)
+    if choice.data_dir is None:
+        found = _of_environment(choice)
+        if found is not None:
+            return found
+        if _DATABASE not in os.environ and _TEMPORAL not in os.environ and not _stack_is_there():
+            found = _of_current_profile(choice)
+            if found is not None:
+                return found
+    target = choose_target(choice.data_dir)
+    return target if target.stack is None else _api_of(target.stack) or target
+
+
 def choose_target(data_dir: Path | None) -> Target:
-    """Find out which Celadon is meant, and let Temporal's clients in this process speak to it.
+    """Find out which Celadon is meant that can be reached directly, and let Temporal's clients speak to it.
 
     ``--data-dir`` is the strongest, then ``DATABASE_URL`` with Temporal's own variables, then the local stack.
 
@@ -44,6 +91,8 @@ def choose_target(data_dir: Path | None) -> Target:
     """
     database = os.environ.get(_DATABASE)
     if data_dir is None and database:
+        from celadon.cli.table_access import check_address  # noqa: PLC0415 - who uses an API needs no database
+
         check_address(database)
         return Target(database_url=database, described=f"{_DATABASE} and {_TEMPORAL} of the environment", stack=None)
     named = data_dir is not None or DATA_DIR_VARIABLE in os.environ
@@ -64,6 +113,73 @@ def choose_target(data_dir: Path | None) -> Target:
     )
 
 
+def _of_environment(choice: TargetChoice) -> ApiTarget | None:
+    url, token = os.environ.get(URL_VARIABLE), os.environ.get(TOKEN_VARIABLE)
+    if url and token:
+        return ApiTarget(
+            url=check_url(url, allow_http=(choice.insecure or allows_http())),
+            token=SecretStr(token),
+            ca_file=os.environ.get(CA_VARIABLE, ""),
+            described=f"{URL_VARIABLE} and {TOKEN_VARIABLE} of the environment",
+            when_away=f"see that 'celadon api' runs there, or correct {URL_VARIABLE}",
+        )
+    if url or token:
+        there, missing = (URL_VARIABLE, TOKEN_VARIABLE) if url else (TOKEN_VARIABLE, URL_VARIABLE)
+        raise CommandError(
+            f"{there} is set but {missing} is not, and a token is for one address alone; set {missing} too, or unset "
+            f"{there} and use a profile ('celadon login URL')",
+        )
+    profile = os.environ.get(PROFILE_VARIABLE)
+    return _of_profile(profile, PROFILE_VARIABLE, choice) if profile else None
+
+
+def _of_current_profile(choice: TargetChoice) -> ApiTarget | None:
+    from celadon.cli.profiles import read_profiles  # noqa: PLC0415 - most commands need no profile
+
+    current = read_profiles().current
+    return _of_profile(current, "the current one", choice) if current else None
+
+
+def _of_profile(name: str, named_by: str, choice: TargetChoice) -> ApiTarget:
+    from celadon.cli.profiles import find_profile  # noqa: PLC0415 - as above
+
+    profile = find_profile(name)
+    return ApiTarget(
+        url=check_url(profile.url, allow_http=profile.allow_http or (choice.insecure or allows_http())),
+        token=profile.token,
+        ca_file=os.environ.get(CA_VARIABLE) or profile.ca_file,
+        described=f"the profile {name} ({named_by})",
+        when_away=f"see that 'celadon api' runs there, or log in anew with 'celadon login URL --profile {name}'",
+    )
+
+
+def _api_of(stack: StackAddresses) -> ApiTarget | None:
+    """Return the API of a local stack, with the token of its owner; nothing when it has none."""
+    if not stack.api or stack.admin_token_file is None:
+        return None
+    try:
+        token = stack.admin_token_file.read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise CommandError(f"the token of the local stack cannot be read: {error}") from error
+    return ApiTarget(
+        url=stack.api,
+        token=SecretStr(token),
+        described=f"the local stack in {stack.data_dir}",
+        when_away=f"see {stack.data_dir / 'logs' / 'api.log'}; --direct does without it",
+    )
+
+
+def allows_http() -> bool:
+    """Whether the environment lets tokens travel in the clear."""
+    return os.environ.get(ALLOW_HTTP_VARIABLE, "").lower() in {"1", "true", "yes"}
+
+
+def _stack_is_there() -> bool:
+    return DATA_DIR_VARIABLE in os.environ or DataDirectory(local_data_dir(None)).is_in_use()
+
+
 def _speak_to(addresses: StackAddresses) -> None:
     """Let nothing that the environment says of another Temporal lead away from the stack's."""
     for name in [name for name in os.environ if name.startswith("TEMPORAL_")]:
@@ -80,6 +196,7 @@ def _nothing_found(directory: Path) -> str:
             f"--data-dir {DEMO_DATA_DIR}"
         )
     return (
-        f"no Celadon found: no local stack runs in {directory.absolute()} and {_DATABASE} is not set; start a stack "
-        f"with 'celadon up', name one with --data-dir, or set {_DATABASE} and {_TEMPORAL}"
+        f"no Celadon found: no local stack runs in {directory.absolute()}, nobody is logged in, and neither "
+        f"{URL_VARIABLE} nor {_DATABASE} is set; start a stack with 'celadon up', name one with --data-dir, log in to "
+        f"an API with 'celadon login URL', or set {_DATABASE} and {_TEMPORAL}"
     )

@@ -6,23 +6,17 @@ from typing import Final, assert_never
 from rich.text import Text
 from rich.tree import Tree
 
-from celadon.cli.moments import clock, moment, span
-from celadon.client.overview import NO_WORKFLOW, RolloutView
+from celadon.client.rollout_view import NO_WORKFLOW, RolloutView
+from celadon.client.wording import WAY, describe_event, in_words, revision_name
 from celadon.domain.durations import format_duration
 from celadon.domain.errors import Refusal
 from celadon.domain.messages import RolloutStatus
+from celadon.domain.moments import clock, moment, span
 from celadon.domain.states import RolloutOutcome, RolloutPhase, RouteHealthStatus, RouteSetState, RouteStatus
-from celadon.table.history import AuditEvent, RolloutRecord
-from celadon.table.overview import Colour, DeploymentView, FailureView, ReplicaView, RouterView, SetView
+from celadon.table.records.deployments import Colour, DeploymentView, FailureView, ReplicaView, RouterView, SetView
+from celadon.table.records.events import AuditEvent
+from celadon.table.records.rollouts import RolloutRecord
 
-_WAY: Final = (
-    RolloutPhase.PROVISIONING,
-    RolloutPhase.VERIFYING,
-    RolloutPhase.AWAITING_PROMOTION,
-    RolloutPhase.SWITCHING,
-    RolloutPhase.BAKING,
-    RolloutPhase.DRAINING,
-)
 _SHOWN_REPLICAS: Final = 12
 _SHOWN_REFUSALS: Final = 3
 _SHOWN_OUTPUT_LINES: Final = 5
@@ -51,15 +45,10 @@ def rollout_tree(view: RolloutView, now: datetime | None = None) -> Tree:
 def describe_outcome(rollout: RolloutRecord) -> Text:
     """Return how a rollout ended, in a line."""
     if rollout.outcome is None:
-        return Text(rollout.phase.value.replace("_", " "), style="yellow")
+        return Text(in_words(rollout.phase.value), style="yellow")
     good = rollout.outcome is RolloutOutcome.PROMOTED
-    line = Text(rollout.outcome.value.replace("_", " "), style="bold green" if good else "bold red")
+    line = Text(in_words(rollout.outcome.value), style="bold green" if good else "bold red")
     return line.append(f": {rollout.outcome_reason}", style="not bold default") if rollout.outcome_reason else line
-
-
-def revision_name(number: int | None) -> str:
-    """Return a revision's short name."""
-    return "nothing" if number is None else f"r{number}"
 
 
 def _unregistered(view: RolloutView) -> Tree:
@@ -121,7 +110,7 @@ def _add_progress(branch: Tree, status: RolloutStatus, now: datetime) -> None:
 
 def _phases(present: RolloutPhase, since: datetime, now: datetime) -> Text:
     """Return the way of a rollout with the present phase marked."""
-    way = _WAY if present in _WAY else (present,)
+    way = WAY if present in WAY else (present,)
     line = Text()
     for number, phase in enumerate(way):
         if number:
@@ -199,6 +188,10 @@ def _replica(one: ReplicaView, now: datetime) -> Text:
     line = Text(f"{mark} ", style=style).append(f"{one.host}:{one.port}", style="default")
     line.append(f"  {one.status.value}  {one.health.value}", style=style)
     line.append(f"  {span(now - (one.started_at or one.created_at))}", style="dim")
+    if one.leaving_deadline is not None:
+        running = "unknown" if one.running_requests is None else one.running_requests
+        line.append(f"  leaves, running requests: {running}", style="magenta")
+        line.append(f"  cut in {span(one.leaving_deadline - now)}", style="yellow")
     if one.last_error and one.health is not RouteHealthStatus.HEALTHY:
         line.append(f"  {one.last_error}", style="red")
     return line
@@ -267,25 +260,11 @@ def _add_events(tree: Tree, events: tuple[AuditEvent, ...]) -> None:
         branch.add(Text(f"{clock(event.at)}  ", style="dim").append(describe_event(event), style="not dim default"))
 
 
-def describe_event(event: AuditEvent) -> str:
-    """Return an event without its moment, in a line."""
-    line = event.kind.replace("_", " ")
-    if event.actor:
-        line += f" by {event.actor}"
-    if event.door is not None:
-        line += f" ({event.door.value})"
-    if event.reason:
-        line += f": {event.reason}"
-    evidence = ", ".join(f"{name} {value}" for name, value in event.evidence.items() if value)
-    line = f"{line} [{evidence}]" if evidence else line
-    return " / ".join(part.strip() for part in line.splitlines() if part.strip())
-
-
 def _add_warnings(tree: Tree, view: RolloutView, deployment: DeploymentView) -> None:
     rollout = deployment.rollout
     under_way = rollout is not None and rollout.outcome is None
     if deployment.panic:
-        told = "too few live replicas are healthy: unhealthy ones get traffic too"
+        told = "CeladonPanic: too few live replicas are healthy, so unhealthy ones get traffic too"
         tree.add(Text(told, style="bold red"))
     if not deployment.keeper_alive:
         told = "no keeper is at work: start a worker ('python -m worker'), or nothing starts, stops or is replaced"

@@ -1,25 +1,29 @@
 """``celadon rollout watch``: a rollout as it goes, until its end."""
 
 import sys
-from datetime import UTC, datetime
-from pathlib import Path
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol, Self, assert_never
 
 from rich.console import Console
 from rich.live import Live
 
+from celadon.cli.access.answers import no_such_rollout
+from celadon.cli.access.opening import open_access
+from celadon.cli.access.protocol import Access
 from celadon.cli.ending import ExitCode
-from celadon.cli.following import following
-from celadon.cli.moments import clock, span
-from celadon.cli.output import OutputFormat
-from celadon.cli.session import Session, open_session
-from celadon.cli.tree import describe_outcome, revision_name, rollout_tree
-from celadon.client.overview import RolloutView
+from celadon.cli.output import OutputFormat, print_one_of_many
+from celadon.cli.patience import Patience
+from celadon.cli.target_choice import TargetChoice
+from celadon.cli.tree import describe_outcome, rollout_tree
+from celadon.client.rollout_view import RolloutView
+from celadon.client.wording import revision_name
 from celadon.domain.errors import RefusalCode, refuse
+from celadon.domain.moments import clock, span
 from celadon.domain.names import RolloutId
 from celadon.domain.states import RolloutOutcome, RouteSetState
-from celadon.table.history import RolloutRecord
-from celadon.table.overview import DeploymentView, SetView
+from celadon.table.records.deployments import DeploymentView, SetView
+from celadon.table.records.rollouts import RolloutRecord
 
 REDRAWS_A_SECOND: Final = 4
 
@@ -68,9 +72,10 @@ class TreeScreen:
 class LineScreen:
     """A line for each change, or a JSON object a line."""
 
-    def __init__(self, output: OutputFormat) -> None:
-        """Write to standard output."""
+    def __init__(self, output: OutputFormat, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        """Write to standard output; ``now`` is the clock by which lines and timers are told."""
         self._output = output
+        self._now = now
         self._said = ""
         self._next_step = ""
 
@@ -80,10 +85,10 @@ class LineScreen:
         if said == self._said:
             return
         self._said = said
-        if self._output is OutputFormat.JSON:
-            sys.stdout.write(view.model_dump_json() + "\n")
-        else:
-            sys.stdout.write(f"{clock(datetime.now(UTC))}  {said}{self._news(view)}\n")
+        if self._output.is_for_programs:
+            print_one_of_many(view, self._output)
+            return
+        sys.stdout.write(f"{clock(self._now())}  {said}{self._news(view)}\n")
         sys.stdout.flush()
 
     def __enter__(self) -> Self:
@@ -97,7 +102,7 @@ class LineScreen:
         """Return the timers and the next step, when that is another one than before."""
         told = ""
         if view.status is not None:
-            now = datetime.now(UTC)
+            now = self._now()
             told = "".join(f" · {one.name} in {span(one.fires_at - now)}" for one in view.status.timers)
         if view.next_step != self._next_step:
             self._next_step = view.next_step
@@ -105,16 +110,36 @@ class LineScreen:
         return told
 
 
-async def watch(deployment: str, rollout: int | None, data_dir: Path | None, output: OutputFormat) -> ExitCode:
+class NoScreen:
+    """Shows nothing."""
+
+    def show(self, view: RolloutView) -> None:
+        """Show nothing."""
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Do nothing."""
+
+
+async def watch(
+    deployment: str,
+    rollout: int | None,
+    target: TargetChoice,
+    output: OutputFormat,
+    timeout: timedelta | None,
+) -> ExitCode:
     """Show a rollout until it has ended; done when it was promoted, else failed.
 
     Raises:
-        CommandError: Postgres is not there.
+        CommandError: Celadon is not there, or the rollout took longer than the person would wait.
         RefusedError: there is no such deployment or rollout.
 
     """
-    async with open_session(data_dir) as session:
-        view = await session.view(deployment)
+    async with open_access(target) as access:
+        view = await access.view(deployment)
         latest = None if view.deployment is None else view.deployment.rollout
         chosen = rollout or (None if latest is None else latest.rollout)
         if chosen is None:
@@ -123,32 +148,53 @@ async def watch(deployment: str, rollout: int | None, data_dir: Path | None, out
                 f"{deployment} has no rollout yet that could be watched",
                 "start one with 'celadon deploy -f FILE'",
             )
-        return await watch_until_end(session, deployment, RolloutId(chosen), output)
+        if rollout is not None and await access.rollout(deployment, RolloutId(rollout)) is None:
+            raise no_such_rollout(deployment, rollout)
+        screen = screen_of(output)
+        what = f"rollout {chosen} of {deployment} has not ended"
+        async with Patience(timeout).waiting(what, "it goes on"):
+            record = await _show_to_end(access, deployment, RolloutId(chosen), screen)
+    if output is OutputFormat.TEXT:
+        _print_ending(record)
+    return exit_code_of(record.outcome)
 
 
-async def watch_until_end(session: Session, deployment: str, rollout: RolloutId, output: OutputFormat) -> ExitCode:
-    """Show a rollout of an open session until it has ended.
+async def watch_until_end(access: Access, deployment: str, rollout: RolloutId, output: OutputFormat) -> ExitCode:
+    """Show a rollout until it has ended; done when it was promoted, else failed.
 
     Raises:
-        CommandError: the rollout is unknown.
+        RefusedError: the rollout is unknown.
 
     """
-    terminal = output is OutputFormat.TEXT and sys.stdout.isatty()
-    screen: Screen = TreeScreen() if terminal else LineScreen(output)
-    async with following(session, deployment, rollout) as follower:
-        with screen:
-            async for view in follower.views():
-                screen.show(view)
-        record = await follower.record()
-    if record is None:
-        raise refuse(
-            RefusalCode.NO_SUCH_ROLLOUT,
-            f"{deployment} has no rollout {rollout}",
-            f"list them with 'celadon rollout history {deployment}'",
-        )
+    record = await _show_to_end(access, deployment, rollout, screen_of(output))
     if output is OutputFormat.TEXT:
-        Console(highlight=False).print(_ending(record), soft_wrap=True)
+        _print_ending(record)
     return exit_code_of(record.outcome)
+
+
+async def follow_to_end(access: Access, deployment: str, rollout: RolloutId, output: OutputFormat) -> RolloutRecord:
+    """Wait until a rollout has ended, which is shown to people alone; return how. Errors as for watching."""
+    screen: Screen = NoScreen() if output.is_for_programs else screen_of(output)
+    record = await _show_to_end(access, deployment, rollout, screen)
+    if output is OutputFormat.TEXT:
+        _print_ending(record)
+    return record
+
+
+def screen_of(output: OutputFormat) -> Screen:
+    """Return where a rollout is shown: a live tree in a terminal, lines elsewhere."""
+    return TreeScreen() if output is OutputFormat.TEXT and sys.stdout.isatty() else LineScreen(output)
+
+
+async def _show_to_end(access: Access, deployment: str, rollout: RolloutId, screen: Screen) -> RolloutRecord:
+    async with access.follow(deployment, rollout) as views:
+        with screen:
+            async for view in views:
+                screen.show(view)
+    record = await access.rollout(deployment, rollout)
+    if record is None:
+        raise no_such_rollout(deployment, rollout)
+    return record
 
 
 def exit_code_of(outcome: RolloutOutcome | None) -> ExitCode:
@@ -156,11 +202,12 @@ def exit_code_of(outcome: RolloutOutcome | None) -> ExitCode:
     return ExitCode.DONE if outcome is RolloutOutcome.PROMOTED else ExitCode.FAILED
 
 
-def _ending(record: RolloutRecord) -> str:
-    return (
+def _print_ending(record: RolloutRecord) -> None:
+    told = (
         f"Rollout {record.rollout} of {record.deployment} "
         f"({revision_name(record.from_revision)} → {revision_name(record.to_revision)}): {describe_outcome(record)}"
     )
+    Console(highlight=False).print(told, soft_wrap=True)
 
 
 def _state_line(view: RolloutView) -> str:

@@ -2,8 +2,9 @@
 
 import asyncio
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from pydantic import BaseModel
 from temporalio.client import (
@@ -19,7 +20,10 @@ from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import ApplicationError, FailureError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from celadon.client.patience import QUERY_PATIENCE, UPDATE_PATIENCE, NoAnswerError
 from celadon.domain import contracts
+from celadon.domain.absence import nothing_under_way
+from celadon.domain.attestation import START_MEMO, StartMemo, text_of_command, text_of_start
 from celadon.domain.errors import Refusal, RefusalCode, RefusedError, refuse
 from celadon.domain.messages import (
     AbortAnswer,
@@ -30,16 +34,9 @@ from celadon.domain.messages import (
     RolloutResult,
     RolloutStatus,
 )
-
-QUERY_PATIENCE: Final = timedelta(seconds=10)
-UPDATE_PATIENCE: Final = timedelta(seconds=60)
-"""Above ``router_ack_timeout`` of most policies; a caller that gave up can ask again with the same request id."""
+from celadon.domain.states import Door
 
 AnswerT = TypeVar("AnswerT")
-
-
-class NoAnswerError(Exception):
-    """Nobody answered in time; the text says who should have."""
 
 
 class RolloutEnded(BaseModel):
@@ -48,22 +45,59 @@ class RolloutEnded(BaseModel):
     status: str
     result: RolloutResult | None
     failure: str
+    refusal: Refusal | None = None
+    """Why it never began, when it was refused."""
 
 
 class RolloutClient:
     """Rollouts of one Temporal namespace."""
 
-    def __init__(self, client: Client) -> None:
-        """Speak through ``client``, which must use Temporal's Pydantic converter."""
-        self._client = client
+    def __init__(self, client: Client, sign: Callable[[str], str] | None = None) -> None:
+        """Speak through ``client``, which must use Temporal's Pydantic converter.
 
-    async def start(self, request: RolloutRequest) -> str:
+        A door that has verified who asks gives ``sign``, which returns the signature of a text; a command that names
+        the door is then signed.
+        """
+        self._client = client
+        self._sign = sign
+
+    async def start(self, request: RolloutRequest, *, request_id: str = "", door: Door | None = None) -> str:
         """Start a rollout; return the run's id.
+
+        Args:
+            request: what is to be rolled out.
+            request_id: a repeat with the same one returns the run that the first one started.
+            door: through which door the request came in.
 
         Raises:
             RefusedError: a rollout of the deployment is under way.
+            NoAnswerError: Temporal did not answer.
 
         """
+        if request_id:
+            known = await self._run_of(request.deployment, request_id)
+            if known is not None:
+                return known
+        memo = StartMemo(request_id=request_id, door=door, signed_at=datetime.now(UTC))
+        if self._sign is not None:
+            memo = memo.model_copy(update={"signature": self._sign(text_of_start(request, memo))})
+        try:
+            return await self._start(request, memo)
+        except RPCError as error:
+            raise _explain(error, request.deployment) from error
+
+    async def _run_of(self, deployment: str, request_id: str) -> str | None:
+        """Return the run that a request with this id has started, if it is the latest of its deployment."""
+        try:
+            latest = await self._client.get_workflow_handle(contracts.workflow_id(deployment)).describe()
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return None
+            raise _explain(error, deployment) from error
+        memo = await latest.memo_value(START_MEMO, None, type_hint=StartMemo)
+        return latest.run_id if memo is not None and memo.request_id == request_id else None
+
+    async def _start(self, request: RolloutRequest, memo: StartMemo) -> str:
         identity = contracts.workflow_id(request.deployment)
         try:
             handle = await self._client.start_workflow(
@@ -75,8 +109,12 @@ class RolloutClient:
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
                 static_summary=f"blue-green rollout of **{request.deployment}**",
                 static_details=_static_details(request),
+                memo={START_MEMO: memo.model_dump(mode="json")},
             )
         except WorkflowAlreadyStartedError as error:
+            known = await self._run_of(request.deployment, memo.request_id) if memo.request_id else None
+            if known is not None:
+                return known
             raise refuse(
                 RefusalCode.ROLLOUT_RUNNING,
                 f"a rollout of {request.deployment} is under way",
@@ -129,6 +167,21 @@ class RolloutClient:
     ) -> AbortAnswer:
         """Return traffic to blue after the switch. Arguments and errors as for ``promote``."""
         return await self._update(deployment, contracts.ROLLBACK, command, AbortAnswer, request_id, patience)
+
+    async def cancel(self, deployment: str) -> bool:
+        """Ask for a rollout's cancellation, which means abort and otherwise lets it end; false when none runs.
+
+        Raises:
+            NoAnswerError: Temporal did not answer.
+
+        """
+        try:
+            await self._handle(deployment).cancel()
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return False
+            raise _explain(error, deployment) from error
+        return True
 
     async def status(self, deployment: str, *, run_id: str | None = None) -> RolloutStatus:
         """Ask a rollout for what it knows.
@@ -209,13 +262,17 @@ class RolloutClient:
         if command.valid_until is None:
             # Temporal keeps an update for a worker that comes back later; by then nobody may want it any more.
             command = command.model_copy(update={"valid_until": datetime.now(UTC) + patience})
+        identity = request_id or str(uuid.uuid4())
+        if self._sign is not None:
+            signature = self._sign(text_of_command(deployment, name, identity, command))
+            command = command.model_copy(update={"signature": signature})
         try:
             # The SDK repeats a call that timed out for as long as no worker has taken the update.
             async with asyncio.timeout(patience.total_seconds()):
                 given: AnswerT = await self._handle(deployment).execute_update(
                     name,
                     command.model_dump(mode="json", exclude_unset=True),
-                    id=request_id or str(uuid.uuid4()),
+                    id=identity,
                     result_type=answer,
                     rpc_timeout=patience,
                 )
@@ -227,7 +284,7 @@ class RolloutClient:
                 f"See 'celadon rollout status {deployment}' before you ask again",
             ) from error
         except RPCError as error:
-            raise _explain(error, deployment) from error
+            raise _explain(error, deployment, to_promote=name == contracts.PROMOTE) from error
         return given
 
 
@@ -249,13 +306,9 @@ def _refusal(cause: BaseException | None) -> Refusal:
     return Refusal(code=RefusalCode.ROLLOUT_ENDED, message=text or "the rollout ended")
 
 
-def _explain(error: RPCError, deployment: str) -> Exception:
+def _explain(error: RPCError, deployment: str, *, to_promote: bool = False) -> Exception:
     if error.status is RPCStatusCode.NOT_FOUND:
-        return refuse(
-            RefusalCode.NO_SUCH_ROLLOUT,
-            f"no rollout of {deployment} is under way ({error.message})",
-            "start one with 'celadon deploy -f FILE', or see 'celadon rollout list'",
-        )
+        return nothing_under_way(deployment, error.message, to_promote=to_promote)
     if error.status in {RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.CANCELLED}:
         return NoAnswerError(
             f"no worker answered for the rollout of {deployment}: {error.message}; start one with 'python -m worker'",
@@ -271,5 +324,6 @@ def _ended(error: WorkflowFailureError) -> RolloutEnded:
         for detail in cause.details:
             if isinstance(detail, dict) and "outcome" in detail:
                 result = RolloutResult.model_validate(detail)
-        return RolloutEnded(status="failed", result=result, failure=cause.message)
+        refusal = _refusal(cause) if cause.type in set(RefusalCode) else None
+        return RolloutEnded(status="failed", result=result, failure=cause.message, refusal=refusal)
     return RolloutEnded(status=name, result=result, failure=str(cause))

@@ -5,7 +5,7 @@ import re
 from datetime import timedelta
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, BeforeValidator, PlainSerializer, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer, TypeAdapter, ValidationError, WithJsonSchema
 
 _UNITS: Final = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _SHORT = re.compile(r"-?(?:\d+(?:\.\d+)?(?:ms|[dhms]))+")
@@ -75,5 +75,16 @@ Duration = Annotated[
     BeforeValidator(parse_duration),
     AfterValidator(_check_range),
     PlainSerializer(format_duration, return_type=str, when_used="json"),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": r"^((\d+(\.\d+)?(ms|[dhms]))+|\d+(\.\d+)?|P.+)$"},
+                {"type": "number", "minimum": 0, "maximum": _LONGEST.total_seconds()},
+            ],
+            "examples": ["30s", "5m", "1h30m", "PT5M", 90],
+        },
+        mode="validation",
+    ),
+    WithJsonSchema({"type": "string", "examples": ["30s", "5m", "1h30m"]}, mode="serialization"),
 ]
 """A span of time that is not negative; written the short way in JSON."""

@@ -10,6 +10,7 @@ from celadon.domain.durations import format_duration
 from celadon.domain.policy import OnDeadline
 from celadon.domain.progress import Progress, PromotionRequest
 from celadon.domain.states import Door, RolloutOutcome, RolloutPhase, SetCondition
+from celadon.domain.steps import Claim
 from celadon.domain.strictness import Record
 
 PROVISIONING_TIMER: Final = "provisioning deadline"
@@ -24,6 +25,7 @@ class GoBack(Record):
     by: str
     door: Door
     reason: str
+    claim: Claim | None = None
 
 
 class GoAhead(Record):
@@ -33,6 +35,7 @@ class GoAhead(Record):
     door: Door
     reason: str
     force: bool = False
+    claim: Claim | None = None
 
 
 class Enter(Record):
@@ -70,6 +73,7 @@ def decide(progress: Progress, now: datetime) -> GateDecision:
             by=request.command.by,
             door=request.door,
             reason=request.command.reason or f"aborted by {request.command.by}",
+            claim=request.claim,
         )
     if progress.green_failed:
         error = progress.green.last_error if progress.green is not None else ""
@@ -131,10 +135,14 @@ def _wait_for_green(progress: Progress, now: datetime) -> GateDecision:
 
 
 def _in_awaiting(progress: Progress, now: datetime) -> GateDecision:
+    grows = progress.dipped and not progress.dipped_by_itself
+    regression = Enter(phase=RolloutPhase.VERIFYING, why="green grows" if grows else "green regressed")
     if not progress.green_is_ready:
-        return Enter(phase=RolloutPhase.VERIFYING, why="green regressed")
+        return regression
     if progress.promotion is not None:
         return _go_ahead(progress.promotion)
+    if progress.dipped:
+        return regression
     if progress.holding:
         return Wait(timers=())
     if not progress.gated:
@@ -155,6 +163,7 @@ def _go_ahead(request: PromotionRequest) -> GoAhead:
         door=request.door,
         reason=request.command.reason,
         force=request.command.force,
+        claim=request.claim,
     )
 
 

@@ -19,9 +19,13 @@ class HealthCheck(StrictModel):
     path: Annotated[str, Field(pattern=r"^/[\x21-\x7e]*$", max_length=2000)] | None = None
     """HTTP GET of this path must answer 200 to 299; no path means a TCP connection."""
     interval: Duration = timedelta(seconds=1)
+    """From the begin of one probe to the begin of the next, at least 100ms."""
     timeout: Duration = timedelta(seconds=1)
+    """How long an answer may take, at least 10ms."""
     success_threshold: Annotated[int, Field(ge=1, le=100)] = 1
+    """How many probes in a row must pass before a replica is healthy."""
     failure_threshold: Annotated[int, Field(ge=1, le=100)] = 3
+    """How many probes in a row must fail before a replica is unhealthy."""
 
     @model_validator(mode="after")
     def _long_enough(self) -> Self:

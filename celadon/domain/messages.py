@@ -5,12 +5,13 @@ Every field of a command is optional, so that a bare ``temporal workflow signal 
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, Final, Self
 
 from pydantic import AwareDatetime, Discriminator, Field, Tag, model_validator
 
 from celadon.domain.durations import Duration
 from celadon.domain.errors import Refusal
+from celadon.domain.labels import Labels
 from celadon.domain.names import DeploymentName, Epoch, RevisionNumber, RolloutId, RouteSetId
 from celadon.domain.policy import BlueGreenPolicy
 from celadon.domain.revision import Revision
@@ -20,9 +21,10 @@ from celadon.domain.strictness import Record, StrictModel
 UNDECLARED = "undeclared"
 """Who asked, when nobody said so."""
 
-Replicas = Annotated[int, Field(ge=0, le=10_000)]
+MAX_REPLICAS: Final = 10_000
+Replicas = Annotated[int, Field(ge=0, le=MAX_REPLICAS)]
 Person = Annotated[str, Field(max_length=200)]
-Reason = Annotated[str, Field(max_length=2000)]
+Reason = Annotated[str, Field(max_length=2000, description="Why, for the audit log.")]
 Number = Annotated[int, Field(ge=1, le=2_147_483_647)]
 """The number of a revision or of a rollout, as far as the table counts."""
 OBJECT_TAG = "revision-object"
@@ -43,12 +45,17 @@ class RolloutRequest(StrictModel):
     """The input of a rollout, and the shape of a deployment file."""
 
     deployment: DeploymentName
+    """The service's name: a DNS label, and its address on the routers."""
     replicas: Replicas | None = None
-    """Nothing keeps the deployment's number (1 for a new deployment)."""
+    """How many replicas each colour has; when not given, as many as the deployment has (1 for a new one)."""
     revision: RevisionChoice
     """What to serve, or the number of a revision that the deployment has had before."""
     policy: BlueGreenPolicy = BlueGreenPolicy()
+    """How the rollout may go; what is not given is as the deployment's own policy says, else the default."""
+    labels: Labels | None = None
+    """What API tokens are scoped by. A new deployment gets them; one that exists must have the same."""
     requested_by: Person = UNDECLARED
+    """Who asks, for the audit log."""
     reason: Reason = ""
     allow_plain_secrets: bool = False
     """Allows plain values under variables whose names look like secrets."""
@@ -69,17 +76,25 @@ class Command(StrictModel):
     """What every command may say."""
 
     rollout: Number | None = None
+    """The rollout that is meant; any other is refused. When not given, the one under way."""
     by: Person = UNDECLARED
+    """Who asks, for the audit log."""
     reason: Reason = ""
     valid_until: AwareDatetime | None = None
     """After this moment the command is refused: Temporal delivers an update whose caller has given up long ago."""
+    door: Door | None = None
+    """Through which door it came in; doors that verify who asks sign what they send."""
+    signature: Annotated[str, Field(max_length=200)] = ""
+    """What the door has signed the command with; empty when it signs nothing."""
 
 
 class PromoteCommand(Command):
     """Asks for the switch. Without ``revision`` and ``rollout`` it means the green that waits."""
 
     revision: Number | None = None
+    """The revision that green must be of; any other is refused. When not given, whichever waits."""
     force: bool = False
+    """Also while green is being verified, without checks; needs a reason."""
 
 
 class AbortCommand(Command):
@@ -90,39 +105,60 @@ class GreenChanged(Record):
     """An edge of the green set's condition, told by the keeper; ``seq`` rises with each edge of the set."""
 
     route_set: RouteSetId
+    """Green's set."""
     seq: int
+    """The edge's number; it rises with each edge of the set."""
     condition: SetCondition
+    """What the set as a whole came to."""
     running: int
+    """Replicas that run."""
     ready: int
+    """Replicas that count as healthy."""
     required: int
+    """Healthy replicas that a switch asks for."""
     wanted: int
+    """Replicas that the set should have."""
     failed: bool = False
+    """Whether the keeper gave the set up."""
     last_error: str = ""
+    """What went wrong last; empty when nothing did."""
+    scaled: bool = False
+    """Whether somebody made green grow just now: that it is not ready then is no fault of its revision."""
 
 
 class RoutersAcknowledged(Record):
     """Every live router serves ``epoch`` or a later one; told by the keeper to a rollout that waits for it."""
 
     epoch: Epoch
+    """The epoch that all live routers serve."""
 
 
 class PromoteState(StrEnum):
     """How far a promotion went while its caller waited."""
 
     RECORDED = "recorded"
+    """It was taken; the switch has not happened yet, for example because approvals are missing."""
     GROWING = "growing"
+    """It was taken, and green grows to its full size first."""
     SWITCHED = "switched"
+    """Traffic goes to green."""
 
 
 class PromoteAnswer(Record):
     """The answer to a promotion."""
 
     state: PromoteState
+    """``recorded``, ``growing`` or ``switched``: how far it went while its caller waited."""
     approvals: int = 1
+    """Approvals that there are, with this one."""
     needed: int = 1
+    """Approvals that the switch needs."""
     epoch: Epoch | None = None
+    """The epoch of the switch; nothing when traffic was not moved (yet)."""
     acknowledged_by: tuple[str, ...] = ()
+    """Routers that serve the epoch."""
     silent: tuple[str, ...] = ()
+    """Live routers that did not acknowledge the epoch within ``router_ack_timeout``."""
     ms: float = 0.0
     """From the switch's begin to the last router's acknowledgement, in milliseconds."""
 
@@ -131,64 +167,97 @@ class AbortAnswer(Record):
     """The answer to an abort or rollback."""
 
     outcome: RolloutOutcome
+    """How the rollout ends: aborted before the switch, rolled back after it."""
     epoch: Epoch | None = None
     """Set when traffic returned to blue."""
     acknowledged_by: tuple[str, ...] = ()
+    """Routers that serve the epoch."""
     silent: tuple[str, ...] = ()
+    """Live routers that did not acknowledge the epoch within ``router_ack_timeout``."""
     ms: float = 0.0
+    """From the begin of the way back to the last router's acknowledgement, in milliseconds."""
 
 
 class RolloutResult(Record):
     """How a rollout ended; the workflow's result."""
 
     rollout: RolloutId
+    """The rollout's number."""
     outcome: RolloutOutcome
+    """How it ended."""
     from_revision: RevisionNumber | None
+    """Blue's revision; nothing for a first deployment."""
     to_revision: RevisionNumber
+    """Green's revision."""
     epoch: Epoch
+    """The deployment's epoch when it ended."""
     started_at: datetime
+    """When it began."""
     switched_at: datetime | None
+    """When traffic went to green; nothing when it never did."""
     completed_at: datetime
+    """When it ended."""
     requests_cut: int
+    """Requests that still ran when their replica was stopped at its deadline."""
     reason: str
+    """Why it ended so."""
     evidence: dict[str, str]
+    """What the outcome rests on, by name."""
 
 
 class RefusedMessage(Record):
     """A message that changed nothing, as the status shows it."""
 
     at: datetime
+    """When it was refused."""
     message: str
+    """The signal's or update's name, such as ``promote``."""
     door: Door
+    """Through which door it came in."""
     by: str
+    """Who sent it, as far as it said."""
     refusal: Refusal
+    """Why it changed nothing, and what to do next."""
 
 
 class Timer(Record):
     """A timer that runs, as the status shows it."""
 
     name: str
+    """What it is for, such as ``automatic promotion`` or ``bake``."""
     fires_at: datetime
+    """When it ends, if nothing happens before."""
     remaining: Duration
+    """How long it still runs."""
 
 
 class RolloutStatus(Record):
     """The answer to the ``status`` query: what a rollout knows without reading the table."""
 
     deployment: str
+    """The deployment's name."""
     rollout: RolloutId | None
+    """The rollout's number; nothing while it has not been registered."""
     phase: RolloutPhase
+    """Where it stands."""
     since: datetime
+    """When the phase began."""
     from_revision: RevisionNumber | None
+    """Blue's revision; nothing for a first deployment."""
     to_revision: RevisionNumber | None
+    """Green's revision; nothing while the rollout has not been registered."""
     policy: BlueGreenPolicy | None
+    """The policy that it goes by, all keys given; nothing while it has not been registered."""
     timers: tuple[Timer, ...]
+    """Timers that run."""
     decision: str
     """What was decided last and by whom; empty while nothing was."""
     holding: str
     """Why no timer runs and a person must decide; empty when that is not so."""
     approvals: int
+    """Approvals that there are."""
     approvals_needed: int
+    """Approvals that the switch needs."""
     abort_requested: str
     """Who asked to go back and why; empty while nobody did."""
     green: GreenChanged | None
@@ -196,9 +265,12 @@ class RolloutStatus(Record):
     epoch: Epoch | None
     """The epoch of the switch, or of the switch back."""
     silent_routers: tuple[str, ...]
+    """Live routers that have not acknowledged the epoch."""
     refused: tuple[RefusedMessage, ...]
     """The last ten messages that changed nothing."""
     refused_total: int
+    """How many messages changed nothing since the rollout began."""
     outcome: RolloutOutcome | None
+    """How it ended; nothing while it is under way."""
     next_step: str
     """What a person can do now, with the command."""

@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Final, NewType
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, WithJsonSchema
 
 MAX_NAME_LENGTH: Final = 54
 """A DNS label has at most 63 characters (RFC 1035); ``-preview`` and ``rollout-`` must fit around a name."""
@@ -35,5 +35,9 @@ def _check_deployment_name(value: str) -> str:
     return value
 
 
-DeploymentName = Annotated[str, AfterValidator(_check_deployment_name)]
+DeploymentName = Annotated[
+    str,
+    AfterValidator(_check_deployment_name),
+    WithJsonSchema({"type": "string", "pattern": f"^{_LABEL.pattern}$", "maxLength": MAX_NAME_LENGTH}),
+]
 """A DNS label that names a deployment, its address and, with ``rollout-`` before it, its workflow."""

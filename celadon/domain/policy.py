@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Self
 from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from celadon.domain.durations import Duration
+from celadon.domain.notification import NotifyRules
 from celadon.domain.strictness import StrictModel
 
 LATER_KEYS: Final = frozenset(
@@ -26,7 +27,6 @@ LATER_KEYS: Final = frozenset(
         "shadow_percent",
         "on_new_revision",
         "max_total_replicas",
-        "notify",
     },
 )
 """Keys of the policy that this version does not carry out, and therefore refuses by name."""
@@ -68,19 +68,29 @@ class BlueGreenPolicy(StrictModel):
     """All that a rollout is told about how it may go."""
 
     auto_promote: bool = False
+    """Whether a timer promotes green; else a person does."""
     promote_after: Duration = timedelta(0)
     """Counted from the moment all of green was verified; starts anew when green regresses."""
     promotion_deadline: Duration | None = None
     """Counted from the first moment that green waited for its promotion."""
     on_deadline: OnDeadline = OnDeadline.ABORT
+    """What happens then: abort, promote, or hold until a person decides."""
     min_healthy: MinHealthy = "100%"
+    """How many replicas of green must be healthy for a switch: a count such as 2, or a share such as 80%."""
     provisioning_deadline: Duration = timedelta(minutes=10)
     """For provisioning and verifying together, from the opening of green; a crash loop does not extend it."""
     max_replacements: Annotated[int, Field(ge=0, le=1000)] = 3
+    """How many failed replicas of green are replaced before green has failed."""
     max_regressions: Annotated[int, Field(ge=0, le=100)] = 10
+    """How often a verified green may get sick before no timer promotes it any more and a person must decide."""
     bake: Duration = timedelta(minutes=5)
+    """How long blue stays warm after the switch, so that going back is one transaction."""
     drain_timeout: Duration = timedelta(minutes=15)
+    """How long running requests may last on replicas that are to stop, before they are cut."""
     router_ack_timeout: Duration = timedelta(seconds=30)
+    """How long a switch waits for the routers' acknowledgements before it names those that are silent."""
+    notify: NotifyRules = ()
+    """Which targets are told of which events; a target is added with 'celadon notify target add'."""
 
     @model_validator(mode="after")
     def _says_nothing_in_vain(self) -> Self:

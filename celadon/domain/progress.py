@@ -6,6 +6,7 @@ from celadon.domain.messages import AbortCommand, GreenChanged, PromoteCommand
 from celadon.domain.names import RevisionNumber, RolloutId, RouteSetId
 from celadon.domain.policy import BlueGreenPolicy
 from celadon.domain.states import Door, RolloutOutcome, RolloutPhase, SetCondition
+from celadon.domain.steps import Claim
 from celadon.domain.strictness import Record
 
 
@@ -15,6 +16,7 @@ class AbortRequest(Record):
     command: AbortCommand
     door: Door
     at: datetime
+    claim: Claim | None = None
 
 
 class PromotionRequest(Record):
@@ -23,6 +25,7 @@ class PromotionRequest(Record):
     command: PromoteCommand
     door: Door
     at: datetime
+    claim: Claim | None = None
 
 
 class Progress(Record):
@@ -41,9 +44,13 @@ class Progress(Record):
     green_set: RouteSetId | None = None
     green: GreenChanged | None = None
     unverified_since: datetime | None = None
-    """When green was opened, or regressed last; ``provisioning_deadline`` counts from here."""
+    """When green was opened, scaled up or regressed last; ``provisioning_deadline`` counts from here."""
     verified_since: datetime | None = None
     """When all of green was verified last; nothing while it is not."""
+    dipped: bool = False
+    """Whether green was not ready at some time since it was verified, be it ready again by now."""
+    dipped_by_itself: bool = False
+    """Whether that was green's own doing: that it grows because somebody scaled it is not."""
     waited_since: datetime | None = None
     """When green waited for a promotion for the first time; ``promotion_deadline`` counts from here."""
     regressions: int = 0

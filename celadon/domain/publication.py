@@ -2,8 +2,9 @@
 
 The rule for members that fail their probes is ``min_published`` (the fail-open rule of Envoy's panic threshold and
 of Amazon's target groups): an unhealthy live member leaves only while at least half of the wanted members stay, and a
-live set is never published empty because of its health. A live member that terminates gets no new request, as long as
-another member stays.
+live set is never published empty because of its health. A live member that was never healthy, such as one that takes
+the place of another and still loads its weights, gets nothing while any other can serve. A live member that terminates
+gets no new request, as long as another member stays, and one that leaves because fewer are wanted never gets any.
 """
 
 from enum import StrEnum
@@ -44,6 +45,10 @@ class Member(BaseModel):
     health: RouteHealthStatus
     terminating: bool = False
     """Whether the keeper is about to stop it."""
+    leaving_epoch: Epoch | None = None
+    """Since when it leaves a set that stays; it gets no new request."""
+    ready: bool = True
+    """Whether it has ever been healthy."""
 
 
 class SetTraffic(BaseModel):
@@ -65,6 +70,20 @@ class DeploymentTraffic(BaseModel):
     deployment: DeploymentName
     epoch: Epoch
     sets: tuple[SetTraffic, ...]
+    routed: bool = True
+    """Whether its address leads anywhere; false once it is being deleted."""
+    panicking: bool = False
+    """Whether the audit log has been told of a panic and not of its end."""
+
+
+class Departure(BaseModel):
+    """One departure of one member from a set that stays; a later one of the same member has another epoch."""
+
+    model_config = ConfigDict(frozen=True)
+
+    route: RouteId
+    epoch: Epoch
+    """From this epoch on it gets no new request."""
 
 
 class Endpoint(BaseModel):
@@ -76,6 +95,8 @@ class Endpoint(BaseModel):
     host: str
     port: int
     state: EndpointState
+    departure: Departure | None = None
+    """Of a member that leaves: its running requests are counted by themselves."""
 
 
 class Publication(BaseModel):
@@ -94,6 +115,8 @@ class Publication(BaseModel):
     """
     panic: bool
     """True while too few live members are healthy, so that unhealthy ones are published too."""
+    routed: bool = True
+    """False once the deployment is being deleted: routers lose their route to it before its endpoints drain."""
 
 
 def publish(traffic: DeploymentTraffic) -> Publication:
@@ -104,11 +127,11 @@ def publish(traffic: DeploymentTraffic) -> Publication:
     for route_set in sorted(traffic.sets, key=lambda one: one.route_set):
         match route_set.role:
             case SetRole.LIVE:
-                staying = [member for member in route_set.members if not member.terminating]
-                out = {member.route for member in staying if member.health is RouteHealthStatus.UNHEALTHY}
-                if out and len(staying) - len(out) < MIN_PUBLISHED * route_set.wanted:
-                    panic, out = True, set()
-                endpoints += _endpoints(route_set, EndpointState.HEALTHY, without=frozenset(out), drained=bool(staying))
+                staying = [one for one in route_set.members if not one.terminating and one.leaving_epoch is None]
+                drained = bool(staying) or not route_set.wanted
+                out, panics = _without(route_set, staying)
+                panic = panic or panics
+                endpoints += _endpoints(route_set, EndpointState.HEALTHY, without=out, drained=drained)
                 preview += _endpoints(route_set, EndpointState.DRAINING)
             case SetRole.DRAINING:
                 endpoints += _endpoints(route_set, EndpointState.DRAINING)
@@ -123,7 +146,19 @@ def publish(traffic: DeploymentTraffic) -> Publication:
         endpoints=tuple(endpoints),
         preview=tuple(preview),
         panic=panic,
+        routed=traffic.routed,
     )
+
+
+def _without(live: SetTraffic, staying: list[Member]) -> tuple[frozenset[RouteId], bool]:
+    """Return which live members get nothing because of their health, and whether it is so bad that none is left out."""
+    sick = {one.route for one in staying if one.ready and one.health is RouteHealthStatus.UNHEALTHY}
+    not_ready = {one.route for one in staying if not one.ready}
+    fit = len(staying) - len(sick) - len(not_ready)
+    too_few = fit < MIN_PUBLISHED * live.wanted
+    if too_few and staying and (sick or not fit):
+        return frozenset(), True
+    return frozenset(sick | not_ready), False
 
 
 def _endpoints(
@@ -133,10 +168,13 @@ def _endpoints(
     *,
     drained: bool = False,
 ) -> list[Endpoint]:
-    """Members of a set in one state, those ``without`` as unhealthy; with ``drained``, terminating ones as draining."""
+    """Members of a set in one state, those ``without`` as unhealthy; with ``drained``, terminating ones as draining.
+
+    Those that leave are draining wherever their set takes requests. The table lets no live set have these alone.
+    """
 
     def state_of(member: Member) -> EndpointState:
-        if drained and member.terminating:
+        if (drained and member.terminating) or (state is EndpointState.HEALTHY and member.leaving_epoch is not None):
             return EndpointState.DRAINING
         return EndpointState.UNHEALTHY if member.route in without else state
 
@@ -146,6 +184,11 @@ def _endpoints(
             host=member.host,
             port=member.port,
             state=state_of(member),
+            departure=_departure(member),
         )
         for member in sorted(route_set.members, key=lambda one: (one.host, one.port))
     ]
+
+
+def _departure(member: Member) -> Departure | None:
+    return None if member.leaving_epoch is None else Departure(route=member.route, epoch=member.leaving_epoch)

@@ -38,6 +38,7 @@ class SecretReference(StrictModel):
     """A value that the provisioner looks up when it starts a replica; never stored, never shown."""
 
     secret: str
+    """The secret's name, as the provisioner knows it."""
 
     @field_validator("secret")
     @classmethod
@@ -53,12 +54,15 @@ class Revision(StrictModel):
     """What is served and how. The same content has the same number."""
 
     provisioner: Provisioner = Provisioner.LOCAL
+    """Who starts the replicas: ``local`` on the worker's machine, ``static`` for endpoints that exist already."""
     command: Annotated[tuple[str, ...], Field(max_length=1000)] = ()
     """Program and arguments of one replica; ``{port}`` and ``{host}`` stand for its address (``local``)."""
     env: Annotated[dict[str, str | SecretReference], Field(max_length=1000)] = Field(default_factory=dict)
+    """Variables of a replica (``local``); ``{secret: NAME}`` is looked up when it starts and never stored."""
     endpoints: Annotated[tuple[str, ...], Field(max_length=10_000)] = ()
     """``address:port`` of replicas that exist already (``static``)."""
     health_check: HealthCheck = HealthCheck()
+    """How a replica is probed."""
     termination_grace: Duration = timedelta(seconds=30)
     """How long a replica may take to end after SIGTERM before it gets SIGKILL."""
 

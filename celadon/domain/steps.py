@@ -16,6 +16,16 @@ from celadon.domain.states import Door, RolloutOutcome, RolloutPhase
 from celadon.domain.strictness import Record
 
 
+class Claim(Record):
+    """A door's word for who asked, still to be checked: ``attestation.py``."""
+
+    text: str
+    """What was signed."""
+    signature: str
+    came_by: Door
+    """How the message came in, for one whose signature proves nothing."""
+
+
 class Note(Record):
     """One line of the audit log that the workflow has to tell; ``seq`` makes it idempotent within its rollout."""
 
@@ -26,6 +36,9 @@ class Note(Record):
     door: Door | None = None
     reason: str = ""
     evidence: dict[str, str] = Field(default_factory=dict)
+    claim: Claim | None = None
+    verified: bool = False
+    """Whether a door vouches for ``by``; set by the activity that checked the claim, and by nobody else."""
 
 
 class BeginStep(Record):
@@ -35,6 +48,10 @@ class BeginStep(Record):
     workflow_id: str
     run_id: str
     at: datetime
+    door: Door | None = None
+    claim: Claim | None = None
+    verified: bool = False
+    """As for a note."""
 
 
 class Begun(Record):
@@ -83,6 +100,11 @@ class SwitchStep(Step):
     door: Door
     reason: str
     force: bool = False
+    decision: str = ""
+    """Which decision it carries out. One that was refused stays refused, however late an attempt of it comes."""
+    claim: Claim | None = None
+    verified: bool = False
+    """As for a note."""
     ack_timeout_seconds: float
     """How long to wait for the routers once the switch is committed."""
 
@@ -99,6 +121,8 @@ class SwitchAnswer(Record):
     ms: float = 0.0
     healthy_green: int = 0
     required: int = 0
+    scaled: bool = False
+    """Refused while green grows because somebody scaled it: no fault of its revision."""
 
 
 class CloseStep(Step):
@@ -140,3 +164,5 @@ class Finished(Record):
     switched_at: datetime | None
     completed_at: datetime
     requests_cut: int
+    outcome: RolloutOutcome | None = None
+    """What the table holds to have happened; a run that was reset may have believed something else."""

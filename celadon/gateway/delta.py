@@ -5,7 +5,8 @@ No input or output here: requests and changes of the snapshot go in, responses a
 At most one response of a type waits for its answer. What changes meanwhile is collected and only its newest state is
 sent, so a slow router skips epochs instead of queueing them. Types are ordered so that nothing is ever addressed before
 it is there: clusters and endpoints, then, once those are acknowledged, the routes to them; the other way round when a
-deployment goes.
+deployment goes: endpoints of one that is being deleted change only once the router has no route to it any more, so that
+a request finds either a replica or no route at all.
 """
 
 from collections import deque
@@ -15,6 +16,7 @@ from itertools import count
 from typing import Final
 
 from celadon.domain.names import DeploymentName, Epoch
+from celadon.gateway.addresses import SocketAddress
 from celadon.gateway.discovery import DiscoveryRequest, DiscoveryResponse
 from celadon.gateway.resources import DeploymentResources, Resource, ResourceType, deployment_of
 from celadon.gateway.routing import LIVE
@@ -93,12 +95,14 @@ class _Subscription:
 class DeltaStream:
     """The state of one aggregated, incremental stream."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
-        """Begin with a router that has said nothing yet."""
+    def __init__(self, snapshot: Snapshot, listens: Mapping[str, SocketAddress] | None = None) -> None:
+        """Begin with a router that has said nothing yet, but where it listens instead of where all others do."""
         self._snapshot = snapshot
+        self._listeners = snapshot.listeners_at(listens or {})
         self._subscriptions: dict[ResourceType, _Subscription] = {}
         self._nonces = count(1)
-        self._routed: frozenset[DeploymentName] = frozenset()
+        self._routed: frozenset[DeploymentName] | None = None
+        """To which deployments the router's routes lead; not known before it has accepted some on this stream."""
         self._served: dict[DeploymentName, Epoch] = {}
         """The epoch whose endpoints the router serves, whether or not it has a route to them yet."""
         self._acknowledged: dict[DeploymentName, Epoch] = {}
@@ -146,7 +150,7 @@ class DeltaStream:
     def deployments_changed(self, clusters: Iterable[str]) -> None:
         """Note that deployments with these clusters came or went, and with them the routes."""
         self._mark(ResourceType.CLUSTER, clusters)
-        self._mark(ResourceType.ROUTES, self._snapshot.of(ResourceType.ROUTES))
+        self._mark(ResourceType.ROUTES, self._resources(ResourceType.ROUTES))
 
     # What comes of it
 
@@ -183,11 +187,14 @@ class DeltaStream:
 
     # How
 
+    def _resources(self, kind: ResourceType) -> dict[str, Resource]:
+        return self._listeners if kind is ResourceType.LISTENER else self._snapshot.of(kind)
+
     def _subscribed(self, kind: ResourceType, request: DiscoveryRequest) -> _Subscription:
         """Return the subscription of a first request, in which a router tells what it holds from before."""
         versions = dict(request.initial_versions)
         wildcard = not request.subscribe or WILDCARD in request.subscribe
-        every = set(self._snapshot.of(kind)) if wildcard else set()
+        every = set(self._resources(kind)) if wildcard else set()
         return _Subscription(
             wildcard=wildcard,
             sent=versions,
@@ -207,7 +214,7 @@ class DeltaStream:
 
     def _is_settled(self, kind: ResourceType) -> bool:
         subscription = self._subscriptions.get(kind)
-        return subscription is None or subscription.settled(self._snapshot.of(kind))
+        return subscription is None or subscription.settled(self._resources(kind))
 
     def _next(self, kind: ResourceType, subscription: _Subscription) -> DiscoveryResponse | None:
         """Return the next response of a type and remember it, or ``None`` when the router knows all."""
@@ -224,10 +231,12 @@ class DeltaStream:
         names: Iterable[str],
     ) -> DiscoveryResponse | None:
         """Return a response about those of the names that the router must hear of now."""
-        resources = self._snapshot.of(kind)
+        resources = self._resources(kind)
         changed: list[Resource] = []
         removed: list[str] = []
         for name in names:
+            if kind is ResourceType.ENDPOINTS and name in subscription.sent and self._may_be_routed_to(name):
+                continue
             if name in resources:
                 subscription.due.discard(name)
                 if subscription.wants(name) and subscription.sent.get(name) != resources[name].version:
@@ -241,6 +250,12 @@ class DeltaStream:
         if kind is ResourceType.CLUSTER:
             self._warm_again(subscription, changed)
         return self._send(kind, subscription, tuple(changed), tuple(removed))
+
+    def _may_be_routed_to(self, cluster: str) -> bool:
+        """Whether the router may still have a route to a deployment that is to have none."""
+        name = deployment_of(cluster)
+        resources = self._snapshot.deployment(name)
+        return resources is not None and not resources.routed and (self._routed is None or name in self._routed)
 
     def _warm_again(self, clusters: _Subscription, changed: Iterable[Resource]) -> None:
         """Send the endpoints of changed clusters again: Envoy waits for them, but does not ask."""
@@ -325,5 +340,9 @@ class DeltaStream:
             self._acknowledge(resources.deployment, resources.epoch)
 
     def _acknowledge(self, name: DeploymentName, epoch: Epoch) -> None:
-        if name in self._routed and self._acknowledged.get(name, -1) < epoch:
+        """Acknowledge an epoch once the router has a route to the deployment, or none when it is to have none."""
+        resources = self._snapshot.deployment(name)
+        if self._routed is None or resources is None or (name in self._routed) is not resources.routed:
+            return
+        if self._acknowledged.get(name, -1) < epoch:
             self._acknowledged[name] = self._news[name] = epoch

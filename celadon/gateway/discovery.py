@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol, cast
 
 from celadon.domain.names import RouterNode
+from celadon.gateway.addresses import SocketAddress
+from celadon.gateway.bootstrap import LISTENS_METADATA
 from celadon.gateway.protobuf import message_class, serialise
 from celadon.gateway.resources import Resource, ResourceType
 
@@ -20,6 +22,8 @@ class DiscoveryRequest:
     """The type's URL; it may be one that the gateway does not serve."""
     node: RouterNode | None = None
     """Told in a stream's first request only."""
+    listens: Mapping[str, SocketAddress] = field(default_factory=dict)
+    """Addresses of its own, by the name of the listener; told with ``node``."""
     subscribe: tuple[str, ...] = ()
     unsubscribe: tuple[str, ...] = ()
     initial_versions: Mapping[str, str] = field(default_factory=dict)
@@ -39,8 +43,18 @@ class DiscoveryResponse:
     removed: tuple[str, ...] = ()
 
 
+class _Value(Protocol):
+    string_value: str
+    struct_value: "_Struct"
+
+
+class _Struct(Protocol):
+    fields: Mapping[str, _Value]
+
+
 class _Node(Protocol):
     id: str
+    metadata: _Struct
 
 
 class _Status(Protocol):
@@ -60,18 +74,34 @@ class _DeltaDiscoveryRequest(Protocol):
 
 
 def parse_request(wire: bytes) -> DiscoveryRequest:
-    """Return a request; raises ``DecodeError`` for bytes that are none."""
+    """Return a request.
+
+    Raises:
+        DecodeError: the bytes are none.
+        ValueError: a router says that it listens on something that is no address.
+
+    """
     parsed = message_class("envoy.service.discovery.v3.DeltaDiscoveryRequest").FromString(wire)
     request = cast("_DeltaDiscoveryRequest", parsed)
     return DiscoveryRequest(
         kind=request.type_url,
         node=RouterNode(request.node.id) if request.node.id else None,
+        listens=_listens(request.node.metadata),
         subscribe=tuple(request.resource_names_subscribe),
         unsubscribe=tuple(request.resource_names_unsubscribe),
         initial_versions=dict(request.initial_resource_versions),
         nonce=request.response_nonce,
         refusal=request.error_detail.message if request.HasField("error_detail") else None,
     )
+
+
+def _listens(metadata: _Struct) -> dict[str, SocketAddress]:
+    if LISTENS_METADATA not in metadata.fields:
+        return {}
+    return {
+        name: SocketAddress.model_validate(value.string_value)
+        for name, value in metadata.fields[LISTENS_METADATA].struct_value.fields.items()
+    }
 
 
 def serialise_response(response: DiscoveryResponse) -> bytes:

@@ -14,6 +14,7 @@ from celadon.gateway.server import XdsServer
 from celadon.table.engine import Table
 from celadon.table.notify import Subscription
 from celadon.table.outages import TABLE_OUTAGES, describe
+from celadon.table.panic import tell_panic
 from celadon.table.traffic import read_all_traffic, read_epochs, read_traffic
 
 POLL_SECONDS: Final = 5.0
@@ -30,11 +31,18 @@ log = structlog.get_logger()
 class PublicationFeed:
     """Knows which epoch of each deployment the server has been told."""
 
-    def __init__(self, table: Table, metrics: GatewayMetrics) -> None:
-        """Begin with nothing told."""
+    def __init__(self, table: Table, metrics: GatewayMetrics, gateway: str) -> None:
+        """Begin with nothing told; ``gateway`` names this process in the table."""
         self._table = table
         self._metrics = metrics
+        self._gateway = gateway
         self._epochs: dict[DeploymentName, Epoch] = {}
+        self._reading = asyncio.Lock()
+        """One reads at a time, so that what was read earlier is never told later."""
+        self._compared_at = float("-inf")
+        """When the newest comparison with the table began, in seconds of the event loop's clock."""
+        self._panics_to_tell: dict[DeploymentName, Publication] = {}
+        """Publications that differ in panic from what the audit log was told last."""
 
     async def load(self) -> list[Publication]:
         """Return the publications of all deployments; waits for as long as the table cannot be read."""
@@ -58,12 +66,15 @@ class PublicationFeed:
         """Tell the server of every change, until cancelled; routers keep what they have while Postgres is away."""
         in_doubt = False
         while True:
-            payloads = await heard.get(RETRY_SECONDS if in_doubt else POLL_SECONDS)
+            payloads = await heard.get(RETRY_SECONDS if in_doubt or self._panics_to_tell else POLL_SECONDS)
             try:
-                if in_doubt or not payloads or "" in payloads:
-                    changed, gone = await self._compare()
-                else:
-                    changed, gone = await self._read({json.loads(payload)["deployment"] for payload in payloads})
+                async with self._reading:
+                    if in_doubt or not payloads or "" in payloads:
+                        changed, gone = await self._compare()
+                    else:
+                        changed, gone = await self._read({json.loads(payload)["deployment"] for payload in payloads})
+                    if changed or gone:
+                        server.publish(changed, gone)
             except TABLE_OUTAGES as error:
                 self._metrics.table_errors.inc()
                 if not in_doubt:
@@ -73,15 +84,52 @@ class PublicationFeed:
                 if in_doubt:
                     log.info("table_followed_again")
                 in_doubt = False
-                if changed or gone:
-                    server.publish(changed, gone)
+                await self._tell_panics()
+
+    async def catch_up(self, server: XdsServer, *, patient: bool) -> None:
+        """Tell the server all that the table has now; one comparison serves all who asked before it began.
+
+        ``patient`` waits for as long as Postgres is away; else the first failure is the end of it.
+        """
+        asked_at = asyncio.get_running_loop().time()
+        while self._compared_at < asked_at:
+            try:
+                async with self._reading:
+                    if self._compared_at < asked_at:
+                        changed, gone = await self._compare()
+                        if changed or gone:
+                            server.publish(changed, gone)
+            except TABLE_OUTAGES as error:
+                self._metrics.table_errors.inc()
+                log.warning("router_waits_for_table" if patient else "router_told_what_is_known", why=describe(error))
+                if not patient:
+                    return
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _tell_panics(self) -> None:
+        """Write beginnings and ends of panic into the audit log; what Postgres does not take is told again."""
+        for name, publication in list(self._panics_to_tell.items()):
+            try:
+                async with self._table.transaction() as tx:
+                    told = await tell_panic(tx, name, publication.epoch, panic=publication.panic, gateway=self._gateway)
+            except TABLE_OUTAGES as error:
+                self._metrics.table_errors.inc()
+                log.warning("panic_not_told", deployment=name, why=describe(error))
+                return
+            if told:
+                log.warning("panic" if publication.panic else "panic_over", deployment=name, epoch=publication.epoch)
+            if self._panics_to_tell.get(name) is publication:
+                del self._panics_to_tell[name]
 
     async def _compare(self) -> tuple[list[Publication], list[DeploymentName]]:
         """Return what has changed since it was last read, found by the epochs alone."""
+        began_at = asyncio.get_running_loop().time()
         async with self._table.transaction() as tx:
             epochs = await read_epochs(tx)
         names = {name for name, epoch in epochs.items() if self._epochs.get(name) != epoch}
-        return await self._read(names | (self._epochs.keys() - epochs.keys()))
+        found = await self._read(names | (self._epochs.keys() - epochs.keys()))
+        self._compared_at = began_at
+        return found
 
     async def _read(self, names: set[DeploymentName]) -> tuple[list[Publication], list[DeploymentName]]:
         """Return the publications of the named deployments, and those of the names that are gone."""
@@ -96,12 +144,19 @@ class PublicationFeed:
         gone = sorted((names - {one.deployment for one in traffic}) & self._epochs.keys())
         for name in gone:
             del self._epochs[name]
+            self._panics_to_tell.pop(name, None)
             log.info("deployment_withdrawn", deployment=name)
         return self._publish(traffic), gone
 
     def _publish(self, traffic: Iterable[DeploymentTraffic]) -> list[Publication]:
-        publications = [publish(one) for one in traffic]
-        for one in publications:
+        publications: list[Publication] = []
+        for read in traffic:
+            one = publish(read)
+            publications.append(one)
             self._epochs[one.deployment] = one.epoch
+            if one.panic is read.panicking:
+                self._panics_to_tell.pop(one.deployment, None)
+            else:
+                self._panics_to_tell[one.deployment] = one
             log.info("published", deployment=one.deployment, epoch=one.epoch, panic=one.panic)
         return publications

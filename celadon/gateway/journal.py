@@ -14,16 +14,19 @@ from typing import Final
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from celadon.domain.names import DeploymentName, Epoch, RouterNode, RouteSetId
-from celadon.gateway.load_reports import DrainLoad
+from celadon.domain.names import DeploymentName, Epoch, RouterNode
+from celadon.gateway.load_reports import Drainee, DrainLoad, Leaver
 from celadon.gateway.metrics import GatewayMetrics
 from celadon.table.engine import Table
 from celadon.table.outages import TABLE_OUTAGES, describe
 from celadon.table.routers import (
+    DepartureLoad,
     SetLoad,
+    record_departures,
     record_load,
     router_acknowledged,
     router_connected,
+    router_disconnected,
     router_refused,
     router_seen,
 )
@@ -37,20 +40,31 @@ MAX_RETRY_SECONDS: Final = 2.0
 log = structlog.get_logger()
 
 
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """When a stream began and when it ended."""
+
+    connected_at: datetime
+    at: datetime
+
+
 @dataclass(slots=True)
 class _News:
     """What is to be written of one router."""
 
     connected_at: datetime | None = None
+    ended: "_Ended | None" = None
+    """The end of its newest stream, if that has ended."""
     epochs: dict[DeploymentName, Epoch] = field(default_factory=dict)
     refusal: str | None = None
     """What it refuses now; empty when it accepts all again, ``None`` when nothing changed."""
-    loads: dict[RouteSetId, DrainLoad] = field(default_factory=dict)
+    loads: dict[Drainee, tuple[DrainLoad, Epoch]] = field(default_factory=dict)
 
     def after(self, older: "_News") -> "_News":
         """Return these news on top of older ones that could not be written."""
         return _News(
             connected_at=self.connected_at or older.connected_at,
+            ended=self.ended or (older.ended if self.connected_at is None else None),
             epochs={**older.epochs, **self.epochs},
             refusal=older.refusal if self.refusal is None else self.refusal,
             loads={**older.loads, **self.loads},
@@ -67,19 +81,21 @@ class TableJournal:
         self._metrics = metrics
         self._news: dict[RouterNode, _News] = {}
         self._refusals: dict[RouterNode, str] = {}
-        self._connected: set[RouterNode] = set()
+        self._connected: dict[RouterNode, datetime] = {}
         self._wake = asyncio.Event()
 
     def connected(self, node: RouterNode) -> None:
         """Note that a router opened its stream."""
-        self._connected.add(node)
+        now = self._connected[node] = datetime.now(UTC)
         self._refusals.pop(node, None)
         news = self._of(node)
-        news.connected_at, news.refusal = datetime.now(UTC), ""
+        news.connected_at, news.ended, news.refusal = now, None, ""
 
     def disconnected(self, node: RouterNode) -> None:
         """Note that a router's newest stream ended."""
-        self._connected.discard(node)
+        connected_at = self._connected.pop(node, None)
+        if connected_at is not None:
+            self._of(node).ended = _Ended(connected_at, datetime.now(UTC))
 
     def acknowledged(self, node: RouterNode, epochs: Mapping[DeploymentName, Epoch]) -> None:
         """Note that a router serves these epochs."""
@@ -90,8 +106,8 @@ class TableJournal:
         self._refusals[node] = why
         self._of(node).refusal = why
 
-    def loaded(self, node: RouterNode, loads: Mapping[RouteSetId, DrainLoad]) -> None:
-        """Note requests of draining sets on a router."""
+    def loaded(self, node: RouterNode, loads: Mapping[Drainee, tuple[DrainLoad, Epoch]]) -> None:
+        """Note requests of what drains on a router, and the epochs that they count for."""
         self._of(node).loads.update(loads)
 
     async def run(self) -> None:
@@ -141,14 +157,45 @@ class TableJournal:
         """Write one router's news; what it still refuses is written after its acknowledgements, which clear it."""
         if news.connected_at is not None:
             await router_connected(tx, node, self._gateway, news.connected_at)
+        if news.ended is not None:
+            await router_disconnected(tx, node, self._gateway, news.ended.connected_at, news.ended.at)
         if news.epochs:
             await router_acknowledged(tx, node, news.epochs)
         refusal = self._refusals.get(node, "") if news.epochs else news.refusal
         if refusal or news.refusal is not None:
             await router_refused(tx, node, refusal or "")
         if news.loads:
-            loads = [
-                SetLoad(route_set=route_set, running=load.running, zero_reports=load.zero_reports)
-                for route_set, load in sorted(news.loads.items())
-            ]
-            await record_load(tx, node, loads)
+            await _write_loads(tx, node, news.loads)
+
+
+async def _write_loads(
+    tx: AsyncSession,
+    node: RouterNode,
+    loads: Mapping[Drainee, tuple[DrainLoad, Epoch]],
+) -> None:
+    """Write sets and members each into their own table, in one order; of a member only its newest departure."""
+    sets: list[SetLoad] = []
+    members: dict[str, DepartureLoad] = {}
+    for drainee, (load, epoch) in loads.items():
+        if isinstance(drainee, Leaver):
+            known = members.get(drainee.route)
+            if known is None or known.epoch < epoch:
+                members[drainee.route] = DepartureLoad(
+                    route=drainee.route,
+                    epoch=epoch,
+                    running=load.running,
+                    zero_reports=load.zero_reports,
+                )
+        else:
+            sets.append(
+                SetLoad(
+                    route_set=drainee,
+                    epoch=epoch,
+                    running=load.running,
+                    zero_reports=load.zero_reports,
+                )
+            )
+    if sets:
+        await record_load(tx, node, sorted(sets, key=lambda one: one.route_set))
+    if members:
+        await record_departures(tx, node, [members[route] for route in sorted(members)])

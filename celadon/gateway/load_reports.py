@@ -1,19 +1,21 @@
-"""When a draining set is empty on a router, decided from that router's load reports.
+"""When a draining set, or a member that leaves its set, is empty on a router: decided from that router's load reports.
 
 A router counts running requests exactly, but some zeros mean something else: a report from before the router served
 the draining set, a request that still waits for its connection, a cluster that the report leaves out. So zeros count
 only from the router's acknowledgement plus the connect timeout on, and only when every cluster that has the set's
-endpoints is in the report. What is not known is never counted as zero.
+endpoints is in the report. What is not known is never counted as zero: requests of a set that the report ascribes to
+none of its endpoints count for each of them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Final, Protocol, cast
+from ipaddress import ip_address
+from typing import Final, Protocol, TypeAlias, cast
 
 from celadon.domain.drain import ENOUGH_ZERO_REPORTS
-from celadon.domain.names import RouterNode, RouteSetId
-from celadon.domain.publication import EndpointState, Publication
+from celadon.domain.names import Epoch, RouteId, RouterNode, RouteSetId
+from celadon.domain.publication import Endpoint, EndpointState, Publication
 from celadon.gateway.protobuf import Fields, message_class, serialise
 from celadon.gateway.resources import CONNECT_TIMEOUT, preview_cluster, route_set_of
 
@@ -26,16 +28,67 @@ DRAIN_INTERVAL: Final = timedelta(milliseconds=100)
 
 
 @dataclass(frozen=True, slots=True)
+class EndpointKey:
+    """One endpoint as load reports name it."""
+
+    route_set: RouteSetId
+    host: str
+    port: int
+
+    @classmethod
+    def of(cls, route_set: RouteSetId, host: str, port: int) -> "EndpointKey":
+        """Return the key of an address, however the address is written."""
+        try:
+            return cls(route_set, ip_address(host).compressed, port)
+        except ValueError:
+            return cls(route_set, host, port)
+
+
+@dataclass(frozen=True, slots=True)
+class Leaver:
+    """One departure of one member from a set that stays."""
+
+    route: RouteId
+    epoch: Epoch
+    """From this epoch on the member gets no new request."""
+    endpoint: EndpointKey
+
+    @classmethod
+    def at(cls, endpoint: Endpoint) -> "Leaver | None":
+        """Return the departure of an endpoint; nothing when it stays."""
+        if endpoint.departure is None:
+            return None
+        key = EndpointKey.of(endpoint.route_set, endpoint.host, endpoint.port)
+        return cls(endpoint.departure.route, endpoint.departure.epoch, key)
+
+
+Drainee: TypeAlias = RouteSetId | Leaver
+"""What drains: a whole set, or one member of a set that stays."""
+
+
+@dataclass(frozen=True, slots=True)
 class LoadReport:
     """The running requests of one router by cluster and set; nothing is known of a cluster that is left out."""
 
     node: RouterNode
     running: Mapping[str, Mapping[RouteSetId, int]]
+    endpoints: Mapping[str, Mapping[EndpointKey, int]] = field(default_factory=dict)
+    """The same by cluster and endpoint, when the router was asked for that."""
+
+    def running_on(self, cluster: str, drainee: Drainee) -> int:
+        """Return the requests that run in a cluster on a set, or on a member: its own and those of nobody known."""
+        sets = self.running.get(cluster, {})
+        if not isinstance(drainee, Leaver):
+            return sets.get(drainee, 0)
+        endpoints = self.endpoints.get(cluster, {})
+        route_set = drainee.endpoint.route_set
+        ascribed = sum(running for key, running in endpoints.items() if key.route_set == route_set)
+        return endpoints.get(drainee.endpoint, 0) + max(0, sets.get(route_set, 0) - ascribed)
 
 
 @dataclass(frozen=True, slots=True)
 class DrainLoad:
-    """What a router's reports say of a draining set."""
+    """What a router's reports say of what drains."""
 
     running: int
     zero_reports: int
@@ -49,20 +102,42 @@ class ReportingPlan:
     interval: timedelta
     clusters: frozenset[str] = frozenset()
     """Only these clusters; all when empty."""
+    endpoints: bool = False
+    """Whether endpoints are told apart."""
 
 
 IDLE_PLAN: Final = ReportingPlan(IDLE_INTERVAL)
 
 
 def draining_clusters(publication: Publication) -> dict[RouteSetId, frozenset[str]]:
-    """Return, for each draining set of a deployment, the clusters that have its endpoints."""
+    """Return, for each draining set of a deployment, the clusters that have its endpoints.
+
+    A set of which only some members drain may still get requests, so it does not drain itself.
+    """
     previewed = {endpoint.route_set for endpoint in publication.preview}
+    fed = {one.route_set for one in publication.endpoints if one.state is not EndpointState.DRAINING}
     live, preview = publication.deployment, preview_cluster(publication.deployment)
     return {
         endpoint.route_set: frozenset({live, preview} if endpoint.route_set in previewed else {live})
         for endpoint in publication.endpoints
-        if endpoint.state is EndpointState.DRAINING
+        if endpoint.route_set not in fed
     }
+
+
+def leaving_clusters(publication: Publication) -> dict[Leaver, frozenset[str]]:
+    """Return, for each member of a deployment that leaves its set, the clusters that have its endpoint."""
+    live, preview = publication.deployment, preview_cluster(publication.deployment)
+    found: dict[Leaver, frozenset[str]] = {}
+    for cluster, endpoints in ((live, publication.endpoints), (preview, publication.preview)):
+        for leaver in map(Leaver.at, endpoints):
+            if leaver is not None:
+                found[leaver] = found.get(leaver, frozenset()) | {cluster}
+    return found
+
+
+def route_set_of_drainee(drainee: Drainee) -> RouteSetId:
+    """Return the set that drains, or that a member leaves."""
+    return drainee.endpoint.route_set if isinstance(drainee, Leaver) else drainee
 
 
 def zeros_count(at: float, acknowledged_at: float) -> bool:
@@ -73,22 +148,22 @@ def zeros_count(at: float, acknowledged_at: float) -> bool:
 def fold(
     before: DrainLoad | None,
     report: LoadReport,
-    route_set: RouteSetId,
+    drainee: Drainee,
     clusters: frozenset[str],
     *,
     counts: bool,
 ) -> DrainLoad | None:
-    """Return what is known of a draining set after one more report; ``None`` while nothing is.
+    """Return what is known of what drains after one more report; ``None`` while nothing is.
 
     Args:
         before: what was known before the report.
         report: the report of one router.
-        route_set: the draining set.
+        drainee: what drains.
         clusters: all clusters that have its endpoints.
         counts: whether a zero counts yet, see :func:`zeros_count`.
 
     """
-    running = sum(report.running.get(cluster, {}).get(route_set, 0) for cluster in clusters)
+    running = sum(report.running_on(cluster, drainee) for cluster in clusters)
     if running:
         return DrainLoad(running, 0)
     if not clusters <= report.running.keys():
@@ -97,22 +172,39 @@ def fold(
     return DrainLoad(0, zero_reports + 1 if counts else 0)
 
 
-def plan(draining: Iterable[tuple[DrainLoad | None, frozenset[str]]]) -> ReportingPlan:
-    """Return what to ask of a router: often, and only what matters, while a set may have requests there."""
+def plan(draining: Iterable[tuple[Drainee, DrainLoad | None, frozenset[str]]]) -> ReportingPlan:
+    """Return what to ask of a router: often, and only what matters, while what drains may have requests there."""
     watched: frozenset[str] = frozenset()
-    for load, clusters in draining:
+    endpoints = False
+    for drainee, load, clusters in draining:
         if load is None or load.zero_reports < ENOUGH_ZERO_REPORTS:
             watched |= clusters
-    return ReportingPlan(DRAIN_INTERVAL, watched) if watched else IDLE_PLAN
+            endpoints = endpoints or isinstance(drainee, Leaver)
+    return ReportingPlan(DRAIN_INTERVAL, watched, endpoints) if watched else IDLE_PLAN
 
 
 class _Locality(Protocol):
     zone: str
 
 
+class _SocketAddress(Protocol):
+    address: str
+    port_value: int
+
+
+class _Address(Protocol):
+    socket_address: _SocketAddress
+
+
+class _EndpointStats(Protocol):
+    address: _Address
+    total_requests_in_progress: int
+
+
 class _LocalityStats(Protocol):
     locality: _Locality
     total_requests_in_progress: int
+    upstream_endpoint_stats: Sequence[_EndpointStats]
 
 
 class _ClusterStats(Protocol):
@@ -133,17 +225,25 @@ def parse_report(wire: bytes) -> LoadReport:
     """Return a report; raises ``DecodeError`` for bytes that are none."""
     request = cast("_LoadStatsRequest", message_class("envoy.service.load_stats.v3.LoadStatsRequest").FromString(wire))
     running: dict[str, dict[RouteSetId, int]] = {}
+    endpoints: dict[str, dict[EndpointKey, int]] = {}
     for cluster in request.cluster_stats:
         sets = running.setdefault(cluster.cluster_name, {})
         for stats in cluster.upstream_locality_stats:
             route_set = route_set_of(stats.locality.zone)
-            if route_set is not None:
-                sets[route_set] = sets.get(route_set, 0) + stats.total_requests_in_progress
-    return LoadReport(RouterNode(request.node.id), running)
+            if route_set is None:
+                continue
+            sets[route_set] = sets.get(route_set, 0) + stats.total_requests_in_progress
+            for one in stats.upstream_endpoint_stats:
+                address = one.address.socket_address
+                key = EndpointKey.of(route_set, address.address, address.port_value)
+                of_cluster = endpoints.setdefault(cluster.cluster_name, {})
+                of_cluster[key] = of_cluster.get(key, 0) + one.total_requests_in_progress
+    return LoadReport(RouterNode(request.node.id), running, endpoints)
 
 
 def serialise_plan(asked: ReportingPlan) -> bytes:
     """Return a plan as the response that a router takes it from."""
     fields: Fields = {"load_reporting_interval": asked.interval}
     which: Fields = {"clusters": sorted(asked.clusters)} if asked.clusters else {"send_all_clusters": True}
-    return serialise("envoy.service.load_stats.v3.LoadStatsResponse", {**fields, **which})
+    detail: Fields = {"report_endpoint_granularity": True} if asked.endpoints else {}
+    return serialise("envoy.service.load_stats.v3.LoadStatsResponse", {**fields, **which, **detail})

@@ -43,9 +43,14 @@ async def _follow_table(settings: GatewaySettings, metrics: GatewayMetrics) -> N
         Listener(settings.database_url, APPLICATION_NAME) as listener,
         listener.subscribe(ROUTES_CHANNEL) as heard,
     ):
-        feed = PublicationFeed(table, metrics)
-        journal = TableJournal(table, f"{socket.gethostname()}/{settings.gateway_address}", metrics)
-        server = XdsServer(settings.routing(), await feed.load(), journal, metrics)
+        name = f"{socket.gethostname()}/{settings.gateway_address}"
+        feed = PublicationFeed(table, metrics, name)
+        journal = TableJournal(table, name, metrics)
+
+        async def catch_up(*, patient: bool) -> None:
+            await feed.catch_up(server, patient=patient)
+
+        server = XdsServer(settings.routing(), await feed.load(), journal, metrics, catch_up)
         await server.start(settings.gateway_address)
         log.info("gateway_listening", address=str(settings.gateway_address))
         try:

@@ -82,6 +82,8 @@ class DeploymentResources:
     clusters: tuple[Resource, ...]
     assignments: tuple[Resource, ...]
     """The endpoints of the clusters, in their order."""
+    routed: bool
+    """Whether routes lead to it."""
 
 
 def preview_cluster(deployment: DeploymentName) -> str:
@@ -107,6 +109,7 @@ def deployment_resources(publication: Publication) -> DeploymentResources:
         epoch=publication.epoch,
         clusters=(cluster(live), cluster(preview)),
         assignments=(assignment(live, publication.endpoints), assignment(preview, publication.preview)),
+        routed=publication.routed,
     )
 
 

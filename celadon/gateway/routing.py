@@ -5,7 +5,7 @@ have only one host name, by the path prefix ``/<name>/``. Each route exists twic
 be retried once a replica can have begun to work on them: a generation must not run twice.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property, lru_cache
@@ -30,9 +30,24 @@ COLOUR_HEADER: Final = "x-celadon-colour"
 IDEMPOTENT_METHODS: Final = "GET|HEAD|OPTIONS|TRACE|PUT|DELETE"
 RETRY_IDEMPOTENT: Final = "connect-failure,refused-stream,reset"
 RETRY_OTHERS: Final = "connect-failure,refused-stream,reset-before-request"
-RETRIES: Final = 2
-HOST_SELECTION_ATTEMPTS: Final = 5
-"""How often a retry looks for a replica that has not been tried yet."""
+RETRIES_UNSEEN: Final = 5
+"""So many dead replicas can be met, one after the other, before a request that none has seen is lost."""
+
+RETRIES_IDEMPOTENT: Final = 2
+"""Fewer, because a request that kills the replica which works on it goes on to kill the next one."""
+
+RETRY_PAUSE: Final = timedelta(milliseconds=5)
+LONGEST_RETRY_PAUSE: Final = timedelta(milliseconds=100)
+
+HOST_SELECTION_ATTEMPTS: Final = 200
+"""How often a retry looks for a replica that has not been tried yet.
+
+A dead replica has no request running, so the balancer prefers it; with Envoy's usual handful of looks a retry meets it
+again.
+"""
+
+KEPT_BODY_BYTES: Final = 16 << 20
+"""How much of a request's body a router keeps, because it cannot try again what it has not kept."""
 
 NO_CLIENT: Final[Fields] = {"address_prefix": "255.255.255.255", "prefix_len": {"value": 32}}
 """An address that no request comes from; without one, Envoy trusts all private addresses."""
@@ -52,7 +67,7 @@ _VIRTUAL_HOST: Final = "envoy.config.route.v3.VirtualHost"
 
 @dataclass(frozen=True)
 class Routing:
-    """What the operator decides about routers; every router is told the same."""
+    """What the operator decides about routers; every router is told the same, unless it listens elsewhere."""
 
     live: SocketAddress
     preview: SocketAddress | None
@@ -65,10 +80,16 @@ class Routing:
     @cached_property
     def listeners(self) -> dict[str, Resource]:
         """The listeners by name."""
-        found = {LIVE: _listener(LIVE, self.live, self._http_connection_manager(LIVE))}
-        if self.preview is not None:
-            found[PREVIEW] = _listener(PREVIEW, self.preview, self._http_connection_manager(PREVIEW))
-        return found
+        return self.listeners_at({})
+
+    def listeners_at(self, own: Mapping[str, SocketAddress]) -> dict[str, Resource]:
+        """Return the listeners by name, for a router that listens on addresses of its ``own`` instead."""
+        addresses = {LIVE: own.get(LIVE, self.live), PREVIEW: own.get(PREVIEW, self.preview)}
+        return {
+            name: _listener(name, address, self._http_connection_manager(name))
+            for name, address in addresses.items()
+            if address is not None
+        }
 
     def route_configurations(self, deployments: Iterable[DeploymentName]) -> dict[str, Resource]:
         """Return the route configurations by name, with a virtual host for each deployment."""
@@ -203,12 +224,12 @@ def _routes(prefix: str, cluster: str, headers: Sequence[Fields] = ()) -> list[F
     """Return the two routes to a cluster: that of idempotent requests, then that of all others."""
     idempotent: Fields = {"name": ":method", "string_match": {"safe_regex": {"regex": IDEMPOTENT_METHODS}}}
     return [
-        _route(prefix, cluster, [*headers, idempotent], RETRY_IDEMPOTENT),
-        _route(prefix, cluster, headers, RETRY_OTHERS),
+        _route(prefix, cluster, [*headers, idempotent], RETRY_IDEMPOTENT, RETRIES_IDEMPOTENT),
+        _route(prefix, cluster, headers, RETRY_OTHERS, RETRIES_UNSEEN),
     ]
 
 
-def _route(prefix: str, cluster: str, headers: Sequence[Fields], retry_on: str) -> Fields:
+def _route(prefix: str, cluster: str, headers: Sequence[Fields], retry_on: str, retries: int) -> Fields:
     """Return a route without a deadline, which would cut a stream; a retry goes to another replica if there is one."""
     predicate = "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
     action: dict[str, Value] = {
@@ -216,7 +237,8 @@ def _route(prefix: str, cluster: str, headers: Sequence[Fields], retry_on: str) 
         "timeout": timedelta(0),
         "retry_policy": {
             "retry_on": retry_on,
-            "num_retries": {"value": RETRIES},
+            "num_retries": {"value": retries},
+            "retry_back_off": {"base_interval": RETRY_PAUSE, "max_interval": LONGEST_RETRY_PAUSE},
             "retry_host_predicate": [
                 {"name": "envoy.retry_host_predicates.previous_hosts", "typed_config": pack(predicate, {})},
             ],
@@ -225,7 +247,11 @@ def _route(prefix: str, cluster: str, headers: Sequence[Fields], retry_on: str) 
     }
     if prefix != "/":
         action["prefix_rewrite"] = "/"
-    route: dict[str, Value] = {"match": {"prefix": prefix, "headers": headers}, "route": action}
+    route: dict[str, Value] = {
+        "match": {"prefix": prefix, "headers": headers},
+        "route": action,
+        "request_body_buffer_limit": {"value": KEPT_BODY_BYTES},
+    }
     if is_preview(cluster):
         colour: Fields = {"key": COLOUR_HEADER, "value": "green"}
         route["request_headers_to_add"] = [{"header": colour, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}]

@@ -13,14 +13,14 @@ import grpc
 import grpc.aio
 import structlog
 
-from celadon.domain.names import DeploymentName, Epoch, RouterNode, RouteSetId
+from celadon.domain.names import DeploymentName, Epoch, RouterNode
 from celadon.domain.publication import Publication
 from celadon.gateway import discovery, load_reports
 from celadon.gateway.addresses import SocketAddress
 from celadon.gateway.delta import DeltaStream
 from celadon.gateway.discovery import DiscoveryRequest, DiscoveryResponse
 from celadon.gateway.drains import Drains
-from celadon.gateway.load_reports import DrainLoad, LoadReport, ReportingPlan
+from celadon.gateway.load_reports import Drainee, DrainLoad, LoadReport, ReportingPlan
 from celadon.gateway.metrics import GatewayMetrics
 from celadon.gateway.resources import deployment_of
 from celadon.gateway.routing import Routing
@@ -40,6 +40,10 @@ SERVER_OPTIONS: Final = (
 """One process a port; messages of any size; a router that vanished is noticed; the pings of routers are welcome."""
 
 STOP_GRACE_SECONDS: Final = 0.5
+
+_APART_POLL_SECONDS: Final = 1.0
+APART_POLLS: Final = 3
+"""After so many looks a router's load reports are sent away, if it takes its routes from another gateway."""
 
 log = structlog.get_logger()
 
@@ -62,8 +66,19 @@ class RouterJournal(Protocol):
     def refused(self, node: RouterNode, why: str) -> None:
         """A router refuses something, or with an empty text: accepts all again."""
 
-    def loaded(self, node: RouterNode, loads: Mapping[RouteSetId, DrainLoad]) -> None:
-        """A router reports requests of draining sets."""
+    def loaded(self, node: RouterNode, loads: Mapping[Drainee, tuple[DrainLoad, Epoch]]) -> None:
+        """A router reports requests of what drains, each counted at an epoch of its deployment."""
+
+
+class CatchUp(Protocol):
+    """Brings the server up to what the table has now."""
+
+    async def __call__(self, *, patient: bool) -> None:
+        """Return when that is done; not ``patient`` also when the table cannot be read."""
+
+
+async def _is_up_to_date(*, patient: bool) -> None:
+    """Catch up with a table that there is none of."""
 
 
 class _RouterStream:
@@ -99,8 +114,10 @@ class XdsServer:
         loaded: Iterable[Publication],
         journal: RouterJournal,
         metrics: GatewayMetrics,
+        catch_up: CatchUp = _is_up_to_date,
     ) -> None:
         """Prepare a server for all publications as they were loaded; nothing listens yet."""
+        self._catch_up = catch_up
         self._snapshot = Snapshot(routing)
         self._journal = journal
         self._metrics = metrics
@@ -171,7 +188,10 @@ class XdsServer:
             return
         if not first.node:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first request must name the router: set node.id")
-        stream = self._open(first.node)
+        # It may have acknowledged at another gateway what this one has not heard of yet, and must not be led back.
+        # One that holds nothing has to lose only if it is not told what is known.
+        await self._catch_up(patient=bool(first.initial_versions))
+        stream = self._open(first.node, first.listens)
         try:
             with self._metrics.streams.labels("discovery").track_inprogress():
                 await first_to_end(self._listen(stream, first, requests), self._tell(stream, context))
@@ -180,9 +200,9 @@ class XdsServer:
         if stream.ended is not None:
             await context.abort(grpc.StatusCode.UNAVAILABLE, stream.ended)
 
-    def _open(self, node: RouterNode) -> _RouterStream:
+    def _open(self, node: RouterNode, listens: Mapping[str, SocketAddress]) -> _RouterStream:
         """Register a router's newest stream; an older one ends."""
-        stream = _RouterStream(node, DeltaStream(self._snapshot), monotonic())
+        stream = _RouterStream(node, DeltaStream(self._snapshot, listens), monotonic())
         older = self._streams.get(node)
         if older is not None:
             log.warning("router_stream_superseded", router=node)
@@ -272,11 +292,27 @@ class XdsServer:
                 await first_to_end(
                     self._take_reports(first, requests, replan),
                     self._ask_for_reports(first.node, context, replan),
+                    self._until_apart(first.node, replan),
                 )
         finally:
-            if self._reporters.get(first.node) is replan:
+            is_newest = self._reporters.get(first.node) is replan
+            if is_newest:
                 del self._reporters[first.node]
                 self._drains.stop_reports(first.node)
+        if is_newest and first.node not in self._streams:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "reports are taken where the router takes its routes from")
+
+    async def _until_apart(self, node: RouterNode, replan: asyncio.Event) -> None:
+        """Return when a router reports here and has its routes from another gateway for some time.
+
+        Only the gateway to which it acknowledges knows since when its zeros count. Its next try may lead it there.
+        """
+        looks = 0
+        while self._reporters.get(node) is replan and looks < APART_POLLS:
+            await asyncio.sleep(_APART_POLL_SECONDS)
+            looks = 0 if node in self._streams else looks + 1
+        if looks >= APART_POLLS:
+            log.info("reports_sent_away", router=node)
 
     async def _take_reports(
         self,
@@ -295,7 +331,7 @@ class XdsServer:
         self._metrics.load_reports.inc()
         news = self._drains.report(node, report, monotonic())
         if news:
-            self._journal.loaded(node, news)
+            self._journal.loaded(node, {one: (load, self._drains.epoch_of(one)) for one, load in news.items()})
         replan.set()
 
     async def _ask_for_reports(

@@ -1,13 +1,16 @@
 """All that routers are to be told now: one object a process, changed one deployment at a time.
 
 Each deployment's resources are built when it changes and kept serialised, so that a switch costs the same beside one
-deployment and beside a thousand. Route configurations are built when deployments come or go.
+deployment and beside a thousand. Route configurations are built when deployments come or go; one that is being deleted
+loses its route first, and keeps its clusters until its replicas have drained.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from celadon.domain.names import DeploymentName
 from celadon.domain.publication import Publication
+from celadon.gateway.addresses import SocketAddress
 from celadon.gateway.resources import DeploymentResources, Resource, ResourceType, deployment_resources
 from celadon.gateway.routing import Routing
 
@@ -35,9 +38,13 @@ class Snapshot:
     def routes(self) -> Routes:
         """The route configurations to all deployments."""
         if self._routes is None:
-            names = frozenset(self._deployments)
+            names = frozenset(name for name, resources in self._deployments.items() if resources.routed)
             self._routes = Routes(self._routing.route_configurations(names), names)
         return self._routes
+
+    def listeners_at(self, own: Mapping[str, SocketAddress]) -> dict[str, Resource]:
+        """Return the listeners of a router that listens on addresses of its ``own``, by name."""
+        return self._routing.listeners_at(own) if own else self._routing.listeners
 
     def deployment(self, name: DeploymentName) -> DeploymentResources | None:
         """Return a deployment's resources, or ``None`` when there is no such deployment."""
@@ -61,9 +68,10 @@ class Snapshot:
                 return self.routes.resources
 
     def publish(self, publication: Publication) -> bool:
-        """Put a deployment's publication in place of its last one; tell whether the deployment is new."""
+        """Put a publication in place of its deployment's last one; tell whether a route came or went."""
         resources = deployment_resources(publication)
-        new = publication.deployment not in self._deployments
+        known = self._deployments.get(publication.deployment)
+        new = known is None or known.routed is not resources.routed
         self._deployments[publication.deployment] = resources
         self._clusters.update({one.name: one for one in resources.clusters})
         self._assignments.update({one.name: one for one in resources.assignments})

@@ -1,6 +1,7 @@
 """The table as a keeper uses it: nothing is written without the lease, and outages are waited out."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
@@ -10,11 +11,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.domain.names import Fence
 from celadon.keeper.lease import Lease
+from celadon.table.condition import owes_signal
 from celadon.table.engine import Table
 from celadon.table.outages import TABLE_OUTAGES
 
 _FIRST_RETRY_SECONDS: Final = 0.1
 _LAST_RETRY_SECONDS: Final = 1.0
+
+_WRITES_AT_ONCE: Final = 8
+"""Fewer than a table has connections: however many replicas have news, a read never queues behind all of them."""
 
 T = TypeVar("T")
 log = structlog.get_logger()
@@ -27,8 +32,22 @@ class FencedTable:
         """Write under ``lease``."""
         self._table = table
         self._lease = lease
-        self.written = asyncio.Event()
-        """Set by every write: signals may be owed now."""
+        self._turn: asyncio.Lock | None = None
+        self._writes = asyncio.Semaphore(_WRITES_AT_ONCE)
+        self.owing = asyncio.Event()
+        """Set by every write after which a signal is owed."""
+
+    def in_turn(self) -> "FencedTable":
+        """Return the same table for one set, whose writes wait for one another here.
+
+        They lock the same rows, so they would wait in any case; but in the database each would hold a connection, and
+        all of them would stand in the queue before a switch of their deployment.
+        """
+        view = FencedTable(self._table, self._lease)
+        view.owing = self.owing
+        view._writes = self._writes
+        view._turn = asyncio.Lock()
+        return view
 
     def check_lease(self) -> None:
         """Make sure, before a side effect outside of the table, that the lease is still held.
@@ -55,8 +74,14 @@ class FencedTable:
             LeaseLostError: the lease was lost; whether the change was committed is not known.
 
         """
-        result = await self._retry(lambda tx: change(tx, self._lease.fence))
-        self.written.set()
+
+        async def run(tx: AsyncSession) -> tuple[T, bool]:
+            return await change(tx, self._lease.fence), owes_signal(tx)
+
+        async with self._turn or contextlib.nullcontext(), self._writes:
+            result, is_owing = await self._retry(run)
+        if is_owing:
+            self.owing.set()
         return result
 
     async def _retry(self, run: Callable[[AsyncSession], Awaitable[T]]) -> T:

@@ -3,7 +3,8 @@
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Final
@@ -11,8 +12,9 @@ from typing import Final
 import structlog
 
 from celadon.domain.contracts import KEEPER_LEASE
-from celadon.domain.drain import may_stop
-from celadon.domain.names import RouteId, RouteSetId
+from celadon.domain.drain import DrainDecision, may_stop
+from celadon.domain.names import Epoch, RouteId, RouteSetId
+from celadon.domain.reachable import Network
 from celadon.domain.revision import Provisioner
 from celadon.domain.states import RouteSetState
 from celadon.keeper.fenced_table import FencedTable
@@ -25,9 +27,10 @@ from celadon.keeper.rollouts import end_left_rollouts_until_cancelled, tell_caug
 from celadon.keeper.set_keeper import SetKeeper
 from celadon.keeper.signalling import Signaller, WorkflowDirectory
 from celadon.provisioners.protocol import Address, ReplicaProvisioner
-from celadon.racing import first_to_end, wait_at_most
+from celadon.racing import first_to_end, task_group, wait_at_most
 from celadon.table.engine import Table
-from celadon.table.keeping import DrainReports, read_drain_reports
+from celadon.table.epoch import OWES
+from celadon.table.keeping import DepartureReports, DrainReports, read_departure_reports, read_drain_reports
 from celadon.table.kept_sets import KeptSet, SetVersion, read_kept_sets, read_set_versions
 from celadon.table.leases import LeaseLostError
 from celadon.table.notify import ACKS_CHANNEL, ROUTES_CHANNEL, Listener
@@ -49,6 +52,9 @@ _REREAD_SECONDS: Final = 5.0
 _BETWEEN_READS_SECONDS: Final = 0.05
 """Every write of a replica notifies; what comes in between is read at once."""
 
+_READ_AT_ONCE: Final = 20
+"""How many deployments are read, and their replicas begun to be looked after, in one go."""
+
 _DRAIN_POLL_SECONDS: Final = 0.2
 
 log = structlog.get_logger()
@@ -67,6 +73,7 @@ class Keeper:
         workflows: WorkflowDirectory,
         metrics: KeeperMetrics,
         holder: str,
+        allowed_metadata: Sequence[Network] = (),
     ) -> None:
         """Prepare; nothing happens before :meth:`run`.
 
@@ -78,6 +85,7 @@ class Keeper:
             workflows: knows which rollouts' workflows run.
             metrics: where to count.
             holder: how this keeper is named in the table, for people.
+            allowed_metadata: metadata addresses that probes may reach all the same.
 
         """
         self._table = table
@@ -87,6 +95,7 @@ class Keeper:
         self._workflows = workflows
         self._metrics = metrics
         self._holder = holder
+        self._allowed_metadata = allowed_metadata
         self._stop_wanted = asyncio.Event()
         self._stop_replicas = False
         self._replicas_stopped = False
@@ -147,7 +156,7 @@ class Keeper:
         )
         outbox = Outbox(term.table, self._signaller, self._metrics)
         try:
-            async with Prober() as prober:
+            async with Prober(self._allowed_metadata) as prober:
                 await first_to_end(lease.keep(), self._work(term, prober, outbox))
         except* LeaseLostError as errors:
             log.warning("lease_lost", fence=lease.fence, why=_first_of(errors))
@@ -186,7 +195,7 @@ class _Term:
     async def keep(self, prober: Prober) -> None:
         """Follow the table and look after every set until cancelled."""
         tools = Tools(self.table, prober, self._metrics)
-        async with asyncio.TaskGroup() as group:
+        async with task_group() as group:
             group.create_task(self.survive("drains", self._watch_drains))
             await self.survive("table", lambda: self._follow(group, tools))
 
@@ -209,15 +218,16 @@ class _Term:
         versions = await self.table.read(read_set_versions)
         sets = await self.table.read(lambda tx: read_kept_sets(tx, versions.keys()))
         tools = Tools(self.table, prober, self._metrics)
-        async with asyncio.TaskGroup() as group:
+        async with task_group() as group:
             for kept in sets:
                 if kept.revision.provisioner is Provisioner.LOCAL:
                     group.create_task(self._stop_set(tools, kept))
         log.info("replicas_stopped_for_exit")
 
     async def _stop_set(self, tools: Tools, kept: KeptSet) -> None:
-        await self.table.write(lambda tx, fence: stop_for_exit(tx, fence, kept))
-        async with asyncio.TaskGroup() as group:
+        tools = replace(tools, table=self.table.in_turn())
+        await tools.table.write(lambda tx, fence: stop_for_exit(tx, fence, kept))
+        async with task_group() as group:
             for row in kept.routes:
                 replica = ReplicaKeeper(tools, self._provisioners[kept.revision.provisioner], kept, row)
                 replica.stop()
@@ -234,18 +244,20 @@ class _Term:
                 if not payloads or "" in payloads:
                     await self._compare(group, tools)
                 else:
-                    await self._read(group, tools, {json.loads(payload)["deployment"] for payload in payloads})
+                    told = [json.loads(payload) for payload in payloads]
+                    if any(one.get(OWES) for one in told):
+                        self.table.owing.set()
+                    await self._read(group, tools, {one["deployment"] for one in told})
                 await asyncio.sleep(_BETWEEN_READS_SECONDS)
 
     async def _compare(self, group: asyncio.TaskGroup, tools: Tools) -> None:
         """Read the deployments whose sets have other versions than when they were read last."""
         versions = await self.table.read(read_set_versions)
         known = self._versions
-        await self._read(
-            group,
-            tools,
-            {name for name in versions.keys() | known.keys() if versions.get(name) != known.get(name)},
-        )
+        changed = sorted(name for name in versions.keys() | known.keys() if versions.get(name) != known.get(name))
+        # Bit by bit: a keeper that takes thousands of sets over must renew its lease meanwhile.
+        for start in range(0, len(changed), _READ_AT_ONCE):
+            await self._read(group, tools, frozenset(changed[start : start + _READ_AT_ONCE]))
 
     async def _read(self, group: asyncio.TaskGroup, tools: Tools, deployments: Collection[str]) -> None:
         if not deployments:
@@ -263,7 +275,7 @@ class _Term:
                 self._sets[kept.route_set].update(kept)
             else:
                 self._begin(group, tools, kept)
-            if kept.state is RouteSetState.DRAINING:
+            if kept.state is RouteSetState.DRAINING or kept.leaving:
                 self._draining.set()
         self._metrics.count_replicas(route for one in self._sets.values() for route in one.kept.routes)
 
@@ -291,27 +303,36 @@ class _Term:
     async def _end_strays(self, strays: Collection[tuple[Provisioner, RouteId]]) -> None:
         """End replicas whose rows have ended, which a keeper that died in between could not."""
         self.table.check_lease()
-        async with asyncio.TaskGroup() as group:
+        async with task_group() as group:
             for name, route in strays:
                 log.warning("stray_replica", provisioner=name.value, route=route)
                 group.create_task(self._provisioners[name].end_stray(route))
 
     async def _watch_drains(self) -> None:
-        """Decide on draining sets as routers report, for as long as there are any."""
+        """Decide on draining sets and leaving members as routers report, for as long as there are any."""
         async with self._listener.subscribe(ACKS_CHANNEL) as heard:
             while True:
                 sets = [one for one in self._sets.values() if one.awaits_drain]
-                if not sets:
+                left = [one for one in self._sets.values() if one.kept.leaving]
+                if not sets and not left:
                     await self._draining.wait()
                     self._draining.clear()
                     continue
-                reports = await self._read_reports([one.kept.route_set for one in sets])
-                for one in sets:
-                    _decide(one, reports)
+                if sets:
+                    reports = await self._read_reports([one.kept.route_set for one in sets])
+                    for one in sets:
+                        _decide(one, reports)
+                if left:
+                    departures = await self._read_departures([one.kept.route_set for one in left])
+                    for one in left:
+                        one.decide_departures(_decide_departures(one.kept, departures))
                 await heard.get(_DRAIN_POLL_SECONDS)
 
     async def _read_reports(self, route_sets: Collection[RouteSetId]) -> DrainReports:
         return await self.table.read(lambda tx: read_drain_reports(tx, route_sets))
+
+    async def _read_departures(self, route_sets: Collection[RouteSetId]) -> DepartureReports:
+        return await self.table.read(lambda tx: read_departure_reports(tx, route_sets))
 
 
 def _decide(keeper: SetKeeper, reports: DrainReports) -> None:
@@ -326,6 +347,24 @@ def _decide(keeper: SetKeeper, reports: DrainReports) -> None:
             past_router_patience=reports.at >= kept.drain_deadline + kept.router_ack_timeout,
         ),
     )
+
+
+def _decide_departures(kept: KeptSet, reports: DepartureReports) -> dict[tuple[RouteId, Epoch], DrainDecision]:
+    """Decide on the members that leave a set; of one that was told to leave since the reports were read, later."""
+    decisions: dict[tuple[RouteId, Epoch], DrainDecision] = {}
+    for one in kept.leaving:
+        if one.leaving_epoch is None or one.leaving_deadline is None:
+            continue
+        key = one.route, one.leaving_epoch
+        routers = reports.routers.get(key)
+        if routers is not None:
+            decisions[key] = may_stop(
+                routers,
+                was_live=kept.was_live,
+                past_deadline=reports.at >= one.leaving_deadline,
+                past_router_patience=reports.at >= one.leaving_deadline + kept.router_ack_timeout,
+            )
+    return decisions
 
 
 async def _release(lease: Lease) -> None:

@@ -10,7 +10,7 @@ import structlog
 from celadon.domain.contracts import KEEPER_LEASE, KEEPER_RENEWAL
 from celadon.domain.names import Fence
 from celadon.table.engine import Table
-from celadon.table.leases import LeaseLostError, release_lease, renew_lease, take_lease
+from celadon.table.leases import LeaseLostError, lock_free_lease, release_lease, renew_lease, take_lease
 from celadon.table.outages import TABLE_OUTAGES
 
 _RETRY_SECONDS: Final = 0.2
@@ -39,8 +39,11 @@ class Lease:
     @classmethod
     async def take(cls, table: Table, holder: str) -> "Lease | None":
         """Take the lease; nothing while another keeper holds it."""
-        asked_at = _now()
         async with table.transaction() as tx:
+            if not await lock_free_lease(tx):
+                return None
+            # Only now: an earlier keeper that was paused in a transaction may have kept this one waiting for seconds.
+            asked_at = _now()
             fence = await take_lease(tx, holder)
         return None if fence is None else cls(table, fence, asked_at)
 

@@ -10,7 +10,7 @@ import structlog
 from celadon.keeper.fenced_table import FencedTable
 from celadon.keeper.metrics import KeeperMetrics
 from celadon.keeper.signalling import Signaller, TemporalUnreachableError, WorkflowGoneError
-from celadon.racing import wait_at_most
+from celadon.racing import task_group, wait_at_most
 from celadon.table.keeping import OwedSignal, count_owed_signals, read_owed_signals, signal_taken
 
 _AT_ONCE: Final = 16
@@ -40,14 +40,14 @@ class Outbox:
         """
         retry = _FIRST_RETRY_SECONDS
         while True:
-            self._table.written.clear()
+            self._table.owing.clear()
             owed = await self._table.read(lambda tx: read_owed_signals(tx, _BATCH))
             self._metrics.outbox.set(
                 len(owed) if len(owed) < _BATCH else await self._table.read(count_owed_signals),
             )
             if not owed:
                 retry = _FIRST_RETRY_SECONDS
-                await wait_at_most(self._table.written, _IDLE_SECONDS)
+                await wait_at_most(self._table.owing, _IDLE_SECONDS)
             elif not await self._deliver(owed):
                 await asyncio.sleep(retry)
                 retry = min(retry * 2, _LAST_RETRY_SECONDS)
@@ -63,7 +63,7 @@ class Outbox:
             async with permits:
                 return await self._deliver_in_order(signals)
 
-        async with asyncio.TaskGroup() as group:
+        async with task_group() as group:
             tasks = [group.create_task(deliver(signals)) for signals in by_workflow.values()]
         return all(task.result() for task in tasks)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from http import HTTPStatus
@@ -12,6 +13,7 @@ import aiohttp
 from yarl import URL
 
 from celadon.domain.health import HealthCheck
+from celadon.domain.reachable import Network, refuse_address
 from celadon.provisioners.protocol import Address
 
 
@@ -30,8 +32,12 @@ class ProbeResult:
 class Prober:
     """Asks replicas how they are, each time over a connection of its own."""
 
-    def __init__(self) -> None:
-        """Prepare; the client is opened with the context."""
+    def __init__(self, allowed: Sequence[Network] = ()) -> None:
+        """Prepare; the client is opened with the context.
+
+        Metadata addresses are probed only when they are in ``allowed``.
+        """
+        self._allowed = allowed
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -58,6 +64,9 @@ class Prober:
 
     async def probe(self, address: Address, check: HealthCheck) -> ProbeResult:
         """Probe a replica once; what goes wrong is the result, never raised."""
+        refusal = refuse_address(address.host, self._allowed)
+        if refusal:
+            return ProbeResult(refusal)
         if check.path is None:
             return await connect(address, check.timeout)
         return await self._get(address, check.path, check.timeout)

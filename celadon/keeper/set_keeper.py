@@ -2,24 +2,26 @@
 
 import asyncio
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Final, assert_never
 
 import structlog
 
 from celadon.domain.drain import DrainDecision, DrainVerdict
-from celadon.domain.names import RouteId
+from celadon.domain.names import Epoch, RouteId
 from celadon.domain.states import RouteHealthStatus, RouteSetState, RouteStatus
 from celadon.keeper.backoff import StartBackoff
 from celadon.keeper.replica_keeper import ReplicaKeeper, Tools
 from celadon.provisioners.protocol import Address, ReplicaProvisioner
-from celadon.racing import wait_at_most
+from celadon.racing import task_group, wait_at_most
 from celadon.table.kept_sets import KeptRoute, KeptSet
 from celadon.table.replicas import (
     add_route,
+    let_leave,
     set_gone,
     stop_drained,
-    stop_superfluous,
+    stop_left,
     stop_unpublished,
     tell_condition,
 )
@@ -47,7 +49,7 @@ class SetKeeper:
         addresses_in_use: Callable[[], frozenset[Address]],
     ) -> None:
         """Take over a set as its row says; ``addresses_in_use`` gives those of all sets."""
-        self._tools = tools
+        self._tools = replace(tools, table=tools.table.in_turn())
         self._provisioner = provisioner
         self._addresses_in_use = addresses_in_use
         self._changed = asyncio.Event()
@@ -57,6 +59,8 @@ class SetKeeper:
         """Replicas that an old reading may still have."""
         self._backoff = StartBackoff()
         self._drain: DrainDecision | None = None
+        self._departures: dict[tuple[RouteId, Epoch], DrainDecision] = {}
+        """What was decided of members that leave, each for one departure."""
         self.kept = kept
 
     @property
@@ -92,6 +96,15 @@ class SetKeeper:
             log.info("drain", **self._names(), verdict=drain.verdict.value, why=drain.why)
             self._changed.set()
 
+    def decide_departures(self, departures: Mapping[tuple[RouteId, Epoch], DrainDecision]) -> None:
+        """Take newer decisions on members that leave; those that no longer do are forgotten."""
+        if departures == self._departures:
+            return
+        for (route, _), decision in departures.items() - self._departures.items():
+            log.info("departure", **self._names(), route=route, verdict=decision.verdict.value, why=decision.why)
+        self._departures = dict(departures)
+        self._changed.set()
+
     async def run(self) -> None:
         """Look after the set until it is gone.
 
@@ -100,7 +113,7 @@ class SetKeeper:
 
         """
         self._replicas.clear()
-        async with asyncio.TaskGroup() as group:
+        async with task_group() as group:
             while self.kept.state is not RouteSetState.GONE:
                 self._changed.clear()
                 await wait_at_most(self._changed, await self._step(group))
@@ -128,16 +141,30 @@ class SetKeeper:
         kept = self.kept
         if kept.due is not kept.version.condition:
             await self._tools.table.write(lambda tx, fence: tell_condition(tx, fence, kept))
-        present = [route for route, one in self._replicas.items() if not one.is_stopping]
+        await self._stop_left()
+        leaving = {route.route for route in kept.routes if route.leaving_epoch is not None}
+        present = [route for route, one in self._replicas.items() if not one.is_stopping and route not in leaving]
         surplus = len(present) - kept.wanted
         if surplus > 0:
-            newest_first = tuple(reversed(present))
-            stopped = await self._tools.table.write(lambda tx, fence: stop_superfluous(tx, fence, kept, newest_first))
-            self._stop(stopped)
-            return None if stopped else _RETRY_SECONDS
+            left = await self._tools.table.write(lambda tx, fence: let_leave(tx, fence, kept))
+            self._stop(left.stopped)
+            if left.drained:
+                log.info("replicas_leave", **self._names(), wanted=kept.wanted, routes=sorted(left.drained))
+            return None if left.stopped or left.drained else _RETRY_SECONDS
         if surplus == 0 or kept.failed:
             return None
         return self._backoff.remaining() or await self._add(group, kept, -surplus)
+
+    async def _stop_left(self) -> None:
+        """Stop the members that leave and have drained."""
+        for route in self.kept.leaving:
+            await self._stop_departed(self.kept, route)
+
+    async def _stop_departed(self, kept: KeptSet, route: KeptRoute) -> None:
+        decision = None if route.leaving_epoch is None else self._departures.get((route.route, route.leaving_epoch))
+        if decision is not None and decision.verdict is not DrainVerdict.WAIT:
+            cut = decision.verdict is DrainVerdict.CUT
+            self._stop(await self._tools.table.write(lambda tx, fence: stop_left(tx, fence, kept, route, cut=cut)))
 
     async def _add(self, group: asyncio.TaskGroup, kept: KeptSet, missing: int) -> float | None:
         """Write down so many more replicas and start them."""

@@ -28,5 +28,8 @@ class Signaller(Protocol):
 class WorkflowDirectory(Protocol):
     """Knows which workflows run."""
 
+    async def listed(self) -> frozenset[str] | None:
+        """Return the ids of rollouts' workflows that run, by an index that may lag; nothing when it cannot be asked."""
+
     async def is_running(self, workflow_id: str) -> bool | None:
         """Return whether a workflow of this id runs now; nothing when Temporal cannot be asked."""

@@ -89,7 +89,8 @@ class ReplicaFiles:
 
     def forget(self, route: RouteId) -> None:
         """Remove a replica's files, but for a claim that keeps late launchers away for some time yet."""
-        draft = self.directory / f".{route}.forget"
+        # Two may do it at once, each with a draft of its own: a keeper, and a person with 'celadon doctor --fix'.
+        draft = self.directory / f".{route}.forget.{os.getpid()}"
         draft.touch(mode=0o600)
         draft.replace(self._path(route, CLAIM_SUFFIX))
         for suffix in (OUTPUT_SUFFIX, ERROR_SUFFIX):

@@ -6,7 +6,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -91,6 +92,15 @@ class ReplicaProcesses:
                 self._seen = await asyncio.to_thread(lambda: tuple(_see_all()))
                 self._looked_at = looked_at
             return self._seen
+
+
+def pids_by_route() -> Mapping[RouteId, Collection[int]]:
+    """Return the processes of this machine that a replica's route id names, as far as this user may look."""
+    found: defaultdict[RouteId, set[int]] = defaultdict(set)
+    for seen in _see_all():
+        if seen.route:
+            found[RouteId(seen.route)].add(seen.process.pid)
+    return found
 
 
 async def until_exit(claim: Claim, route: RouteId) -> None:

@@ -26,7 +26,7 @@ class SecretFiles:
 
         """
         return {
-            name: self._read(value.secret) if isinstance(value, SecretReference) else value
+            name: self.read(value.secret) if isinstance(value, SecretReference) else value
             for name, value in revision.env.items()
         }
 
@@ -41,14 +41,20 @@ class SecretFiles:
             if not isinstance(reference, SecretReference):
                 continue
             try:
-                value = self._read(reference.secret)
+                value = self.read(reference.secret)
             except StartError:
                 # It was removed meanwhile: there is nothing left to look for.
                 continue
             if len(value) >= _SHORTEST_REDACTED:
                 yield reference.secret, value
 
-    def _read(self, name: str) -> str:
+    def read(self, name: str) -> str:
+        """Return the value of a secret.
+
+        Raises:
+            StartError: it cannot be read.
+
+        """
         if self._directory is None:
             raise StartError(
                 f"secret {name!r} cannot be looked up: the worker has no CELADON_SECRETS_DIR; "

@@ -1,15 +1,21 @@
 """The provisioner ``static``: endpoints that exist already; somebody else starts and stops them."""
 
 import asyncio
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 
 from celadon.domain.names import RouteId
+from celadon.domain.reachable import Network, refuse_address
 from celadon.domain.revision import Revision, parse_endpoint
 from celadon.provisioners.protocol import Address, Ended, Observation, Replica, Running
 
 
 class StaticProvisioner:
     """Gives each replica of a set one of the revision's endpoints, in their order."""
+
+    def __init__(self, allowed: Sequence[Network] = ()) -> None:
+        """Use any endpoint but metadata addresses that are not in ``allowed``."""
+        self._allowed = allowed
 
     def choose_address(
         self,
@@ -24,9 +30,10 @@ class StaticProvisioner:
     async def start(self, replica: Replica) -> None:
         """Do nothing: the endpoint exists."""
 
-    async def look(self, replica: Replica) -> Observation:  # noqa: ARG002 - part of the protocol
-        """Return that it runs; probes say whether that is true."""
-        return Running()
+    async def look(self, replica: Replica) -> Observation:
+        """Return that it runs, probes say whether that is true; or why no traffic may be sent there."""
+        refusal = refuse_address(replica.address.host, self._allowed)
+        return Ended(refusal) if refusal else Running()
 
     async def until_ended(self, replica: Replica) -> Ended:
         """Wait for ever: only probes see that an endpoint is gone."""

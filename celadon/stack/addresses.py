@@ -8,7 +8,21 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from celadon.stack.errors import StackError
 from celadon.stack.files import write_file
 from celadon.stack.layout import DataDirectory
-from celadon.stack.temporal_server import NAMESPACE
+from celadon.stack.namespace import NAMESPACE
+
+
+class RouterAddresses(BaseModel):
+    """Where one router of several is."""
+
+    model_config = ConfigDict(frozen=True)
+
+    node: str
+    """Its name to the gateways."""
+    live: str
+    preview: str
+    admin: str
+    gateway: str
+    """Which gateway it asks."""
 
 
 class StackAddresses(BaseModel):
@@ -26,13 +40,26 @@ class StackAddresses(BaseModel):
     metrics: str
     """The worker's Prometheus endpoint."""
     gateway_metrics: str
+    api: str = ""
+    """The API, and the console."""
+    admin_token_file: Path | None = None
+    """The owner's token for the API."""
     preview_key: str
     """Lets a request on the live router reach green; whoever reads it may see what is not live."""
+    workers: tuple[str, ...] = ()
+    """The Prometheus endpoints of all workers; those of ``metrics``, ``gateway`` and ``router`` are of the first."""
+    gateways: tuple[str, ...] = ()
+    routers: tuple[RouterAddresses, ...] = ()
     data_dir: Path
     pid: int
     """The process that runs the stack; end it to stop the stack."""
     children: dict[str, int] = Field(default_factory=dict)
     """Process ids of the children that run, by name."""
+
+    @property
+    def replicas(self) -> Path:
+        """What the keeper keeps of the replicas it started."""
+        return DataDirectory(self.data_dir).replicas
 
     @property
     def environment(self) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 import json
 import sys
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -16,10 +15,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from celadon.domain.names import RouterNode
 from celadon.gateway.addresses import SocketAddress
 from celadon.gateway.bootstrap import bootstrap
+from celadon.gateway.routing import LIVE, PREVIEW
+from celadon.stack.access import ensure_admin_token, ensure_signing_key
 from celadon.stack.environment import python_environment
 from celadon.stack.errors import StackError
 from celadon.stack.files import write_file
 from celadon.stack.layout import DataDirectory
+from celadon.stack.namespace import NAMESPACE
 from celadon.stack.ports import LOOPBACK, address
 from celadon.stack.postgres import OWNER, create_database, database_url, postgres_spec
 from celadon.stack.postgres_home import PostgresHome
@@ -27,11 +29,9 @@ from celadon.stack.probes import answers_ok, listens_on
 from celadon.stack.process import ChildSpec
 from celadon.stack.router import router_spec
 from celadon.stack.settings import Port, StackSettings
-from celadon.stack.temporal_server import NAMESPACE, temporal_spec
+from celadon.stack.shape import StackShape, numbered
+from celadon.stack.temporal_server import temporal_spec
 from celadon.table.migrate import upgrade
-
-ROUTER_NODE: Final = RouterNode("local")
-"""The name under which the stack's router is known to the gateway, at every start the same."""
 
 _PYTHON: Final = (sys.executable, "-P", "-u", "-m")
 """Without the working directory on the import path: a module of the operator's must not pass for one of ours."""
@@ -51,74 +51,130 @@ def stack_children(
         MissingProgramError: a program of a child is not installed.
 
     """
-    ports = settings.ports
+    ensure_signing_key(directory)
     url = database_url(home)
-    write_file(directory.router_bootstrap, _router_bootstrap(ports), mode=0o600)
+    shape = settings.shape
     return (
-        replace(postgres_spec(home), once_ready=partial(_bring_up_to_date, url)),
-        temporal_spec(directory.temporal_database, ports[Port.TEMPORAL], ports[Port.TEMPORAL_UI]),
-        gateway_spec(url, settings),
-        worker_spec(url, settings, directory.replicas, working_directory),
-        router_spec(directory.router_bootstrap, ports[Port.ROUTER_ADMIN], after=("gateway",)),
+        replace(postgres_spec(home), once_ready=partial(_bring_up_to_date, url, directory)),
+        temporal_spec(directory.temporal_database, settings.port(Port.TEMPORAL), settings.port(Port.TEMPORAL_UI)),
+        *(gateway_spec(url, settings, number) for number in range(1, shape.gateways + 1)),
+        *(worker_spec(url, settings, directory, working_directory, number) for number in range(1, shape.workers + 1)),
+        api_spec(url, settings, directory),
+        *(_router_spec(directory, settings, number) for number in range(1, shape.routers + 1)),
     )
 
 
-def gateway_spec(database: str, settings: StackSettings) -> ChildSpec:
-    """Describe the gateway, which tells the router its routes from ``database``."""
-    ports = settings.ports
+def gateway_spec(database: str, settings: StackSettings, number: int = 1) -> ChildSpec:
+    """Describe a gateway, which tells routers their routes from ``database``."""
+    gateway = settings.port(Port.GATEWAY, number)
     return ChildSpec(
-        name="gateway",
+        name=numbered("gateway", number),
         command=(*_PYTHON, "celadon.cli.main", "gateway"),
         after=("postgres",),
         environment=python_environment(
             {
                 "DATABASE_URL": database,
-                "CELADON_GATEWAY_ADDRESS": address(ports[Port.GATEWAY]),
-                "CELADON_GATEWAY_METRICS_ADDRESS": address(ports[Port.GATEWAY_METRICS]),
-                "CELADON_ROUTER_ADDRESS": address(ports[Port.ROUTER]),
-                "CELADON_PREVIEW_ROUTER_ADDRESS": address(ports[Port.PREVIEW_ROUTER]),
+                "CELADON_GATEWAY_ADDRESS": address(gateway),
+                "CELADON_GATEWAY_METRICS_ADDRESS": address(settings.port(Port.GATEWAY_METRICS, number)),
+                "CELADON_ROUTER_ADDRESS": address(settings.port(Port.ROUTER)),
+                "CELADON_PREVIEW_ROUTER_ADDRESS": address(settings.port(Port.PREVIEW_ROUTER)),
                 "CELADON_PREVIEW_KEY": settings.preview_key,
             },
         ),
-        ready=listens_on(ports[Port.GATEWAY]),
+        ready=listens_on(gateway),
     )
 
 
-def worker_spec(database: str, settings: StackSettings, replicas: Path, working_directory: Path) -> ChildSpec:
-    """Describe the worker, whose keeper keeps what it must remember of replicas in ``replicas``."""
-    ports = settings.ports
+def worker_spec(
+    database: str,
+    settings: StackSettings,
+    directory: DataDirectory,
+    working_directory: Path,
+    number: int = 1,
+) -> ChildSpec:
+    """Describe a worker, whose keeper keeps what it must remember of replicas in ``directory``."""
+    metrics = address(settings.port(Port.METRICS, number))
     return ChildSpec(
-        name="worker",
+        name=numbered("worker", number),
         command=(*_PYTHON, "worker"),
         after=("postgres", "temporal"),
         environment=python_environment(
             {
                 "DATABASE_URL": database,
-                "TEMPORAL_ADDRESS": address(ports[Port.TEMPORAL]),
+                "TEMPORAL_ADDRESS": address(settings.port(Port.TEMPORAL)),
                 "TEMPORAL_NAMESPACE": NAMESPACE,
-                "CELADON_STATE_DIR": str(replicas),
-                "CELADON_METRICS_ADDRESS": address(ports[Port.METRICS]),
+                "CELADON_STATE_DIR": str(directory.replicas),
+                "CELADON_VERIFY_KEYS_FILE": str(directory.verify_keys),
+                "CELADON_METRICS_ADDRESS": metrics,
+                "CELADON_TEMPORAL_UI_URL": f"http://{address(settings.port(Port.TEMPORAL_UI))}",
                 # A replica outlives the worker's death, not the end of the stack.
                 "CELADON_STOP_REPLICAS_ON_EXIT": "1",
             },
         ),
-        ready=answers_ok(f"http://{address(ports[Port.METRICS])}/metrics"),
+        ready=answers_ok(f"http://{metrics}/metrics"),
         # Replicas have their own grace to finish what they run.
         stop_within=timedelta(seconds=60),
         working_directory=working_directory,
     )
 
 
-def _router_bootstrap(ports: Mapping[Port, int]) -> str:
-    gateway = SocketAddress(host=LOOPBACK, port=ports[Port.GATEWAY])
-    admin = SocketAddress(host=LOOPBACK, port=ports[Port.ROUTER_ADMIN])
-    return json.dumps(bootstrap(ROUTER_NODE, gateway, admin), indent=2) + "\n"
+def api_spec(database: str, settings: StackSettings, directory: DataDirectory) -> ChildSpec:
+    """Describe the API, whose callers the workers believe by its signature."""
+    port = settings.port(Port.API)
+    return ChildSpec(
+        name="api",
+        command=(*_PYTHON, "celadon.cli.main", "api"),
+        after=("postgres", "temporal"),
+        environment=python_environment(
+            {
+                "DATABASE_URL": database,
+                "TEMPORAL_ADDRESS": address(settings.port(Port.TEMPORAL)),
+                "TEMPORAL_NAMESPACE": NAMESPACE,
+                "CELADON_API_ADDRESS": address(port),
+                "CELADON_SIGNING_KEY_FILE": str(directory.signing_key),
+                "CELADON_TEMPORAL_UI_URL": f"http://{address(settings.port(Port.TEMPORAL_UI))}",
+            },
+        ),
+        ready=answers_ok(f"http://{address(port)}/readyz"),
+    )
 
 
-async def _bring_up_to_date(url: str) -> None:
-    """Create the database and its tables, or bring them to this version of Celadon."""
+def _router_spec(directory: DataDirectory, settings: StackSettings, number: int) -> ChildSpec:
+    """Describe a router and write its bootstrap; the first listens where the gateways say, the others elsewhere."""
+    name = numbered("router", number)
+    gateway = router_gateway(settings.shape, number)
+    admin = settings.port(Port.ROUTER_ADMIN, number)
+    own = {LIVE: settings.port(Port.ROUTER, number), PREVIEW: settings.port(Port.PREVIEW_ROUTER, number)}
+    bootstrap_file = directory.router_bootstrap(name)
+    written = bootstrap(
+        router_node(number),
+        _loopback(settings.port(Port.GATEWAY, gateway)),
+        _loopback(admin),
+        {} if number == 1 else {listener: _loopback(port) for listener, port in own.items()},
+    )
+    write_file(bootstrap_file, json.dumps(written, indent=2) + "\n", mode=0o600)
+    return router_spec(bootstrap_file, admin, name=name, after=(numbered("gateway", gateway),))
+
+
+def router_node(number: int) -> RouterNode:
+    """Return the name under which gateways know a router of the stack, at every start the same."""
+    return RouterNode(numbered("local", number))
+
+
+def router_gateway(shape: StackShape, number: int) -> int:
+    """Return the number of the gateway that a router asks."""
+    return (number - 1) % shape.gateways + 1
+
+
+def _loopback(port: int) -> SocketAddress:
+    return SocketAddress(host=LOOPBACK, port=port)
+
+
+async def _bring_up_to_date(url: str, directory: DataDirectory) -> None:
+    """Create the database and its tables, or bring them to this version of Celadon; let the owner in."""
     try:
         await create_database(url, OWNER)
         await upgrade(url)
+        await ensure_admin_token(directory, url)
     except (OSError, asyncpg.PostgresError, SQLAlchemyError, CommandError) as error:
         raise StackError(f"the database cannot be brought up to date: {error}") from error

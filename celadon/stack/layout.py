@@ -78,14 +78,28 @@ class DataDirectory:
         return self.path / "replicas"
 
     @property
+    def admin_token(self) -> Path:
+        """The token with which the owner of the stack calls its API; for its owner alone."""
+        return self.path / "admin-token"
+
+    @property
+    def signing_key(self) -> Path:
+        """The key with which the API signs what it has verified; for its owner alone."""
+        return self.path / "api-signing-key.pem"
+
+    @property
+    def verify_keys(self) -> Path:
+        """The keys by which workers know the API's signatures."""
+        return self.path / "api-verify-keys.pem"
+
+    @property
     def temporal_database(self) -> Path:
         """The SQLite file of the Temporal server."""
         return self.path / "temporal" / "server.sqlite"
 
-    @property
-    def router_bootstrap(self) -> Path:
-        """Envoy's bootstrap."""
-        return self.path / "envoy.json"
+    def router_bootstrap(self, router: str) -> Path:
+        """Return the file of an Envoy's bootstrap."""
+        return self.path / f"{router}.json"
 
     def is_in_use(self) -> bool:
         """Whether a stack runs in the directory."""

@@ -42,9 +42,15 @@ def record_children(file: Path, children: Sequence[RunningChild]) -> None:
     write_file(file, _children.dump_json(tuple(children), indent=2).decode() + "\n", mode=0o600)
 
 
-async def end_left_behind(file: Path) -> None:
-    """End every process that is written down in ``file`` and still runs."""
-    await asyncio.gather(*(asyncio.to_thread(_end, child) for child in _recorded(file)))
+def left_children(file: Path) -> tuple[RunningChild, ...]:
+    """Return the processes that are written down in ``file`` and still run."""
+    return tuple(child for child in _recorded(file) if _still_runs(child))
+
+
+async def end_left_behind(file: Path, *only: int) -> None:
+    """End every process that is written down in ``file`` and still runs, or of those only the ones named by id."""
+    children = [child for child in _recorded(file) if not only or child.pid in only]
+    await asyncio.gather(*(asyncio.to_thread(_end, child) for child in children))
 
 
 def _recorded(file: Path) -> tuple[RunningChild, ...]:
@@ -57,14 +63,22 @@ def _recorded(file: Path) -> tuple[RunningChild, ...]:
         return ()
 
 
-def _end(child: RunningChild) -> None:
+def _still_runs(child: RunningChild) -> bool:
+    """Whether it is the process that was written down, and not a later one with the same id, and has not ended."""
     started_at = start_time(child.pid)
     if started_at is None or abs(started_at - child.started_at) > CLOCK_TOLERANCE_SECONDS:
+        return False
+    try:
+        return psutil.Process(child.pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _end(child: RunningChild) -> None:
+    if not _still_runs(child):
         return
     try:
         process = psutil.Process(child.pid)
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return
         log.warning("child.left_behind", child=child.name, pid=child.pid)
         process.send_signal(child.kill_signal)
         try:

@@ -1,19 +1,24 @@
 """Ports on the loopback interface, kept from one start of a stack to the next."""
 
+import os
 import random
 import socket
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Final, TypeVar
 
+from celadon.provisioners.ports import FIRST_PORT as FIRST_PORT_OF_REPLICAS
 from celadon.stack.errors import StackError
 
 LOOPBACK: Final = "127.0.0.1"
 
-_LOWEST: Final = 15_000
-_KERNEL_RANGE: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
-_KERNEL_STARTS_AT: Final = 32_768
+_LOWEST: Final = 10_000
+_HIGHEST: Final = FIRST_PORT_OF_REPLICAS - 1
 _TRIES: Final = 1_000
+
+_CLAIMS_HELD: Final = 256
+_claims: OrderedDict[int, int] = OrderedDict()
+"""The ports that this process chose last, each with the descriptor that claims it until the process ends."""
 
 Name = TypeVar("Name", bound=str)
 
@@ -21,8 +26,9 @@ Name = TypeVar("Name", bound=str)
 def choose_ports(names: Iterable[Name], remembered: Mapping[Name, int]) -> dict[Name, int]:
     """Return a free port for each of ``names``: the remembered one where it is still free, else a new one.
 
-    New ones lie below the range from which the kernel serves outgoing connections: one of those could otherwise take
-    the port of a child while the child is being restarted.
+    What one process has chosen no other one chooses while it lives: stacks that start at the same moment do not take
+    each other's. New ones lie below those of replicas, and so below the range from which the kernel serves outgoing
+    connections: one of those could otherwise take the port of a child while the child is being restarted.
 
     Raises:
         StackError: hardly any port of this machine is free.
@@ -31,7 +37,7 @@ def choose_ports(names: Iterable[Name], remembered: Mapping[Name, int]) -> dict[
     chosen: dict[Name, int] = {}
     for name in names:
         port = remembered.get(name)
-        if port is None or port in chosen.values() or not is_free(port):
+        if port is None or port in chosen.values() or not is_free(port) or not _claim(port):
             port = _new_port(avoid={*chosen.values(), *remembered.values()})
         chosen[name] = port
     return chosen
@@ -56,18 +62,25 @@ def address(port: int) -> str:
 
 
 def _new_port(avoid: set[int]) -> int:
-    highest = _first_outgoing_port() - 1
     for _ in range(_TRIES):
-        port = random.randint(_LOWEST, highest)
-        if port not in avoid and is_free(port):
+        port = random.randint(_LOWEST, _HIGHEST)
+        if port not in avoid and port not in _claims and is_free(port) and _claim(port):
             return port
-    raise StackError(f"none of {_TRIES} ports tried between {_LOWEST} and {highest} is free: see who listens on them")
+    raise StackError(f"none of {_TRIES} ports tried between {_LOWEST} and {_HIGHEST} is free: see who listens on them")
 
 
-def _first_outgoing_port() -> int:
+def _claim(port: int) -> bool:
+    """Claim ``port`` for this process on the whole machine; whether it is this one's now."""
+    if port in _claims:
+        return True
+    # A name in the kernel's abstract space: one holder on the machine, whoever its user is, and no file to be left.
+    claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:
-        first = int(_KERNEL_RANGE.read_text(encoding="ascii").split()[0])
-    except (OSError, ValueError, IndexError):
-        return _KERNEL_STARTS_AT
-    # A kernel that gives out nearly every port leaves no room below; then any free one must do.
-    return first if first > _LOWEST + _TRIES else _KERNEL_STARTS_AT
+        claim.bind(f"\0celadon-port-{port}")
+    except OSError:
+        claim.close()
+        return False
+    _claims[port] = claim.detach()
+    if len(_claims) > _CLAIMS_HELD:
+        os.close(_claims.popitem(last=False)[1])
+    return True

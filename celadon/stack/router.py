@@ -15,7 +15,13 @@ from celadon.stack.programs import envoy_program
 _WORKER_THREADS = 2
 
 
-def router_spec(bootstrap_file: Path, admin_port: int, after: tuple[str, ...] = ()) -> ChildSpec:
+def router_spec(
+    bootstrap_file: Path,
+    admin_port: int,
+    *,
+    name: str = "router",
+    after: tuple[str, ...] = (),
+) -> ChildSpec:
     """Describe an Envoy with the given bootstrap, whose administration interface is on ``admin_port``.
 
     It is ready when a gateway has told it its routes.
@@ -25,7 +31,7 @@ def router_spec(bootstrap_file: Path, admin_port: int, after: tuple[str, ...] = 
 
     """
     return ChildSpec(
-        name="router",
+        name=name,
         command=(
             str(envoy_program()),
             *("-c", str(bootstrap_file), "--concurrency", str(_WORKER_THREADS)),

@@ -1,16 +1,17 @@
 """What stays the same when a stack is started again in its directory."""
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Self
+from typing import Final, Self, Unpack
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from celadon.stack.errors import StackError
 from celadon.stack.files import write_file
 from celadon.stack.ports import choose_ports
+from celadon.stack.shape import ShapeChoice, StackShape, numbered
 
 
 class Port(StrEnum):
@@ -24,19 +25,32 @@ class Port(StrEnum):
     PREVIEW_ROUTER = "preview_router"
     ROUTER_ADMIN = "router_admin"
     METRICS = "metrics"
+    API = "api"
+
+
+_OF_EACH_WORKER: Final = (Port.METRICS,)
+_OF_EACH_GATEWAY: Final = (Port.GATEWAY, Port.GATEWAY_METRICS)
+_OF_EACH_ROUTER: Final = (Port.ROUTER, Port.PREVIEW_ROUTER, Port.ROUTER_ADMIN)
 
 
 class StackSettings(BaseModel):
-    """The ports of a stack and the key to its previews."""
+    """The shape of a stack, its ports and the key to its previews."""
 
     model_config = ConfigDict(frozen=True)
 
-    ports: Mapping[Port, int] = Field(default_factory=dict)
+    shape: StackShape = StackShape()
+    ports: Mapping[str, int] = Field(default_factory=dict)
     preview_key: str = Field(default_factory=lambda: secrets.token_urlsafe(24))
 
+    def port(self, kind: Port, number: int = 1) -> int:
+        """Return the port of the ``number``-th process of a kind, from 1."""
+        return self.ports[numbered(kind, number)]
+
     @classmethod
-    def load(cls, file: Path) -> Self:
+    def load(cls, file: Path, **choice: Unpack[ShapeChoice]) -> Self:
         """Read the settings of the last start, or make new ones; replace the ports that are no longer free.
+
+        What is not chosen of the shape is as it was at the last start.
 
         Raises:
             StackError: the file holds something else, or no port is free.
@@ -48,6 +62,20 @@ class StackSettings(BaseModel):
             last = cls()
         except ValidationError as error:
             raise StackError(f"{file} cannot be read ({error}): remove it to get new ports and a new key") from error
-        settings = last.model_copy(update={"ports": choose_ports(Port, last.ports)})
+        wanted = last.shape.changed(**choice)
+        settings = last.model_copy(
+            update={"shape": wanted, "ports": choose_ports(_port_names(wanted), last.ports)},
+        )
         write_file(file, settings.model_dump_json(indent=2) + "\n", mode=0o600)
         return settings
+
+
+def _port_names(shape: StackShape) -> Iterator[str]:
+    """Name every port; those of one router are there even where there is none, so that its address is known."""
+    yield from Port
+    for kinds, how_many in (
+        (_OF_EACH_WORKER, shape.workers),
+        (_OF_EACH_GATEWAY, shape.gateways),
+        (_OF_EACH_ROUTER, shape.routers),
+    ):
+        yield from (numbered(kind, number) for number in range(2, how_many + 1) for kind in kinds)

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, Unpack
 
 import structlog
 
 from celadon.stack.account import account_for_postgres
-from celadon.stack.addresses import StackAddresses
-from celadon.stack.children import stack_children
+from celadon.stack.addresses import RouterAddresses, StackAddresses
+from celadon.stack.children import router_gateway, router_node, stack_children
 from celadon.stack.errors import StackError
 from celadon.stack.layout import DEFAULT_DATA_DIR, DataDirectory
 from celadon.stack.left_behind import RunningChild, end_left_behind, record_children
@@ -23,6 +23,7 @@ from celadon.stack.postgres_home import PostgresHome, prepare_home
 from celadon.stack.process import ChildSpec
 from celadon.stack.replicas import running_replicas
 from celadon.stack.settings import Port, StackSettings
+from celadon.stack.shape import ShapeChoice
 from celadon.stack.supervisor import ChildStatus, Supervisor
 
 log = structlog.get_logger()
@@ -41,15 +42,17 @@ class Stack:
         data_dir: Path = DEFAULT_DATA_DIR,
         working_directory: Path | None = None,
         describe: DescribeChildren = stack_children,
+        **shape: Unpack[ShapeChoice],
     ) -> None:
         """Name the directory; nothing is touched yet.
 
         ``working_directory`` is where the commands of revisions run, by default where this process does; ``describe``
-        names the children, by default all of them.
+        names the children, by default all of them; what ``shape`` leaves out is as it was at the last start.
         """
         self._data_dir = data_dir
         self._working_directory = working_directory or Path.cwd()
         self._describe = describe
+        self._shape = shape
         self._held = ExitStack()
         self._directory: DataDirectory | None = None
         self._supervisor: Supervisor | None = None
@@ -122,7 +125,7 @@ class Stack:
     async def _start(self, directory: DataDirectory) -> None:
         directory.stack_file.unlink(missing_ok=True)
         await end_left_behind(directory.children_file)
-        settings = StackSettings.load(directory.settings_file)
+        settings = StackSettings.load(directory.settings_file, **self._shape)
         home = await asyncio.to_thread(prepare_home, directory.path, account_for_postgres())
         await initialise(home)
         self._addresses = _addresses(directory, settings, home)
@@ -213,18 +216,35 @@ async def _serve(stack: Stack, announce: Callable[[StackAddresses], None]) -> No
 
 
 def _addresses(directory: DataDirectory, settings: StackSettings, home: PostgresHome) -> StackAddresses:
-    ports = settings.ports
+    port = settings.port
+    shape = settings.shape
     return StackAddresses(
         database_url=database_url(home),
-        temporal_address=address(ports[Port.TEMPORAL]),
-        temporal_ui=f"http://{address(ports[Port.TEMPORAL_UI])}",
-        router=f"http://{address(ports[Port.ROUTER])}",
-        preview_router=f"http://{address(ports[Port.PREVIEW_ROUTER])}",
-        router_admin=f"http://{address(ports[Port.ROUTER_ADMIN])}",
-        gateway=address(ports[Port.GATEWAY]),
-        metrics=f"http://{address(ports[Port.METRICS])}/metrics",
-        gateway_metrics=f"http://{address(ports[Port.GATEWAY_METRICS])}/metrics",
+        temporal_address=address(port(Port.TEMPORAL)),
+        temporal_ui=f"http://{address(port(Port.TEMPORAL_UI))}",
+        router=f"http://{address(port(Port.ROUTER))}",
+        preview_router=f"http://{address(port(Port.PREVIEW_ROUTER))}",
+        router_admin=f"http://{address(port(Port.ROUTER_ADMIN))}",
+        gateway=address(port(Port.GATEWAY)),
+        metrics=f"http://{address(port(Port.METRICS))}/metrics",
+        gateway_metrics=f"http://{address(port(Port.GATEWAY_METRICS))}/metrics",
+        api=f"http://{address(port(Port.API))}",
+        admin_token_file=directory.admin_token,
         preview_key=settings.preview_key,
+        workers=tuple(
+            f"http://{address(port(Port.METRICS, number))}/metrics" for number in range(1, shape.workers + 1)
+        ),
+        gateways=tuple(address(port(Port.GATEWAY, number)) for number in range(1, shape.gateways + 1)),
+        routers=tuple(
+            RouterAddresses(
+                node=router_node(number),
+                live=f"http://{address(port(Port.ROUTER, number))}",
+                preview=f"http://{address(port(Port.PREVIEW_ROUTER, number))}",
+                admin=f"http://{address(port(Port.ROUTER_ADMIN, number))}",
+                gateway=address(port(Port.GATEWAY, router_gateway(shape, number))),
+            )
+            for number in range(1, shape.routers + 1)
+        ),
         data_dir=directory.path,
         pid=os.getpid(),
     )

@@ -11,6 +11,7 @@ from typing import Self
 import structlog
 from pydantic import BaseModel, ConfigDict
 
+from celadon.racing import task_group
 from celadon.stack.child_log import ChildLog
 from celadon.stack.errors import ChildFailedError, StackError
 from celadon.stack.process import ChildProcess, ChildSpec, describe_exit
@@ -73,7 +74,7 @@ class Supervisor:
 
         """
         try:
-            async with asyncio.TaskGroup() as group:
+            async with task_group() as group:
                 for child in self._children.values():
                     group.create_task(child.start())
         except BaseExceptionGroup as errors:

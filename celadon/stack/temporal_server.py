@@ -12,12 +12,10 @@ from temporalio.service import RPCError
 
 from celadon.stack.child_log import ChildLog
 from celadon.stack.environment import inherited_environment
+from celadon.stack.namespace import NAMESPACE
 from celadon.stack.ports import LOOPBACK, address, choose_ports
 from celadon.stack.process import ChildProcess, ChildSpec, NotReadyError, Probe
 from celadon.stack.programs import temporal_program
-
-NAMESPACE: Final = "default"
-"""The namespace that the server has from the start."""
 
 _RPC_TIMEOUT: Final = timedelta(seconds=2)
 

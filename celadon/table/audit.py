@@ -1,4 +1,4 @@
-"""The append-only audit log: who, through which door, what, why, on which evidence."""
+"""The append-only audit log: who, through which door, what, why, on which evidence; and who is told of it."""
 
 from collections.abc import Mapping
 
@@ -7,7 +7,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.domain.states import Door
 from celadon.domain.steps import Step
+from celadon.domain.telling import Line
 from celadon.table.models import RolloutEvent
+from celadon.table.telling import tell
 
 
 async def write_event(  # noqa: PLR0913 - a line of the log has these columns
@@ -20,10 +22,12 @@ async def write_event(  # noqa: PLR0913 - a line of the log has these columns
     door: Door | None = None,
     reason: str = "",
     evidence: Mapping[str, str] | None = None,
+    verified: bool = False,
 ) -> None:
-    """Write one line in the transaction that did what it tells."""
-    await tx.execute(
-        insert(RolloutEvent).values(
+    """Write one line in the transaction that did what it tells; ``verified`` when a door vouches for the actor."""
+    written = await tx.execute(
+        insert(RolloutEvent)
+        .values(
             deployment=deployment,
             rollout=rollout,
             kind=kind,
@@ -31,8 +35,12 @@ async def write_event(  # noqa: PLR0913 - a line of the log has these columns
             door=door,
             reason=reason,
             evidence=dict(evidence or {}),
-        ),
+            verified=verified,
+        )
+        .returning(RolloutEvent),
     )
+    if rollout is not None:
+        await tell(tx, rollout, [_line(row) for row in written.scalars()])
 
 
 async def write_notes(tx: AsyncSession, step: Step) -> None:
@@ -48,8 +56,30 @@ async def write_notes(tx: AsyncSession, step: Step) -> None:
             "door": note.door,
             "reason": note.reason,
             "evidence": note.evidence,
+            "verified": note.verified,
         }
         for note in step.notes
     ]
-    if rows:
-        await tx.execute(insert(RolloutEvent).values(rows).on_conflict_do_nothing(index_elements=["rollout", "seq"]))
+    if not rows:
+        return
+    written = await tx.execute(
+        insert(RolloutEvent)
+        .values(rows)
+        .on_conflict_do_nothing(index_elements=["rollout", "seq"])
+        .returning(RolloutEvent),
+    )
+    # Only what is new is returned, so that what an earlier attempt wrote is not told again.
+    await tell(tx, step.rollout, [_line(row) for row in sorted(written.scalars(), key=lambda row: row.seq or 0)])
+
+
+def _line(row: RolloutEvent) -> Line:
+    return Line(
+        id=row.id,
+        kind=row.kind,
+        at=row.at,
+        actor=row.actor,
+        door=row.door,
+        verified=row.verified,
+        reason=row.reason,
+        evidence={name: str(value) for name, value in row.evidence.items()},
+    )

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -10,14 +10,16 @@ from celadon.domain.errors import RefusalCode, refuse
 from celadon.domain.messages import RolloutRequest
 from celadon.domain.names import RevisionNumber, RolloutId, RouteSetId
 from celadon.domain.policy import BlueGreenPolicy, resolve_policy
-from celadon.domain.revision import Provisioner, Revision
 from celadon.domain.states import DeploymentLifecycle, RolloutPhase
 from celadon.domain.steps import BeginStep, Begun
 from celadon.table.audit import write_event
+from celadon.table.epoch import raise_epoch
 from celadon.table.finish import abandon
 from celadon.table.locks import lock_deployment
-from celadon.table.models import Deployment, RevisionRow, Rollout, RouteSet
+from celadon.table.models import Deployment, Rollout, RouteSet
 from celadon.table.policies import read_policy
+from celadon.table.revisions import check_replicas, register_revision
+from celadon.table.telling import check_rules
 
 
 async def begin(tx: AsyncSession, step: BeginStep) -> Begun:
@@ -26,8 +28,9 @@ async def begin(tx: AsyncSession, step: BeginStep) -> Begun:
     An older rollout that never ended, because its workflow was terminated or reset, ends here as failed.
 
     Raises:
-        RefusedError: the deployment is deleted, the revision's number is unknown, the policy contradicts itself, the
-            replicas do not fit the endpoints, or a newer rollout has taken the deployment over.
+        RefusedError: the deployment is being destroyed, the revision's number is unknown, the policy contradicts
+            itself, the replicas do not fit the endpoints, the labels are other ones, a target is
+            not there, or a newer rollout has taken the deployment over.
 
     """
     request = step.request
@@ -38,18 +41,22 @@ async def begin(tx: AsyncSession, step: BeginStep) -> Begun:
     )
     if known is not None:
         return _begun(known)
-    if deployment.lifecycle in {DeploymentLifecycle.DESTROYING, DeploymentLifecycle.DESTROYED}:
+    if deployment.lifecycle is DeploymentLifecycle.DESTROYING:
         raise refuse(
             RefusalCode.DEPLOYMENT_DELETED,
-            f"deployment {request.deployment} is {deployment.lifecycle.value}",
-            "choose another name",
+            f"deployment {request.deployment} is being destroyed",
+            f"start it anew once 'celadon deployment show {request.deployment}' says that it is destroyed",
         )
+    if deployment.lifecycle is DeploymentLifecycle.DESTROYED:
+        await _start_anew(tx, deployment, request)
+    _check_labels(deployment, request)
     await _end_older(tx, deployment, step.at)
 
     policy = _resolve(deployment, request)
+    await check_rules(tx, policy)
     replicas = deployment.replicas if request.replicas is None else request.replicas
-    number, revision = await _register_revision(tx, deployment.name, request.revision)
-    _check_replicas(revision, replicas)
+    number, revision = await register_revision(tx, deployment.name, request.revision)
+    check_replicas(revision, replicas)
     blue = await _live_revision(tx, deployment)
     rollout = Rollout(
         deployment=deployment.name,
@@ -76,6 +83,8 @@ async def begin(tx: AsyncSession, step: BeginStep) -> Begun:
         rollout.id,
         "started",
         actor=request.requested_by,
+        door=step.door,
+        verified=step.verified,
         reason=request.reason,
         evidence={"from_revision": str(blue or ""), "to_revision": str(number), "replicas": str(replicas)},
     )
@@ -102,12 +111,38 @@ async def _ensure_deployment(tx: AsyncSession, request: RolloutRequest) -> None:
         insert(Deployment)
         .values(
             name=request.deployment,
-            replicas=1 if request.replicas is None else request.replicas,
+            replicas=_first_replicas(request),
             lifecycle=DeploymentLifecycle.PENDING,
             policy=request.policy.model_dump(mode="json"),
+            labels=request.labels or {},
         )
         .on_conflict_do_nothing(),
     )
+
+
+async def _start_anew(tx: AsyncSession, deployment: Deployment, request: RolloutRequest) -> None:
+    """Treat a destroyed deployment as a new one; the numbers of its revisions and its epochs go on."""
+    deployment.replicas = _first_replicas(request)
+    deployment.lifecycle = DeploymentLifecycle.PENDING
+    deployment.policy = request.policy.model_dump(mode="json")
+    deployment.frozen = False
+    await tx.flush()
+    await raise_epoch(tx, deployment.name)
+    await tx.refresh(deployment, ["epoch"])
+
+
+def _check_labels(deployment: Deployment, request: RolloutRequest) -> None:
+    """Refuse a request that would change who may see the deployment, which a rollout never does."""
+    if request.labels is not None and request.labels != deployment.labels:
+        raise refuse(
+            RefusalCode.LABELS_DIFFER,
+            f"the request gives labels {request.labels}, but {deployment.name} has {deployment.labels}",
+            "leave the labels out, or let an admin change them through the API (labelDeployment)",
+        )
+
+
+def _first_replicas(request: RolloutRequest) -> int:
+    return 1 if request.replicas is None else request.replicas
 
 
 async def _end_older(tx: AsyncSession, deployment: Deployment, at: datetime) -> None:
@@ -140,47 +175,6 @@ def _asks_for_a_gate(deployment: Deployment, request: RolloutRequest, resolved: 
     """
     said = "auto_promote" in deployment.policy or "auto_promote" in request.policy.model_fields_set
     return said and not resolved.auto_promote
-
-
-async def _register_revision(
-    tx: AsyncSession,
-    deployment: str,
-    wanted: Revision | int,
-) -> tuple[RevisionNumber, Revision]:
-    """Return the number of a revision; content that the deployment has had before keeps its number."""
-    if isinstance(wanted, int):
-        content = await tx.scalar(
-            select(RevisionRow.content).where(RevisionRow.deployment == deployment, RevisionRow.number == wanted),
-        )
-        if content is None:
-            raise refuse(
-                RefusalCode.NO_SUCH_REVISION,
-                f"deployment {deployment} has no revision {wanted}",
-                f"list them with 'celadon rollout history {deployment}', or give the revision itself",
-            )
-        return RevisionNumber(wanted), Revision.model_validate(content, strict=False)
-    digest = wanted.digest()
-    known = await tx.scalar(
-        select(RevisionRow.number).where(RevisionRow.deployment == deployment, RevisionRow.digest == digest),
-    )
-    if known is not None:
-        return RevisionNumber(known), wanted
-    last = await tx.scalar(select(func.max(RevisionRow.number)).where(RevisionRow.deployment == deployment))
-    number = (last or 0) + 1
-    tx.add(
-        RevisionRow(deployment=deployment, number=number, digest=digest, content=wanted.model_dump(mode="json")),
-    )
-    await tx.flush()
-    return RevisionNumber(number), wanted
-
-
-def _check_replicas(revision: Revision, replicas: int) -> None:
-    if revision.provisioner is Provisioner.STATIC and replicas > len(revision.endpoints):
-        raise refuse(
-            RefusalCode.POLICY_CONFLICT,
-            f"{replicas} replicas are wanted, but the static revision lists {len(revision.endpoints)} endpoints",
-            "list more endpoints or ask for fewer replicas",
-        )
 
 
 async def _live_revision(tx: AsyncSession, deployment: Deployment) -> RevisionNumber | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
@@ -14,8 +15,11 @@ from celadon.domain.policy import BlueGreenPolicy, required_healthy
 from celadon.domain.states import RouteHealthStatus, RouteSetState, RouteStatus, SetCondition
 from celadon.domain.strictness import Record
 from celadon.domain.verification import set_condition
+from celadon.table.leaving import stays
 from celadon.table.models import OutboxMessage, Rollout, Route, RouteSet
 from celadon.table.policies import read_policy
+
+_OWES_SIGNAL: Final = "celadon_owes_signal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +32,9 @@ class Census:
 
     @classmethod
     def of(cls, routes: Iterable[Route]) -> "Census":
-        """Count replicas that have not ended."""
-        health = [route.health for route in routes if route.status is RouteStatus.RUNNING]
+        """Count replicas that have not ended and were not told to leave."""
+        counted = (route for route in routes if route.leaving_epoch is None)
+        health = [route.health for route in counted if route.status is RouteStatus.RUNNING]
         return cls(len(health), health.count(RouteHealthStatus.HEALTHY), health.count(RouteHealthStatus.DEGRADED))
 
     def ready(self, told: SetCondition) -> int:
@@ -51,13 +56,16 @@ def due_condition(row: RouteSet, rollout: Rollout, policy: BlueGreenPolicy, cens
     )
     # A green that flaps for ever: after max_regressions a person decides, and the switch re-checks. The last that its
     # rollout hears is ready; were it anything else, the rollout would refuse that person for ever.
-    regressed = told is SetCondition.READY and condition is SetCondition.RUNNING
-    told_enough = row.seq >= 2 * (policy.max_regressions + 2)
+    regressed = told is SetCondition.READY and condition is SetCondition.RUNNING and not row.growing
+    told_enough = row.seq - row.scaled_edges >= 2 * (policy.max_regressions + 2)
     return told if regressed and told_enough else condition
 
 
-async def tell_rollout(tx: AsyncSession, row: RouteSet) -> None:
-    """Owe the rollout of a set, whose row is locked, the set's condition when it is another than told last."""
+async def tell_rollout(tx: AsyncSession, row: RouteSet, *, scaled: bool = False) -> None:
+    """Owe the rollout of a set, whose row is locked, the set's condition when it is another than told last.
+
+    When the set was just ``scaled`` up, its condition is told in any case: green gets the time of a new one to start.
+    """
     if row.state is not RouteSetState.OPEN:
         return
     rollout = await tx.get_one(Rollout, row.rollout, populate_existing=True)
@@ -65,8 +73,12 @@ async def tell_rollout(tx: AsyncSession, row: RouteSet) -> None:
     census = await _count(tx, row.id)
     before = row.condition
     condition = due_condition(row, rollout, policy, census)
-    if condition is before:
+    row.growing = row.growing and condition is not SetCondition.READY
+    if condition is before and not scaled:
         return
+    if scaled:
+        # With the edge by which it will be ready again, if it was.
+        row.scaled_edges += 2 if before is SetCondition.READY and condition is not before else 1
     row.condition = condition
     row.seq += 1
     await tx.flush()
@@ -82,6 +94,7 @@ async def tell_rollout(tx: AsyncSession, row: RouteSet) -> None:
         wanted=row.wanted,
         failed=condition is SetCondition.FAILED,
         last_error=row.last_error,
+        scaled=scaled,
     )
     await owe_signal(tx, rollout.workflow_id, GREEN_CHANGED, edge)
 
@@ -95,6 +108,12 @@ async def owe_signal(tx: AsyncSession, workflow_id: str, signal: str, payload: R
             payload=payload.model_dump(mode="json"),
         ),
     )
+    tx.info[_OWES_SIGNAL] = True
+
+
+def owes_signal(tx: AsyncSession) -> bool:
+    """Return whether :func:`owe_signal` was called in this transaction."""
+    return _OWES_SIGNAL in tx.info
 
 
 async def _count(tx: AsyncSession, route_set: int) -> Census:
@@ -104,7 +123,7 @@ async def _count(tx: AsyncSession, route_set: int) -> Census:
                 func.count(),
                 func.count().filter(Route.health == RouteHealthStatus.HEALTHY),
                 func.count().filter(Route.health == RouteHealthStatus.DEGRADED),
-            ).where(Route.set_id == route_set, Route.ended_at.is_(None), Route.status == RouteStatus.RUNNING),
+            ).where(Route.set_id == route_set, Route.ended_at.is_(None), Route.status == RouteStatus.RUNNING, stays),
         )
     ).one()
     return Census(running=row[0], healthy=row[1], degraded=row[2])

@@ -1,6 +1,7 @@
 """The traffic version of a deployment: every change of what routers are told raises it and notifies."""
 
 import json
+from typing import Final
 
 from sqlalchemy import Select, update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -8,6 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from celadon.domain.names import Epoch
 from celadon.table.models import Deployment
 from celadon.table.notify import ROUTES_CHANNEL, notification
+
+OWES: Final = "owes"
+"""The key of a notification that says whether signals are owed."""
 
 
 async def raise_epoch(tx: AsyncSession, deployment: str) -> Epoch:
@@ -25,6 +29,9 @@ async def raise_epoch(tx: AsyncSession, deployment: str) -> Epoch:
     return Epoch(epoch)
 
 
-def wake_up(deployment: str, epoch: int) -> Select[tuple[None]]:
-    """Return the statement that lets gateways and the keeper reread a deployment when the transaction commits."""
-    return notification(ROUTES_CHANNEL, json.dumps({"deployment": deployment, "epoch": epoch}))
+def wake_up(deployment: str, epoch: int, *, owes: bool = False) -> Select[tuple[None]]:
+    """Return the statement that lets gateways and the keeper reread a deployment when the transaction commits.
+
+    With ``owes`` the keeper also looks for signals that a transaction of another one owes.
+    """
+    return notification(ROUTES_CHANNEL, json.dumps({"deployment": deployment, "epoch": epoch, OWES: owes}))

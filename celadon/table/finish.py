@@ -24,18 +24,20 @@ from celadon.table.route_sets import count_cut, drain_set
 async def finish(tx: AsyncSession, step: FinishStep) -> Finished:
     """Write the outcome and give the deployment free for the next rollout. Twice gives the same answer.
 
+    The answer has the outcome that the table bears out, should the workflow have believed another one.
+
     Raises:
         RefusedError: the rollout no longer owns its deployment.
 
     """
     deployment = await lock_deployment(tx, step.deployment)
     ended = await tx.scalar(select(Rollout).where(Rollout.id == step.rollout, Rollout.outcome.is_not(None)))
-    if ended is not None and ended.outcome is step.outcome:
+    if ended is not None and ended.outcome is _what_happened(ended, step.outcome):
         return _finished(deployment, ended)
     rollout = await own_rollout(tx, step.deployment, step.rollout)
     await write_notes(tx, step)
     await _close_all_but_live(tx, deployment, rollout)
-    await _end(tx, deployment, rollout, step.outcome, step.reason, step.at)
+    await _end(tx, deployment, rollout, _what_happened(rollout, step.outcome), step.reason, step.at)
     rollout.evidence = dict(step.evidence)
     return _finished(deployment, rollout)
 
@@ -50,6 +52,16 @@ async def abandon(tx: AsyncSession, deployment: Deployment, rollout: Rollout, wh
     await tx.flush()
 
 
+def _what_happened(rollout: Rollout, believed: RolloutOutcome) -> RolloutOutcome:
+    """Return the outcome that the table bears out.
+
+    A workflow that was reset to a moment before its switch may believe that nothing has switched.
+    """
+    if believed is RolloutOutcome.FAILED or rollout.switch_epoch is None:
+        return believed
+    return RolloutOutcome.PROMOTED if rollout.switch_back_epoch is None else RolloutOutcome.ROLLED_BACK
+
+
 def _finished(deployment: Deployment, rollout: Rollout) -> Finished:
     if rollout.completed_at is None:
         raise LookupError(f"rollout {rollout.id} has not ended")
@@ -58,6 +70,7 @@ def _finished(deployment: Deployment, rollout: Rollout) -> Finished:
         switched_at=rollout.switched_at,
         completed_at=rollout.completed_at,
         requests_cut=rollout.requests_cut,
+        outcome=rollout.outcome,
     )
 
 
@@ -97,5 +110,7 @@ async def _end(
     rollout.phase, rollout.phase_since = RolloutPhase.COMPLETED, at
     rollout.awaits_epoch = None
     rollout.requests_cut = await count_cut(tx, rollout)
-    deployment.lifecycle = DeploymentLifecycle.PENDING if deployment.live_set is None else DeploymentLifecycle.READY
+    if deployment.lifecycle not in {DeploymentLifecycle.DESTROYING, DeploymentLifecycle.DESTROYED}:
+        lives = deployment.live_set is not None
+        deployment.lifecycle = DeploymentLifecycle.READY if lives else DeploymentLifecycle.PENDING
     await write_event(tx, deployment.name, rollout.id, "completed", reason=reason, evidence={"outcome": outcome.value})

@@ -1,95 +1,45 @@
 """What happened: rollouts and the audit log, from the table alone, however long Temporal keeps its own history."""
 
-from datetime import datetime
-from typing import Self
-
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.domain.names import Epoch, RevisionNumber, RolloutId, RouteSetId
-from celadon.domain.policy import BlueGreenPolicy
-from celadon.domain.states import Door, RolloutOutcome, RolloutPhase
-from celadon.domain.strictness import Record
 from celadon.table.models import Rollout, RolloutEvent
 from celadon.table.policies import read_policy
+from celadon.table.records.events import AuditEvent
+from celadon.table.records.rollouts import RolloutRecord
 
 
-class RolloutRecord(Record):
-    """One rollout as the table has it."""
-
-    rollout: RolloutId
-    deployment: str
-    workflow_id: str
-    run_id: str
-    from_revision: RevisionNumber | None
-    to_revision: RevisionNumber
-    blue_set: RouteSetId | None
-    green_set: RouteSetId | None
-    replicas: int
-    policy: BlueGreenPolicy
-    gated: bool
-    """False for a first deployment that goes live as soon as green is healthy."""
-    requested_by: str
-    reason: str
-    phase: RolloutPhase
-    phase_since: datetime
-    started_at: datetime
-    switched_at: datetime | None
-    switch_epoch: Epoch | None
-    switched_back_at: datetime | None
-    switch_back_epoch: Epoch | None
-    awaits_epoch: Epoch | None
-    """Set while the rollout waits until every live router serves this epoch."""
-    outcome: RolloutOutcome | None
-    outcome_reason: str
-    evidence: dict[str, str]
-    completed_at: datetime | None
-    requests_cut: int
-
-    @classmethod
-    def of(cls, row: Rollout) -> Self:
-        """Read one row."""
-        return cls(
-            rollout=RolloutId(row.id),
-            deployment=row.deployment,
-            workflow_id=row.workflow_id,
-            run_id=row.run_id,
-            from_revision=None if row.from_revision is None else RevisionNumber(row.from_revision),
-            to_revision=RevisionNumber(row.to_revision),
-            blue_set=None if row.blue_set is None else RouteSetId(row.blue_set),
-            green_set=None if row.green_set is None else RouteSetId(row.green_set),
-            replicas=row.replicas,
-            policy=read_policy(row.policy),
-            gated=row.gated,
-            requested_by=row.requested_by,
-            reason=row.reason,
-            phase=row.phase,
-            phase_since=row.phase_since,
-            started_at=row.started_at,
-            switched_at=row.switched_at,
-            switch_epoch=None if row.switch_epoch is None else Epoch(row.switch_epoch),
-            switched_back_at=row.switched_back_at,
-            switch_back_epoch=None if row.switch_back_epoch is None else Epoch(row.switch_back_epoch),
-            awaits_epoch=None if row.awaits_epoch is None else Epoch(row.awaits_epoch),
-            outcome=row.outcome,
-            outcome_reason=row.outcome_reason,
-            evidence={name: str(value) for name, value in row.evidence.items()},
-            completed_at=row.completed_at,
-            requests_cut=row.requests_cut,
-        )
-
-
-class AuditEvent(Record):
-    """One line of the audit log."""
-
-    id: int
-    rollout: RolloutId | None
-    at: datetime
-    kind: str
-    actor: str
-    door: Door | None
-    reason: str
-    evidence: dict[str, str]
+def record_of(row: Rollout) -> RolloutRecord:
+    """Return a rollout's row as a plain value."""
+    return RolloutRecord(
+        rollout=RolloutId(row.id),
+        deployment=row.deployment,
+        workflow_id=row.workflow_id,
+        run_id=row.run_id,
+        from_revision=None if row.from_revision is None else RevisionNumber(row.from_revision),
+        to_revision=RevisionNumber(row.to_revision),
+        blue_set=None if row.blue_set is None else RouteSetId(row.blue_set),
+        green_set=None if row.green_set is None else RouteSetId(row.green_set),
+        replicas=row.replicas,
+        policy=read_policy(row.policy),
+        gated=row.gated,
+        requested_by=row.requested_by,
+        reason=row.reason,
+        phase=row.phase,
+        phase_since=row.phase_since,
+        started_at=row.started_at,
+        switched_at=row.switched_at,
+        switch_epoch=None if row.switch_epoch is None else Epoch(row.switch_epoch),
+        switched_back_at=row.switched_back_at,
+        switch_back_epoch=None if row.switch_back_epoch is None else Epoch(row.switch_back_epoch),
+        awaits_epoch=None if row.awaits_epoch is None else Epoch(row.awaits_epoch),
+        outcome=row.outcome,
+        outcome_reason=row.outcome_reason,
+        evidence={name: str(value) for name, value in row.evidence.items()},
+        completed_at=row.completed_at,
+        requests_cut=row.requests_cut,
+    )
 
 
 async def latest_rollout(tx: AsyncSession, deployment: str) -> RolloutRecord | None:
@@ -97,19 +47,19 @@ async def latest_rollout(tx: AsyncSession, deployment: str) -> RolloutRecord | N
     row = await tx.scalar(
         select(Rollout).where(Rollout.deployment == deployment).order_by(Rollout.id.desc()).limit(1),
     )
-    return None if row is None else RolloutRecord.of(row)
+    return None if row is None else record_of(row)
 
 
 async def rollout_of_run(tx: AsyncSession, workflow_id: str, run_id: str) -> RolloutRecord | None:
     """Return the rollout that a workflow's run has registered; nothing while it has not."""
     row = await tx.scalar(select(Rollout).where(Rollout.workflow_id == workflow_id, Rollout.run_id == run_id))
-    return None if row is None else RolloutRecord.of(row)
+    return None if row is None else record_of(row)
 
 
 async def read_rollout(tx: AsyncSession, deployment: str, rollout: int) -> RolloutRecord | None:
     """Return one rollout of a deployment; nothing when it has none of this number."""
     row = await tx.scalar(select(Rollout).where(Rollout.deployment == deployment, Rollout.id == rollout))
-    return None if row is None else RolloutRecord.of(row)
+    return None if row is None else record_of(row)
 
 
 async def list_rollouts(tx: AsyncSession, deployment: str, *, limit: int) -> tuple[RolloutRecord, ...]:
@@ -117,7 +67,7 @@ async def list_rollouts(tx: AsyncSession, deployment: str, *, limit: int) -> tup
     rows = await tx.scalars(
         select(Rollout).where(Rollout.deployment == deployment).order_by(Rollout.id.desc()).limit(limit),
     )
-    return tuple(RolloutRecord.of(row) for row in rows)
+    return tuple(record_of(row) for row in rows)
 
 
 async def read_events(
@@ -140,6 +90,7 @@ async def read_events(
             kind=row.kind,
             actor=row.actor,
             door=row.door,
+            verified=row.verified,
             reason=row.reason,
             evidence={name: str(value) for name, value in row.evidence.items()},
         )

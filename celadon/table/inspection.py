@@ -1,18 +1,19 @@
 """What ``celadon doctor`` asks the table: is somebody at work, and is anything left lying."""
 
+from collections.abc import Collection
 from datetime import datetime
 
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.domain.contracts import KEEPER_LEASE, ROUTER_LEASE
-from celadon.domain.names import RevisionNumber, RolloutId, RouterNode, RouteSetId
+from celadon.domain.names import RevisionNumber, RolloutId, RouteId, RouterNode, RouteSetId
 from celadon.domain.publication import publish
-from celadon.domain.states import RolloutPhase, RouteSetState, SetCondition
+from celadon.domain.states import DeploymentLifecycle, RolloutOutcome, RolloutPhase, RouteSetState, SetCondition
 from celadon.domain.strictness import Record
 from celadon.table.acknowledgements import is_live
 from celadon.table.leases import SHARD
-from celadon.table.models import Deployment, KeeperLease, OutboxMessage, Rollout, Router, RouterAck, RouteSet
+from celadon.table.models import Deployment, KeeperLease, OutboxMessage, Rollout, Route, Router, RouterAck, RouteSet
 from celadon.table.traffic import read_all_traffic
 
 
@@ -54,7 +55,19 @@ class UnfinishedFinding(Record):
     rollout: RolloutId
     deployment: str
     workflow_id: str
+    run_id: str
+    """The run that began it."""
     phase: RolloutPhase
+
+
+class RecordedRun(Record):
+    """A rollout as the run of the workflow that began it."""
+
+    rollout: RolloutId
+    workflow_id: str
+    run_id: str
+    outcome: RolloutOutcome | None
+    ended_at: datetime | None
 
 
 class OutboxFinding(Record):
@@ -95,6 +108,27 @@ async def inspect(tx: AsyncSession) -> Inspection:
     )
 
 
+async def read_recorded_runs(tx: AsyncSession, workflow_ids: Collection[str]) -> list[RecordedRun]:
+    """Return all rollouts that were begun by workflows of these ids, oldest first."""
+    rows = await tx.scalars(select(Rollout).where(Rollout.workflow_id.in_(workflow_ids)).order_by(Rollout.id))
+    return [
+        RecordedRun(
+            rollout=RolloutId(row.id),
+            workflow_id=row.workflow_id,
+            run_id=row.run_id,
+            outcome=row.outcome,
+            ended_at=row.completed_at,
+        )
+        for row in rows
+    ]
+
+
+async def read_route_states(tx: AsyncSession, routes: Collection[RouteId]) -> dict[RouteId, bool]:
+    """Return of each of these routes that there is whether it has ended."""
+    rows = await tx.execute(select(Route.id, Route.ended_at.is_not(None)).where(Route.id.in_(routes)))
+    return {RouteId(route): has_ended for route, has_ended in rows}
+
+
 async def _find_keeper(tx: AsyncSession, now: datetime) -> KeeperFinding | None:
     row = await tx.get(KeeperLease, SHARD)
     if row is None:
@@ -107,7 +141,7 @@ async def _find_routers(tx: AsyncSession, now: datetime) -> tuple[RouterFinding,
     behind = await tx.execute(
         select(Router.node, Deployment.name)
         .select_from(Router)
-        .join(Deployment, Deployment.epoch > 0)
+        .join(Deployment, (Deployment.epoch > 0) & (Deployment.lifecycle != DeploymentLifecycle.DESTROYED))
         .outerjoin(RouterAck, (RouterAck.router == Router.node) & (RouterAck.deployment == Deployment.name))
         .where(is_live, func.coalesce(RouterAck.epoch, -1) < Deployment.epoch)
         .order_by(Router.node, Deployment.name),
@@ -156,6 +190,7 @@ async def _find_unfinished(tx: AsyncSession) -> tuple[UnfinishedFinding, ...]:
             rollout=RolloutId(row.id),
             deployment=row.deployment,
             workflow_id=row.workflow_id,
+            run_id=row.run_id,
             phase=row.phase,
         )
         for row in rows

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from celadon.domain.contracts import ROUTERS_ACKNOWLEDGED
 from celadon.domain.drain import RouterDrain
 from celadon.domain.messages import RoutersAcknowledged
-from celadon.domain.names import Epoch, Fence, RolloutId, RouteSetId
+from celadon.domain.names import Epoch, Fence, RolloutId, RouteId, RouteSetId
 from celadon.domain.strictness import Record
 from celadon.table.acknowledgements import is_live, read_acknowledgement
 from celadon.table.clock import database_now
@@ -18,7 +18,8 @@ from celadon.table.condition import owe_signal
 from celadon.table.finish import abandon
 from celadon.table.leases import hold_fence
 from celadon.table.locks import lock_deployment
-from celadon.table.models import OutboxMessage, Rollout, Router, RouterAck, RouterLoad, RouteSet
+from celadon.table.models import MemberLoad, OutboxMessage, Rollout, Route, Router, RouterAck, RouterLoad, RouteSet
+from celadon.table.routers import counts_for_drain
 
 
 class OwedSignal(Record):
@@ -35,6 +36,14 @@ class DrainReports(Record):
 
     at: datetime
     routers: dict[RouteSetId, tuple[RouterDrain, ...]]
+
+
+class DepartureReports(Record):
+    """What all live routers say of leaving members at one moment of the database's clock."""
+
+    at: datetime
+    routers: dict[tuple[RouteId, Epoch], tuple[RouterDrain, ...]]
+    """By member and by the epoch of its departure."""
 
 
 class UnfinishedRollout(Record):
@@ -86,9 +95,7 @@ async def read_drain_reports(tx: AsyncSession, route_sets: Collection[RouteSetId
         .outerjoin(RouterAck, (RouterAck.router == Router.node) & (RouterAck.deployment == RouteSet.deployment))
         .outerjoin(
             RouterLoad,
-            (RouterLoad.router == Router.node)
-            & (RouterLoad.route_set == RouteSet.id)
-            & (RouterLoad.reported_at >= RouteSet.drain_since),
+            (RouterLoad.router == Router.node) & (RouterLoad.route_set == RouteSet.id) & counts_for_drain,
         )
         .where(RouteSet.id.in_(route_sets))
         .order_by(RouteSet.id, Router.node),
@@ -107,6 +114,45 @@ async def read_drain_reports(tx: AsyncSession, route_sets: Collection[RouteSetId
         at=await database_now(tx),
         routers={route_set: tuple(routers[route_set]) for route_set in route_sets},
     )
+
+
+async def read_departure_reports(tx: AsyncSession, route_sets: Collection[RouteSetId]) -> DepartureReports:
+    """Return what every live router says of the members that leave these sets, each for its present departure."""
+    rows = await tx.execute(
+        select(
+            Route.id,
+            Route.leaving_epoch,
+            Router.node,
+            RouterAck.epoch,
+            MemberLoad.running,
+            MemberLoad.zero_reports,
+        )
+        .select_from(Route)
+        .join(RouteSet, RouteSet.id == Route.set_id)
+        .outerjoin(Router, is_live)
+        .outerjoin(RouterAck, (RouterAck.router == Router.node) & (RouterAck.deployment == RouteSet.deployment))
+        .outerjoin(
+            MemberLoad,
+            (MemberLoad.router == Router.node)
+            & (MemberLoad.route == Route.id)
+            & (MemberLoad.epoch == Route.leaving_epoch),
+        )
+        .where(RouteSet.id.in_(route_sets), Route.ended_at.is_(None), Route.leaving_epoch.is_not(None))
+        .order_by(Route.id, Router.node),
+    )
+    routers: defaultdict[tuple[RouteId, Epoch], list[RouterDrain]] = defaultdict(list)
+    for row in rows:
+        of_member = routers[RouteId(row.id), Epoch(row.leaving_epoch)]
+        if row.node is not None:
+            of_member.append(
+                RouterDrain(
+                    router=row.node,
+                    acknowledged=row.epoch is not None and row.epoch >= row.leaving_epoch,
+                    running=row.running,
+                    zero_reports=row.zero_reports or 0,
+                ),
+            )
+    return DepartureReports(at=await database_now(tx), routers={key: tuple(found) for key, found in routers.items()})
 
 
 async def read_waiting_rollouts(tx: AsyncSession) -> list[WaitingRollout]:

@@ -1,11 +1,13 @@
 """What the keeper reads: sets that are open or draining, with their replicas that have not ended."""
 
+from collections import defaultdict
 from collections.abc import Collection
 from datetime import datetime, timedelta
 from itertools import groupby
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from celadon.domain.names import Epoch, RevisionNumber, RouteId, RouteSetId
 from celadon.domain.revision import Revision
@@ -35,6 +37,9 @@ class KeptRoute(Record):
     port: int
     status: RouteStatus
     health: RouteHealthStatus
+    leaving_epoch: Epoch | None = None
+    """Set when it was told to leave its set: from this epoch on routers send it no new request."""
+    leaving_deadline: datetime | None = None
 
 
 class KeptSet(Record):
@@ -49,6 +54,7 @@ class KeptSet(Record):
     was_live: bool
     """Whether it is or has been its deployment's live set."""
     router_ack_timeout: timedelta
+    """How long the rollout that parts with it waits for routers."""
     drain_epoch: Epoch | None
     drain_deadline: datetime | None
     routes: tuple[KeptRoute, ...]
@@ -68,6 +74,13 @@ class KeptSet(Record):
     def wanted(self) -> int:
         """How many replicas it shall have."""
         return self.version.wanted
+
+    @property
+    def leaving(self) -> tuple[KeptRoute, ...]:
+        """The replicas of an open set that run and were told to leave it."""
+        if self.state is not RouteSetState.OPEN:
+            return ()
+        return tuple(one for one in self.routes if one.leaving_epoch is not None and one.status is RouteStatus.RUNNING)
 
     @property
     def failed(self) -> bool:
@@ -100,33 +113,63 @@ async def read_set_versions(tx: AsyncSession) -> dict[str, frozenset[SetVersion]
 
 async def read_kept_sets(tx: AsyncSession, deployments: Collection[str]) -> list[KeptSet]:
     """Return the sets of some deployments, oldest first."""
-    rows = (
+    # The rollout that opened a set says what its replicas need; how to part with it, the last one that had it says.
+    last = aliased(Rollout)
+    last_policy = (
+        select(last.policy)
+        .where(
+            last.deployment == RouteSet.deployment,
+            (last.blue_set == RouteSet.id) | (last.green_set == RouteSet.id),
+        )
+        .order_by(last.id.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    sets = (
         await tx.execute(
-            select(RouteSet, RevisionRow.content, Deployment.epoch, Rollout, Route)
+            select(RouteSet, RevisionRow.content, Deployment.epoch, Rollout, last_policy)
             .join(Deployment, Deployment.name == RouteSet.deployment)
             .join(Rollout, Rollout.id == RouteSet.rollout)
             .join(
                 RevisionRow,
                 (RevisionRow.deployment == RouteSet.deployment) & (RevisionRow.number == RouteSet.revision),
             )
-            .outerjoin(Route, (Route.set_id == RouteSet.id) & Route.ended_at.is_(None))
             .where(RouteSet.state != RouteSetState.GONE, RouteSet.deployment.in_(deployments))
-            .order_by(RouteSet.id, Route.created_at, Route.id)
+            .order_by(RouteSet.id)
             .execution_options(populate_existing=True),
         )
     ).all()
-    kept: list[KeptSet] = []
-    for _, group in groupby(rows, key=lambda row: row[0].id):
-        members = list(group)
-        route_set, content, epoch, rollout, _ = members[0]
-        # The outer join gives a set without replicas one row without any, which the types do not tell.
-        found: list[Route | None] = [row[4] for row in members]
-        routes = [route for route in found if route is not None]
-        kept.append(_kept(route_set, rollout, Epoch(epoch), Revision.model_validate(content, strict=False), routes))
-    return kept
+    # Apart from their sets, whose contents would otherwise come, and be parsed, once for each replica. Read after them:
+    # replicas that are newer than their set's version are read again, older ones would not be.
+    routes: defaultdict[int, list[Route]] = defaultdict(list)
+    for route in await tx.scalars(
+        select(Route)
+        .where(Route.set_id.in_([row[0].id for row in sets]), Route.ended_at.is_(None))
+        .order_by(Route.created_at, Route.id)
+        .execution_options(populate_existing=True),
+    ):
+        routes[route.set_id].append(route)
+    return [
+        _kept(
+            route_set,
+            rollout,
+            Epoch(epoch),
+            Revision.model_validate(content, strict=False),
+            routes[route_set.id],
+            read_policy(rollout.policy if parting is None else parting).router_ack_timeout,
+        )
+        for route_set, content, epoch, rollout, parting in sets
+    ]
 
 
-def _kept(row: RouteSet, rollout: Rollout, epoch: Epoch, revision: Revision, routes: list[Route]) -> KeptSet:
+def _kept(
+    row: RouteSet,
+    rollout: Rollout,
+    epoch: Epoch,
+    revision: Revision,
+    routes: list[Route],
+    patience: timedelta,
+) -> KeptSet:
     policy = read_policy(rollout.policy)
     is_open = row.state is RouteSetState.OPEN
     return KeptSet(
@@ -142,7 +185,7 @@ def _kept(row: RouteSet, rollout: Rollout, epoch: Epoch, revision: Revision, rou
         revision=revision,
         due=due_condition(row, rollout, policy, Census.of(routes)) if is_open else row.condition,
         was_live=rollout.switch_epoch is not None,
-        router_ack_timeout=policy.router_ack_timeout,
+        router_ack_timeout=patience,
         drain_epoch=None if row.drain_epoch is None else Epoch(row.drain_epoch),
         drain_deadline=row.drain_deadline,
         routes=tuple(
@@ -152,6 +195,8 @@ def _kept(row: RouteSet, rollout: Rollout, epoch: Epoch, revision: Revision, rou
                 port=route.port,
                 status=route.status,
                 health=route.health,
+                leaving_epoch=None if route.leaving_epoch is None else Epoch(route.leaving_epoch),
+                leaving_deadline=route.leaving_deadline,
             )
             for route in routes
         ),

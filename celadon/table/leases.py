@@ -20,8 +20,8 @@ class LeaseLostError(Exception):
     """Another keeper has taken the lease; whoever holds the older fence must stop to act."""
 
 
-async def take_lease(tx: AsyncSession, holder: str) -> Fence | None:
-    """Take a free or expired lease with a fence of its own; nothing while another keeper holds it.
+async def lock_free_lease(tx: AsyncSession) -> bool:
+    """Let nobody else take the lease before this transaction ends; false while another keeper holds it.
 
     Waits for transactions that an earlier keeper has begun, see :func:`hold_fence`.
     """
@@ -33,7 +33,15 @@ async def take_lease(tx: AsyncSession, holder: str) -> Fence | None:
         .where(KeeperLease.shard == SHARD, KeeperLease.seen_at < func.clock_timestamp() - KEEPER_LEASE)
         .with_for_update(),
     )
-    if free is None:
+    return free is not None
+
+
+async def take_lease(tx: AsyncSession, holder: str) -> Fence | None:
+    """Take a free or expired lease with a fence of its own; nothing while another keeper holds it.
+
+    Waits as :func:`lock_free_lease` does.
+    """
+    if not await lock_free_lease(tx):
         return None
     fence = await tx.scalar(
         update(KeeperLease)

@@ -36,6 +36,11 @@ def newest_revision() -> str:
     return head
 
 
+def is_known_revision(revision: str) -> bool:
+    """Return whether this version of Celadon has the migration, so that it can go on from there."""
+    return any(one.revision == revision for one in ScriptDirectory.from_config(_config()).walk_revisions())
+
+
 async def upgrade(database_url: str) -> str:
     """Migrate to the newest revision, one process at a time; return that revision."""
 

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any, ClassVar
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     CheckConstraint,
     Computed,
@@ -17,6 +18,7 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
+    Text,
     UniqueConstraint,
     Uuid,
     func,
@@ -24,6 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from celadon.domain.notification import DeliveryState, TargetKind
 from celadon.domain.states import (
     DeploymentLifecycle,
     Door,
@@ -65,6 +68,7 @@ class Base(DeclarativeBase):
         str: StorableText(),
         datetime: DateTime(timezone=True),
         dict[str, Any]: StorableJson(),
+        DeliveryState: _enum(DeliveryState),
         DeploymentLifecycle: _enum(DeploymentLifecycle),
         Door: _enum(Door),
         RolloutOutcome: _enum(RolloutOutcome),
@@ -73,6 +77,7 @@ class Base(DeclarativeBase):
         RouteSetState: _enum(RouteSetState),
         RouteStatus: _enum(RouteStatus),
         SetCondition: _enum(SetCondition),
+        TargetKind: _enum(TargetKind),
     }
 
 
@@ -104,6 +109,10 @@ class Deployment(Base):
     lifecycle: Mapped[DeploymentLifecycle]
     policy: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
     frozen: Mapped[bool] = mapped_column(server_default=text("false"))
+    panicking: Mapped[bool] = mapped_column(server_default=text("false"))
+    """Whether the last that the audit log told of panic is that it began."""
+    labels: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
+    """What API tokens are scoped by."""
     created_at: Mapped[datetime] = mapped_column(server_default=_now)
 
 
@@ -133,6 +142,7 @@ class Rollout(Base):
         ForeignKeyConstraint(["green_set", "deployment"], ["route_sets.id", "route_sets.deployment"], use_alter=True),
         CheckConstraint("(outcome is null) = (completed_at is null)", name="ended"),
         CheckConstraint("(switched_at is null) = (switch_epoch is null)", name="switched"),
+        CheckConstraint("scaled_to >= 0", name="scaled_to"),
         Index("uq_rollouts_unfinished", "deployment", unique=True, postgresql_where=text("outcome is null")),
         Index("ix_rollouts_deployment_id", "deployment", "id"),
     )
@@ -157,6 +167,8 @@ class Rollout(Base):
     switch_epoch: Mapped[int | None] = mapped_column(BigInteger)
     switched_back_at: Mapped[datetime | None]
     switch_back_epoch: Mapped[int | None] = mapped_column(BigInteger)
+    scaled_to: Mapped[int | None]
+    """How many replicas a scaling during this rollout asked for last; it outlasts what the request said."""
     awaits_epoch: Mapped[int | None] = mapped_column(BigInteger)
     """Set while the rollout waits until every live router serves this epoch; the keeper tells it."""
     outcome: Mapped[RolloutOutcome | None]
@@ -164,6 +176,17 @@ class Rollout(Base):
     evidence: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
     completed_at: Mapped[datetime | None]
     requests_cut: Mapped[int] = mapped_column(server_default="0")
+
+
+class RefusedDecision(Base):
+    """A decision of a rollout that the table has refused, so that a late attempt of it changes nothing any more."""
+
+    __tablename__ = "refused_decisions"
+
+    rollout: Mapped[int] = mapped_column(BigInteger, ForeignKey("rollouts.id"), primary_key=True)
+    decision: Mapped[str] = mapped_column(primary_key=True)
+    answer: Mapped[dict[str, Any]]
+    """As its rollout was told, for an attempt that is made because the answer was lost."""
 
 
 class RouteSet(Base):
@@ -188,8 +211,12 @@ class RouteSet(Base):
     wanted: Mapped[int]
     state: Mapped[RouteSetState]
     condition: Mapped[SetCondition]
-    """As told to the rollout last; only the keeper writes it."""
+    """As told to the rollout last."""
     seq: Mapped[int] = mapped_column(server_default="0")
+    scaled_edges: Mapped[int] = mapped_column(server_default="0")
+    """How many of the edges in ``seq`` scaling caused; they do not count as the revision's."""
+    growing: Mapped[bool] = mapped_column(server_default=text("false"))
+    """Whether it was scaled up and has not been ready since."""
     replacements: Mapped[int] = mapped_column(server_default="0")
     last_error: Mapped[str] = mapped_column(server_default="")
     opened_at: Mapped[datetime] = mapped_column(server_default=_now)
@@ -207,6 +234,7 @@ class Route(Base):
     __table_args__ = (
         CheckConstraint("port between 1 and 65535", name="port"),
         CheckConstraint("(status in ('terminated', 'failed_to_start')) = (ended_at is not null)", name="ended"),
+        CheckConstraint("(leaving_epoch is null) = (leaving_deadline is null)", name="leaving"),
         Index("ix_routes_set_id", "set_id"),
         Index("ix_routes_unfinished", "set_id", postgresql_where=text("ended_at is null")),
     )
@@ -221,10 +249,17 @@ class Route(Base):
     """The lease under which the health was seen: a switch believes only the keeper that holds it now."""
     created_at: Mapped[datetime] = mapped_column(server_default=_now)
     started_at: Mapped[datetime | None]
+    ready_at: Mapped[datetime | None]
+    """When it was healthy for the first time; before that it gets no live traffic."""
     ended_at: Mapped[datetime | None]
     last_error: Mapped[str] = mapped_column(server_default="")
     output: Mapped[str] = mapped_column(server_default="")
     """The last lines that a replica printed before it ended by itself."""
+    leaving_epoch: Mapped[int | None] = mapped_column(BigInteger)
+    """Set when its set wants fewer: from this epoch on routers send it no new request, and it stops when drained."""
+    leaving_deadline: Mapped[datetime | None]
+    requests_cut: Mapped[int] = mapped_column(server_default="0")
+    """Requests that ran when it was stopped at the deadline of its own drain."""
 
 
 class RolloutEvent(Base):
@@ -246,6 +281,8 @@ class RolloutEvent(Base):
     kind: Mapped[str]
     actor: Mapped[str] = mapped_column(server_default="")
     door: Mapped[Door | None]
+    verified: Mapped[bool] = mapped_column(server_default=text("false"))
+    """Whether a door vouches for the actor; else the name is what somebody declared."""
     reason: Mapped[str] = mapped_column(server_default="")
     evidence: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
 
@@ -259,6 +296,8 @@ class Router(Base):
     gateway: Mapped[str]
     stream_started_at: Mapped[datetime]
     seen_at: Mapped[datetime]
+    stream_ended_at: Mapped[datetime | None]
+    """When its gateway saw its newest stream end; nothing while it is up, or when the gateway died with it."""
     acknowledged_at: Mapped[datetime | None]
     gone_at: Mapped[datetime | None]
     nack: Mapped[str] = mapped_column(server_default="")
@@ -282,9 +321,25 @@ class RouterLoad(Base):
 
     router: Mapped[str] = mapped_column(ForeignKey("routers.node", ondelete="CASCADE"), primary_key=True)
     route_set: Mapped[int] = mapped_column(ForeignKey("route_sets.id"), primary_key=True)
+    epoch: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    """The deployment's epoch when it was counted: what was counted before a drain began says nothing of it."""
     running: Mapped[int]
     zero_reports: Mapped[int]
     """Reports of zero in a row that count for the drain."""
+    reported_at: Mapped[datetime]
+
+
+class MemberLoad(Base):
+    """Running requests of one replica that leaves a set which stays, as one router reports them."""
+
+    __tablename__ = "member_load"
+
+    router: Mapped[str] = mapped_column(ForeignKey("routers.node", ondelete="CASCADE"), primary_key=True)
+    route: Mapped[str] = mapped_column(Uuid(as_uuid=False), ForeignKey("routes.id"), primary_key=True)
+    epoch: Mapped[int] = mapped_column(BigInteger)
+    """The ``leaving_epoch`` that the router counts for: what was reported of an earlier one says nothing."""
+    running: Mapped[int]
+    zero_reports: Mapped[int]
     reported_at: Mapped[datetime]
 
 
@@ -308,4 +363,154 @@ class OutboxMessage(Base):
     workflow_id: Mapped[str]
     signal: Mapped[str]
     payload: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(server_default=_now)
+
+
+class ConsoleLogin(Base):
+    """A login to the console by a link that works once, and the session that it has opened."""
+
+    __tablename__ = "console_logins"
+    __table_args__ = (
+        UniqueConstraint("code_sha256"),
+        CheckConstraint("cardinality(roles) > 0", name="roles"),
+        CheckConstraint("(session_sha256 is null) = (session_expires_at is null)", name="session"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    """Who logs in, as the audit log shows it."""
+    roles: Mapped[list[str]] = mapped_column(ARRAY(Text()))
+    scope: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
+    code_sha256: Mapped[str]
+    code_expires_at: Mapped[datetime]
+    session_sha256: Mapped[str | None]
+    session_expires_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=_now)
+
+
+class ApiToken(Base):
+    """A static token of the API. Only a hash of its secret is kept, which is random enough to need no slow one."""
+
+    __tablename__ = "api_tokens"
+    __table_args__ = (
+        UniqueConstraint("name"),
+        CheckConstraint("length(secret_sha256) = 64", name="secret"),
+        CheckConstraint("cardinality(roles) > 0", name="roles"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    secret_sha256: Mapped[str]
+    roles: Mapped[list[str]] = mapped_column(ARRAY(Text()))
+    scope: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
+    """Labels that a deployment must bear; empty for all deployments."""
+    created_by: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=_now)
+    expires_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+
+
+class NotifyTarget(Base):
+    """Where notifications go, as an operator has said; secrets are named here, never kept."""
+
+    __tablename__ = "notify_targets"
+    __table_args__ = (
+        CheckConstraint("(url is null) <> (url_secret is null)", name="address"),
+        CheckConstraint(
+            "case kind when 'webhook' then cardinality(signing_secrets) between 1 and 2 "
+            "else cardinality(signing_secrets) = 0 end",
+            name="signed",
+        ),
+        CheckConstraint("every_deployment or cardinality(events) = 0", name="events"),
+    )
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[TargetKind]
+    url: Mapped[str | None]
+    url_secret: Mapped[str | None]
+    """The name of the secret that holds the whole URL, for targets whose URL is their password."""
+    signing_secrets: Mapped[list[str]] = mapped_column(ARRAY(Text()))
+    """Names of secrets, the newest first; two during a rotation."""
+    every_deployment: Mapped[bool]
+    events: Mapped[list[str]] = mapped_column(ARRAY(Text()))
+    """What it is told of every deployment; empty for everything."""
+    added_by: Mapped[str]
+    added_at: Mapped[datetime] = mapped_column(server_default=_now)
+    disabled_at: Mapped[datetime | None]
+    disabled_reason: Mapped[str] = mapped_column(server_default="")
+
+
+class Notification(Base):
+    """A fact about a rollout that somebody is told, written in the transaction that made it one."""
+
+    __tablename__ = "notifications"
+    __table_args__ = (
+        UniqueConstraint("rollout", "kind", "about"),
+        ForeignKeyConstraint(["rollout", "deployment"], ["rollouts.id", "rollouts.deployment"]),
+        Index("ix_notifications_deployment_seq", "deployment", "seq"),
+    )
+
+    id: Mapped[str] = mapped_column(Uuid(as_uuid=False), primary_key=True, server_default=text("gen_random_uuid()"))
+    """Its identity wherever it is sent: whoever has seen it before need not look again."""
+    seq: Mapped[int] = mapped_column(BigInteger, Identity())
+    deployment: Mapped[str | None] = mapped_column(ForeignKey("deployments.name"))
+    """Nothing for a test."""
+    rollout: Mapped[int | None] = mapped_column(BigInteger)
+    kind: Mapped[str]
+    about: Mapped[str] = mapped_column(server_default="")
+    """Makes it one of its kind within its rollout."""
+    event: Mapped[int | None] = mapped_column(BigInteger)
+    """The line of the audit log that it tells; no foreign key, so that nothing hinders the log's own trigger."""
+    at: Mapped[datetime]
+    notice: Mapped[dict[str, Any]]
+
+
+class Delivery(Base):
+    """One notification to one target. The target may be removed while its deliveries are remembered."""
+
+    __tablename__ = "deliveries"
+    __table_args__ = (
+        UniqueConstraint("notification", "target"),
+        CheckConstraint("(state = 'delivered') = (delivered_at is not null)", name="delivered"),
+        CheckConstraint("attempts >= 0", name="attempts"),
+        Index(
+            "ix_deliveries_open",
+            "target",
+            "next_attempt_at",
+            postgresql_where=text("state in ('waiting', 'dead')"),
+        ),
+        Index("ix_deliveries_rollout_target", "rollout", "target", postgresql_where=text("state = 'waiting'")),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    notification: Mapped[str] = mapped_column(Uuid(as_uuid=False), ForeignKey("notifications.id"))
+    rollout: Mapped[int | None] = mapped_column(BigInteger)
+    """As the notification's: deliveries of one rollout to one target keep their order."""
+    target: Mapped[str]
+    state: Mapped[DeliveryState]
+    due_at: Mapped[datetime]
+    """Not before; the end of trying counts from here."""
+    next_attempt_at: Mapped[datetime]
+    """While an attempt runs, the moment at which its worker counts as dead."""
+    attempts: Mapped[int] = mapped_column(server_default="0")
+    last_status: Mapped[int | None]
+    last_error: Mapped[str] = mapped_column(server_default="")
+    attempted_at: Mapped[datetime | None]
+    delivered_at: Mapped[datetime | None]
+
+
+class ApiRequest(Base):
+    """A request to the API that named an id: a repeat gets the first answer and never means another rollout."""
+
+    __tablename__ = "api_requests"
+    __table_args__ = (Index("ix_api_requests_created_at", "created_at"),)
+
+    principal: Mapped[str] = mapped_column(primary_key=True)
+    request_id: Mapped[str] = mapped_column(primary_key=True)
+    fingerprint: Mapped[str]
+    """A hash of what was asked, by which another request under the same id is told."""
+    meant: Mapped[dict[str, Any]]
+    """What the request was found to mean when it came first."""
+    answer: Mapped[dict[str, Any] | None] = mapped_column(StorableJson(none_as_null=True))
     created_at: Mapped[datetime] = mapped_column(server_default=_now)

@@ -13,6 +13,11 @@ from sqlalchemy.engine import make_url
 
 ROUTES_CHANNEL: Final = "celadon_routes"
 ACKS_CHANNEL: Final = "celadon_acks"
+NOTIFICATIONS_CHANNEL: Final = "celadon_notifications"
+EVENTS_CHANNEL: Final = "celadon_events"
+"""Names the deployment of every line that the audit log gets; a trigger tells it."""
+
+_CHANNELS: Final = (ROUTES_CHANNEL, ACKS_CHANNEL, NOTIFICATIONS_CHANNEL, EVENTS_CHANNEL)
 
 _RECONNECT_SECONDS = 0.5
 _PING_SECONDS = 5.0
@@ -55,7 +60,7 @@ class Listener:
         """Prepare; the connection is made when the context is entered."""
         self._url = make_url(database_url)
         self._application_name = application_name
-        self._subscriptions: dict[str, set[Subscription]] = {ROUTES_CHANNEL: set(), ACKS_CHANNEL: set()}
+        self._subscriptions: dict[str, set[Subscription]] = {channel: set() for channel in _CHANNELS}
         self._task: asyncio.Task[None] | None = None
         self.connected = asyncio.Event()
 

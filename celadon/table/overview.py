@@ -1,8 +1,6 @@
 """How a deployment stands, as people and programs look at it: both colours, replicas, routers, its latest rollout."""
 
 from collections import defaultdict
-from datetime import datetime
-from enum import StrEnum
 
 from sqlalchemy import ColumnElement, case, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -15,145 +13,31 @@ from celadon.domain.states import (
     RouteHealthStatus,
     RouteSetState,
     RouteStatus,
-    SetCondition,
 )
-from celadon.domain.strictness import Record
 from celadon.table.acknowledgements import is_live
 from celadon.table.clock import database_now
-from celadon.table.history import AuditEvent, RolloutRecord, latest_rollout, read_events
+from celadon.table.history import latest_rollout, read_events, record_of
+from celadon.table.labels import read_labels
 from celadon.table.leases import keeper_is_alive
-from celadon.table.models import Deployment, Rollout, Route, Router, RouterAck, RouterLoad, RouteSet
+from celadon.table.leaving import stays
+from celadon.table.models import Deployment, MemberLoad, Rollout, Route, Router, RouterAck, RouterLoad, RouteSet
+from celadon.table.policies import read_policy
+from celadon.table.records.deployments import (
+    Colour,
+    DeploymentLine,
+    DeploymentView,
+    FailureView,
+    LoadView,
+    ReplicaView,
+    RouterView,
+    SetView,
+)
+from celadon.table.records.rollouts import RolloutRecord
+from celadon.table.routers import counts_for_drain
 from celadon.table.traffic import read_traffic
 
 SHOWN_EVENTS = 8
 _SHOWN_FAILURES = 3
-
-
-class Colour(StrEnum):
-    """A set's part in the latest rollout."""
-
-    BLUE = "blue"
-    GREEN = "green"
-
-
-class ReplicaView(Record):
-    """One replica that has not ended."""
-
-    route: RouteId
-    host: str
-    port: int
-    status: RouteStatus
-    health: RouteHealthStatus
-    created_at: datetime
-    started_at: datetime | None
-    last_error: str
-
-
-class FailureView(Record):
-    """A replica that ended by itself, with what it said last."""
-
-    route: RouteId
-    port: int
-    status: RouteStatus
-    ended_at: datetime
-    last_error: str
-    output: str
-
-
-class LoadView(Record):
-    """What one live router says of the requests that run on a draining set."""
-
-    router: RouterNode
-    running: int | None
-    """Nothing while the router has not reported since the drain began."""
-    reported_at: datetime | None
-
-
-class SetView(Record):
-    """A set that is not gone, or the green of the latest rollout."""
-
-    route_set: RouteSetId
-    revision: RevisionNumber
-    rollout: RolloutId
-    colour: Colour | None
-    """Nothing for a set that an earlier rollout left draining."""
-    is_live: bool
-    state: RouteSetState
-    condition: SetCondition
-    wanted: int
-    running: int
-    healthy: int
-    required: int | None
-    """Healthy replicas that the rollout asks for, of its own green."""
-    replacements: int
-    last_error: str
-    replicas: tuple[ReplicaView, ...]
-    failures: tuple[FailureView, ...]
-    """The last replicas that ended by themselves, newest first."""
-    drain_deadline: datetime | None
-    load: tuple[LoadView, ...]
-    """By live router, while the set drains."""
-    requests_cut: int
-
-    @property
-    def running_requests(self) -> int | None:
-        """Requests that run on a draining set; nothing while a live router has not reported."""
-        counts = [one.running for one in self.load if one.running is not None]
-        return sum(counts) if counts and len(counts) == len(self.load) else None
-
-
-class RouterView(Record):
-    """A live router, and what it serves of the deployment."""
-
-    router: RouterNode
-    gateway: str
-    seen_at: datetime
-    epoch: Epoch | None
-    acknowledged: bool
-    """Whether it serves the present epoch."""
-    nack: str
-    """Why it refused its last configuration; empty when it did not."""
-
-
-class DeploymentView(Record):
-    """A deployment at one moment."""
-
-    deployment: str
-    at: datetime
-    """The moment, by the database's clock."""
-    lifecycle: DeploymentLifecycle
-    replicas: int
-    frozen: bool
-    epoch: Epoch
-    live_set: RouteSetId | None
-    live_revision: RevisionNumber | None
-    panic: bool
-    """Too few live replicas are healthy, so that unhealthy ones get traffic too."""
-    keeper_alive: bool
-    """Whether somebody vouches for health; without a keeper nothing starts, stops or is replaced."""
-    rollout: RolloutRecord | None
-    """The latest rollout, under way or ended."""
-    sets: tuple[SetView, ...]
-    routers: tuple[RouterView, ...]
-    """Live routers only."""
-    events: tuple[AuditEvent, ...]
-    """The last lines of the audit log, oldest first."""
-
-
-class DeploymentLine(Record):
-    """A deployment in a list."""
-
-    deployment: str
-    lifecycle: DeploymentLifecycle
-    frozen: bool
-    epoch: Epoch
-    live_revision: RevisionNumber | None
-    wanted: int
-    """Replicas of the live set."""
-    healthy: int
-    """Healthy replicas of the live set."""
-    rollout: RolloutRecord | None
-    """The latest rollout, under way or ended."""
 
 
 async def view_deployment(tx: AsyncSession, name: str) -> DeploymentView | None:
@@ -167,9 +51,11 @@ async def view_deployment(tx: AsyncSession, name: str) -> DeploymentView | None:
     live = next((one for one in sets if one.is_live), None)
     return DeploymentView(
         deployment=name,
+        labels=read_labels(row.labels),
         at=await database_now(tx),
         lifecycle=row.lifecycle,
         replicas=row.replicas,
+        policy=read_policy(row.policy),
         frozen=row.frozen,
         epoch=Epoch(row.epoch),
         live_set=None if live is None else live.route_set,
@@ -183,8 +69,11 @@ async def view_deployment(tx: AsyncSession, name: str) -> DeploymentView | None:
     )
 
 
-async def list_deployments(tx: AsyncSession) -> tuple[DeploymentLine, ...]:
-    """Return every deployment that was not destroyed, by name."""
+async def list_deployments(
+    tx: AsyncSession,
+    *conditions: ColumnElement[bool],
+) -> tuple[DeploymentLine, ...]:
+    """Return every deployment that was not destroyed and fulfils the conditions, by name."""
     latest = select(func.max(Rollout.id)).group_by(Rollout.deployment).scalar_subquery()
     healthy = func.count(case((_is_healthy(), Route.id)))
     rows = await tx.execute(
@@ -192,7 +81,7 @@ async def list_deployments(tx: AsyncSession) -> tuple[DeploymentLine, ...]:
         .outerjoin(Rollout, (Rollout.deployment == Deployment.name) & Rollout.id.in_(latest))
         .outerjoin(RouteSet, RouteSet.id == Deployment.live_set)
         .outerjoin(Route, Route.set_id == RouteSet.id)
-        .where(Deployment.lifecycle != DeploymentLifecycle.DESTROYED)
+        .where(Deployment.lifecycle != DeploymentLifecycle.DESTROYED, *conditions)
         .group_by(Deployment.name, Rollout.id, RouteSet.id)
         .order_by(Deployment.name),
     )
@@ -202,10 +91,12 @@ async def list_deployments(tx: AsyncSession) -> tuple[DeploymentLine, ...]:
             lifecycle=row.Deployment.lifecycle,
             frozen=row.Deployment.frozen,
             epoch=Epoch(row.Deployment.epoch),
+            labels=read_labels(row.Deployment.labels),
+            replicas=row.Deployment.replicas,
             live_revision=None if row.revision is None else RevisionNumber(row.revision),
             wanted=row.wanted or 0,
             healthy=row.healthy,
-            rollout=None if row.Rollout is None else RolloutRecord.of(row.Rollout),
+            rollout=None if row.Rollout is None else record_of(row.Rollout),
         )
         for row in rows
     )
@@ -213,7 +104,10 @@ async def list_deployments(tx: AsyncSession) -> tuple[DeploymentLine, ...]:
 
 def _is_healthy() -> ColumnElement[bool]:
     return (
-        (Route.status == RouteStatus.RUNNING) & (Route.health == RouteHealthStatus.HEALTHY) & Route.ended_at.is_(None)
+        (Route.status == RouteStatus.RUNNING)
+        & (Route.health == RouteHealthStatus.HEALTHY)
+        & Route.ended_at.is_(None)
+        & stays
     )
 
 
@@ -235,6 +129,7 @@ async def _view_sets(
     ).all()
     replicas = await _view_replicas(tx, [row.id for row in rows])
     failures = await _view_failures(tx, [row.id for row in rows])
+    cut = await _count_cut_members(tx, [row.id for row in rows])
     load = await _view_load(tx, [row.id for row in rows if row.state is RouteSetState.DRAINING])
     return tuple(
         SetView(
@@ -248,7 +143,9 @@ async def _view_sets(
             wanted=row.wanted,
             running=sum(one.status is RouteStatus.RUNNING for one in replicas[row.id]),
             healthy=sum(
-                one.status is RouteStatus.RUNNING and one.health is RouteHealthStatus.HEALTHY
+                one.status is RouteStatus.RUNNING
+                and one.health is RouteHealthStatus.HEALTHY
+                and one.leaving_deadline is None
                 for one in replicas[row.id]
             ),
             required=_required(row, rollout),
@@ -258,7 +155,7 @@ async def _view_sets(
             failures=tuple(failures[row.id][:_SHOWN_FAILURES]),
             drain_deadline=row.drain_deadline,
             load=tuple(load[row.id]),
-            requests_cut=row.requests_cut,
+            requests_cut=row.requests_cut + cut.get(row.id, 0),
         )
         for row in rows
     )
@@ -280,6 +177,7 @@ def _required(row: RouteSet, rollout: RolloutRecord | None) -> int | None:
 
 async def _view_replicas(tx: AsyncSession, sets: list[int]) -> defaultdict[int, list[ReplicaView]]:
     found: defaultdict[int, list[ReplicaView]] = defaultdict(list)
+    running = await _view_departures(tx, sets)
     rows = await tx.scalars(
         select(Route).where(Route.set_id.in_(sets), Route.ended_at.is_(None)).order_by(Route.created_at, Route.id),
     )
@@ -294,9 +192,40 @@ async def _view_replicas(tx: AsyncSession, sets: list[int]) -> defaultdict[int, 
                 created_at=row.created_at,
                 started_at=row.started_at,
                 last_error=row.last_error,
+                leaving_deadline=row.leaving_deadline,
+                running_requests=running.get(row.id),
             ),
         )
     return found
+
+
+async def _view_departures(tx: AsyncSession, sets: list[int]) -> dict[str, int]:
+    """Return the running requests of members that leave, of those of which every live router has reported."""
+    rows = await tx.execute(
+        select(Route.id, func.sum(MemberLoad.running).label("running"))
+        .select_from(Route)
+        .join(Router, is_live)
+        .outerjoin(
+            MemberLoad,
+            (MemberLoad.route == Route.id)
+            & (MemberLoad.router == Router.node)
+            & (MemberLoad.epoch == Route.leaving_epoch),
+        )
+        .where(Route.set_id.in_(sets), Route.ended_at.is_(None), Route.leaving_epoch.is_not(None))
+        .group_by(Route.id)
+        .having(func.count(MemberLoad.router) == func.count()),
+    )
+    return {row.id: row.running for row in rows}
+
+
+async def _count_cut_members(tx: AsyncSession, sets: list[int]) -> dict[int, int]:
+    """Return the requests that were cut on members which left, by set."""
+    rows = await tx.execute(
+        select(Route.set_id, func.sum(Route.requests_cut).label("cut"))
+        .where(Route.set_id.in_(sets), Route.requests_cut > 0)
+        .group_by(Route.set_id),
+    )
+    return {row.set_id: row.cut for row in rows}
 
 
 async def _view_failures(tx: AsyncSession, sets: list[int]) -> defaultdict[int, list[FailureView]]:
@@ -336,9 +265,7 @@ async def _view_load(tx: AsyncSession, sets: list[int]) -> defaultdict[int, list
         .join(Router, is_live)
         .outerjoin(
             RouterLoad,
-            (RouterLoad.route_set == RouteSet.id)
-            & (RouterLoad.router == Router.node)
-            & (RouterLoad.reported_at >= RouteSet.drain_since),
+            (RouterLoad.route_set == RouteSet.id) & (RouterLoad.router == Router.node) & counts_for_drain,
         )
         .where(RouteSet.id.in_(sets))
         .order_by(RouteSet.id, Router.node),

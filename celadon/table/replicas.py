@@ -4,21 +4,28 @@ Health and lifecycle of a replica change only under a lock on its set's row, the
 Who decides to stop a replica has read the table earlier, so each reason for a stop is checked again under that lock.
 """
 
-from sqlalchemy import ColumnElement, Update, func, select, update
+from sqlalchemy import ColumnElement, Update, case, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from celadon.domain.names import Fence, RouteId, RouteSetId
+from celadon.domain.names import Epoch, Fence, RouteId, RouteSetId
+from celadon.domain.scaling import who_leaves
 from celadon.domain.states import RouteHealthStatus, RouteSetState, RouteStatus, SetCondition
+from celadon.domain.strictness import Record
 from celadon.domain.verification import with_last_words
-from celadon.table.acknowledgements import is_live
+from celadon.table.acknowledgements import is_live, read_acknowledgement
 from celadon.table.audit import write_event
+from celadon.table.clock import database_now
 from celadon.table.condition import tell_rollout
+from celadon.table.deletion import destroy_if_empty
 from celadon.table.epoch import raise_epoch
-from celadon.table.kept_sets import KeptSet
+from celadon.table.kept_sets import KeptRoute, KeptSet
 from celadon.table.leases import hold_fence
+from celadon.table.leaving import read_members, stays, take_back
 from celadon.table.locks import lock_deployment
-from celadon.table.models import Route, Router, RouterLoad, RouteSet
+from celadon.table.models import MemberLoad, Rollout, Route, Router, RouterLoad, RouteSet
+from celadon.table.policies import read_policy
+from celadon.table.routers import counts_for_drain
 
 _OUTPUT_LIMIT = 8_000
 _ERROR_LIMIT = 1_000
@@ -98,6 +105,7 @@ async def route_health(
 ) -> None:
     """Write down an edge of a replica's health, with what the last probe said."""
     row = await _lock_set(tx, fence, kept)
+    is_good = health is RouteHealthStatus.HEALTHY
     if error:
         row.last_error = error[:_ERROR_LIMIT]
     await _change(
@@ -105,7 +113,12 @@ async def route_health(
         row,
         update(Route)
         .where(Route.id == route, Route.ended_at.is_(None), Route.status == RouteStatus.RUNNING)
-        .values(health=health, health_fence=fence, last_error=error[:_ERROR_LIMIT]),
+        .values(
+            health=health,
+            health_fence=fence,
+            last_error=error[:_ERROR_LIMIT],
+            ready_at=func.coalesce(Route.ready_at, func.clock_timestamp()) if is_good else Route.ready_at,
+        ),
     )
 
 
@@ -120,32 +133,93 @@ async def route_confirmed(tx: AsyncSession, fence: Fence, kept: KeptSet, route: 
     )
 
 
-async def stop_superfluous(
+class Leaving(Record):
+    """What became of the replicas that an open set has more than it wants."""
+
+    stopped: frozenset[RouteId] = frozenset()
+    """No router was told of them yet, so they terminate at once."""
+    drained: frozenset[RouteId] = frozenset()
+    """They leave: they get no new request and stop when they are drained."""
+
+
+async def let_leave(tx: AsyncSession, fence: Fence, kept: KeptSet) -> Leaving:
+    """Let as many replicas of an open set leave as it has more than it wants."""
+    row = await _lock_set(tx, fence, kept)
+    if row.state is not RouteSetState.OPEN:
+        return Leaving()
+    chosen = who_leaves(await read_members(tx, row.id), row.wanted)
+    if not chosen:
+        return Leaving()
+    rollout = await tx.get_one(Rollout, row.rollout)
+    epoch = await raise_epoch(tx, row.deployment)
+    deadline = await database_now(tx) + read_policy(rollout.policy).drain_timeout
+    starts = Route.status == RouteStatus.PROVISIONING
+    rows = await tx.execute(
+        update(Route)
+        .where(Route.id.in_(chosen))
+        .values(
+            leaving_epoch=epoch,
+            leaving_deadline=deadline,
+            status=case((starts, RouteStatus.TERMINATING), else_=Route.status),
+        )
+        .returning(Route.id, Route.status)
+        .execution_options(synchronize_session=False),
+    )
+    status = {RouteId(route): now for route, now in rows}
+    await tell_rollout(tx, row)
+    stopped = frozenset(route for route, now in status.items() if now is RouteStatus.TERMINATING)
+    return Leaving(stopped=stopped, drained=frozenset(status) - stopped)
+
+
+async def stop_left(
     tx: AsyncSession,
     fence: Fence,
     kept: KeptSet,
-    routes: tuple[RouteId, ...],
+    route: KeptRoute,
+    *,
+    cut: bool,
 ) -> frozenset[RouteId]:
-    """Let the first of ``routes`` terminate, as many as an open set has more than it wants; return those."""
+    """Let a replica terminate that leaves an open set and has drained.
+
+    Nothing when it was taken back meanwhile, or when a router has come back that may still use it. With
+    ``cut`` the requests that still run are counted.
+    """
     row = await _lock_set(tx, fence, kept)
-    present = await tx.scalar(select(func.count()).select_from(Route).where(_counts_as_wanted(row.id)))
-    surplus = (present or 0) - row.wanted
-    if row.state is not RouteSetState.OPEN or surplus <= 0:
+    if row.state is not RouteSetState.OPEN or route.leaving_epoch is None:
         return frozenset()
-    return await _terminate(tx, row, Route.id.in_(routes[:surplus]))
+    if await _is_used(tx, row, route.leaving_epoch):
+        return frozenset()
+    stopped = await _terminate(tx, row, (Route.id == route.route) & (Route.leaving_epoch == route.leaving_epoch))
+    if cut and stopped:
+        running = await tx.scalar(
+            select(func.coalesce(func.sum(MemberLoad.running), 0))
+            .join(Router, Router.node == MemberLoad.router)
+            .where(MemberLoad.route == route.route, MemberLoad.epoch == route.leaving_epoch, is_live),
+        )
+        await tx.execute(
+            update(Route)
+            .where(Route.id == route.route)
+            .values(requests_cut=running)
+            .execution_options(synchronize_session=False),
+        )
+        await _write_cut(tx, row, int(running or 0), {"route": route.route})
+    return stopped
 
 
 async def stop_drained(tx: AsyncSession, fence: Fence, kept: KeptSet, *, cut: bool) -> frozenset[RouteId]:
-    """Let the replicas of a draining set terminate; return those. Nothing when it was opened again meanwhile.
+    """Let the replicas of a draining set terminate; return those.
 
-    With ``cut`` the requests that still run are counted first.
+    Nothing when it was opened again meanwhile, or when a router has come back that may still use it. With
+    ``cut`` the requests that still run are counted first.
     """
     row = await _lock_set(tx, fence, kept)
-    if not _still_drains(row, kept):
+    if not _still_drains(row, kept) or await _is_used(tx, row, kept.drain_epoch):
         return frozenset()
     stopped = await _terminate(tx, row, Route.set_id == row.id)
     if cut and stopped:
-        row.requests_cut += await _count_running_requests(tx, row)
+        running = await _count_running_requests(tx, row)
+        row.requests_cut += running
+        await _write_cut(tx, row, running, {"route_set": str(row.id)})
     return stopped
 
 
@@ -185,9 +259,12 @@ async def route_ended(  # noqa: PLR0913 - an end has a status, an error and last
         error: why it ended, when it did so by itself.
         output: the last lines that it printed.
         failed: whether that is the revision's fault, which counts against ``max_replacements`` until the set was live.
+            What happens to a replica that leaves counts for nothing.
 
     """
     row = await _lock_set(tx, fence, kept)
+    left = await tx.scalar(select(Route.leaving_epoch).where(Route.id == route))
+    failed = failed and left is None
     ended = (
         update(Route)
         .where(Route.id == route, Route.ended_at.is_(None))
@@ -225,6 +302,7 @@ async def set_gone(tx: AsyncSession, fence: Fence, kept: KeptSet) -> bool:
     row.state, row.gone_at = RouteSetState.GONE, func.clock_timestamp()
     await tx.flush()
     await raise_epoch(tx, row.deployment)
+    await destroy_if_empty(tx, await lock_deployment(tx, row.deployment))
     return True
 
 
@@ -251,7 +329,7 @@ async def _change(tx: AsyncSession, row: RouteSet, statement: Update, *, failure
     changed = frozenset(RouteId(route) for route in await tx.scalars(statement.returning(Route.id)))
     if changed:
         row.replacements += failures if row.state is RouteSetState.OPEN else 0
-        await tx.flush()
+        await take_back(tx, row)
         await raise_epoch(tx, row.deployment)
         await tell_rollout(tx, row)
     return changed
@@ -268,7 +346,7 @@ async def _terminate(tx: AsyncSession, row: RouteSet, which: ColumnElement[bool]
 
 
 def _counts_as_wanted(route_set: int) -> ColumnElement[bool]:
-    return (Route.set_id == route_set) & Route.ended_at.is_(None) & (Route.status != RouteStatus.TERMINATING)
+    return (Route.set_id == route_set) & Route.ended_at.is_(None) & (Route.status != RouteStatus.TERMINATING) & stays
 
 
 def _still_drains(row: RouteSet, kept: KeptSet) -> bool:
@@ -276,11 +354,34 @@ def _still_drains(row: RouteSet, kept: KeptSet) -> bool:
     return row.state is RouteSetState.DRAINING and row.drain_epoch == kept.drain_epoch
 
 
+async def _is_used(tx: AsyncSession, row: RouteSet, epoch: Epoch | None) -> bool:
+    """Whether a live router serves less than ``epoch``, and so may send new requests to a set that was live."""
+    rollout = await tx.get_one(Rollout, row.rollout)
+    if rollout.switch_epoch is None or epoch is None:
+        return False
+    return not (await read_acknowledgement(tx, row.deployment, epoch)).complete
+
+
+async def _write_cut(tx: AsyncSession, row: RouteSet, running: int, where: dict[str, str]) -> None:
+    """Tell in the audit log of requests that ended because their replica did."""
+    if running:
+        await write_event(
+            tx,
+            row.deployment,
+            row.rollout,
+            "requests_cut",
+            actor="keeper",
+            reason="the deadline of the drain has passed",
+            evidence={**where, "requests": str(running)},
+        )
+
+
 async def _count_running_requests(tx: AsyncSession, row: RouteSet) -> int:
     """Count the requests that live routers have reported of this drain."""
     running = await tx.scalar(
         select(func.coalesce(func.sum(RouterLoad.running), 0))
         .join(Router, Router.node == RouterLoad.router)
-        .where(RouterLoad.route_set == row.id, RouterLoad.reported_at >= row.drain_since, is_live),
+        .join(RouteSet, RouteSet.id == RouterLoad.route_set)
+        .where(RouteSet.id == row.id, counts_for_drain, is_live),
     )
     return int(running or 0)

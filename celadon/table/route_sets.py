@@ -34,7 +34,7 @@ async def open_green(tx: AsyncSession, step: Step) -> GreenOpened:
             deployment=step.deployment,
             revision=rollout.to_revision,
             rollout=step.rollout,
-            wanted=rollout.replicas,
+            wanted=rollout.replicas if rollout.scaled_to is None else rollout.scaled_to,
             state=RouteSetState.OPEN,
             condition=SetCondition.STARTING,
         )

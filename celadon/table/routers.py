@@ -9,13 +9,16 @@ from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from celadon.domain.names import Epoch, RouteSetId
+from celadon.domain.names import Epoch, RouteId, RouteSetId
 from celadon.domain.strictness import Record
-from celadon.table.models import Deployment, Router, RouterAck, RouterLoad, RouteSet
+from celadon.table.models import Deployment, MemberLoad, Route, Router, RouterAck, RouterLoad, RouteSet
 from celadon.table.notify import ACKS_CHANNEL, notification
 
 ALL_DEPLOYMENTS: Final = "*"
 """The payload of an acknowledgement of many deployments at once."""
+
+counts_for_drain: Final = (RouterLoad.epoch >= RouteSet.drain_epoch) & (RouterLoad.reported_at >= RouteSet.drain_since)
+"""Whether a report is of a set's present drain; an earlier one of the same set may be written late."""
 
 _NAMED_AT_MOST = 20
 
@@ -24,6 +27,18 @@ class SetLoad(Record):
     """Running requests of one draining set at one router."""
 
     route_set: RouteSetId
+    epoch: Epoch
+    """The deployment's, when it was counted."""
+    running: int
+    zero_reports: int
+
+
+class DepartureLoad(Record):
+    """Running requests of one member that leaves its set at one router."""
+
+    route: RouteId
+    epoch: Epoch
+    """Which of its departures."""
     running: int
     zero_reports: int
 
@@ -39,10 +54,24 @@ async def router_connected(tx: AsyncSession, node: str, gateway: str, at: dateti
                 "gateway": gateway,
                 "stream_started_at": at,
                 "seen_at": func.clock_timestamp(),
+                "stream_ended_at": None,
                 "gone_at": None,
             },
             where=Router.stream_started_at <= at,
         ),
+    )
+
+
+async def router_disconnected(tx: AsyncSession, node: str, gateway: str, started_at: datetime, at: datetime) -> None:
+    """Write down that a stream has ended, unless a newer one has taken its place.
+
+    That is no goodbye: an Envoy that is stopped in good order ends its stream like one whose network broke, which may
+    well serve on. So the router stays live, and is waited for.
+    """
+    await tx.execute(
+        update(Router)
+        .where(Router.node == node, Router.gateway == gateway, Router.stream_started_at == started_at)
+        .values(stream_ended_at=at),
     )
 
 
@@ -97,29 +126,46 @@ async def router_refused(tx: AsyncSession, node: str, message: str) -> None:
 
 
 async def record_load(tx: AsyncSession, node: str, loads: Sequence[SetLoad]) -> None:
-    """Write down running requests per set, replacing what this router reported before."""
+    """Write down running requests per set; what was counted at an earlier epoch than what is known changes nothing."""
     known = set(await tx.scalars(select(RouteSet.id).where(RouteSet.id.in_([load.route_set for load in loads]))))
-    rows = [
-        {
-            "router": node,
-            "route_set": load.route_set,
-            "running": load.running,
-            "zero_reports": load.zero_reports,
-            "reported_at": func.clock_timestamp(),
-        }
-        for load in loads
-        if load.route_set in known
-    ]
-    if not rows:
+    found = [load for load in loads if load.route_set in known]
+    await _record(tx, RouterLoad, "route_set", node, [(load.route_set, load) for load in found])
+
+
+async def record_departures(tx: AsyncSession, node: str, loads: Sequence[DepartureLoad]) -> None:
+    """Write down running requests of members that leave; what is said of an earlier departure changes nothing."""
+    known = set(await tx.scalars(select(Route.id).where(Route.id.in_([load.route for load in loads]))))
+    found = [load for load in loads if load.route in known]
+    await _record(tx, MemberLoad, "route", node, [(load.route, load) for load in found])
+
+
+async def _record(
+    tx: AsyncSession,
+    kept: type[RouterLoad | MemberLoad],
+    drainee: str,
+    node: str,
+    loads: Sequence[tuple[RouteSetId | RouteId, SetLoad | DepartureLoad]],
+) -> None:
+    """Write what a router reports of what drains, in the table and the column that keep it."""
+    if not loads:
         return
-    statement = insert(RouterLoad).values(rows)
+    statement = insert(kept).values(
+        [
+            {
+                "router": node,
+                drainee: key,
+                "epoch": load.epoch,
+                "running": load.running,
+                "zero_reports": load.zero_reports,
+                "reported_at": func.clock_timestamp(),
+            }
+            for key, load in loads
+        ],
+    )
     await tx.execute(
         statement.on_conflict_do_update(
-            index_elements=["router", "route_set"],
-            set_={
-                "running": statement.excluded.running,
-                "zero_reports": statement.excluded.zero_reports,
-                "reported_at": statement.excluded.reported_at,
-            },
+            index_elements=["router", drainee],
+            set_={name: statement.excluded[name] for name in ("epoch", "running", "zero_reports", "reported_at")},
+            where=kept.epoch <= statement.excluded.epoch,
         ),
     )

@@ -1,6 +1,7 @@
 """The switch: the one transaction that points a deployment at green, and its way back."""
 
 from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.domain.errors import Refusal, RefusalCode, RefusedError
@@ -18,18 +19,68 @@ from celadon.table.audit import write_event, write_notes
 from celadon.table.clock import database_now
 from celadon.table.epoch import raise_epoch
 from celadon.table.leases import living_fence
+from celadon.table.leaving import stays, take_back
 from celadon.table.locks import lock_deployment, own_rollout
-from celadon.table.models import Deployment, Rollout, Route, RouteSet
+from celadon.table.models import Deployment, RefusedDecision, Rollout, Route, RouteSet
 from celadon.table.policies import read_policy
 
 
-async def switch(tx: AsyncSession, step: SwitchStep) -> SwitchAnswer:
+async def switch(tx: AsyncSession, step: SwitchStep, *, patient: bool = False) -> SwitchAnswer:
     """Point the deployment at green if every precondition still holds under its lock; else change nothing.
 
     Preconditions: the rollout owns the deployment, blue and green are the expected sets, no freeze, a living keeper
-    vouches for health, and enough greens are healthy. Twice gives the same answer and one epoch.
+    vouches for health, and enough greens are healthy. Twice gives the same answer and one epoch: a decision that was
+    refused is spent, so that an attempt which everybody has forgotten does not switch behind the rollout's back.
+
+    Args:
+        tx: the transaction.
+        step: what the rollout asks for.
+        patient: whether the caller asks again when no keeper vouches for health; that is no answer yet.
+
     """
     deployment = await lock_deployment(tx, step.deployment)
+    answer = await _read_refused(tx, step) or await _switch(tx, deployment, step)
+    waits = patient and answer.refusal is not None and answer.refusal.code is RefusalCode.KEEPER_SILENT
+    if not waits:
+        await _keep_refused(tx, step, answer)
+    return answer
+
+
+async def switch_back(tx: AsyncSession, step: SwitchStep) -> SwitchAnswer:
+    """Point the deployment at blue again while blue can take the traffic; else change nothing.
+
+    One healthy replica of blue is enough when green is sick, and when blue drains: then it is refilled only once it is
+    live again. While it bakes and green is healthy, blue must fulfil ``min_healthy``, which its keeper sees to.
+    Twice gives the same answer, as for a switch.
+    """
+    deployment = await lock_deployment(tx, step.deployment)
+    answer = await _read_refused(tx, step) or await _switch_back(tx, deployment, step)
+    await _keep_refused(tx, step, answer)
+    return answer
+
+
+async def _read_refused(tx: AsyncSession, step: SwitchStep) -> SwitchAnswer | None:
+    answer = await tx.scalar(
+        select(RefusedDecision.answer).where(
+            RefusedDecision.rollout == step.rollout,
+            RefusedDecision.decision == step.decision,
+        ),
+    )
+    return None if answer is None else SwitchAnswer.model_validate(answer, strict=False)
+
+
+async def _keep_refused(tx: AsyncSession, step: SwitchStep, answer: SwitchAnswer) -> None:
+    """Write down that a decision was refused; a rollout that has ended decides nothing more anyway."""
+    if not step.decision or answer.refusal is None or answer.refusal.code is RefusalCode.NOT_OWNER:
+        return
+    await tx.execute(
+        insert(RefusedDecision)
+        .values(rollout=step.rollout, decision=step.decision, answer=answer.model_dump(mode="json"))
+        .on_conflict_do_nothing(),
+    )
+
+
+async def _switch(tx: AsyncSession, deployment: Deployment, step: SwitchStep) -> SwitchAnswer:
     done = await tx.scalar(select(Rollout).where(Rollout.id == step.rollout, Rollout.deployment == step.deployment))
     if done is not None and done.switch_epoch is not None and done.green_set == step.green_set:
         return SwitchAnswer(epoch=Epoch(done.switch_epoch), at=done.switched_at)
@@ -43,7 +94,7 @@ async def switch(tx: AsyncSession, step: SwitchStep) -> SwitchAnswer:
     healthy, confirmed = await _count_healthy(tx, green.id, fence)
     refusal = _refuse_health(fence, healthy=healthy, confirmed=confirmed, required=required)
     if refusal is not None:
-        return SwitchAnswer(refusal=refusal, healthy_green=healthy, required=required)
+        return SwitchAnswer(refusal=refusal, healthy_green=healthy, required=required, scaled=green.growing)
 
     await write_notes(tx, step)
     deployment.live_set = green.id
@@ -62,17 +113,13 @@ async def switch(tx: AsyncSession, step: SwitchStep) -> SwitchAnswer:
         actor=step.by,
         door=step.door,
         reason=step.reason,
+        verified=step.verified,
         evidence={"epoch": str(epoch), "healthy": str(healthy), "required": str(required)},
     )
     return SwitchAnswer(epoch=epoch, at=now, healthy_green=healthy, required=required)
 
 
-async def switch_back(tx: AsyncSession, step: SwitchStep) -> SwitchAnswer:
-    """Point the deployment at blue again while blue can take the traffic; else change nothing.
-
-    One healthy replica of blue is enough when green is sick; while green is healthy, blue must fulfil ``min_healthy``.
-    """
-    deployment = await lock_deployment(tx, step.deployment)
+async def _switch_back(tx: AsyncSession, deployment: Deployment, step: SwitchStep) -> SwitchAnswer:
     done = await tx.scalar(select(Rollout).where(Rollout.id == step.rollout, Rollout.deployment == step.deployment))
     if done is not None and done.switch_back_epoch is not None:
         return SwitchAnswer(epoch=Epoch(done.switch_back_epoch), at=done.switched_back_at)
@@ -106,12 +153,13 @@ async def switch_back(tx: AsyncSession, step: SwitchStep) -> SwitchAnswer:
         return SwitchAnswer(refusal=refusal)
 
     await write_notes(tx, step)
+    blue.wanted = _wanted_again(rollout, blue)
     blue.state = RouteSetState.OPEN
     blue.drain_since = blue.drain_epoch = blue.drain_deadline = None
     await tx.flush()
     deployment.live_set = blue.id
     deployment.replicas = blue.wanted
-    await tx.flush()
+    await take_back(tx, blue)
     epoch = await raise_epoch(tx, step.deployment)
     now = await database_now(tx)
     rollout.phase = RolloutPhase.ROLLING_BACK
@@ -126,6 +174,7 @@ async def switch_back(tx: AsyncSession, step: SwitchStep) -> SwitchAnswer:
         actor=step.by,
         door=step.door,
         reason=step.reason,
+        verified=step.verified,
         evidence={"epoch": str(epoch)},
     )
     return SwitchAnswer(epoch=epoch, at=now)
@@ -189,6 +238,7 @@ async def _count_healthy(tx: AsyncSession, route_set: int, fence: Fence | None) 
                 Route.ended_at.is_(None),
                 Route.status == RouteStatus.RUNNING,
                 Route.health == RouteHealthStatus.HEALTHY,
+                stays,
             ),
         )
     ).one()
@@ -219,6 +269,13 @@ def _refuse_health(fence: Fence | None, *, healthy: int, confirmed: int, require
     return None
 
 
+def _wanted_again(rollout: Rollout, blue: RouteSet) -> int:
+    """Return how many replicas blue will want when it is live again: a scaling leaves a set that drains alone."""
+    if blue.state is RouteSetState.DRAINING and rollout.scaled_to is not None:
+        return rollout.scaled_to
+    return blue.wanted
+
+
 async def _refuse_way_back(tx: AsyncSession, rollout: Rollout, blue: RouteSet, green: RouteSet) -> Refusal | None:
     if blue.state is RouteSetState.GONE:
         return Refusal(
@@ -226,15 +283,23 @@ async def _refuse_way_back(tx: AsyncSession, rollout: Rollout, blue: RouteSet, g
             message="blue has drained and its replicas have stopped",
             next_step="start a rollout with the revision that should be live",
         )
-    if blue.wanted == 0:
+    if _wanted_again(rollout, blue) == 0:
         return None
     share = read_policy(rollout.policy).min_healthy
     healthy_blue, _ = await _count_healthy(tx, blue.id, None)
     healthy_green, _ = await _count_healthy(tx, green.id, None)
     green_required = required_healthy(green.wanted, share)
-    needed = required_healthy(blue.wanted, share) if green_required and healthy_green >= green_required else 1
+    drains = blue.state is RouteSetState.DRAINING
+    green_is_healthy = green_required > 0 and healthy_green >= green_required
+    needed = required_healthy(blue.wanted, share) if green_is_healthy and not drains else 1
     if healthy_blue >= needed:
         return None
+    if drains:
+        return Refusal(
+            code=RefusalCode.BLUE_DRAINED,
+            message="blue drains and has no healthy replica left",
+            next_step="start a rollout with the revision that should be live",
+        )
     return Refusal(
         code=RefusalCode.NO_HEALTHY_BLUE,
         message=f"too few healthy replicas of blue: {healthy_blue}, required are {needed}",

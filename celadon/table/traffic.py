@@ -9,8 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.domain.names import Epoch, RouteId, RouteSetId
 from celadon.domain.publication import DeploymentTraffic, Member, SetRole, SetTraffic
-from celadon.domain.states import DeploymentLifecycle, RouteSetState, RouteStatus
+from celadon.domain.states import DeploymentLifecycle, RouteHealthStatus, RouteSetState, RouteStatus
 from celadon.table.models import Deployment, Rollout, Route, RouteSet
+
+_GOOD_HEALTH = frozenset({RouteHealthStatus.HEALTHY, RouteHealthStatus.DEGRADED})
 
 _TrafficRow = Row[*tuple[Any, ...]]
 
@@ -19,6 +21,8 @@ _query = (
         Deployment.name,
         Deployment.epoch,
         Deployment.live_set,
+        Deployment.lifecycle,
+        Deployment.panicking,
         RouteSet.id.label("route_set"),
         RouteSet.state,
         RouteSet.wanted,
@@ -28,6 +32,8 @@ _query = (
         Route.port,
         Route.status,
         Route.health,
+        Route.leaving_epoch,
+        Route.ready_at,
     )
     .outerjoin(RouteSet, (RouteSet.deployment == Deployment.name) & (RouteSet.state != RouteSetState.GONE))
     .outerjoin(Rollout, Rollout.id == RouteSet.rollout)
@@ -77,6 +83,8 @@ def _traffic(rows: Iterable[_TrafficRow]) -> DeploymentTraffic:
                     port=row.port,
                     health=row.health,
                     terminating=row.status is RouteStatus.TERMINATING,
+                    leaving_epoch=None if row.leaving_epoch is None else Epoch(row.leaving_epoch),
+                    ready=row.ready_at is not None or row.health in _GOOD_HEALTH,
                 )
                 for row in members
                 if row.route is not None
@@ -85,7 +93,13 @@ def _traffic(rows: Iterable[_TrafficRow]) -> DeploymentTraffic:
         for route_set, members in ((key, list(group)) for key, group in groupby(rows, key=lambda row: row.route_set))
         if route_set is not None
     ]
-    return DeploymentTraffic(deployment=first.name, epoch=Epoch(first.epoch), sets=tuple(sets))
+    return DeploymentTraffic(
+        deployment=first.name,
+        epoch=Epoch(first.epoch),
+        routed=first.lifecycle is not DeploymentLifecycle.DESTROYING,
+        sets=tuple(sets),
+        panicking=first.panicking,
+    )
 
 
 def _role(row: _TrafficRow) -> SetRole:

@@ -1,6 +1,7 @@
 """The command line on a real database, in this process."""
 
 import asyncio
+import os
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -20,10 +21,12 @@ Command = Callable[..., Coroutine[Any, Any, Result]]
 
 
 @pytest.fixture(autouse=True)
-def _no_celadon_of_the_operator(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_celadon_of_the_operator(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keep tests away from whatever the environment names."""
-    for name in ("DATABASE_URL", "TEMPORAL_ADDRESS", "TEMPORAL_NAMESPACE", "CELADON_DATA_DIR"):
-        monkeypatch.delenv(name, raising=False)
+    for name in os.environ:
+        if name == "DATABASE_URL" or name.startswith(("TEMPORAL_", "CELADON_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
     monkeypatch.setenv("TERM", "dumb")
     monkeypatch.setenv("COLUMNS", "120")
 

@@ -4,26 +4,21 @@ import subprocess
 import sys
 
 import pytest
+from typer.main import get_command
 
+from celadon.cli.main import app
 from tests.cli.conftest import Command
 
-COMMANDS = (
-    ("up",),
-    ("demo",),
-    ("deploy",),
-    ("rollout", "start"),
-    ("rollout", "status"),
-    ("rollout", "watch"),
-    ("rollout", "list"),
-    ("rollout", "history"),
-    ("promote",),
-    ("abort",),
-    ("rollback",),
-    ("gateway",),
-    ("gateway", "bootstrap"),
-    ("db", "upgrade"),
-    ("doctor",),
-)
+
+def _commands(group: object, words: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """Return the words of every command below a group; some groups are commands themselves."""
+    found = [words] if words and getattr(group, "invoke_without_command", True) else []
+    for name, command in getattr(group, "commands", {}).items():
+        found += _commands(command, (*words, name))
+    return found
+
+
+COMMANDS = _commands(get_command(app))
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
@@ -50,10 +45,22 @@ async def test_the_program_says_its_version(command: Command) -> None:
     assert result.stdout.strip() == "0.1.0"
 
 
+def test_completion_through_an_api_loads_neither_database_nor_temporal() -> None:
+    program = (
+        "import sys, celadon.cli.main, celadon.cli.target, celadon.cli.access.calls\n"
+        "print([name for name in ('sqlalchemy', 'temporalio', 'grpc', 'fastapi') if name in sys.modules])"
+    )
+
+    loaded = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+
+    assert loaded.stdout.strip() == "[]"
+
+
 def test_help_loads_neither_database_nor_temporal() -> None:
     program = (
         "import sys, celadon.cli.main as m\n"
-        "print([name for name in ('sqlalchemy', 'temporalio', 'grpc', 'aiohttp') if name in sys.modules])"
+        "heavy = ('sqlalchemy', 'temporalio', 'grpc', 'aiohttp', 'pydantic_settings')\n"
+        "print([name for name in heavy if name in sys.modules])"
     )
 
     loaded = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)

@@ -2,6 +2,9 @@
 
 import json
 
+import pytest
+import yaml
+
 from celadon.domain.states import RolloutOutcome, RouteHealthStatus
 from tests.cli.conftest import Command
 from tests.table.rows import Rows
@@ -71,8 +74,8 @@ async def test_a_status_shows_running_requests_of_a_draining_set(command: Comman
     await rows.router("edge-1", 1000)
     await rows.close(green, blue.green)
     await rows.sql(
-        "insert into router_load (router, route_set, running, zero_reports, reported_at) "
-        "values ('edge-1', :id, 7, 0, clock_timestamp())",
+        "insert into router_load (router, route_set, epoch, running, zero_reports, reported_at) "
+        "values ('edge-1', :id, 1000, 7, 0, clock_timestamp())",
         id=blue.green,
     )
 
@@ -127,3 +130,20 @@ async def test_a_history_of_an_unknown_rollout_is_refused(command: Command, rows
 
     assert result.exit_code == 1
     assert "chat has no rollout 777777" in result.stderr
+
+
+async def test_yaml_says_what_json_says(rows: Rows, command: Command) -> None:
+    await rows.live(replicas=2)
+
+    as_json = await command("rollout", "history", "chat", "-o", "json")
+    as_yaml = await command("rollout", "history", "chat", "-o", "yaml")
+
+    assert yaml.safe_load(as_yaml.stdout) == json.loads(as_json.stdout)
+
+
+@pytest.mark.usefixtures("rows")
+async def test_a_refusal_is_an_object_in_yaml_too(command: Command) -> None:
+    refused = await command("rollout", "status", "nobody", "-o", "yaml")
+
+    assert refused.exit_code == 1
+    assert yaml.safe_load(refused.stdout)["error"]["code"] == "NO_SUCH_DEPLOYMENT"

@@ -19,7 +19,7 @@ from tests.cli.conftest import Command
         (("deploy", "-f", "-", "--wait", "--timeout", "soon"), "is no duration"),
         (("rollout", "start", "chat"), "Missing option '--revision'"),
         (("rollout", "history", "chat", "--limit", "0"), "--limit"),
-        (("rollout", "list", "-o", "yaml"), "yaml"),
+        (("rollout", "list", "-o", "xml"), "xml"),
         (("demo", "--hold", "--promote-after", "3s"), "leave one of the two out"),
         (("demo", "--promote-after", "-3s"), "never negative"),
         (("demo", "--requests-per-second", "0"), "--requests-per-second"),

@@ -4,34 +4,24 @@ from datetime import timedelta
 
 import pytest
 
-from celadon.client.overview import NO_WORKFLOW, RolloutView, WorkflowAnswer, view_rollout, who_must_act
+from celadon.client.overview import view_rollout
+from celadon.client.rollout_view import NO_WORKFLOW, RolloutView, WorkflowAnswer, who_must_act
 from celadon.domain.messages import RolloutStatus
 from celadon.domain.states import RolloutPhase
-from celadon.table.history import RolloutRecord
+from celadon.table.records.rollouts import RolloutRecord
+from tests.client.statuses import rollout_status
 from tests.table.rows import NOW, Opened, Rows
 
 
 def _status(opened: Opened, phase: RolloutPhase, since: timedelta = timedelta(0)) -> RolloutStatus:
-    return RolloutStatus(
-        deployment="chat",
-        rollout=opened.begun.rollout,
+    begun = opened.begun
+    return rollout_status(
+        rollout=begun.rollout,
         phase=phase,
         since=NOW + since,
-        from_revision=opened.begun.from_revision,
-        to_revision=opened.begun.to_revision,
-        policy=opened.begun.policy,
-        timers=(),
-        decision="",
-        holding="",
-        approvals=0,
-        approvals_needed=1,
-        abort_requested="",
-        green=None,
-        epoch=None,
-        silent_routers=(),
-        refused=(),
-        refused_total=0,
-        outcome=None,
+        from_revision=begun.from_revision,
+        to_revision=begun.to_revision,
+        policy=begun.policy,
         next_step="as the workflow says",
     )
 

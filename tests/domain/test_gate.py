@@ -186,6 +186,18 @@ def test_a_green_that_regressed_is_verified_anew() -> None:
     assert decided == Enter(phase=VERIFYING, why="green regressed")
 
 
+@pytest.mark.parametrize(("by_itself", "why"), [(True, "green regressed"), (False, "green grows")])
+def test_a_green_that_dipped_is_verified_anew_although_it_is_ready_again(why: str, *, by_itself: bool) -> None:
+    """The delay counts from the moment all of green was verified, so the timer does not decide."""
+    decided = decision(AWAITING, policy=auto(), dipped=True, dipped_by_itself=by_itself)
+
+    assert decided == Enter(phase=VERIFYING, why=why)
+
+
+def test_a_persons_promotion_of_a_green_that_is_ready_again_goes_ahead() -> None:
+    assert isinstance(decision(AWAITING, dipped=True, promotion=promotion()), GoAhead)
+
+
 def test_a_promotion_of_a_green_that_regressed_does_not_go_ahead() -> None:
     decided = decision(AWAITING, green=green(SetCondition.RUNNING, ready=2), promotion=promotion())
 
@@ -307,6 +319,15 @@ def test_an_abort_closes_green_in_every_phase(phase: RolloutPhase) -> None:
     decided = decision(phase, abort=abort(by="bob", reason="wrong weights"))
 
     assert decided == GoBack(outcome=RolloutOutcome.ABORTED, by="bob", door=Door.UPDATE, reason="wrong weights")
+
+
+@pytest.mark.parametrize("condition", list(SetCondition))
+@pytest.mark.parametrize("phase", GATE)
+def test_an_abort_closes_green_whatever_its_health(phase: RolloutPhase, condition: SetCondition) -> None:
+    decided = decision(phase, green=green(condition), abort=abort(by="bob"))
+
+    assert isinstance(decided, GoBack)
+    assert (decided.outcome, decided.by) == (RolloutOutcome.ABORTED, "bob")
 
 
 def test_an_abort_without_a_reason_tells_who() -> None:

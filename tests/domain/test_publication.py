@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from celadon.domain.names import Epoch, RouteId, RouteSetId
 from celadon.domain.publication import (
     MIN_PUBLISHED,
+    Departure,
     DeploymentTraffic,
     EndpointState,
     Member,
@@ -80,6 +81,34 @@ def test_an_unhealthy_live_member_leaves_while_half_of_the_wanted_stay(
     panic: bool,
 ) -> None:
     publication = published(a_set(SetRole.LIVE, *health, wanted=wanted))
+
+    assert states(publication) == expected
+    assert publication.panic is panic
+
+
+@pytest.mark.parametrize(
+    ("others", "expected", "panic"),
+    [
+        ((HEALTHY, HEALTHY), [IN, IN, OUT, OUT, OUT, OUT], False),
+        ((DEGRADED,), [IN, OUT, OUT, OUT, OUT], False),
+        ((HEALTHY, HEALTHY, UNHEALTHY), [IN, IN, OUT, OUT, OUT, OUT, OUT], False),
+        ((HEALTHY, UNHEALTHY), [IN, IN, IN, IN, IN, IN], True),
+        ((UNHEALTHY,), [IN, IN, IN, IN, IN], True),
+        ((), [IN, IN, IN, IN], True),
+    ],
+)
+def test_a_live_member_that_was_never_healthy_gets_nothing_while_another_can_serve(
+    others: tuple[RouteHealthStatus, ...],
+    expected: list[EndpointState],
+    *,
+    panic: bool,
+) -> None:
+    traffic = a_set(SetRole.LIVE, *others, NOT_CHECKED, NOT_CHECKED, UNHEALTHY, UNHEALTHY, wanted=4)
+    members = (
+        member.model_copy(update={"ready": position < len(others)}) for position, member in enumerate(traffic.members)
+    )
+
+    publication = published(traffic.model_copy(update={"members": tuple(members)}))
 
     assert states(publication) == expected
     assert publication.panic is panic
@@ -195,3 +224,52 @@ def test_a_healthy_live_member_that_stays_is_always_published(live: SetTraffic) 
 @given(st.sampled_from(SetRole), st.lists(st.sampled_from(RouteHealthStatus), max_size=8))
 def test_no_member_is_left_out_of_what_routers_are_told(role: SetRole, health: list[RouteHealthStatus]) -> None:
     assert len(published(a_set(role, *health)).endpoints) == len(health)
+
+
+def leaving(traffic: SetTraffic, *places: int) -> SetTraffic:
+    """Return a set of which some members leave from epoch 4 on."""
+    return traffic.model_copy(
+        update={
+            "members": tuple(
+                one.model_copy(update={"leaving_epoch": Epoch(4)}) if place in places else one
+                for place, one in enumerate(traffic.members)
+            ),
+        },
+    )
+
+
+@pytest.mark.parametrize("health", list(RouteHealthStatus))
+@pytest.mark.parametrize("terminating", [0, 1])
+def test_a_member_that_leaves_gets_no_new_request(health: RouteHealthStatus, terminating: int) -> None:
+    publication = published(leaving(a_set(SetRole.LIVE, HEALTHY, health, wanted=1, terminating=terminating), 1))
+
+    assert states(publication) == [IN, LEAVING]
+    assert [one.departure for one in publication.endpoints] == [None, Departure(route=RouteId("1-1"), epoch=Epoch(4))]
+
+
+def test_members_that_leave_do_not_count_as_ones_that_stay() -> None:
+    publication = published(leaving(a_set(SetRole.LIVE, HEALTHY, UNHEALTHY, UNHEALTHY, HEALTHY, wanted=3), 3))
+
+    assert states(publication) == [IN, IN, IN, LEAVING]
+    assert publication.panic
+
+
+@pytest.mark.parametrize("terminating", [0, 1, 2])
+def test_a_live_set_that_wants_nothing_is_published_empty(terminating: int) -> None:
+    live = leaving(a_set(SetRole.LIVE, HEALTHY, HEALTHY, wanted=0, terminating=terminating), 0, 1)
+
+    assert states(published(live)) == [LEAVING, LEAVING]
+
+
+def test_a_green_member_that_leaves_gets_no_preview() -> None:
+    publication = published(leaving(a_set(SetRole.GREEN, HEALTHY, HEALTHY, wanted=1), 1))
+
+    assert states(publication) == [OUT, OUT]
+    assert [endpoint.state for endpoint in publication.preview] == [IN, LEAVING]
+
+
+def test_a_deployment_that_is_being_deleted_is_not_routed_to() -> None:
+    traffic = DeploymentTraffic(deployment="chat", epoch=Epoch(5), sets=(), routed=False)
+
+    assert publish(traffic).routed is False
+    assert published().routed is True

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -181,11 +181,15 @@ async def until(condition: Callable[[], Awaitable[bool]], what: str) -> None:
 
 async def run(addresses: StackAddresses, *command: str, directory: Path | None = None) -> tuple[int, str, str]:
     """Run a command as a person would who has the stack's environment; return code, output and errors."""
-    environment = {**os.environ, **addresses.environment, "NO_COLOR": "1", "COLUMNS": "200"}
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return await run_in({**os.environ, **addresses.environment}, *command, directory=directory)
+
+
+async def run_in(environment: Mapping[str, str], *command: str, directory: Path | None = None) -> tuple[int, str, str]:
+    """Run a command in an environment; return code, output and errors."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     process = await asyncio.create_subprocess_exec(
         *command,
-        env=environment,
+        env={**environment, "NO_COLOR": "1", "COLUMNS": "200", "PATH": path},
         cwd=directory,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -1,6 +1,5 @@
 """Whole running parts: replicas, a gateway's server, an Envoy."""
 
-import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -9,22 +8,21 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from celadon.domain.names import Epoch, RouterNode, RouteSetId
+from celadon.domain.names import Epoch, RouterNode
 from celadon.domain.publication import Publication
-from celadon.gateway.load_reports import DrainLoad
+from celadon.gateway.load_reports import Drainee, DrainLoad
 from celadon.gateway.metrics import GatewayMetrics
 from celadon.gateway.routing import Routing
 from celadon.gateway.server import XdsServer
+from celadon.stack.ports import choose_ports
 from tests.gateway.replica import Replica
 from tests.gateway.router import Router, running_router, until
-from tests.gateway.traffic import LOOPBACK, before_switch, loopback, routing
+from tests.gateway.traffic import before_switch, loopback, routing
 
 
 def free_port() -> int:
-    """Return a port on which nobody listens now."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
+    """Return a port on which nobody listens, nor will soon."""
+    return choose_ports(("test",), {})["test"]
 
 
 @dataclass
@@ -36,7 +34,7 @@ class Heard:
     epochs: dict[tuple[RouterNode, str], Epoch] = field(default_factory=dict)
     batches: list[dict[str, Epoch]] = field(default_factory=list)
     refusals: dict[RouterNode, str] = field(default_factory=dict)
-    loads: dict[RouteSetId, DrainLoad] = field(default_factory=dict)
+    loads: dict[Drainee, DrainLoad] = field(default_factory=dict)
     all_loads: list[DrainLoad] = field(default_factory=list)
 
     def connected(self, node: RouterNode) -> None:
@@ -56,10 +54,10 @@ class Heard:
         """Note a refusal, or that there is none any more."""
         self.refusals[node] = why
 
-    def loaded(self, node: RouterNode, loads: Mapping[RouteSetId, DrainLoad]) -> None:  # noqa: ARG002
+    def loaded(self, node: RouterNode, loads: Mapping[Drainee, tuple[DrainLoad, Epoch]]) -> None:  # noqa: ARG002
         """Note loads."""
-        self.loads.update(loads)
-        self.all_loads.extend(loads.values())
+        self.loads.update({drainee: load for drainee, (load, _) in loads.items()})
+        self.all_loads.extend(load for load, _ in loads.values())
 
     def epoch(self, deployment: str = "chat", node: str = "router") -> int:
         """Return the epoch that a router serves, -1 before the first."""

@@ -9,6 +9,7 @@ from aiohttp import web
 from tests.gateway.traffic import LOOPBACK
 
 CHUNK_SECONDS = 0.02
+LONGEST_BODY = 64 << 20
 
 
 class Replica:
@@ -27,7 +28,7 @@ class Replica:
     @asynccontextmanager
     async def listening(self) -> AsyncIterator["Replica"]:
         """Listen on a free port."""
-        app = web.Application()
+        app = web.Application(client_max_size=LONGEST_BODY)
         app.router.add_route("*", "/stream", self._stream)
         app.router.add_route("*", "/fail", self._fail)
         app.router.add_route("GET", "/websocket", self._websocket)
@@ -44,6 +45,7 @@ class Replica:
 
     async def _echo(self, request: web.Request) -> web.Response:
         self.requests += 1
+        await request.read()
         headers = {name.lower(): value for name, value in request.headers.items()}
         return web.json_response({"colour": self.colour, "path": request.path, "headers": headers})
 

@@ -2,9 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from aiohttp import ClientConnectionError, ClientResponse, ClientSession
 from multidict import CIMultiDictProxy
 
 from celadon.domain.names import RouterNode
+from celadon.gateway.addresses import SocketAddress
 from celadon.gateway.bootstrap import bootstrap
 from celadon.stack.programs import envoy_program
 from tests.gateway.traffic import LOOPBACK, loopback
@@ -19,9 +21,12 @@ from tests.gateway.traffic import LOOPBACK, loopback
 DEADLINE_SECONDS = 15.0
 
 
-async def until(condition: Callable[[], bool] | Callable[[], Awaitable[bool]]) -> None:
+async def until(
+    condition: Callable[[], bool] | Callable[[], Awaitable[bool]],
+    deadline_seconds: float = DEADLINE_SECONDS,
+) -> None:
     """Wait until a condition holds; raises ``TimeoutError`` after the deadline."""
-    async with asyncio.timeout(DEADLINE_SECONDS):
+    async with asyncio.timeout(deadline_seconds):
         while True:
             holds = condition()
             if holds if isinstance(holds, bool) else await holds:
@@ -60,10 +65,11 @@ class Router:
         host: str = "chat",
         port: int | None = None,
         method: str = "GET",
+        body: bytes | None = None,
         **headers: str,
     ) -> Answer:
         """Send a request, to the live listener unless told otherwise; underscores in headers' names mean dashes."""
-        async with self.open(path, host, port, method, **headers) as response:
+        async with self.open(path, host, port, method, body, **headers) as response:
             return Answer(response.status, await response.text(), response.headers)
 
     @asynccontextmanager
@@ -73,12 +79,15 @@ class Router:
         host: str = "chat",
         port: int | None = None,
         method: str = "GET",
+        body: bytes | None = None,
         **headers: str,
     ) -> AsyncIterator[ClientResponse]:
         """Open a response, for example a stream."""
         dashed = {name.replace("_", "-"): value for name, value in headers.items()}
         url = f"http://{LOOPBACK}:{port or self.live}{path}"
-        async with self.client.request(method, url, headers={"host": host, **dashed}) as response:
+        async with self.client.request(
+            method, url, headers={"host": host, **dashed}, data=None if body is None else BytesIO(body)
+        ) as response:
             yield response
 
     async def stream(self, port: int | None = None) -> str:
@@ -108,10 +117,14 @@ async def running_router(
     preview: int,
     admin: int,
     node: str = "router",
+    listens: Mapping[str, SocketAddress] | None = None,
+    other_gateways: Sequence[int] = (),
 ) -> AsyncIterator[Router]:
     """Run Envoy until the block ends; it may have no listener yet."""
     configuration = directory / f"{node}-{admin}.json"
-    configuration.write_text(json.dumps(bootstrap(RouterNode(node), loopback(gateway), loopback(admin))))
+    others = [loopback(port) for port in other_gateways]
+    written = bootstrap(RouterNode(node), loopback(gateway), loopback(admin), listens, others)
+    configuration.write_text(json.dumps(written))
     with (directory / f"{node}-{admin}.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             str(envoy_program()),

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import pytest
 
 from celadon.domain.names import Epoch
-from celadon.domain.publication import Publication
+from celadon.domain.publication import Publication, SetRole
 from celadon.gateway.delta import DeltaStream
 from celadon.gateway.discovery import DiscoveryRequest, DiscoveryResponse
 from celadon.gateway.resources import ResourceType
 from celadon.gateway.snapshot import Snapshot
-from tests.gateway.traffic import after_switch, before_switch, routing
+from tests.gateway.traffic import BLUE, GREEN, after_switch, before_switch, publication, routing
 
 CLUSTERS, ENDPOINTS, ROUTES = ResourceType.CLUSTER, ResourceType.ENDPOINTS, ResourceType.ROUTES
 
@@ -311,3 +311,106 @@ def test_the_first_question_is_answered_although_there_is_nothing_to_tell() -> N
 
     [response] = router.stream.responses()
     assert (response.kind, response.resources, response.removed) == (CLUSTERS, (), ())
+
+
+# Deployments that are being deleted.
+
+
+def deleted(epoch: int) -> Publication:
+    """Return what is published of chat while it is being deleted."""
+    return publication(epoch, {(BLUE, SetRole.DRAINING): [1], (GREEN, SetRole.DRAINING): [2]}, routed=False)
+
+
+def test_a_deleted_deployment_loses_its_route_before_its_endpoints_drain(router: Router) -> None:
+    router.publish(deleted(2))
+    sent = router.settle()
+    assert [response.kind for response in sent] == [ROUTES, ENDPOINTS]
+    assert router.stream.take_acknowledged() == {"chat": Epoch(2)}
+
+
+def test_a_deletion_is_not_acknowledged_before_the_endpoints_drain(router: Router) -> None:
+    router.publish(deleted(2))
+    [routes] = router.stream.responses()
+    assert router.stream.take_acknowledged() == {}
+    router.answer(routes)
+    assert router.stream.take_acknowledged() == {}
+    [endpoints] = router.stream.responses()
+    router.answer(endpoints)
+    assert router.stream.take_acknowledged() == {"chat": Epoch(2)}
+
+
+def test_a_deletion_that_changes_no_endpoint_is_acknowledged_with_the_routes(router: Router) -> None:
+    unchanged = before_switch(2, [1], [2]).model_copy(update={"routed": False})
+    router.publish(unchanged)
+    assert router.stream.take_acknowledged() == {}
+    assert [response.kind for response in router.settle()] == [ROUTES]
+    assert router.stream.take_acknowledged() == {"chat": Epoch(2)}
+
+
+def test_a_router_that_refuses_to_lose_the_route_keeps_the_endpoints(router: Router) -> None:
+    router.publish(deleted(2))
+    for _ in range(9):
+        for response in router.stream.responses():
+            assert response.kind is ROUTES
+            router.answer(response, refusal="no")
+    assert router.stream.take_acknowledged() == {}
+    assert router.stream.refusal is not None
+
+
+def test_a_router_that_reconnects_loses_the_route_first_too(router: Router, snapshot: Snapshot) -> None:
+    snapshot.publish(deleted(2))
+    sent = [response.kind for response in router.connect() if response.resources]
+    assert sent == [ROUTES, ENDPOINTS]
+    assert router.stream.take_acknowledged() == {"chat": Epoch(2)}
+
+
+def test_a_router_that_reconnects_after_it_lost_the_route_is_told_nothing(router: Router) -> None:
+    router.publish(deleted(2))
+    router.settle()
+    assert [response.kind for response in router.connect() if response.resources] == []
+    assert router.stream.take_acknowledged() == {"chat": Epoch(2)}
+
+
+def test_a_new_router_gets_the_endpoints_at_once_and_never_a_route(snapshot: Snapshot) -> None:
+    """It would not ask for routes before its clusters are warm."""
+    snapshot.publish(deleted(2))
+    fresh = Router(snapshot)
+    sent = [response.kind for response in fresh.connect() if response.resources]
+    assert sent.index(ENDPOINTS) < sent.index(ROUTES)
+    assert fresh.stream.take_acknowledged() == {"chat": Epoch(2)}
+
+
+def test_a_cluster_that_is_sent_anew_gets_its_endpoints_although_the_route_is_still_there(
+    router: Router,
+    snapshot: Snapshot,
+) -> None:
+    router.versions[CLUSTERS]["chat"] = "older"
+    snapshot.publish(deleted(2))
+    kinds = [response.kind for response in router.connect() if response.resources]
+    assert set(kinds) == {CLUSTERS, ENDPOINTS, ROUTES}
+    assert router.stream.take_acknowledged() == {"chat": Epoch(2)}
+
+
+def test_what_was_destroyed_and_starts_anew_is_routed_to_again(router: Router) -> None:
+    router.publish(deleted(2))
+    router.settle()
+    router.withdraw("chat")
+    router.settle()
+    router.stream.take_acknowledged()
+    router.publish(before_switch(4, [5], [6]))
+    router.settle()
+    router.subscribe_more("chat", "chat-preview")
+    kinds = [response.kind for response in router.settle()]
+    assert ENDPOINTS in kinds
+    assert router.stream.take_acknowledged() == {"chat": Epoch(4)}
+
+
+def test_other_deployments_do_not_wait_for_the_routes(router: Router) -> None:
+    router.publish(before_switch(1, [3], [4], deployment="other"))
+    router.settle()
+    router.subscribe_more("other", "other-preview")
+    router.settle()
+    router.publish(deleted(2))
+    router.publish(after_switch(2, [3], [4], deployment="other"))
+    kinds = {response.kind: names(response) for response in router.stream.responses()}
+    assert kinds[ENDPOINTS] == {"other", "other-preview"}

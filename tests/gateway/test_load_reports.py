@@ -4,15 +4,19 @@ from datetime import timedelta
 
 import pytest
 
-from celadon.domain.names import RouterNode, RouteSetId
+from celadon.domain.names import Epoch, RouteId, RouterNode, RouteSetId
 from celadon.domain.publication import SetRole
 from celadon.gateway.load_reports import (
     IDLE_PLAN,
+    Drainee,
     DrainLoad,
+    EndpointKey,
+    Leaver,
     LoadReport,
     ReportingPlan,
     draining_clusters,
     fold,
+    leaving_clusters,
     parse_report,
     plan,
     zeros_count,
@@ -86,6 +90,14 @@ def test_the_preview_counts_too_when_it_has_the_set() -> None:
     assert draining_clusters(aborted) == {GREEN: BOTH}
 
 
+def test_a_set_of_which_one_member_leaves_does_not_drain() -> None:
+    shrinking = publication(1, {(BLUE, SetRole.LIVE): [1, 2]}, leaving={2: 1})
+    assert draining_clusters(shrinking) == {}
+    assert leaving_clusters(shrinking) == {
+        Leaver(RouteId("127.0.0.1:2"), Epoch(1), EndpointKey(BLUE, "127.0.0.1", 2)): BOTH,
+    }
+
+
 def test_nothing_drains_before_the_switch() -> None:
     assert draining_clusters(before_switch(1, [1], [2])) == {}
 
@@ -94,19 +106,19 @@ def test_nothing_drains_before_the_switch() -> None:
     ("draining", "expected"),
     [
         pytest.param([], IDLE_PLAN, id="nothing drains"),
-        pytest.param([(None, ONE)], ReportingPlan(timedelta(milliseconds=100), ONE), id="unknown"),
-        pytest.param([(DrainLoad(1, 0), ONE)], ReportingPlan(timedelta(milliseconds=100), ONE), id="running"),
-        pytest.param([(DrainLoad(0, 1), ONE)], ReportingPlan(timedelta(milliseconds=100), ONE), id="one zero"),
-        pytest.param([(DrainLoad(0, 2), ONE)], IDLE_PLAN, id="empty"),
+        pytest.param([(BLUE, None, ONE)], ReportingPlan(timedelta(milliseconds=100), ONE), id="unknown"),
+        pytest.param([(BLUE, DrainLoad(1, 0), ONE)], ReportingPlan(timedelta(milliseconds=100), ONE), id="running"),
+        pytest.param([(BLUE, DrainLoad(0, 1), ONE)], ReportingPlan(timedelta(milliseconds=100), ONE), id="one zero"),
+        pytest.param([(BLUE, DrainLoad(0, 2), ONE)], IDLE_PLAN, id="empty"),
         pytest.param(
-            [(DrainLoad(0, 2), ONE), (DrainLoad(4, 0), frozenset({"other"}))],
+            [(BLUE, DrainLoad(0, 2), ONE), (GREEN, DrainLoad(4, 0), frozenset({"other"}))],
             ReportingPlan(timedelta(milliseconds=100), frozenset({"other"})),
             id="another is not empty",
         ),
     ],
 )
 def test_a_router_reports_often_only_while_something_may_run(
-    draining: list[tuple[DrainLoad | None, frozenset[str]]],
+    draining: list[tuple[Drainee, DrainLoad | None, frozenset[str]]],
     expected: ReportingPlan,
 ) -> None:
     assert plan(draining) == expected
@@ -121,7 +133,16 @@ def test_a_report_is_read_by_cluster_and_set() -> None:
                 {
                     "cluster_name": "chat",
                     "upstream_locality_stats": [
-                        {"locality": {"zone": "set-1"}, "total_requests_in_progress": 3},
+                        {
+                            "locality": {"zone": "set-1"},
+                            "total_requests_in_progress": 3,
+                            "upstream_endpoint_stats": [
+                                {
+                                    "address": {"socket_address": {"address": "0:0::1", "port_value": 9000}},
+                                    "total_requests_in_progress": 3,
+                                },
+                            ],
+                        },
                         {"locality": {}, "total_requests_in_progress": 2},
                     ],
                 },
@@ -129,4 +150,8 @@ def test_a_report_is_read_by_cluster_and_set() -> None:
             ],
         },
     )
-    assert parse_report(wire) == LoadReport(RouterNode("router"), {"chat": {BLUE: 3}, "other": {}})
+    assert parse_report(wire) == LoadReport(
+        RouterNode("router"),
+        {"chat": {BLUE: 3}, "other": {}},
+        {"chat": {EndpointKey.of(BLUE, "::1", 9000): 3}},
+    )

@@ -273,6 +273,44 @@ async def test_a_change_whose_notification_was_lost_is_found(
     assert router.process.returncode is None
 
 
+async def test_a_router_is_told_nothing_older_than_what_it_may_have_acknowledged_elsewhere(
+    table: Table,
+    settings: GatewaySettings,
+    blue: Replica,
+    green: Replica,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """This gateway has not heard of a change when a router comes that served it through another gateway."""
+    monkeypatch.setattr(feed, "POLL_SECONDS", 3600.0)
+    live = await add_deployment(table, "chat", blue.port)
+    async with running_gateway(settings):
+        await until(lambda: is_listening(settings.gateway_address.port))
+        async with table.transaction() as tx:
+            opened = await add_set(tx, "chat", green.port)
+        epoch = await make_live(table, "chat", opened, drain=live, notify=False)
+        async with router_of(settings, tmp_path) as router:
+            await until(lambda: serves(table, "chat", epoch))
+            await until(router.listens)
+            assert (await router.ask()).json["colour"] == "green"
+
+
+async def test_a_new_router_is_told_what_is_known_while_postgres_is_away(
+    table: Table,
+    settings: GatewaySettings,
+    blue: Replica,
+    tmp_path: Path,
+) -> None:
+    await add_deployment(table, "chat", blue.port)
+    async with running_gateway(settings):
+        await until(lambda: is_listening(settings.gateway_address.port))
+        async with table.transaction() as tx:
+            await tx.execute(text("alter table deployments rename to hidden"))
+        async with router_of(settings, tmp_path) as router:
+            await until(router.listens)
+            assert (await router.ask()).json["colour"] == "blue"
+
+
 async def test_a_change_while_postgres_had_cut_all_connections_is_told(
     table: Table,
     settings: GatewaySettings,
@@ -339,6 +377,47 @@ async def test_an_address_in_use_ends_the_gateway_and_says_which(table: Table, s
     async with server:
         with pytest.raises(OSError, match=str(settings.gateway_address)):
             await asyncio.wait_for(run_gateway(settings), timeout=10)
+
+
+async def test_panic_is_in_the_metrics_and_in_the_audit_log_until_it_ends(
+    table: Table,
+    settings: GatewaySettings,
+    router: Router,
+    blue: Replica,
+) -> None:
+    await add_deployment(table, "chat", blue.port)
+
+    async def kinds() -> list[str]:
+        async with table.transaction() as tx:
+            found = await tx.scalars(text("select kind from rollout_events where deployment = 'chat' order by id"))
+            return list(found)
+
+    async def set_health(health: str) -> None:
+        async with table.transaction() as tx:
+            await tx.execute(text("update routes set health = :health"), {"health": health})
+            await raise_epoch(tx, "chat")
+
+    async def metric(value: float) -> bool:
+        async with ClientSession() as client, client.get(f"http://{settings.gateway_metrics_address}/metrics") as told:
+            return f'celadon_panic{{deployment="chat"}} {value}' in (await told.text()).splitlines()
+
+    async def in_panic() -> bool:
+        return await kinds() == ["celadon_panic"] and await metric(1.0)
+
+    async def over() -> bool:
+        return await kinds() == ["celadon_panic", "celadon_panic_over"] and await metric(0.0)
+
+    async with running_gateway(settings):
+        await until(lambda: serves(table, "chat", 1))
+        await until(router.listens)
+        async with table.transaction() as tx:
+            await tx.execute(text("update routes set ready_at = now()"))
+        await set_health("unhealthy")
+        await until(in_panic)
+        assert (await router.ask()).json["colour"] == "blue"
+    async with running_gateway(settings):
+        await set_health("healthy")
+        await until(over)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from types import MappingProxyType
 
 from celadon.domain.names import Epoch, RouteId, RouteSetId
 from celadon.domain.publication import DeploymentTraffic, Member, Publication, SetRole, SetTraffic, publish
@@ -29,19 +30,39 @@ def publication(
     sets: Mapping[tuple[RouteSetId, SetRole], Sequence[int]],
     deployment: str = "chat",
     host: str = LOOPBACK,
+    *,
+    leaving: Mapping[int, int] = MappingProxyType({}),
+    routed: bool = True,
 ) -> Publication:
-    """Return what is published of sets whose healthy members listen on these ports."""
+    """Return what is published of sets whose healthy members listen on these ports.
+
+    Args:
+        epoch: the deployment's.
+        sets: ports by set and role.
+        deployment: its name.
+        host: where all listen.
+        leaving: of members that leave, the epoch of their departure by their port.
+        routed: whether the deployment's address leads to it.
+
+    """
     return publish(
         DeploymentTraffic(
             deployment=deployment,
             epoch=Epoch(epoch),
+            routed=routed,
             sets=tuple(
                 SetTraffic(
                     route_set=route_set,
                     role=role,
-                    wanted=len(ports),
+                    wanted=len(set(ports) - set(leaving)),
                     members=tuple(
-                        Member(route=RouteId(f"{host}:{port}"), host=host, port=port, health=RouteHealthStatus.HEALTHY)
+                        Member(
+                            route=RouteId(f"{host}:{port}"),
+                            host=host,
+                            port=port,
+                            health=RouteHealthStatus.HEALTHY,
+                            leaving_epoch=Epoch(leaving[port]) if port in leaving else None,
+                        )
                         for port in ports
                     ),
                 )

@@ -12,6 +12,7 @@ from celadon.provisioners.local import LocalProvisioner
 from celadon.provisioners.settings import LocalSettings
 from celadon.table.engine import Table
 from tests.keeper.rollouts import Deploying
+from tests.keeper.routers import Router
 from tests.keeper.running import Rollouts, Running, running_keeper
 
 
@@ -40,3 +41,15 @@ async def keeper(table: Table, state_dir: Path, rollouts: Rollouts) -> AsyncIter
     """Run a keeper."""
     async with running_keeper(table, state_dir, rollouts) as running:
         yield running
+
+
+@pytest.fixture
+def east(table: Table, chat: Deploying) -> Router:
+    """Return a router that has not connected yet."""
+    return Router(table, chat, "east")
+
+
+@pytest.fixture
+def west(table: Table, chat: Deploying) -> Router:
+    """Return another router that has not connected yet."""
+    return Router(table, chat, "west")

@@ -1,26 +1,32 @@
 """Rollouts as their workflows write them into the table, one step at a time."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
 
+from celadon.domain.errors import RefusalCode
 from celadon.domain.messages import RolloutRequest
 from celadon.domain.names import Epoch, RolloutId, RouteSetId
 from celadon.domain.states import Door, RolloutOutcome, RolloutPhase, RouteHealthStatus, RouteSetState, RouteStatus
-from celadon.domain.steps import BeginStep, CloseStep, FinishStep, Step, SwitchStep
+from celadon.domain.steps import BeginStep, CloseStep, FinishStep, Step, SwitchAnswer, SwitchStep
 from celadon.table.begin import begin
+from celadon.table.deletion import DeleteOrder, delete
 from celadon.table.engine import Table
-from celadon.table.epoch import wake_up
 from celadon.table.finish import finish
 from celadon.table.models import Deployment, OutboxMessage, Rollout, RolloutEvent, Route, RouteSet
+from celadon.table.records.changes import Scaled
 from celadon.table.route_sets import ask_for_edge, close_set, open_green
+from celadon.table.scaling import ScaleOrder, scale
 from celadon.table.switch import switch, switch_back
 from tests.provisioners.programs import until, until_found
 
 HEALTH_CHECK = {"path": "/health", "interval": "100ms", "timeout": "500ms", "failure_threshold": 2}
+
+_UNTIL_A_KEEPER_HAS_LOOKED = (RefusalCode.KEEPER_SILENT, RefusalCode.NO_HEALTHY_GREEN, RefusalCode.NO_HEALTHY_BLUE)
 
 
 @dataclass
@@ -59,17 +65,23 @@ class Deploying:
         return self.green
 
     async def switch(self) -> Epoch:
-        """Make green live and finish the rollout."""
-        async with self.table.transaction() as tx:
-            answer = await switch(tx, self._switch_step())
-        assert answer.epoch is not None, answer
-        return answer.epoch
+        """Make green live as soon as a living keeper vouches for it."""
+        return await until_found(lambda: self._switched_by(switch))
 
     async def switch_back(self) -> None:
         """Make blue live again."""
+        await until_found(lambda: self._switched_by(switch_back))
+
+    async def _switched_by(
+        self,
+        transaction: Callable[[AsyncSession, SwitchStep], Awaitable[SwitchAnswer]],
+    ) -> Epoch | None:
+        """Return the new epoch; nothing while a keeper whose lease a busy machine cost it takes its next one."""
         async with self.table.transaction() as tx:
-            answer = await switch_back(tx, self._switch_step())
-        assert answer.epoch is not None, answer
+            answer = await transaction(tx, self._switch_step())
+        refused = None if answer.refusal is None else answer.refusal.code
+        assert answer.epoch is not None or refused in _UNTIL_A_KEEPER_HAS_LOOKED, answer
+        return answer.epoch
 
     async def finish(self) -> None:
         """End the rollout."""
@@ -110,11 +122,21 @@ class Deploying:
         await self.finish()
         return route_set
 
-    async def set_wanted(self, wanted: int) -> None:
-        """Change how many replicas green shall have."""
+    async def scale(self, replicas: int) -> Scaled:
+        """Change how many replicas the deployment shall have."""
+        order = ScaleOrder(deployment=self.name, replicas=replicas, by="ann", door=Door.CLI)
         async with self.table.transaction() as tx:
-            await tx.execute(update(RouteSet).where(RouteSet.id == self.green).values(wanted=wanted))
-            await tx.execute(wake_up(self.name, 0))
+            return await scale(tx, order)
+
+    async def delete(self) -> None:
+        """Delete the deployment."""
+        async with self.table.transaction() as tx:
+            await delete(tx, DeleteOrder(deployment=self.name, by="ann", door=Door.CLI))
+
+    async def row(self) -> Deployment:
+        """Return the deployment."""
+        async with self.table.transaction() as tx:
+            return await tx.get_one(Deployment, self.name)
 
     async def routes(self, route_set: RouteSetId | None = None, *, ended: bool | None = False) -> list[Route]:
         """Return the replicas of a set (green), oldest first."""

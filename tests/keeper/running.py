@@ -28,6 +28,11 @@ class Rollouts:
     is_away: bool = False
     gone: set[str] = field(default_factory=set)
     """Workflows that do not run, as far as a keeper asks; one may end just before a signal is sent."""
+    index: set[str] = field(default_factory=set)
+    """Workflows that are listed as running; about the others a keeper asks."""
+    lists: int = 0
+    """How often somebody was named."""
+    asked: list[str] = field(default_factory=list)
     deaf: set[str] = field(default_factory=set)
     """Workflows that are gone when a signal comes."""
 
@@ -39,8 +44,16 @@ class Rollouts:
             raise WorkflowGoneError(workflow_id)
         self.heard.append((workflow_id, signal, payload))
 
+    async def listed(self) -> frozenset[str] | None:
+        """Return the workflows that an index names, which may lag."""
+        if self.is_away:
+            return None
+        self.lists += bool(self.index)
+        return frozenset(self.index)
+
     async def is_running(self, workflow_id: str) -> bool | None:
         """Return whether a workflow runs."""
+        self.asked.append(workflow_id)
         return None if self.is_away else workflow_id not in self.gone
 
     def conditions(self, deployment: str) -> list[object]:

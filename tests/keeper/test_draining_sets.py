@@ -8,44 +8,19 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import update
 
-from celadon.domain.names import Epoch, RouteSetId
+from celadon.domain.names import RouteSetId
 from celadon.domain.states import RouteSetState, RouteStatus
 from celadon.table.engine import Table
 from celadon.table.epoch import wake_up
 from celadon.table.models import Route, RouteSet
-from celadon.table.routers import SetLoad, record_load, router_acknowledged, router_connected
 from tests.keeper.rollouts import Deploying
+from tests.keeper.routers import Router
 from tests.provisioners.programs import processes_of, script, server, until
 
 pytestmark = pytest.mark.usefixtures("keeper")
 
 A_WHILE = 0.7
 """Longer than the keeper takes to decide."""
-
-
-class Router:
-    """What a gateway writes down of one router."""
-
-    def __init__(self, table: Table, chat: Deploying, node: str) -> None:
-        self.table, self.chat, self.node = table, chat, node
-
-    async def connect(self) -> None:
-        """Serve what there is."""
-        async with self.table.transaction() as tx:
-            await router_connected(tx, self.node, "gateway", datetime.now(UTC))
-        await self.acknowledge()
-
-    async def acknowledge(self) -> None:
-        """Serve the newest epoch."""
-        epoch = Epoch(await self.chat.epoch())
-        async with self.table.transaction() as tx:
-            await router_acknowledged(tx, self.node, {self.chat.name: epoch})
-
-    async def report(self, route_set: RouteSetId, running: int, zero_reports: int = 0) -> None:
-        """Report running requests."""
-        async with self.table.transaction() as tx:
-            load = SetLoad(route_set=route_set, running=running, zero_reports=zero_reports)
-            await record_load(tx, self.node, [load])
 
 
 async def switched(chat: Deploying, *routers: Router) -> tuple[RouteSetId, list[Route]]:
@@ -63,16 +38,6 @@ async def switched(chat: Deploying, *routers: Router) -> tuple[RouteSetId, list[
 async def still_runs(chat: Deploying, route_set: RouteSetId, count: int = 2) -> None:
     await asyncio.sleep(A_WHILE)
     assert [route.status for route in await chat.routes(route_set)] == [RouteStatus.RUNNING] * count
-
-
-@pytest.fixture
-def east(table: Table, chat: Deploying) -> Router:
-    return Router(table, chat, "east")
-
-
-@pytest.fixture
-def west(table: Table, chat: Deploying) -> Router:
-    return Router(table, chat, "west")
 
 
 async def test_blue_stops_when_every_router_has_reported_two_zeros(

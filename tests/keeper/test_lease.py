@@ -16,6 +16,7 @@ from celadon.table.models import KeeperLease
 from tests.keeper.rollouts import Deploying
 from tests.keeper.running import Rollouts, running_keeper
 from tests.provisioners.programs import server, until
+from tests.table.locks import until_somebody_waits
 
 pytestmark = pytest.mark.parts
 
@@ -76,6 +77,24 @@ async def test_no_keeper_takes_over_in_the_middle_of_a_write(table: Table) -> No
         done, _ = await asyncio.wait({taking}, timeout=0.3)
         assert not done
     assert await taking is not None
+
+
+async def test_a_lease_is_good_for_its_whole_time_however_long_its_taker_waited(
+    table: Table,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    old = await Lease.take(table, "old")
+    assert old is not None
+    async with table.transaction() as tx:
+        await hold_fence(tx, old.fence)
+        await expire(table)
+        taking = asyncio.create_task(Lease.take(table, "new"))
+        await until_somebody_waits(table)
+        now = time.clock_gettime(CLOCK)
+        monkeypatch.setattr(time, "clock_gettime", lambda _: now + 10)
+    new = await taking
+    assert new is not None
+    new.check()
 
 
 async def test_a_write_that_waits_does_not_keep_the_lease_from_being_renewed(table: Table) -> None:

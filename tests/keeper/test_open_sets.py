@@ -84,10 +84,10 @@ async def test_a_failed_set_starts_nothing_more(chat: Deploying, rollouts: Rollo
 
 
 async def test_a_program_that_does_not_exist_fails_to_start(chat: Deploying) -> None:
-    await chat.open({"command": ("no-such-program",)}, replicas=1, max_replacements=0)
+    await chat.open({"command": ("/nowhere/no-such-program",)}, replicas=1, max_replacements=0)
     [route] = await chat.ended(1)
     assert route.status is RouteStatus.FAILED_TO_START
-    assert route.last_error == "cannot execute 'no-such-program': No such file or directory"
+    assert route.last_error == "cannot execute '/nowhere/no-such-program': No such file or directory"
 
 
 async def test_a_live_set_is_refilled_without_end(chat: Deploying, state_dir: Path) -> None:
@@ -105,7 +105,7 @@ async def test_a_live_set_is_refilled_without_end(chat: Deploying, state_dir: Pa
 async def test_the_newest_replicas_leave_when_fewer_are_wanted(chat: Deploying) -> None:
     await chat.open({"command": server()}, replicas=3)
     routes = sorted(await chat.healthy(3), key=lambda route: route.created_at)
-    await chat.set_wanted(1)
+    await chat.scale(1)
     ended = await chat.ended(2)
     assert {route.id for route in ended} == {route.id for route in routes[1:]}
     assert {route.status for route in ended} == {RouteStatus.TERMINATED}
@@ -117,7 +117,7 @@ async def test_the_newest_replicas_leave_when_fewer_are_wanted(chat: Deploying) 
 async def test_more_replicas_start_when_more_are_wanted(chat: Deploying) -> None:
     await chat.open({"command": server()}, replicas=1)
     await chat.healthy(1)
-    await chat.set_wanted(2)
+    await chat.scale(2)
     await chat.healthy(2)
 
 

@@ -1,7 +1,6 @@
 """Probes against a real server."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
@@ -11,6 +10,7 @@ import pytest_asyncio
 from celadon.domain.health import HealthCheck
 from celadon.keeper.probes import Prober
 from celadon.provisioners.protocol import Address
+from celadon.stack.ports import choose_ports
 
 PATIENCE = timedelta(milliseconds=300)
 
@@ -41,9 +41,7 @@ async def address() -> AsyncIterator[Address]:
 
 
 def closed_address() -> Address:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return Address("127.0.0.1", probe.getsockname()[1])
+    return Address("127.0.0.1", choose_ports(("closed",), {})["closed"])
 
 
 @pytest.mark.parametrize("status", [200, 204, 299])
@@ -78,3 +76,9 @@ async def test_an_answer_that_is_no_http_fails(prober: Prober) -> None:
         address = Address("127.0.0.1", server.sockets[0].getsockname()[1])
         assert not (await prober.probe(address, HealthCheck(path="/200"))).passed
         assert (await prober.probe(address, HealthCheck())).passed
+
+
+@pytest.mark.parametrize("path", ["/latest/meta-data", None])
+async def test_a_metadata_address_is_not_probed(prober: Prober, path: str | None) -> None:
+    result = await prober.probe(Address("::ffff:169.254.169.254", 80), HealthCheck(path=path, timeout=PATIENCE))
+    assert "metadata" in result.error

@@ -70,3 +70,22 @@ async def test_no_rollout_is_ended_while_temporal_cannot_be_asked(
         await chat.healthy(1)
         assert running.metric("celadon_keeper_lease_held") == 1
         assert (await chat.rollout_row()).outcome is None
+
+
+async def test_temporal_is_asked_only_for_rollouts_that_it_does_not_list(
+    table: Table,
+    state_dir: Path,
+    chat: Deploying,
+) -> None:
+    rollouts = Rollouts(index={f"rollout-{chat.name}"})
+    async with running_keeper(table, state_dir, rollouts):
+        await chat.open({"command": server()}, replicas=1)
+        await chat.healthy(1)
+    before = rollouts.lists
+    async with running_keeper(table, state_dir, rollouts):
+        await until(lambda: rollouts.lists > before)
+        assert rollouts.asked == []
+    rollouts.index.clear()
+    async with running_keeper(table, state_dir, rollouts):
+        await until(lambda: rollouts.asked == [f"rollout-{chat.name}"])
+        assert (await chat.rollout_row()).outcome is None

@@ -12,13 +12,15 @@ from celadon.table.kept_sets import KeptSet, read_kept_sets
 from celadon.table.leases import take_lease
 from celadon.table.models import Route
 from celadon.table.replicas import (
+    Leaving,
     add_route,
+    let_leave,
     route_ended,
     route_health,
     route_running,
     set_gone,
     stop_drained,
-    stop_superfluous,
+    stop_left,
 )
 from tests.keeper.rollouts import Deploying
 from tests.provisioners.programs import server
@@ -116,26 +118,46 @@ async def test_a_decision_about_an_earlier_drain_stops_nothing(by_hand: ByHand, 
         assert not await stop_drained(tx, by_hand.fence, first_drain, cut=False)
 
 
-async def test_nothing_is_superfluous_when_more_are_wanted_again(by_hand: ByHand, table: Table) -> None:
+async def test_nobody_leaves_when_more_are_wanted_again(by_hand: ByHand, table: Table) -> None:
     await by_hand.chat.open({"command": server()}, replicas=2)
     [kept] = await by_hand.read()
-    routes = [await by_hand.add(kept), await by_hand.add(kept)]
-    await by_hand.chat.set_wanted(1)
+    await by_hand.add(kept)
+    await by_hand.add(kept)
+    await by_hand.chat.scale(1)
     [fewer] = await by_hand.read()
-    await by_hand.chat.set_wanted(3)
-    newest_first = tuple(route for route in reversed(routes) if route is not None)
+    await by_hand.chat.scale(3)
     async with table.transaction() as tx:
-        assert not await stop_superfluous(tx, by_hand.fence, fewer, newest_first)
+        assert await let_leave(tx, by_hand.fence, fewer) == Leaving()
 
 
-async def test_no_more_are_stopped_than_are_superfluous(by_hand: ByHand, table: Table) -> None:
+async def test_no_more_leave_than_are_too_many(by_hand: ByHand, table: Table) -> None:
     await by_hand.chat.open({"command": server()}, replicas=3)
     [kept] = await by_hand.read()
     routes = [await by_hand.add(kept) for _ in range(3)]
-    await by_hand.chat.set_wanted(2)
-    newest_first = tuple(route for route in reversed(routes) if route is not None)
+    await by_hand.chat.scale(2)
+    for expected in (Leaving(drained=frozenset({RouteId(str(routes[-1]))})), Leaving()):
+        async with table.transaction() as tx:
+            assert await let_leave(tx, by_hand.fence, kept) == expected
+
+
+async def test_a_member_that_was_taken_back_meanwhile_is_not_stopped(by_hand: ByHand, table: Table) -> None:
+    await by_hand.chat.open({"command": server()}, replicas=2)
+    [kept] = await by_hand.read()
+    await by_hand.add(kept)
+    await by_hand.add(kept)
+    await by_hand.chat.scale(1)
     async with table.transaction() as tx:
-        assert await stop_superfluous(tx, by_hand.fence, kept, newest_first) == {routes[-1]}
+        await let_leave(tx, by_hand.fence, kept)
+    [kept] = await by_hand.read()
+    [leaving] = kept.leaving
+    await by_hand.chat.scale(2)
+    async with table.transaction() as tx:
+        assert not await stop_left(tx, by_hand.fence, kept, leaving, cut=True)
+    await by_hand.chat.scale(1)
+    async with table.transaction() as tx:
+        left = await let_leave(tx, by_hand.fence, kept)
+        assert left.drained == {leaving.route}
+        assert not await stop_left(tx, by_hand.fence, kept, leaving, cut=True)
 
 
 async def test_an_end_is_counted_once(by_hand: ByHand, table: Table) -> None:

@@ -210,7 +210,7 @@ async def test_a_stop_that_was_begun_is_ended(
         row = await tx.get_one(Route, replica.route)
         row.status = RouteStatus.TERMINATING
     await half.die(replica)
-    await chat.set_wanted(0)
+    await chat.scale(0)
     async with running_keeper(table, state_dir, Rollouts()):
         [ended] = await chat.ended(1)
         assert ended.status is RouteStatus.TERMINATED
@@ -271,8 +271,8 @@ async def test_killed_at_random_moments_nothing_is_left_over(
             process.kill()
             await process.wait()
         seen |= {route.id for route in await chat.routes(ended=None)}
-        await chat.set_wanted(randomness.choice([1, 2, 4]))
-    await chat.set_wanted(2)
+        await chat.scale(randomness.choice([1, 2, 4]))
+    await chat.scale(2)
     async with running_keeper(table, state_dir, Rollouts()):
         wanted = {route.id for route in await chat.healthy(2)}
         seen |= {route.id for route in await chat.routes(ended=None)}
@@ -303,8 +303,8 @@ async def test_a_paused_keeper_does_not_act_when_it_wakes_up(
             assert [route.health for route in await chat.routes()] == [RouteHealthStatus.HEALTHY]
             assert len(processes_of(second.id)) == 1
             assert running.metric("celadon_keeper_lease_held") == 1
-        async with table.transaction() as tx:
-            assert (await tx.get_one(KeeperLease, 0)).holder == "next"
+            async with table.transaction() as tx:
+                assert (await tx.get_one(KeeperLease, 0)).holder == "next"
 
 
 async def test_broken_connections_are_made_anew(table: Table, state_dir: Path, chat: Deploying) -> None:

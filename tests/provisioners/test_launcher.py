@@ -45,9 +45,9 @@ def test_a_claim_is_there_once_and_leaves_no_draft(tmp_path: Path) -> None:
 
 
 def test_why_a_command_cannot_be_executed_is_written_down(tmp_path: Path) -> None:
-    assert launch(tmp_path, "no-such-program").returncode == EXIT_CANNOT_EXECUTE
+    assert launch(tmp_path, "/nowhere/no-such-program").returncode == EXIT_CANNOT_EXECUTE
     reason = (tmp_path / f"{ROUTE}{ERROR_SUFFIX}").read_text()
-    assert reason == "cannot execute 'no-such-program': No such file or directory"
+    assert reason == "cannot execute '/nowhere/no-such-program': No such file or directory"
 
 
 def test_a_replica_gets_signals_as_any_program_does(tmp_path: Path) -> None:

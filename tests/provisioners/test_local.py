@@ -115,9 +115,11 @@ async def test_only_the_last_lines_are_kept(local: LocalProvisioner, make_replic
 
 
 async def test_a_program_that_does_not_exist_is_named(local: LocalProvisioner, make_replica: MakeReplica) -> None:
-    replica = make_replica(("no-such-program", "{port}"))
+    replica = make_replica(("/nowhere/no-such-program", "{port}"))
     await local.start(replica)
-    assert (await local.until_ended(replica)).error == "cannot execute 'no-such-program': No such file or directory"
+    assert (
+        await local.until_ended(replica)
+    ).error == "cannot execute '/nowhere/no-such-program': No such file or directory"
 
 
 async def test_a_file_that_is_not_executable_is_named(

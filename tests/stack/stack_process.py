@@ -1,15 +1,18 @@
 """A stack in a process of its own, as ``celadon up`` runs it.
 
-``python -m tests.stack.stack_process DATA_DIR [CHILD ...]`` runs the named children, or all, and prints the addresses.
+``python -m tests.stack.stack_process DATA_DIR SHAPE [CHILD ...]`` runs the named children, or all, and prints the
+addresses; SHAPE is a JSON object with the numbers of workers, gateways and routers, where there is not one of each.
 """
 
 import asyncio
+import json
 import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Unpack
 
 import structlog
 
@@ -19,6 +22,7 @@ from celadon.stack.layout import DataDirectory
 from celadon.stack.postgres_home import PostgresHome
 from celadon.stack.process import ChildSpec
 from celadon.stack.settings import StackSettings
+from celadon.stack.shape import ShapeChoice
 from celadon.stack.stack import Stack, run_stack
 from tests.stack.processes import DEADLINE_SECONDS
 
@@ -59,11 +63,15 @@ class StackProcess:
 
 
 @asynccontextmanager
-async def stack_process(data_dir: Path, *names: str) -> AsyncIterator[StackProcess]:
+async def stack_process(
+    data_dir: Path,
+    *names: str,
+    **shape: Unpack[ShapeChoice],
+) -> AsyncIterator[StackProcess]:
     """Run a stack in a process of its own, and stop it at the end."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", __spec__.name, str(data_dir), *names),
+        *("-m", __spec__.name, str(data_dir), json.dumps(shape), *names),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         cwd=Path(__file__).parents[2],
@@ -78,7 +86,7 @@ async def stack_process(data_dir: Path, *names: str) -> AsyncIterator[StackProce
 def main() -> None:
     """Run the stack that the arguments name."""
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-    data_dir, *names = sys.argv[1:]
+    data_dir, shape, *names = sys.argv[1:]
 
     def chosen(
         directory: DataDirectory,
@@ -89,7 +97,7 @@ def main() -> None:
         specs = stack_children(directory, settings, home, working_directory)
         return tuple(spec for spec in specs if not names or spec.name in names)
 
-    stack = Stack(Path(data_dir), describe=chosen)
+    stack = Stack(Path(data_dir), describe=chosen, **json.loads(shape))
     asyncio.run(run_stack(stack, lambda addresses: print(addresses.model_dump_json(), flush=True)))  # noqa: T201
 
 

@@ -1,10 +1,13 @@
 """Ports of a stack."""
 
 import socket
+import subprocess
+import sys
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from celadon.provisioners.ports import FIRST_PORT
 from celadon.stack.ports import choose_ports, is_free
 
 
@@ -29,7 +32,7 @@ def test_a_remembered_port_that_somebody_took_is_replaced() -> None:
         assert choose_ports(["router"], {"router": taken})["router"] != taken
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.sets(st.text(min_size=1), min_size=1, max_size=20))
 def test_every_name_has_a_port_of_its_own(names: set[str]) -> None:
     assert len(set(choose_ports(names, {}).values())) == len(names)
@@ -40,3 +43,22 @@ def test_two_names_that_remember_the_same_port_do_not_share_it() -> None:
     chosen = choose_ports(["router", "gateway"], {"router": port, "gateway": port})
     assert chosen["router"] == port
     assert chosen["gateway"] != port
+
+
+def test_what_one_process_has_chosen_no_other_chooses() -> None:
+    mine = choose_ports(["router"], {})
+    code = f"from celadon.stack.ports import choose_ports; print(choose_ports(['router'], {mine})['router'])"
+    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(other.stdout) != mine["router"]
+
+
+def test_a_process_that_ended_holds_no_port() -> None:
+    code = "from celadon.stack.ports import choose_ports; print(choose_ports(['router'], {})['router'])"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    remembered = {"router": int(ended.stdout)}
+    assert choose_ports(["router"], remembered) == remembered
+
+
+def test_ports_of_a_stack_are_never_those_of_replicas() -> None:
+    names = [str(number) for number in range(200)]
+    assert max(choose_ports(names, {}).values()) < FIRST_PORT

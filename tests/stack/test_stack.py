@@ -25,7 +25,7 @@ from tests.stack.stack_process import StackProcess, stack_process
 
 pytestmark = pytest.mark.stack
 
-CHILDREN = ("postgres", "temporal", "gateway", "worker", "router")
+CHILDREN = ("postgres", "temporal", "gateway", "worker", "api", "router")
 DATABASES = ("postgres", "temporal")
 """The children that keep something, for the tests that are about nothing else."""
 

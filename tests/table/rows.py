@@ -25,14 +25,25 @@ from celadon.domain.steps import (
     SwitchStep,
 )
 from celadon.table.begin import begin
+from celadon.table.deletion import DeleteOrder, delete
 from celadon.table.engine import Table
 from celadon.table.finish import finish
-from celadon.table.kept_sets import KeptSet, read_kept_sets
+from celadon.table.kept_sets import KeptRoute, KeptSet, read_kept_sets
 from celadon.table.leases import take_lease
 from celadon.table.models import Base
-from celadon.table.replicas import add_route, route_ended, route_health, route_running
+from celadon.table.records.changes import Deleted, Scaled
+from celadon.table.replicas import (
+    Leaving,
+    add_route,
+    let_leave,
+    route_ended,
+    route_health,
+    route_running,
+    stop_left,
+)
 from celadon.table.route_sets import close_set, open_green
 from celadon.table.routers import router_acknowledged, router_connected
+from celadon.table.scaling import ScaleOrder, scale
 from celadon.table.switch import switch, switch_back
 
 NOW: Final = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -235,6 +246,31 @@ class Rows:
         async with self.table.transaction() as tx:
             kept = await _kept(tx, opened, opened.green)
             await route_ended(tx, self.fence, kept, route, status=status, error=error, output="boom\n", failed=failed)
+
+    async def let_leave(self, opened: Opened, route_set: RouteSetId | None = None) -> Leaving:
+        """Let the surplus of a set leave."""
+        kept = await self.kept(opened, route_set)
+        async with self.table.transaction() as tx:
+            return await let_leave(tx, self.fence, kept)
+
+    async def stop_left(self, kept: KeptSet, route: KeptRoute, *, cut: bool = False) -> frozenset[RouteId]:
+        """Stop a member that leaves."""
+        async with self.table.transaction() as tx:
+            return await stop_left(tx, self.fence, kept, route, cut=cut)
+
+    # What people do.
+
+    async def scale(self, replicas: int, *, reason: str = "", deployment: str = "chat") -> Scaled:
+        """Let a deployment want another number of replicas."""
+        order = ScaleOrder(deployment=deployment, replicas=replicas, by="ann", door=Door.CLI, reason=reason)
+        async with self.table.transaction() as tx:
+            return await scale(tx, order)
+
+    async def delete(self, *, reason: str = "", deployment: str = "chat") -> Deleted:
+        """Delete a deployment."""
+        order = DeleteOrder(deployment=deployment, by="ann", door=Door.CLI, reason=reason)
+        async with self.table.transaction() as tx:
+            return await delete(tx, order)
 
     # What gateways do.
 

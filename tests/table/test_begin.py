@@ -311,12 +311,27 @@ async def test_a_late_attempt_of_an_older_run_does_not_end_a_newer_rollout(rows:
 # Deployments that are gone.
 
 
-@pytest.mark.parametrize("lifecycle", ["destroying", "destroyed"])
-async def test_a_deployment_that_is_deleted_takes_no_rollout(rows: Rows, lifecycle: str) -> None:
+async def test_a_deployment_that_is_being_destroyed_takes_no_rollout(rows: Rows) -> None:
     await rows.live()
-    await rows.sql("update deployments set lifecycle = :lifecycle", lifecycle=lifecycle)
+    await rows.sql("update deployments set lifecycle = 'destroying'")
 
     assert await refusal(rows, "run-2") is RefusalCode.DEPLOYMENT_DELETED
+
+
+async def test_a_destroyed_deployment_starts_anew_with_the_next_revision(rows: Rows) -> None:
+    await rows.begin(replicas=3, policy={"auto_promote": False, "bake": "1m"})
+    await rows.sql("update rollouts set outcome = 'aborted', completed_at = now()")
+    await rows.sql("update deployments set lifecycle = 'destroyed', frozen = true, epoch = 7")
+
+    begun = await rows.begin("run-2", policy={"bake": "2m"})
+
+    [row] = await rows.rows("select * from deployments")
+    assert (row["lifecycle"], row["replicas"], row["frozen"], row["epoch"]) == ("deploying", 1, False, 8)
+    assert row["policy"] == {"bake": "2m"}
+    assert (begun.to_revision, begun.from_revision, begun.gated) == (2, None, False)
+    again = await rows.begin("run-2", policy={"bake": "2m"})
+    assert again == begun
+    assert await rows.value("select epoch from deployments") == 8
 
 
 # Opening green.

@@ -30,6 +30,30 @@ async def test_a_finish_twice_gives_the_same_answer(rows: Rows) -> None:
     assert await rows.dump() == before
 
 
+@pytest.mark.parametrize(
+    ("goes_back", "happened"),
+    [(False, RolloutOutcome.PROMOTED), (True, RolloutOutcome.ROLLED_BACK)],
+)
+async def test_a_workflow_that_was_reset_ends_with_what_happened(
+    rows: Rows,
+    happened: RolloutOutcome,
+    *,
+    goes_back: bool,
+) -> None:
+    """It was reset to a moment before the switch, and believes that it aborts."""
+    await rows.live()
+    opened = await rows.switched("run-2")
+    if goes_back:
+        await rows.switch_back(opened)
+
+    first = await rows.finish(opened, RolloutOutcome.ABORTED)
+    second = await rows.finish(opened, RolloutOutcome.ABORTED)
+
+    assert first.outcome is happened
+    assert second == first
+    assert await rows.value("select outcome from rollouts order by id desc limit 1") == happened.value
+
+
 async def test_a_rollout_that_ended_otherwise_does_not_end_again(rows: Rows) -> None:
     opened = await rows.ready()
     await rows.finish(opened, RolloutOutcome.ABORTED)

@@ -9,7 +9,8 @@ import pytest_asyncio
 from sqlalchemy import make_url, text
 
 from celadon.table.engine import Table
-from celadon.table.notify import ACKS_CHANNEL, ROUTES_CHANNEL, Listener, Subscription, notification
+from celadon.table.notify import ACKS_CHANNEL, ROUTES_CHANNEL, Listener, notification
+from tests.table.listening import hear_out, heard, notify
 from tests.table.rows import Rows
 
 NAME = "celadon-listener-test"
@@ -22,22 +23,9 @@ async def listener(table: Table) -> AsyncIterator[Listener]:
         yield one
 
 
-async def notify(table: Table, payload: str, channel: str = ROUTES_CHANNEL) -> None:
-    async with table.transaction() as tx:
-        await tx.execute(notification(channel, payload))
-
-
-async def heard(subscription: Subscription, count: int) -> list[str]:
-    payloads: list[str] = []
-    async with asyncio.timeout(10):
-        while len(payloads) < count:
-            payloads += await subscription.get(10)
-    return payloads
-
-
 async def test_a_notification_reaches_all_who_wait(table: Table, listener: Listener) -> None:
     async with listener.subscribe(ROUTES_CHANNEL) as one, listener.subscribe(ROUTES_CHANNEL) as other:
-        await notify(table, "news")
+        await notify(table, ROUTES_CHANNEL, "news")
 
         assert await heard(one, 1) == ["news"]
         assert await heard(other, 1) == ["news"]
@@ -46,14 +34,14 @@ async def test_a_notification_reaches_all_who_wait(table: Table, listener: Liste
 async def test_notifications_keep_their_order_and_none_is_lost(table: Table, listener: Listener) -> None:
     async with listener.subscribe(ROUTES_CHANNEL) as subscription:
         for number in range(50):
-            await notify(table, str(number))
+            await notify(table, ROUTES_CHANNEL, str(number))
 
         assert await heard(subscription, 50) == [str(number) for number in range(50)]
 
 
 async def test_a_channel_hears_only_its_own(table: Table, listener: Listener) -> None:
     async with listener.subscribe(ROUTES_CHANNEL) as routes, listener.subscribe(ACKS_CHANNEL) as acks:
-        await notify(table, "an acknowledgement", ACKS_CHANNEL)
+        await notify(table, ACKS_CHANNEL, "an acknowledgement")
 
         assert await heard(acks, 1) == ["an acknowledgement"]
         assert await routes.get(0) == []
@@ -63,7 +51,7 @@ async def test_who_has_left_hears_nothing(table: Table, listener: Listener) -> N
     async with listener.subscribe(ROUTES_CHANNEL) as left:
         pass
     async with listener.subscribe(ROUTES_CHANNEL) as stays:
-        await notify(table, "news")
+        await notify(table, ROUTES_CHANNEL, "news")
         await heard(stays, 1)
 
     assert await left.get(0) == []
@@ -76,7 +64,7 @@ async def test_without_news_the_wait_ends_at_its_timeout(listener: Listener) -> 
 
 async def test_what_was_heard_before_the_wait_is_not_lost(table: Table, listener: Listener) -> None:
     async with listener.subscribe(ROUTES_CHANNEL) as early, listener.subscribe(ROUTES_CHANNEL) as witness:
-        await notify(table, "news")
+        await notify(table, ROUTES_CHANNEL, "news")
         await heard(witness, 1)
 
         assert await early.get(0) == ["news"]
@@ -87,7 +75,7 @@ async def test_nothing_is_heard_of_a_transaction_that_was_rolled_back(table: Tab
         async with table.transaction() as tx:
             await tx.execute(notification(ROUTES_CHANNEL, "never"))
             await tx.rollback()
-        await notify(table, "news")
+        await notify(table, ROUTES_CHANNEL, "news")
 
         assert await heard(subscription, 1) == ["news"]
 
@@ -103,7 +91,7 @@ async def test_after_a_lost_connection_everybody_is_told_to_reread(table: Table,
         assert await heard(routes, 1) == [""]
         assert await heard(acks, 1) == [""]
 
-        await notify(table, "news")
+        await notify(table, ROUTES_CHANNEL, "news")
         assert await heard(routes, 1) == ["news"]
 
 
@@ -126,14 +114,15 @@ async def test_there_is_no_other_channel(listener: Listener) -> None:
             pass
 
 
-async def test_a_switch_is_heard_with_its_epoch(rows: Rows, listener: Listener) -> None:
+async def test_a_switch_is_heard_with_its_epoch(table: Table, rows: Rows, listener: Listener) -> None:
     first = await rows.ready()
     async with listener.subscribe(ROUTES_CHANNEL) as subscription:
+        await hear_out(table, ROUTES_CHANNEL, subscription)
         answer = await rows.switch(first)
 
         [payload] = await heard(subscription, 1)
 
-    assert json.loads(payload) == {"deployment": "chat", "epoch": answer.epoch}
+    assert json.loads(payload) == {"deployment": "chat", "epoch": answer.epoch, "owes": False}
 
 
 async def test_an_opened_green_is_heard(rows: Rows, listener: Listener) -> None:
@@ -142,4 +131,4 @@ async def test_an_opened_green_is_heard(rows: Rows, listener: Listener) -> None:
 
         [payload] = await heard(subscription, 1)
 
-    assert json.loads(payload) == {"deployment": "chat", "epoch": 0}
+    assert json.loads(payload) == {"deployment": "chat", "epoch": 0, "owes": False}

@@ -3,7 +3,8 @@
 from celadon.domain.states import RolloutOutcome, RolloutPhase, RouteHealthStatus
 from celadon.table.history import latest_rollout, list_rollouts, read_events, read_rollout, rollout_of_run
 from celadon.table.inspection import inspect
-from celadon.table.overview import Colour, DeploymentView, list_deployments, view_deployment
+from celadon.table.overview import list_deployments, view_deployment
+from celadon.table.records.deployments import Colour, DeploymentView
 from tests.table.rows import Rows
 
 
@@ -51,8 +52,8 @@ async def test_a_report_from_before_the_drain_says_nothing(rows: Rows) -> None:
     blue = await rows.live()
     await rows.router("edge-1", 1000)
     await rows.sql(
-        "insert into router_load (router, route_set, running, zero_reports, reported_at) "
-        "values ('edge-1', :id, 7, 0, clock_timestamp())",
+        "insert into router_load (router, route_set, epoch, running, zero_reports, reported_at) "
+        "values ('edge-1', :id, 1000, 7, 0, clock_timestamp())",
         id=blue.green,
     )
     green = await rows.switched("run-2")
@@ -71,8 +72,8 @@ async def test_running_requests_of_all_routers_are_added_up(rows: Rows) -> None:
     green = await rows.switched("run-2")
     await rows.close(green, blue.green)
     await rows.sql(
-        "insert into router_load (router, route_set, running, zero_reports, reported_at) "
-        "select node, :id, 3, 0, clock_timestamp() from routers",
+        "insert into router_load (router, route_set, epoch, running, zero_reports, reported_at) "
+        "select node, :id, 1000, 3, 0, clock_timestamp() from routers",
         id=blue.green,
     )
 

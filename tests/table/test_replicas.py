@@ -18,7 +18,6 @@ from celadon.table.replicas import (
     route_running,
     set_gone,
     stop_drained,
-    stop_superfluous,
     tell_condition,
 )
 from celadon.table.route_sets import close_set
@@ -426,19 +425,6 @@ async def test_a_green_that_flapped_and_fails_is_still_told(rows: Rows) -> None:
 # Stopping.
 
 
-async def test_an_open_set_stops_only_what_it_has_too_many(rows: Rows) -> None:
-    opened = await rows.ready(replicas=3)
-    await rows.sql("update route_sets set wanted = 2")
-    kept = await rows.kept(opened)
-
-    async with rows.table.transaction() as tx:
-        stopped = await stop_superfluous(tx, rows.fence, kept, opened.routes)
-
-    assert stopped == {opened.routes[0]}
-    statuses = [row["status"] for row in await rows.rows("select status from routes order by status")]
-    assert statuses == ["running", "running", "terminating"]
-
-
 async def test_a_drain_that_ended_meanwhile_stops_nothing(rows: Rows) -> None:
     first = await rows.live()
     second = await rows.switched("run-2")
@@ -464,6 +450,26 @@ async def test_a_second_drain_is_not_the_first_one(rows: Rows) -> None:
 
     async with rows.table.transaction() as tx:
         assert await stop_drained(tx, rows.fence, kept, cut=False) == frozenset()
+
+
+async def test_a_router_that_comes_back_after_the_decision_keeps_what_it_uses(rows: Rows) -> None:
+    first = await rows.live()
+    before = await rows.value("select epoch from deployments")
+    await rows.router("east", before)
+    second = await rows.switched("run-2")
+    await rows.sql("update routers set seen_at = now() - interval '11 minutes'")
+    await rows.close(second, first.green)
+    kept = await rows.kept(second, first.green)
+
+    await rows.connect("east")
+    async with rows.table.transaction() as tx:
+        while_it_serves_blue = await stop_drained(tx, rows.fence, kept, cut=False)
+    await rows.acknowledge("east", await rows.value("select epoch from deployments"))
+    async with rows.table.transaction() as tx:
+        afterwards = await stop_drained(tx, rows.fence, kept, cut=False)
+
+    assert while_it_serves_blue == frozenset()
+    assert afterwards == frozenset(first.routes)
 
 
 async def test_a_set_is_gone_when_its_last_replica_is(rows: Rows) -> None:

@@ -1,5 +1,7 @@
 """Closing sets, phases, and asking for an edge."""
 
+from datetime import timedelta
+
 import pytest
 
 from celadon.domain.errors import RefusalCode, RefusedError
@@ -37,6 +39,17 @@ async def test_a_closed_blue_drains_until_its_deadline(rows: Rows) -> None:
     assert (blue["state"], blue["within"].total_seconds(), blue["drain_epoch"]) == ("draining", 60, epoch + 1)
     assert await rows.value("select epoch from deployments") == epoch + 1
     assert await rows.value("select phase from rollouts where outcome is null") == "draining"
+
+
+async def test_routers_are_waited_for_as_the_rollout_says_that_drains_and_not_as_the_one_that_opened(
+    rows: Rows,
+) -> None:
+    first = await rows.live(policy={"router_ack_timeout": "60s"})
+    second = await rows.switched("run-2", policy={"router_ack_timeout": "2s"})
+
+    await rows.close(second, first.green)
+
+    assert (await rows.kept(second, first.green)).router_ack_timeout == timedelta(seconds=2)
 
 
 async def test_a_close_is_written_into_the_audit_log(rows: Rows) -> None:

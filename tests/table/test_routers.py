@@ -19,6 +19,7 @@ from celadon.table.routers import (
     router_refused,
     router_seen,
 )
+from tests.table.listening import hear_out, heard
 from tests.table.rows import Rows
 
 
@@ -202,8 +203,8 @@ async def test_a_refusal_is_kept_until_the_next_acknowledgement(rows: Rows) -> N
 # Who is woken.
 
 
-@pytest.mark.parametrize(("deployments", "heard"), [(2, ["chat-1", "chat-2"]), (21, [ALL_DEPLOYMENTS])])
-async def test_who_waits_for_an_acknowledgement_is_woken(rows: Rows, deployments: int, heard: list[str]) -> None:
+@pytest.mark.parametrize(("deployments", "woken"), [(2, ["chat-1", "chat-2"]), (21, [ALL_DEPLOYMENTS])])
+async def test_who_waits_for_an_acknowledgement_is_woken(rows: Rows, deployments: int, woken: list[str]) -> None:
     await rows.sql(
         "insert into deployments (name, replicas, lifecycle) "
         "select 'chat-' || number, 1, 'ready' from generate_series(1, :deployments) as number",
@@ -215,7 +216,7 @@ async def test_who_waits_for_an_acknowledgement_is_woken(rows: Rows, deployments
         listener.subscribe(ACKS_CHANNEL) as subscription,
     ):
         await asyncio.wait_for(listener.connected.wait(), 5)
-        await subscription.get(5)
+        await hear_out(rows.table, ACKS_CHANNEL, subscription)
 
         async with rows.table.transaction() as tx:
             await router_acknowledged(
@@ -224,11 +225,9 @@ async def test_who_waits_for_an_acknowledgement_is_woken(rows: Rows, deployments
                 {f"chat-{number}": Epoch(1) for number in range(1, deployments + 1)},
             )
 
-        payloads = [json.loads(payload) for payload in await subscription.get(5)]
-        while len(payloads) < len(heard):
-            payloads += [json.loads(payload) for payload in await subscription.get(5)]
+        payloads = [json.loads(payload) for payload in await heard(subscription, len(woken))]
 
-    assert [payload["deployment"] for payload in payloads] == heard
+    assert [payload["deployment"] for payload in payloads] == woken
     assert {payload["router"] for payload in payloads} == {"edge-1"}
 
 
@@ -241,7 +240,9 @@ async def test_load_replaces_what_the_router_reported_before(rows: Rows) -> None
 
     for running, zeros in ((5, 0), (0, 1), (0, 2)):
         async with rows.table.transaction() as tx:
-            await record_load(tx, "edge-1", [SetLoad(route_set=opened.green, running=running, zero_reports=zeros)])
+            await record_load(
+                tx, "edge-1", [SetLoad(route_set=opened.green, epoch=Epoch(1), running=running, zero_reports=zeros)]
+            )
 
     [row] = await rows.rows("select running, zero_reports from router_load")
     assert (row["running"], row["zero_reports"]) == (0, 2)
@@ -256,8 +257,8 @@ async def test_load_of_a_set_that_is_unknown_is_left_out(rows: Rows) -> None:
             tx,
             "edge-1",
             [
-                SetLoad(route_set=opened.green, running=1, zero_reports=0),
-                SetLoad(route_set=RouteSetId(1_000_000), running=2, zero_reports=0),
+                SetLoad(route_set=opened.green, epoch=Epoch(1), running=1, zero_reports=0),
+                SetLoad(route_set=RouteSetId(1_000_000), epoch=Epoch(1), running=2, zero_reports=0),
             ],
         )
 
@@ -269,6 +270,8 @@ async def test_routers_report_load_on_their_own(rows: Rows) -> None:
     for node, running in (("edge-1", 1), ("edge-2", 2)):
         await rows.connect(node)
         async with rows.table.transaction() as tx:
-            await record_load(tx, node, [SetLoad(route_set=opened.green, running=running, zero_reports=0)])
+            await record_load(
+                tx, node, [SetLoad(route_set=opened.green, epoch=Epoch(1), running=running, zero_reports=0)]
+            )
 
     assert await rows.value("select sum(running) from router_load") == 3

@@ -328,6 +328,15 @@ async def test_one_colour_is_active_at_a_time_through_a_whole_rollout(rows: Rows
     assert await active() == [1]
 
 
+async def test_a_replica_that_leaves_is_not_active(rows: Rows) -> None:
+    live = await rows.live(replicas=2)
+    await rows.scale(1)
+    await rows.let_leave(live)
+
+    traffic = await rows.rows("select traffic_status from route_traffic order by traffic_status")
+    assert [row["traffic_status"] for row in traffic] == ["active", "inactive"]
+
+
 async def test_a_deployment_without_a_live_set_has_nothing_active(rows: Rows) -> None:
     await rows.ready()
 

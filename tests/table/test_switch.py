@@ -8,10 +8,11 @@ import pytest
 
 from celadon.domain.errors import RefusalCode
 from celadon.domain.names import RolloutId, RouteSetId
-from celadon.domain.states import RolloutOutcome, RouteHealthStatus
+from celadon.domain.states import Door, RolloutOutcome, RouteHealthStatus
 from celadon.domain.steps import Note, SwitchAnswer
 from celadon.table.engine import Table
 from celadon.table.replicas import route_health
+from celadon.table.scaling import ScaleOrder, scale
 from celadon.table.switch import switch
 from tests.table.locks import until_somebody_waits
 from tests.table.rows import HEALTHY, NOW, Opened, Rows
@@ -287,6 +288,64 @@ async def test_a_green_without_replicas_needs_no_keeper_that_vouches(rows: Rows)
     assert code(await rows.switch(first)) is None
 
 
+async def test_a_decision_that_was_refused_does_not_switch_when_a_late_attempt_of_it_could(rows: Rows) -> None:
+    await rows.live()
+    opened = await rows.ready("run-2")
+    await rows.set_health(opened, opened.routes[0], UNHEALTHY, "status 500")
+    refused = await rows.switch(opened, decision="run-2/1")
+    await rows.set_health(opened, opened.routes[0], HEALTHY)
+
+    late = await rows.switch(opened, decision="run-2/1")
+
+    assert late == refused
+    assert await rows.value("select live_set from deployments") == opened.blue
+    assert (await rows.switch(opened, decision="run-2/2")).refusal is None
+
+
+async def test_a_refusal_for_want_of_a_keeper_is_no_answer_yet_for_who_asks_again(rows: Rows) -> None:
+    await rows.live()
+    opened = await rows.ready("run-2")
+    await rows.sql("update keepers set seen_at = to_timestamp(0)")
+    async with rows.table.transaction() as tx:
+        waiting = await switch(tx, opened.switch_step(decision="run-2/1"), patient=True)
+    await rows.sql("update keepers set seen_at = now() + interval '1 hour'")
+
+    assert waiting.refusal is not None
+    assert waiting.refusal.code is RefusalCode.KEEPER_SILENT
+    assert (await rows.switch(opened, decision="run-2/1")).refusal is None
+
+
+async def test_a_way_back_that_was_refused_is_not_gone_when_a_late_attempt_of_it_could(rows: Rows) -> None:
+    blue = await rows.live()
+    opened = await rows.switched("run-2")
+    await rows.set_health(blue, blue.routes[0], UNHEALTHY, "status 500")
+    refused = await rows.switch_back(opened, decision="run-2/2")
+    await rows.set_health(blue, blue.routes[0], HEALTHY)
+
+    late = await rows.switch_back(opened, decision="run-2/2")
+
+    assert refused.refusal is not None
+    assert late == refused
+    assert await rows.value("select live_set from deployments") == opened.green
+    assert (await rows.switch_back(opened, decision="run-2/3")).refusal is None
+
+
+async def test_force_overrides_neither_a_freeze_nor_health(rows: Rows) -> None:
+    await rows.live()
+    opened = await rows.ready("run-2")
+    await rows.sql("update deployments set frozen = true")
+
+    frozen = await rows.switch(opened, force=True)
+    await rows.sql("update deployments set frozen = false")
+    await rows.set_health(opened, opened.routes[0], UNHEALTHY, "status 500")
+    unhealthy = await rows.switch(opened, force=True)
+
+    assert [answer.refusal and answer.refusal.code for answer in (frozen, unhealthy)] == [
+        RefusalCode.FROZEN,
+        RefusalCode.NO_HEALTHY_GREEN,
+    ]
+
+
 async def test_a_switch_refused_for_a_freeze_goes_through_when_it_ends(rows: Rows) -> None:
     first = await rows.ready()
     await rows.sql("update deployments set frozen = true")
@@ -420,6 +479,20 @@ async def test_a_blue_without_replicas_can_always_be_gone_back_to(rows: Rows) ->
     assert code(await rows.switch_back(second)) is None
 
 
+async def test_a_blue_without_replicas_is_not_gone_back_to_when_some_are_wanted_by_now(rows: Rows) -> None:
+    await rows.live(replicas=0)
+    opened = await rows.switched("run-2", replicas=0)
+    await rows.close(opened, opened.blue)
+    async with rows.table.transaction() as tx:
+        await scale(tx, ScaleOrder(deployment="chat", replicas=1, by="ann", door=Door.CLI))
+    await rows.add(opened, HEALTHY)
+
+    answer = await rows.switch_back(opened)
+
+    assert code(answer) is RefusalCode.BLUE_DRAINED
+    assert await rows.value("select live_set from deployments") == opened.green
+
+
 async def test_a_way_back_needs_no_keeper_and_no_thaw(rows: Rows) -> None:
     await rows.live()
     second = await rows.switched("run-2")
@@ -451,7 +524,27 @@ async def test_a_blue_whose_replicas_are_being_stopped_is_not_gone_back_to(rows:
     await rows.close(second, first.green)
     await rows.sql("update routes set status = 'terminating' where set_id = :id", id=first.green)
 
-    assert code(await rows.switch_back(second)) is RefusalCode.NO_HEALTHY_BLUE
+    assert code(await rows.switch_back(second)) is RefusalCode.BLUE_DRAINED
+
+
+@pytest.mark.parametrize(("left", "refusal"), [(2, None), (1, None), (0, RefusalCode.BLUE_DRAINED)])
+async def test_one_healthy_replica_of_a_blue_that_drains_is_enough(
+    rows: Rows,
+    left: int,
+    refusal: RefusalCode | None,
+) -> None:
+    first = await rows.live(replicas=2)
+    second = await rows.switched("run-2", replicas=2)
+    await rows.close(second, first.green)
+    for route in first.routes[left:]:
+        await rows.sql("update routes set status = 'terminating' where id = :id", id=route)
+    before = await rows.dump()
+
+    assert code(await rows.switch_back(second)) is refusal
+
+    assert (await rows.dump() == before) is (refusal is not None)
+    wanted = await rows.value("select wanted from route_sets where id = :id", id=first.green)
+    assert wanted == 2
 
 
 async def test_a_blue_that_is_gone_is_not_gone_back_to(rows: Rows) -> None:

@@ -70,6 +70,8 @@ class Script:
     switch_back: list[SwitchAnswer] = field(default_factory=lambda: [SwitchAnswer(epoch=Epoch(6))])
     drain: list[DrainEnd] = field(default_factory=lambda: [DrainEnd()])
     holds: dict[str, asyncio.Event] = field(default_factory=dict)
+    failures: dict[str, int] = field(default_factory=dict)
+    """How many attempts of a step fail before one answers."""
     asked: list[tuple[str, BaseModel]] = field(default_factory=list)
 
     def hold(self, step: str) -> asyncio.Event:
@@ -103,6 +105,9 @@ class ScriptedSteps:
     async def _ask(self, name: str, deployment: str, step: BaseModel) -> Script:
         script = self.scripts[deployment]
         script.asked.append((name, step))
+        if script.failures.get(name, 0) > 0:
+            script.failures[name] -= 1
+            raise ConnectionError("the database is away")
         if name in script.holds:
             while not script.holds[name].is_set():
                 activity.heartbeat()
@@ -193,7 +198,14 @@ class RunningRollout:
         await self._client.start(request)
         await self.until(lambda: "provision_green" in self.script.names())
 
-    async def edge(self, condition: SetCondition, *, ready: int | None = None, last_error: str = "") -> None:
+    async def edge(
+        self,
+        condition: SetCondition,
+        *,
+        ready: int | None = None,
+        last_error: str = "",
+        scaled: bool = False,
+    ) -> None:
         """Tell an edge of green, as the keeper would."""
         self._seq += 1
         healthy = (3 if condition is SetCondition.READY else 0) if ready is None else ready
@@ -207,6 +219,7 @@ class RunningRollout:
             wanted=3,
             failed=condition is SetCondition.FAILED,
             last_error=last_error,
+            scaled=scaled,
         )
         await self.handle.signal(contracts.GREEN_CHANGED, edge)
 
@@ -245,6 +258,14 @@ class RunningRollout:
                 raise AssertionError(f"still {status.phase}, not {phase}: {status}")
             await asyncio.sleep(0.02)
         return status
+
+    async def until_a_promotion_is_recorded(self) -> None:
+        """Wait until the rollout has heard a promotion that it has not carried out."""
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while not (await self.status()).approvals:
+            if time.monotonic() > deadline:
+                raise AssertionError("no promotion was recorded")
+            await asyncio.sleep(0.02)
 
     async def until_abort_is_recorded(self) -> None:
         """Wait until the rollout has heard an abort or a cancel."""
@@ -306,9 +327,9 @@ def _without_machine(content: Any) -> Any:
     return content.replace(socket.gethostname(), "worker") if isinstance(content, str) else content
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def scripted_steps(temporal_env: WorkflowEnvironment) -> AsyncIterator[ScriptedSteps]:
-    """Run one worker for all rollouts of the session."""
+    """Run one worker for all rollouts of these tests; another package's takes the same task queue."""
     steps = ScriptedSteps()
     async with Worker(
         temporal_env.client,

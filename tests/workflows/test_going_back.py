@@ -1,15 +1,17 @@
 """Abort, rollback and cancellation, in every phase."""
 
+import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from temporalio.api.enums.v1 import EventType
 
 from celadon.domain.errors import Refusal, RefusalCode, RefusedError
 from celadon.domain.messages import AbortAnswer
 from celadon.domain.names import Epoch
 from celadon.domain.states import RolloutOutcome, RolloutPhase, SetCondition
-from celadon.domain.steps import CloseStep, DrainEnd, SwitchAnswer
+from celadon.domain.steps import CloseStep, DrainEnd, SwitchAnswer, SwitchStep
 
 if TYPE_CHECKING:
     from tests.workflows.conftest import RunningRollout
@@ -90,6 +92,27 @@ async def test_an_abort_during_a_switch_that_is_refused_closes_green(rollout: "R
     assert "switch_back" not in rollout.script.names()
 
 
+async def test_a_promotion_that_meets_an_abort_is_told_that_the_abort_goes_first(rollout: "RunningRollout") -> None:
+    await rollout.start()
+    await rollout.edge(SetCondition.RUNNING)
+    await rollout.events()
+    release = rollout.script.hold("enter_phase")
+    await rollout.edge(SetCondition.READY)
+    await rollout.phase(RolloutPhase.AWAITING_PROMOTION)
+
+    promoting = asyncio.create_task(rollout.promote())
+    await rollout.until_a_promotion_is_recorded()
+    await rollout.handle.signal("abort", {"by": "bob"})
+    await rollout.until_abort_is_recorded()
+    release.set()
+
+    with pytest.raises(RefusedError) as refused:
+        await promoting
+    assert refused.value.refusal.code is RefusalCode.ABORT_REQUESTED
+    assert await _outcome(rollout) is RolloutOutcome.ABORTED
+    assert "switch" not in rollout.script.names()
+
+
 async def test_a_rollback_during_the_bake_returns_to_blue(rollout: "RunningRollout") -> None:
     rollout.script.switch_back = [SwitchAnswer(epoch=Epoch(6), acknowledged_by=("one",), ms=3.0)]
     await rollout.bake()
@@ -101,6 +124,30 @@ async def test_a_rollback_during_the_bake_returns_to_blue(rollout: "RunningRollo
     drains: list[CloseStep] = rollout.script.inputs("drain")
     assert [(step.route_set, step.needs_acknowledgement) for step in drains] == [(GREEN, 6)]
     await rollout.record("rolled-back")
+
+
+async def test_a_second_rollback_during_the_way_back_gets_the_same_answer(rollout: "RunningRollout") -> None:
+    rollout.script.switch_back = [SwitchAnswer(epoch=Epoch(6), acknowledged_by=("one",), ms=3.0)]
+    answers = rollout.script.holds["switch_back"] = asyncio.Event()
+    await rollout.bake()
+    first = asyncio.create_task(rollout.rollback(by="ann"))
+    await rollout.until(lambda: "switch_back" in rollout.script.names())
+    second = asyncio.create_task(rollout.rollback(by="ben"))
+    await _until_both_are_accepted(rollout)
+
+    answers.set()
+
+    assert (await first).epoch == (await second).epoch == 6
+    assert rollout.script.names().count("switch_back") == 1
+
+
+async def _until_both_are_accepted(rollout: "RunningRollout") -> None:
+    async with asyncio.timeout(10):
+        while True:
+            kinds = [event.event_type for event in (await rollout.handle.fetch_history()).events]
+            if kinds.count(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED) == 3:  # with the promotion
+                return
+            await asyncio.sleep(0.02)
 
 
 async def test_a_rollback_while_blue_drains_reopens_blue(rollout: "RunningRollout") -> None:
@@ -191,6 +238,47 @@ async def test_a_cancel_during_the_bake_switches_back(rollout: "RunningRollout")
 
     assert (await rollout.ended()).status == "cancelled"
     assert rollout.script.inputs("finish")[0].outcome is RolloutOutcome.ROLLED_BACK
+
+
+async def test_a_run_that_was_reset_to_before_its_switch_goes_back_as_after_it(rollout: "RunningRollout") -> None:
+    """Green is live, says the table, when the run that forgot its switch closes green."""
+    rollout.script.drain = [DrainEnd(reopened=True), DrainEnd()]
+    await rollout.wait_for_promotion()
+
+    await rollout.abort(by="ann", reason="wrong weights")
+
+    assert await _outcome(rollout) is RolloutOutcome.ROLLED_BACK
+    assert rollout.script.names().count("switch_back") == 1
+    drains: list[CloseStep] = rollout.script.inputs("drain")
+    assert [(step.route_set, step.needs_acknowledgement) for step in drains] == [(GREEN, None), (GREEN, 6)]
+
+
+async def test_a_run_that_was_reset_to_before_its_way_back_ends_as_rolled_back(rollout: "RunningRollout") -> None:
+    """Blue is live, says the table, when the run that forgot its way back drains blue."""
+    rollout.script.drain = [DrainEnd(reopened=True), DrainEnd()]
+
+    await rollout.bake(bake="0s")
+
+    assert await _outcome(rollout) is RolloutOutcome.ROLLED_BACK
+    assert _drained(rollout) == [BLUE, GREEN]
+
+
+async def test_each_decision_has_a_name_of_its_own(rollout: "RunningRollout") -> None:
+    too_few = Refusal(code=RefusalCode.NO_HEALTHY_GREEN, message="too few")
+    rollout.script.switch = [SwitchAnswer(refusal=too_few), SwitchAnswer(epoch=Epoch(5))]
+    await rollout.wait_for_promotion()
+    await rollout.handle.signal("promote")
+    await rollout.phase(RolloutPhase.VERIFYING)
+    await rollout.edge(SetCondition.READY)
+    await rollout.phase(RolloutPhase.AWAITING_PROMOTION)
+
+    await rollout.promote()
+    await rollout.rollback()
+
+    assert await _outcome(rollout) is RolloutOutcome.ROLLED_BACK
+    steps: list[SwitchStep] = [*rollout.script.inputs("switch"), *rollout.script.inputs("switch_back")]
+    assert all(step.decision for step in steps)
+    assert len({step.decision for step in steps}) == len(steps) == 3
 
 
 async def test_a_cancel_that_blue_cannot_take_finishes_the_drain(rollout: "RunningRollout") -> None:

@@ -1,5 +1,6 @@
 """What rollouts make of input that people mistype."""
 
+import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from temporalio.exceptions import ApplicationError
 
 from celadon.domain.contracts import TASK_QUEUE, WORKFLOW_TYPE
 from celadon.domain.errors import RefusalCode
+from celadon.domain.states import RolloutPhase, SetCondition
 
 if TYPE_CHECKING:
     from tests.workflows.conftest import RunningRollout
@@ -127,6 +129,26 @@ async def test_only_the_last_hundred_refusals_are_kept_and_the_rest_is_counted(r
     status = await rollout.status()
     assert status.refused_total == 120
     assert len(status.refused) == 10
+
+
+async def test_an_edge_of_another_green_is_forgotten_once_the_rollout_has_its_own(rollout: "RunningRollout") -> None:
+    """A reset workflow hears again what its first run was told, before it has opened a green of its own."""
+    opens = rollout.script.holds["provision_green"] = asyncio.Event()
+    await rollout.start()
+    await rollout.until(lambda: "provision_green" in rollout.script.names())
+    await rollout.handle.signal(
+        "green_changed",
+        {"route_set": 9, "seq": 99, "condition": "ready", "running": 3, "ready": 3, "required": 3, "wanted": 3},
+    )
+    opens.set()
+    await rollout.phase(RolloutPhase.PROVISIONING)
+    await rollout.events()
+    assert (await rollout.status()).phase is RolloutPhase.PROVISIONING
+
+    await rollout.edge(SetCondition.READY)
+
+    await rollout.phase(RolloutPhase.AWAITING_PROMOTION)
+    assert (await rollout.promote()).epoch == 5
 
 
 async def test_an_older_edge_changes_nothing(rollout: "RunningRollout") -> None:

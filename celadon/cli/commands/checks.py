@@ -2,23 +2,37 @@
 
 # ruff: noqa: PLC0415 - a command loads what it needs when it runs, so that '--help' answers at once
 
+from typing import Annotated
+
+import typer
+
 from celadon.cli.options import DataDirOption, OutputOption
 from celadon.cli.output import OutputFormat
 from celadon.cli.running import run
 
 
-def doctor(data_dir: DataDirOption = None, output: OutputOption = OutputFormat.TEXT) -> None:
-    """Check that everything is there and somebody is at work; says what to do next, changes nothing.
+def doctor(
+    data_dir: DataDirOption = None,
+    *,
+    fix: Annotated[bool, typer.Option("--fix", help="Put right what can be put right without harm.")] = False,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Check that everything is there, somebody is at work, and nothing was left behind; without --fix change nothing.
 
-    Postgres and its tables, Temporal and its search attributes, a living keeper, owed signals, routers and what they
-    refused, rollouts whose workflow is gone, sets that failed. Exits 1 when something is wrong.
+    Postgres and its tables, Temporal and its search attributes, a living keeper, routers and what they refused, sets
+    that failed, rollouts without a workflow and workflows without a rollout, owed signals, replicas that nobody wants.
+
+    --fix upgrades the tables, registers search attributes, ends what was left of terminated rollouts, sends owed
+    signals when no keeper lives, and ends stray processes of replicas. It never touches what a living keeper owns, and
+    says what is left to a person. Exits 1 when something is wrong that was not mended.
 
     Examples:
     ```console
     celadon doctor
+    celadon doctor --fix
     celadon doctor -o json | jq '.findings[] | select(.verdict != "fine")'
     ```
     """
-    from celadon.cli.doctor import check_up
+    from celadon.cli.doctor.check_up import check_up
 
-    run(lambda: check_up(data_dir, output), output)
+    run(lambda: check_up(data_dir, output, fix=fix), output)

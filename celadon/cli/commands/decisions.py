@@ -6,9 +6,11 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from celadon.cli.options import DataDirOption, DeploymentArgument, OutputOption
+from celadon.cli.options import DeploymentArgument, OutputOption, RequestIdOption, TimeoutOption, check_timeout
 from celadon.cli.output import OutputFormat
 from celadon.cli.running import run
+from celadon.cli.target_choice import TargetChoice
+from celadon.cli.targeting import speaks_to_celadon
 
 RolloutOption: TypeAlias = Annotated[
     int | None,
@@ -22,20 +24,18 @@ RolloutOption: TypeAlias = Annotated[
 ]
 ByOption: TypeAlias = Annotated[
     str | None,
-    typer.Option("--by", metavar="NAME", help="Who decides; goes into the audit log.", show_default="your login name"),
-]
-ReasonOption: TypeAlias = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; goes into the audit log.")]
-RequestIdOption: TypeAlias = Annotated[
-    str | None,
     typer.Option(
-        "--request-id",
-        metavar="ID",
-        help="A repeat with the same id gets the first answer.",
-        show_default="a new one",
+        "--by",
+        metavar="NAME",
+        help="Who decides; goes into the audit log.",
+        show_default="whose token it is, or your login name",
     ),
 ]
+ReasonOption: TypeAlias = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; goes into the audit log.")]
+WaitOption: TypeAlias = Annotated[bool, typer.Option("--wait", help="Wait until the rollout has ended.")]
 
 
+@speaks_to_celadon
 def promote(  # noqa: PLR0913 - each is an option that a person can give
     deployment: DeploymentArgument,
     *,
@@ -57,39 +57,54 @@ def promote(  # noqa: PLR0913 - each is an option that a person can give
         ),
     ] = False,
     by: ByOption = None,
+    wait: WaitOption = False,
+    timeout: TimeoutOption = None,
     request_id: RequestIdOption = None,
-    data_dir: DataDirOption = None,
+    target: TargetChoice,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
     """Switch traffic to the green that waits, and wait until the routers have acknowledged.
 
     It always says which revision and which rollout it means, so that it never promotes something else that has taken
-    their place meanwhile.
+    their place meanwhile. With --wait it exits 0 only when the rollout has ended as promoted, blue gone.
 
     Examples:
     ```console
     celadon promote chat
+    celadon promote chat --wait --timeout 1h
     celadon promote chat --revision 2 --reason "reviewed with ben"
     celadon promote chat --force --reason "r1 is down, r2 is healthy"
     ```
     """
     if force and not reason.strip():
         raise typer.BadParameter("it needs --reason, which goes into the audit log", param_hint="--force")
+    check_timeout(timeout, wait=wait)
     from celadon.cli.decisions import Decision
     from celadon.cli.decisions import promote as promote_green
 
-    decision = Decision(deployment=deployment, by=by, reason=reason, rollout=rollout, request_id=request_id)
-    run(lambda: promote_green(decision, revision, data_dir, output, force=force), output)
+    decision = Decision(
+        deployment=deployment,
+        by=by,
+        reason=reason,
+        rollout=rollout,
+        request_id=request_id,
+        wait=wait,
+        timeout=timeout,
+    )
+    run(lambda: promote_green(decision, revision, target, output, force=force), output)
 
 
+@speaks_to_celadon
 def abort(  # noqa: PLR0913 - each is an option that a person can give
     deployment: DeploymentArgument,
     *,
     rollout: RolloutOption = None,
     reason: ReasonOption = "",
     by: ByOption = None,
+    wait: WaitOption = False,
+    timeout: TimeoutOption = None,
     request_id: RequestIdOption = None,
-    data_dir: DataDirOption = None,
+    target: TargetChoice,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
     """End the rollout under way without its green: before the switch green is closed, after it traffic returns to blue.
@@ -100,21 +115,33 @@ def abort(  # noqa: PLR0913 - each is an option that a person can give
     celadon abort chat --rollout 7 --reason "wrong weights"
     ```
     """
+    check_timeout(timeout, wait=wait)
     from celadon.cli.decisions import Decision
     from celadon.cli.decisions import abort as abort_rollout
 
-    decision = Decision(deployment=deployment, by=by, reason=reason, rollout=rollout, request_id=request_id)
-    run(lambda: abort_rollout(decision, data_dir, output, rollback=False), output)
+    decision = Decision(
+        deployment=deployment,
+        by=by,
+        reason=reason,
+        rollout=rollout,
+        request_id=request_id,
+        wait=wait,
+        timeout=timeout,
+    )
+    run(lambda: abort_rollout(decision, target, output, rollback=False), output)
 
 
+@speaks_to_celadon
 def rollback(  # noqa: PLR0913 - each is an option that a person can give
     deployment: DeploymentArgument,
     *,
     rollout: RolloutOption = None,
     reason: ReasonOption = "",
     by: ByOption = None,
+    wait: WaitOption = False,
+    timeout: TimeoutOption = None,
     request_id: RequestIdOption = None,
-    data_dir: DataDirOption = None,
+    target: TargetChoice,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
     """Return traffic to blue after the switch, while blue is still there.
@@ -124,8 +151,17 @@ def rollback(  # noqa: PLR0913 - each is an option that a person can give
     celadon rollback chat --reason "p99 doubled"
     ```
     """
+    check_timeout(timeout, wait=wait)
     from celadon.cli.decisions import Decision
     from celadon.cli.decisions import abort as abort_rollout
 
-    decision = Decision(deployment=deployment, by=by, reason=reason, rollout=rollout, request_id=request_id)
-    run(lambda: abort_rollout(decision, data_dir, output, rollback=True), output)
+    decision = Decision(
+        deployment=deployment,
+        by=by,
+        reason=reason,
+        rollout=rollout,
+        request_id=request_id,
+        wait=wait,
+        timeout=timeout,
+    )
+    run(lambda: abort_rollout(decision, target, output, rollback=True), output)

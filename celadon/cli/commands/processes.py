@@ -11,6 +11,7 @@ import typer
 from celadon.cli.options import DataDirOption, OutputOption, parse_duration_option
 from celadon.cli.output import OutputFormat
 from celadon.cli.running import faults_told, run
+from celadon.stack.shape import ShapeChoice
 
 gateway_app = typer.Typer(no_args_is_help=False, rich_markup_mode="markdown")
 db_app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
@@ -20,6 +21,18 @@ def up(
     data_dir: Annotated[
         Path | None,
         typer.Option("--data-dir", metavar="DIR", help="Where the stack keeps all it has; else CELADON_DATA_DIR."),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, max=9, help="How many workers.", show_default="as at the last start, else 1"),
+    ] = None,
+    gateways: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, max=9, help="How many gateways.", show_default="as at the last start, else 1"),
+    ] = None,
+    routers: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=0, max=9, help="How many routers.", show_default="as at the last start, else 1"),
     ] = None,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
@@ -32,12 +45,20 @@ def up(
     ```console
     celadon up
     celadon up --data-dir /var/tmp/celadon
+    celadon up --workers 2 --gateways 2 --routers 3      # what dies has a neighbour
     celadon up -o json      # the addresses as one JSON object, also in stack.json of the data directory
     ```
     """
     from celadon.cli.local_stack import run_up
 
-    run(lambda: run_up(data_dir, output), output)
+    shape: ShapeChoice = {}
+    if workers is not None:
+        shape["workers"] = workers
+    if gateways is not None:
+        shape["gateways"] = gateways
+    if routers is not None:
+        shape["routers"] = routers
+    run(lambda: run_up(data_dir, output, shape), output)
 
 
 def demo(
@@ -118,32 +139,42 @@ def gateway(context: typer.Context) -> None:
 @gateway_app.command()
 def bootstrap(
     node: Annotated[str, typer.Option(metavar="NAME", help="The router's name; each router needs one of its own.")],
-    address: Annotated[
-        str,
+    addresses: Annotated[
+        list[str] | None,
         typer.Option(
             "--gateway",
             envvar="CELADON_GATEWAY_ADDRESS",
             metavar="HOST:PORT",
-            help="Where the router reaches the gateway.",
+            help="Where the router reaches the gateway. May be repeated: it goes to another one when its own is away.",
+            show_default="127.0.0.1:18000",
         ),
-    ] = "127.0.0.1:18000",
+    ] = None,
     admin: Annotated[
         str,
         typer.Option(metavar="HOST:PORT", help="Envoy's admin interface, which has no authentication."),
     ] = "127.0.0.1:9901",
+    listen: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Where this router listens, if not where the gateway tells all to."),
+    ] = None,
+    preview_listen: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="The same for requests to green."),
+    ] = None,
 ) -> None:
     """Print the bootstrap with which an Envoy becomes a router of Celadon.
 
     Examples:
     ```console
     celadon gateway bootstrap --node edge-1 > envoy.json && envoy -c envoy.json
-    celadon gateway bootstrap --node edge-2 --gateway gateway.internal:18000
+    celadon gateway bootstrap --node edge-2 --gateway gateway-1.internal:18000 --gateway gateway-2.internal:18000
+    celadon gateway bootstrap --node edge-3 --listen 127.0.0.1:8003     # a second router on one machine
     ```
     """
     from celadon.cli.gateway_process import print_bootstrap
 
     with faults_told():
-        print_bootstrap(node, address, admin)
+        print_bootstrap(node, addresses or ["127.0.0.1:18000"], admin, listen, preview_listen)
 
 
 @db_app.command()

@@ -9,13 +9,19 @@ from typing import Annotated, TypeAlias
 import typer
 
 from celadon.cli.options import (
-    DataDirOption,
     DeploymentArgument,
+    DeploymentOption,
     OutputOption,
+    RequestIdOption,
+    TimeoutOption,
+    check_timeout,
     parse_duration_option,
 )
 from celadon.cli.output import OutputFormat
 from celadon.cli.running import run
+from celadon.cli.target_choice import TargetChoice
+from celadon.cli.targeting import speaks_to_celadon
+from celadon.domain.states import RolloutOutcome, RolloutPhase
 
 rollout_app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
 
@@ -25,7 +31,12 @@ ReasonOption: TypeAlias = Annotated[
 ]
 RequestedByOption: TypeAlias = Annotated[
     str | None,
-    typer.Option("--requested-by", metavar="NAME", help="Who asks.", show_default="your login name"),
+    typer.Option(
+        "--requested-by",
+        metavar="NAME",
+        help="Who asks.",
+        show_default="whose token it is, else the file's, else your login name",
+    ),
 ]
 SetOption: TypeAlias = Annotated[
     list[str] | None,
@@ -35,38 +46,39 @@ SetOption: TypeAlias = Annotated[
         help="Set a key of the request, for example replicas=5 or policy.bake=30s. May be repeated.",
     ),
 ]
+PlainSecretsOption: TypeAlias = Annotated[
+    bool,
+    typer.Option("--allow-plain-secrets", help="Allow plain values under names that look like secrets."),
+]
 WaitOption: TypeAlias = Annotated[
     bool,
     typer.Option("--wait", help="Follow it to its end; exits 0 only when it was promoted."),
 ]
-TimeoutOption: TypeAlias = Annotated[
-    timedelta | None,
-    typer.Option(
-        "--timeout",
-        parser=parse_duration_option,
-        metavar="DURATION",
-        help="With --wait: how long at most; the rollout goes on.",
-        show_default="no limit",
-    ),
-]
 
 
+@speaks_to_celadon
 def deploy(  # noqa: PLR0913 - each is an option that a person can give
     *,
     file: Annotated[
         Path,
         typer.Option("--file", "-f", metavar="FILE", help="The deployment file, YAML or JSON; - is standard input."),
     ],
+    policy: Annotated[
+        Path | None,
+        typer.Option(
+            "--policy",
+            metavar="FILE",
+            help="A policy file; what the deployment file's own policy gives wins over it.",
+        ),
+    ] = None,
     settings: SetOption = None,
     requested_by: RequestedByOption = None,
     reason: ReasonOption = None,
-    allow_plain_secrets: Annotated[
-        bool,
-        typer.Option("--allow-plain-secrets", help="Allow plain values under names that look like secrets."),
-    ] = False,
+    allow_plain_secrets: PlainSecretsOption = False,
     wait: WaitOption = False,
     timeout: TimeoutOption = None,
-    data_dir: DataDirOption = None,
+    request_id: RequestIdOption = None,
+    target: TargetChoice,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
     """Roll out what a deployment file describes.
@@ -83,18 +95,18 @@ def deploy(  # noqa: PLR0913 - each is an option that a person can give
       env: {MODEL: llama-3-8b, TOKEN: {secret: hub-token}}
       health_check: {path: /health, interval: 1s}
     policy: {auto_promote: true, promote_after: 5m, bake: 10m}
-    requested_by: ann
     reason: new weights
     ```
     Examples:
     ```console
     celadon deploy -f chat.yaml
+    celadon deploy -f chat.yaml --policy careful.policy.yaml
     celadon deploy -f chat.yaml --set replicas=5 --reason "more traffic"
     celadon deploy -f chat.yaml --wait --timeout 30m
     generate-deployment | celadon deploy -f -
     ```
     """
-    _check_timeout(timeout, wait=wait)
+    check_timeout(timeout, wait=wait)
     from celadon.cli.starting import Start, deploy_file
 
     start = Start(
@@ -104,11 +116,13 @@ def deploy(  # noqa: PLR0913 - each is an option that a person can give
         allow_plain_secrets=allow_plain_secrets,
         wait=wait,
         timeout=timeout,
+        request_id=request_id,
     )
-    run(lambda: deploy_file(file, start, data_dir, output), output)
+    run(lambda: deploy_file(file, policy, start, target, output), output)
 
 
 @rollout_app.command()
+@speaks_to_celadon
 def start(  # noqa: PLR0913 - each is an option that a person can give
     deployment: DeploymentArgument,
     *,
@@ -121,7 +135,8 @@ def start(  # noqa: PLR0913 - each is an option that a person can give
     reason: ReasonOption = None,
     wait: WaitOption = False,
     timeout: TimeoutOption = None,
-    data_dir: DataDirOption = None,
+    request_id: RequestIdOption = None,
+    target: TargetChoice,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
     """Roll out a revision that the deployment has had before.
@@ -133,7 +148,7 @@ def start(  # noqa: PLR0913 - each is an option that a person can give
     celadon rollout start chat --revision 1 --set policy.auto_promote=true --wait
     ```
     """
-    _check_timeout(timeout, wait=wait)
+    check_timeout(timeout, wait=wait)
     from celadon.cli.starting import Start, deploy_revision
 
     given = Start(
@@ -142,15 +157,17 @@ def start(  # noqa: PLR0913 - each is an option that a person can give
         reason=reason,
         wait=wait,
         timeout=timeout,
+        request_id=request_id,
     )
     content = {"deployment": deployment, "revision": revision}
-    run(lambda: deploy_revision(content, given, data_dir, output), output)
+    run(lambda: deploy_revision(content, given, target, output), output)
 
 
 @rollout_app.command()
+@speaks_to_celadon
 def status(
     deployment: DeploymentArgument,
-    data_dir: DataDirOption = None,
+    target: TargetChoice,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
     """Show how a deployment and its latest rollout stand, and what you can do next.
@@ -166,17 +183,28 @@ def status(
     """
     from celadon.cli.listings import show_status
 
-    run(lambda: show_status(deployment, data_dir, output), output)
+    run(lambda: show_status(deployment, target, output), output)
 
 
 @rollout_app.command()
+@speaks_to_celadon
 def watch(
     deployment: DeploymentArgument,
+    target: TargetChoice,
     rollout: Annotated[
         int | None,
         typer.Option(min=1, metavar="N", help="The rollout to watch.", show_default="the latest"),
     ] = None,
-    data_dir: DataDirOption = None,
+    timeout: Annotated[
+        timedelta | None,
+        typer.Option(
+            "--timeout",
+            parser=parse_duration_option,
+            metavar="DURATION",
+            help="How long at most; the rollout goes on.",
+            show_default="no limit",
+        ),
+    ] = None,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
     """Watch a rollout until it has ended; exits 0 only when it was promoted.
@@ -186,16 +214,17 @@ def watch(
     Examples:
     ```console
     celadon rollout watch chat
-    celadon rollout watch chat && notify "chat is out"
+    celadon rollout watch chat --timeout 1h && notify "chat is out"
     ```
     """
     from celadon.cli.watching import watch as watch_rollout
 
-    run(lambda: watch_rollout(deployment, rollout, data_dir, output), output)
+    run(lambda: watch_rollout(deployment, rollout, target, output, timeout), output)
 
 
 @rollout_app.command(name="list")
-def list_(data_dir: DataDirOption = None, output: OutputOption = OutputFormat.TEXT) -> None:
+@speaks_to_celadon
+def list_(target: TargetChoice, output: OutputOption = OutputFormat.TEXT) -> None:
     """List deployments: what is live, where the latest rollout stands, and who must act.
 
     Examples:
@@ -206,18 +235,58 @@ def list_(data_dir: DataDirOption = None, output: OutputOption = OutputFormat.TE
     """
     from celadon.cli.listings import show_list
 
-    run(lambda: show_list(data_dir, output), output)
+    run(lambda: show_list(target, output), output)
 
 
 @rollout_app.command()
+@speaks_to_celadon
+def find(  # noqa: PLR0913 - each is an option that a person can give
+    target: TargetChoice,
+    *,
+    deployment: DeploymentOption = None,
+    phase: Annotated[RolloutPhase | None, typer.Option(help="Those in this phase, or that ended in it.")] = None,
+    outcome: Annotated[RolloutOutcome | None, typer.Option(help="Those that ended so.")] = None,
+    unfinished: Annotated[
+        bool | None,
+        typer.Option("--unfinished/--finished", help="Those that are under way, or not.", show_default=False),
+    ] = None,
+    before: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Only rollouts before this one.", show_default=False)
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100, metavar="N", help="How many at most.")] = 20,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Find rollouts of all deployments, newest first.
+
+    Examples:
+    ```console
+    celadon rollout find --unfinished --phase awaiting_promotion
+    celadon rollout find --outcome failed --limit 5
+    celadon rollout find --deployment chat --before 120 -o json | jq .next_before
+    ```
+    """
+    from celadon.cli.listings import show_found
+    from celadon.table.records.rollouts import RolloutFilter
+
+    wanted = RolloutFilter(
+        deployments=None if deployment is None else (deployment,),
+        phase=phase,
+        outcome=outcome,
+        unfinished=unfinished,
+    )
+    run(lambda: show_found(wanted, before, limit, target, output), output)
+
+
+@rollout_app.command()
+@speaks_to_celadon
 def history(
     deployment: DeploymentArgument,
+    target: TargetChoice,
     rollout: Annotated[
         int | None,
         typer.Option(min=1, metavar="N", help="This rollout alone.", show_default="all"),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, metavar="N", help="The last N of each.")] = 20,
-    data_dir: DataDirOption = None,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
     """Show past rollouts and the audit log: who asked for what, through which door, why, and what came of it.
@@ -233,9 +302,4 @@ def history(
     """
     from celadon.cli.listings import show_history
 
-    run(lambda: show_history(deployment, rollout, limit, data_dir, output), output)
-
-
-def _check_timeout(timeout: timedelta | None, *, wait: bool) -> None:
-    if timeout is not None and not wait:
-        raise typer.BadParameter("it has no effect without --wait", param_hint="--timeout")
+    run(lambda: show_history(deployment, rollout, limit, target, output), output)

@@ -15,10 +15,11 @@ from typing import Annotated, Final, Self
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from celadon.client.rollouts import NoAnswerError
+from celadon.client.patience import NoAnswerError
 from celadon.domain.contracts import PROMOTE, workflow_id
 from celadon.domain.errors import RefusedError
 from celadon.domain.health import HealthCheck
+from celadon.domain.permissions import Role
 from celadon.domain.revision import Revision
 from celadon.stack.addresses import StackAddresses
 from celadon.stack.demo.counters import CountersUnavailableError, RouterAdmin, RouterCounters
@@ -33,9 +34,11 @@ from celadon.stack.demo.summary import Summary, counter_differences, losses, sum
 from celadon.stack.errors import DirectoryInUseError, StackError
 from celadon.stack.layout import DEFAULT_DATA_DIR, DataDirectory
 from celadon.stack.left_behind import end_left_behind
+from celadon.stack.namespace import NAMESPACE
 from celadon.stack.programs import temporal_program
 from celadon.stack.stack import Stack
-from celadon.stack.temporal_server import NAMESPACE
+from celadon.table.console_logins import create_login
+from celadon.table.engine import Table
 
 DEMO_DATA_DIR: Final = DEFAULT_DATA_DIR / "demo"
 REPLICAS: Final = 3
@@ -145,11 +148,16 @@ class _Demonstration:
     async def run(self) -> None:
         """Start the stack, tell the story, judge it."""
         self._screen.show(
-            Frame(step="starting Postgres, Temporal, gateway, worker and router", deployment=None, load=None, timers={})
+            Frame(
+                step="starting Postgres, Temporal, gateway, worker, API and router",
+                deployment=None,
+                load=None,
+                timers={},
+            )
         )
         async with Stack(self._directory.path) as stack:
             addresses = stack.addresses
-            self._introduce(addresses)
+            await self._introduce(addresses)
             async with connected_doors(DEPLOYMENT, addresses) as doors:
                 told, counted = await self._tell(doors, addresses)
             self._screen.show(Frame(step="stopping everything", deployment=None, load=None, timers={}))
@@ -187,13 +195,25 @@ class _Demonstration:
         self.complaints += counter_differences(tallied, counted, others=self._options.hold)
         self._screen.say("records", f"one line a request stands in {self._records}", late=tallied.late)
 
-    def _introduce(self, addresses: StackAddresses) -> None:
+    async def _introduce(self, addresses: StackAddresses) -> None:
+        """Say which ports are open, all on loopback, and give a link to the console that logs in once."""
+        async with Table(addresses.database_url, "celadon-demo", pool_size=1) as table, table.transaction() as tx:
+            code = await create_login(tx, "demo", (Role.ADMIN,), {})
+        console = f"{addresses.api}/login?code={code}"
         self._screen.say(
             "started",
-            f"Temporal's pages are at {addresses.temporal_ui}; any OpenAI client can use model {MODEL} at "
-            f"{_base_url(addresses)}",
+            f"any OpenAI client can use model {MODEL} at {_base_url(addresses)}; watch and decide in the console, this "
+            f"link logs in once: {console}",
             temporal_ui=addresses.temporal_ui,
             base_url=_base_url(addresses),
+            console=console,
+        )
+        self._screen.say(
+            "ports",
+            f"open on loopback while it runs: router {addresses.router} (preview {addresses.preview_router}, admin "
+            f"{addresses.router_admin}), console and API {addresses.api}, Temporal {addresses.temporal_address} (UI "
+            f"{addresses.temporal_ui}), gateway {addresses.gateway}, metrics {addresses.metrics} and "
+            f"{addresses.gateway_metrics}, and one a replica; Postgres has a socket of its own",
         )
 
     def _plan(self, addresses: StackAddresses) -> Plan:
@@ -288,6 +308,7 @@ def _instructions(addresses: StackAddresses) -> str:
             f"  {temporal} signal {promotion}",
             f"  {temporal} update execute {promotion}",
             f"  env {settings} celadon promote {DEPLOYMENT}",
-            f"  or in a browser: {addresses.temporal_ui}/namespaces/{NAMESPACE}/workflows/{rollout}",
+            "  or in the console: the link above",
+            f"  or in Temporal's UI: {addresses.temporal_ui}/namespaces/{NAMESPACE}/workflows/{rollout}",
         ),
     )

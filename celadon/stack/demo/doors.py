@@ -12,10 +12,11 @@ from celadon.domain.contracts import workflow_id
 from celadon.domain.messages import AbortAnswer, AbortCommand, RolloutRequest
 from celadon.stack.addresses import StackAddresses
 from celadon.stack.demo.acknowledgements import AcknowledgementLog, kept_acknowledgements
-from celadon.stack.temporal_server import NAMESPACE
+from celadon.stack.namespace import NAMESPACE
 from celadon.table.engine import Table
 from celadon.table.notify import Listener
-from celadon.table.overview import DeploymentView, view_deployment
+from celadon.table.overview import view_deployment
+from celadon.table.records.deployments import DeploymentView
 
 
 class Doors:

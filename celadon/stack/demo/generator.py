@@ -20,6 +20,9 @@ from celadon.stack.demo.records import RequestKind, RequestRecord, RequestResult
 LATE_AFTER: Final = timedelta(milliseconds=20)
 """How long after its scheduled time a request may leave and still be on time."""
 
+REQUEST_HEADER: Final = "x-load-request"
+"""Names each request by seed and number, so that a replica can write down which requests it runs."""
+
 EXCERPT_LENGTH: Final = 120
 """How many characters of an unexpected answer a record keeps."""
 
@@ -70,6 +73,7 @@ class LoadGenerator:
         """Begin to send; ``records`` is written to and not closed."""
         self._records = records
         self._url = f"{options.base_url}/chat/completions"
+        self._seed = options.seed
         trace = aiohttp.TraceConfig()
         trace.on_request_headers_sent.append(_note_sent)
         self._session = aiohttp.ClientSession(
@@ -143,7 +147,10 @@ class LoadGenerator:
         error: str | None = None
         self._open_streams += exchange.kind is RequestKind.STREAM
         try:
-            async with self._session.post(self._url, json=body, trace_request_ctx=exchange) as response:
+            headers = {REQUEST_HEADER: request_name(self._seed, exchange.number)}
+            async with self._session.post(
+                self._url, json=body, headers=headers, trace_request_ctx=exchange
+            ) as response:
                 exchange.begin_answer(response)
                 if response.status != HTTPStatus.OK:
                     text = await response.text(errors="replace")
@@ -177,7 +184,7 @@ class _Exchange:
     def __init__(self, number: int, kind: RequestKind, scheduled_ns: int) -> None:
         self.kind = kind
         self.sent_ns = time.monotonic_ns()
-        self._number = number
+        self.number = number
         self._scheduled_ns = scheduled_ns
         self._first_byte_ns: int | None = None
         self._status: int | None = None
@@ -198,7 +205,7 @@ class _Exchange:
         else:
             result = RequestResult.FAILED
         return RequestRecord(
-            number=self._number,
+            number=self.number,
             kind=self.kind,
             result=result,
             scheduled_ns=self._scheduled_ns,
@@ -239,6 +246,11 @@ class _Schedule:
     def _arrive(self, tokens: int, due: float) -> None:
         self._send(tokens, round(due * 1e9))
         self._await_next()
+
+
+def request_name(seed: int, number: int) -> str:
+    """Return how a request of a load is named in its header."""
+    return f"{seed}-{number}"
 
 
 async def _note_sent(

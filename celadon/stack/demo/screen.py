@@ -15,7 +15,7 @@ from rich.text import Text
 from celadon.domain.states import RolloutPhase, RouteHealthStatus, RouteSetState
 from celadon.stack.demo.generator import LoadCounts
 from celadon.stack.demo.summary import Summary
-from celadon.table.overview import Colour, DeploymentView, SetView
+from celadon.table.records.deployments import Colour, DeploymentView, SetView
 
 REPORT_EVERY: Final = timedelta(seconds=5)
 """How often a screen without a live view says how the load is doing."""

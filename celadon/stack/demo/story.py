@@ -22,8 +22,8 @@ from celadon.stack.demo.history import activity_ended_at, billable_actions, deci
 from celadon.stack.demo.load_process import LoadProcess
 from celadon.stack.demo.screen import Frame, Screen
 from celadon.stack.demo.summary import FinishedRollout, Switch, SwitchKind, milliseconds_between
-from celadon.table.history import RolloutRecord
-from celadon.table.overview import DeploymentView
+from celadon.table.records.deployments import DeploymentView
+from celadon.table.records.rollouts import RolloutRecord
 
 DEPLOYMENT: Final = "chat"
 
@@ -128,7 +128,7 @@ class Story:
             epoch=result.epoch,
             drain_ms=None
             if drained_at is None
-            else milliseconds_between(promotion.acknowledged_ns, _monotonic_ns(drained_at)),
+            else milliseconds_between(promotion.acknowledged_ns, monotonic_ns(drained_at)),
             history_events=len(events),
             billable_actions=billable_actions(events),
         )
@@ -194,9 +194,9 @@ class Story:
             epoch=switch.epoch,
             old_revision=old,
             new_revision=new,
-            decided_ns=_monotonic_ns(switch.decided_at),
-            committed_ns=_monotonic_ns(switch.committed_at),
-            acknowledged_ns=_monotonic_ns(acknowledged_at),
+            decided_ns=monotonic_ns(switch.decided_at),
+            committed_ns=monotonic_ns(switch.committed_at),
+            acknowledged_ns=monotonic_ns(acknowledged_at),
         )
         self.told.switches.append(noted)
         return noted
@@ -276,7 +276,7 @@ def _refuse_early_end(latest: RolloutRecord | None) -> None:
         raise StoryError(f"the rollout ended before the switch as {latest.outcome}: {latest.outcome_reason}")
 
 
-def _monotonic_ns(moment: datetime) -> int:
+def monotonic_ns(moment: datetime) -> int:
     """Return a moment of the machine's clock on its monotonic clock, by how the two stand to each other now."""
     since_epoch = moment - datetime(1970, 1, 1, tzinfo=UTC)
     return since_epoch // timedelta(microseconds=1) * 1000 - time.time_ns() + time.monotonic_ns()

@@ -19,8 +19,8 @@ from celadon.domain.states import (
 from celadon.stack.demo.generator import LoadCounts
 from celadon.stack.demo.screen import Frame, JsonScreen, LineScreen, TerminalScreen, render_frame
 from celadon.stack.demo.summary import Summary
-from celadon.table.history import RolloutRecord
-from celadon.table.overview import Colour, DeploymentView, LoadView, ReplicaView, SetView
+from celadon.table.records.deployments import Colour, DeploymentView, LoadView, ReplicaView, SetView
+from celadon.table.records.rollouts import RolloutRecord
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 

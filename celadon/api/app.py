@@ -1,0 +1,185 @@
+"""The application: every door of the API, its limits, and its errors as problem details."""
+
+import time
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from importlib.metadata import version
+from typing import Any, Final
+
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.staticfiles import StaticFiles
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from starlette.exceptions import HTTPException
+from strawberry.fastapi import GraphQLRouter
+
+from celadon.api import rest
+from celadon.api.bodies import body_schemas
+from celadon.api.console import pages
+from celadon.api.console.rendering import STATIC
+from celadon.api.context import ApiParts, Caller, parts_of
+from celadon.api.graphql_context import graph_context
+from celadon.api.graphql_schema import make_schema
+from celadon.api.limits import BodyLimit, SecurityHeaders
+from celadon.api.probes import Ready
+from celadon.api.problems import TYPE_PREFIX, DoorError, Problem, problem_of, response_of
+from celadon.api.settings import ApiSettings
+from celadon.api.traces import trace_of
+from celadon.domain.errors import RefusedError
+from celadon.domain.permissions import Verb
+
+TITLE: Final = "Celadon"
+_METRICS: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+log = structlog.get_logger()
+
+
+def make_app(settings: ApiSettings, parts: ApiParts | None = None) -> FastAPI:
+    """Return the application; without ``parts`` it can only be described, not called."""
+    app = FastAPI(
+        title=TITLE,
+        version=version("celadon"),
+        summary="Blue-green rollouts of model-serving deployments.",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+    )
+    app.state.parts = parts
+    app.include_router(rest.router)
+    app.include_router(pages.router)
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    app.include_router(
+        GraphQLRouter(
+            make_schema(settings.api_max_depth, settings.api_max_cost),
+            context_getter=graph_context,
+            graphql_ide=None,
+            allow_queries_via_get=False,
+            subscription_protocols=(),
+            include_in_schema=False,
+        ),
+        prefix="/graphql",
+    )
+    _add_probes(app)
+    _add_errors(app)
+    app.middleware("http")(_measured)
+    app.add_middleware(BodyLimit, most=settings.api_max_body)
+    app.add_middleware(SecurityHeaders)
+    app.openapi = lambda: _describe(app)  # type: ignore[method-assign]  # FastAPI's own way to say more
+    return app
+
+
+def _add_probes(app: FastAPI) -> None:
+    """Add what asks after the process itself; only these two let anybody in."""
+
+    @app.get("/healthz", tags=["probes"])
+    async def healthz() -> dict[str, str]:
+        """Tell that the process serves."""
+        return {"status": "ok"}
+
+    @app.get("/readyz", tags=["probes"], responses={503: {"model": Ready, "description": "A part is not reached."}})
+    async def readyz(request: Request) -> JSONResponse:
+        """Tell whether Postgres and Temporal are reached."""
+        found = await parts_of(request).readiness.look()
+        status = HTTPStatus.OK if found.ready else HTTPStatus.SERVICE_UNAVAILABLE
+        return JSONResponse(found.model_dump(mode="json"), status_code=status.value)
+
+    @app.get("/metrics", tags=["probes"], response_class=PlainTextResponse, responses=rest.ERRORS)
+    async def metrics(request: Request, who: Caller) -> Response:
+        """Give Prometheus what this process counts."""
+        who.require([Verb.SCRAPE])
+        return Response(parts_of(request).metrics.text(), media_type=_METRICS)
+
+
+async def _measured(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    started = time.monotonic()
+    try:
+        answer = await call_next(request)
+    except Exception as error:  # noqa: BLE001 - a bug is logged whole, and the caller learns nothing of the inside
+        # Without local variables, which may hold a caller's token.
+        log.error("api_fault", path=request.url.path, trace=trace_of(error))  # noqa: TRY400
+        answer = response_of(
+            _problem(
+                HTTPStatus.INTERNAL_SERVER_ERROR,
+                "INTERNAL",
+                "an internal error; the API's log has it",
+                "tell an operator",
+            ),
+        )
+    route = getattr(request.scope.get("route"), "path", "none")
+    metrics = parts_of(request).metrics
+    metrics.requests.labels(request.method, route, str(answer.status_code)).inc()
+    if not route.endswith("/stream"):
+        metrics.seconds.labels(route).observe(time.monotonic() - started)
+    return answer
+
+
+def _add_errors(app: FastAPI) -> None:
+    """Let every error be a problem that says what to do, and none tell of the inside."""
+
+    @app.exception_handler(RefusedError)
+    async def refused(_: Request, error: RefusedError) -> JSONResponse:
+        return response_of(problem_of(error.refusal))
+
+    @app.exception_handler(DoorError)
+    async def at_the_door(_: Request, error: DoorError) -> JSONResponse:
+        headers = {"retry-after": str(max(1, round(error.retry_after)))} if error.retry_after else {}
+        if error.problem.status == HTTPStatus.UNAUTHORIZED:
+            headers["www-authenticate"] = "Bearer"
+        return response_of(error.problem, headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        told = "; ".join(f"{'.'.join(str(part) for part in one['loc'][1:])}: {one['msg']}" for one in error.errors())
+        problem = _problem(HTTPStatus.UNPROCESSABLE_ENTITY, "INVALID_PAYLOAD", told, "see the OpenAPI file")
+        return response_of(problem)
+
+    @app.exception_handler(HTTPException)
+    async def http(_: Request, error: HTTPException) -> JSONResponse:
+        status = HTTPStatus(error.status_code)
+        problem = _problem(status, status.name, str(error.detail), "see the OpenAPI file")
+        return response_of(problem, error.headers)
+
+    async def away(_: Request, error: Exception) -> JSONResponse:
+        log.warning("table_away", error=type(error).__name__)
+        problem = _problem(
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            "TABLE_AWAY",
+            "Postgres does not answer",
+            "try again with the same request id; /readyz says when it is back",
+        )
+        return response_of(problem, {"retry-after": "2"})
+
+    for kind in (DBAPIError, PoolTimeoutError, OSError):
+        app.add_exception_handler(kind, away)
+
+
+def _problem(status: HTTPStatus, code: str, detail: str, next_step: str) -> Problem:
+    return Problem(
+        type=f"{TYPE_PREFIX}{code.lower().replace('_', '-')}",
+        title=status.phrase,
+        status=status.value,
+        detail=detail,
+        code=code,
+        next_step=next_step,
+    )
+
+
+def _describe(app: FastAPI) -> dict[str, Any]:
+    """Return the OpenAPI file: what FastAPI knows, the bodies that our own parser reads, and how callers show who."""
+    if app.openapi_schema is None:
+        found = get_openapi(title=app.title, version="1", summary=app.summary, routes=app.routes)
+        components = found.setdefault("components", {})
+        schemas = components.setdefault("schemas", {})
+        # Of a policy that is told FastAPI says nothing but that it is an object: it is written by a function of ours.
+        schemas.update(body_schemas())
+        schemas["Problem"] = Problem.model_json_schema()
+        components["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
+        for path, operations in found["paths"].items():
+            for operation in operations.values():
+                operation["security"] = [] if path in {"/healthz", "/readyz"} else [{"bearer": []}]
+        app.openapi_schema = found
+    return app.openapi_schema

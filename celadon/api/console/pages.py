@@ -1,0 +1,296 @@
+"""The console's pages: each reads a request, calls one function of the desk, and renders the answer."""
+
+import base64
+import json
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any, Final, TypeAlias
+from urllib.parse import quote, urlsplit
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
+from fastapi.routing import APIRoute
+from pydantic import ValidationError
+
+from celadon.api.console.forms import (
+    back_order,
+    promote_order,
+    read_form,
+    scale_request,
+    tell_promotion,
+    tell_scaling,
+    tell_way_back,
+)
+from celadon.api.console.rendering import Notice, Person, render
+from celadon.api.console.sessions import csrf_of, is_own_form
+from celadon.api.console.views import deployment_page, list_page, story_page, summary
+from celadon.api.context import ApiParts, parts_of
+from celadon.api.principal import Principal
+from celadon.api.problems import DoorError, problem_of
+from celadon.api.stream import ChangeStream
+from celadon.domain.errors import RefusalCode, RefusedError, refuse
+from celadon.domain.permissions import Verb, may
+from celadon.table.records.rollouts import RolloutFilter
+
+SECURITY_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+SHOWN_ROLLOUTS: Final = 100
+SHOWN_EVENTS: Final = 1000
+
+_NOTICE_COOKIE: Final = "celadon_notice"
+_NOTICE_SECONDS: Final = 60
+_LONGEST_NOTICE: Final = 1500
+_DECISIONS: Final = (Verb.PROMOTE, Verb.ABORT, Verb.ROLLBACK, Verb.SCALE)
+
+Handler: TypeAlias = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+class LoginNeededError(Exception):
+    """Nobody who is known looks at the page."""
+
+
+class ConsoleRoute(APIRoute):
+    """A page: what is refused becomes a page too, and whoever is unknown is asked to log in."""
+
+    def get_route_handler(self) -> Handler:
+        """Return the handler with its errors told as pages."""
+        handle = super().get_route_handler()
+
+        async def told(request: Request) -> Response:
+            try:
+                response = await handle(request)
+            except LoginNeededError:
+                response = RedirectResponse(
+                    f"/login?next={quote(_path_of(request), safe='')}",
+                    status_code=HTTPStatus.SEE_OTHER,
+                )
+            except RefusedError as error:
+                problem = problem_of(error.refusal)
+                response = _error_page(problem.status, problem.detail, problem.next_step)
+            except DoorError as error:
+                response = _error_page(error.problem.status, error.problem.detail, error.problem.next_step)
+            response.headers["Content-Security-Policy"] = SECURITY_POLICY
+            response.headers["Cache-Control"] = "no-store"
+            # Without any referrer, browsers would not say either where a form comes from.
+            response.headers["Referrer-Policy"] = "same-origin"
+            return response
+
+        return told
+
+
+router = APIRouter(include_in_schema=False, route_class=ConsoleRoute)
+
+
+@router.get("/")
+async def list_deployments(request: Request) -> HTMLResponse:
+    """Show every deployment that this person may see."""
+    who, person = await _looking(request)
+    lines = await parts_of(request).desk.lines(who)
+    return HTMLResponse(render("list", person, "/changes", lines=list_page(lines)))
+
+
+@router.get("/changes")
+async def changes(request: Request, deployment: str | None = None) -> StreamingResponse:
+    """Tell a page when to look again."""
+    who, _ = await _looking(request)
+    parts = parts_of(request)
+    parts.streams.check()
+    if deployment is not None:
+        await parts.desk.table_view(who, deployment)
+    stream = ChangeStream(parts.desk, parts.listener, who, deployment, lambda: parts.sessions.principal(request))
+    return StreamingResponse(stream.events(None, parts.streams), media_type="text/event-stream")
+
+
+@router.get("/login")
+async def show_login(request: Request, code: str | None = None) -> Response:
+    """Ask for a token, or for one press of a button after a one-time link: a link alone changes nothing."""
+    return HTMLResponse(render("login", None, code=code, next=_local(request.query_params.get("next", "/"))))
+
+
+@router.post("/login")
+async def log_in(request: Request) -> Response:
+    """Open a session."""
+    _check_origin(request)
+    form = read_form(await request.body())
+    parts = parts_of(request)
+    text = await parts.sessions.redeem(form["code"]) if "code" in form else form.get("token", "").strip()
+    found = None if not text else await parts.sessions.principal_of(text)
+    try:
+        parts.authenticator.admit(request, found)
+    except DoorError as error:
+        told = (
+            "This link was used already, or is too old: ask for another one with 'celadon console'."
+            if "code" in form
+            else "This token is unknown, expired or revoked."
+        )
+        notice = told if error.problem.status == HTTPStatus.UNAUTHORIZED else error.problem.detail
+        return HTMLResponse(
+            render("login", None, code=None, notice=notice, next=_local(form.get("next", "/"))),
+            status_code=error.problem.status,
+        )
+    response = RedirectResponse(_local(form.get("next", "/")), status_code=HTTPStatus.SEE_OTHER)
+    parts.sessions.begin(response, text or "")
+    return response
+
+
+@router.post("/logout")
+async def log_out(request: Request) -> Response:
+    """End the session."""
+    await _own_form(request)
+    response = RedirectResponse("/login", status_code=HTTPStatus.SEE_OTHER)
+    await parts_of(request).sessions.end(request, response)
+    return response
+
+
+@router.get("/deployments/{name}")
+async def show_deployment(request: Request, name: str) -> HTMLResponse:
+    """Show a deployment with both colours."""
+    who, person = await _looking(request)
+    parts = parts_of(request)
+    view = await parts.desk.deployment(who, name)
+    verbs = tuple(verb.value for verb in _DECISIONS if may(who.roles, verb))
+    page = deployment_page(view, verbs, parts.workflows_url, datetime.now(UTC))
+    notice = _notice_of(request)
+    response = HTMLResponse(
+        render("deployment", person, f"/changes?deployment={quote(name, safe='')}", page=page, notice=notice),
+    )
+    if notice is not None:
+        response.delete_cookie(_NOTICE_COOKIE)
+    return response
+
+
+@router.get("/deployments/{name}/rollouts")
+async def list_rollouts(request: Request, name: str) -> HTMLResponse:
+    """Show a deployment's rollouts, newest first."""
+    who, person = await _looking(request)
+    page = await parts_of(request).desk.rollouts_of(who, name, RolloutFilter(), before=None, limit=SHOWN_ROLLOUTS)
+    now = datetime.now(UTC)
+    return HTMLResponse(
+        render("rollouts", person, name=name, rollouts=tuple(summary(one, now) for one in page.rollouts)),
+    )
+
+
+@router.get("/deployments/{name}/rollouts/{number}")
+async def show_rollout(request: Request, name: str, number: int) -> HTMLResponse:
+    """Tell a rollout's story."""
+    who, person = await _looking(request)
+    parts = parts_of(request)
+    record = await parts.desk.rollout(who, number)
+    if record.deployment != name:
+        raise refuse(RefusalCode.NO_SUCH_ROLLOUT, f"{name} has no rollout {number}", "look at the list of its rollouts")
+    events = await parts.desk.story(who, record, limit=SHOWN_EVENTS)
+    story = story_page(record, events, parts.workflows_url, datetime.now(UTC))
+    stream = None if record.outcome is not None else f"/changes?deployment={quote(name, safe='')}"
+    return HTMLResponse(render("rollout", person, stream, story=story))
+
+
+@router.post("/deployments/{name}/{verb}")
+async def decide(request: Request, name: str, verb: str) -> Response:
+    """Carry a decision out, and show the deployment with what came of it."""
+    form = await _own_form(request)
+    who, _ = await _looking(request)
+    try:
+        notice = await _carry_out(parts_of(request), who, name, verb, form)
+    except RefusedError as error:
+        if error.refusal.code is RefusalCode.FORBIDDEN:
+            raise
+        notice = Notice(tone="bad", text=str(error.refusal)[:_LONGEST_NOTICE])
+    response = RedirectResponse(f"/deployments/{quote(name, safe='')}", status_code=HTTPStatus.SEE_OTHER)
+    response.set_cookie(
+        _NOTICE_COOKIE,
+        base64.urlsafe_b64encode(notice.model_dump_json().encode()).decode(),
+        max_age=_NOTICE_SECONDS,
+        httponly=True,
+        samesite="strict",
+    )
+    return response
+
+
+async def _carry_out(parts: ApiParts, who: Principal, name: str, verb: str, form: dict[str, str]) -> Notice:
+    request_id = form.get("request_id") or None
+    match verb:
+        case "promote":
+            return tell_promotion(await parts.desk.promote(who, name, promote_order(form), request_id))
+        case "abort":
+            return tell_way_back(await parts.desk.abort(who, name, back_order(form), request_id))
+        case "rollback":
+            return tell_way_back(await parts.desk.rollback(who, name, back_order(form), request_id))
+        case "scale":
+            return tell_scaling(await parts.desk.scale(who, name, scale_request(form), request_id))
+        case _:
+            raise refuse(RefusalCode.UNKNOWN_MESSAGE, f"there is no decision {verb!r}", "look at the deployment's page")
+
+
+async def _looking(request: Request) -> tuple[Principal, Person]:
+    """Return who looks, for the desk and for the page."""
+    parts = parts_of(request)
+    text = parts.sessions.text(request)
+    if not text:
+        raise LoginNeededError
+    found = await parts.sessions.principal(request)
+    if found is None:
+        raise LoginNeededError
+    who = parts.authenticator.admit(request, found)
+    return who, Person(name=who.name, roles=tuple(role.value for role in who.roles), csrf=csrf_of(text))
+
+
+async def _own_form(request: Request) -> dict[str, str]:
+    """Return the fields of a form that one of the console's own pages has sent in this session.
+
+    Raises:
+        DoorError: another site has made the form.
+        LoginNeededError: there is no session.
+
+    """
+    _check_origin(request)
+    text = parts_of(request).sessions.text(request)
+    if not text:
+        raise LoginNeededError
+    form = read_form(await request.body())
+    if not is_own_form(text, form.get("csrf", "")):
+        raise _foreign_form()
+    return form
+
+
+def _check_origin(request: Request) -> None:
+    """Refuse a form of another site, where the browser says so."""
+    origin = request.headers.get("origin")
+    if origin is not None and urlsplit(origin).netloc != request.headers.get("host", ""):
+        raise _foreign_form()
+
+
+def _foreign_form() -> DoorError:
+    return DoorError(
+        HTTPStatus.FORBIDDEN,
+        "FOREIGN_FORM",
+        "the form was not made by this console for this session",
+        "open the page again and send it from there",
+    )
+
+
+def _notice_of(request: Request) -> Notice | None:
+    try:
+        content = json.loads(base64.urlsafe_b64decode(request.cookies.get(_NOTICE_COOKIE, "").encode()))
+        return Notice.model_validate(content)
+    except (ValueError, ValidationError):
+        return None
+
+
+def _path_of(request: Request) -> str:
+    return request.url.path if request.method == "GET" else "/"
+
+
+def _local(path: str) -> str:
+    """Return a path of this console; anything that leads elsewhere becomes the list."""
+    return path if path.startswith("/") and not path.startswith(("//", "/\\")) else "/"
+
+
+def _error_page(status: int, text: str, next_step: str) -> HTMLResponse:
+    title = "Not found" if status == HTTPStatus.NOT_FOUND else "Refused"
+    return HTMLResponse(
+        render("error", None, title=title, text=text, next_step=next_step, back="/"),
+        status_code=status,
+    )

@@ -1,0 +1,53 @@
+"""From a page to HTML: templates in which everything is escaped."""
+
+from pathlib import Path
+from typing import Final
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from celadon.domain.moments import clock, moment
+from celadon.domain.strictness import Record
+
+_HERE: Final = Path(__file__).parent
+STATIC: Final = _HERE / "static"
+
+
+class Person(Record):
+    """Who looks at a page."""
+
+    name: str
+    roles: tuple[str, ...]
+    csrf: str
+    """Sent along with every form; a page of another site cannot know it."""
+
+
+class Notice(Record):
+    """What came of the decision that led to this page; ``done`` or ``bad``."""
+
+    tone: str
+    text: str
+
+
+_environment = Environment(
+    loader=FileSystemLoader(_HERE / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_environment.filters["moment"] = moment
+_environment.filters["clock"] = clock
+
+
+def render(template: str, person: Person | None, stream: str | None = None, **values: object) -> str:
+    """Return a page as HTML.
+
+    Args:
+        template: the page's name, such as ``list``.
+        person: who looks; nobody on the page to log in.
+        stream: the address of the events at which the page looks again; nothing for a page that does not change.
+        values: what the template shows.
+
+    """
+    shown = {"person": person, "stream": stream, "notice": None, **values}
+    return _environment.get_template(f"{template}.html").render(shown)

@@ -1,0 +1,58 @@
+"""What every request of the API has at hand."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+from starlette.requests import HTTPConnection
+
+from celadon.api.authentication import Authenticator
+from celadon.api.console.sessions import Sessions
+from celadon.api.desk import Desk
+from celadon.api.metrics import ApiMetrics
+from celadon.api.principal import Principal
+from celadon.api.probes import Readiness
+from celadon.api.settings import ApiSettings
+from celadon.api.streams import Streams
+from celadon.table.notify import Listener
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiParts:
+    """The parts of a running API."""
+
+    desk: Desk
+    authenticator: Authenticator
+    listener: Listener
+    metrics: ApiMetrics
+    readiness: Readiness
+    sessions: Sessions
+    settings: ApiSettings
+    streams: Streams
+    workflows_url: str
+    """The address of Temporal's UI for our namespace; empty when it is not known."""
+
+
+def parts_of(request: HTTPConnection) -> ApiParts:
+    """Return the parts of the API that serves ``request``."""
+    parts: ApiParts = request.app.state.parts
+    return parts
+
+
+async def authenticated(request: Request) -> Principal:
+    """Return who calls.
+
+    Raises:
+        DoorError: nobody who is known, or somebody who asks too often.
+
+    """
+    return await parts_of(request).authenticator.principal(request)
+
+
+def desk_of(request: Request) -> Desk:
+    """Return the desk that serves callers."""
+    return parts_of(request).desk
+
+
+Caller = Annotated[Principal, Depends(authenticated)]
+DeskOf = Annotated[Desk, Depends(desk_of)]

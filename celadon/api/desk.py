@@ -1,0 +1,630 @@
+"""The one place where callers are served: what each may ask for, and who carries it out.
+
+Every door is thin: it reads a request, calls one function here, and writes the answer. Each function first checks that
+the caller may, then updates a workflow or reads and writes the table.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+from pydantic import BaseModel
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from celadon.api.orders import (
+    AddRevisionOrder,
+    BackOrder,
+    Created,
+    CreateOrder,
+    DeleteRequest,
+    DeploymentList,
+    EventPage,
+    Labelled,
+    LabelOrder,
+    ListedDeployment,
+    Promoted,
+    PromoteOrder,
+    Rescaled,
+    RevisionAdded,
+    RevisionList,
+    RolloutPage,
+    ScaleRequest,
+    Started,
+    TakenAway,
+    WentBack,
+)
+from celadon.api.principal import Principal, no_such_deployment
+from celadon.client.ending import end_rollout
+from celadon.client.overview import ask_workflow, view_rollout
+from celadon.client.patience import NoAnswerError
+from celadon.client.registering import until_registered
+from celadon.client.rollout_view import NO_WORKFLOW, RolloutView, WorkflowAnswer, table_next_step, who_must_act
+from celadon.client.rollouts import RolloutClient, RolloutEnded
+from celadon.domain.absence import nothing_under_way
+from celadon.domain.contracts import workflow_id
+from celadon.domain.errors import RefusalCode, RefusedError, refuse
+from celadon.domain.messages import UNDECLARED, AbortCommand, PromoteCommand, RolloutRequest
+from celadon.domain.names import RevisionNumber, RolloutId
+from celadon.domain.permissions import Verb, verbs_of_create, verbs_of_start
+from celadon.domain.revision import Revision
+from celadon.domain.states import Door
+from celadon.domain.strictness import Record
+from celadon.table.api_requests import (
+    RequestKey,
+    answer_request,
+    claim_request,
+    find_request,
+    fingerprint_of,
+    forget_request,
+)
+from celadon.table.clock import database_now
+from celadon.table.deletion import DeleteOrder, delete
+from celadon.table.engine import Table
+from celadon.table.fleet import forget_router, list_routers
+from celadon.table.history import latest_rollout, read_events, rollout_of_run
+from celadon.table.labels import labels_of, names_within, within
+from celadon.table.listing import events_after, last_event, page_of_rollouts, revisions_of, rollout_within
+from celadon.table.overview import list_deployments
+from celadon.table.past import read_history
+from celadon.table.records.changes import Forgotten
+from celadon.table.records.deployments import DeploymentLine
+from celadon.table.records.events import AuditEvent
+from celadon.table.records.history import History
+from celadon.table.records.rollouts import RolloutFilter, RolloutRecord
+from celadon.table.records.routers import Fleet
+from celadon.table.registration import Author, add_revision, create_deployment, set_labels
+from celadon.table.scaling import ScaleOrder, scale
+
+AnswerT = TypeVar("AnswerT")
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+class Meant(Record):
+    """The rollout that a decision is about."""
+
+    rollout: RolloutId | None
+    revision: RevisionNumber | None
+
+
+class Desk:
+    """Serves the callers of the API."""
+
+    def __init__(self, table: Table, rollouts: RolloutClient, *, signs: bool) -> None:
+        """Serve from the table and through ``rollouts``; ``signs`` when its commands are signed."""
+        self._table = table
+        self._rollouts = rollouts
+        self._signs = signs
+
+    # Reading.
+
+    async def read(
+        self,
+        who: Principal,
+        query: Callable[[AsyncSession, Mapping[str, str]], Awaitable[AnswerT]],
+    ) -> AnswerT:
+        """Run a query that keeps to the caller's scope, which it is given.
+
+        Raises:
+            RefusedError: the caller may not read.
+
+        """
+        who.require([Verb.READ])
+        async with self._table.transaction() as tx:
+            return await query(tx, who.scope)
+
+    async def lines(self, who: Principal) -> tuple[DeploymentLine, ...]:
+        """Return every deployment that the caller may see, by name."""
+        return await self.read(who, lambda tx, scope: list_deployments(tx, within(scope)))
+
+    async def deployments(self, who: Principal) -> DeploymentList:
+        """Return every deployment that the caller may see, with who must act."""
+        lines = await self.lines(who)
+        at = await self.read(who, lambda tx, _: database_now(tx))
+        return DeploymentList(at=at, deployments=tuple(listed(line) for line in lines))
+
+    async def deployment(self, who: Principal, name: str) -> RolloutView:
+        """Return a deployment as table and workflow know it: colours, replicas, timers, acknowledgements, requests.
+
+        Raises:
+            RefusedError: there is none, or the caller may not see it.
+
+        """
+        async with self._serving(who, name, [Verb.READ]):
+            pass
+        answer = await self._ask_workflow(name)
+        async with self._table.transaction() as tx:
+            view = await view_rollout(tx, name, answer)
+        if view is None or view.deployment is None:
+            raise no_such_deployment(name)
+        return view
+
+    async def table_view(self, who: Principal, name: str) -> RolloutView:
+        """Return a deployment as the table alone knows it, without a question to its workflow; errors as above."""
+        async with self._serving(who, name, [Verb.READ]) as tx:
+            view = await view_rollout(tx, name, WorkflowAnswer())
+        if view is None:
+            raise no_such_deployment(name)
+        return view
+
+    async def rollouts(
+        self,
+        who: Principal,
+        wanted: RolloutFilter,
+        *,
+        before: int | None = None,
+        limit: int,
+    ) -> RolloutPage:
+        """Return a page of rollouts, newest first."""
+        found = await self.read(
+            who,
+            lambda tx, scope: page_of_rollouts(tx, scope, wanted, before=before, limit=limit + 1),
+        )
+        return page_of(found, limit)
+
+    async def rollouts_of(
+        self,
+        who: Principal,
+        name: str,
+        wanted: RolloutFilter,
+        *,
+        before: int | None,
+        limit: int,
+    ) -> RolloutPage:
+        """Return a page of one deployment's rollouts; errors as for a deployment."""
+        async with self._serving(who, name, [Verb.READ]):
+            pass
+        return await self.rollouts(who, wanted.model_copy(update={"deployments": (name,)}), before=before, limit=limit)
+
+    async def rollout(self, who: Principal, number: int) -> RolloutRecord:
+        """Return one rollout.
+
+        Raises:
+            RefusedError: there is none, or the caller may not see it.
+
+        """
+        found = await self.read(who, lambda tx, scope: rollout_within(tx, scope, number))
+        if found is None:
+            raise refuse(RefusalCode.NO_SUCH_ROLLOUT, f"there is no rollout {number}", "list them: GET /v1/rollouts")
+        return found
+
+    async def history(self, who: Principal, name: str, *, rollout: int | None, limit: int) -> History:
+        """Return the past of a deployment.
+
+        Raises:
+            RefusedError: there is none, the caller may not see it, or it has no such rollout.
+
+        """
+        async with self._serving(who, name, [Verb.READ]) as tx:
+            return await read_history(tx, name, rollout=rollout, limit=limit)
+
+    async def events(self, who: Principal, name: str | None, *, after: int, limit: int) -> EventPage:
+        """Return lines of the audit log above a number, of one deployment or of all that the caller may see."""
+        if name is not None:
+            async with self._serving(who, name, [Verb.READ]):
+                pass
+        found = await self.read(who, lambda tx, scope: events_after(tx, scope, name, after, limit))
+        return EventPage.of(found, after)
+
+    async def story(self, who: Principal, record: RolloutRecord, *, limit: int) -> tuple[AuditEvent, ...]:
+        """Return the last lines of the audit log of a rollout that the caller was shown, oldest first."""
+        return await self.read(
+            who,
+            lambda tx, _: read_events(tx, record.deployment, rollout=record.rollout, limit=limit),
+        )
+
+    async def last_event(self, who: Principal) -> int:
+        """Return the number of the newest line of the audit log, 0 when there is none."""
+        return await self.read(who, lambda tx, _: last_event(tx))
+
+    async def revisions(self, who: Principal, name: str) -> RevisionList:
+        """Return every revision of a deployment, newest first.
+
+        Raises:
+            RefusedError: there is no such deployment, or the caller may not see it.
+
+        """
+        async with self._serving(who, name, [Verb.READ]) as tx:
+            found = await revisions_of(tx, [name])
+        return RevisionList(revisions=tuple(found[name]))
+
+    async def routers(self, who: Principal) -> Fleet:
+        """Return every router; of a scoped caller's, only what they serve of the deployments in scope."""
+
+        async def query(tx: AsyncSession, scope: Mapping[str, str]) -> Fleet:
+            fleet = await list_routers(tx)
+            if not scope:
+                return fleet
+            names = await names_within(tx, scope)
+            return fleet.model_copy(
+                update={
+                    "routers": tuple(
+                        one.model_copy(
+                            update={"behind": tuple(line for line in one.behind if line.deployment in names)}
+                        )
+                        for one in fleet.routers
+                    ),
+                },
+            )
+
+        return await self.read(who, query)
+
+    # Registering.
+
+    async def create(self, who: Principal, order: CreateOrder) -> Created:
+        """Create a deployment. Twice creates it once.
+
+        Raises:
+            RefusedError: the caller may not, or there is another one of this name.
+
+        """
+        who.require(verbs_of_create(order.policy))
+        who.require_scope(order.labels)
+        async with self._table.transaction() as tx:
+            await self._refuse_unseen(tx, who, order.deployment)
+            created = await create_deployment(tx, order.wanted(), self._author(who, order.reason))
+        return Created(deployment=order.deployment, created=created)
+
+    async def add_revision(self, who: Principal, name: str, order: AddRevisionOrder) -> RevisionAdded:
+        """Register a revision; the same content has the same number.
+
+        Raises:
+            RefusedError: the caller may not, there is no such deployment, or the revision holds plain secrets.
+
+        """
+        refuse_plain_secrets(order.revision, allowed=order.allow_plain_secrets)
+        async with self._serving(who, name, [Verb.CREATE]) as tx:
+            number = await add_revision(tx, name, order.revision, self._author(who, order.reason))
+        return RevisionAdded(deployment=name, revision=number)
+
+    async def label(self, who: Principal, name: str, order: LabelOrder) -> Labelled:
+        """Give a deployment other labels.
+
+        Raises:
+            RefusedError: the caller may not, or there is no such deployment.
+
+        """
+        who.require_scope(order.labels)
+        async with self._serving(who, name, [Verb.LABEL]) as tx:
+            changed = await set_labels(tx, name, order.labels, self._author(who, order.reason))
+        return Labelled(deployment=name, labels=order.labels, changed=changed)
+
+    # Rollouts.
+
+    async def start(self, who: Principal, request: RolloutRequest, request_id: str | None = None) -> Started:
+        """Start a rollout and wait a moment until it is registered.
+
+        Raises:
+            RefusedError: the caller may not, or the rollout was refused.
+
+        """
+        who.require(verbs_of_start(request))
+        if request.requested_by not in {UNDECLARED, who.name}:
+            raise refuse(
+                RefusalCode.INVALID_PAYLOAD,
+                f"requested_by is {request.requested_by!r}, but {who.name} asks",
+                "leave it out: the audit log names whoever the token belongs to",
+            )
+        async with self._table.transaction() as tx:
+            exists = await self._refuse_unseen(tx, who, request.deployment)
+        if not exists:
+            who.require_scope(request.labels or {})
+        named = request.model_copy(update={"requested_by": who.name})
+        named = RolloutRequest.model_validate(named.model_dump(mode="json", exclude_unset=True), strict=False)
+
+        async def carry_out(_: Mapping[str, object]) -> Started:
+            run_id = await self._rollouts.start(named, request_id=_own(who, request_id) or "", door=who.door)
+            return await self._registered(request.deployment, run_id)
+
+        content = named.model_dump(mode="json", exclude_unset=True)
+        return await self._once(who, request_id, Verb.START, content, {}, carry_out, Started)
+
+    async def promote(
+        self,
+        who: Principal,
+        name: str,
+        order: PromoteOrder,
+        request_id: str | None = None,
+    ) -> Promoted:
+        """Promote the green that waits, and wait for the switch.
+
+        Raises:
+            RefusedError: the caller may not, or the promotion was refused.
+
+        """
+        verbs = (Verb.PROMOTE, Verb.FORCE) if order.force else (Verb.PROMOTE,)
+
+        async def carry_out(meant: Mapping[str, object]) -> Promoted:
+            given = {
+                "revision": order.revision or meant["revision"],
+                "rollout": order.rollout or meant["rollout"],
+                "by": who.name,
+                "reason": order.reason,
+                "force": order.force,
+                "door": self._door(who),
+            }
+            command = PromoteCommand.model_validate(
+                {key: value for key, value in given.items() if value is not None},
+            )
+            update_id = _own(who, request_id, Verb.PROMOTE, command.rollout)
+            answer = await self._rollouts.promote(name, command, request_id=update_id)
+            return Promoted(
+                deployment=name,
+                rollout=None if command.rollout is None else RolloutId(command.rollout),
+                revision=None if command.revision is None else RevisionNumber(command.revision),
+                by=who.name,
+                answer=answer,
+            )
+
+        return await self._decide(who, name, verbs, order, request_id, carry_out, Promoted)
+
+    async def abort(self, who: Principal, name: str, order: BackOrder, request_id: str | None = None) -> WentBack:
+        """Abort the rollout under way; errors as for a promotion."""
+        return await self._go_back(who, name, Verb.ABORT, order, request_id)
+
+    async def rollback(self, who: Principal, name: str, order: BackOrder, request_id: str | None = None) -> WentBack:
+        """Return traffic to blue; errors as for a promotion."""
+        return await self._go_back(who, name, Verb.ROLLBACK, order, request_id)
+
+    async def _go_back(
+        self,
+        who: Principal,
+        name: str,
+        verb: Verb,
+        order: BackOrder,
+        request_id: str | None,
+    ) -> WentBack:
+        ask = self._rollouts.rollback if verb is Verb.ROLLBACK else self._rollouts.abort
+
+        async def carry_out(meant: Mapping[str, object]) -> WentBack:
+            given = {
+                "rollout": order.rollout or meant["rollout"],
+                "by": who.name,
+                "reason": order.reason,
+                "door": self._door(who),
+            }
+            command = AbortCommand.model_validate({key: value for key, value in given.items() if value is not None})
+            answer = await ask(name, command, request_id=_own(who, request_id, verb, command.rollout))
+            revision = meant["revision"]
+            return WentBack(
+                deployment=name,
+                rollout=None if command.rollout is None else RolloutId(command.rollout),
+                revision=RevisionNumber(revision) if isinstance(revision, int) else None,
+                by=who.name,
+                answer=answer,
+            )
+
+        return await self._decide(who, name, (verb,), order, request_id, carry_out, WentBack)
+
+    # Deployments.
+
+    async def scale(
+        self,
+        who: Principal,
+        name: str,
+        order: ScaleRequest,
+        request_id: str | None = None,
+    ) -> Rescaled:
+        """Let a deployment want another number of replicas.
+
+        Raises:
+            RefusedError: the caller may not, there is no such deployment, or it cannot have so many.
+
+        """
+        async with self._serving(who, name, [Verb.SCALE]):
+            pass
+
+        async def carry_out(_: Mapping[str, object]) -> Rescaled:
+            author = self._author(who, order.reason)
+            async with self._table.transaction() as tx:
+                wanted = ScaleOrder(deployment=name, replicas=order.replicas, **dict(author))
+                scaled = await scale(tx, wanted)
+            return Rescaled(**dict(scaled))
+
+        content = {"deployment": name, **order.model_dump(mode="json")}
+        return await self._once(who, request_id, Verb.SCALE, content, {}, carry_out, Rescaled)
+
+    async def delete(self, who: Principal, name: str, order: DeleteRequest) -> TakenAway:
+        """Take a deployment away. Twice does it once.
+
+        Raises:
+            RefusedError: the caller may not, there is no such deployment, or a rollout of it is unfinished.
+
+        """
+        if order.abort:
+            await self._end_rollout(who, name, order.reason)
+        async with self._serving(who, name, [Verb.DELETE]) as tx:
+            deleted = await delete(tx, DeleteOrder(deployment=name, **dict(self._author(who, order.reason))))
+        return TakenAway(**dict(deleted))
+
+    async def _end_rollout(self, who: Principal, name: str, reason: str) -> None:
+        """Ask a rollout that is under way to end, since its deployment is to go."""
+        async with self._serving(who, name, [Verb.DELETE, Verb.ABORT]) as tx:
+            latest = await latest_rollout(tx, name)
+        if latest is None or latest.outcome is not None:
+            return
+        told = f"the deployment is deleted: {reason}" if reason else "the deployment is deleted"
+        given = {"rollout": latest.rollout, "by": who.name, "reason": told, "door": self._door(who)}
+        command = AbortCommand.model_validate({key: value for key, value in given.items() if value is not None})
+        await _answered(end_rollout(self._rollouts, name, command))
+
+    async def forget_router(self, who: Principal, node: str, reason: str, *, force: bool) -> Forgotten:
+        """Hold a router for gone, so that nobody waits for it.
+
+        Raises:
+            RefusedError: the caller may not, there is no such router, or it is connected.
+
+        """
+        who.require([Verb.FORGET_ROUTER])
+        async with self._table.transaction() as tx:
+            return await forget_router(tx, node, author=self._author(who, reason), force=force)
+
+    # What is common to them.
+
+    @asynccontextmanager
+    async def _serving(self, who: Principal, name: str, verbs: Iterable[Verb]) -> AsyncIterator[AsyncSession]:
+        """Open a transaction for a caller who may do ``verbs`` to a deployment that it may see."""
+        who.require(verbs)
+        async with self._table.transaction() as tx:
+            if not await self._refuse_unseen(tx, who, name):
+                raise no_such_deployment(name)
+            yield tx
+
+    async def _refuse_unseen(self, tx: AsyncSession, who: Principal, name: str) -> bool:
+        """Return whether there is a deployment; one out of scope is refused as if there were none."""
+        labels = await labels_of(tx, name)
+        if labels is not None and not who.sees(labels):
+            raise no_such_deployment(name)
+        return labels is not None
+
+    def _author(self, who: Principal, reason: str) -> Author:
+        return Author(by=who.name, door=who.door, reason=reason, verified=True)
+
+    def _door(self, who: Principal) -> Door | None:
+        """Return the door of a command; one that cannot be signed would not be believed."""
+        return who.door if self._signs else None
+
+    async def _ask_workflow(self, name: str) -> WorkflowAnswer:
+        return await ask_workflow(self._rollouts, name)
+
+    async def _meant(self, name: str, verb: Verb) -> Meant:
+        """Return the latest rollout: by the table, or by its workflow while it is not registered.
+
+        Raises:
+            RefusedError: there never was one.
+
+        """
+        async with self._table.transaction() as tx:
+            latest = await latest_rollout(tx, name)
+        if latest is not None:
+            return Meant(rollout=latest.rollout, revision=latest.to_revision)
+        answer = await self._ask_workflow(name)
+        if answer.status is not None:
+            return Meant(rollout=answer.status.rollout, revision=answer.status.to_revision)
+        if answer.silence == NO_WORKFLOW:
+            raise nothing_under_way(name, to_promote=verb is Verb.PROMOTE)
+        raise refuse(
+            RefusalCode.NO_ANSWER,
+            f"which rollout of {name} is under way cannot be found out: {answer.silence}",
+            "see that a worker runs, and ask again",
+        )
+
+    async def _decide(  # noqa: PLR0913, PLR0917 - what every decision has
+        self,
+        who: Principal,
+        name: str,
+        verbs: tuple[Verb, ...],
+        order: PromoteOrder | BackOrder,
+        request_id: str | None,
+        carry_out: Callable[[Mapping[str, object]], Awaitable[ModelT]],
+        kind: type[ModelT],
+    ) -> ModelT:
+        async with self._serving(who, name, verbs):
+            pass
+        content = {"deployment": name, **order.model_dump(mode="json")}
+        meant = await self._meant(name, verbs[0])
+        return await self._once(who, request_id, verbs[0], content, meant.model_dump(mode="json"), carry_out, kind)
+
+    async def _once(  # noqa: PLR0913, PLR0917 - what every change has
+        self,
+        who: Principal,
+        request_id: str | None,
+        verb: Verb,
+        content: Mapping[str, object],
+        meant: Mapping[str, object],
+        carry_out: Callable[[Mapping[str, object]], Awaitable[ModelT]],
+        kind: type[ModelT],
+    ) -> ModelT:
+        """Carry a request out; a repeat under the same id means what the first one meant, and gets its answer."""
+        if request_id is None:
+            return await _answered(carry_out(meant))
+        key = RequestKey(principal=who.name, request_id=request_id, fingerprint=fingerprint_of(verb.value, content))
+        async with self._table.transaction() as tx:
+            known = await find_request(tx, key)
+            claimed = known or await claim_request(tx, key, {name: _plain(value) for name, value in meant.items()})
+        if claimed.answer is not None:
+            return kind.model_validate(claimed.answer)
+        try:
+            answer = await _answered(carry_out(claimed.meant))
+        except RefusedError as error:
+            if error.refusal.code is not RefusalCode.NO_ANSWER:
+                async with self._table.transaction() as tx:
+                    await forget_request(tx, key)
+            raise
+        async with self._table.transaction() as tx:
+            await answer_request(tx, key, answer.model_dump(mode="json"))
+        return answer
+
+    async def _registered(self, name: str, run_id: str) -> Started:
+        """Wait until a rollout's workflow has written its row; go on without it when no worker takes it up in time.
+
+        Raises:
+            RefusedError: the workflow ended before, and says why.
+
+        """
+
+        async def look() -> RolloutRecord | None:
+            async with self._table.transaction() as tx:
+                return await rollout_of_run(tx, workflow_id(name), run_id)
+
+        found = await until_registered(self._rollouts, name, run_id, look)
+        if isinstance(found, RolloutEnded):
+            raise _refused_at_once(name, found)
+        return Started.of(name, run_id, found)
+
+
+def listed(line: DeploymentLine) -> ListedDeployment:
+    """Return a line with who must act and what a person can do."""
+    under_way = line.rollout is not None and line.rollout.outcome is None
+    return ListedDeployment(
+        **dict(line),
+        waits_for=who_must_act(line.rollout),
+        next_step=table_next_step(line.rollout) if under_way and line.rollout is not None else "",
+    )
+
+
+async def _answered(answer: Awaitable[AnswerT]) -> AnswerT:
+    """Turn the silence of Temporal or of a worker into a refusal that says what to do."""
+    try:
+        return await answer
+    except NoAnswerError as error:
+        raise refuse(
+            RefusalCode.NO_ANSWER,
+            str(error),
+            "ask again with the same request id: what was done meanwhile is answered, not done twice",
+        ) from error
+
+
+def _own(who: Principal, request_id: str | None, *about: object) -> str | None:
+    """Return an id for Temporal that no other caller, verb or rollout shares: Temporal compares ids alone."""
+    return None if request_id is None else "/".join([who.name, *(str(one) for one in about), request_id])
+
+
+def _refused_at_once(name: str, ended: RolloutEnded) -> RefusedError:
+    if ended.refusal is not None:
+        return RefusedError(ended.refusal)
+    return refuse(
+        RefusalCode.ROLLOUT_ENDED,
+        f"the rollout of {name} ended at once: {ended.failure or ended.status}",
+        "see its workflow in Temporal",
+    )
+
+
+def page_of(found: tuple[RolloutRecord, ...], limit: int) -> RolloutPage:
+    """Return a page of rollouts, of which one more than ``limit`` were asked for."""
+    page = found[:limit]
+    return RolloutPage(rollouts=page, next_before=page[-1].rollout if len(found) > limit else None)
+
+
+def refuse_plain_secrets(revision: Revision, *, allowed: bool) -> None:
+    """Refuse a revision with plain values under names that look like secrets, unless they are allowed."""
+    names = () if allowed else revision.plain_secrets()
+    if names:
+        raise refuse(
+            RefusalCode.PLAIN_SECRET,
+            f"plain values under names that look like secrets: {', '.join(names)}",
+            "write {secret: NAME} instead, or set allow_plain_secrets: true",
+        )
+
+
+def _plain(value: object) -> int | str | None:
+    return value if isinstance(value, int | str) or value is None else str(value)

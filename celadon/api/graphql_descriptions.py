@@ -1,0 +1,106 @@
+"""What readers of the GraphQL schema are told of it: what stands in the code under each class, field and member.
+
+A type that shows a value of another part says only what is its own; the rest is told by that value's sentences, which
+REST tells too.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from enum import EnumMeta
+from typing import Final, TypeVar
+
+import strawberry
+from graphql import (
+    GraphQLArgument,
+    GraphQLEnumType,
+    GraphQLField,
+    GraphQLInputField,
+    GraphQLInputObjectType,
+    GraphQLObjectType,
+    get_named_type,
+)
+from pydantic import BaseModel
+from strawberry.schema.schema_converter import GraphQLCoreConverter
+from strawberry.types.base import StrawberryObjectDefinition
+from strawberry.types.enum import StrawberryEnumDefinition
+from strawberry.types.field import StrawberryField
+
+from celadon.domain.docstrings import attribute_docstrings
+
+KindT = TypeVar("KindT")
+
+_SHOWN: Final[dict[type, list[tuple[type[BaseModel], Mapping[str, str]]]]] = {}
+
+
+def shows(model: type[BaseModel], **names: str) -> Callable[[type[KindT]], type[KindT]]:
+    """Let a model's sentences describe the fields of a type that have none of their own.
+
+    Args:
+        model: what the type shows, or what an input is read as.
+        names: the model's names of fields that the type names otherwise.
+
+    """
+
+    def note(kind: type[KindT]) -> type[KindT]:
+        _SHOWN.setdefault(kind, []).append((model, names))
+        return kind
+
+    return note
+
+
+def describe(schema: strawberry.Schema) -> None:
+    """Describe whatever says nothing yet: types, fields, arguments and members of enumerations."""
+    for concrete in schema.schema_converter.type_map.values():
+        match concrete.definition, concrete.implementation:
+            case StrawberryEnumDefinition() as definition, GraphQLEnumType() as told:
+                _describe_enum(definition.wrapped_cls, told)
+            case StrawberryObjectDefinition() as definition, GraphQLObjectType() | GraphQLInputObjectType() as told:
+                told.description = told.description or _of_class(definition.origin)
+                _describe_fields(definition.origin, told.fields)
+            case _:
+                pass
+    # An argument may stand for a whole input, whose description must be there by now.
+    for concrete in schema.schema_converter.type_map.values():
+        if isinstance(concrete.implementation, GraphQLObjectType):
+            for field in concrete.implementation.fields.values():
+                _describe_arguments(field.args)
+
+
+def _describe_enum(kind: EnumMeta, told: GraphQLEnumType) -> None:
+    told.description = told.description or _of_class(kind)
+    sentences = attribute_docstrings(kind)
+    for name, member in told.values.items():
+        member.description = member.description or sentences.get(name)
+
+
+def _describe_fields(kind: type, told: Mapping[str, GraphQLField] | Mapping[str, GraphQLInputField]) -> None:
+    sentences = _sentences(kind)
+    for field in told.values():
+        definition = field.extensions.get(GraphQLCoreConverter.DEFINITION_BACKREF)
+        if isinstance(definition, StrawberryField):
+            field.description = field.description or sentences.get(definition.python_name)
+
+
+def _describe_arguments(told: Mapping[str, GraphQLArgument]) -> None:
+    for argument in told.values():
+        kind = get_named_type(argument.type)
+        if isinstance(kind, GraphQLInputObjectType):
+            argument.description = argument.description or kind.description
+
+
+def _sentences(kind: type) -> Mapping[str, str]:
+    found = dict(attribute_docstrings(kind))
+    for model, names in _SHOWN.get(kind, ()):
+        under = attribute_docstrings(model)
+        given = {
+            name: text for name, field in model.model_fields.items() if (text := field.description or under.get(name))
+        }
+        for name in kind.__annotations__:
+            source = names.get(name, name)
+            if source in given:
+                found.setdefault(name, given[source])
+    return found
+
+
+def _of_class(kind: type) -> str | None:
+    return inspect.cleandoc(kind.__doc__) if kind.__doc__ else None

@@ -1,0 +1,589 @@
+"""The types of the GraphQL schema: what is read."""
+
+import base64
+import binascii
+from datetime import datetime
+from typing import Annotated, Final, Self
+
+import strawberry
+from graphql import GraphQLError
+from strawberry.scalars import JSON
+from strawberry.types import Info
+
+from celadon.api.graphql_context import GraphContext
+from celadon.api.graphql_descriptions import shows
+from celadon.api.orders import ListedDeployment
+from celadon.client.rollout_view import table_next_step, who_must_act
+from celadon.domain.errors import Refusal, RefusalCode
+from celadon.domain.messages import RefusedMessage, RolloutStatus
+from celadon.domain.messages import Timer as StatusTimer
+from celadon.domain.states import (
+    DeploymentLifecycle,
+    Door,
+    RolloutOutcome,
+    RolloutPhase,
+    RouteHealthStatus,
+    RouteSetState,
+    RouteStatus,
+    RouteTrafficStatus,
+    SetCondition,
+)
+from celadon.table.records.deployments import DeploymentLine
+from celadon.table.records.events import AuditEvent, DeploymentEvent
+from celadon.table.records.revisions import RevisionRecord
+from celadon.table.records.rollouts import RolloutRecord
+from celadon.table.records.route_sets import RouteRecord, RouteSetRecord
+from celadon.table.records.routers import AcknowledgementRecord, BehindLine, RouterLine, RouterState
+
+LONGEST_PAGE: Final = 100
+_LARGEST: Final = 2**63 - 1
+
+for _kind in (
+    DeploymentLifecycle,
+    Door,
+    RefusalCode,
+    RolloutOutcome,
+    RolloutPhase,
+    RouteHealthStatus,
+    RouterState,
+    RouteSetState,
+    RouteStatus,
+    RouteTrafficStatus,
+    SetCondition,
+):
+    strawberry.enum(_kind)
+
+First = Annotated[int, strawberry.argument(description=f"How many at most, 1 to {LONGEST_PAGE}.")]
+Cursor = Annotated[str | None, strawberry.argument(description="Only what comes after this cursor.")]
+
+
+@strawberry.type
+class Label:
+    """A label of a deployment, by which tokens are scoped."""
+
+    name: str
+    """The label's name, such as ``team``."""
+    value: str
+    """The label's value, such as ``search``."""
+
+
+@strawberry.type
+class PageInfo:
+    """Where a page stands (Relay)."""
+
+    has_next_page: bool
+    """Whether more comes after this page."""
+    has_previous_page: bool
+    """Whether this page was asked for with a cursor, so that others come before it."""
+    start_cursor: str | None
+    """The cursor of its first element; nothing when the page is empty."""
+    end_cursor: str | None
+    """The cursor of its last element, to be given as ``after``; nothing when the page is empty."""
+
+
+@shows(DeploymentEvent, deployment_id="deployment", rollout_id="rollout")
+@strawberry.type
+class Event:
+    """One line of the audit log."""
+
+    id: strawberry.ID
+    deployment_id: strawberry.ID
+    rollout_id: strawberry.ID | None
+    at: datetime
+    kind: str
+    actor: str
+    door: Door | None
+    verified: bool
+    reason: str
+    evidence: JSON
+
+    @classmethod
+    def of(cls, event: AuditEvent, deployment: str) -> Self:
+        """Show a line."""
+        return cls(
+            id=strawberry.ID(str(event.id)),
+            deployment_id=strawberry.ID(deployment),
+            rollout_id=None if event.rollout is None else strawberry.ID(str(event.rollout)),
+            at=event.at,
+            kind=event.kind,
+            actor=event.actor,
+            door=event.door,
+            verified=event.verified,
+            reason=event.reason,
+            evidence=JSON(event.evidence),
+        )
+
+
+@strawberry.type
+class EventEdge:
+    """A line in a page."""
+
+    cursor: str
+    """Where the line stands in the list, to be given as ``after``."""
+    node: Event
+    """The line."""
+
+
+@strawberry.type
+class EventConnection:
+    """A page of the audit log, newest first."""
+
+    edges: list[EventEdge]
+    """Its lines."""
+    page_info: PageInfo
+    """Where it stands in the list."""
+
+
+@shows(RolloutRecord, id="rollout", deployment_id="deployment")
+@strawberry.type
+class Rollout:
+    """One move of a deployment from blue to green."""
+
+    id: strawberry.ID
+    deployment_id: strawberry.ID
+    from_revision: int | None
+    to_revision: int
+    phase: RolloutPhase
+    phase_since: datetime
+    outcome: RolloutOutcome | None
+    outcome_reason: str
+    requested_by: str
+    reason: str
+    replicas: int
+    policy: JSON
+    started_at: datetime
+    switched_at: datetime | None
+    switch_epoch: int | None
+    switched_back_at: datetime | None
+    completed_at: datetime | None
+    requests_cut: int
+    waits_for: str
+    """Who moves it on; empty when it has ended."""
+    next_step: str
+    """What a person can do now, with the command; empty when it has ended."""
+    workflow_id: str
+    run_id: str
+
+    @classmethod
+    def of(cls, record: RolloutRecord) -> Self:
+        """Show a rollout."""
+        return cls(
+            id=strawberry.ID(str(record.rollout)),
+            deployment_id=strawberry.ID(record.deployment),
+            from_revision=record.from_revision,
+            to_revision=record.to_revision,
+            phase=record.phase,
+            phase_since=record.phase_since,
+            outcome=record.outcome,
+            outcome_reason=record.outcome_reason,
+            requested_by=record.requested_by,
+            reason=record.reason,
+            replicas=record.replicas,
+            policy=JSON(record.policy.model_dump(mode="json")),
+            started_at=record.started_at,
+            switched_at=record.switched_at,
+            switch_epoch=record.switch_epoch,
+            switched_back_at=record.switched_back_at,
+            completed_at=record.completed_at,
+            requests_cut=record.requests_cut,
+            waits_for=who_must_act(record),
+            next_step=table_next_step(record) if record.outcome is None else "",
+            workflow_id=record.workflow_id,
+            run_id=record.run_id,
+        )
+
+    @strawberry.field(description="The deployment that it is of.")
+    async def deployment(self, info: Info[GraphContext, None]) -> "Deployment | None":
+        """Read the deployment."""
+        line = await info.context.loaders.lines.load(str(self.deployment_id))
+        return None if line is None else Deployment.of(line)
+
+
+@strawberry.type
+class RolloutEdge:
+    """A rollout in a page."""
+
+    cursor: str
+    """Where the rollout stands in the list, to be given as ``after``."""
+    node: Rollout
+    """The rollout."""
+
+
+@strawberry.type
+class RolloutConnection:
+    """A page of rollouts, newest first."""
+
+    edges: list[RolloutEdge]
+    """Its rollouts."""
+    page_info: PageInfo
+    """Where it stands in the list."""
+
+
+@shows(RevisionRecord, deployment_id="deployment")
+@strawberry.type
+class Revision:
+    """An immutable description of what is served; secrets are names in it."""
+
+    deployment_id: strawberry.ID
+    number: int
+    digest: str
+    content: JSON
+    created_at: datetime
+
+    @classmethod
+    def of(cls, record: RevisionRecord) -> Self:
+        """Show a revision."""
+        return cls(
+            deployment_id=strawberry.ID(record.deployment),
+            number=record.number,
+            digest=record.digest,
+            content=JSON(record.content),
+            created_at=record.created_at,
+        )
+
+
+@shows(RouteRecord, id="route", route_set_id="route_set")
+@strawberry.type
+class Route:
+    """One replica as traffic sees it."""
+
+    id: strawberry.ID
+    route_set_id: strawberry.ID
+    revision: int
+    host: str
+    port: int
+    status: RouteStatus
+    health: RouteHealthStatus
+    traffic: RouteTrafficStatus
+    traffic_ratio: float
+    """The share of a replica's weight that traffic gives it: 1.0 when active, else 0.0."""
+    created_at: datetime
+    started_at: datetime | None
+    last_error: str
+
+    @classmethod
+    def of(cls, record: RouteRecord) -> Self:
+        """Show a replica."""
+        return cls(
+            id=strawberry.ID(record.route),
+            route_set_id=strawberry.ID(str(record.route_set)),
+            revision=record.revision,
+            host=record.host,
+            port=record.port,
+            status=record.status,
+            health=record.health,
+            traffic=record.traffic,
+            traffic_ratio=record.ratio,
+            created_at=record.created_at,
+            started_at=record.started_at,
+            last_error=record.last_error,
+        )
+
+
+@shows(RouteSetRecord, id="route_set", rollout_id="rollout")
+@strawberry.type
+class RouteSet:
+    """The replicas that one rollout opened for one revision."""
+
+    id: strawberry.ID
+    revision: int
+    rollout_id: strawberry.ID
+    is_live: bool
+    state: RouteSetState
+    condition: SetCondition
+    wanted: int
+    last_error: str
+    drain_deadline: datetime | None
+    requests_cut: int
+
+    @classmethod
+    def of(cls, record: RouteSetRecord) -> Self:
+        """Show a set."""
+        return cls(
+            id=strawberry.ID(str(record.route_set)),
+            revision=record.revision,
+            rollout_id=strawberry.ID(str(record.rollout)),
+            is_live=record.is_live,
+            state=record.state,
+            condition=record.condition,
+            wanted=record.wanted,
+            last_error=record.last_error,
+            drain_deadline=record.drain_deadline,
+            requests_cut=record.requests_cut,
+        )
+
+
+@shows(AcknowledgementRecord)
+@strawberry.type
+class Acknowledgement:
+    """What a live router serves of a deployment."""
+
+    router: str
+    epoch: int | None
+    acknowledged: bool
+
+    @classmethod
+    def of(cls, record: AcknowledgementRecord) -> Self:
+        """Show what a router serves."""
+        return cls(router=record.router, epoch=record.epoch, acknowledged=record.acknowledged)
+
+
+@shows(BehindLine, deployment_id="deployment")
+@strawberry.type
+class Behind:
+    """A deployment of which a router does not serve the present epoch."""
+
+    deployment_id: strawberry.ID
+    epoch: int
+    serves: int | None
+
+    @classmethod
+    def of(cls, line: BehindLine) -> Self:
+        """Show what a router is behind with."""
+        return cls(deployment_id=strawberry.ID(line.deployment), epoch=line.epoch, serves=line.serves)
+
+
+@shows(RouterLine, id="router")
+@strawberry.type
+class Router:
+    """An Envoy that takes its routes from a gateway."""
+
+    id: strawberry.ID
+    state: RouterState
+    gateway: str
+    seen_at: datetime
+    nack: str
+    behind: list[Behind]
+
+    @classmethod
+    def of(cls, line: RouterLine) -> Self:
+        """Show a router."""
+        return cls(
+            id=strawberry.ID(line.router),
+            state=line.state,
+            gateway=line.gateway,
+            seen_at=line.seen_at,
+            nack=line.nack,
+            behind=[Behind.of(one) for one in line.behind],
+        )
+
+
+@shows(StatusTimer)
+@strawberry.type
+class Timer:
+    """A timer that runs."""
+
+    name: str
+    fires_at: datetime
+    remaining_seconds: float
+    """How long it still runs, in seconds."""
+
+    @classmethod
+    def of(cls, timer: StatusTimer) -> Self:
+        """Show a timer."""
+        return cls(name=timer.name, fires_at=timer.fires_at, remaining_seconds=timer.remaining.total_seconds())
+
+
+@shows(Refusal)
+@strawberry.type
+class Refused:
+    """Why something was not done, and what to do next."""
+
+    code: RefusalCode
+    message: str
+    next_step: str
+
+
+@shows(RefusedMessage)
+@strawberry.type
+class RefusedSignal:
+    """A message that changed nothing."""
+
+    at: datetime
+    message: str
+    door: Door
+    by: str
+    refusal: Refused
+
+    @classmethod
+    def of(cls, refused: RefusedMessage) -> Self:
+        """Show a refused message."""
+        return cls(
+            at=refused.at,
+            message=refused.message,
+            door=refused.door,
+            by=refused.by,
+            refusal=Refused(
+                code=refused.refusal.code,
+                message=refused.refusal.message,
+                next_step=refused.refusal.next_step,
+            ),
+        )
+
+
+@shows(RolloutStatus)
+@strawberry.type
+class Workflow:
+    """What a rollout's workflow knows itself; each is a question to Temporal and to a worker."""
+
+    phase: RolloutPhase
+    since: datetime
+    timers: list[Timer]
+    decision: str
+    holding: str
+    silent_routers: list[str]
+    refused: list[RefusedSignal]
+    next_step: str
+
+    @classmethod
+    def of(cls, status: RolloutStatus) -> Self:
+        """Show a workflow's answer."""
+        return cls(
+            phase=status.phase,
+            since=status.since,
+            timers=[Timer.of(timer) for timer in status.timers],
+            decision=status.decision,
+            holding=status.holding,
+            silent_routers=list(status.silent_routers),
+            refused=[RefusedSignal.of(one) for one in status.refused],
+            next_step=status.next_step,
+        )
+
+
+@shows(ListedDeployment, id="deployment", name="deployment")
+@strawberry.type
+class Deployment:
+    """A named model-serving service."""
+
+    id: strawberry.ID
+    name: str
+    labels: list[Label]
+    lifecycle: DeploymentLifecycle
+    frozen: bool
+    epoch: int
+    replicas: int
+    live_revision: int | None
+    wanted: int
+    healthy: int
+    phase: RolloutPhase | None
+    """The phase of its latest rollout; nothing when there was none."""
+    phase_since: datetime | None
+    """When that phase began; nothing when there was no rollout."""
+    waits_for: str
+    rollout: Rollout | None
+
+    @classmethod
+    def of(cls, line: DeploymentLine) -> Self:
+        """Show a deployment."""
+        latest = line.rollout
+        return cls(
+            id=strawberry.ID(line.deployment),
+            name=line.deployment,
+            labels=[Label(name=name, value=value) for name, value in sorted(line.labels.items())],
+            lifecycle=line.lifecycle,
+            frozen=line.frozen,
+            epoch=line.epoch,
+            replicas=line.replicas,
+            live_revision=line.live_revision,
+            wanted=line.wanted,
+            healthy=line.healthy,
+            phase=None if latest is None else latest.phase,
+            phase_since=None if latest is None else latest.phase_since,
+            waits_for=who_must_act(latest),
+            rollout=None if latest is None else Rollout.of(latest),
+        )
+
+    @strawberry.field(description="Replicas that have not ended.")
+    async def routes(self, info: Info[GraphContext, None]) -> list[Route]:
+        """Read the replicas."""
+        return [Route.of(one) for one in await info.context.loaders.routes.load(self.name)]
+
+    @strawberry.field(description="Sets that are not gone: what is live, what comes, what drains.")
+    async def route_sets(self, info: Info[GraphContext, None]) -> list[RouteSet]:
+        """Read the sets."""
+        return [RouteSet.of(one) for one in await info.context.loaders.route_sets.load(self.name)]
+
+    @strawberry.field(description="Every revision, newest first.")
+    async def revisions(self, info: Info[GraphContext, None]) -> list[Revision]:
+        """Read the revisions."""
+        return [Revision.of(one) for one in await info.context.loaders.revisions.load(self.name)]
+
+    @strawberry.field(description="What each live router serves of it.")
+    async def acknowledgements(self, info: Info[GraphContext, None]) -> list[Acknowledgement]:
+        """Read the acknowledgements."""
+        return [Acknowledgement.of(one) for one in await info.context.loaders.acknowledgements.load(self.name)]
+
+    @strawberry.field(description="Its audit log, newest first.")
+    async def events(
+        self,
+        info: Info[GraphContext, None],
+        first: First = 20,
+        after: Cursor = None,
+    ) -> EventConnection:
+        """Read a page of the audit log."""
+        count = page_length(first)
+        loader = info.context.loaders.events(count + 1, read_cursor("event", after))
+        return event_page(await loader.load(self.name), count, after=after)
+
+    @strawberry.field(description="Its last rollouts, newest first.")
+    async def rollouts(self, info: Info[GraphContext, None], first: First = 20) -> list[Rollout]:
+        """Read the last rollouts."""
+        found = await info.context.loaders.rollouts(page_length(first)).load(self.name)
+        return [Rollout.of(one) for one in found]
+
+    @strawberry.field(description="What the workflow of its rollout knows; nothing when none runs or none answers.")
+    async def workflow(self, info: Info[GraphContext, None]) -> Workflow | None:
+        """Ask the workflow."""
+        view = await info.context.desk.deployment(info.context.who, self.name)
+        return None if view.status is None else Workflow.of(view.status)
+
+
+def page_length(first: int) -> int:
+    """Check how long a page may be.
+
+    Raises:
+        GraphQLError: it is outside of 1 to ``LONGEST_PAGE``.
+
+    """
+    if not 1 <= first <= LONGEST_PAGE:
+        raise GraphQLError(f"first is {first}, but 1 to {LONGEST_PAGE}", extensions={"code": "INVALID_PAYLOAD"})
+    return first
+
+
+def write_cursor(kind: str, number: int) -> str:
+    """Return an opaque cursor."""
+    return base64.urlsafe_b64encode(f"{kind}:{number}".encode()).decode()
+
+
+def read_cursor(kind: str, cursor: str | None) -> int | None:
+    """Return the number in a cursor.
+
+    Raises:
+        GraphQLError: it is none of this kind.
+
+    """
+    if cursor is None:
+        return None
+    try:
+        name, _, number = base64.b64decode(cursor, altchars=b"-_", validate=True).decode().partition(":")
+    except (binascii.Error, ValueError):
+        name, number = "", ""
+    if name != kind or not (number.isascii() and number.isdecimal() and int(number) <= _LARGEST):
+        raise GraphQLError(f"{cursor!r} is no cursor of this list", extensions={"code": "INVALID_PAYLOAD"})
+    return int(number)
+
+
+def event_page(found: list[DeploymentEvent], count: int, *, after: str | None) -> EventConnection:
+    """Return a page of lines; ``found`` has one more than the page when more follow."""
+    edges = [
+        EventEdge(cursor=write_cursor("event", one.id), node=Event.of(one, one.deployment)) for one in found[:count]
+    ]
+    return EventConnection(
+        edges=edges,
+        page_info=PageInfo(
+            has_next_page=len(found) > count,
+            has_previous_page=after is not None,
+            start_cursor=edges[0].cursor if edges else None,
+            end_cursor=edges[-1].cursor if edges else None,
+        ),
+    )

@@ -1,0 +1,84 @@
+"""Who calls: a verified name with roles and a scope."""
+
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+
+from celadon.domain.errors import RefusalCode, RefusedError, refuse
+from celadon.domain.permissions import GLOBAL, Role, Verb, in_scope, may, roles_that_may
+from celadon.domain.states import Door
+from celadon.domain.strictness import Record
+
+
+class Scheme(StrEnum):
+    """How a caller has shown who it is."""
+
+    TOKEN = "token"  # noqa: S105 - the name of a scheme
+    JWT = "jwt"
+    SESSION = "session"
+    """A one-time link to the console."""
+
+
+class Principal(Record):
+    """A caller of the API."""
+
+    name: str
+    """As the audit log shows it."""
+    roles: tuple[Role, ...]
+    """What it is trusted with."""
+    scope: dict[str, str]
+    """Labels that a deployment must bear; empty for all deployments."""
+    scheme: Scheme
+    """How it has shown who it is."""
+    door: Door = Door.API
+    """Through which door it says that it came: the command line and the console are clients of the API."""
+
+    def require(self, verbs: Iterable[Verb]) -> None:
+        """Refuse what no role of the caller allows.
+
+        Raises:
+            RefusedError: with code ``FORBIDDEN``; it names the roles that would do.
+
+        """
+        for verb in verbs:
+            if not may(self.roles, verb):
+                needed = " or ".join(role.value for role in roles_that_may(verb))
+                raise refuse(
+                    RefusalCode.FORBIDDEN,
+                    f"{self.name} may not {verb.value.replace('_', ' ')}: that takes the role {needed}",
+                    "ask somebody who has it, or for a token with it ('celadon token create')",
+                )
+            if verb in GLOBAL and self.scope:
+                raise refuse(
+                    RefusalCode.FORBIDDEN,
+                    f"{self.name} is scoped to some deployments and may not {verb.value.replace('_', ' ')}, which "
+                    "concerns all",
+                    "use a token without a scope",
+                )
+
+    def sees(self, labels: Mapping[str, object]) -> bool:
+        """Whether a deployment with these labels is in the caller's scope."""
+        return in_scope(self.scope, {name: str(value) for name, value in labels.items()})
+
+    def require_scope(self, labels: Mapping[str, str]) -> None:
+        """Refuse labels that would put a new deployment out of the caller's scope.
+
+        Raises:
+            RefusedError: with code ``FORBIDDEN``.
+
+        """
+        if not in_scope(self.scope, labels):
+            wanted = ", ".join(f"{name}={value}" for name, value in sorted(self.scope.items()))
+            raise refuse(
+                RefusalCode.FORBIDDEN,
+                f"{self.name} is scoped to deployments with {wanted}",
+                f"give the deployment these labels: {wanted}",
+            )
+
+
+def no_such_deployment(name: str) -> RefusedError:
+    """Return the refusal for a deployment that is not there, or that the caller must not know of."""
+    return refuse(
+        RefusalCode.NO_SUCH_DEPLOYMENT,
+        f"there is no deployment {name}",
+        "list those you may see (GET /v1/deployments), or create it (POST /v1/deployments)",
+    )

@@ -1,0 +1,97 @@
+"""Errors as HTTP tells them: RFC 9457 problem details, with a stable code and the next step."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from types import MappingProxyType
+from typing import Final
+
+from fastapi.responses import JSONResponse
+from pydantic import Field
+
+from celadon.domain.errors import Refusal, RefusalCode
+from celadon.domain.strictness import Record
+
+MEDIA_TYPE: Final = "application/problem+json"
+TYPE_PREFIX: Final = "urn:celadon:refusal:"
+
+_C: Final = RefusalCode
+_S: Final = HTTPStatus
+
+STATUS: Final[Mapping[RefusalCode, HTTPStatus]] = MappingProxyType(
+    dict.fromkeys(RefusalCode, _S.CONFLICT)
+    | dict.fromkeys(
+        (
+            _C.INVALID_PAYLOAD,
+            _C.UNKNOWN_MESSAGE,
+            _C.FORCE_NEEDS_REASON,
+            _C.POLICY_CONFLICT,
+            _C.PLAIN_SECRET,
+            _C.TOO_MANY_REPLICAS,
+            _C.REQUEST_ID_REUSED,
+        ),
+        _S.UNPROCESSABLE_ENTITY,
+    )
+    | dict.fromkeys(
+        (_C.NO_SUCH_DEPLOYMENT, _C.NO_SUCH_REVISION, _C.NO_SUCH_ROLLOUT, _C.NO_SUCH_ROUTER),
+        _S.NOT_FOUND,
+    )
+    | {_C.FORBIDDEN: _S.FORBIDDEN, _C.NO_ANSWER: _S.GATEWAY_TIMEOUT},
+)
+"""What is not there is 404, what is wrong in itself 422, what does not fit how things stand 409."""
+
+
+class Problem(Record):
+    """The body of an answer that is an error."""
+
+    type: str
+    """A URN that names the kind of problem; it ends with the code."""
+    title: str
+    """The HTTP status in words."""
+    status: int
+    """The HTTP status."""
+    detail: str
+    """What was refused and why, for people."""
+    code: str
+    """A refusal's stable code, or one of the door's own."""
+    next_step: str = Field(default="")
+    """What to do next; empty when there is nothing to do."""
+
+
+class DoorError(Exception):
+    """What a door itself refuses, before anybody is asked."""
+
+    def __init__(self, status: HTTPStatus, code: str, detail: str, next_step: str, retry_after: float = 0) -> None:
+        """Say what, why and what to do; ``retry_after`` is in seconds, 0 when waiting changes nothing."""
+        super().__init__(detail)
+        self.problem = Problem(
+            type=f"{TYPE_PREFIX}{code.lower().replace('_', '-')}",
+            title=status.phrase,
+            status=status.value,
+            detail=detail,
+            code=code,
+            next_step=next_step,
+        )
+        self.retry_after = retry_after
+
+
+def problem_of(refusal: Refusal) -> Problem:
+    """Return a refusal as a problem."""
+    status = STATUS[refusal.code]
+    return Problem(
+        type=f"{TYPE_PREFIX}{refusal.code.value.lower().replace('_', '-')}",
+        title=status.phrase,
+        status=status.value,
+        detail=refusal.message,
+        code=refusal.code.value,
+        next_step=refusal.next_step,
+    )
+
+
+def response_of(problem: Problem, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """Return a problem as an answer."""
+    return JSONResponse(
+        problem.model_dump(mode="json"),
+        status_code=problem.status,
+        headers=dict(headers or {}),
+        media_type=MEDIA_TYPE,
+    )

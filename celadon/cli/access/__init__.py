@@ -1,0 +1,1 @@
+"""How commands reach a Celadon: through its API, or directly by its Postgres and its Temporal."""

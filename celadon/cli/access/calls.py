@@ -1,0 +1,291 @@
+"""Calls of Celadon's API over HTTP: what it answers, what it refuses, and what it means when it says nothing."""
+
+import asyncio
+import os
+import ssl
+import urllib.request
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from http import HTTPStatus
+from typing import Final, TypeVar
+from urllib.parse import quote, urlsplit
+
+import aiohttp
+import structlog
+from pydantic import BaseModel, ValidationError
+
+from celadon.cli.access.server_sent_events import ServerSentEvent, read_events
+from celadon.cli.faults import ApiError, CommandError
+from celadon.cli.target import CA_VARIABLE, ApiTarget
+from celadon.client.patience import UPDATE_PATIENCE, NoAnswerError
+from celadon.domain.errors import Refusal, RefusalCode, RefusedError
+from celadon.domain.states import Door
+from celadon.domain.strictness import Record
+
+READING: Final = timedelta(seconds=30)
+CHANGING: Final = UPDATE_PATIENCE + timedelta(seconds=15)
+"""A decision is answered when the routers have acknowledged."""
+CONNECTING: Final = timedelta(seconds=5)
+STREAM_SILENCE: Final = timedelta(seconds=45)
+"""The API says something every 15 s, so a stream that is silent for so long is dead."""
+
+FIRST_PAUSE: Final = timedelta(seconds=0.5)
+LONGEST_PAUSE: Final = timedelta(seconds=10)
+_LONGEST_RATE_PAUSE: Final = 5.0
+
+log = structlog.get_logger()
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+class _Problem(Record):
+    """An error as the API tells it (RFC 9457)."""
+
+    detail: str
+    code: str
+    next_step: str = ""
+
+
+class ApiCalls:
+    """Calls one API as one caller; ``calling`` opens it."""
+
+    def __init__(self, target: ApiTarget, http: aiohttp.ClientSession) -> None:
+        """Call ``target`` over ``http``."""
+        self._target = target
+        self._http = http
+        self._proxy = _proxy_of(target.url)
+
+    async def get(self, path: str, answer: type[ModelT], **query: object) -> ModelT:
+        """Read something.
+
+        Raises:
+            CommandError: the API is away, or answers what cannot be understood.
+            RefusedError: it refuses.
+
+        """
+        while True:
+            try:
+                return await self._call("GET", path, answer, query=query)
+            except NoAnswerError as error:
+                raise CommandError(f"{error}; {self._target.when_away}") from error
+            except ApiError as error:
+                if error.status != HTTPStatus.TOO_MANY_REQUESTS or error.retry_after > _LONGEST_RATE_PAUSE:
+                    raise
+                await asyncio.sleep(error.retry_after)
+
+    async def change(
+        self,
+        method: str,
+        path: str,
+        answer: type[ModelT],
+        *,
+        body: BaseModel | Mapping[str, object] | None = None,
+        request_id: str | None = None,
+        **query: object,
+    ) -> ModelT:
+        """Change something.
+
+        Raises:
+            NoAnswerError: it is not known whether it was done.
+            CommandError: the API is away, or answers what cannot be understood.
+            RefusedError: it refuses.
+
+        """
+        return await self._call(method, path, answer, query=query, body=body, request_id=request_id)
+
+    async def events(self, path: str) -> AsyncGenerator[ServerSentEvent, None]:
+        """Follow a live stream for ever; one that breaks is resumed after its last numbered event.
+
+        Raises:
+            CommandError: the API does not let the caller in.
+            RefusedError: it refuses.
+
+        """
+        last: str | None = None
+        pause = FIRST_PAUSE
+        lost = False
+        while True:
+            try:
+                async with self._stream(path, last) as events:
+                    async for event in events:
+                        if lost:
+                            log.info("stream_found_again", url=self._target.url)
+                        lost, pause = False, FIRST_PAUSE
+                        last = event.identity or last
+                        yield event
+                reason = "it ended"
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                reason = _reason(error)
+            except ApiError as error:
+                if not error.may_pass:
+                    raise
+                reason = str(error)
+                pause = max(pause, timedelta(seconds=error.retry_after))
+            if not lost:
+                log.warning("stream_lost", url=self._target.url, reason=reason)
+            lost = True
+            await asyncio.sleep(pause.total_seconds())
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    @asynccontextmanager
+    async def _stream(self, path: str, last: str | None) -> AsyncIterator[AsyncIterator[ServerSentEvent]]:
+        headers = {"accept": "text/event-stream"} | ({} if last is None else {"last-event-id": last})
+        timeout = aiohttp.ClientTimeout(
+            total=None,
+            sock_connect=CONNECTING.total_seconds(),
+            sock_read=STREAM_SILENCE.total_seconds(),
+        )
+        async with self._http.get(
+            self._target.url + path,
+            headers=headers,
+            timeout=timeout,
+            allow_redirects=False,
+            proxy=self._proxy,
+        ) as response:
+            if response.status != HTTPStatus.OK:
+                raise self._refusal(response, await response.read())
+            yield read_events(response.content.iter_any())
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        answer: type[ModelT],
+        *,
+        query: Mapping[str, object],
+        body: BaseModel | Mapping[str, object] | None = None,
+        request_id: str | None = None,
+    ) -> ModelT:
+        content = body.model_dump(mode="json", exclude_unset=True) if isinstance(body, BaseModel) else body
+        total = READING if method == "GET" else CHANGING
+        try:
+            async with self._http.request(
+                method,
+                self._target.url + path,
+                params={name: _as_text(value) for name, value in query.items() if value is not None},
+                json=content,
+                headers={} if request_id is None else {"idempotency-key": request_id},
+                timeout=aiohttp.ClientTimeout(
+                    total=total.total_seconds(),
+                    sock_connect=CONNECTING.total_seconds(),
+                ),
+                allow_redirects=False,
+                proxy=self._proxy,
+            ) as response:
+                raw = await response.read()
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise CommandError(
+                f"the certificate of {self._target.url} is not trusted ({error.certificate_error}); set {CA_VARIABLE} "
+                "to the file of the authority that has signed it",
+            ) from error
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
+            raise self._away(error) from error
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise NoAnswerError(f"the API at {self._target.url} did not answer: {_reason(error)}") from error
+        if response.status >= HTTPStatus.MULTIPLE_CHOICES:
+            raise self._refusal(response, raw)
+        try:
+            return answer.model_validate_json(raw)
+        except ValidationError as error:
+            raise self._not_understood(str(error.errors(include_url=False, include_input=False)[0]["msg"])) from error
+
+    def _away(self, error: BaseException) -> CommandError:
+        return CommandError(
+            f"the API does not answer at {self._target.url}: {_reason(error)}; {self._target.when_away}",
+        )
+
+    def _not_understood(self, told: str) -> CommandError:
+        return CommandError(
+            f"{self._target.url} does not answer as Celadon's API of this version does ({told}); check the address "
+            f"({self._target.described}) and that both are of the same version",
+        )
+
+    def _refusal(self, response: aiohttp.ClientResponse, raw: bytes) -> Exception:
+        """Return the error for an answer that is none."""
+        try:
+            problem = _Problem.model_validate_json(raw)
+        except ValidationError:
+            return self._not_understood(f"status {response.status}")
+        if problem.code == RefusalCode.NO_ANSWER:
+            return NoAnswerError(problem.detail)
+        if problem.code in {code.value for code in RefusalCode}:
+            code = RefusalCode(problem.code)
+            return RefusedError(Refusal(code=code, message=problem.detail, next_step=problem.next_step))
+        next_step = problem.next_step
+        if response.status == HTTPStatus.UNAUTHORIZED:
+            next_step = f"the token is from {self._target.described}; an operator makes another: celadon token create"
+        return ApiError(
+            problem.code,
+            problem.detail,
+            next_step,
+            status=response.status,
+            retry_after=_seconds(response.headers.get("retry-after")),
+        )
+
+
+@asynccontextmanager
+async def calling(target: ApiTarget) -> AsyncIterator[ApiCalls]:
+    """Open what calls an API.
+
+    Raises:
+        CommandError: the authority's certificate cannot be read, or the token is none.
+
+    """
+    if not is_token(target.token.get_secret_value()):
+        raise CommandError(f"the token of {target.described} is none: it is empty, or holds spaces or other signs")
+    connector = aiohttp.TCPConnector(ssl=_trust(target))
+    headers = {
+        "authorization": f"Bearer {target.token.get_secret_value()}",
+        "x-celadon-door": Door.CLI.value,
+        "user-agent": "celadon-cli",
+    }
+    async with aiohttp.ClientSession(connector=connector, headers=headers) as http:
+        yield ApiCalls(target, http)
+
+
+def is_token(text: str) -> bool:
+    """Whether ``text`` can be a token: what can travel in a header, without spaces."""
+    return text.isascii() and text.isprintable() and text != "" and " " not in text
+
+
+def segment(name: str) -> str:
+    """Return a name as one segment of a path."""
+    return quote(name, safe="")
+
+
+def _trust(target: ApiTarget) -> ssl.SSLContext | bool:
+    if not target.ca_file:
+        return True
+    try:
+        return ssl.create_default_context(cafile=target.ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise CommandError(
+            f"the authority's certificate {target.ca_file} cannot be read: {error}; correct {CA_VARIABLE} or the "
+            "profile's ca_file",
+        ) from error
+
+
+def _proxy_of(url: str) -> str | None:
+    """Return the proxy of the environment; through it goes only what TLS keeps from its eyes."""
+    parts = urlsplit(url)
+    if parts.scheme != "https" or urllib.request.proxy_bypass(parts.hostname or ""):
+        return None
+    return urllib.request.getproxies().get("https")
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, aiohttp.ClientConnectorError):
+        number = error.os_error.errno
+        return os.strerror(number) if number is not None and number > 0 else str(error.os_error)
+    if isinstance(error, TimeoutError):
+        return "nothing came in time"
+    return str(error) or type(error).__name__
+
+
+def _seconds(given: str | None) -> float:
+    return float(given) if given is not None and given.isdecimal() else 0.0
+
+
+def _as_text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

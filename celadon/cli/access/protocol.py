@@ -1,0 +1,111 @@
+"""What commands ask of a Celadon, the same whichever way it is reached."""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from celadon.api.orders import (
+    AddRevisionOrder,
+    Created,
+    CreateOrder,
+    DeploymentList,
+    EventPage,
+    Labelled,
+    LabelOrder,
+    RevisionAdded,
+    RevisionList,
+    RolloutPage,
+    Started,
+)
+from celadon.cli.access.answers import Meant
+from celadon.client.rollout_view import RolloutView
+from celadon.domain.messages import AbortAnswer, AbortCommand, PromoteAnswer, PromoteCommand, RolloutRequest
+from celadon.domain.names import RolloutId
+from celadon.table.records.changes import Deleted, Forgotten, Scaled
+from celadon.table.records.deployments import DeploymentView
+from celadon.table.records.history import History
+from celadon.table.records.rollouts import RolloutFilter, RolloutRecord
+from celadon.table.records.routers import Fleet
+
+
+class Access(Protocol):
+    """One command's way to a Celadon.
+
+    Every method raises ``RefusedError`` when what it asks for is refused, ``NoAnswerError`` when it is not known
+    whether it was done, and ``CommandError`` when a part that it needs is away.
+    """
+
+    described: str
+    """Which Celadon this is, in words for people."""
+    names_people: bool
+    """Whether Celadon itself knows who asks, by a token; else it believes the name that it is told."""
+
+    async def person(self, given: str | None) -> str:
+        """Return who asks, for the audit log: the name that was given, the token's, or the login name."""
+
+    async def deployments(self) -> DeploymentList:
+        """Return every deployment that was not destroyed, by name."""
+
+    async def deployment(self, name: str) -> DeploymentView:
+        """Return a deployment as the table knows it, also one that was destroyed."""
+
+    async def view(self, name: str) -> RolloutView:
+        """Return a deployment with its latest rollout, as workflow and table know it."""
+
+    async def history(self, name: str, rollout: int | None, limit: int) -> History:
+        """Return the last rollouts and lines of the audit log, or those of one rollout."""
+
+    async def rollout(self, name: str, rollout: RolloutId) -> RolloutRecord | None:
+        """Return one rollout of a deployment; nothing when it has none of this number."""
+
+    async def rollouts(self, wanted: RolloutFilter, *, before: int | None, limit: int) -> RolloutPage:
+        """Return a page of rollouts, newest first, of one deployment at most or of all."""
+
+    async def events(self, name: str | None, *, after: int, limit: int) -> EventPage:
+        """Return lines of the audit log above a number, oldest first, of one deployment or of all."""
+
+    async def revisions(self, name: str) -> RevisionList:
+        """Return every revision of a deployment, newest first."""
+
+    async def routers(self) -> Fleet:
+        """Return every router."""
+
+    async def meant(self, name: str, *, to_promote: bool) -> Meant:
+        """Return the rollout under way."""
+
+    async def create(self, order: CreateOrder, *, by: str) -> Created:
+        """Create a deployment without a rollout; twice creates it once."""
+
+    async def add_revision(self, name: str, order: AddRevisionOrder, *, by: str) -> RevisionAdded:
+        """Register a revision without rolling it out; the same content has the same number."""
+
+    async def label(self, name: str, order: LabelOrder, *, by: str) -> Labelled:
+        """Give a deployment other labels."""
+
+    async def start(self, request: RolloutRequest, request_id: str) -> Started:
+        """Start a rollout, and wait a moment until a worker has registered it."""
+
+    async def promote(self, name: str, command: PromoteCommand, request_id: str) -> PromoteAnswer:
+        """Promote the green that waits, and wait until the routers have acknowledged."""
+
+    async def abort(self, name: str, command: AbortCommand, request_id: str) -> AbortAnswer:
+        """Close green before the switch, return traffic to blue after it."""
+
+    async def rollback(self, name: str, command: AbortCommand, request_id: str) -> AbortAnswer:
+        """Return traffic to blue after the switch."""
+
+    async def scale(self, name: str, replicas: int, *, by: str, reason: str) -> Scaled:
+        """Let a deployment want another number of replicas."""
+
+    async def delete(self, name: str, *, by: str, reason: str, abort: bool) -> Deleted:
+        """Take a deployment away.
+
+        With ``abort`` a rollout that is under way is asked to end; until it has ended the answer is the refusal
+        ``ROLLOUT_RUNNING``.
+        """
+
+    async def forget_router(self, node: str, *, by: str, reason: str, force: bool) -> Forgotten:
+        """Hold a router for gone."""
+
+    def follow(self, name: str, rollout: RolloutId) -> AbstractAsyncContextManager[AsyncIterator[RolloutView]]:
+        """Follow a rollout: views of its deployment as it changes; the last one is of its end."""

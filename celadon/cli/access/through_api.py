@@ -1,0 +1,214 @@
+"""A Celadon reached through its API."""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+
+from celadon.api.orders import (
+    AddRevisionOrder,
+    BackOrder,
+    Created,
+    CreateOrder,
+    DeploymentList,
+    EventPage,
+    Labelled,
+    LabelOrder,
+    Promoted,
+    PromoteOrder,
+    RevisionAdded,
+    RevisionList,
+    RolloutPage,
+    ScaleRequest,
+    Started,
+    WentBack,
+)
+from celadon.api.principal import Principal
+from celadon.cli.access.answers import NO_KEEPER, Meant
+from celadon.cli.access.calls import ApiCalls, segment
+from celadon.cli.faults import CommandError
+from celadon.cli.target import ApiTarget
+from celadon.client.rollout_view import RolloutView, WorkflowAnswer
+from celadon.domain.absence import nothing_under_way
+from celadon.domain.errors import Refusal, RefusalCode, RefusedError, refuse
+from celadon.domain.messages import AbortAnswer, AbortCommand, PromoteAnswer, PromoteCommand, RolloutRequest
+from celadon.domain.names import RolloutId
+from celadon.table.records.changes import Deleted, Forgotten, Scaled
+from celadon.table.records.deployments import DeploymentView
+from celadon.table.records.history import History
+from celadon.table.records.rollouts import RolloutFilter, RolloutRecord
+from celadon.table.records.routers import Fleet
+
+
+class ApiAccess:
+    """The way through an API."""
+
+    names_people = True
+
+    def __init__(self, target: ApiTarget, calls: ApiCalls) -> None:
+        """Go through ``calls``."""
+        self.described = f"{target.url}, {target.described}"
+        self._calls = calls
+        self._caller: Principal | None = None
+
+    async def whoami(self) -> Principal:
+        """Return whom the token is of; asked once."""
+        if self._caller is None:
+            self._caller = await self._calls.get("/v1/whoami", Principal)
+        return self._caller
+
+    async def person(self, given: str | None) -> str:
+        """Return whose token it is.
+
+        Raises:
+            CommandError: the person has said to be somebody else.
+
+        """
+        name = (await self.whoami()).name
+        if given and given != name:
+            raise CommandError(
+                f"the token is {name}'s, so the audit log will not say {given}; leave the name out, or use a token of "
+                "theirs",
+            )
+        return name
+
+    async def deployments(self) -> DeploymentList:
+        """Return every deployment that the caller may see."""
+        return await self._calls.get("/v1/deployments", DeploymentList)
+
+    async def deployment(self, name: str) -> DeploymentView:
+        """Return a deployment as the table knows it."""
+        view = await self.view(name)
+        if view.deployment is None:
+            raise refuse(
+                RefusalCode.NO_SUCH_DEPLOYMENT,
+                f"{name} is not registered yet",
+                f"wait a moment, or see 'celadon rollout status {name}'",
+            )
+        return view.deployment
+
+    async def view(self, name: str) -> RolloutView:
+        """Return a deployment with its latest rollout."""
+        return await self._calls.get(f"/v1/deployments/{segment(name)}", RolloutView)
+
+    async def history(self, name: str, rollout: int | None, limit: int) -> History:
+        """Return the last rollouts and lines of the audit log."""
+        return await self._calls.get(f"/v1/deployments/{segment(name)}/history", History, rollout=rollout, limit=limit)
+
+    async def rollout(self, name: str, rollout: RolloutId) -> RolloutRecord | None:
+        """Return one rollout of a deployment."""
+        try:
+            record = await self._calls.get(f"/v1/rollouts/{rollout}", RolloutRecord)
+        except RefusedError as error:
+            if error.refusal.code is RefusalCode.NO_SUCH_ROLLOUT:
+                return None
+            raise
+        return record if record.deployment == name else None
+
+    async def rollouts(self, wanted: RolloutFilter, *, before: int | None, limit: int) -> RolloutPage:
+        """Return a page of rollouts."""
+        names = wanted.deployments
+        path = "/v1/rollouts" if names is None else f"/v1/deployments/{segment(names[0])}/rollouts"
+        asked = wanted.model_dump(mode="json", exclude={"deployments"})
+        return await self._calls.get(path, RolloutPage, **asked, before=before, limit=limit)
+
+    async def events(self, name: str | None, *, after: int, limit: int) -> EventPage:
+        """Return lines of the audit log."""
+        path = "/v1/events" if name is None else f"/v1/deployments/{segment(name)}/events"
+        return await self._calls.get(path, EventPage, after=after, limit=limit)
+
+    async def revisions(self, name: str) -> RevisionList:
+        """Return every revision of a deployment."""
+        return await self._calls.get(f"/v1/deployments/{segment(name)}/revisions", RevisionList)
+
+    async def routers(self) -> Fleet:
+        """Return every router."""
+        return await self._calls.get("/v1/routers", Fleet)
+
+    async def meant(self, name: str, *, to_promote: bool) -> Meant:
+        """Return the rollout under way.
+
+        Raises:
+            RefusedError: none is.
+
+        """
+        view = await self.view(name)
+        record = None if view.deployment is None else view.deployment.rollout
+        if record is not None and record.outcome is None:
+            alive = view.deployment is not None and view.deployment.keeper_alive
+            return Meant(rollout=record.rollout, revision=record.to_revision, note="" if alive else NO_KEEPER)
+        status = view.workflow.status
+        if status is not None:
+            return Meant(rollout=status.rollout, revision=status.to_revision)
+        raise nothing_under_way(name, to_promote=to_promote)
+
+    async def create(self, order: CreateOrder, *, by: str) -> Created:  # noqa: ARG002 - the token says who
+        """Create a deployment."""
+        return await self._calls.change("POST", "/v1/deployments", Created, body=order)
+
+    async def add_revision(self, name: str, order: AddRevisionOrder, *, by: str) -> RevisionAdded:  # noqa: ARG002 - as above
+        """Register a revision."""
+        path = f"/v1/deployments/{segment(name)}/revisions"
+        return await self._calls.change("POST", path, RevisionAdded, body=order)
+
+    async def label(self, name: str, order: LabelOrder, *, by: str) -> Labelled:  # noqa: ARG002 - as above
+        """Give a deployment other labels."""
+        return await self._calls.change("PUT", f"/v1/deployments/{segment(name)}/labels", Labelled, body=order)
+
+    async def start(self, request: RolloutRequest, request_id: str) -> Started:
+        """Start a rollout."""
+        return await self._calls.change("POST", "/v1/rollouts", Started, body=request, request_id=request_id)
+
+    async def promote(self, name: str, command: PromoteCommand, request_id: str) -> PromoteAnswer:
+        """Promote the green that waits."""
+        given = command.model_dump(mode="json", exclude_unset=True, include=set(PromoteOrder.model_fields))
+        path = f"/v1/deployments/{segment(name)}/promote"
+        return (await self._calls.change("POST", path, Promoted, body=given, request_id=request_id)).answer
+
+    async def abort(self, name: str, command: AbortCommand, request_id: str) -> AbortAnswer:
+        """Abort the rollout under way."""
+        return await self._go_back(name, "abort", command, request_id)
+
+    async def rollback(self, name: str, command: AbortCommand, request_id: str) -> AbortAnswer:
+        """Return traffic to blue."""
+        return await self._go_back(name, "rollback", command, request_id)
+
+    async def scale(self, name: str, replicas: int, *, by: str, reason: str) -> Scaled:  # noqa: ARG002 - as above
+        """Let a deployment want another number of replicas."""
+        path = f"/v1/deployments/{segment(name)}/scale"
+        return await self._calls.change("POST", path, Scaled, body=ScaleRequest(replicas=replicas, reason=reason))
+
+    async def delete(self, name: str, *, by: str, reason: str, abort: bool) -> Deleted:  # noqa: ARG002 - as above
+        """Take a deployment away."""
+        path = f"/v1/deployments/{segment(name)}"
+        return await self._calls.change("DELETE", path, Deleted, reason=reason, abort=abort)
+
+    async def forget_router(self, node: str, *, by: str, reason: str, force: bool) -> Forgotten:  # noqa: ARG002 - as above
+        """Hold a router for gone."""
+        path = f"/v1/routers/{segment(node)}"
+        return await self._calls.change("DELETE", path, Forgotten, reason=reason, force=force)
+
+    @asynccontextmanager
+    async def follow(self, name: str, rollout: RolloutId) -> AsyncIterator[AsyncIterator[RolloutView]]:
+        """Follow a rollout by the API's live stream."""
+        async with aclosing(self._views(name, rollout)) as views:
+            yield views
+
+    async def _views(self, name: str, rollout: RolloutId) -> AsyncGenerator[RolloutView, None]:
+        async with aclosing(self._calls.events(f"/v1/deployments/{segment(name)}/stream")) as events:
+            async for event in events:
+                if event.kind == "gone":
+                    raise RefusedError(Refusal.model_validate_json(event.data))
+                if event.kind != "deployment":
+                    continue
+                view = RolloutView.model_validate_json(event.data)
+                latest = None if view.deployment is None else view.deployment.rollout
+                known = latest is not None and latest.rollout == rollout
+                record = latest if known else await self.rollout(name, rollout)
+                if record is None or record.outcome is not None:
+                    yield view.model_copy(update={"workflow": WorkflowAnswer()})
+                    return
+                yield view
+
+    async def _go_back(self, name: str, verb: str, command: AbortCommand, request_id: str) -> AbortAnswer:
+        given = command.model_dump(mode="json", exclude_unset=True, include=set(BackOrder.model_fields))
+        path = f"/v1/deployments/{segment(name)}/{verb}"
+        return (await self._calls.change("POST", path, WentBack, body=given, request_id=request_id)).answer

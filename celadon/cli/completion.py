@@ -1,0 +1,103 @@
+"""Completion in the shell: names that this Celadon knows, quickly or not at all."""
+
+# ruff: noqa: PLC0415 - a shell waits for this; what is not needed is not loaded
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Final
+
+import typer
+
+from celadon.cli.target_choice import TargetChoice
+from celadon.domain.strictness import Record
+
+if TYPE_CHECKING:
+    from celadon.cli.target import ApiTarget
+
+PATIENCE_SECONDS: Final = 1.0
+"""A person has pressed Tab and waits."""
+
+
+class _Named(Record):
+    deployment: str
+
+
+class _Names(Record):
+    """A list of deployments, of which nothing but their names is wanted."""
+
+    deployments: tuple[_Named, ...]
+
+
+def complete_deployments(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return the names of deployments that begin so; none when they cannot be had at once."""
+    try:
+        with _quickly():
+            return [name for name in _deployment_names(ctx) if name.startswith(incomplete)]
+    except Exception:  # noqa: BLE001 - whatever is wrong, a shell's line is no place to say it
+        return []
+
+
+def complete_profiles(incomplete: str) -> list[str]:
+    """Return the names of profiles that begin so."""
+    try:
+        from celadon.cli.profiles import read_profiles
+
+        return sorted(name for name in read_profiles().profiles if name.startswith(incomplete))
+    except Exception:  # noqa: BLE001 - as above
+        return []
+
+
+def _deployment_names(ctx: typer.Context) -> list[str]:
+    import asyncio
+
+    from celadon.cli.target import ApiTarget, find_target
+
+    given = ctx.params
+    data_dir = given.get("data_dir")
+    target = find_target(
+        TargetChoice(
+            data_dir=None if data_dir is None else Path(str(data_dir)),
+            profile=given.get("profile"),
+            direct=bool(given.get("direct")),
+            insecure=bool(given.get("insecure")),
+        ),
+    )
+    if isinstance(target, ApiTarget):
+        return asyncio.run(asyncio.wait_for(names_of_api(target), PATIENCE_SECONDS))
+    return asyncio.run(asyncio.wait_for(names_of_table(target.database_url), PATIENCE_SECONDS))
+
+
+async def names_of_api(target: "ApiTarget") -> list[str]:
+    """Return the names of all deployments that the caller may see."""
+    from celadon.cli.access.calls import calling
+
+    async with calling(target) as calls:
+        return [one.deployment for one in (await calls.get("/v1/deployments", _Names)).deployments]
+
+
+async def names_of_table(database_url: str) -> list[str]:
+    """Return the names of all deployments."""
+    from celadon.table.engine import Table
+    from celadon.table.overview import list_deployments
+
+    async with Table(database_url, "celadon-completion", pool_size=1) as table, table.transaction() as tx:
+        return [line.deployment for line in await list_deployments(tx)]
+
+
+@contextmanager
+def _quickly() -> Iterator[None]:
+    """Give up after a moment, also while modules are still loaded."""
+
+    def give_up(_number: int, _frame: FrameType | None) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.setitimer(signal.ITIMER_REAL, PATIENCE_SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

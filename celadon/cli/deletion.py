@@ -1,0 +1,101 @@
+"""``celadon deployment delete``: ends the rollout under way if told so, deletes, and waits if told so."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from celadon.cli.access.opening import open_access
+from celadon.cli.access.protocol import Access
+from celadon.cli.ending import ExitCode
+from celadon.cli.faults import CommandError
+from celadon.cli.output import OutputFormat, print_note, print_object, print_text
+from celadon.cli.patience import Patience, a_moment
+from celadon.cli.target_choice import TargetChoice
+from celadon.client.patience import NoAnswerError
+from celadon.domain.errors import RefusalCode, RefusedError
+from celadon.domain.names import RolloutId
+from celadon.domain.states import DeploymentLifecycle
+from celadon.table.records.changes import Deleted
+from celadon.table.records.deployments import DeploymentView
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deletion:
+    """What a person wants deleted, and how."""
+
+    deployment: str
+    by: str | None
+    reason: str
+    abort: bool
+    wait: bool
+    timeout: timedelta | None
+
+
+async def delete_deployment(deletion: Deletion, target: TargetChoice, output: OutputFormat) -> ExitCode:
+    """Delete a deployment.
+
+    Raises:
+        CommandError: Celadon is not there, nobody answered, or it took longer than the person would wait.
+        RefusedError: there is no such deployment, or a rollout is under way and was not to be aborted.
+
+    """
+    name = deletion.deployment
+    patience = Patience(deletion.timeout)
+    async with open_access(target) as access:
+        by = await access.person(deletion.by)
+        answer = await _delete(access, deletion, by, patience)
+        view = await access.deployment(name)
+        if not view.keeper_alive and view.lifecycle is not DeploymentLifecycle.DESTROYED:
+            print_note("no keeper is at work: start a worker ('python -m worker'), or its replicas run on")
+        async with patience.waiting(f"the replicas of {name} did not stop", f"it goes on: {_see(name)}"):
+            while deletion.wait and view.lifecycle is DeploymentLifecycle.DESTROYING:
+                await a_moment()
+                view = await access.deployment(name)
+    if output.is_for_programs:
+        print_object(answer.model_copy(update={"lifecycle": view.lifecycle}), output)
+    else:
+        print_text(_describe(answer, view))
+    return ExitCode.DONE
+
+
+async def _delete(access: Access, deletion: Deletion, by: str, patience: Patience) -> Deleted:
+    """Delete; a rollout that is under way is ended before, and so is one that began meanwhile."""
+    while True:
+        try:
+            return await access.delete(deletion.deployment, by=by, reason=deletion.reason, abort=deletion.abort)
+        except RefusedError as error:
+            if not deletion.abort or error.refusal.code is not RefusalCode.ROLLOUT_RUNNING:
+                raise
+        except NoAnswerError as error:
+            raise CommandError(f"{error}; the same command can be given again") from error
+        rollout = (await access.deployment(deletion.deployment)).rollout
+        if rollout is not None:
+            what = f"rollout {rollout.rollout} of {deletion.deployment} did not end"
+            async with patience.waiting(what, "it was asked to, but nothing was deleted; give the command again"):
+                await _until_ended(access, deletion.deployment, rollout.rollout)
+
+
+async def _until_ended(access: Access, name: str, rollout: RolloutId) -> None:
+    while True:
+        record = await access.rollout(name, rollout)
+        if record is None or record.outcome is not None:
+            return
+        await a_moment()
+
+
+def _see(name: str) -> str:
+    return f"celadon deployment show {name}"
+
+
+def _describe(answer: Deleted, view: DeploymentView) -> str:
+    name = answer.deployment
+    if view.lifecycle is DeploymentLifecycle.DESTROYED:
+        done = "is destroyed" if answer.changed else "was destroyed already"
+        return f"{name} {done}; its history stays: celadon rollout history {name}"
+    if view.lifecycle is not DeploymentLifecycle.DESTROYING:
+        return f"{name} was destroyed, and somebody has started it anew since."
+    begun = "is being deleted" if answer.changed else "is being deleted already"
+    left = sum(len(one.replicas) for one in view.sets)
+    return (
+        f"{name} {begun}: its address answers 404 once routers serve epoch {answer.epoch}; {left} replicas stop when "
+        f"their running requests have ended. See: {_see(name)}"
+    )

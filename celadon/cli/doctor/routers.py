@@ -1,0 +1,82 @@
+"""Do routers take their routes, and are they all there."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Final
+
+from celadon.cli.doctor.findings import Diagnosis, fine, odd, wrong
+from celadon.cli.doctor.keeper import start_on_stack
+from celadon.domain.moments import span
+from celadon.stack.addresses import StackAddresses
+from celadon.table.inspection import Inspection, RouterFinding
+
+CUT_OFF_AFTER: Final = timedelta(seconds=30)
+"""A gateway writes every 3 s that a router's stream is up."""
+
+_WAITED_FOR: Final = "a promotion waits for it, and blue is not stopped before it has acknowledged"
+
+
+def check_routers(inspection: Inspection, stack: StackAddresses | None) -> Iterator[Diagnosis]:
+    """Say which routers are silent, refuse what they are told, or are gone; only a person can start or remove one."""
+    if not any(router.live for router in inspection.routers) and not _has_nothing_to_do(inspection):
+        why = "nobody can reach a deployment"
+        next_step = (
+            "start Envoy with the bootstrap of 'celadon gateway bootstrap', and see that the gateway runs"
+            if stack is None
+            else start_on_stack("router", stack)
+        )
+        told = "none is live"
+        yield (wrong if inspection.live_deployments else odd)("routers", told, why=why, next_step=next_step)
+    for router in inspection.routers:
+        yield _judge(router, inspection.at)
+
+
+def _has_nothing_to_do(inspection: Inspection) -> bool:
+    """Whether routers are connected and merely wait for the first deployment."""
+    return not inspection.live_deployments and any(
+        not router.acknowledged and inspection.at - router.seen_at < CUT_OFF_AFTER for router in inspection.routers
+    )
+
+
+def _judge(router: RouterFinding, now: datetime) -> Diagnosis:
+    check = f"router {router.router}"
+    unseen = now - router.seen_at
+    forget = f"if it is gone for good, say so with 'celadon router forget {router.router}'"
+    if router.nack:
+        return wrong(
+            check,
+            f"refused its last configuration: {router.nack}",
+            why=f"it serves the one before; {_WAITED_FOR}",
+            next_step="compare its version with the one that Celadon is tested with",
+        )
+    if not router.acknowledged:
+        return fine(check, "connected, has nothing to acknowledge yet")
+    if not router.live:
+        return odd(
+            check,
+            f"has not been seen for {span(unseen)}",
+            why="it is not waited for; if it still serves, its clients see old routes",
+            next_step=f"start it again if it should serve; {forget}",
+        )
+    if router.behind and unseen > CUT_OFF_AFTER:
+        return wrong(
+            check,
+            f"has not been seen for {span(unseen)} and lacks the present state of {', '.join(router.behind)}",
+            why=_WAITED_FOR,
+            next_step=f"see that it runs and reaches the gateway {router.gateway}; {forget}",
+        )
+    if router.behind:
+        return odd(
+            check,
+            f"has not acknowledged the present state of {', '.join(router.behind)} yet",
+            why=_WAITED_FOR,
+            next_step="check again; if it stays so, see its log and the gateway's",
+        )
+    if unseen > CUT_OFF_AFTER:
+        return odd(
+            check,
+            f"has not been seen for {span(unseen)}",
+            why=f"it may not hear of the next switch; {_WAITED_FOR}",
+            next_step=f"see that it runs and reaches the gateway {router.gateway}; {forget}",
+        )
+    return fine(check, f"live, through gateway {router.gateway}")

@@ -1,0 +1,129 @@
+"""``celadon events``: lines of the audit log, those that there are and those that come."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Final
+
+import structlog
+from rich.table import Table
+from rich.text import Text
+
+from celadon.cli.access.opening import open_access
+from celadon.cli.access.protocol import Access
+from celadon.cli.columns import table_of
+from celadon.cli.ending import ExitCode
+from celadon.cli.faults import CommandError
+from celadon.cli.output import OutputFormat, print_object, print_one_of_many, print_text
+from celadon.cli.target_choice import TargetChoice
+from celadon.client.wording import describe_event
+from celadon.domain.moments import moment
+from celadon.table.records.events import DeploymentEvent
+
+POLL_SECONDS: Final = 1.0
+PAGE: Final = 100
+LOOKED_BACK: Final = 200
+"""How far below the last number it looks again: lines of two deployments may be committed in another order than they
+were numbered."""
+
+log = structlog.get_logger()
+
+
+async def show_events(
+    deployment: str | None,
+    after: int,
+    limit: int,
+    target: TargetChoice,
+    output: OutputFormat,
+) -> ExitCode:
+    """Show lines of the audit log.
+
+    Raises:
+        CommandError: there is no Celadon.
+        RefusedError: there is no such deployment.
+
+    """
+    async with open_access(target) as access:
+        page = await access.events(deployment, after=after, limit=limit)
+    if output.is_for_programs:
+        print_object(page, output)
+    elif page.events:
+        print_text(event_table(page.events))
+        if len(page.events) == limit:
+            print_text("", f"There may be more: celadon events --after {page.next_after}")
+    else:
+        print_text("There is no such line." if after else "Nothing has happened yet.")
+    return ExitCode.DONE
+
+
+async def follow_events(
+    deployment: str | None,
+    after: int,
+    target: TargetChoice,
+    output: OutputFormat,
+) -> ExitCode:
+    """Show lines of the audit log, and what comes, for ever; errors as above, until the first answer."""
+    async with open_access(target) as access, aclosing(coming_events(access, deployment, after)) as coming:
+        async for line in coming:
+            if output.is_for_programs:
+                print_one_of_many(line, output)
+            else:
+                print_text(Text(f"{moment(line.at)}  {line.deployment}  {describe_event(line)}"))
+    return ExitCode.DONE
+
+
+async def coming_events(
+    access: Access,
+    deployment: str | None,
+    after: int,
+) -> AsyncGenerator[DeploymentEvent, None]:
+    """Yield lines of the audit log above a number, and those that come, each once.
+
+    A Celadon that goes away after its first answer is asked until it is back.
+    """
+    known: set[int] = set()
+    lines = await _new_lines(access, deployment, after, known)
+    lost = False
+    while True:
+        for line in lines:
+            yield line
+        await asyncio.sleep(POLL_SECONDS)
+        try:
+            lines = await _new_lines(access, deployment, after, known)
+        except CommandError as error:
+            lines = []
+            if not lost:
+                log.warning("celadon_lost", error=str(error))
+            lost = True
+        else:
+            lost = False
+
+
+async def _new_lines(access: Access, deployment: str | None, after: int, known: set[int]) -> list[DeploymentEvent]:
+    """Return the lines above ``after`` that are not known yet, in their order, and know them from then on."""
+    lowest = max(after, max(known, default=0) - LOOKED_BACK)
+    found: list[DeploymentEvent] = []
+    at = lowest
+    while True:
+        page = await access.events(deployment, after=at, limit=PAGE)
+        found += [line for line in page.events if line.id not in known]
+        at = page.next_after
+        if len(page.events) < PAGE:
+            break
+    known |= {line.id for line in found}
+    known -= {number for number in known if number <= at - 2 * LOOKED_BACK}
+    return found
+
+
+def event_table(events: tuple[DeploymentEvent, ...]) -> Table:
+    """Return lines of the audit log of several deployments."""
+    table = table_of("LINE", "TIME (UTC)", "DEPLOYMENT", "ROLLOUT", "EVENT")
+    for one in events:
+        table.add_row(
+            str(one.id),
+            moment(one.at),
+            Text(one.deployment, style="bold"),
+            "-" if one.rollout is None else str(one.rollout),
+            Text(describe_event(one)),
+        )
+    return table

@@ -1,0 +1,48 @@
+"""How long a command waits for what it has begun."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Final
+
+from celadon.cli.faults import CommandError
+from celadon.domain.durations import format_duration
+
+POLL_EVERY: Final = timedelta(seconds=0.5)
+
+
+class Patience:
+    """A person's patience, from now on; what a command does itself is never cut, only its waiting."""
+
+    def __init__(self, timeout: timedelta | None) -> None:
+        """Last for ``timeout``; for ever without one."""
+        self._timeout = timeout
+        self._ends = None if timeout is None else time.monotonic() + timeout.total_seconds()
+
+    @asynccontextmanager
+    async def waiting(self, what: str, instead: str) -> AsyncIterator[None]:
+        """Bound a block that waits.
+
+        Args:
+            what: what has not happened when patience ends, as a clause: ``rollout 7 of chat has not ended``.
+            instead: what becomes of it, and how a person learns it.
+
+        Raises:
+            CommandError: patience has ended.
+
+        """
+        left = None if self._ends is None else self._ends - time.monotonic()
+        try:
+            async with asyncio.timeout(left):
+                yield
+        except TimeoutError as error:
+            if self._timeout is None:
+                raise
+            raise CommandError(f"{what} within {format_duration(self._timeout)}; {instead}") from error
+
+
+async def a_moment() -> None:
+    """Wait until it is worth looking again."""
+    await asyncio.sleep(POLL_EVERY.total_seconds())

@@ -1,0 +1,105 @@
+"""``celadon router list`` and ``forget``: which routers are waited for, and which no longer."""
+
+from rich.table import Table
+from rich.text import Text
+
+from celadon.cli.access.opening import open_access
+from celadon.cli.columns import table_of
+from celadon.cli.ending import ExitCode
+from celadon.cli.output import OutputFormat, print_object, print_text
+from celadon.cli.target_choice import TargetChoice
+from celadon.domain.moments import moment, span
+from celadon.table.records.routers import Fleet, RouterLine, RouterState
+
+_STYLES = {
+    RouterState.LIVE: "green",
+    RouterState.NEW: "cyan",
+    RouterState.CUT_OFF: "bold yellow",
+    RouterState.GONE: "dim",
+}
+_NAMED_AT_MOST = 3
+
+
+async def show_routers(target: TargetChoice, output: OutputFormat) -> ExitCode:
+    """Show all routers.
+
+    Raises:
+        CommandError: Postgres is not there, or lacks the tables.
+
+    """
+    async with open_access(target) as access:
+        fleet = await access.routers()
+    if output.is_for_programs:
+        print_object(fleet, output)
+    elif fleet.routers:
+        print_text(router_table(fleet))
+    else:
+        print_text("No router has ever asked a gateway; make one with: celadon gateway bootstrap --node NAME")
+    return ExitCode.DONE
+
+
+async def forget(
+    node: str,
+    target: TargetChoice,
+    output: OutputFormat,
+    *,
+    by: str | None,
+    reason: str,
+    force: bool,
+) -> ExitCode:
+    """Hold a router for gone.
+
+    Raises:
+        CommandError: Postgres is not there, or lacks the tables.
+        RefusedError: there is no such router, or it is connected.
+
+    """
+    async with open_access(target) as access:
+        who = await access.person(by)
+        forgotten = await access.forget_router(node, by=who, reason=reason, force=force)
+    if output.is_for_programs:
+        print_object(forgotten, output)
+    elif not forgotten.changed:
+        print_text(f"Router {node} was gone already; nobody waits for it.")
+    else:
+        print_text(
+            f"Router {node} is forgotten: no promotion and no drain waits for it. "
+            "When it acknowledges again, it is live again.",
+        )
+    return ExitCode.DONE
+
+
+def router_table(fleet: Fleet) -> Table:
+    """Return routers with what they serve."""
+    table = table_of("ROUTER", "STATE", "GATEWAY", "SEEN", "SERVES")
+    for one in fleet.routers:
+        table.add_row(
+            Text(one.router, style="bold"),
+            Text(one.state.value.replace("_", " "), style=_STYLES[one.state]),
+            one.gateway,
+            f"{span(fleet.at - one.seen_at)} ago",
+            _serves(one),
+        )
+    return table
+
+
+def _serves(one: RouterLine) -> Text:
+    if one.nack:
+        return Text(f"refuses its configuration: {one.nack}", style="bold red")
+    match one.state:
+        case RouterState.GONE:
+            gone = "unseen for too long" if one.gone_at is None else f"forgotten {moment(one.gone_at)} UTC"
+            return Text(f"{gone}; nobody waits for it", style="dim")
+        case RouterState.NEW:
+            return Text("nothing yet; nobody waits for it", style="cyan")
+        case RouterState.LIVE | RouterState.CUT_OFF if one.behind:
+            named = [f"{line.deployment} ({_epochs(line.serves, line.epoch)})" for line in one.behind[:_NAMED_AT_MOST]]
+            more = len(one.behind) - len(named)
+            rest = f" and {more} more" if more else ""
+            return Text(f"is behind in {', '.join(named)}{rest}; blue is kept for it", style="yellow")
+        case _:
+            return Text("everything as it is now", style="green")
+
+
+def _epochs(serves: int | None, present: int) -> str:
+    return f"epoch {'none' if serves is None else serves} of {present}"

@@ -1,0 +1,116 @@
+"""A rollout as its workflow and the table know it together; either may be missing, and then says so."""
+
+from datetime import datetime
+from typing import Final, assert_never
+
+from pydantic import computed_field
+
+from celadon.domain.messages import RolloutStatus
+from celadon.domain.narration import next_step
+from celadon.domain.progress import Progress
+from celadon.domain.states import RolloutPhase
+from celadon.domain.strictness import Record
+from celadon.table.records.deployments import DeploymentView
+from celadon.table.records.rollouts import RolloutRecord
+
+NO_WORKFLOW: Final = "no workflow of it runs in Temporal"
+
+
+class WorkflowAnswer(Record):
+    """What a rollout's workflow says, or why it says nothing."""
+
+    status: RolloutStatus | None = None
+    """What it says; nothing when none runs or none answers."""
+    silence: str = ""
+    """Why there is no status; empty when there is one, or when nobody needs it."""
+
+
+class RolloutView(Record):
+    """A deployment with its latest rollout at one moment."""
+
+    deployment: DeploymentView | None
+    """Nothing while a first rollout has not been registered."""
+    workflow: WorkflowAnswer
+    """What the rollout's workflow says."""
+
+    @property
+    def status(self) -> RolloutStatus | None:
+        """What the workflow answered, unless the table knows of something that happened since."""
+        status, rollout = self.workflow.status, self._rollout
+        if status is None or rollout is None or self._is_newer(status):
+            return status
+        if rollout.outcome is not None:
+            return None
+        # The table learns of a phase from the workflow, but of a switch before it.
+        return status if status.phase is rollout.phase or status.since >= rollout.phase_since else None
+
+    @computed_field  # type: ignore[prop-decorator]  # Pydantic's own form; mypy knows properties only
+    @property
+    def phase(self) -> RolloutPhase | None:
+        """The phase of the rollout; nothing when there never was one."""
+        if self.status is not None:
+            return self.status.phase
+        return None if self._rollout is None else self._rollout.phase
+
+    @computed_field  # type: ignore[prop-decorator]  # as above
+    @property
+    def phase_since(self) -> datetime | None:
+        """When the phase began."""
+        if self.status is not None:
+            return self.status.since
+        return None if self._rollout is None else self._rollout.phase_since
+
+    @computed_field  # type: ignore[prop-decorator]  # as above
+    @property
+    def next_step(self) -> str:
+        """What a person can do now, with the command."""
+        if self.status is not None:
+            return self.status.next_step
+        rollout = self._rollout
+        if rollout is not None and rollout.outcome is None and self.workflow.silence == NO_WORKFLOW:
+            return "wait: a keeper ends this rollout, whose workflow is gone, and cleans up"
+        return "" if rollout is None else table_next_step(rollout)
+
+    @property
+    def _rollout(self) -> RolloutRecord | None:
+        return None if self.deployment is None else self.deployment.rollout
+
+    def _is_newer(self, status: RolloutStatus) -> bool:
+        """Whether the workflow is of a rollout that the table does not know yet."""
+        return self._rollout is None or status.rollout is None or status.rollout > self._rollout.rollout
+
+
+def table_next_step(rollout: RolloutRecord) -> str:
+    """Return what a person can do now, by what the table knows."""
+    return next_step(
+        Progress(
+            deployment=rollout.deployment,
+            phase=rollout.phase,
+            since=rollout.phase_since,
+            policy=rollout.policy,
+            rollout=rollout.rollout,
+            from_revision=rollout.from_revision,
+            to_revision=rollout.to_revision,
+        ),
+    )
+
+
+def who_must_act(rollout: RolloutRecord | None) -> str:
+    """Return who moves a rollout on, by what the table knows; empty when it has ended or there is none."""
+    if rollout is None:
+        return ""
+    match rollout.phase:
+        case RolloutPhase.PROVISIONING | RolloutPhase.VERIFYING | RolloutPhase.ROLLING_BACK:
+            return "keeper"
+        case RolloutPhase.AWAITING_PROMOTION:
+            return "timer" if rollout.policy.auto_promote or not rollout.gated else "a person: promote or abort"
+        case RolloutPhase.SWITCHING:
+            return "routers"
+        case RolloutPhase.BAKING:
+            return "timer" if rollout.awaits_epoch is None else "routers"
+        case RolloutPhase.DRAINING:
+            return "running requests"
+        case RolloutPhase.COMPLETED:
+            return ""
+        case _ as unreachable:
+            assert_never(unreachable)

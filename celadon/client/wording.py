@@ -1,0 +1,54 @@
+"""What rollouts and their events are called, the same words at every door."""
+
+from typing import Final
+
+from celadon.domain.states import RolloutPhase
+from celadon.table.records.events import AuditEvent
+
+WAY: Final = (
+    RolloutPhase.PROVISIONING,
+    RolloutPhase.VERIFYING,
+    RolloutPhase.AWAITING_PROMOTION,
+    RolloutPhase.SWITCHING,
+    RolloutPhase.BAKING,
+    RolloutPhase.DRAINING,
+)
+"""The phases of a rollout that goes well, in their order."""
+
+
+def in_words(value: str) -> str:
+    """Return the value of an enumeration as people say it."""
+    return value.replace("_", " ")
+
+
+def revision_name(number: int | None) -> str:
+    """Return how a revision is called; ``nothing`` when there is none."""
+    return "nothing" if number is None else f"r{number}"
+
+
+def move_name(from_revision: int | None, to_revision: int) -> str:
+    """Return the move of a rollout: ``r1 → r2``."""
+    return f"{revision_name(from_revision)} → {revision_name(to_revision)}"
+
+
+def describe_event(event: AuditEvent) -> str:
+    """Return an event without its moment, in a line."""
+    separator = ": " if event.reason else " "
+    return separator.join(part for part in (event_title(event), event_detail(event)) if part)
+
+
+def event_title(event: AuditEvent) -> str:
+    """Return what happened, by whom and through which door; a name is what somebody declared, or verified."""
+    title = in_words(event.kind)
+    if event.actor:
+        title += f" by {event.actor}"
+    if event.door is None:
+        return title
+    return f"{title} ({event.door.value}, verified)" if event.verified else f"{title} ({event.door.value})"
+
+
+def event_detail(event: AuditEvent) -> str:
+    """Return why it happened and what shows it, in a line; empty when neither is known."""
+    evidence = ", ".join(f"{name} {value}" for name, value in event.evidence.items() if value)
+    text = " ".join(part for part in (event.reason, f"[{evidence}]" if evidence else "") if part)
+    return " / ".join(part.strip() for part in text.splitlines() if part.strip())

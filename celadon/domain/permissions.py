@@ -1,0 +1,91 @@
+"""Who may do what: roles, verbs, and the one table that joins them."""
+
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+from celadon.domain.messages import RolloutRequest
+from celadon.domain.policy import BlueGreenPolicy, OnDeadline
+
+
+class Role(StrEnum):
+    """What a caller of the API is trusted with; a caller may have several."""
+
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+    APPROVER = "approver"
+    ADMIN = "admin"
+
+
+class Verb(StrEnum):
+    """What a caller of the API may ask for."""
+
+    READ = "read"
+    CREATE = "create"
+    """Create a deployment, or add a revision to one."""
+    START = "start"
+    ABORT = "abort"
+    SCALE = "scale"
+    PROMOTE = "promote"
+    FORCE = "force"
+    """Promote before green is verified."""
+    ROLLBACK = "rollback"
+    DELETE = "delete"
+    LABEL = "label"
+    """Change the labels by which tokens are scoped."""
+    FORGET_ROUTER = "forget_router"
+    SCRAPE = "scrape"
+    """Read metrics of all deployments."""
+
+
+_LOOKS: Final = frozenset({Verb.READ})
+_OPERATES: Final = _LOOKS | {Verb.CREATE, Verb.START, Verb.ABORT, Verb.SCALE}
+_APPROVES: Final = _LOOKS | {Verb.PROMOTE, Verb.FORCE, Verb.ROLLBACK, Verb.ABORT}
+
+ALLOWED: Final[Mapping[Role, frozenset[Verb]]] = MappingProxyType(
+    {
+        Role.VIEWER: _LOOKS | {Verb.SCRAPE},
+        Role.OPERATOR: _OPERATES | {Verb.SCRAPE},
+        Role.APPROVER: _APPROVES | {Verb.SCRAPE},
+        Role.ADMIN: frozenset(Verb),
+    },
+)
+"""What each role may do. Aborting is the brake: whoever starts and whoever decides may pull it, in every phase."""
+
+GLOBAL: Final = frozenset({Verb.FORGET_ROUTER, Verb.SCRAPE})
+"""Verbs that concern every deployment, so that a caller who is scoped to some may not use them."""
+
+
+def may(roles: Iterable[Role], verb: Verb) -> bool:
+    """Whether one of ``roles`` allows ``verb``."""
+    return any(verb in ALLOWED[role] for role in roles)
+
+
+def roles_that_may(verb: Verb) -> tuple[Role, ...]:
+    """Return the roles that allow ``verb``, the weakest first."""
+    return tuple(role for role in Role if verb in ALLOWED[role])
+
+
+def verbs_of_start(request: RolloutRequest) -> tuple[Verb, ...]:
+    """Return what somebody must be allowed to do who starts a rollout.
+
+    A rollout that its request lets promote itself is a promotion that was given in advance. What the deployment's own
+    policy says was decided by whoever gave it that policy.
+    """
+    return (Verb.START, *_decides_in_advance(request.policy))
+
+
+def verbs_of_create(policy: BlueGreenPolicy) -> tuple[Verb, ...]:
+    """Return what somebody must be allowed to do who creates a deployment with a policy."""
+    return (Verb.CREATE, *_decides_in_advance(policy))
+
+
+def _decides_in_advance(policy: BlueGreenPolicy) -> tuple[Verb, ...]:
+    at_deadline = policy.promotion_deadline is not None and policy.on_deadline is OnDeadline.PROMOTE
+    return (Verb.PROMOTE,) if policy.auto_promote or at_deadline else ()
+
+
+def in_scope(scope: Mapping[str, str], labels: Mapping[str, str]) -> bool:
+    """Whether a caller who is scoped to ``scope`` may see what bears ``labels``; an empty scope is everything."""
+    return all(labels.get(name) == value for name, value in scope.items())

@@ -1,0 +1,46 @@
+"""What came of changes that people ask the table for."""
+
+from celadon.domain.names import Epoch, RouterNode
+from celadon.domain.states import DeploymentLifecycle
+from celadon.domain.strictness import Record
+from celadon.table.records.routers import RouterState
+
+
+class Forgotten(Record):
+    """What forgetting a router came to."""
+
+    router: RouterNode
+    """The router's name."""
+    was: RouterState
+    """What it was until then."""
+    deployments: tuple[str, ...]
+    """Whose audit log tells of it: those that it had served; empty when it was gone already."""
+
+    @property
+    def changed(self) -> bool:
+        """Whether anybody had waited for it until then."""
+        return self.was is not RouterState.GONE or bool(self.deployments)
+
+
+class Deleted(Record):
+    """The answer to a delete."""
+
+    deployment: str
+    lifecycle: DeploymentLifecycle
+    """``destroying`` while replicas drain, then ``destroyed``."""
+    epoch: Epoch
+    """Routers that serve this epoch answer 404 at its address."""
+    changed: bool
+    """False when it was being deleted already; then nothing was written."""
+
+
+class Scaled(Record):
+    """The answer to a scaling."""
+
+    deployment: str
+    before: int
+    """Replicas that the deployment wanted until then."""
+    replicas: int
+    epoch: Epoch
+    changed: bool
+    """False when it wanted as many already; then nothing was written."""

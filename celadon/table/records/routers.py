@@ -1,0 +1,78 @@
+"""Routers as people see them, and what they serve."""
+
+from datetime import datetime
+from enum import StrEnum
+
+from celadon.domain.names import Epoch, RouterNode
+from celadon.domain.strictness import Record
+
+
+class AcknowledgementRecord(Record):
+    """What a live router serves of a deployment."""
+
+    router: RouterNode
+    """The router's name."""
+    deployment: str
+    """The deployment's name."""
+    epoch: int | None
+    """What it acknowledged last; nothing when it never did."""
+    acknowledged: bool
+    """Whether it serves the present epoch."""
+
+
+class RouterState(StrEnum):
+    """What a router is to those who wait for acknowledgements."""
+
+    NEW = "new"
+    """Connected, and has served nothing yet; nobody waits for it."""
+    LIVE = "live"
+    """It has acknowledged an epoch and its stream is up; switches wait for it."""
+    CUT_OFF = "cut_off"
+    """Its stream is down. It may still send requests, so it is waited for until ``router_lease`` is over."""
+    GONE = "gone"
+    """Forgotten, or unseen for ``router_lease``; nobody waits for it."""
+
+
+class BehindLine(Record):
+    """A deployment of which a router does not serve the present epoch."""
+
+    deployment: str
+    """The deployment's name."""
+    epoch: Epoch
+    """The deployment's present epoch."""
+    serves: Epoch | None
+    """What it acknowledged last; nothing when it never did."""
+
+
+class RouterLine(Record):
+    """A router in a list."""
+
+    router: RouterNode
+    """The router's name: its node id in Envoy."""
+    state: RouterState
+    """Whether it is waited for."""
+    gateway: str
+    """Which gateway it asked last."""
+    stream_is_up: bool
+    """Whether it is connected to a gateway."""
+    stream_started_at: datetime
+    """When it connected last."""
+    seen_at: datetime
+    """When a gateway last saw it connected."""
+    acknowledged_at: datetime | None
+    """When it served something for the first time."""
+    gone_at: datetime | None
+    """When it was forgotten."""
+    nack: str
+    """Why it refused its last configuration; empty when it did not."""
+    behind: tuple[BehindLine, ...]
+    """Deployments of which it does not serve the present epoch; none of a router that is gone or new."""
+
+
+class Fleet(Record):
+    """All routers at one moment."""
+
+    at: datetime
+    """The moment, by the database's clock."""
+    routers: tuple[RouterLine, ...]
+    """By name."""

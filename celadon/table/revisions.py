@@ -1,0 +1,69 @@
+"""Revisions: registering them, reading what one is, and whether it can have so many replicas."""
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from celadon.domain.errors import RefusalCode, refuse
+from celadon.domain.names import RevisionNumber
+from celadon.domain.revision import Provisioner, Revision
+from celadon.table.models import RevisionRow
+
+
+async def read_revision(tx: AsyncSession, deployment: str, number: int) -> Revision | None:
+    """Return a revision of a deployment; nothing when it has none of this number."""
+    content = await tx.scalar(
+        select(RevisionRow.content).where(RevisionRow.deployment == deployment, RevisionRow.number == number),
+    )
+    return None if content is None else Revision.model_validate(content, strict=False)
+
+
+async def register_revision(
+    tx: AsyncSession,
+    deployment: str,
+    wanted: Revision | int,
+) -> tuple[RevisionNumber, Revision]:
+    """Return the number of a revision; content that the deployment has had before keeps its number.
+
+    Call it under the deployment's lock.
+
+    Raises:
+        RefusedError: the deployment has no revision of this number.
+
+    """
+    if isinstance(wanted, int):
+        revision = await read_revision(tx, deployment, wanted)
+        if revision is None:
+            raise refuse(
+                RefusalCode.NO_SUCH_REVISION,
+                f"deployment {deployment} has no revision {wanted}",
+                f"list them with 'celadon rollout history {deployment}', or give the revision itself",
+            )
+        return RevisionNumber(wanted), revision
+    digest = wanted.digest()
+    known = await tx.scalar(
+        select(RevisionRow.number).where(RevisionRow.deployment == deployment, RevisionRow.digest == digest),
+    )
+    if known is not None:
+        return RevisionNumber(known), wanted
+    last = await tx.scalar(select(func.max(RevisionRow.number)).where(RevisionRow.deployment == deployment))
+    number = (last or 0) + 1
+    tx.add(
+        RevisionRow(deployment=deployment, number=number, digest=digest, content=wanted.model_dump(mode="json")),
+    )
+    await tx.flush()
+    return RevisionNumber(number), wanted
+
+
+def check_replicas(revision: Revision, replicas: int) -> None:
+    """Refuse more replicas than a revision has endpoints.
+
+    Raises:
+        RefusedError: it lists fewer.
+
+    """
+    if revision.provisioner is Provisioner.STATIC and replicas > len(revision.endpoints):
+        raise refuse(
+            RefusalCode.POLICY_CONFLICT,
+            f"{replicas} replicas are wanted, but the static revision lists {len(revision.endpoints)} endpoints",
+            "list more endpoints or ask for fewer replicas",
+        )

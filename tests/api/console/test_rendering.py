@@ -1,0 +1,76 @@
+"""The pages as HTML."""
+
+import re
+from typing import Any
+
+import pytest
+
+from celadon.api.console.rendering import STATIC, Person, render
+from celadon.api.console.views import deployment_page, list_page, story_page, summary
+from celadon.domain.states import RolloutPhase
+from tests.api.console.pictures import NOW, awaiting, event, record, view
+
+PERSON = Person(name="ann", roles=("approver",), csrf="known-to-this-page-only")
+
+
+def deployment_html(**changes: str) -> str:
+    known = view(record().model_copy(update=changes), awaiting())
+    return render("deployment", PERSON, "/console/changes", page=deployment_page(known, ("promote",), "", NOW))
+
+
+def test_what_people_write_is_text_and_never_markup() -> None:
+    html = deployment_html(reason="<script>alert(1)</script>", requested_by="<b>ann</b>")
+
+    assert "<script>alert" not in html
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
+    assert "<b>ann</b>" not in html
+
+
+def test_no_page_needs_inline_script_or_style() -> None:
+    html = deployment_html()
+
+    assert re.findall(r"<script(?![^>]* src=)", html) == []
+    assert re.findall(r"<style|\sstyle=|\son[a-z]+=", html) == []
+
+
+def test_every_form_carries_what_no_other_site_knows() -> None:
+    html = deployment_html()
+
+    forms = re.findall(r"<form.*?</form>", html, re.DOTALL)
+
+    assert forms
+    assert all('name="csrf" value="known-to-this-page-only"' in form for form in forms)
+
+
+def test_every_field_has_a_label() -> None:
+    html = deployment_html()
+
+    fields = re.findall(r'<(?:input|textarea)(?![^>]*type="hidden")[^>]* id="([^"]+)"', html)
+
+    assert fields
+    assert all(f'<label for="{field}">' in html for field in fields)
+
+
+@pytest.mark.parametrize("template", ["list", "rollouts", "rollout", "login", "error"])
+def test_every_page_has_one_heading_and_a_title(template: str) -> None:
+    ended = record(RolloutPhase.COMPLETED)
+    shown: dict[str, dict[str, Any]] = {
+        "list": {"lines": list_page([])},
+        "rollouts": {"name": "chat", "rollouts": (summary(ended, NOW),)},
+        "rollout": {"story": story_page(ended, [event("started", NOW - NOW)], "", NOW)},
+        "login": {"code": None, "next": "/"},
+        "error": {"title": "Refused", "text": "you may not", "next_step": "ask ann", "back": "/"},
+    }
+
+    html = render(template, PERSON, **shown[template])
+
+    assert html.count("<h1>") == 1
+    assert re.search(r"<title>\w.* · Celadon</title>", html)
+    assert '<html lang="en">' in html
+
+
+def test_the_script_and_the_style_of_the_pages_are_there() -> None:
+    named = re.findall(r'(?:src|href)="/static/([^"]+)"', deployment_html())
+
+    assert named
+    assert all((STATIC / name).is_file() for name in named)

@@ -1,0 +1,44 @@
+"""Everything that the API can do has a command."""
+
+import json
+from pathlib import Path
+from typing import Final
+
+from tests.cli.test_help import COMMANDS
+
+OPENAPI: Final = Path(__file__).parents[3] / "docs" / "api" / "openapi.json"
+
+COMMAND_OF: Final[dict[tuple[str, str], str]] = {
+    ("get", "/v1/whoami"): "whoami",
+    ("get", "/v1/deployments"): "deployment list",
+    ("post", "/v1/deployments"): "deployment create",
+    ("get", "/v1/deployments/{name}"): "rollout status",
+    ("delete", "/v1/deployments/{name}"): "deployment delete",
+    ("put", "/v1/deployments/{name}/labels"): "deployment label",
+    ("get", "/v1/deployments/{name}/revisions"): "revision list",
+    ("post", "/v1/deployments/{name}/revisions"): "revision add",
+    ("post", "/v1/rollouts"): "deploy",
+    ("get", "/v1/rollouts"): "rollout find",
+    ("get", "/v1/rollouts/{rollout}"): "rollout watch",
+    ("get", "/v1/deployments/{name}/rollouts"): "rollout find",
+    ("get", "/v1/deployments/{name}/history"): "rollout history",
+    ("post", "/v1/deployments/{name}/promote"): "promote",
+    ("post", "/v1/deployments/{name}/abort"): "abort",
+    ("post", "/v1/deployments/{name}/rollback"): "rollback",
+    ("post", "/v1/deployments/{name}/scale"): "deployment scale",
+    ("get", "/v1/deployments/{name}/events"): "events",
+    ("get", "/v1/events"): "events",
+    ("get", "/v1/routers"): "router list",
+    ("delete", "/v1/routers/{node}"): "router forget",
+    ("get", "/v1/stream"): "events",
+    ("get", "/v1/deployments/{name}/stream"): "rollout watch",
+}
+PROBES: Final = {"/healthz", "/readyz", "/metrics"}
+
+
+def test_every_operation_of_the_api_has_a_command() -> None:
+    paths = json.loads(OPENAPI.read_text(encoding="utf-8"))["paths"]
+    operations = {(method, path) for path, item in paths.items() if path not in PROBES for method in item}
+
+    assert operations == set(COMMAND_OF)
+    assert {" ".join(words) for words in COMMANDS} >= set(COMMAND_OF.values())

@@ -1,0 +1,74 @@
+"""Whoever speaks to an API waits for no library that only Celadon's own processes need."""
+
+import json
+import subprocess
+import sys
+from typing import Final
+
+import pytest
+
+from tests.cli.access.test_completeness import COMMAND_OF
+
+HEAVY: Final = ("sqlalchemy", "asyncpg", "temporalio", "grpc", "fastapi")
+NOBODY: Final = "http://127.0.0.1:1"
+"""An address at which no API answers."""
+
+LINES: Final = (
+    ("whoami",),
+    ("deployment", "list"),
+    ("deployment", "create", "chat"),
+    ("deployment", "label", "chat", "team=search"),
+    ("deployment", "scale", "chat", "2"),
+    ("deployment", "delete", "chat"),
+    ("revision", "add", "-f", "-"),
+    ("revision", "list", "chat"),
+    ("deploy", "-f", "-"),
+    ("rollout", "list"),
+    ("rollout", "status", "chat"),
+    ("rollout", "watch", "chat"),
+    ("rollout", "history", "chat"),
+    ("rollout", "find"),
+    ("promote", "chat"),
+    ("abort", "chat"),
+    ("rollback", "chat"),
+    ("events",),
+    ("router", "list"),
+    ("router", "forget", "edge-1"),
+)
+
+FILE: Final = "deployment: chat\nrevision:\n  command: [serve]\n"
+
+PROGRAM: Final = """
+import json, sys
+from typer.testing import CliRunner
+from celadon.cli.main import app
+
+lines, heavy, file = json.loads(sys.argv[1])
+results = []
+for line in lines:
+    result = CliRunner().invoke(app, line, input=file)
+    results.append([line, result.exit_code, result.output, [name for name in heavy if name in sys.modules]])
+print(json.dumps(results))
+"""
+
+
+def test_commands_through_an_api_load_neither_database_nor_temporal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CELADON_URL", NOBODY)
+    monkeypatch.setenv("CELADON_TOKEN", "x")
+
+    ran = subprocess.run(
+        [sys.executable, "-c", PROGRAM, json.dumps([LINES, HEAVY, FILE])],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+
+    for line, exit_code, output, loaded in json.loads(ran.stdout):
+        assert (exit_code, loaded) == (1, []), f"{' '.join(line)}: {output}"
+        assert f"the API does not answer at {NOBODY}" in output
+
+
+def test_the_lines_above_are_of_every_command_that_the_api_has() -> None:
+    typed = {" ".join(line) for line in LINES}
+
+    assert [name for name in COMMAND_OF.values() if not any(line.startswith(name) for line in typed)] == []

@@ -1,0 +1,65 @@
+"""Routers that are silent, refuse, or are gone: each is told, and no mend touches one."""
+
+import pytest
+from temporalio.client import Client
+
+from tests.cli.conftest import Command
+from tests.cli.doctor.conftest import Doctor, not_fine
+from tests.table.rows import Rows
+
+
+@pytest.mark.parametrize(
+    ("change", "verdict", "told"),
+    [
+        ("nack = 'unknown field'", "wrong", "refused its last configuration: unknown field"),
+        ("seen_at = now() - interval '1 minute'", "odd", "has not been seen for 1m"),
+        ("seen_at = now() - interval '1 hour'", "odd", "has not been seen for 1h"),
+    ],
+)
+async def test_a_router_is_told(doctor: Doctor, well: Rows, change: str, verdict: str, told: str) -> None:
+    await well.router("edge-2", 1000)
+    await well.sql(f"update routers set {change} where node = 'edge-2'")  # noqa: S608 - a test's own words
+    before = await well.rows("select * from routers order by node")
+
+    code, findings = await doctor("--fix")
+
+    assert not_fine(findings) == {"router edge-2": verdict}
+    assert code == (1 if verdict == "wrong" else 0)
+    assert told in findings["router edge-2"]["told"]
+    assert await well.rows("select * from routers order by node") == before
+
+
+async def test_a_router_that_is_behind_is_odd_and_wrong_once_it_is_cut_off(doctor: Doctor, well: Rows) -> None:
+    await well.router("edge-2", 0)
+    _, connected = await doctor()
+    await well.sql("update routers set seen_at = now() - interval '1 minute' where node = 'edge-2'")
+    code, cut_off = await doctor()
+
+    assert not_fine(connected) == {"router edge-2": "odd"}
+    assert (code, not_fine(cut_off)) == (1, {"router edge-2": "wrong"})
+    assert "celadon router forget edge-2" in cut_off["router edge-2"]["next_step"]
+    assert "blue is not stopped" in cut_off["router edge-2"]["why"]
+
+
+async def test_a_router_that_waits_for_the_first_deployment_is_fine(
+    doctor: Doctor,
+    temporal: Client,
+    rows: Rows,
+) -> None:
+    del temporal
+    _, without = await doctor()
+    await rows.connect("edge-1")
+    code, connected = await doctor()
+
+    assert not_fine(without) == {"routers": "odd"}
+    assert (code, not_fine(connected)) == (0, {})
+
+
+async def test_a_live_deployment_without_a_router_is_wrong(command: Command, rows: Rows) -> None:
+    await rows.live()
+
+    result = await command("doctor")
+
+    assert result.exit_code == 1
+    assert "✘ routers: none is live" in result.stdout
+    assert "celadon gateway bootstrap" in result.stdout

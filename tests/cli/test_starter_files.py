@@ -1,0 +1,149 @@
+"""Files to begin with, and the schemas that editors check them with."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from celadon.cli.deployment_file import read_deployment_file, read_policy_file, with_policy
+from celadon.cli.starter_files import deployment_file, policy_file
+from celadon.domain.file_schemas import FileKind, file_schema
+from celadon.domain.health import HealthCheck
+from celadon.domain.messages import RolloutRequest
+from celadon.domain.payload import parse_payload
+from celadon.domain.policy import BlueGreenPolicy
+from celadon.domain.revision import Provisioner, Revision
+from tests.cli.conftest import Command
+
+ROOT = Path(__file__).parents[2]
+STARTED = (Provisioner.LOCAL, Provisioner.STATIC)
+
+
+def _schema(kind: FileKind) -> Any:
+    return yaml.safe_load(file_schema(kind))
+
+
+def _keys(text: str) -> set[str]:
+    return set(re.findall(r"^ *(?:# )?([a-z_]+):", text, re.MULTILINE))
+
+
+async def _init(command: Command, directory: Path, *options: str) -> dict[str, object]:
+    result = await command("init", "chat", "-C", str(directory), *options)
+    assert result.exit_code == 0, result.stderr
+    return with_policy(
+        read_deployment_file(directory / "chat.yaml"),
+        read_policy_file(directory / "chat.policy.yaml"),
+    )
+
+
+@pytest.mark.parametrize("provisioner", STARTED)
+async def test_what_init_writes_is_a_request(provisioner: Provisioner, command: Command, tmp_path: Path) -> None:
+    content = await _init(command, tmp_path, "--provisioner", provisioner.value)
+
+    request = parse_payload(RolloutRequest, content)
+
+    assert request.deployment == "chat"
+    assert isinstance(request.revision, Revision)
+    assert request.revision.provisioner is provisioner
+
+
+@pytest.mark.parametrize(
+    ("text", "models"),
+    [
+        (deployment_file("chat", Provisioner.LOCAL), (RolloutRequest, Revision, HealthCheck)),
+        (policy_file("chat"), (BlueGreenPolicy,)),
+    ],
+    ids=["deployment", "policy"],
+)
+def test_every_key_stands_in_the_files_with_what_it_means(text: str, models: tuple[type[BaseModel], ...]) -> None:
+    for model in models:
+        for key, field in model.model_fields.items():
+            assert field.description, f"{model.__name__}.{key} says nothing"
+            assert key in _keys(text) | {"policy"}
+
+
+def test_the_defaults_that_a_policy_file_shows_are_those_that_hold() -> None:
+    shown = yaml.safe_load(re.sub(r"^# ([a-z_]+:)", r"\1", policy_file("chat"), flags=re.MULTILINE))
+
+    read = parse_payload(BlueGreenPolicy, shown)
+
+    defaults = BlueGreenPolicy()
+    assert {key: getattr(read, key) for key in BlueGreenPolicy.model_fields} == {
+        key: getattr(defaults, key) for key in BlueGreenPolicy.model_fields
+    }
+
+
+async def test_files_that_are_there_are_left_alone(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "chat.policy.yaml").write_text("bake: 1h\n")
+
+    result = await command("init", "chat", "-C", str(tmp_path))
+
+    assert result.exit_code == 1
+    assert "overwrite it with --force" in result.stderr
+    assert (tmp_path / "chat.policy.yaml").read_text() == "bake: 1h\n"
+    assert not (tmp_path / "chat.yaml").exists()
+
+
+async def test_force_overwrites_them(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "chat.yaml").write_text("mine\n")
+
+    content = await _init(command, tmp_path, "--force")
+
+    assert content["deployment"] == "chat"
+
+
+@pytest.mark.parametrize("kind", FileKind)
+def test_the_schemas_of_the_docs_are_those_of_the_code(kind: FileKind) -> None:
+    written = (ROOT / "docs" / "schemas" / f"{kind.value}.json").read_text(encoding="utf-8")
+
+    assert written == file_schema(kind), f"write it anew: celadon schema {kind.value} > docs/schemas/{kind.value}.json"
+
+
+@pytest.mark.parametrize("provisioner", STARTED)
+async def test_an_editor_finds_no_fault_in_the_files(
+    provisioner: Provisioner,
+    command: Command,
+    tmp_path: Path,
+) -> None:
+    await _init(command, tmp_path, "--provisioner", provisioner.value)
+
+    for name in ("chat.yaml", "chat.policy.yaml"):
+        text = (tmp_path / name).read_text(encoding="utf-8")
+        schema = tmp_path / text.splitlines()[0].rpartition("$schema=")[2]
+        jsonschema.Draft202012Validator(yaml.safe_load(schema.read_text(encoding="utf-8"))).validate(
+            yaml.safe_load(text),
+        )
+
+
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [
+        (FileKind.POLICY, {"bakes": "5m"}),
+        (FileKind.POLICY, {"bake": "five minutes"}),
+        (FileKind.POLICY, {"bake": -1}),
+        (FileKind.POLICY, {"on_deadline": "wait"}),
+        (FileKind.DEPLOYMENT, {"deployment": "Chat", "revision": 1}),
+        (FileKind.DEPLOYMENT, {"deployment": "chat"}),
+        (FileKind.DEPLOYMENT, {"deployment": "chat", "revision": {"comand": ["serve"]}}),
+    ],
+)
+def test_an_editor_finds_what_would_be_refused(kind: FileKind, content: dict[str, object]) -> None:
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.Draft202012Validator(_schema(kind)).validate(content)
+
+
+def test_a_deployment_files_own_policy_wins_over_a_policy_file() -> None:
+    content = with_policy({"policy": {"bake": "1m"}}, {"bake": "9m", "drain_timeout": "2m"})
+
+    assert content == {"policy": {"bake": "1m", "drain_timeout": "2m"}}
+
+
+def test_a_policy_file_without_keys_says_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "empty.yaml"
+    file.write_text("# bake: 5m\n")
+
+    assert read_policy_file(file) == {}

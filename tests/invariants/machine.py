@@ -1,0 +1,729 @@
+"""The machine: random commands, failures, retries, late attempts, lost leases, routers and clocks, one step a rule."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Final, TypeVar
+
+from hypothesis import currently_in_test_context, event
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+from temporalio.exceptions import ApplicationError
+
+from celadon.domain import contracts
+from celadon.domain.errors import RefusedError
+from celadon.domain.messages import AbortAnswer, PromoteAnswer, RolloutRequest, RolloutResult
+from celadon.domain.payload import parse_payload
+from celadon.domain.states import Door, RolloutOutcome, RolloutPhase, RouteHealthStatus, RouteSetState, RouteStatus
+from celadon.domain.steps import BeginStep, CloseStep, SwitchAnswer
+from celadon.table.deletion import DeleteOrder, delete
+from celadon.table.engine import Table
+from celadon.table.models import Base
+from celadon.table.scaling import ScaleOrder, scale
+from tests.invariants import rules
+from tests.invariants.attempts import StepAnswer, StillInFlight, attempt
+from tests.invariants.keeping import ModelKeeper
+from tests.invariants.routing import ModelRouters
+from tests.invariants.snapshot import Snapshot, take_snapshot
+from tests.invariants.temporal import Answer, Asked, Cancel, Execution, Job, Message, WorkflowLoop
+from tests.table.rows import NOW
+
+T = TypeVar("T")
+
+DEPLOYMENT: Final = "chat"
+_ROUTERS: Final = 2
+_ROUNDS: Final = 40
+"""Good days after which a rollout that nobody disturbs has ended, whatever happened before."""
+
+_PATIENCE: Final = 6
+"""Good days after which a rollout that still waits for a person is aborted."""
+
+_SEVERAL: Final = 12
+"""Steps that a worker carries out in one rule at most."""
+
+
+@dataclass
+class World:
+    """What all stories of one test share: the real table, two loops, and the census of what was reached."""
+
+    table: Table
+    loop: asyncio.AbstractEventLoop
+    workflow_loop: WorkflowLoop
+    census: Counter[str] = field(default_factory=Counter)
+
+    def run(self, work: Awaitable[T]) -> T:
+        """Run one piece of work on the table to its end."""
+
+        async def working() -> T:
+            return await work
+
+        return self.loop.run_until_complete(working())
+
+    def told(self) -> str:
+        """Return what was reached and how often, one a line."""
+        return "\n".join(f"{count:7} {what}" for what, count in sorted(self.census.items()))
+
+    async def empty(self) -> None:
+        """Empty all tables, whose identities go on rising."""
+        async with self.table.transaction() as tx:
+            await tx.execute(text("set local session_replication_role = replica"))
+            for one in Base.metadata.tables.values():
+                await tx.execute(one.delete())
+
+
+_policies = st.fixed_dictionaries(
+    {},
+    optional={
+        "min_healthy": st.sampled_from([1, "50%", "100%"]),
+        "bake": st.sampled_from(["0s", "5m"]),
+        "max_replacements": st.integers(0, 2),
+        "max_regressions": st.integers(0, 2),
+        "provisioning_deadline": st.sampled_from(["10m", "1h"]),
+    },
+)
+_ways = st.sampled_from(
+    [
+        {},
+        {},
+        {"auto_promote": True},
+        {"auto_promote": True, "promote_after": "5m"},
+        {"promotion_deadline": "10m"},
+        {"promotion_deadline": "10m", "on_deadline": "promote"},
+        {"promotion_deadline": "10m", "on_deadline": "hold"},
+    ],
+)
+_requests = st.builds(
+    lambda revision, replicas, policy, way: (
+        {
+            "deployment": DEPLOYMENT,
+            "revision": {"command": ["serve", str(revision)]},
+            "policy": policy | way,
+            "requested_by": "ann",
+        }
+        | ({} if replicas is None else {"replicas": replicas})
+    ),
+    st.integers(0, 2),
+    st.sampled_from([None, 0, 1, 1, 2, 2, 3]),
+    _policies,
+    _ways,
+)
+_targets = st.sampled_from([{}, {}, {}, {"rollout": 1}, {"revision": 1}])
+_messages = st.one_of(
+    st.builds(
+        lambda target, force, update: Message(
+            contracts.PROMOTE,
+            {"by": "ann", "reason": "reviewed", "force": force} | target,
+            update=update,
+        ),
+        _targets,
+        st.booleans(),
+        st.booleans(),
+    ),
+    st.builds(
+        lambda name, update: Message(name, {"by": "bob", "reason": "wrong"}, update=update),
+        st.sampled_from([contracts.ABORT, contracts.ROLLBACK]),
+        st.booleans(),
+    ),
+)
+_reached = st.sampled_from(
+    [
+        None,
+        RolloutPhase.PROVISIONING,
+        RolloutPhase.AWAITING_PROMOTION,
+        RolloutPhase.AWAITING_PROMOTION,
+        RolloutPhase.BAKING,
+        RolloutPhase.BAKING,
+        RolloutPhase.DRAINING,
+        RolloutPhase.DRAINING,
+        RolloutPhase.COMPLETED,
+    ],
+)
+_healths = st.sampled_from([RouteHealthStatus.UNHEALTHY, RouteHealthStatus.DEGRADED, RouteHealthStatus.HEALTHY])
+_numbers = st.integers(0, 30)
+
+
+@dataclass(frozen=True)
+class Happening:
+    """One thing that can happen in a story: what it needs to be told, when it can, and how often it does."""
+
+    given: dict[str, st.SearchStrategy[Any]]
+    when: Callable[["RolloutMachine"], bool]
+    weight: int
+
+
+_happenings: Final[dict[str, Happening]] = {}
+
+MethodT = TypeVar("MethodT", bound=Callable[..., None])
+
+
+def happens(
+    when: Callable[["RolloutMachine"], bool] = lambda _: True,
+    weight: int = 1,
+    **given: st.SearchStrategy[Any],
+) -> Callable[[MethodT], MethodT]:
+    """Let a method be one of the things that can happen.
+
+    They are chosen by weight, because a machine's own rules are switched off by halves in each story, and a rollout
+    that is to go far needs many of them.
+    """
+
+    def mark(method: MethodT) -> MethodT:
+        _happenings[method.__name__] = Happening(given, when, weight)
+        return method
+
+    return mark
+
+
+class RolloutMachine(RuleBasedStateMachine):
+    """Stories of one deployment: its rollouts one after the other, and all that can happen to them."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self.world = world
+        self.now = NOW
+        self.runs: list[Execution] = []
+        self.keeper = ModelKeeper(world.table, DEPLOYMENT)
+        self.routers = ModelRouters(world.table, DEPLOYMENT, _ROUTERS)
+        self.seen: Snapshot
+
+    @initialize(first=_requests, second=_requests, reaches=_reached)
+    def begin_anew(self, first: dict[str, Any], second: dict[str, Any], reaches: RolloutPhase | None) -> None:
+        """Begin with a first deployment, or with a second rollout on good days up to some phase."""
+        self.world.run(self.world.empty())
+        self.world.run(self.keeper.take())
+        self.seen = self._look()
+        self._start(first)
+        if reaches is None:
+            return
+        self._go_on_until(lambda: self.run is None)
+        if reaches is RolloutPhase.BAKING:
+            second = second | {"policy": second["policy"] | {"bake": "5m"}}
+        self._start(second)
+        self._go_on_until(lambda: self.run is None or self.run.status().phase is reaches)
+
+    def _go_on_until(self, is_reached: Callable[[], bool]) -> None:
+        """Let good days pass, on which a person promotes what waits."""
+        for _ in range(_ROUNDS):
+            if is_reached():
+                return
+            if self.run is not None and self.run.pending:
+                self._carry_out(self.run, self.run.pending[0])
+            elif self.run is not None and self.run.status().phase is RolloutPhase.AWAITING_PROMOTION:
+                self._task(self.run, Message(contracts.PROMOTE, {"by": "ann"}))
+            elif self.run is not None and self.run.status().phase is RolloutPhase.BAKING:
+                self.time_passes(timedelta(minutes=6))
+            self._good_day()
+
+    # What the story is.
+
+    @property
+    def run(self) -> Execution | None:
+        """The workflow that runs now."""
+        return self.runs[-1] if self.runs and self.runs[-1].is_running else None
+
+    def _look(self) -> Snapshot:
+        return self.world.run(take_snapshot(self.world.table, DEPLOYMENT))
+
+    def _note(self, what: str) -> None:
+        self.world.census[what] += 1
+        if currently_in_test_context():
+            event(what)
+
+    def _start(self, request: dict[str, Any]) -> None:
+        try:
+            parsed = parse_payload(RolloutRequest, request)
+        except RefusedError:
+            self._note("a request that contradicts itself")
+            return
+        self.now += timedelta(milliseconds=1)
+        run_id = f"run-{len(self.runs) + 1}"
+        workflow_id = contracts.workflow_id(DEPLOYMENT)
+        self.runs.append(Execution(self.world.workflow_loop, workflow_id, run_id, parsed, self.now))
+
+    def _task(self, run: Execution, *jobs: Job) -> None:
+        """Run a workflow task, and look at how the workflow ended if it did."""
+        self.now += timedelta(milliseconds=1)
+        run.task(self.now, *jobs)
+        if not run.is_running:
+            self._ended(run)
+
+    def _ended(self, run: Execution) -> None:
+        """The end that callers and Temporal are told is the one that the table tells."""
+        result = run.result()
+        self._note(f"workflow ends: {_named(result)}")
+        assert all(call.task.done() for call in run.calls), "a caller was never answered"
+        table = self._look()
+        row = next((one for one in table.tables.rollouts if one.run_id == run.run_id), None)
+        if isinstance(result, RolloutResult):
+            told = table.rollout(result.rollout)
+            assert told is not None
+            assert told.outcome is result.outcome
+        for call in run.calls:
+            match call.answer:
+                case PromoteAnswer(epoch=epoch) if row is not None:
+                    assert epoch == row.switch_epoch
+                case AbortAnswer(outcome=RolloutOutcome.ROLLED_BACK, epoch=epoch) if row is not None:
+                    assert epoch == row.switch_back_epoch
+                    assert row.outcome in {RolloutOutcome.ROLLED_BACK, RolloutOutcome.FAILED}
+                case _:
+                    pass
+
+    @rule(data=st.data())
+    def something_happens(self, data: st.DataObject) -> None:
+        """Draw one of the things that can happen now."""
+        possible = [name for name, one in _happenings.items() if one.when(self) for _ in range(one.weight)]
+        name = data.draw(st.sampled_from(possible), label="what")
+        given = {key: data.draw(strategy, label=key) for key, strategy in _happenings[name].given.items()}
+        getattr(self, name)(**given)
+
+    # Rollouts and those who command them.
+
+    @happens(request=_requests, when=lambda self: self.run is None, weight=4)
+    def a_rollout_starts(self, request: dict[str, Any]) -> None:
+        self._start(request)
+
+    @happens(
+        messages=st.lists(_messages, min_size=1, max_size=3),
+        cancels=st.sampled_from([False] * 5 + [True]),
+        when=lambda self: self.run is not None,
+        weight=2,
+    )
+    def people_command(self, messages: list[Message], cancels: bool) -> None:  # noqa: FBT001 - drawn
+        run = self.run
+        assert run is not None
+        phase = run.status().phase
+        for message in messages:
+            self._note(f"{message.name} while {phase.value}")
+        self._task(run, *messages, *([Cancel()] if cancels else []))
+
+    @happens(
+        update=st.booleans(),
+        when=lambda self: self.run is not None and self.run.status().phase is RolloutPhase.AWAITING_PROMOTION,
+        weight=2,
+    )
+    def a_person_promotes_what_waits(self, update: bool) -> None:  # noqa: FBT001 - drawn
+        run = self.run
+        assert run is not None
+        self._task(run, Message(contracts.PROMOTE, {"by": "ann", "reason": "reviewed"}, update=update))
+
+    @happens(
+        that=st.sampled_from(["is well", "sickens", "sickens and recovers", "recovers, and an attempt was paused"]),
+        when=lambda self: self.run is not None and self.keeper.is_alive,
+        weight=3,
+    )
+    def somebody_switches_to_a_colour(self, that: str) -> None:
+        """The workflow has not heard yet how that colour is; the table knows better."""
+        run = self.run
+        assert run is not None
+        status = run.status()
+        goes_ahead = status.phase is RolloutPhase.AWAITING_PROMOTION
+        if not goes_ahead and status.phase not in {RolloutPhase.BAKING, RolloutPhase.DRAINING}:
+            return
+        self.the_worker_works(1)
+        self.world.run(self.keeper.read())
+        colours = sorted(self.keeper.readings)
+        kept = self.keeper.readings[colours[-1 if goes_ahead else 0]]
+        running = [one.route for one in kept.routes if that != "is well" and one.status is RouteStatus.RUNNING]
+        for route in running:
+            self.world.run(self.keeper.see(kept, route, RouteHealthStatus.UNHEALTHY))
+        self._task(run, Message(contracts.PROMOTE if goes_ahead else contracts.ROLLBACK, {"by": "ann"}, update=True))
+        self.the_worker_works(1)
+        if "recovers" in that:
+            for route in running:
+                self.world.run(self.keeper.see(kept, route, RouteHealthStatus.HEALTHY))
+        switches = [one for one in run.asked if one.name in {"switch", "switch_back"} and not one.is_history]
+        if "paused" in that and switches:
+            self._come_late(run, switches[-1])
+
+    @happens(replicas=st.integers(0, 3))
+    def a_person_scales(self, replicas: int) -> None:
+        order = ScaleOrder(deployment=DEPLOYMENT, replicas=replicas, by="ann", door=Door.CLI)
+        self.world.run(self._order(lambda tx: scale(tx, order), f"scale to {'some' if replicas else 'none'}"))
+
+    @happens(when=lambda self: self.run is None and self.seen.deployment is not None)
+    def a_person_deletes(self) -> None:
+        order = DeleteOrder(deployment=DEPLOYMENT, by="ann", door=Door.CLI)
+        self.world.run(self._order(lambda tx: delete(tx, order), "delete"))
+
+    async def _order(self, change: Callable[[AsyncSession], Awaitable[object]], what: str) -> None:
+        try:
+            async with self.world.table.transaction() as tx:
+                await change(tx)
+        except RefusedError as error:
+            self._note(f"{what}: {error.refusal.code.value}")
+        else:
+            self._note(what)
+
+    @happens(when=lambda self: self.run is not None)
+    def the_workflow_is_terminated(self) -> None:
+        run = self.run
+        assert run is not None
+        self._note(f"terminated while {run.status().phase.value}")
+        run.close()
+
+    @happens(number=_numbers, when=lambda self: self.run is not None and self.run.tasks > 1)
+    def the_workflow_is_reset(self, number: int) -> None:
+        run = self.run
+        assert run is not None
+        self._note(f"reset while {run.status().phase.value}")
+        run.close()
+        again = run.reset(1 + number % run.tasks, f"run-{len(self.runs) + 1}", self.now)
+        self.runs.append(again)
+        if not again.is_running:
+            self._ended(again)
+
+    @happens(days=st.integers(1, 3), weight=3)
+    def good_days_come(self, days: int) -> None:
+        for _ in range(days):
+            self._good_day()
+            self.the_worker_works(_SEVERAL)
+
+    def _good_day(self) -> None:
+        """Everybody but the worker does what is to be done."""
+        if self.keeper.is_alive:
+            self.world.run(self.keeper.work())
+        self.world.run(self.routers.work())
+        self._deliver(twice=False)
+
+    # The worker.
+
+    @happens(
+        steps=st.integers(1, _SEVERAL), when=lambda self: self.run is not None and bool(self.run.pending), weight=5
+    )
+    def the_worker_works(self, steps: int) -> None:
+        for _ in range(steps):
+            if self.run is None or not self.run.pending:
+                return
+            self._carry_out(self.run, self.run.pending[0])
+
+    @happens(when=lambda self: self.run is not None and bool(self.run.pending))
+    def a_step_is_tried_twice(self) -> None:
+        run = self.run
+        assert run is not None
+        asked = run.asked[run.pending[0]]
+        self._note(f"{asked.name} twice")
+        first = self._try(asked)
+        between = self._look()
+        second = self._try(asked)
+        after = self._look()
+        assert _comparable(first) == _comparable(second), "a second attempt answers otherwise"
+        assert between.traffic() == after.traffic(), "a second attempt changed something"
+        if not isinstance(second, StillInFlight):
+            self._task(run, Answer(run.pending[0], second))
+
+    @happens(when=lambda self: self.run is not None and bool(self.run.pending))
+    def an_answer_is_lost(self) -> None:
+        run = self.run
+        assert run is not None
+        self._try(run.asked[run.pending[-1]])
+
+    @happens(
+        number=_numbers,
+        decides=st.booleans(),
+        when=lambda self: any(not one.is_history for run in self.runs for one in run.asked),
+        weight=2,
+    )
+    def a_worker_that_was_paused_goes_on(self, number: int, decides: bool) -> None:  # noqa: FBT001 - drawn
+        """An attempt that everybody has forgotten begins its transaction only now."""
+        steps = [(run, asked) for run in self.runs for asked in run.asked if not asked.is_history]
+        if decides:
+            steps = [one for one in steps if one[1].name in {"switch", "switch_back"}] or steps
+        self._come_late(*steps[-1 - number % len(steps)])
+
+    def _come_late(self, run: Execution, asked: Asked) -> None:
+        before = self._look()
+        answer = self._try(asked)
+        after = self._look()
+        if not self._may_still_act(run, asked, before):
+            self._note(f"{asked.name} late")
+            assert before.traffic() == after.traffic(), f"a late attempt of {asked.name} changed traffic: {answer!r}"
+
+    def _may_still_act(self, run: Execution, asked: Asked, before: Snapshot) -> bool:
+        if isinstance(asked.step, BeginStep):
+            return asked.is_pending
+        row = before.rollout(asked.step.rollout)
+        if row is None or row.outcome is not None:
+            return False
+        if isinstance(asked.step, CloseStep):
+            return True  # What keeps a set from being closed is looked at each time.
+        return asked.is_pending or run is not self.runs[-1]
+
+    def _carry_out(self, run: Execution, number: int) -> None:
+        answer = self._try(run.asked[number])
+        if not isinstance(answer, StillInFlight):
+            self._task(run, Answer(number, answer))
+
+    def _try(self, asked: Asked) -> StepAnswer | StillInFlight:
+        before = self._look()
+        try:
+            answer = self.world.run(attempt(self.world.table, asked.name, asked.step))
+        except StillInFlight as in_flight:
+            return in_flight
+        finally:
+            rules.check(before, self._look())
+        if isinstance(answer, SwitchAnswer):
+            self._note(f"{asked.name}: {'committed' if answer.refusal is None else answer.refusal.code.value}")
+        return answer
+
+    # The keeper and its replicas.
+
+    @happens(rounds=st.integers(1, 4), weight=2)
+    def the_keeper_works(self, rounds: int) -> None:
+        if not self.keeper.is_alive:
+            return
+        for _ in range(rounds):
+            self.world.run(self.keeper.work())
+            self._deliver(twice=False)
+
+    @happens(weight=2)
+    def the_keeper_reads(self) -> None:
+        self.world.run(self.keeper.read())
+
+    @happens(
+        number=_numbers,
+        what=st.sampled_from(["fill", "empty", "step"]),
+        when=lambda self: bool(self.keeper.readings),
+        weight=3,
+    )
+    def the_keeper_acts_on_what_it_has_read(self, number: int, what: str) -> None:
+        kept = _nth(self.keeper.readings.values(), number)
+        if what == "step" and kept.routes:
+            self.world.run(self.keeper.look_after(kept, _nth(kept.routes, number)))
+        elif what == "fill" and kept.state is RouteSetState.OPEN:
+            self.world.run(self.keeper.fill(kept))
+        elif what == "empty" and kept.state is RouteSetState.DRAINING:
+            self.world.run(self.keeper.empty(kept))
+
+    @happens(
+        number=_numbers,
+        health=_healths,
+        newest=st.booleans(),
+        when=lambda self: any(kept.routes for kept in self.keeper.readings.values()),
+        weight=2,
+    )
+    def health_flaps(self, number: int, health: RouteHealthStatus, newest: bool) -> None:  # noqa: FBT001 - drawn
+        with_routes = [one for one in self.keeper.readings.values() if one.routes]
+        kept = with_routes[-1] if newest else _nth(with_routes, number)
+        self.world.run(self.keeper.see(kept, _nth(kept.routes, number).route, health))
+
+    @happens(
+        number=_numbers,
+        failed=st.sampled_from([True, True, False]),
+        every=st.booleans(),
+        newest=st.booleans(),
+        when=lambda self: any(kept.routes for kept in self.keeper.readings.values()),
+        weight=2,
+    )
+    def replicas_crash(self, number: int, failed: bool, every: bool, newest: bool) -> None:  # noqa: FBT001 - drawn
+        with_routes = [one for one in self.keeper.readings.values() if one.routes]
+        kept = with_routes[-1] if newest else _nth(with_routes, number)
+        for route in kept.routes if every else [_nth(kept.routes, number)]:
+            self.world.run(self.keeper.end(kept, route.route, failed=failed))
+
+    @happens(twice=st.booleans(), weight=2)
+    def signals_are_delivered(self, twice: bool) -> None:  # noqa: FBT001 - drawn
+        self._deliver(twice=twice)
+
+    def _deliver(self, *, twice: bool) -> None:
+        """Give Temporal what is owed; ``twice`` when the keeper dies before it has written that down."""
+        for owed in self.world.run(self.keeper.owed()):
+            if self.run is not None:
+                self._task(self.run, Message(owed.signal, dict(owed.payload)))
+            if not twice:
+                self.world.run(self.keeper.taken(owed))
+
+    @happens()
+    def the_keeper_falls_silent(self) -> None:
+        self.world.run(self.keeper.expire())
+
+    @happens(at_once=st.booleans())
+    def another_keeper_takes_over(self, at_once: bool) -> None:  # noqa: FBT001 - drawn
+        if at_once:
+            self.world.run(self.keeper.expire())
+        taken = self.world.run(self.keeper.take())
+        assert taken is not self.keeper.is_alive or taken
+
+    @happens(number=_numbers, when=lambda self: len(self.keeper.fences) > 1 and bool(self.keeper.readings))
+    def a_keeper_that_lost_its_lease_writes(self, number: int) -> None:
+        kept = _nth(self.keeper.readings.values(), number)
+        fence = _nth(self.keeper.fences[:-1], number)
+        before = self._look()
+        assert not self.world.run(self.keeper.write_under_an_old_fence(kept, fence))
+        assert self._look().traffic() == before.traffic()
+
+    @happens()
+    def the_keeper_compares_with_temporal(self) -> None:
+        self.world.run(self.keeper.end_left_rollouts(is_running=self.run is not None))
+
+    # Routers.
+
+    @happens(number=_numbers, takes=st.booleans())
+    def a_router_connects(self, number: int, takes: bool) -> None:  # noqa: FBT001 - drawn
+        router = _nth(self.routers.all, number)
+        self.world.run(self.routers.connect(router))
+        if takes:
+            self.world.run(self.routers.take(router, acknowledges=True))
+
+    @happens(number=_numbers)
+    def a_router_is_cut_off(self, number: int) -> None:
+        _nth(self.routers.all, number).is_connected = False
+
+    @happens(
+        number=_numbers,
+        acknowledges=st.booleans(),
+        when=lambda self: any(one.is_connected for one in self.routers.all),
+        weight=2,
+    )
+    def a_router_takes_what_is_new(self, number: int, acknowledges: bool) -> None:  # noqa: FBT001 - drawn
+        router = _nth([one for one in self.routers.all if one.is_connected], number)
+        self.world.run(self.routers.take(router, acknowledges=acknowledges))
+
+    @happens(number=_numbers, when=lambda self: any(one.is_connected for one in self.routers.all))
+    def a_router_refuses(self, number: int) -> None:
+        self.world.run(self.routers.refuse(_nth([one for one in self.routers.all if one.is_connected], number)))
+
+    @happens(running=st.integers(0, 2), weight=2)
+    def routers_work(self, running: int) -> None:
+        self.world.run(self.routers.work(running))
+
+    @happens(number=_numbers)
+    def a_router_is_scaled_in(self, number: int) -> None:
+        self.world.run(self.routers.scale_in(_nth(self.routers.all, number)))
+
+    # The world.
+
+    @happens(frozen=st.sampled_from([True, False, False]))
+    def the_deployment_is_frozen_or_not(self, frozen: bool) -> None:  # noqa: FBT001 - drawn
+        self.world.run(self._execute("update deployments set frozen = :frozen", frozen=frozen))
+
+    @happens(
+        span=st.sampled_from([timedelta(seconds=5), timedelta(minutes=6), timedelta(minutes=11), timedelta(hours=2)]),
+        weight=2,
+    )
+    def time_passes(self, span: timedelta) -> None:
+        """Move all moments of the table back by as much as the workflow's clock goes forward."""
+        self.world.run(self._move_back(span))
+        self.world.run(self.routers.seen())
+        target = self.now + span
+        while self.run is not None and (due := [at for at in self.run.timers if at <= target]):
+            self.now = max(self.now, min(due))
+            self._task(self.run)
+        self.now = max(self.now, target)
+
+    async def _move_back(self, span: timedelta) -> None:
+        for table, column in (
+            ("routers", "seen_at"),
+            ("router_load", "reported_at"),
+            ("route_sets", "drain_since"),
+            ("route_sets", "drain_deadline"),
+            ("routes", "leaving_deadline"),
+        ):
+            await self._execute(f"update {table} set {column} = {column} - cast(:span as interval)", span=span)  # noqa: S608
+
+    async def _execute(self, statement: str, **values: Any) -> None:
+        async with self.world.table.transaction() as tx:
+            await tx.execute(text(statement), values)
+
+    # What must hold.
+
+    @invariant()
+    def all_rules_hold(self) -> None:
+        if not self.runs:
+            return
+        after = self._look()
+        rules.check(self.seen, after)
+        self._check_routers(self.seen, after)
+        if self.run is not None:
+            self._note(f"phase {self.run.status().phase.value}")
+        self.seen = after
+
+    def _check_routers(self, before: Snapshot, after: Snapshot) -> None:
+        """No replica of a set that was live is stopped, and no set is gone, while a live router may send requests."""
+        ran = {one.id: one.status for one in before.tables.routes}
+        for router in self.routers.all:
+            router.was_given_up = router.was_given_up or router.node not in after.live_routers
+            if router.was_given_up:
+                continue
+            addresses = {(one.host, one.port) for one in router.uses}
+            for endpoint in router.uses:
+                state = after.route_set(endpoint.route_set).state
+                assert state is not RouteSetState.GONE, f"{router.node} uses set {endpoint.route_set}, which is gone"
+            for route in after.tables.routes:
+                if route.status is RouteStatus.TERMINATING and ran.get(route.id) is RouteStatus.RUNNING:
+                    assert (route.host, route.port) not in addresses, f"{router.node} uses {route}, which is stopped"
+
+    # The end: whatever happened, good days let every rollout end.
+
+    def teardown(self) -> None:
+        try:
+            if self.runs:
+                self._let_it_end()
+        finally:
+            for run in self.runs:
+                run.close()
+
+    def _let_it_end(self) -> None:
+        world = self.world
+        world.run(self._execute("update deployments set frozen = false"))
+        if not self.keeper.is_alive:
+            world.run(self.keeper.expire())
+            world.run(self.keeper.take())
+        for router in self.routers.all:
+            world.run(self.routers.connect(router))
+        for day in range(_ROUNDS):
+            if self._has_settled():
+                return
+            self._good_day()
+            if self.run is None:
+                world.run(self.keeper.end_left_rollouts(is_running=False))
+            elif day == _PATIENCE:
+                self._task(self.run, Message(contracts.ABORT, {"by": "bob"}))
+            self.the_worker_works(_SEVERAL)
+            self.time_passes(timedelta(minutes=6))
+            self.all_rules_hold()
+        raise AssertionError(f"nothing disturbs it any more, yet it does not end: {self._told()}")
+
+    def _has_settled(self) -> bool:
+        table = self._look()
+        if self.run is not None or any(one.outcome is None for one in table.tables.rollouts):
+            return False
+        live = None if table.deployment is None else table.deployment.live_set
+        for one in table.tables.sets:
+            if one.state is RouteSetState.DRAINING:
+                return False
+            if one.id == live and len(table.routes_of(one.id)) != one.wanted:
+                return False
+        return True
+
+    def _told(self) -> str:
+        status = "" if self.run is None else str(self.run.status())
+        return f"{status}\n{self._look()}"
+
+
+def _nth(of: Iterable[T], number: int) -> T:
+    """Return the element with a number, which counts round."""
+    found = list(of)
+    return found[number % len(found)]
+
+
+def _named(result: object) -> str:
+    if isinstance(result, RolloutResult):
+        return result.outcome.value
+    if isinstance(result, ApplicationError):
+        return str(result.type)
+    return "cancelled"
+
+
+def _comparable(answer: StepAnswer | StillInFlight) -> object:
+    """Return what two answers of one step must have in common; the first switch also tells what it counted."""
+    if isinstance(answer, SwitchAnswer):
+        return answer.model_copy(update={"healthy_green": 0, "required": 0})
+    if isinstance(answer, StillInFlight):
+        return StillInFlight
+    if isinstance(answer, ApplicationError):
+        return (answer.type, answer.message)
+    return answer

@@ -1,0 +1,150 @@
+"""What the invariants look at: the whole table at one moment, and what routers are told of it."""
+
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy import select, text
+
+from celadon.domain.publication import Publication, publish
+from celadon.domain.states import (
+    DeploymentLifecycle,
+    RolloutOutcome,
+    RolloutPhase,
+    RouteHealthStatus,
+    RouteSetState,
+    RouteStatus,
+)
+from celadon.table.acknowledgements import is_live
+from celadon.table.engine import Table
+from celadon.table.models import Router
+from celadon.table.traffic import read_traffic
+
+
+class _Row(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class DeploymentRow(_Row):
+    """The deployment."""
+
+    name: str
+    replicas: int
+    live_set: int | None
+    epoch: int
+    lifecycle: DeploymentLifecycle
+
+
+class SetRow(_Row):
+    """A route set."""
+
+    id: int
+    rollout: int
+    wanted: int
+    state: RouteSetState
+    drain_epoch: int | None
+
+
+class RouteRow(_Row):
+    """A replica."""
+
+    id: str
+    set_id: int
+    host: str
+    port: int
+    status: RouteStatus
+    health: RouteHealthStatus
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it is no more."""
+        return self.status in {RouteStatus.TERMINATED, RouteStatus.FAILED_TO_START}
+
+
+class RolloutRow(_Row):
+    """A rollout."""
+
+    id: int
+    run_id: str
+    blue_set: int | None
+    green_set: int | None
+    phase: RolloutPhase
+    switch_epoch: int | None
+    switch_back_epoch: int | None
+    outcome: RolloutOutcome | None
+
+
+class Tables(_Row):
+    """All rows that matter."""
+
+    deployments: tuple[DeploymentRow, ...]
+    sets: tuple[SetRow, ...]
+    routes: tuple[RouteRow, ...]
+    rollouts: tuple[RolloutRow, ...]
+    active_sets: tuple[int, ...]
+    """Sets that have active replicas, as the view of traffic says."""
+    completed: tuple[int, ...]
+    """The rollouts of all lines ``completed`` of the audit log."""
+
+
+class Snapshot(_Row):
+    """One moment."""
+
+    tables: Tables
+    publication: Publication | None
+    live_routers: tuple[str, ...]
+
+    @property
+    def deployment(self) -> DeploymentRow | None:
+        """The one deployment, once it exists."""
+        return self.tables.deployments[0] if self.tables.deployments else None
+
+    def route_set(self, route_set: int) -> SetRow:
+        """Return a set that exists."""
+        return next(one for one in self.tables.sets if one.id == route_set)
+
+    def routes_of(self, route_set: int) -> list[RouteRow]:
+        """Return the replicas of a set that have not ended."""
+        return [one for one in self.tables.routes if one.set_id == route_set and not one.has_ended]
+
+    def rollout(self, rollout: int) -> RolloutRow | None:
+        """Return a rollout, if it is there."""
+        return next((one for one in self.tables.rollouts if one.id == rollout), None)
+
+    def was_live(self, route_set: int) -> bool:
+        """Whether a set is or has been its deployment's live one."""
+        opened_by = self.rollout(self.route_set(route_set).rollout)
+        return opened_by is not None and opened_by.switch_epoch is not None
+
+    def traffic(self) -> tuple[object, ...]:
+        """Return what only an attempt that still counts may change."""
+        return (
+            self.deployment,
+            self.tables.sets,
+            self.tables.routes,
+            [(one.id, one.switch_epoch, one.switch_back_epoch, one.outcome) for one in self.tables.rollouts],
+        )
+
+
+_TABLES = text("""
+    select json_build_object(
+        'deployments', (select coalesce(json_agg(d order by name), '[]') from deployments d),
+        'sets', (select coalesce(json_agg(s order by id), '[]') from route_sets s),
+        'routes', (select coalesce(json_agg(r order by id), '[]') from routes r),
+        'rollouts', (select coalesce(json_agg(o order by id), '[]') from rollouts o),
+        'active_sets', (select coalesce(json_agg(distinct route_set), '[]')
+                        from route_traffic where traffic_status = 'active'),
+        'completed', (select coalesce(json_agg(rollout order by id), '[]')
+                      from rollout_events where kind = 'completed')
+    )
+""")
+
+
+async def take_snapshot(table: Table, deployment: str) -> Snapshot:
+    """Read everything in one transaction."""
+    async with table.transaction() as tx:
+        tables = Tables.model_validate((await tx.execute(_TABLES)).scalar_one())
+        routers = (await tx.scalars(select(Router.node).where(is_live).order_by(Router.node))).all()
+        traffic = await read_traffic(tx, deployment)
+    return Snapshot(
+        tables=tables,
+        publication=None if traffic is None else publish(traffic),
+        live_routers=tuple(routers),
+    )
