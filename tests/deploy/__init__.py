@@ -1,0 +1,1 @@
+"""What stands in deploy/: well-formed, consistent, and really started, with this machine in the place of containers."""

@@ -1,0 +1,123 @@
+"""The compose file: well-formed, and of one mind with the image, the bootstrap and itself."""
+
+import json
+from importlib.resources import files
+
+from jsonschema.validators import validator_for
+from sqlalchemy import make_url
+
+from celadon.table.engine import DatabaseSettings
+from tests.deploy.files import PASSWORD, Service, compose_document, read_image, read_services
+from worker.settings import WorkerSettings
+
+IMAGE = read_image()
+SERVICES = read_services()
+OURS = {name: one for name, one in SERVICES.items() if one.is_ours}
+
+
+def _published(service: Service) -> dict[int, str]:
+    """Return the ports of a service that are published, with the address at which they are."""
+    found = {}
+    for published in service.content.get("ports", ()):
+        host, here, inside = published.split(":")
+        assert here == inside
+        found[int(inside)] = host
+    return found
+
+
+def test_it_is_as_the_compose_specification_says() -> None:
+    schema = json.loads((files("check_jsonschema") / "builtin_schemas/vendor/compose-spec.json").read_text())
+    validator = validator_for(schema)(schema)
+
+    problems = [f"{error.json_path}: {error.message}" for error in validator.iter_errors(compose_document())]
+    broken = list(validator.iter_errors({"services": {"worker": {"comand": ["celadon"]}}}))
+
+    assert problems == []
+    assert broken, "the schema refuses what it does not know"
+
+
+def test_it_has_all_parts() -> None:
+    assert set(SERVICES) == {"postgres", "temporal", "db-upgrade", "worker", "gateway", "api", "router"}
+    assert SERVICES["worker"].replicas == 2
+    assert SERVICES["worker"].command(IMAGE) == IMAGE.command
+
+
+def test_no_container_of_ours_can_become_more_than_it_is() -> None:
+    for service in OURS.values():
+        assert service.content["read_only"] is True
+        assert service.content["cap_drop"] == ["ALL"]
+        assert service.content["security_opt"] == ["no-new-privileges:true"]
+        assert "user" not in service.content, "the image's own"
+
+
+def test_nothing_is_published_beyond_this_machine() -> None:
+    published = {port: host for service in SERVICES.values() for port, host in _published(service).items()}
+
+    assert set(published.values()) == {"127.0.0.1"}
+
+
+def test_all_speak_to_the_same_database() -> None:
+    postgres = SERVICES["postgres"].environment
+    urls = {one.environment["DATABASE_URL"] for one in OURS.values() if "DATABASE_URL" in one.environment}
+    [url] = map(make_url, urls)
+
+    assert (url.host, url.username, url.database) == ("postgres", postgres["POSTGRES_USER"], postgres["POSTGRES_DB"])
+    assert url.password == postgres["POSTGRES_PASSWORD"] == PASSWORD
+    assert DatabaseSettings(database_url=str(url)).database_url
+    for name in (postgres["POSTGRES_USER"], postgres["POSTGRES_DB"]):
+        assert name in SERVICES["postgres"].content["healthcheck"]["test"]
+
+
+def test_every_address_names_a_service_that_listens_there() -> None:
+    temporal = SERVICES["temporal"].command(IMAGE)
+    gateway = SERVICES["gateway"].environment
+
+    assert SERVICES["worker"].environment["TEMPORAL_ADDRESS"] == "temporal:7233"
+    assert {"--ip=0.0.0.0", "--port=7233", "--ui-port=8233"} <= set(temporal)
+    assert set(_published(SERVICES["temporal"])) == {7233, 8233}
+    listeners = {
+        int(gateway[name].rpartition(":")[2]) for name in ("CELADON_ROUTER_ADDRESS", "CELADON_PREVIEW_ROUTER_ADDRESS")
+    }
+    assert set(_published(SERVICES["router"])) == listeners
+    assert SERVICES["api"].environment["CELADON_API_ADDRESS"] == "0.0.0.0:18080"
+    assert set(_published(SERVICES["api"])) == {18080}
+
+
+def test_what_must_be_kept_is_in_a_volume() -> None:
+    document = compose_document()
+    [database] = [one for one in SERVICES["temporal"].command(IMAGE) if one.startswith("--db-filename=")]
+    mounts = {mount for one in SERVICES.values() for mount in one.content.get("volumes", ())}
+    state = IMAGE.environment["CELADON_STATE_DIR"]
+
+    assert mounts == {"postgres:/var/lib/postgresql", f"temporal:{state}"}
+    assert database.startswith(f"--db-filename={state}/")
+    assert set(document["volumes"]) == {mount.partition(":")[0] for mount in mounts}
+    assert "volumes" not in SERVICES["worker"].content, "claims of two workers never meet in one directory"
+
+
+def test_conditions_can_be_met() -> None:
+    for service in SERVICES.values():
+        for name, condition in service.conditions.items():
+            other = SERVICES[name]
+            if condition == "service_healthy":
+                assert other.content.get("healthcheck") is None or "test" in other.content["healthcheck"]
+            else:
+                assert condition == "service_completed_successfully"
+                assert other.content["restart"] == "no"
+    for name in ("worker", "gateway", "api"):
+        assert SERVICES[name].conditions["db-upgrade"] == "service_completed_successfully"
+
+
+def test_a_worker_has_time_to_end_its_steps() -> None:
+    declared = SERVICES["worker"].environment["CELADON_GRACEFUL_SHUTDOWN"]
+    settings = WorkerSettings.model_validate({"DATABASE_URL": "x", "graceful_shutdown": declared})
+
+    assert settings.graceful_shutdown < SERVICES["worker"].stop_time / 2
+
+
+def test_the_bootstrap_is_mounted_where_the_router_reads_it() -> None:
+    router = SERVICES["router"]
+    [mount] = router.content["configs"]
+
+    assert compose_document()["configs"][mount["source"]] == {"file": "./envoy.json"}
+    assert mount["target"] in router.command(IMAGE)
