@@ -1,1 +1,6 @@
 """Benches: each prints a table and, with ``--json``, JSON; ratios are taken in one run."""
+
+from typing import Final
+
+BENCHES: Final = ("switch", "soak", "drain", "swap", "engine", "events", "waiting")
+"""In the order of ``docs/performance.md``."""

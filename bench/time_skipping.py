@@ -1,0 +1,32 @@
+"""A Temporal server whose workflows' time can be skipped."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.testing import TimeSkippingConfig, WorkflowEnvironment
+
+from celadon.domain.contracts import SEARCH_ATTRIBUTES
+from celadon.stack.ports import choose_ports
+from celadon.stack.programs import temporal_program
+
+
+@asynccontextmanager
+async def time_skipping_temporal() -> AsyncIterator[WorkflowEnvironment]:
+    """Run a Temporal server on which a workflow's time stands still until it is moved."""
+    flags = [
+        *("--dynamic-config-value", "frontend.WorkflowTimeSkippingEnabled=true"),
+        *("--dynamic-config-value", 'history.timerProcessorMaxTimeShift="20ms"'),
+    ]
+    for name in SEARCH_ATTRIBUTES:
+        flags += ["--search-attribute", f"{name}=Keyword"]
+    async with await WorkflowEnvironment.start_time_skipping_v2(
+        port=choose_ports(("temporal",), {})["temporal"],
+        ts_config=TimeSkippingConfig(enabled=False),
+        data_converter=pydantic_data_converter,
+        dev_server_existing_path=str(temporal_program()),
+        dev_server_startup_timeout=timedelta(seconds=30),
+        dev_server_extra_args=flags,
+    ) as environment:
+        yield environment

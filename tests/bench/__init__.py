@@ -1,0 +1,1 @@
+"""Each bench in its smallest size, so that none rots; speeds are never judged."""

@@ -1,0 +1,107 @@
+"""What each bench finds that does not depend on speed."""
+
+from datetime import timedelta
+
+import pytest
+from temporalio.testing import WorkflowEnvironment
+
+from bench import drain, engine, events, soak, swap, switch, waiting
+from bench.line import Line
+from bench.report import Cell, Grid
+
+pytestmark = [pytest.mark.parts, pytest.mark.stack]
+
+
+def column(grid: Grid, name: str) -> list[Cell]:
+    """Return one column of a table."""
+    return [row[name] for row in grid.rows]
+
+
+async def test_switch(line: Line) -> None:
+    switches, cost = await switch.measure_on(line, 1, [3])
+
+    assert column(switches, "deployments") == [3] * 4
+    assert column(switches, "step") == [*switch.STEPS]
+    assert set(column(switches, "routers")) == {2}
+    assert all(isinstance(taken, float) and taken > 0 for taken in column(switches, "median ms"))
+    # A step that a busy machine made Temporal try again is one more.
+    [actions] = column(cost, "billable actions")
+    assert isinstance(actions, int)
+    assert 20 <= actions < 25
+
+
+async def test_drain_never_stops_a_replica_before_its_last_request_has_ended(line: Line) -> None:
+    grid = await drain.measure_on(line, 1, 1, line.addresses.data_dir / "upstream.jsonl")
+
+    assert column(grid, "drains") == [1, 1]
+    assert column(grid, "requests cut") == [0, 0]
+    assert all(isinstance(shortest, float) and shortest > 0 for shortest in column(grid, "smallest ms"))
+
+
+async def test_soak_loses_nothing(line: Line) -> None:
+    totals, steps = await soak.measure_on(
+        line,
+        soak.SoakOptions(
+            switches=3,
+            deployments=1,
+            requests_per_second=20,
+            streams=2,
+            stream_duration=timedelta(seconds=1),
+        ),
+    )
+
+    figures = {row["what"]: row["figure"] for row in totals.rows}
+    assert (figures["switches"], figures["of them back"]) == (3, 1)
+    assert isinstance(figures["requests"], int)
+    assert figures["requests"] > 0
+    lost = ("failed", "streams truncated", "answered by the wrong revision", "requests cut")
+    assert [figures[name] for name in lost] == [0, 0, 0, 0]
+    assert figures["differences to the router's counters"] == "none"
+    assert column(steps, "switches") == [3, 3]
+
+
+async def test_engine(line: Line) -> None:
+    rates, cost = await engine.measure_on(line, rollouts=2, at_once=2)
+
+    assert column(rates, "times") == [2, 2]
+    assert all(isinstance(rate, float) and rate > 0 for rate in column(rates, "a second"))
+    rollout, bare = column(rates, "events of one")
+    assert isinstance(rollout, int)
+    assert isinstance(bare, int)
+    assert abs(rollout - bare) <= 0.25 * rollout
+    assert len(cost.rows) == 1
+
+
+async def test_waiting(line: Line) -> None:
+    watched, started = await waiting.measure_on(line, [1, 2], seconds=0.5)
+
+    assert column(started, "rollouts") == [1, 1]
+    assert column(watched, "process") == [*waiting.WATCHED] * 4
+    assert column(watched, "waiting") == [0] * 5 + [1] * 5 + [2] * 5 + [3] * 5
+    assert all(isinstance(held, float) and held > 0 for held in column(watched, "MiB"))
+    cached = await waiting.cached_on(line, 2, "as it is")
+    assert cached["waiting"] == 2
+
+
+async def test_what_a_rollout_costs_depends_neither_on_replicas_nor_on_its_wait(
+    database_url: str,
+    temporal_env: WorkflowEnvironment,
+) -> None:
+    [grid] = await events.measure_on(database_url, temporal_env, [1, 4])
+
+    assert column(grid, "replicas") == [1, 1, 4, 4]
+    assert set(column(grid, "activities")) == {7}
+    assert set(column(grid, "signals")) == {2}
+    # An edge that comes before the rollout has begun to wait saves it one timer and the end of that timer.
+    for name, saved in (("timers", 1), ("billable actions", 1), ("of them not of workflow tasks", 2)):
+        counts = [count for count in column(grid, name) if isinstance(count, int)]
+        assert len(counts) == 4
+        assert max(counts) - min(counts) <= saved
+
+
+async def test_swap(database_url: str) -> None:
+    [grid] = await swap.measure_on(database_url, [2, 5], rounds=2)
+
+    assert column(grid, "routes a colour") == [2, 5]
+    assert column(grid, "times") == [2, 2]
+    assert all(isinstance(ratio, float) and ratio > 0 for ratio in column(grid, "ratio to raw"))
