@@ -1,0 +1,406 @@
+"""The rules that peers break and Celadon keeps, and for each at least one patch that breaks it.
+
+A text stands exactly once in its file; when the code around it moves, the text here moves with it.
+"""
+
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from typing import Final
+
+RULES: Final = {
+    1: "waiting costs nothing",
+    2: "the delay counts from the moment all of green was verified",
+    3: "a promotion says what it means and is never stored up",
+    4: "the switch re-checks everything under its lock",
+    5: "an abort works in every phase, whatever green's health",
+    6: "what happened is what the switch answered",
+    7: "blue serves until every router has acknowledged and its requests are zero",
+    8: "a first deployment, no replicas, other replicas",
+    9: "without a health check a port that accepts is healthy",
+    10: "a green that fails is replaced so often and no more",
+    11: "one decision after all messages; the loser is told",
+    12: "failures are retried, refusals are final, whoever lost its place changes nothing",
+}
+
+
+@dataclass(frozen=True)
+class Sabotage:
+    """One patch, and the tests that must turn red with it."""
+
+    rule: int
+    title: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+    """At least one of them fails with the patch; all pass without it."""
+
+    @property
+    def changed_lines(self) -> int:
+        """How many lines the patch changes."""
+        matcher = SequenceMatcher(None, self.old.splitlines(), self.new.splitlines(), autojunk=False)
+        return sum(
+            max(old_end - old, new_end - new)
+            for kind, old, old_end, new, new_end in matcher.get_opcodes()
+            if kind != "equal"
+        )
+
+
+SABOTAGES: Final = (
+    # 1: waiting costs nothing.
+    Sabotage(
+        1,
+        "wake up every day to look",
+        "workflows/rollout.py",
+        "timeout = None if timer is None else max(timer[1] - now, timedelta(0))",
+        "timeout = None if timer is None else min(timer[1] - now, timedelta(days=1))",
+        ("tests/workflows/test_waiting.py::test_a_week_at_the_gate_writes_no_history",),
+    ),
+    Sabotage(
+        1,
+        "tell every probe, not edges alone",
+        "celadon/table/condition.py",
+        "    if condition is before and not scaled:\n        return\n",
+        "",
+        ("tests/table/test_replicas.py::test_a_rollout_hears_of_edges_alone_each_with_the_next_number",),
+    ),
+    Sabotage(
+        1,
+        "let timers decide however often green regressed",
+        "celadon/domain/progress.py",
+        "return self.regressions > self.policy.max_regressions",
+        "return False",
+        ("tests/domain/test_gate.py::test_after_too_many_regressions_no_timer_decides",),
+    ),
+    # 2: the delay.
+    Sabotage(
+        2,
+        "keep the delay over a regression",
+        "workflows/rollout.py",
+        "verified_since=now if waits else None,",
+        "verified_since=self._progress.verified_since or (now if waits else None),",
+        ("tests/workflows/test_promotion.py::test_a_regression_starts_the_delay_anew",),
+    ),
+    Sabotage(
+        2,
+        "let a person wait for the delay too",
+        "celadon/domain/gate.py",
+        "    if progress.promotion is not None:\n        return _go_ahead(progress.promotion)\n",
+        "",
+        ("tests/domain/test_gate.py::test_a_persons_promotion_goes_ahead_at_once_whatever_the_timers_say",),
+    ),
+    Sabotage(
+        2,
+        "let force override the healthy count",
+        "celadon/domain/promotion.py",
+        "    if green is not None and not green.failed and green.ready >= green.required:",
+        "    if green is not None and not green.failed:",
+        ("tests/domain/test_promotion.py::test_too_few_healthy_greens_are_refused_forced_or_not",),
+    ),
+    # 3: promotions.
+    Sabotage(
+        3,
+        "promote another revision than the one that was reviewed",
+        "celadon/domain/promotion.py",
+        "if command.revision is not None and command.revision != progress.to_revision:",
+        "if False:",
+        (
+            "tests/domain/test_promotion.py::test_a_promotion_that_means_something_else_is_refused_in_every_phase",
+            "tests/workflows/test_promotion.py::test_another_promotion_than_the_one_that_waits_is_refused",
+        ),
+    ),
+    Sabotage(
+        3,
+        "store a promotion up until green is verified",
+        "celadon/domain/promotion.py",
+        'return _too_early(progress, "its replicas still start")',
+        "return None",
+        ("tests/workflows/test_promotion.py::test_a_promotion_before_green_is_verified_is_refused_and_not_stored_up",),
+    ),
+    Sabotage(
+        3,
+        "swallow a signal that was refused",
+        "workflows/conversation.py",
+        "            self._keep_refusal(contracts.PROMOTE, Door.SIGNAL, payload, error.refusal)",
+        "            del error",
+        ("tests/workflows/test_messages.py::test_bad_signals_are_kept_as_refused_and_the_rollout_goes_on",),
+    ),
+    # 4: the switch.
+    Sabotage(
+        4,
+        "drop the lock",
+        "celadon/table/locks.py",
+        "        .with_for_update(key_share=True)\n",
+        "",
+        ("tests/table/test_switch.py::test_two_switches_at_once_give_one_epoch",),
+    ),
+    Sabotage(
+        4,
+        "believe the workflow's count of healthy greens",
+        "celadon/table/switch.py",
+        "    if healthy < required:",
+        "    if False:",
+        ("tests/table/test_switch.py::test_a_switch_with_a_broken_precondition_changes_no_row",),
+    ),
+    Sabotage(
+        4,
+        "believe health that an earlier keeper saw",
+        "celadon/table/switch.py",
+        "    if confirmed < required:",
+        "    if False:",
+        ("tests/table/test_switch.py::test_a_switch_with_a_broken_precondition_changes_no_row",),
+    ),
+    Sabotage(
+        4,
+        "switch through a freeze",
+        "celadon/table/switch.py",
+        "    if deployment.frozen:",
+        "    if False:",
+        ("tests/table/test_switch.py::test_a_switch_with_a_broken_precondition_changes_no_row",),
+    ),
+    Sabotage(
+        4,
+        "let force override a freeze",
+        "celadon/table/switch.py",
+        "    if deployment.frozen:",
+        "    if deployment.frozen and not step.force:",
+        ("tests/table/test_switch.py::test_force_overrides_neither_a_freeze_nor_health",),
+    ),
+    Sabotage(
+        4,
+        "switch again at a second attempt",
+        "celadon/table/switch.py",
+        "if done is not None and done.switch_epoch is not None and done.green_set == step.green_set:",
+        "if False:",
+        ("tests/table/test_switch.py::test_a_switch_twice_gives_one_epoch_and_the_same_answer",),
+    ),
+    Sabotage(
+        4,
+        "let an attempt that everybody has forgotten switch after all",
+        "celadon/table/switch.py",
+        "answer = await _read_refused(tx, step) or await _switch(tx, deployment, step)",
+        "answer = await _switch(tx, deployment, step)",
+        (
+            (
+                "tests/table/test_switch.py"
+                "::test_a_decision_that_was_refused_does_not_switch_when_a_late_attempt_of_it_could"
+            ),
+        ),
+    ),
+    # 5: abort.
+    Sabotage(
+        5,
+        "abort only a healthy green",
+        "celadon/domain/gate.py",
+        "    if progress.abort is not None:\n        request = progress.abort",
+        "    if progress.abort is not None and progress.green_is_ready:\n        request = progress.abort",
+        ("tests/domain/test_gate.py::test_an_abort_closes_green_whatever_its_health",),
+    ),
+    Sabotage(
+        5,
+        "keep a sick green because blue is not whole",
+        "celadon/table/switch.py",
+        "if green_is_healthy and not drains else 1",
+        "if not drains else 1",
+        ("tests/table/test_switch.py::test_one_healthy_blue_is_enough_when_green_is_not",),
+    ),
+    # 6: the answer.
+    Sabotage(
+        6,
+        "clean up in except",
+        "workflows/rollout.py",
+        "                await asyncio.shield(story)",
+        "                await story",
+        ("tests/workflows/test_going_back.py::test_a_cancel_during_the_switch_believes_the_table_and_switches_back",),
+    ),
+    Sabotage(
+        6,
+        "believe that a switch went through",
+        "workflows/rollout.py",
+        "                    if answer.refusal is None:\n                        return answer\n",
+        "                    return answer\n",
+        ("tests/workflows/test_promotion.py::test_a_switch_that_the_table_refuses_spends_the_decision",),
+    ),
+    Sabotage(
+        6,
+        "end a run that was reset as it believes",
+        "celadon/table/finish.py",
+        "    if believed is RolloutOutcome.FAILED or rollout.switch_epoch is None:",
+        "    if believed:",
+        ("tests/table/test_finish.py::test_a_workflow_that_was_reset_ends_with_what_happened",),
+    ),
+    # 7: drains.
+    Sabotage(
+        7,
+        "skip the acknowledgement",
+        "celadon/table/route_sets.py",
+        "        if acknowledgement.silent:",
+        "        if False:",
+        ("tests/table/test_route_sets.py::test_a_set_is_not_closed_while_a_live_router_is_silent",),
+    ),
+    Sabotage(
+        7,
+        "stop blue at its deadline under a router that has not acknowledged",
+        "celadon/domain/drain.py",
+        "    if silent and (was_live or not past_deadline):",
+        "    if silent and not past_deadline:",
+        ("tests/domain/test_drain.py::test_a_set_that_was_live_stops_only_when_every_live_router_lets_it",),
+    ),
+    Sabotage(
+        7,
+        "stop blue under a router that has come back",
+        "celadon/table/replicas.py",
+        "    if not _still_drains(row, kept) or await _is_used(tx, row, kept.drain_epoch):",
+        "    if not _still_drains(row, kept):",
+        ("tests/table/test_replicas.py::test_a_router_that_comes_back_after_the_decision_keeps_what_it_uses",),
+    ),
+    Sabotage(
+        7,
+        "believe the first zero",
+        "celadon/domain/drain.py",
+        "ENOUGH_ZERO_REPORTS: Final = 2",
+        "ENOUGH_ZERO_REPORTS: Final = 0",
+        ("tests/domain/test_drain.py::test_a_set_that_was_live_stops_only_when_every_live_router_lets_it",),
+    ),
+    Sabotage(
+        7,
+        "believe a zero of an earlier drain",
+        "celadon/table/routers.py",
+        "(RouterLoad.epoch >= RouteSet.drain_epoch)",
+        "(RouterLoad.epoch >= 0)",
+        ("tests/table/test_keeping.py::test_a_zero_of_an_earlier_drain_that_is_written_late_says_nothing",),
+    ),
+    Sabotage(
+        7,
+        "cut requests without counting them",
+        "celadon/table/replicas.py",
+        "        row.requests_cut += running\n",
+        "",
+        ("tests/keeper/test_draining_sets.py::test_requests_that_still_run_at_the_deadline_are_cut_and_counted",),
+    ),
+    # 8: the first deployment.
+    Sabotage(
+        8,
+        "let a first deployment wait for a person",
+        "celadon/table/begin.py",
+        "gated=blue is not None or _asks_for_a_gate(deployment, request, policy),",
+        "gated=True,",
+        ("tests/table/test_begin.py::test_a_first_deployment_has_a_gate_only_when_its_policy_asks",),
+    ),
+    Sabotage(
+        8,
+        "call a first deployment that failed ready",
+        "celadon/table/finish.py",
+        "DeploymentLifecycle.READY if lives else DeploymentLifecycle.PENDING",
+        "DeploymentLifecycle.READY",
+        ("tests/table/test_finish.py::test_a_first_deployment_that_failed_is_pending_with_nothing_live",),
+    ),
+    Sabotage(
+        8,
+        "ask for a healthy replica where none is wanted",
+        "celadon/domain/policy.py",
+        "return min(replicas, max(1, math.ceil(share * replicas - 1e-9)))",
+        "return max(1, math.ceil(share * replicas - 1e-9))",
+        ("tests/table/test_switch.py::test_a_green_without_replicas_may_go_live",),
+    ),
+    # 9: no health check.
+    Sabotage(
+        9,
+        "ask every replica over HTTP",
+        "celadon/domain/health.py",
+        'return "tcp" if self.path is None else "http"',
+        'return "http"',
+        ("tests/domain/test_health.py::test_a_check_without_a_path_asks_whether_the_port_accepts",),
+    ),
+    # 10: green that fails.
+    Sabotage(
+        10,
+        "replace green for ever",
+        "celadon/table/condition.py",
+        "row.replacements > policy.max_replacements",
+        "row.replacements > 1_000_000",
+        ("tests/table/test_replicas.py::test_more_failures_than_replacements_end_a_green",),
+    ),
+    Sabotage(
+        10,
+        "start the deadline anew with each phase",
+        "celadon/domain/gate.py",
+        "deadline = (progress.unverified_since or progress.since) + progress.policy.provisioning_deadline",
+        "deadline = progress.since + progress.policy.provisioning_deadline",
+        ("tests/domain/test_gate.py::test_provisioning_and_verifying_share_one_deadline",),
+    ),
+    Sabotage(
+        10,
+        "wait for a green that has failed",
+        "celadon/domain/gate.py",
+        "    if progress.green_failed:",
+        "    if False:",
+        ("tests/domain/test_gate.py::test_a_green_that_failed_ends_the_rollout_with_its_last_error",),
+    ),
+    # 11: decisions.
+    Sabotage(
+        11,
+        "let a promotion beat an abort",
+        "celadon/domain/gate.py",
+        "    if progress.abort is not None:\n        request = progress.abort",
+        "    if progress.abort is not None and progress.promotion is None:\n        request = progress.abort",
+        ("tests/domain/test_gate.py::test_an_abort_always_wins",),
+    ),
+    Sabotage(
+        11,
+        "leave the loser without an answer",
+        "workflows/standing.py",
+        "        self._update(promotion=None)\n        for caller in callers:\n            caller.give(refusal)\n",
+        "        self._update(promotion=None)\n",
+        ("tests/workflows/test_going_back.py::test_a_promotion_that_meets_an_abort_is_told_that_the_abort_goes_first",),
+    ),
+    Sabotage(
+        11,
+        "forget a cancel that met a promotion",
+        "workflows/conversation.py",
+        "            self._update(abort=AbortRequest(command=command, door=Door.CANCEL, at=workflow.now()))",
+        "            pass",
+        ("tests/workflows/test_going_back.py::test_a_cancel_during_the_bake_switches_back",),
+    ),
+    # 12: retries and fences.
+    Sabotage(
+        12,
+        "retry a refusal",
+        "activities/refusals.py",
+        "non_retryable=True",
+        "non_retryable=False",
+        ("tests/activities/test_refusals.py::test_a_refusal_is_never_retried",),
+    ),
+    Sabotage(
+        12,
+        "give a step up after its first failure",
+        "workflows/steps.py",
+        "    maximum_interval=timedelta(seconds=10),\n",
+        "    maximum_interval=timedelta(seconds=10),\n    maximum_attempts=1,\n",
+        ("tests/workflows/test_retries.py::test_a_step_that_fails_is_tried_again_until_it_answers",),
+    ),
+    Sabotage(
+        12,
+        "let a rollout that ended go on",
+        "celadon/table/locks.py",
+        "    if row is None or row.outcome is not None:",
+        "    if row is None:",
+        ("tests/table/test_begin.py::test_a_rollout_that_ends_as_terminated_can_do_nothing_any_more",),
+    ),
+    Sabotage(
+        12,
+        "let a keeper without its lease write",
+        "celadon/table/leases.py",
+        "    if held is None:",
+        "    if False:",
+        ("tests/table/test_replicas.py::test_a_keeper_that_lost_its_lease_writes_nothing",),
+    ),
+    Sabotage(
+        12,
+        "begin anew at a second attempt",
+        "celadon/table/begin.py",
+        "    if known is not None:\n        return _begun(known)\n",
+        "",
+        ("tests/table/test_begin.py::test_a_second_attempt_of_the_same_run_finds_the_first_ones_rollout",),
+    ),
+)
