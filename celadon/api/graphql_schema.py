@@ -53,7 +53,7 @@ from celadon.api.orders import (
 )
 from celadon.api.traces import trace_of
 from celadon.domain.errors import Refusal, RefusalCode, RefusedError, refuse
-from celadon.domain.messages import AbortAnswer, PromoteAnswer, RolloutRequest
+from celadon.domain.messages import AbortAnswer, PromoteAnswer, PromoteState, RolloutRequest
 from celadon.domain.payload import parse_payload
 from celadon.domain.states import DeploymentLifecycle, RolloutOutcome, RolloutPhase
 from celadon.domain.strictness import StrictModel
@@ -214,7 +214,7 @@ class PromotePayload:
     deployment: Deployment
     """The deployment as it is after that."""
     rollout_id: strawberry.ID | None
-    state: str
+    state: PromoteState
     approvals: int
     approvals_needed: int
     switch: Switch
@@ -580,7 +580,7 @@ class Mutation:
             return PromotePayload(
                 deployment=await _after(info, done.deployment),
                 rollout_id=None if done.rollout is None else strawberry.ID(str(done.rollout)),
-                state=done.answer.state.value,
+                state=done.answer.state,
                 approvals=done.answer.approvals,
                 approvals_needed=done.answer.needed,
                 switch=Switch(

@@ -15,7 +15,7 @@ from celadon.api.graphql_descriptions import shows
 from celadon.api.orders import ListedDeployment
 from celadon.client.rollout_view import table_next_step, who_must_act
 from celadon.domain.errors import Refusal, RefusalCode
-from celadon.domain.messages import RefusedMessage, RolloutStatus
+from celadon.domain.messages import PromoteState, RefusedMessage, RolloutStatus
 from celadon.domain.messages import Timer as StatusTimer
 from celadon.domain.states import (
     DeploymentLifecycle,
@@ -41,6 +41,7 @@ _LARGEST: Final = 2**63 - 1
 for _kind in (
     DeploymentLifecycle,
     Door,
+    PromoteState,
     RefusalCode,
     RolloutOutcome,
     RolloutPhase,

@@ -148,7 +148,7 @@ class PromoteAnswer(Record):
     """The answer to a promotion."""
 
     state: PromoteState
-    """``recorded``, ``growing`` or ``switched``: how far it went while its caller waited."""
+    """How far it went while its caller waited."""
     approvals: int = 1
     """Approvals that there are, with this one."""
     needed: int = 1

@@ -119,7 +119,7 @@ async def test_a_rollout_is_started_watched_promoted_and_taken_back_through_the_
                 ... on Refused {{ code message }}
             }} }}"""
             answer = (await caller.graphql(mutation))["promoteDeployment"]
-            assert answer["state"] == "switched", answer
+            assert answer["state"] == "SWITCHED", answer
             assert answer["deployment"]["liveRevision"] == 2
             assert (answer["switch"]["acknowledgedBy"], answer["switch"]["silent"]) == (["local"], [])
             assert answer["switch"]["milliseconds"] > 0
