@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from tests.gateway.router import Router
+from tests.gateway.router import Router, until
 
 CONNECTIONS = 8
 PAUSE_SECONDS = 0.002
@@ -22,6 +22,11 @@ class Load:
     def failed(self) -> int:
         """Requests that were not answered by a replica."""
         return sum(number for answer, number in self.answers.items() if answer not in {"blue", "green"})
+
+    async def more(self, count: int) -> None:
+        """Wait for so many more answers."""
+        before = self.answers.total()
+        await until(lambda: self.answers.total() >= before + count)
 
     async def send(self, router: Router) -> None:
         """Send one request after the other, every other one a POST, until cancelled."""

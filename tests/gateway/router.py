@@ -18,7 +18,8 @@ from celadon.gateway.bootstrap import bootstrap
 from celadon.stack.programs import envoy_program
 from tests.gateway.traffic import LOOPBACK, loopback
 
-DEADLINE_SECONDS = 15.0
+DEADLINE_SECONDS = 60.0
+"""For what takes a moment: a busy machine may stand still for some seconds, and an Envoy has to start."""
 
 
 async def until(

@@ -14,6 +14,7 @@ from celadon.gateway.discovery import parse_request
 from celadon.gateway.protobuf import message_class, serialise
 from celadon.gateway.routing import LIVE, PREVIEW
 from celadon.stack.programs import envoy_program
+from tests.gateway.router import DEADLINE_SECONDS
 from tests.gateway.traffic import loopback, routing
 
 
@@ -28,7 +29,7 @@ async def test_envoy_accepts_the_bootstrap(tmp_path: Path, gateway: str) -> None
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    output, _ = await asyncio.wait_for(process.communicate(), timeout=20)
+    output, _ = await asyncio.wait_for(process.communicate(), timeout=DEADLINE_SECONDS)
     assert process.returncode == 0, output.decode()
 
 

@@ -26,7 +26,7 @@ from celadon.table.migrate import upgrade
 from celadon.table.models import Deployment, RouterAck
 from tests.gateway.conftest import free_port
 from tests.gateway.replica import Replica
-from tests.gateway.router import Router, running_router, until
+from tests.gateway.router import DEADLINE_SECONDS, Router, running_router, until
 from tests.gateway.rows import acknowledged, add_deployment, add_set, load_row, make_live, router_row
 from tests.gateway.traffic import LOOPBACK, loopback
 
@@ -376,7 +376,7 @@ async def test_an_address_in_use_ends_the_gateway_and_says_which(table: Table, s
     server = await asyncio.start_server(lambda _, writer: writer.close(), LOOPBACK, settings.gateway_address.port)
     async with server:
         with pytest.raises(OSError, match=str(settings.gateway_address)):
-            await asyncio.wait_for(run_gateway(settings), timeout=10)
+            await asyncio.wait_for(run_gateway(settings), timeout=DEADLINE_SECONDS)
 
 
 async def test_panic_is_in_the_metrics_and_in_the_audit_log_until_it_ends(
@@ -447,7 +447,7 @@ async def test_a_signal_ends_the_process_in_order(
     )
     await until(lambda: serves(table, "chat", 1))
     process.send_signal(number)
-    output, errors = await asyncio.wait_for(process.communicate(), timeout=10)
+    output, errors = await asyncio.wait_for(process.communicate(), timeout=DEADLINE_SECONDS)
     assert (process.returncode, errors) == (0, b"")
     assert b"gateway_stopped" in output
     await until(router.listens)

@@ -27,7 +27,7 @@ async def test_switches_under_load_lose_no_request(
 ) -> None:
     async with under_load(router) as load:
         for epoch in range(2, 2 + SWITCHES):
-            await asyncio.sleep(0.05)
+            await load.more(3)
             switch = after_switch if epoch % 2 == 0 else before_switch
             await gateway.tell(switch(epoch, [blue.port], [green.port]))
     assert load.failed == 0

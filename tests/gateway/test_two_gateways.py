@@ -96,7 +96,7 @@ async def test_load_reports_arrive_where_the_router_takes_its_routes_from(
     await until(lambda: blue.running == STREAMS)
     two.publish(after_switch(2, [blue.port], [green.port]))
     owner = await two.acknowledged(2)
-    await until(lambda: owner.heard.loads.get(BLUE) == DrainLoad(STREAMS, 0), 3 * DEADLINE_SECONDS)
+    await until(lambda: owner.heard.loads.get(BLUE) == DrainLoad(STREAMS, 0), 2 * DEADLINE_SECONDS)
     blue.finish.set()
     await asyncio.gather(*streams)
     await until(lambda: owner.heard.loads[BLUE].zero_reports >= 2)
