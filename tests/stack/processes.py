@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import psutil
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
+"""For what takes a second or two: a process has to start or to end, on a machine that may be busy."""
 
 
 def is_running(pid: int) -> bool:

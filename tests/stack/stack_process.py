@@ -26,7 +26,7 @@ from celadon.stack.shape import ShapeChoice
 from celadon.stack.stack import Stack, run_stack
 from tests.stack.processes import DEADLINE_SECONDS
 
-START_SECONDS = 90.0
+START_SECONDS = 120.0
 
 
 @dataclass

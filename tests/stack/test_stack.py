@@ -186,14 +186,14 @@ async def test_a_second_stack_in_the_same_directory_is_refused(stack: StackProce
     async with stack_process(stack.data_dir) as second:
         assert await second.process.wait() != 0
         assert f"already runs in {stack.data_dir} (process {stack.process.pid})" in await second.errors()
-    assert set(stack.addresses().children) == set(CHILDREN)
+    await until(lambda: set(stack.addresses().children) == set(CHILDREN))
 
 
 async def test_two_stacks_run_side_by_side(stack: StackProcess, data_dir: Path) -> None:
     async with stack_process(data_dir) as second:
         addresses = await second.until_ready()
         await keep_something(addresses)
-        assert set(stack.addresses().children) == set(CHILDREN)
+        await until(lambda: set(stack.addresses().children) == set(CHILDREN))
 
 
 async def test_a_port_that_somebody_took_is_replaced(data_dir: Path) -> None:

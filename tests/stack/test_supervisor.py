@@ -25,8 +25,8 @@ def child(
     *,
     ready_file: Path | None = None,
     after: tuple[str, ...] = (),
-    ready_within: float = 10,
-    stop_within: float = 10,
+    ready_within: float = 60,
+    stop_within: float = 60,
 ) -> ChildSpec:
     """Describe a child that runs a Python ``program`` and is ready when ``ready_file`` exists."""
 
@@ -86,7 +86,8 @@ async def test_starts_a_child_only_when_the_one_it_needs_is_ready(tmp_path: Path
         after=("first",),
     )
     async with supervised(tmp_path, first, second):
-        await until(lambda: (tmp_path / "second.log").read_text() != "")
+        # The word and the end of its line are written one after the other.
+        await until(lambda: (tmp_path / "second.log").read_text().endswith("\n"))
     assert (tmp_path / "second.log").read_text() == "ready\n"
 
 
