@@ -11,7 +11,7 @@ import aiohttp
 from celadon.stack.environment import python_environment
 from celadon.stack.ports import choose_ports
 
-START_TIMEOUT_SECONDS = 15.0
+START_TIMEOUT_SECONDS = 60.0
 
 
 class ModelProcess:

@@ -15,7 +15,7 @@ LISTENER = "live"
 CLUSTER = "chat"
 TYPES = "type.googleapis.com/envoy.extensions"
 RETRIES = {"retry_on": "connect-failure,refused-stream", "num_retries": 2}
-START_TIMEOUT_SECONDS = 10.0
+START_TIMEOUT_SECONDS = 60.0
 
 
 @dataclass(frozen=True)

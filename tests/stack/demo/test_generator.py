@@ -20,7 +20,11 @@ from tests.stack.demo.static_router import CLUSTER, LISTENER, running_router
 pytestmark = pytest.mark.parts
 
 STREAMS = 4
-FINISH = timedelta(seconds=20)
+FINISH = timedelta(seconds=60)
+PATIENT = timedelta(seconds=60)
+"""Longer than a server that answers is ever silent, also on a busy machine."""
+BRIEF = timedelta(seconds=4)
+"""For servers that fall silent: a test waits so long for each to be given up."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,14 @@ class LoadRun:
         return {record.result for record in self.records if record.kind is kind}
 
 
-async def run_load(base_url: str, *, seconds: float = 0.4, finish: timedelta = FINISH) -> LoadRun:
+async def run_load(
+    base_url: str,
+    *,
+    sent: int = 20,
+    finish: timedelta = FINISH,
+    answer_timeout: timedelta = PATIENT,
+) -> LoadRun:
+    """Send at least so many requests, of both kinds, whatever becomes of them."""
     lines = io.StringIO()
     generator = LoadGenerator(
         LoadOptions(
@@ -45,14 +56,26 @@ async def run_load(base_url: str, *, seconds: float = 0.4, finish: timedelta = F
             stream_duration=timedelta(milliseconds=300),
             token_interval=timedelta(milliseconds=10),
             seed=1,
-            answer_timeout=timedelta(seconds=1),
+            answer_timeout=answer_timeout,
         ),
         lines,
     )
-    await asyncio.sleep(seconds)
+    await until_sent(generator, sent)
     await generator.finish(finish)
     records = [RequestRecord.model_validate_json(line) for line in lines.getvalue().splitlines()]
     return LoadRun(generator.counts(), records)
+
+
+async def until_sent(generator: LoadGenerator, count: int) -> None:
+    """Wait until so many requests have left."""
+    async with asyncio.timeout(FINISH.total_seconds()):
+        while generator.counts().sent < count:  # noqa: ASYNC110 - it tells nobody of each
+            await asyncio.sleep(0.01)
+
+
+def timeout_for(fault: Fault) -> timedelta:
+    """Return how long a load waits for a server with a fault; only silence is ended by it."""
+    return BRIEF if fault in {Fault.FALLS_SILENT, Fault.FALLS_SILENT_IN_STREAM} else PATIENT
 
 
 async def test_every_request_of_a_good_server_is_answered(model_server: ModelProcess) -> None:
@@ -72,7 +95,8 @@ async def test_moments_of_a_request_are_in_order(model_server: ModelProcess) -> 
 
 async def test_arrivals_do_not_wait_for_answers() -> None:
     async with running_faulty_server(Fault.FALLS_SILENT) as port:
-        run = await run_load(f"http://127.0.0.1:{port}/v1", seconds=1.0)
+        run = await run_load(f"http://127.0.0.1:{port}/v1", sent=60, finish=timedelta(milliseconds=50))
+    assert {record.error for record in run.records} == {"did not end in time and was cut by the load generator"}
     assert sum(record.kind is RequestKind.PLAIN for record in run.records) > 15
 
 
@@ -86,7 +110,7 @@ async def test_requests_that_leave_late_are_counted_and_not_dropped(model_server
             stream_duration=timedelta(seconds=10),
             token_interval=timedelta(milliseconds=10),
             seed=1,
-            answer_timeout=timedelta(seconds=5),
+            answer_timeout=PATIENT,
         ),
         lines,
     )
@@ -94,7 +118,7 @@ async def test_requests_that_leave_late_are_counted_and_not_dropped(model_server
     blocked_until = asyncio.get_running_loop().time() + 0.5
     while asyncio.get_running_loop().time() < blocked_until:
         pass
-    await asyncio.sleep(0.1)
+    await until_sent(generator, 60)
     await generator.finish(FINISH)
     records = [RequestRecord.model_validate_json(line) for line in lines.getvalue().splitlines()]
     late = [record for record in records if record.late]
@@ -121,7 +145,7 @@ FAULTS_OF_STREAMS = {
 @pytest.mark.parametrize(("fault", "error"), FAULTS_OF_PLAIN_REQUESTS.items())
 async def test_each_fault_fails_every_plain_request(fault: Fault, error: str) -> None:
     async with running_faulty_server(fault) as port:
-        run = await run_load(f"http://127.0.0.1:{port}/v1")
+        run = await run_load(f"http://127.0.0.1:{port}/v1", answer_timeout=timeout_for(fault))
     plain = [record for record in run.records if record.kind is RequestKind.PLAIN]
     assert run.results(RequestKind.PLAIN) == {RequestResult.FAILED}
     assert all(record.error is not None and error in record.error for record in plain)
@@ -131,7 +155,7 @@ async def test_each_fault_fails_every_plain_request(fault: Fault, error: str) ->
 @pytest.mark.parametrize(("fault", "error"), FAULTS_OF_STREAMS.items())
 async def test_each_fault_truncates_every_stream(fault: Fault, error: str) -> None:
     async with running_faulty_server(fault) as port:
-        run = await run_load(f"http://127.0.0.1:{port}/v1")
+        run = await run_load(f"http://127.0.0.1:{port}/v1", answer_timeout=timeout_for(fault))
     streams = [record for record in run.records if record.kind is RequestKind.STREAM]
     assert run.results(RequestKind.STREAM) == {RequestResult.TRUNCATED}
     assert all(record.error is not None and error in record.error for record in streams)
@@ -145,8 +169,7 @@ async def test_stream_refused_by_the_server_counts_as_failed() -> None:
 
 
 async def test_nobody_listening_fails_every_request_without_a_retry() -> None:
-    async with running_faulty_server(Fault.ANSWERS_500) as port:
-        pass
+    port = choose_ports(["nobody"], {})["nobody"]
     run = await run_load(f"http://127.0.0.1:{port}/v1")
     assert run.counts.failed == run.counts.sent == len(run.records) > 0
     assert {record.status for record in run.records} == {None}
@@ -159,11 +182,15 @@ async def test_requests_that_never_end_are_cut_and_recorded() -> None:
     assert all(record.error is not None and "did not end in time" in record.error for record in run.records)
 
 
-async def count_through_router(folder: Path, *ports: int) -> tuple[LoadRun, RouterCounters]:
+async def count_through_router(
+    folder: Path,
+    *ports: int,
+    answer_timeout: timedelta = PATIENT,
+) -> tuple[LoadRun, RouterCounters]:
     async with running_router(folder, ports) as router:
         admin = RouterAdmin(f"http://{router.admin}", listener_prefix=LISTENER, cluster=CLUSTER)
         before = await admin.read()
-        run = await run_load(router.base_url)
+        run = await run_load(router.base_url, answer_timeout=answer_timeout)
         return run, await admin.read_when_idle(FINISH) - before
 
 
@@ -176,7 +203,7 @@ async def test_router_counts_what_the_load_counts(model_server: ModelProcess, tm
 @pytest.mark.parametrize("fault", Fault)
 async def test_losses_agree_with_the_router(fault: Fault, tmp_path: Path) -> None:
     async with running_faulty_server(fault) as port:
-        run, counted = await count_through_router(tmp_path, port)
+        run, counted = await count_through_router(tmp_path, port, answer_timeout=timeout_for(fault))
     tallied = tally(run.records, ())
     assert tallied.failed + tallied.truncated == len(run.records)
     assert counter_differences(tallied, counted, others=False) == ()

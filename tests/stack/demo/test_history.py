@@ -159,8 +159,10 @@ async def test_a_switch_is_told_with_its_answer(temporal_env: WorkflowEnvironmen
 
 @pytest.mark.usefixtures("worker")
 async def test_a_timer_decided_when_it_fired(temporal_env: WorkflowEnvironment) -> None:
-    handle = await start(temporal_env, "timer", delay=0.5)
-    await handle.signal(Promotable.note)
+    # Its note comes with the start: one that is sent after it may come after the timer.
+    handle = await temporal_env.client.start_workflow(
+        Promotable.run, args=[0.5, 7], id="demo-timer", task_queue=TASK_QUEUE, start_signal="note"
+    )
     await handle.result()
     history = await handle.fetch_history()
     fired = [event for event in history.events if event.HasField("timer_fired_event_attributes")]

@@ -129,12 +129,18 @@ async def test_unknown_path_is_answered_as_the_api_does(model_server: ModelProce
 
 
 async def test_health_and_answers_wait_for_the_model_to_load() -> None:
-    async with running_model_server(revision_label="r2", load_seconds=1.0) as server:
+    async with running_model_server(revision_label="r2", load_seconds=600) as server:
         assert await server.health() == 503
         async with client_of(server) as client:
             with pytest.raises(openai.InternalServerError, match="still loading"):
                 await client.models.list()
+
+
+async def test_health_and_answers_are_there_when_the_model_has_loaded() -> None:
+    async with running_model_server(revision_label="r2", load_seconds=0.5) as server:
         await server.wait_until_loaded()
+        async with client_of(server) as client:
+            assert [model.id async for model in client.models.list()]
 
 
 async def test_sigterm_lets_a_running_stream_end() -> None:
@@ -177,5 +183,5 @@ async def test_it_ends_with_the_process_it_was_started_for() -> None:
         assert server.process.returncode is None
         keeper.kill()
         await keeper.wait()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             assert await server.process.wait() == 0
