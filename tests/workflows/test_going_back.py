@@ -12,6 +12,7 @@ from celadon.domain.messages import AbortAnswer
 from celadon.domain.names import Epoch
 from celadon.domain.states import RolloutOutcome, RolloutPhase, SetCondition
 from celadon.domain.steps import CloseStep, DrainEnd, SwitchAnswer, SwitchStep
+from tests.workflows.conftest import DEADLINE_SECONDS
 
 if TYPE_CHECKING:
     from tests.workflows.conftest import RunningRollout
@@ -142,7 +143,7 @@ async def test_a_second_rollback_during_the_way_back_gets_the_same_answer(rollou
 
 
 async def _until_both_are_accepted(rollout: "RunningRollout") -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         while True:
             kinds = [event.event_type for event in (await rollout.handle.fetch_history()).events]
             if kinds.count(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED) == 3:  # with the promotion

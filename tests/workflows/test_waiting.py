@@ -20,16 +20,16 @@ async def test_a_week_at_the_gate_writes_no_history(rollout: "RunningRollout") -
 
 async def test_nothing_is_in_flight_while_green_starts_waits_or_bakes(rollout: "RunningRollout") -> None:
     await rollout.start()
-    assert (await rollout.handle.describe()).raw_description.pending_activities == []
+    await rollout.until_nothing_is_in_flight()
 
     await rollout.edge(SetCondition.READY)
     await rollout.phase(RolloutPhase.AWAITING_PROMOTION)
     await rollout.until(lambda: rollout.script.names().count("enter_phase") == 2)
-    assert (await rollout.handle.describe()).raw_description.pending_activities == []
+    await rollout.until_nothing_is_in_flight()
 
     await rollout.promote()
     await rollout.phase(RolloutPhase.BAKING)
-    assert (await rollout.handle.describe()).raw_description.pending_activities == []
+    await rollout.until_nothing_is_in_flight()
 
 
 async def test_a_rollout_costs_the_same_events_whatever_it_waited(rollout: "RunningRollout") -> None:
