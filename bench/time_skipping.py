@@ -26,7 +26,7 @@ async def time_skipping_temporal() -> AsyncIterator[WorkflowEnvironment]:
         ts_config=TimeSkippingConfig(enabled=False),
         data_converter=pydantic_data_converter,
         dev_server_existing_path=str(temporal_program()),
-        dev_server_startup_timeout=timedelta(seconds=30),
+        dev_server_startup_timeout=timedelta(seconds=90),
         dev_server_extra_args=flags,
     ) as environment:
         yield environment
