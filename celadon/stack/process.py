@@ -39,7 +39,8 @@ class ChildSpec:
     """The children that must be ready before this one starts."""
     environment: Mapping[str, str] = field(repr=False)
     ready: Probe
-    ready_within: timedelta = timedelta(seconds=30)
+    ready_within: timedelta = timedelta(seconds=60)
+    """Generous: the children of a stack start side by side, perhaps on a small machine that has other work too."""
     stop_signal: signal.Signals = signal.SIGTERM
     stop_within: timedelta = timedelta(seconds=10)
     kill_signal: signal.Signals = signal.SIGKILL
