@@ -40,8 +40,8 @@ TOKEN_INTERVAL: Final = timedelta(milliseconds=100)
 SERVES_SECONDS: Final = 0.5
 """How long a revision serves before traffic goes back."""
 
-ANSWER_TIMEOUT: Final = timedelta(seconds=15)
-IDLE_TIMEOUT: Final = timedelta(seconds=30)
+ANSWER_TIMEOUT: Final = timedelta(seconds=60)
+IDLE_TIMEOUT: Final = timedelta(seconds=60)
 LONGEST_LOAD: Final = timedelta(hours=2)
 SEED: Final = 20
 

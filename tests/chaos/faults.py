@@ -21,7 +21,7 @@ from tests.chaos.site import NotReachedError, Site, kill, replica_processes, unt
 from tests.chaos.subject import Subject
 
 STOPPED_SECONDS: Final = 20.0
-BACK_SECONDS: Final = 60.0
+BACK_SECONDS: Final = 120.0
 
 
 Span = tuple[int, int]

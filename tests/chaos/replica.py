@@ -20,7 +20,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 POLL_SECONDS = 0.05
-LONGEST_HOLD_SECONDS = 120.0
+LONGEST_HOLD_SECONDS = 300.0
 TOKEN_SECONDS = 0.1
 ROUTE_VARIABLE = "CELADON_ROUTE"
 REQUEST_HEADER = "x-load-request"

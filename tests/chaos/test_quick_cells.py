@@ -15,7 +15,7 @@ from tests.chaos.moments import MOMENTS
 from tests.chaos.site import Site, running_site
 from tests.chaos.verdict import Cell
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
 
 QUICK_FAULTS: Final = (
     "worker killed",
