@@ -8,7 +8,7 @@ import pytest
 
 from celadon.domain.messages import AbortCommand, PromoteCommand
 from celadon.domain.states import RolloutOutcome, RolloutPhase
-from tests.end_to_end.conftest import FAST_CHECK, LiveDeployment, model_server
+from tests.end_to_end.conftest import FAST_CHECK, LiveDeployment, model_server, until
 
 pytestmark = pytest.mark.stack
 
@@ -29,6 +29,14 @@ class Traffic:
     def stop(self) -> None:
         self._stop.set()
 
+    async def meets(self, revision: str) -> None:
+        """Wait until a revision has answered."""
+
+        async def met() -> bool:
+            return self.answers[revision] > 0
+
+        await until(met, f"{revision} answers")
+
     async def _client(self, session: aiohttp.ClientSession) -> None:
         while not self._stop.is_set():
             try:
@@ -47,9 +55,11 @@ async def test_a_rollout_goes_all_the_way_under_traffic_without_losing_a_request
     async with asyncio.TaskGroup() as group:
         group.create_task(traffic.run())
 
+        await traffic.meets("r1")
         await deployment.wait_for_promotion("r2", bake="1s")
         answer = await deployment.rollouts.promote(deployment.name, PromoteCommand(revision=2, by="ann"))
         ended = await deployment.ended()
+        await traffic.meets("r2")
         traffic.stop()
 
     assert (answer.acknowledged_by, answer.silent) == (("local",), ())
@@ -69,6 +79,7 @@ async def test_a_rollback_in_the_bake_returns_all_traffic_to_blue(deployment: Li
         await deployment.wait_for_promotion("r2")
         await deployment.rollouts.promote(deployment.name, PromoteCommand())
         assert await deployment.answer() == (200, "r2")
+        await traffic.meets("r2")
         await deployment.rollouts.rollback(deployment.name, AbortCommand(by="ann", reason="answers are wrong"))
         assert await deployment.answer() == (200, "r1")
         ended = await deployment.ended()
@@ -158,8 +169,12 @@ async def test_green_is_reached_through_the_preview_alone(deployment: LiveDeploy
 
     await deployment.wait_for_promotion("r2")
 
+    # A promotion waits for the routers, a preview does not.
+    async def previewed() -> bool:
+        return await deployment.answer(**{"x-celadon-preview": key}) == (200, "r2")
+
+    await until(previewed, "the preview reaches green")
     assert await deployment.answer() == (200, "r1")
-    assert await deployment.answer(**{"x-celadon-preview": key}) == (200, "r2")
     assert await deployment.answer(**{"x-celadon-preview": "guessed"}) == (200, "r1")
     await deployment.rollouts.abort(deployment.name, AbortCommand())
     await deployment.ended()

@@ -12,6 +12,7 @@ from celadon.table import scaling as table_scaling
 from celadon.table.overview import view_deployment
 from celadon.table.scaling import ScaleOrder
 from tests.end_to_end.conftest import FAST_CHECK, LiveDeployment, model_server, run, run_json, until
+from tests.end_to_end.held_stream import held_stream
 from tests.end_to_end.load import load_on
 
 pytestmark = pytest.mark.stack
@@ -141,6 +142,8 @@ async def test_while_green_waits_for_its_promotion(deployment: LiveDeployment, t
         status = await deployment.phase(RolloutPhase.AWAITING_PROMOTION)
         await settled(deployment, 3)
         await until(lambda: _green_has(deployment, 3), "green has grown")
+        # The rollout hears of the growth a little later; a promotion before that would be refused.
+        await until(lambda: _is_told_of(deployment, 3), "the rollout knows that green has grown")
         await scale(deployment, 1)
         await settled(deployment, 1)
         status = await deployment.phase(RolloutPhase.AWAITING_PROMOTION)
@@ -161,6 +164,13 @@ async def _green_has(deployment: LiveDeployment, healthy: int) -> bool:
         view = await view_deployment(tx, deployment.name)
     assert view is not None
     return [one.healthy for one in view.sets if not one.is_live] == [healthy]
+
+
+async def _is_told_of(deployment: LiveDeployment, ready: int) -> bool:
+    """Whether a rollout waits with a green of which so many replicas are ready, by its own knowledge."""
+    status = await deployment.rollouts.status(deployment.name)
+    awaits = status.phase is RolloutPhase.AWAITING_PROMOTION
+    return awaits and status.green is not None and status.green.ready == ready
 
 
 @pytest.mark.parametrize("replicas", [1, 3])
@@ -210,9 +220,10 @@ async def test_while_blue_drains(deployment: LiveDeployment, tmp_path: Path) -> 
     async with load_on(deployment, tmp_path) as load:
         await deployment.wait_for_promotion("r2", replicas=2, bake="0s")
         await load.flows()
-        await deployment.rollouts.promote(deployment.name, PromoteCommand(by="ann"))
-        await deployment.phase(RolloutPhase.DRAINING)
-        await scale(deployment, 3)
+        async with held_stream(deployment):
+            await deployment.rollouts.promote(deployment.name, PromoteCommand(by="ann"))
+            await deployment.phase(RolloutPhase.DRAINING)
+            await scale(deployment, 3)
         ended = await deployment.ended()
         await load.flows()
         await scale(deployment, 1)
