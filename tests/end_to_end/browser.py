@@ -18,7 +18,7 @@ ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
 )
-DEADLINE_MS = 30_000
+DEADLINE_MS = 90_000
 
 
 def browser_program() -> str:

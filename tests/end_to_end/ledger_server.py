@@ -75,7 +75,7 @@ def ledger_revision(directory: Path, label: str, *, loads_seconds: float = 0.0) 
     return {
         "command": server,
         "env": {"PYTHONPATH": str(Path(__file__).parents[2])},
-        "health_check": {"path": "/health", "interval": "200ms", "timeout": "2s"},
+        "health_check": {"path": "/health", "interval": "200ms", "timeout": "5s"},
         "termination_grace": "1s",
     }
 

@@ -16,8 +16,8 @@ REQUESTS_PER_SECOND = 40.0
 STREAMS = 4
 STREAM_DURATION = timedelta(seconds=4)
 TOKEN_INTERVAL = timedelta(milliseconds=50)
-ANSWER_TIMEOUT = timedelta(seconds=15)
-FINISH_TIMEOUT = timedelta(seconds=30)
+ANSWER_TIMEOUT = timedelta(seconds=60)
+FINISH_TIMEOUT = timedelta(seconds=60)
 
 
 @dataclass

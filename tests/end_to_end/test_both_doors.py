@@ -64,12 +64,12 @@ async def test_deploy_watch_promote_scale_and_delete(
     started = await operator.gets(*second)
     assert await operator.gets(*second) == started
     await deployment.phase(RolloutPhase.AWAITING_PROMOTION)
-    promoted = await operator.gets("promote", name, "--reason", "good", "--wait", "--timeout", "40s")
+    promoted = await operator.gets("promote", name, "--reason", "good", "--wait", "--timeout", "100s")
     assert await deployment.answer() == (200, "r2")
-    scaled = await operator.gets("deployment", "scale", name, "1", "--wait", "--timeout", "40s")
+    scaled = await operator.gets("deployment", "scale", name, "1", "--wait", "--timeout", "100s")
     shown = await operator.gets("deployment", "show", name)
     history = await operator.gets("rollout", "history", name)
-    deleted = await operator.gets("deployment", "delete", name, "--wait", "--timeout", "40s")
+    deleted = await operator.gets("deployment", "delete", name, "--wait", "--timeout", "100s")
 
     assert (started["from_revision"], started["to_revision"]) == (1, 2)
     assert promoted["answer"]["state"] == "switched"
@@ -122,7 +122,7 @@ async def test_a_delete_ends_the_rollout_that_is_under_way(
     await deployment.wait_for_promotion("r2")
 
     deleted = await operator.gets(
-        "deployment", "delete", deployment.name, "--abort", "--wait", "--timeout", "40s", "--reason", "old"
+        "deployment", "delete", deployment.name, "--abort", "--wait", "--timeout", "100s", "--reason", "old"
     )
 
     assert deleted["lifecycle"] == "destroyed"

@@ -27,7 +27,7 @@ async def delete(deployment: LiveDeployment, *options: str) -> dict[str, object]
     """Delete as a person would, and wait until it is destroyed."""
     answer: dict[str, object] = await run_json(
         deployment.addresses,
-        *("celadon", "deployment", "delete", deployment.name, "--wait", "--timeout", "40s", "-o", "json"),
+        *("celadon", "deployment", "delete", deployment.name, "--wait", "--timeout", "100s", "-o", "json"),
         *options,
     )
     return answer

@@ -34,7 +34,7 @@ class TemporalCli:
         self.used: set[str] = set()
 
     def write_request(self, label: str) -> None:
-        content = json.dumps(self._deployment.request(label, bake="30s"))
+        content = json.dumps(self._deployment.request(label))
         self._directory.joinpath("chat.json").write_text(content)
 
     async def readme(self, beginning: str) -> tuple[int, str, str]:
