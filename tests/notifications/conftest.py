@@ -34,7 +34,10 @@ FAST = RetrySchedule(
     longest=timedelta(milliseconds=100),
     give_up_after=timedelta(hours=1),
 )
-TIMEOUT = timedelta(seconds=1)
+TIMEOUT = timedelta(seconds=30)
+"""Of one attempt: so long that no receiver that answers is ever taken for one that does not, however busy the machine."""
+SHORT_TIMEOUT = timedelta(seconds=1)
+"""For what waits until an attempt has timed out, or a claim lapsed; a receiver that answers may then hear twice."""
 
 RunCourier = Callable[..., AbstractAsyncContextManager[CollectorRegistry]]
 
@@ -68,16 +71,17 @@ def run_courier(table: Table, secrets_dir: Path) -> RunCourier:
     async def run(
         schedule: RetrySchedule = FAST,
         claim_grace: timedelta = CLAIM_GRACE,
+        timeout: timedelta = TIMEOUT,
     ) -> AsyncIterator[CollectorRegistry]:
         registry = CollectorRegistry()
         async with Listener(table.database_url, "celadon-tests-courier") as listener:
-            await asyncio.wait_for(listener.connected.wait(), 10)
+            await asyncio.wait_for(listener.connected.wait(), 30)
             courier = Courier(
                 table=table,
                 listener=listener,
-                sender=Sender(secrets=Secrets(secrets_dir), places=Places(), timeout=TIMEOUT),
+                sender=Sender(secrets=Secrets(secrets_dir), places=Places(), timeout=timeout),
                 schedule=schedule,
-                timeout=TIMEOUT,
+                timeout=timeout,
                 claim_grace=claim_grace,
                 metrics=NotificationMetrics(registry),
             )

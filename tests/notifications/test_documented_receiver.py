@@ -34,7 +34,7 @@ async def test_the_documented_receiver(rows: Rows, run_courier: RunCourier, know
     )
     assert process.stdout is not None
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             url = f"http://127.0.0.1:{(await process.stdout.readline()).split()[-1].decode()}/"
         await add(rows, "ops", url)
         async with run_courier():
