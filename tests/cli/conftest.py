@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 import structlog
+from typer import rich_utils
 from typer.testing import CliRunner, Result
 
 from celadon.cli.main import app
@@ -29,6 +30,20 @@ def _no_celadon_of_the_operator(monkeypatch: pytest.MonkeyPatch, tmp_path_factor
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
     monkeypatch.setenv("TERM", "dumb")
     monkeypatch.setenv("COLUMNS", "120")
+    # Rich takes any output for a terminal when one of these is set, Typer when it was at its import; a dumb terminal
+    # is 80 columns wide, whatever COLUMNS says.
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(rich_utils, "FORCE_TERMINAL", None)
+    monkeypatch.setattr(rich_utils, "MAX_WIDTH", None)
+
+
+async def stay_connected(rows: Rows) -> None:
+    """Let the streams of all routers be up as long as any test takes: no gateway writes that they are.
+
+    One that is told of as cut off must have been: ten seconds pass quickly on a busy machine.
+    """
+    await rows.sql("update routers set seen_at = now() + interval '1 hour'")
 
 
 @pytest.fixture

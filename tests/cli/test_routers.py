@@ -2,7 +2,7 @@
 
 import json
 
-from tests.cli.conftest import Command
+from tests.cli.conftest import Command, stay_connected
 from tests.table.rows import Rows
 
 
@@ -20,6 +20,7 @@ async def test_the_list_says_who_is_live_cut_off_behind_refusing_and_gone(comman
     for node in ("good", "behind", "refusing", "cut", "forgotten"):
         await rows.router(node, 1 if node == "behind" else epoch)
     await rows.connect("new")
+    await stay_connected(rows)
     await rows.sql("update routers set nack = 'malformed address' where node = 'refusing'")
     await rows.sql("update routers set stream_ended_at = clock_timestamp() where node = 'cut'")
     await command("router", "forget", "forgotten", "--force")
@@ -43,6 +44,7 @@ async def test_the_list_says_who_is_live_cut_off_behind_refusing_and_gone(comman
 async def test_a_router_that_is_connected_is_not_forgotten_without_force(command: Command, rows: Rows) -> None:
     await rows.live()
     await rows.router("edge-1", 1)
+    await stay_connected(rows)
 
     refused = await command("router", "forget", "edge-1", "-o", "json")
     done = await command("router", "forget", "edge-1", "--force", "--by", "ann", "--reason", "it hangs", "-o", "json")

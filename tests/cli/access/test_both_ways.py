@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
@@ -16,12 +17,14 @@ from celadon.cli.completion import names_of_api
 from celadon.cli.events import coming_events
 from celadon.cli.target import ApiTarget, find_target
 from celadon.cli.target_choice import TargetChoice
+from celadon.cli.watching import LineScreen
+from celadon.client.rollout_view import RolloutView
 from celadon.domain.permissions import Role
 from celadon.domain.states import Door, RolloutOutcome
 from celadon.table.records.events import DeploymentEvent
 from tests.api.conftest import DEADLINE_SECONDS
 from tests.cli.access.conftest import Ways
-from tests.cli.conftest import Command
+from tests.cli.conftest import Command, stay_connected
 from tests.table.rows import Rows
 
 ADMIN = "admin"
@@ -77,6 +80,7 @@ async def test_reading(words: tuple[str, ...], command: Command, ways: Ways, row
     await rows.live(replicas=2)
     await rows.ready("run-2", reason="new weights")
     await rows.router("edge-1", 1)
+    await stay_connected(rows)
 
     ways.directly()
     direct = await command(*words, "-o", "json")
@@ -263,13 +267,23 @@ def _line(number: int) -> DeploymentEvent:
 
 
 @pytest.mark.parametrize("way", ["api", "direct"])
-async def test_a_watch_ends_with_the_rollout(way: str, command: Command, ways: Ways, rows: Rows) -> None:
+async def test_a_watch_ends_with_the_rollout(
+    way: str, command: Command, ways: Ways, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = threading.Event()
+    show = LineScreen.show
+
+    def show_and_tell(screen: LineScreen, view: RolloutView) -> None:
+        show(screen, view)
+        shown.set()
+
+    monkeypatch.setattr(LineScreen, "show", show_and_tell)
     await rows.live()
     opened = await rows.switched("run-2")
     await ways.take(way)
 
     watching = asyncio.create_task(command("rollout", "watch", "chat"))
-    await asyncio.wait({watching}, timeout=2)
+    assert await asyncio.to_thread(shown.wait, DEADLINE_SECONDS)
     await rows.finish(opened)
     result = await watching
 

@@ -13,7 +13,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from celadon.client.search_attributes import register_search_attributes
 from celadon.stack.temporal_server import running_temporal
 from celadon.table.engine import Table
-from tests.cli.conftest import Command
+from tests.cli.conftest import Command, stay_connected
 from tests.table.rows import Rows
 
 Findings = dict[str, dict[str, str]]
@@ -47,6 +47,7 @@ async def well(temporal: Client, rows: Rows) -> Rows:
     del temporal
     await rows.live()
     await rows.router("edge-1", 1000)
+    await stay_connected(rows)
     return rows
 
 

@@ -19,7 +19,7 @@ from celadon.provisioners.replica_files import ReplicaFiles
 from celadon.provisioners.settings import LocalSettings
 from celadon.stack.ports import choose_ports
 from tests.cli.doctor.conftest import Doctor, not_fine
-from tests.stack.processes import is_running
+from tests.stack.processes import is_running, until
 from tests.table.rows import Opened, Rows
 
 pytestmark = pytest.mark.parts
@@ -104,6 +104,7 @@ async def test_a_replica_that_is_wanted_is_left_alone(doctor: Doctor, well: Rows
 async def test_files_without_a_process_are_removed(doctor: Doctor, well: Rows, machine: Machine) -> None:
     async with _replica(well, machine) as (opened, route, pid):
         psutil.Process(pid).kill()
+        await until(lambda: not is_running(pid))
         await well.end(opened, route)
 
         _, found = await doctor()

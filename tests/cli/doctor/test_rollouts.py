@@ -1,5 +1,6 @@
 """Rollouts that were terminated, and workflows that outlived their rollout."""
 
+import asyncio
 import subprocess
 import uuid
 from datetime import timedelta
@@ -9,6 +10,7 @@ from temporalio.client import Client, WorkflowExecutionStatus
 
 from celadon.cli.doctor.left_workflows import check_left_workflows
 from celadon.cli.session import open_session
+from celadon.client.running_workflows import running_workflows
 from celadon.domain.contracts import TASK_QUEUE, WORKFLOW_TYPE
 from celadon.stack.programs import temporal_program
 from celadon.table.inspection import inspect
@@ -27,7 +29,14 @@ def _terminate(temporal: Client) -> None:
     """Terminate it as a person does who does not know better."""
     address = temporal.service_client.config.target_host
     command = [str(temporal_program()), "workflow", "terminate", "-w", "rollout-chat", "--address", address]
-    subprocess.run(command, check=True, capture_output=True, timeout=30)
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+
+
+async def _until_listed(temporal: Client, *workflows: str) -> None:
+    """Wait until Temporal lists these as running, and no others: it lists them a moment after they begin or end."""
+    async with asyncio.timeout(60):
+        while [one.workflow_id for one in await running_workflows(temporal)] != [*workflows]:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.05)
 
 
 async def terminated(temporal: Client, rows: Rows) -> Opened:
@@ -122,6 +131,7 @@ async def test_a_workflow_whose_rollout_has_ended_is_terminated(doctor: Doctor, 
     run = await _start(temporal)
     await well.finish(await well.switched(run))
     await well.acknowledge("edge-1", 1000)
+    await _until_listed(temporal, "rollout-chat")
 
     async def status() -> WorkflowExecutionStatus | None:
         return (await temporal.get_workflow_handle("rollout-chat", run_id=run).describe()).status
@@ -133,6 +143,7 @@ async def test_a_workflow_whose_rollout_has_ended_is_terminated(doctor: Doctor, 
     code, mended = await doctor("--fix")
     assert (code, not_fine(mended)) == (0, {"workflow rollout-chat": "mended"})
     assert await status() is WorkflowExecutionStatus.TERMINATED
+    await _until_listed(temporal)
 
     assert (await doctor())[0] == 0
 
@@ -140,6 +151,7 @@ async def test_a_workflow_whose_rollout_has_ended_is_terminated(doctor: Doctor, 
 async def test_a_workflow_that_no_worker_has_taken_up_is_told_and_left(temporal: Client, well: Rows) -> None:
     """Of what a person has started, only a person can know whether it is still wanted."""
     await _start(temporal)
+    await _until_listed(temporal, "rollout-chat")
     async with open_session(None) as session:
         inspection = await session.read(inspect)
         later = inspection.model_copy(update={"at": inspection.at + timedelta(minutes=2)})
