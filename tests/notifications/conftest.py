@@ -35,7 +35,7 @@ FAST = RetrySchedule(
     give_up_after=timedelta(hours=1),
 )
 TIMEOUT = timedelta(seconds=30)
-"""Of one attempt: so long that no receiver that answers is ever taken for one that does not, however busy the machine."""
+"""Of one attempt: so long that no receiver that answers is taken for one that does not, however busy the machine."""
 SHORT_TIMEOUT = timedelta(seconds=1)
 """For what waits until an attempt has timed out, or a claim lapsed; a receiver that answers may then hear twice."""
 

@@ -9,7 +9,7 @@ import psutil
 
 from celadon.provisioners.claims import ROUTE_VARIABLE
 
-DEADLINE_SECONDS = 20.0
+DEADLINE_SECONDS = 60.0
 
 SERVER = """
 import http.server, os, pathlib, signal, sys, time

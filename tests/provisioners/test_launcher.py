@@ -14,7 +14,7 @@ ROUTE = "b2c1"
 
 def launch(directory: Path, *command: str) -> subprocess.CompletedProcess[str]:
     arguments = [sys.executable, "-I", "-S", launcher.__file__, str(directory), ROUTE, *command]
-    return subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=30)
+    return subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=60)
 
 
 def test_the_command_runs_in_the_place_of_the_launcher_that_claimed(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ async def test_a_replica_is_adopted_by_a_worker_that_did_not_start_it(
     end = asyncio.create_task(other.until_ended(replica))
     await asyncio.sleep(0)
     os.kill(leader(settings, replica), signal.SIGKILL)
-    ended = await asyncio.wait_for(end, 5)
+    ended = await asyncio.wait_for(end, 30)
     assert ended.failed
     assert "known only to the worker" in ended.error
 
@@ -91,7 +91,7 @@ async def test_a_command_that_exits_at_once_leaves_its_code_and_last_lines(
 ) -> None:
     replica = make_replica(script("print('weights are missing'); raise SystemExit(3)"))
     await local.start(replica)
-    ended = await asyncio.wait_for(local.until_ended(replica), 10)
+    ended = await asyncio.wait_for(local.until_ended(replica), 30)
     assert ended == Ended("exited with code 3", "weights are missing")
 
 
