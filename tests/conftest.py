@@ -5,6 +5,7 @@ import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 import pytest_asyncio
@@ -23,6 +24,9 @@ from celadon.table.models import Base
 # No test asserts how long something takes: machines are shared.
 settings.register_profile("celadon", parent=settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("celadon")
+
+PATIENCE_SECONDS: Final = 60.0
+"""How long tests wait for the table: no machine that stands still for a while breaks a transaction that it holds up."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -91,7 +95,7 @@ async def database_url(postgres_url: str, migrated_template: str) -> str:
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def table_of_module(database_url: str) -> AsyncIterator[Table]:
     """Return the tables of ``database_url``; tests take ``table``, which is empty."""
-    async with Table(database_url, "celadon-tests") as table:
+    async with Table(database_url, "celadon-tests", patience_seconds=PATIENCE_SECONDS) as table:
         yield table
 
 

@@ -11,8 +11,6 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_asyn
 STATEMENT_TIMEOUT_SECONDS: Final = 5.0
 """Below the start-to-close timeout of a table transaction (10 s), so that no attempt outlives its activity."""
 
-CONNECT_TIMEOUT_SECONDS: Final = 5.0
-
 
 class DatabaseSettings(BaseSettings):
     """Where Postgres is: ``DATABASE_URL``."""
@@ -25,13 +23,21 @@ class DatabaseSettings(BaseSettings):
 class Table:
     """Celadon's tables behind one connection pool."""
 
-    def __init__(self, database_url: str, application_name: str, *, pool_size: int = 10) -> None:
+    def __init__(
+        self,
+        database_url: str,
+        application_name: str,
+        *,
+        pool_size: int = 10,
+        patience_seconds: float = STATEMENT_TIMEOUT_SECONDS,
+    ) -> None:
         """Prepare a pool; nothing is connected yet.
 
         Args:
             database_url: an SQLAlchemy URL of dialect ``postgresql+asyncpg``.
             application_name: how this process is named in ``pg_stat_activity``.
             pool_size: connections at most, without overflow.
+            patience_seconds: how long a connection, a statement, or a pause inside of a transaction may take.
 
         """
         self.database_url = database_url
@@ -41,12 +47,12 @@ class Table:
             max_overflow=0,
             pool_pre_ping=True,
             connect_args={
-                "timeout": CONNECT_TIMEOUT_SECONDS,
-                "command_timeout": STATEMENT_TIMEOUT_SECONDS * 2,
+                "timeout": patience_seconds,
+                "command_timeout": patience_seconds * 2,
                 "server_settings": {
                     "application_name": application_name,
-                    "statement_timeout": str(round(STATEMENT_TIMEOUT_SECONDS * 1000)),
-                    "idle_in_transaction_session_timeout": str(round(STATEMENT_TIMEOUT_SECONDS * 1000)),
+                    "statement_timeout": str(round(patience_seconds * 1000)),
+                    "idle_in_transaction_session_timeout": str(round(patience_seconds * 1000)),
                     "timezone": "UTC",
                 },
             },

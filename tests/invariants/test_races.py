@@ -24,6 +24,7 @@ from celadon.table.kept_sets import KeptSet, read_kept_sets
 from celadon.table.models import Base
 from celadon.table.replicas import add_route, route_ended, route_health, set_gone, stop_drained
 from celadon.table.scaling import ScaleOrder, scale
+from tests.conftest import PATIENCE_SECONDS
 from tests.invariants import rules
 from tests.invariants.snapshot import Snapshot, take_snapshot
 from tests.table.rows import NOW, Opened, Rows
@@ -169,7 +170,7 @@ ACTIONS: Final[tuple[Callable[[Race], Awaitable[None]], ...]] = (
 def world(database_url: str) -> Iterator[tuple[asyncio.Runner, Table]]:
     """Return the table on a loop of its own, because Hypothesis calls functions and no coroutines."""
     with asyncio.Runner() as runner:
-        table = Table(database_url, "celadon-races")
+        table = Table(database_url, "celadon-races", patience_seconds=PATIENCE_SECONDS)
         yield runner, table
         runner.run(table.close())
 

@@ -12,6 +12,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from celadon.domain.states import RolloutPhase
 from celadon.table.engine import Table
+from tests.conftest import PATIENCE_SECONDS
 from tests.invariants.machine import RolloutMachine, World
 from tests.invariants.temporal import WorkflowLoop
 
@@ -25,7 +26,7 @@ def world(database_url: str) -> Iterator[World]:
     with asyncio.Runner() as runner:
         loop = runner.get_loop()
         workflow_loop = WorkflowLoop()
-        table = Table(database_url, "celadon-invariants")
+        table = Table(database_url, "celadon-invariants", patience_seconds=PATIENCE_SECONDS)
         try:
             yield World(table, loop, workflow_loop)
         finally:

@@ -32,11 +32,11 @@ async def test_a_transaction_that_the_database_refuses_is_told(table: Table) -> 
         ("statement_timeout", "5s"),
         ("idle_in_transaction_session_timeout", "5s"),
         ("timezone", "UTC"),
-        ("application_name", "celadon-tests"),
+        ("application_name", "celadon-settings"),
     ],
 )
-async def test_every_connection_has_its_settings(table: Table, setting: str, value: str) -> None:
-    async with table.transaction() as tx:
+async def test_every_connection_has_its_settings(database_url: str, setting: str, value: str) -> None:
+    async with Table(database_url, "celadon-settings") as table, table.transaction() as tx:
         assert await tx.scalar(text(f"show {setting}")) == value
 
 
