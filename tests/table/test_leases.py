@@ -1,10 +1,12 @@
 """The keeper's lease and its fence."""
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
 from celadon.domain.names import Fence
+from celadon.table import leases
 from celadon.table.engine import Table
 from celadon.table.leases import (
     LeaseLostError,
@@ -14,8 +16,16 @@ from celadon.table.leases import (
     renew_lease,
     take_lease,
 )
-from tests.table.locks import until_somebody_waits
+from tests.table.locks import DEADLINE_SECONDS, until_somebody_waits
 from tests.table.rows import Rows
+
+LONG = timedelta(hours=1)
+
+
+@pytest.fixture(autouse=True)
+def leases_last_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no lease expire because the machine stood still; a test that lets one expire says so."""
+    monkeypatch.setattr(leases, "KEEPER_LEASE", LONG)
 
 
 async def take(table: Table, holder: str) -> Fence | None:
@@ -34,8 +44,9 @@ async def alive(table: Table) -> bool:
         return await keeper_is_alive(tx)
 
 
-async def expire(table: Table) -> None:
-    await Rows(table, Fence(0)).sql("update keepers set seen_at = now() - interval '3.1 seconds'")
+async def expire(table: Table, lease: timedelta = LONG) -> None:
+    unseen = lease + timedelta(milliseconds=100)
+    await Rows(table, Fence(0)).sql("update keepers set seen_at = now() - cast(:unseen as interval)", unseen=unseen)
 
 
 async def test_a_free_lease_is_taken(table: Table) -> None:
@@ -67,11 +78,13 @@ async def test_one_of_many_takes_an_expired_lease(table: Table) -> None:
     assert sorted(fence for fence in fences if fence is not None) == [2]
 
 
-async def test_an_expired_lease_vouches_for_nothing(table: Table) -> None:
+async def test_an_expired_lease_vouches_for_nothing(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
     await held(table)
-    await expire(table)
+    await expire(table, timedelta(seconds=3))
 
     assert not await alive(table)
+    assert await take(table, "two") == 2
 
 
 async def test_a_renewed_lease_is_alive(table: Table) -> None:
@@ -153,13 +166,13 @@ async def test_a_keepers_writes_do_not_hold_up_its_own_renewal(table: Table) -> 
 
     async with table.transaction() as writing:
         await hold_fence(writing, fence)
-        async with asyncio.timeout(2), table.transaction() as tx:
+        async with asyncio.timeout(DEADLINE_SECONDS), table.transaction() as tx:
             await renew_lease(tx, fence)
 
 
 async def test_writes_of_one_keeper_do_not_wait_for_each_other(table: Table) -> None:
     fence = await held(table)
 
-    async with table.transaction() as one, asyncio.timeout(2), table.transaction() as other:
+    async with table.transaction() as one, asyncio.timeout(DEADLINE_SECONDS), table.transaction() as other:
         await hold_fence(one, fence)
         await hold_fence(other, fence)
