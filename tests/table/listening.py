@@ -1,11 +1,19 @@
 """What a test hears of the notifications of the database."""
 
 import asyncio
+from typing import Final
 
 from celadon.table.engine import Table
-from celadon.table.notify import Subscription, notification
+from celadon.table.notify import Listener, Subscription, notification
 
-_MARK = "the last of before"
+_MARK: Final = "the last of before"
+_DEADLINE_SECONDS: Final = 30.0
+
+
+async def until_connected(listener: Listener) -> None:
+    """Wait until a listener hears what is told."""
+    async with asyncio.timeout(_DEADLINE_SECONDS):
+        await listener.connected.wait()
 
 
 async def notify(table: Table, channel: str, payload: str) -> None:
@@ -15,11 +23,11 @@ async def notify(table: Table, channel: str, payload: str) -> None:
 
 
 async def heard(subscription: Subscription, count: int) -> list[str]:
-    """Wait until at least ``count`` payloads were heard, at most ten seconds; return all that were."""
+    """Wait until at least ``count`` payloads were heard, in good time; return all that were."""
     payloads: list[str] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(_DEADLINE_SECONDS):
         while len(payloads) < count:
-            payloads += await subscription.get(10)
+            payloads += await subscription.get(_DEADLINE_SECONDS)
     return payloads
 
 

@@ -1,15 +1,19 @@
 """Waiting until a transaction waits for another one."""
 
 import asyncio
+from typing import Final
 
 from sqlalchemy import text
 
 from celadon.table.engine import Table
 
+DEADLINE_SECONDS: Final = 30.0
+"""Less than the table of tests lets a transaction pause that holds the lock."""
 
-async def until_somebody_waits(table: Table) -> None:
-    """Return when a transaction of this database waits for a lock that another one holds."""
-    async with asyncio.timeout(5):
+
+async def until_somebody_waits(table: Table, count: int = 1) -> None:
+    """Return when ``count`` transactions of this database wait for locks that others hold."""
+    async with asyncio.timeout(DEADLINE_SECONDS):
         while True:
             async with table.transaction() as tx:
                 waiting = await tx.scalar(
@@ -18,6 +22,6 @@ async def until_somebody_waits(table: Table) -> None:
                         where not granted and datname = current_database()
                     """),
                 )
-            if waiting:
+            if waiting is not None and waiting >= count:
                 return
             await asyncio.sleep(0.01)

@@ -134,8 +134,7 @@ async def test_the_second_of_a_begin_and_a_delete_is_refused(rows: Rows, first: 
         ones: list[asyncio.Task[object]] = []
         for name in (first, "delete" if first == "begin" else "begin"):
             ones.append(asyncio.create_task(rows.begin("run-2") if name == "begin" else rows.delete()))
-            await until_somebody_waits(rows.table)
-            await asyncio.sleep(0.1)
+            await until_somebody_waits(rows.table, len(ones))
     answers = await asyncio.gather(*ones, return_exceptions=True)
 
     [error] = [one for one in answers if isinstance(one, BaseException)]

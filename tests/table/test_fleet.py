@@ -1,6 +1,5 @@
 """Which routers there are to people, and forgetting one."""
 
-import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 
@@ -16,7 +15,7 @@ from celadon.table.records.changes import Forgotten
 from celadon.table.records.routers import BehindLine, RouterLine, RouterState
 from celadon.table.registration import Author
 from celadon.table.routers import router_acknowledged, router_connected, router_disconnected
-from tests.table.listening import hear_out, heard
+from tests.table.listening import hear_out, heard, until_connected
 from tests.table.rows import Rows
 
 ANN = Author(by="ann", door=Door.CLI, reason="scaled in")
@@ -117,8 +116,7 @@ async def test_who_waits_is_woken(rows: Rows) -> None:
     await rows.router("edge-1", 1)
     await _end_stream(rows)
     async with Listener(rows.table.database_url, "celadon-test") as listener, listener.subscribe(ACKS_CHANNEL) as news:
-        async with asyncio.timeout(10):
-            await listener.connected.wait()
+        await until_connected(listener)
         await hear_out(rows.table, ACKS_CHANNEL, news)
         await _forget(rows)
         payloads = await heard(news, 1)

@@ -10,7 +10,7 @@ from sqlalchemy import make_url, text
 
 from celadon.table.engine import Table
 from celadon.table.notify import ACKS_CHANNEL, ROUTES_CHANNEL, Listener, notification
-from tests.table.listening import hear_out, heard, notify
+from tests.table.listening import hear_out, heard, notify, until_connected
 from tests.table.rows import Rows
 
 NAME = "celadon-listener-test"
@@ -19,7 +19,7 @@ NAME = "celadon-listener-test"
 @pytest_asyncio.fixture(loop_scope="session")
 async def listener(table: Table) -> AsyncIterator[Listener]:
     async with Listener(table.database_url, NAME) as one:
-        await asyncio.wait_for(one.connected.wait(), 10)
+        await until_connected(one)
         yield one
 
 

@@ -19,7 +19,8 @@ from celadon.table.routers import (
     router_refused,
     router_seen,
 )
-from tests.table.listening import hear_out, heard
+from tests.table.listening import hear_out, heard, until_connected
+from tests.table.locks import DEADLINE_SECONDS
 from tests.table.rows import Rows
 
 
@@ -119,7 +120,7 @@ async def test_an_acknowledgement_does_not_wait_for_a_switch(rows: Rows) -> None
 
     async with rows.table.transaction() as switching:
         await lock_deployment(switching, "chat")
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(DEADLINE_SECONDS):
             await rows.acknowledge("edge-1", 1)
 
 
@@ -215,7 +216,7 @@ async def test_who_waits_for_an_acknowledgement_is_woken(rows: Rows, deployments
         Listener(rows.table.database_url, "celadon-tests") as listener,
         listener.subscribe(ACKS_CHANNEL) as subscription,
     ):
-        await asyncio.wait_for(listener.connected.wait(), 5)
+        await until_connected(listener)
         await hear_out(rows.table, ACKS_CHANNEL, subscription)
 
         async with rows.table.transaction() as tx:
