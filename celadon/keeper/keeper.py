@@ -118,11 +118,14 @@ class Keeper:
         """Stop replicas although a keeper that was killed still has the lease on paper: it expires soon."""
         deadline = time.monotonic() + _OUTWAIT.total_seconds()
         while self._stop_replicas and not self._replicas_stopped:
-            if time.monotonic() >= deadline:
+            # Asked for once more after the deadline: on a machine that stood still the lease has expired meanwhile.
+            is_last = time.monotonic() >= deadline
+            if await self._serve_term(lease_table):
+                continue
+            if is_last:
                 log.warning("replicas_run_on", why="another keeper has the lease, or the table is away")
                 return
-            if not await self._serve_term(lease_table):
-                await asyncio.sleep(_TAKE_SECONDS)
+            await asyncio.sleep(_TAKE_SECONDS)
 
     async def _serve_term(self, lease_table: Table) -> bool:
         """Take the lease and keep replicas until it is lost or the stop is wanted; false when it is another's."""
