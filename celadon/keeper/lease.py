@@ -14,6 +14,9 @@ from celadon.table.leases import LeaseLostError, lock_free_lease, release_lease,
 from celadon.table.outages import TABLE_OUTAGES
 
 _RETRY_SECONDS: Final = 0.2
+RELEASE_WITHIN: Final = KEEPER_RENEWAL
+"""An end waits no longer for the table: a lease that is not given back expires soon."""
+
 CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 """Goes on while the machine sleeps, where there is such a clock."""
 
@@ -82,7 +85,7 @@ class Lease:
 
     async def release(self) -> None:
         """Let the next keeper have the lease at once."""
-        async with asyncio.timeout(KEEPER_RENEWAL.total_seconds()), self._table.transaction() as tx:
+        async with asyncio.timeout(RELEASE_WITHIN.total_seconds()), self._table.transaction() as tx:
             await release_lease(tx, self.fence)
 
 

@@ -2,8 +2,12 @@
 
 import asyncio
 import sys
+from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
+from celadon.table import leases
 from celadon.table.engine import Table
 from tests.keeper.running import Rollouts, running_keeper
 
@@ -18,4 +22,7 @@ async def main(database_url: str, state_dir: Path) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], Path(sys.argv[2])))
+    with pytest.MonkeyPatch.context() as patch:
+        # It holds its own lease as long as ever, and takes another's only when the test says that it is over.
+        patch.setattr(leases, "KEEPER_LEASE", timedelta(hours=1))
+        asyncio.run(main(sys.argv[1], Path(sys.argv[2])))
