@@ -24,7 +24,8 @@ from celadon.table.scaling import ScaleOrder, scale
 from celadon.table.switch import switch, switch_back
 from tests.provisioners.programs import until, until_found
 
-HEALTH_CHECK = {"path": "/health", "interval": "100ms", "timeout": "500ms", "failure_threshold": 2}
+HEALTH_CHECK = {"path": "/health", "interval": "100ms", "timeout": "30s", "failure_threshold": 2}
+"""Patient: a replica that a busy machine lets wait is not sick. One that is answers so at once."""
 
 _UNTIL_A_KEEPER_HAS_LOOKED = (RefusalCode.KEEPER_SILENT, RefusalCode.NO_HEALTHY_GREEN, RefusalCode.NO_HEALTHY_BLUE)
 

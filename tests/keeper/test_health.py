@@ -1,6 +1,7 @@
 """Health of replicas: told on edges only, in one transaction with the signal."""
 
 import asyncio
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,14 +81,17 @@ async def test_probes_that_say_the_same_write_nothing(keeper: Running, chat: Dep
 
 
 async def test_a_health_path_that_hangs_fails_its_probes(keeper: Running, chat: Deploying) -> None:
-    code = "import socket, sys, time; s = socket.create_server(('127.0.0.1', int(sys.argv[1]))); time.sleep(60)"
     check = {**HEALTH_CHECK, "timeout": "100ms"}
-    await chat.open({"command": (*script(code), "{port}"), "health_check": check}, replicas=1)
 
     async def is_unhealthy() -> bool:
         return [route.health for route in await chat.routes()] == [RouteHealthStatus.UNHEALTHY]
 
-    await until(is_unhealthy)
+    # It listens before anybody probes it, as a program that has just been started may not.
+    with socket.create_server(("127.0.0.1", 0)) as hangs:
+        endpoint = f"127.0.0.1:{hangs.getsockname()[1]}"
+        revision = {"provisioner": "static", "endpoints": [endpoint], "health_check": check}
+        await chat.open(revision, replicas=1)
+        await until(is_unhealthy)
     assert (await chat.routes())[0].last_error == "GET /health: no answer within 0.1s"
     del keeper
 

@@ -1,7 +1,8 @@
 """Probes against a real server."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 
 import pytest
@@ -10,9 +11,9 @@ import pytest_asyncio
 from celadon.domain.health import HealthCheck
 from celadon.keeper.probes import Prober
 from celadon.provisioners.protocol import Address
-from celadon.stack.ports import choose_ports
 
-PATIENCE = timedelta(milliseconds=300)
+SHORT = timedelta(milliseconds=300)
+PATIENT = timedelta(seconds=30)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -40,30 +41,35 @@ async def address() -> AsyncIterator[Address]:
         yield Address("127.0.0.1", server.sockets[0].getsockname()[1])
 
 
-def closed_address() -> Address:
-    return Address("127.0.0.1", choose_ports(("closed",), {})["closed"])
+@pytest.fixture
+def closed_address() -> Iterator[Address]:
+    """Return an address that nobody listens on, and that nobody else can have meanwhile."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield Address("127.0.0.1", bound.getsockname()[1])
 
 
 @pytest.mark.parametrize("status", [200, 204, 299])
 async def test_an_answer_of_success_passes(prober: Prober, address: Address, status: int) -> None:
-    assert (await prober.probe(address, HealthCheck(path=f"/{status}"))).passed
+    assert (await prober.probe(address, HealthCheck(path=f"/{status}", timeout=PATIENT))).passed
 
 
 @pytest.mark.parametrize("status", [301, 404, 500, 503])
 async def test_any_other_answer_fails_and_is_named(prober: Prober, address: Address, status: int) -> None:
-    result = await prober.probe(address, HealthCheck(path=f"/{status}?deep=1"))
+    result = await prober.probe(address, HealthCheck(path=f"/{status}?deep=1", timeout=PATIENT))
     assert result.error == f"GET /{status}?deep=1: answered {status}"
 
 
 async def test_no_answer_in_time_fails(prober: Prober, address: Address) -> None:
-    result = await prober.probe(address, HealthCheck(path="/never", timeout=PATIENCE))
+    result = await prober.probe(address, HealthCheck(path="/never", timeout=SHORT))
     assert result.error == "GET /never: no answer within 0.3s"
 
 
-async def test_a_closed_port_fails_both_probes(prober: Prober) -> None:
-    address = closed_address()
-    assert (await prober.probe(address, HealthCheck(path="/200"))).error == "GET /200: connection refused"
-    assert (await prober.probe(address, HealthCheck())).error == f"connect to {address}: connection refused"
+async def test_a_closed_port_fails_both_probes(prober: Prober, closed_address: Address) -> None:
+    get = await prober.probe(closed_address, HealthCheck(path="/200", timeout=PATIENT))
+    connection = await prober.probe(closed_address, HealthCheck(timeout=PATIENT))
+    assert get.error == "GET /200: connection refused"
+    assert connection.error == f"connect to {closed_address}: connection refused"
 
 
 async def test_an_answer_that_is_no_http_fails(prober: Prober) -> None:
@@ -74,11 +80,11 @@ async def test_an_answer_that_is_no_http_fails(prober: Prober) -> None:
     server = await asyncio.start_server(babble, "127.0.0.1", 0)
     async with server:
         address = Address("127.0.0.1", server.sockets[0].getsockname()[1])
-        assert not (await prober.probe(address, HealthCheck(path="/200"))).passed
-        assert (await prober.probe(address, HealthCheck())).passed
+        assert not (await prober.probe(address, HealthCheck(path="/200", timeout=PATIENT))).passed
+        assert (await prober.probe(address, HealthCheck(timeout=PATIENT))).passed
 
 
 @pytest.mark.parametrize("path", ["/latest/meta-data", None])
 async def test_a_metadata_address_is_not_probed(prober: Prober, path: str | None) -> None:
-    result = await prober.probe(Address("::ffff:169.254.169.254", 80), HealthCheck(path=path, timeout=PATIENCE))
+    result = await prober.probe(Address("::ffff:169.254.169.254", 80), HealthCheck(path=path, timeout=SHORT))
     assert "metadata" in result.error

@@ -10,6 +10,7 @@ import psutil
 from celadon.provisioners.claims import ROUTE_VARIABLE
 
 DEADLINE_SECONDS = 60.0
+"""Long enough for some starts of processes, one after the other, on a machine that others keep busy."""
 
 SERVER = """
 import http.server, os, pathlib, signal, sys, time
@@ -25,13 +26,17 @@ if "family" in behaviour:
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         sick = os.environ.get("SICK_FILE")
-        self.send_response(500 if sick and pathlib.Path(sick).exists() else 200)
+        is_sick = sick and (pathlib.Path(sick).exists() or pathlib.Path(f"{sick}.{port}").exists())
+        self.send_response(500 if is_sick else 200)
         self.end_headers()
     def log_message(self, *arguments):
         pass
 http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
 """
-"""An HTTP server: ``stubborn`` ignores SIGTERM, ``family`` has a child in its session and one in another."""
+"""An HTTP server, sick while the file ``SICK_FILE`` is there, or one of that name with its port after it.
+
+``stubborn`` ignores SIGTERM, ``family`` has a child in its session and one in another.
+"""
 
 T = TypeVar("T")
 
