@@ -30,7 +30,11 @@ def read_stat(pid: int) -> "tuple[str, str] | None":
             fields = file.read().rpartition(b")")[2].split()
     except OSError:
         return None
-    return fields[0].decode(), fields[19].decode()
+    state = fields[0].decode()
+    if state == "Z" and int(fields[17]) > 1:
+        # Only its first thread has ended, as it may for a moment when a signal ends all: nobody can wait for it yet.
+        state = "S"
+    return state, fields[19].decode()
 
 
 def boot_id() -> str:

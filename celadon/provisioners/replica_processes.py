@@ -17,6 +17,7 @@ import structlog
 
 from celadon.domain.names import RouteId
 from celadon.provisioners.claims import ROUTE_VARIABLE, Claim, group_exists
+from celadon.provisioners.launcher import read_stat
 
 _POLL_SECONDS: Final = 0.1
 _STUBBORN_SECONDS: Final = 10.0
@@ -140,7 +141,7 @@ def _see_all() -> Iterator[_Seen]:
     for process in psutil.process_iter():
         try:
             group = os.getpgid(process.pid)
-            if process.status() == psutil.STATUS_ZOMBIE:
+            if _is_zombie(process):
                 continue
         except (psutil.Error, OSError):
             continue
@@ -149,6 +150,11 @@ def _see_all() -> Iterator[_Seen]:
         except (psutil.Error, OSError):
             route = None
         yield _Seen(process, group, route)
+
+
+def _is_zombie(process: psutil.Process) -> bool:
+    stat = read_stat(process.pid)
+    return process.status() == psutil.STATUS_ZOMBIE if stat is None else stat[0] == "Z"
 
 
 def _signal_all(route: RouteId, claim: Claim, processes: Sequence[psutil.Process], number: signal.Signals) -> None:

@@ -5,12 +5,12 @@ import os
 import signal
 import socket
 import stat
+from datetime import timedelta
 from pathlib import Path
 
 import psutil
 import pytest
 
-from celadon.domain.health import HealthCheck
 from celadon.keeper.probes import connect
 from celadon.provisioners.claims import Claim
 from celadon.provisioners.launcher import CLAIM_SUFFIX, boot_id, read_stat
@@ -19,11 +19,11 @@ from celadon.provisioners.protocol import Ended, NeverStarted, Replica, Running,
 from celadon.provisioners.replica_files import OUTPUT_SUFFIX
 from celadon.provisioners.settings import LocalSettings
 from tests.provisioners.conftest import MakeReplica
-from tests.provisioners.programs import processes_of, script, server, until
+from tests.provisioners.programs import DEADLINE_SECONDS, processes_of, script, server, until
 
 
 async def listens(replica: Replica) -> bool:
-    return (await connect(replica.address, HealthCheck().timeout)).passed
+    return (await connect(replica.address, timedelta(seconds=DEADLINE_SECONDS))).passed
 
 
 def leader(settings: LocalSettings, replica: Replica) -> int:
@@ -53,6 +53,7 @@ async def test_a_second_start_starts_nothing(local: LocalProvisioner, make_repli
     replica = make_replica(server())
     await asyncio.gather(local.start(replica), local.start(replica))
     await local.start(replica)
+    await until(lambda: listens(replica))
     assert len(processes_of(replica.route)) == 1
 
 
@@ -80,7 +81,7 @@ async def test_a_replica_is_adopted_by_a_worker_that_did_not_start_it(
     end = asyncio.create_task(other.until_ended(replica))
     await asyncio.sleep(0)
     os.kill(leader(settings, replica), signal.SIGKILL)
-    ended = await asyncio.wait_for(end, 30)
+    ended = await asyncio.wait_for(end, DEADLINE_SECONDS)
     assert ended.failed
     assert "known only to the worker" in ended.error
 
@@ -91,7 +92,7 @@ async def test_a_command_that_exits_at_once_leaves_its_code_and_last_lines(
 ) -> None:
     replica = make_replica(script("print('weights are missing'); raise SystemExit(3)"))
     await local.start(replica)
-    ended = await asyncio.wait_for(local.until_ended(replica), 30)
+    ended = await asyncio.wait_for(local.until_ended(replica), DEADLINE_SECONDS)
     assert ended == Ended("exited with code 3", "weights are missing")
 
 
@@ -104,6 +105,24 @@ async def test_a_signal_that_ends_a_replica_is_named(
     await local.start(replica)
     os.kill(leader(settings, replica), signal.SIGSEGV)
     assert (await local.until_ended(replica)).error == "was ended by SIGSEGV"
+
+
+async def test_a_replica_whose_first_thread_has_ended_runs_until_its_last_one_has(
+    local: LocalProvisioner,
+    settings: LocalSettings,
+    make_replica: MakeReplica,
+) -> None:
+    code = (
+        "import ctypes, threading, time; threading.Thread(target=time.sleep, args=(120,)).start(); "
+        "ctypes.CDLL(None).pthread_exit(None)"
+    )
+    replica = make_replica(script(code))
+    await local.start(replica)
+    first = psutil.Process(leader(settings, replica))
+    await until(lambda: first.status() == psutil.STATUS_ZOMBIE)
+    assert await local.look(replica) == Running()
+    await local.stop(replica)
+    assert (await local.until_ended(replica)).error == "was ended by SIGTERM"
 
 
 async def test_only_the_last_lines_are_kept(local: LocalProvisioner, make_replica: MakeReplica) -> None:
@@ -206,7 +225,10 @@ async def test_files_are_the_owners_only(
     settings: LocalSettings,
     make_replica: MakeReplica,
 ) -> None:
-    await local.start(make_replica(server()))
+    replica = make_replica(server())
+    await local.start(replica)
+    # By then its launcher has removed its draft of the claim.
+    await until(lambda: listens(replica))
     modes = {stat.S_IMODE(path.stat().st_mode) for path in settings.state_dir.iterdir()}
     assert modes == {0o600}
     assert stat.S_IMODE(settings.state_dir.stat().st_mode) == 0o700
