@@ -20,6 +20,7 @@ from celadon.stack.postgres import running_postgres
 from celadon.table.engine import Table
 from celadon.table.migrate import upgrade
 from celadon.table.models import Base
+from tests.provisioners.own_ports import choose_own_ports
 
 # No test asserts how long something takes: machines are shared.
 settings.register_profile("celadon", parent=settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -34,6 +35,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--record-histories", action="store_true", help="write the histories that replay tests read")
     parser.addoption("--stories", type=int, default=0, help="search the invariants with so many new stories")
     parser.addoption("--record-snapshots", action="store_true", help="write what commands print, which tests compare")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_ports() -> Iterator[None]:
+    """Keep the replicas of tests that run at once in other processes away from the ports of this one's."""
+    with pytest.MonkeyPatch.context() as patch:
+        choose_own_ports(patch)
+        yield
 
 
 @pytest.fixture(scope="session")

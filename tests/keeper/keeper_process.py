@@ -10,6 +10,7 @@ import pytest
 from celadon.table import leases
 from celadon.table.engine import Table
 from tests.keeper.running import Rollouts, running_keeper
+from tests.provisioners.own_ports import choose_own_ports
 
 
 async def main(database_url: str, state_dir: Path) -> None:
@@ -25,4 +26,5 @@ if __name__ == "__main__":
     with pytest.MonkeyPatch.context() as patch:
         # It holds its own lease as long as ever, and takes another's only when the test says that it is over.
         patch.setattr(leases, "KEEPER_LEASE", timedelta(hours=1))
+        choose_own_ports(patch)
         asyncio.run(main(sys.argv[1], Path(sys.argv[2])))
