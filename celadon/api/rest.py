@@ -32,7 +32,7 @@ from celadon.api.orders import (
 )
 from celadon.api.principal import Principal
 from celadon.api.problems import MEDIA_TYPE
-from celadon.api.stream import ChangeStream
+from celadon.api.stream import ChangeResponse, ChangeStream
 from celadon.client.rollout_view import RolloutView
 from celadon.domain.messages import RolloutRequest
 from celadon.domain.names import MAX_NAME_LENGTH
@@ -314,7 +314,7 @@ async def forget_router(
 
 
 @router.get("/stream", response_class=StreamingResponse, responses=_STREAMED)
-async def stream_all(request: Request, who: Caller, last_event_id: LastEventId = None) -> StreamingResponse:
+async def stream_all(request: Request, who: Caller, last_event_id: LastEventId = None) -> ChangeResponse:
     """Follow all deployments live: ``audit`` and ``deployments`` events."""
     return _streaming(request, who, None, last_event_id)
 
@@ -326,19 +326,14 @@ async def stream_one(
     desk: DeskOf,
     name: Name,
     last_event_id: LastEventId = None,
-) -> StreamingResponse:
+) -> ChangeResponse:
     """Follow one deployment live: ``audit`` and ``deployment`` events."""
     await desk.table_view(who, name)
     return _streaming(request, who, name, last_event_id)
 
 
-def _streaming(request: Request, who: Principal, name: str | None, after: int | None) -> StreamingResponse:
+def _streaming(request: Request, who: Principal, name: str | None, after: int | None) -> ChangeResponse:
     parts = parts_of(request)
     who.require([Verb.READ])
-    parts.streams.check()
     changes = ChangeStream(parts.desk, parts.listener, who, name, lambda: parts.authenticator.known(request))
-    return StreamingResponse(
-        changes.events(after, parts.streams),
-        media_type="text/event-stream",
-        headers={"x-accel-buffering": "no"},
-    )
+    return ChangeResponse(changes.events(after, parts.streams))

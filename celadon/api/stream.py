@@ -7,9 +7,12 @@ one deployment stands, when that has changed) and ``deployments`` (the list, in 
 import asyncio
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AsyncExitStack, aclosing
 from typing import Final
+
+from starlette.responses import StreamingResponse
+from starlette.types import Send
 
 from celadon.api.desk import Desk
 from celadon.api.principal import Principal
@@ -57,12 +60,15 @@ class ChangeStream:
         self._shown = ""
         self._asked_at = 0.0
 
-    async def events(self, after: int | None, streams: Streams) -> AsyncIterator[str]:
+    async def events(self, after: int | None, streams: Streams) -> AsyncGenerator[str]:
         """Yield events until the caller goes away or may no longer see the deployment.
 
         Args:
             after: the number of the last line that the caller has; nothing to begin with what comes now.
             streams: counts open streams.
+
+        Raises:
+            DoorError: before the first event; too many streams are open.
 
         """
         loop = asyncio.get_running_loop()
@@ -153,6 +159,32 @@ class ChangeStream:
             return None
         self._shown = compared
         return _event(kind, data)
+
+
+class ChangeResponse(StreamingResponse):
+    """A stream whose head is sent when its first event is there.
+
+    So a stream that is refused is answered as any request is, and who has the head misses nothing that comes after it.
+    """
+
+    media_type = "text/event-stream"
+
+    def __init__(self, events: AsyncGenerator[str]) -> None:
+        """Send ``events``, unbuffered by proxies."""
+        super().__init__(events, headers={"x-accel-buffering": "no"})
+        self._events = events
+
+    async def stream_response(self, send: Send) -> None:
+        """Send the head and the events; close them however the caller went away."""
+        async with aclosing(self._events) as events:
+            self.body_iterator = _led_by(await anext(events), events)
+            await super().stream_response(send)
+
+
+async def _led_by(first: str, events: AsyncGenerator[str]) -> AsyncGenerator[str]:
+    yield first
+    async for event in events:
+        yield event
 
 
 async def _first_news(heard: list[Subscription], timeout_seconds: float) -> None:

@@ -17,8 +17,9 @@ class Streams:
         self._metrics = metrics
         self._open = 0
 
-    def check(self) -> None:
-        """Refuse one too many.
+    @contextmanager
+    def one_more(self) -> Iterator[None]:
+        """Count a stream while it is open.
 
         Raises:
             DoorError: so many are open already.
@@ -32,10 +33,6 @@ class Streams:
                 "try again later, or raise CELADON_API_MAX_STREAMS",
                 retry_after=10,
             )
-
-    @contextmanager
-    def one_more(self) -> Iterator[None]:
-        """Count a stream while it is open."""
         self._open += 1
         self._metrics.streams.inc()
         try:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from contextlib import AsyncExitStack
 
 import pytest
 from temporalio.testing import WorkflowEnvironment
@@ -9,7 +10,7 @@ from temporalio.testing import WorkflowEnvironment
 from celadon.api.limits import SECURITY_HEADERS, Rate
 from celadon.domain.permissions import Role
 from celadon.table.engine import Table
-from tests.api.conftest import GENEROUS, ApiClient, running_api
+from tests.api.conftest import DEADLINE_SECONDS, GENEROUS, ApiClient, running_api
 
 
 def test_a_bucket_fills_with_time() -> None:
@@ -69,6 +70,30 @@ async def test_streams_are_counted(table: Table, temporal_env: WorkflowEnvironme
         async with api.session.get(f"{api.url}/v1/stream", headers=headers) as stream:
             await stream.content.readline()
             assert (await api.call("GET", "/v1/stream", Role.VIEWER)).code == "TOO_MANY_STREAMS"
+
+
+async def test_of_streams_that_come_at_once_no_more_are_opened(table: Table, temporal_env: WorkflowEnvironment) -> None:
+    async with running_api(table, temporal_env, api_max_streams=2, **GENEROUS) as api, AsyncExitStack() as held:
+        headers = {"authorization": f"Bearer {await api.token(Role.VIEWER)}"}
+        answers = await asyncio.gather(
+            *(held.enter_async_context(api.session.get(f"{api.url}/v1/stream", headers=headers)) for _ in range(6))
+        )
+        assert sorted(answer.status for answer in answers) == [200, 200, 503, 503, 503, 503]
+
+
+async def test_a_stream_that_was_left_makes_room(table: Table, temporal_env: WorkflowEnvironment) -> None:
+    async with running_api(table, temporal_env, api_max_streams=1, **GENEROUS) as api:
+        headers = {"authorization": f"Bearer {await api.token(Role.VIEWER)}"}
+        async with api.session.get(f"{api.url}/v1/stream", headers=headers) as stream:
+            assert stream.status == 200
+
+        async def none_is_open() -> bool:
+            return "celadon_api_streams 0.0" in (await api.call("GET", "/metrics", Role.VIEWER)).text
+
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            await api.until(none_is_open)
+        async with api.session.get(f"{api.url}/v1/stream", headers=headers) as stream:
+            assert stream.status == 200
 
 
 @pytest.mark.parametrize("path", ["/v1/whoami", "/healthz", "/nowhere", "/v1/deployments/nobody"])

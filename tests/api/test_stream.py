@@ -9,6 +9,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from celadon.api.desk import Desk
+from celadon.api.principal import Principal
 from celadon.domain.permissions import Role
 from celadon.table.tokens import revoke_token
 from tests.api.conftest import DEADLINE_SECONDS, ApiClient
@@ -81,6 +83,21 @@ async def test_a_broken_stream_resumes_where_it_ended(api: ApiClient, rows: Rows
     async with following(api, "/v1/stream", after=first["id"]) as stream:
         seen = [int((await stream.next("audit"))["id"]) for _ in everything]
     assert seen == [one["id"] for one in everything]
+
+
+async def test_who_has_the_head_of_a_stream_misses_nothing_after_it(
+    api: ApiClient, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last_event = Desk.last_event
+
+    async def late(desk: Desk, who: Principal) -> int:
+        await asyncio.sleep(1)
+        return await last_event(desk, who)
+
+    monkeypatch.setattr(Desk, "last_event", late)
+    async with following(api, "/v1/stream") as stream:
+        await rows.open()
+        assert (await stream.next("audit"))["data"]["kind"] == "started"
 
 
 async def test_a_stream_of_all_keeps_to_the_scope(api: ApiClient, rows: Rows) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 from urllib.parse import quote, urlsplit
 
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from fastapi.routing import APIRoute
 from pydantic import ValidationError
 
@@ -28,7 +28,7 @@ from celadon.api.console.views import deployment_page, list_page, story_page, su
 from celadon.api.context import ApiParts, parts_of
 from celadon.api.principal import Principal
 from celadon.api.problems import DoorError, problem_of
-from celadon.api.stream import ChangeStream
+from celadon.api.stream import ChangeResponse, ChangeStream
 from celadon.domain.errors import RefusalCode, RefusedError, refuse
 from celadon.domain.permissions import Verb, may
 from celadon.table.records.rollouts import RolloutFilter
@@ -93,15 +93,14 @@ async def list_deployments(request: Request) -> HTMLResponse:
 
 
 @router.get("/changes")
-async def changes(request: Request, deployment: str | None = None) -> StreamingResponse:
+async def changes(request: Request, deployment: str | None = None) -> ChangeResponse:
     """Tell a page when to look again."""
     who, _ = await _looking(request)
     parts = parts_of(request)
-    parts.streams.check()
     if deployment is not None:
         await parts.desk.table_view(who, deployment)
     stream = ChangeStream(parts.desk, parts.listener, who, deployment, lambda: parts.sessions.principal(request))
-    return StreamingResponse(stream.events(None, parts.streams), media_type="text/event-stream")
+    return ChangeResponse(stream.events(None, parts.streams))
 
 
 @router.get("/login")
