@@ -100,23 +100,38 @@ async def test_a_killed_child_comes_back(stack: StackProcess, name: str) -> None
     await until(lambda: set(stack.addresses().children) == set(CHILDREN))
 
 
-@pytest.mark.parametrize("with_signal", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-async def test_a_signal_stops_everything(data_dir: Path, with_signal: signal.Signals) -> None:
-    async with stack_process(data_dir, *DATABASES) as process:
-        addresses = await process.until_ready()
-        assert await process.stop(with_signal) == 0
-    assert [pid for pid in addresses.children.values() if is_running(pid)] == []
-    assert not (data_dir / "stack.json").exists()
-
-
 @contextmanager
 def ignored(number: signal.Signals) -> Iterator[None]:
     """Let processes that are started meanwhile ignore a signal."""
-    before = signal.signal(number, signal.SIG_IGN)
+    with _meant_as(number, signal.SIG_IGN):
+        yield
+
+
+@contextmanager
+def heeded(number: signal.Signals) -> Iterator[None]:
+    """Let processes that are started meanwhile heed a signal."""
+    with _meant_as(number, signal.SIG_DFL):
+        yield
+
+
+@contextmanager
+def _meant_as(number: signal.Signals, handler: signal.Handlers) -> Iterator[None]:
+    before = signal.signal(number, handler)
     try:
         yield
     finally:
         signal.signal(number, before)
+
+
+@pytest.mark.parametrize("with_signal", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+async def test_a_signal_stops_everything(data_dir: Path, with_signal: signal.Signals) -> None:
+    # These tests themselves may run under nohup.
+    with heeded(with_signal):
+        async with stack_process(data_dir, *DATABASES) as process:
+            addresses = await process.until_ready()
+            assert await process.stop(with_signal) == 0
+    assert [pid for pid in addresses.children.values() if is_running(pid)] == []
+    assert not (data_dir / "stack.json").exists()
 
 
 async def test_a_background_job_of_a_script_stops_on_an_interrupt(data_dir: Path) -> None:
