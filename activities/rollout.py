@@ -18,8 +18,7 @@ from temporalio import activity
 from activities.acknowledgements import AcknowledgementWatch
 from activities.pulse import pulse
 from activities.refusals import refusals_are_final
-from celadon.client.signatures import Keyring
-from celadon.domain.attestation import attested
+from celadon.domain.authority import Authority
 from celadon.domain.errors import RefusalCode
 from celadon.domain.names import Epoch
 from celadon.domain.steps import (
@@ -30,12 +29,13 @@ from celadon.domain.steps import (
     Finished,
     FinishStep,
     GreenOpened,
+    Judged,
+    JudgeStep,
     PhaseStep,
     Step,
     SwitchAnswer,
     SwitchStep,
 )
-from celadon.domain.strictness import Record
 from celadon.table import begin as begin_table
 from celadon.table import finish as finish_table
 from celadon.table import route_sets, switch
@@ -48,7 +48,7 @@ KEEPER_PATIENCE: Final = timedelta(seconds=8)
 _KEEPER_POLL_SECONDS: Final = 0.2
 _DRAIN_POLL_SECONDS: Final = 1.0
 
-StepT = TypeVar("StepT", bound=Record)
+StepT = TypeVar("StepT", bound=Step)
 
 log = structlog.get_logger()
 
@@ -56,9 +56,9 @@ log = structlog.get_logger()
 class RolloutActivities:
     """The activities of a rollout with what they need: the table and its notifications."""
 
-    def __init__(self, table: Table, listener: Listener, keyring: Keyring | None = None) -> None:
-        """Keep the worker's table and listener, and the keys of doors that verify who asks."""
-        self._keyring = keyring or Keyring(())
+    def __init__(self, table: Table, listener: Listener, authority: Authority) -> None:
+        """Keep the worker's table and listener, and whom it believes."""
+        self._authority = authority
         self._table = table
         self._listener = listener
         self._watch = AcknowledgementWatch(table, listener)
@@ -69,6 +69,7 @@ class RolloutActivities:
             self.begin,
             self.provision_green,
             self.enter_phase,
+            self.judge,
             self.ask_for_edge,
             self.switch,
             self.switch_back,
@@ -81,7 +82,7 @@ class RolloutActivities:
         """Register the rollout, its revision and its policy."""
         with refusals_are_final():
             async with self._table.transaction() as tx:
-                begun = await begin_table.begin(tx, self._attested(step))
+                begun = await begin_table.begin(tx, step, self._authority)
         log.info("rollout_began", deployment=begun.deployment, rollout=begun.rollout, revision=begun.to_revision)
         return begun
 
@@ -98,6 +99,20 @@ class RolloutActivities:
         with refusals_are_final():
             async with self._table.transaction() as tx:
                 await route_sets.enter_phase(tx, self._attested(step))
+
+    @activity.defn
+    async def judge(self, step: JudgeStep) -> Judged:
+        """Judge aborts that came before the switch: who sent them, and whether they may."""
+        with refusals_are_final():
+            async with self._table.transaction() as tx:
+                judged = await route_sets.judge(tx, self._attested(step), self._authority)
+        log.info(
+            "judged",
+            deployment=step.deployment,
+            rollout=step.rollout,
+            refused=[refusal.code.value for refusal in judged.refusals if refusal is not None],
+        )
+        return judged
 
     @activity.defn
     async def ask_for_edge(self, step: Step) -> None:
@@ -166,16 +181,16 @@ class RolloutActivities:
 
     def _attested(self, step: StepT) -> StepT:
         """Check what doors have signed: the audit log shows nobody as verified who is not."""
-        return attested(step, self._keyring.verifies)
+        return self._authority.attested(step)
 
     async def _commit(
         self,
-        change: Callable[[AsyncSession, SwitchStep], Awaitable[SwitchAnswer]],
+        change: Callable[[AsyncSession, SwitchStep, Authority], Awaitable[SwitchAnswer]],
         step: SwitchStep,
     ) -> SwitchAnswer:
         with refusals_are_final():
             async with self._table.transaction() as tx:
-                return await change(tx, self._attested(step))
+                return await change(tx, self._attested(step), self._authority)
 
     async def _await_routers(self, step: SwitchStep, answer: SwitchAnswer, started: float, what: str) -> SwitchAnswer:
         if answer.refusal is not None or answer.epoch is None:

@@ -30,6 +30,7 @@ from bench.line import PATIENCE_SECONDS, rollout_request
 from bench.report import Cell, Grid, run_bench
 from bench.time_skipping import time_skipping_temporal
 from celadon.client.rollouts import RolloutClient
+from celadon.domain.authority import Authority, Unsigned
 from celadon.domain.contracts import TASK_QUEUE, workflow_id
 from celadon.domain.messages import RolloutRequest
 from celadon.domain.revision import Provisioner
@@ -121,7 +122,7 @@ async def _running_rollouts(database_url: str, temporal: WorkflowEnvironment) ->
             temporal.client,
             task_queue=TASK_QUEUE,
             workflows=WORKFLOWS,
-            activities=RolloutActivities(table, listener).all(),
+            activities=RolloutActivities(table, listener, Authority(unsigned=Unsigned.ALL)).all(),
             workflow_runner=workflow_runner(),
             max_heartbeat_throttle_interval=timedelta(seconds=1),
         ),

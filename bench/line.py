@@ -20,6 +20,7 @@ from celadon.domain.contracts import workflow_id
 from celadon.domain.messages import PromoteCommand, RolloutRequest
 from celadon.domain.payload import parse_payload
 from celadon.domain.states import RolloutOutcome, RolloutPhase
+from celadon.stack.access import signer_of
 from celadon.stack.addresses import StackAddresses
 from celadon.stack.namespace import NAMESPACE
 from celadon.stack.shape import ShapeChoice
@@ -117,7 +118,7 @@ async def opened_line(stack: Stack) -> AsyncIterator[Line]:
             data_converter=pydantic_data_converter,
         )
         async with Table(addresses.database_url, "celadon-bench", pool_size=2) as table:
-            yield Line(stack, addresses, temporal, RolloutClient(temporal), table)
+            yield Line(stack, addresses, temporal, RolloutClient(temporal, signer_of(addresses)), table)
 
 
 def rollout_request(deployment: str, replicas: int, revision: dict[str, Any], **policy: object) -> RolloutRequest:

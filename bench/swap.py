@@ -24,10 +24,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from bench.figures import percentile
 from bench.line import rollout_request
 from bench.report import Cell, Grid, run_bench
-from celadon.domain.contracts import workflow_id
+from celadon.domain.authority import Authority, Unsigned
+from celadon.domain.contracts import PROMOTE, workflow_id
+from celadon.domain.messages import PromoteCommand
 from celadon.domain.names import RouteSetId
 from celadon.domain.states import Door, RolloutOutcome
-from celadon.domain.steps import BeginStep, Begun, FinishStep, Step, SwitchStep
+from celadon.domain.steps import BeginStep, Begun, FinishStep, Message, Step, SwitchStep
 from celadon.stack.postgres import running_postgres
 from celadon.table.begin import begin
 from celadon.table.engine import Table
@@ -42,6 +44,8 @@ WARM_UP_ROUNDS: Final = 10
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Sent = list[tuple[str, tuple[Any, ...]]]
+
+_TRUSTING: Final = Authority(unsigned=Unsigned.ALL)
 
 _FILL: Final = (
     "update route_sets set wanted = $2::int where id = $1::bigint",
@@ -102,6 +106,7 @@ class _Swaps:
             begun = await begin(
                 tx,
                 BeginStep(request=request, workflow_id=identity, run_id=f"{identity}-{label}", at=datetime.now(UTC)),
+                _TRUSTING,
             )
             opened = await open_green(tx, Step(deployment=begun.deployment, rollout=begun.rollout))
         for statement in _FILL:
@@ -110,7 +115,7 @@ class _Swaps:
 
     async def _switch(self, step: SwitchStep) -> None:
         async with self._table.transaction() as tx:
-            answer = await switch(tx, step)
+            answer = await switch(tx, step, _TRUSTING)
         if answer.refusal is not None:
             raise RuntimeError(f"the switch was refused: {answer.refusal}")
 
@@ -179,6 +184,7 @@ def _switch_step(begun: Begun, green: RouteSetId) -> SwitchStep:
         by="bench",
         door=Door.UPDATE,
         reason="",
+        message=Message(verb=PROMOTE, came_by=Door.UPDATE, command=PromoteCommand(by="bench")),
         ack_timeout_seconds=1.0,
     )
 

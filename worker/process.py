@@ -10,10 +10,11 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 from temporalio.worker import Worker
 
+from activities.own_workflows import OwnWorkflowsOnly
 from activities.rollout import RolloutActivities
 from celadon.client.connection import connect
 from celadon.client.search_attributes import register_search_attributes
-from celadon.client.signatures import Keyring, KeyringSettings
+from celadon.client.signatures import AuthoritySettings
 from celadon.domain.contracts import TASK_QUEUE
 from celadon.keeper.keeper import Keeper
 from celadon.notifications.courier import Courier
@@ -51,7 +52,7 @@ async def run_worker(settings: WorkerSettings) -> None:
 
 async def _work_until(stop: asyncio.Event, settings: WorkerSettings) -> None:
     host, _, port = settings.metrics_address.rpartition(":")
-    keyring = Keyring.of_settings(KeyringSettings())
+    authority = AuthoritySettings().authority()
     client = await connect(patience=settings.temporal_patience)
     await _register(client)
     async with (
@@ -68,7 +69,8 @@ async def _work_until(stop: asyncio.Event, settings: WorkerSettings) -> None:
             client,
             task_queue=TASK_QUEUE,
             workflows=WORKFLOWS,
-            activities=RolloutActivities(table, listener, keyring).all(),
+            activities=RolloutActivities(table, listener, authority).all(),
+            interceptors=[OwnWorkflowsOnly()],
             workflow_runner=workflow_runner(),
             max_cached_workflows=settings.max_cached_workflows,
             sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,

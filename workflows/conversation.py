@@ -12,13 +12,11 @@ from temporalio.common import RawValue
 with workflow.unsafe.imports_passed_through():
     from celadon.domain import contracts
     from celadon.domain.abort import refuse_abort
-    from celadon.domain.attestation import claim_of_command
     from celadon.domain.errors import Refusal, RefusalCode, RefusedError
     from celadon.domain.lateness import refuse_late
     from celadon.domain.messages import (
         AbortAnswer,
         AbortCommand,
-        Command,
         GreenChanged,
         PromoteAnswer,
         PromoteCommand,
@@ -28,9 +26,9 @@ with workflow.unsafe.imports_passed_through():
     from celadon.domain.progress import AbortRequest, PromotionRequest
     from celadon.domain.promotion import refuse_promotion
     from celadon.domain.states import Door, RolloutPhase, SetCondition
-    from celadon.domain.steps import Claim
+    from celadon.domain.steps import Message
     from workflows.standing import Standing
-    from workflows.tickets import Ticket, refused
+    from workflows.tickets import Pending, Ticket, refused
 
 TakenT = TypeVar("TakenT")
 
@@ -118,7 +116,7 @@ class Conversation(Standing):
         self._news += 1
         # Replicas that a scaling adds have as long to start as those of a new green; a crash loop never gets that.
         unverified_since = workflow.now() if edge.scaled else self._progress.unverified_since
-        awaits = self._progress.phase is RolloutPhase.AWAITING_PROMOTION
+        awaits = self._progress.phase in {RolloutPhase.AWAITING_PROMOTION, RolloutPhase.SWITCHING}
         dips = awaits and edge.condition is not SetCondition.READY
         self._update(
             green=edge,
@@ -185,13 +183,14 @@ class Conversation(Standing):
 
         """
         command = self._read_promotion(payload)
-        claim = _claim(contracts.PROMOTE, command, door)
+        message = _message(contracts.PROMOTE, command, door)
         door = command.door or door
         ticket: Ticket[PromoteAnswer] = Ticket()
-        self._promotions.append(ticket)
+        request = PromotionRequest(command=command, door=door, at=workflow.now(), message=message)
+        self._promotions.append(Pending(request, ticket))
         if self._progress.promotion is None:
-            self._update(promotion=PromotionRequest(command=command, door=door, at=workflow.now(), claim=claim))
-        self._note("promotion_requested", by=command.by, door=door, reason=command.reason, claim=claim)
+            self._update(promotion=request)
+        self._note("promotion_requested", by=command.by, door=door, reason=command.reason, message=message)
         self._news += 1
         return ticket
 
@@ -203,14 +202,12 @@ class Conversation(Standing):
 
         """
         command = self._read_abort(payload, rollback=rollback)
-        claim = _claim(contracts.ROLLBACK if rollback else contracts.ABORT, command, door)
+        message = _message(contracts.ROLLBACK if rollback else contracts.ABORT, command, door)
         door = command.door or door
         ticket: Ticket[AbortAnswer] = Ticket()
-        self._aborts.append(ticket)
-        if self._progress.abort is None:
-            self._update(abort=AbortRequest(command=command, door=door, at=workflow.now(), claim=claim))
+        self._add_abort(AbortRequest(command=command, door=door, at=workflow.now(), message=message), ticket)
         kind = "rollback_requested" if rollback else "abort_requested"
-        self._note(kind, by=command.by, door=door, reason=command.reason, claim=claim)
+        self._note(kind, by=command.by, door=door, reason=command.reason, message=message)
         self._news += 1
         return ticket
 
@@ -222,9 +219,13 @@ class Conversation(Standing):
         if refusal is not None:
             self._keep_refusal("cancel", Door.CANCEL, None, refusal)
             return
-        if self._progress.abort is None:
-            self._update(abort=AbortRequest(command=command, door=Door.CANCEL, at=workflow.now()))
+        self._add_abort(AbortRequest(command=command, door=Door.CANCEL, at=workflow.now()), Ticket())
         self._note("abort_requested", by=command.by, door=Door.CANCEL, reason=command.reason)
+
+    def _add_abort(self, request: AbortRequest, ticket: Ticket[AbortAnswer]) -> None:
+        self._aborts.append(Pending(request, ticket))
+        if self._progress.abort is None:
+            self._update(abort=request)
 
 
 def _taken(record: Callable[[], TakenT]) -> TakenT:
@@ -235,11 +236,10 @@ def _taken(record: Callable[[], TakenT]) -> TakenT:
         raise refused(error.refusal) from error
 
 
-def _claim(verb: str, command: Command, came_by: Door) -> Claim | None:
-    """Return what an activity has to check of a message; a signal has no id, so that a copied update proves nothing."""
+def _message(verb: str, command: PromoteCommand | AbortCommand, came_by: Door) -> Message:
+    """Return a message as it came; a signal has no id, so that a copied update proves nothing."""
     update = workflow.current_update_info()
-    deployment = workflow.info().workflow_id.removeprefix(contracts.WORKFLOW_ID_PREFIX)
-    return claim_of_command(deployment, verb, "" if update is None else update.id, command, came_by)
+    return Message(verb=verb, request_id="" if update is None else update.id, came_by=came_by, command=command)
 
 
 def _unknown(name: str) -> Refusal:

@@ -6,7 +6,7 @@ a step: ``run`` shields the story, and a cancel is an abort that the story reads
 
 import asyncio
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey
@@ -16,7 +16,7 @@ with workflow.unsafe.imports_passed_through():
     from pydantic import BaseModel
 
     from celadon.domain import contracts, narration
-    from celadon.domain.attestation import START_MEMO, StartMemo, claim_of_start
+    from celadon.domain.attestation import START_MEMO
     from celadon.domain.errors import Refusal, RefusalCode, RefusedError
     from celadon.domain.gate import Enter, GoAhead, GoBack, Wait, decide
     from celadon.domain.messages import (
@@ -26,6 +26,7 @@ with workflow.unsafe.imports_passed_through():
         PromoteState,
         RolloutRequest,
         RolloutResult,
+        StartMemo,
     )
     from celadon.domain.names import Epoch, RolloutId, RouteSetId
     from celadon.domain.payload import parse_payload
@@ -33,10 +34,11 @@ with workflow.unsafe.imports_passed_through():
     from celadon.domain.states import Door, RolloutOutcome, RolloutPhase
     from celadon.domain.steps import (
         BeginStep,
-        Claim,
         CloseStep,
         DrainEnd,
         FinishStep,
+        JudgeStep,
+        Message,
         PhaseStep,
         Step,
         SwitchAnswer,
@@ -44,9 +46,12 @@ with workflow.unsafe.imports_passed_through():
     )
     from workflows import steps
     from workflows.conversation import Conversation
-    from workflows.standing import BAKE_TIMER
+    from workflows.standing import BAKE_TIMER, KEPT_MESSAGES
     from workflows.steps import ActivityCall
     from workflows.tickets import refused
+
+_JUDGED_ABORTS: Final = "aborts are judged"
+"""The patch that lets the table judge who aborts."""
 
 InputT = TypeVar("InputT", bound=BaseModel)
 OutputT = TypeVar("OutputT")
@@ -127,8 +132,8 @@ class BlueGreenRollout(Conversation):
                 workflow_id=workflow.info().workflow_id,
                 run_id=workflow.info().run_id,
                 at=workflow.now(),
-                door=None if memo is None else memo.door,
-                claim=claim_of_start(request, memo, workflow.info().start_time),
+                memo=memo,
+                taken_at=workflow.info().start_time,
             ),
             f"register rollout of {request.deployment}",
         )
@@ -168,17 +173,55 @@ class BlueGreenRollout(Conversation):
             seen = self._news
             decision = decide(self._progress, workflow.now())
             match decision:
-                case GoBack():
+                case GoBack(message=None):
                     return decision
+                case GoBack():
+                    judged = await self._judge_abort(decision)
+                    if judged is not None:
+                        return judged
                 case Enter():
                     await self._enter(decision)
                 case GoAhead():
                     answer = await self._switch(decision)
                     if answer.refusal is None:
                         return answer
-                    await self._return_to_verifying(answer.refusal, scaled=answer.scaled)
+                    if not answer.message_refused:
+                        await self._return_to_verifying(answer.refusal, scaled=answer.scaled)
                 case Wait():
                     await self._wait_for_news(seen, decision.first)
+
+    async def _judge_abort(self, decision: GoBack) -> GoBack | None:
+        """Let the table judge who aborts; return the decision of the first abort that counts, if one does.
+
+        Rollouts that began before aborts were judged go back unasked when their history is replayed.
+        """
+        if not workflow.patched(_JUDGED_ABORTS):
+            return decision
+        asked = [one for one in self._aborts if one.request.message is not None][:KEPT_MESSAGES]
+        judged = await self._do(
+            steps.JUDGE,
+            self._step(JudgeStep, messages=tuple(one.request.message for one in asked), at=workflow.now()),
+            f"judge the abort by {decision.by}",
+        )
+        counts: AbortRequest | None = None
+        for one, refusal in zip(asked, judged.refusals, strict=True):
+            if refusal is None:
+                counts = counts or one.request
+                continue
+            one.ticket.give(refusal)
+            self._aborts.remove(one)
+            self._keep_refusal(
+                contracts.ABORT,
+                one.request.door,
+                {"by": one.request.command.by},
+                refusal,
+            )
+        self._update(abort=counts or self._next_abort())
+        again = None if counts is None else decide(self._progress, workflow.now())
+        return again if isinstance(again, GoBack) else None
+
+    def _next_abort(self) -> AbortRequest | None:
+        return self._aborts[0].request if self._aborts else None
 
     async def _enter(self, decision: Enter) -> None:
         """Enter another phase before the switch; a person's promotion that came too late is refused."""
@@ -218,30 +261,37 @@ class BlueGreenRollout(Conversation):
 
     async def _switch(self, decision: GoAhead) -> SwitchAnswer:
         """Ask the table for the switch; what it answers is what happened."""
+        before = self._progress
         self._update(phase=RolloutPhase.SWITCHING, since=workflow.now(), promotion=None)
-        callers, self._promotions = self._promotions, []
+        pending, self._promotions = self._promotions, []
         self._decision = f"promotion by {decision.by} ({decision.door.value})"
         answer = await self._do(
             steps.SWITCH,
-            self._switch_step(decision.by, decision.door, decision.reason, decision.claim, force=decision.force),
+            self._switch_step(decision.by, decision.door, decision.reason, decision.message, force=decision.force),
             f"switch {self._progress.deployment} to {self._named_revision()}, by {decision.by}",
             start_to_close=self._progress.policy.router_ack_timeout + steps.TRANSACTION + steps.GRACE,
         )
         if answer.refusal is not None:
-            for caller in callers:
-                caller.give(answer.refusal)
+            # Whoever else asked is not told that somebody's message does not count, but asks in turn.
+            told, left = (pending[:1], pending[1:]) if answer.message_refused else (pending, [])
+            for one in told:
+                one.ticket.give(answer.refusal)
             self._note(
                 "promotion_refused",
                 by=decision.by,
                 door=decision.door,
                 reason=str(answer.refusal),
-                claim=decision.claim,
+                message=decision.message,
             )
+            if answer.message_refused:
+                self._promotions = left
+                promotion = left[0].request if left else None
+                self._update(phase=before.phase, since=before.since, promotion=promotion)
             return answer
         self._epoch, self._silent = answer.epoch, answer.silent
         self._update(phase=RolloutPhase.BAKING, since=workflow.now())
-        for caller in callers:
-            caller.give(
+        for one in pending:
+            one.ticket.give(
                 PromoteAnswer(
                     state=PromoteState.SWITCHED,
                     epoch=answer.epoch,
@@ -292,8 +342,9 @@ class BlueGreenRollout(Conversation):
         while True:
             if self._progress.abort is not None:
                 back = await self._switch_back()
-                if back is not None or self._cancelled:
+                if back is not None or (self._cancelled and self._progress.abort is None):
                     return back
+                continue
             seen = self._news
             timer = (BAKE_TIMER, self._progress.since + self._progress.policy.bake)
             if timer[1] <= workflow.now():
@@ -346,30 +397,32 @@ class BlueGreenRollout(Conversation):
             return None
         answer = await self._do(
             steps.SWITCH_BACK,
-            self._switch_step(request.command.by, request.door, request.command.reason, request.claim),
+            self._switch_step(request.command.by, request.door, request.command.reason, request.message),
             f"switch {self._progress.deployment} back to blue, by {request.command.by}",
             start_to_close=self._progress.policy.router_ack_timeout + steps.TRANSACTION + steps.GRACE,
         )
-        # Also those who asked while the table was being asked: the answer is theirs too.
-        callers, self._aborts = self._aborts, []
-        self._update(abort=None)
+        # Also those who asked while the table was being asked: the answer is theirs too, unless it is that somebody
+        # else's message does not count.
+        told = [one for one in self._aborts if one.request is request or not answer.message_refused]
+        self._aborts = [one for one in self._aborts if one not in told]
+        self._update(abort=self._next_abort())
         if answer.refusal is not None:
-            for caller in callers:
-                caller.give(answer.refusal)
+            for one in told:
+                one.ticket.give(answer.refusal)
             self._note(
                 "rollback_refused",
                 by=request.command.by,
                 door=request.door,
                 reason=str(answer.refusal),
-                claim=request.claim,
+                message=request.message,
             )
             return None
         self._decision = f"rollback by {request.command.by} ({request.door.value})"
         self._back_reason = request.command.reason or self._decision
         self._epoch, self._silent = answer.epoch, answer.silent
         self._update(phase=RolloutPhase.ROLLING_BACK, since=workflow.now())
-        for caller in callers:
-            caller.give(
+        for one in told:
+            one.ticket.give(
                 AbortAnswer(
                     outcome=RolloutOutcome.ROLLED_BACK,
                     epoch=answer.epoch,
@@ -397,16 +450,16 @@ class BlueGreenRollout(Conversation):
             ),
         )
         self._update(phase=RolloutPhase.ROLLING_BACK, since=workflow.now(), abort=None)
-        callers, self._aborts = self._aborts, []
-        for caller in callers:
-            caller.give(AbortAnswer(outcome=decision.outcome))
+        pending, self._aborts = self._aborts, []
+        for one in pending:
+            one.ticket.give(AbortAnswer(outcome=decision.outcome))
         workflow.upsert_search_attributes([_phase_attribute.value_set(RolloutPhase.ROLLING_BACK.value)])
         self._note(
             decision.outcome.value,
             by=decision.by,
             door=decision.door,
             reason=decision.reason,
-            claim=decision.claim,
+            message=decision.message,
         )
         end = await self._drain_green(None)
         if end is not None and end.reopened:
@@ -417,7 +470,7 @@ class BlueGreenRollout(Conversation):
         """Green is live, but this run never switched: it was reset to a moment before that. Go back as after it."""
         now = workflow.now()
         command = AbortCommand(by=decision.by, reason=decision.reason)
-        self._update(abort=AbortRequest(command=command, door=decision.door, at=now, claim=decision.claim))
+        self._update(abort=AbortRequest(command=command, door=decision.door, at=now, message=decision.message))
         back = await self._switch_back()
         if back is None:
             return await self._finish(RolloutOutcome.PROMOTED, f"{decision.reason}; blue could not take over", now)
@@ -549,6 +602,7 @@ class BlueGreenRollout(Conversation):
             deployment=self._progress.deployment,
             rollout=self._rollout(),
             notes=tuple(self._notes),
+            run=workflow.info().run_id,
             **fields,
         )
 
@@ -557,7 +611,7 @@ class BlueGreenRollout(Conversation):
         by: str,
         door: Door,
         reason: str,
-        claim: Claim | None,
+        message: Message | None,
         *,
         force: bool = False,
     ) -> SwitchStep:
@@ -570,7 +624,7 @@ class BlueGreenRollout(Conversation):
             reason=reason,
             force=force,
             decision=self._next_decision(),
-            claim=claim,
+            message=message,
             ack_timeout_seconds=self._progress.policy.router_ack_timeout.total_seconds(),
         )
 

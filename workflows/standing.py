@@ -12,14 +12,15 @@ with workflow.unsafe.imports_passed_through():
     from celadon.domain.gate import DEADLINE_TIMER, PROMOTION_TIMER, Wait, decide
     from celadon.domain.messages import AbortAnswer, PromoteAnswer, RefusedMessage, RolloutStatus, Timer
     from celadon.domain.names import Epoch
-    from celadon.domain.progress import Progress
+    from celadon.domain.progress import AbortRequest, Progress, PromotionRequest
     from celadon.domain.states import Door, RolloutPhase
-    from celadon.domain.steps import Claim, Note
+    from celadon.domain.steps import Message, Note
     from celadon.domain.telling import gate_evidence
-    from workflows.tickets import Ticket
+    from workflows.tickets import Pending
 
 BAKE_TIMER: Final = "bake"
-_KEPT_REFUSALS: Final = 100
+KEPT_MESSAGES: Final = 100
+"""How many refusals are kept, and how many messages one step judges."""
 _SHOWN_REFUSALS: Final = 10
 
 
@@ -35,8 +36,8 @@ class Standing:
         )
         self._news = 0
         self._cancelled = False
-        self._promotions: list[Ticket[PromoteAnswer]] = []
-        self._aborts: list[Ticket[AbortAnswer]] = []
+        self._promotions: list[Pending[PromotionRequest, PromoteAnswer]] = []
+        self._aborts: list[Pending[AbortRequest, AbortAnswer]] = []
         self._routers_served: Epoch | None = None
         self._silent: tuple[str, ...] = ()
         self._epoch: Epoch | None = None
@@ -44,7 +45,7 @@ class Standing:
         self._decisions = 0
         self._back_reason = ""
         self._started_at = workflow.now()
-        self._refused: deque[RefusedMessage] = deque(maxlen=_KEPT_REFUSALS)
+        self._refused: deque[RefusedMessage] = deque(maxlen=KEPT_MESSAGES)
         self._refused_total = 0
         self._notes: list[Note] = []
         self._notes_written = 0
@@ -109,7 +110,7 @@ class Standing:
         door: Door | None = None,
         reason: str = "",
         evidence: dict[str, str] | None = None,
-        claim: Claim | None = None,
+        message: Message | None = None,
     ) -> None:
         self._notes_written += 1
         self._notes.append(
@@ -121,7 +122,7 @@ class Standing:
                 door=door,
                 reason=reason,
                 evidence=evidence or {},
-                claim=claim,
+                message=message,
             ),
         )
 
@@ -137,7 +138,7 @@ class Standing:
         self._refused.append(
             RefusedMessage(at=workflow.now(), message=message, door=door, by=str(by), refusal=refusal),
         )
-        if len(self._notes) < _KEPT_REFUSALS:
+        if len(self._notes) < KEPT_MESSAGES:
             self._note(
                 "message_refused",
                 by=str(by),
@@ -147,10 +148,10 @@ class Standing:
             )
 
     def _refuse_promotions(self, refusal: Refusal) -> None:
-        callers, self._promotions = self._promotions, []
+        pending, self._promotions = self._promotions, []
         self._update(promotion=None)
-        for caller in callers:
-            caller.give(refusal)
+        for one in pending:
+            one.ticket.give(refusal)
 
     def _dismiss_callers(self) -> None:
         """Tell whoever still waits that the rollout has ended."""
@@ -160,6 +161,6 @@ class Standing:
             next_step=f"see 'celadon rollout history {self._progress.deployment}'",
         )
         self._refuse_promotions(ended)
-        callers, self._aborts = self._aborts, []
-        for caller in callers:
-            caller.give(ended)
+        pending, self._aborts = self._aborts, []
+        for one in pending:
+            one.ticket.give(ended)

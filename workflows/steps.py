@@ -19,6 +19,8 @@ from celadon.domain.steps import (
     Finished,
     FinishStep,
     GreenOpened,
+    Judged,
+    JudgeStep,
     PhaseStep,
     Step,
     SwitchAnswer,
@@ -58,10 +60,11 @@ class ActivityCall(Generic[InputT, OutputT]):
 BEGIN: Final = ActivityCall("begin", BeginStep, Begun)
 PROVISION_GREEN: Final = ActivityCall("provision_green", Step, GreenOpened)
 ENTER_PHASE: Final = ActivityCall("enter_phase", PhaseStep, type(None))
+JUDGE: Final = ActivityCall("judge", JudgeStep, Judged)
 ASK_FOR_EDGE: Final = ActivityCall("ask_for_edge", Step, type(None))
 SWITCH: Final = ActivityCall("switch", SwitchStep, SwitchAnswer, heartbeat=HEARTBEAT)
 SWITCH_BACK: Final = ActivityCall("switch_back", SwitchStep, SwitchAnswer, heartbeat=HEARTBEAT)
 DRAIN: Final = ActivityCall("drain", CloseStep, DrainEnd, heartbeat=HEARTBEAT)
 FINISH: Final = ActivityCall("finish", FinishStep, Finished)
 
-ALL_CALLS: Final = (BEGIN, PROVISION_GREEN, ENTER_PHASE, ASK_FOR_EDGE, SWITCH, SWITCH_BACK, DRAIN, FINISH)
+ALL_CALLS: Final = (BEGIN, PROVISION_GREEN, ENTER_PHASE, JUDGE, ASK_FOR_EDGE, SWITCH, SWITCH_BACK, DRAIN, FINISH)

@@ -9,6 +9,7 @@ with workflow.unsafe.imports_passed_through():
     from celadon.domain.errors import Refusal
 
 AnswerT = TypeVar("AnswerT")
+RequestT = TypeVar("RequestT")
 
 
 class Ticket(Generic[AnswerT]):
@@ -34,6 +35,15 @@ class Ticket(Generic[AnswerT]):
         if self._answer is None or isinstance(self._answer, Refusal):
             raise refused(self._answer)
         return self._answer
+
+
+class Pending(Generic[RequestT, AnswerT]):
+    """A request that was recorded and is not decided yet, with whoever waits for its answer."""
+
+    def __init__(self, request: RequestT, ticket: Ticket[AnswerT]) -> None:
+        """Keep both."""
+        self.request = request
+        self.ticket = ticket
 
 
 def refused(refusal: Refusal | None) -> ApplicationError:

@@ -39,15 +39,15 @@ from celadon.client.overview import ask_workflow, view_rollout
 from celadon.client.patience import NoAnswerError
 from celadon.client.registering import until_registered
 from celadon.client.rollout_view import NO_WORKFLOW, RolloutView, WorkflowAnswer, table_next_step, who_must_act
-from celadon.client.rollouts import RolloutClient, RolloutEnded
+from celadon.client.rollouts import RolloutClient, RolloutEnded, Sender
 from celadon.domain.absence import nothing_under_way
+from celadon.domain.automatic_switch import verbs_of_policy
 from celadon.domain.contracts import workflow_id
 from celadon.domain.errors import RefusalCode, RefusedError, refuse
 from celadon.domain.messages import UNDECLARED, AbortCommand, PromoteCommand, RolloutRequest
 from celadon.domain.names import RevisionNumber, RolloutId
-from celadon.domain.permissions import Verb, verbs_of_create, verbs_of_start
+from celadon.domain.permissions import Verb, rights_of
 from celadon.domain.revision import Revision
-from celadon.domain.states import Door
 from celadon.domain.strictness import Record
 from celadon.table.api_requests import (
     RequestKey,
@@ -66,6 +66,7 @@ from celadon.table.labels import labels_of, names_within, within
 from celadon.table.listing import events_after, last_event, page_of_rollouts, revisions_of, rollout_within
 from celadon.table.overview import list_deployments
 from celadon.table.past import read_history
+from celadon.table.policies import resolve_for
 from celadon.table.records.changes import Forgotten
 from celadon.table.records.deployments import DeploymentLine
 from celadon.table.records.events import AuditEvent
@@ -73,6 +74,7 @@ from celadon.table.records.history import History
 from celadon.table.records.rollouts import RolloutFilter, RolloutRecord
 from celadon.table.records.routers import Fleet
 from celadon.table.registration import Author, add_revision, create_deployment, set_labels
+from celadon.table.rights import rights_to_request
 from celadon.table.scaling import ScaleOrder, scale
 
 AnswerT = TypeVar("AnswerT")
@@ -257,7 +259,8 @@ class Desk:
             RefusedError: the caller may not, or there is another one of this name.
 
         """
-        who.require(verbs_of_create(order.policy))
+        resolve_for(order.deployment, order.policy)
+        who.require((Verb.CREATE, *verbs_of_policy(order.policy)))
         who.require_scope(order.labels)
         async with self._table.transaction() as tx:
             await self._refuse_unseen(tx, who, order.deployment)
@@ -297,7 +300,7 @@ class Desk:
             RefusedError: the caller may not, or the rollout was refused.
 
         """
-        who.require(verbs_of_start(request))
+        who.require([Verb.START])
         if request.requested_by not in {UNDECLARED, who.name}:
             raise refuse(
                 RefusalCode.INVALID_PAYLOAD,
@@ -306,13 +309,20 @@ class Desk:
             )
         async with self._table.transaction() as tx:
             exists = await self._refuse_unseen(tx, who, request.deployment)
+            # The table judges the same again when the rollout begins; here the caller is told before anything starts.
+            for right in await rights_to_request(tx, request):
+                who.require([right.verb], right.why)
         if not exists:
             who.require_scope(request.labels or {})
         named = request.model_copy(update={"requested_by": who.name})
         named = RolloutRequest.model_validate(named.model_dump(mode="json", exclude_unset=True), strict=False)
 
         async def carry_out(_: Mapping[str, object]) -> Started:
-            run_id = await self._rollouts.start(named, request_id=_own(who, request_id) or "", door=who.door)
+            run_id = await self._rollouts.start(
+                named,
+                request_id=_own(who, request_id) or "",
+                sender=Sender(door=who.door, issuer=who.issuer, rights=rights_of(who.roles)),
+            )
             return await self._registered(request.deployment, run_id)
 
         content = named.model_dump(mode="json", exclude_unset=True)
@@ -340,7 +350,7 @@ class Desk:
                 "by": who.name,
                 "reason": order.reason,
                 "force": order.force,
-                "door": self._door(who),
+                **self._vouched(who, verbs),
             }
             command = PromoteCommand.model_validate(
                 {key: value for key, value in given.items() if value is not None},
@@ -380,7 +390,7 @@ class Desk:
                 "rollout": order.rollout or meant["rollout"],
                 "by": who.name,
                 "reason": order.reason,
-                "door": self._door(who),
+                **self._vouched(who, [verb]),
             }
             command = AbortCommand.model_validate({key: value for key, value in given.items() if value is not None})
             answer = await ask(name, command, request_id=_own(who, request_id, verb, command.rollout))
@@ -443,7 +453,7 @@ class Desk:
         if latest is None or latest.outcome is not None:
             return
         told = f"the deployment is deleted: {reason}" if reason else "the deployment is deleted"
-        given = {"rollout": latest.rollout, "by": who.name, "reason": told, "door": self._door(who)}
+        given = {"rollout": latest.rollout, "by": who.name, "reason": told, **self._vouched(who, [Verb.ABORT])}
         command = AbortCommand.model_validate({key: value for key, value in given.items() if value is not None})
         await _answered(end_rollout(self._rollouts, name, command))
 
@@ -479,9 +489,9 @@ class Desk:
     def _author(self, who: Principal, reason: str) -> Author:
         return Author(by=who.name, door=who.door, reason=reason, verified=True)
 
-    def _door(self, who: Principal) -> Door | None:
-        """Return the door of a command; one that cannot be signed would not be believed."""
-        return who.door if self._signs else None
+    def _vouched(self, who: Principal, verbs: Iterable[Verb]) -> dict[str, object]:
+        """Return what a signed command says of its sender; one that cannot be signed would not be believed."""
+        return {"door": who.door, "issuer": who.issuer, "rights": tuple(verbs)} if self._signs else {}
 
     async def _ask_workflow(self, name: str) -> WorkflowAnswer:
         return await ask_workflow(self._rollouts, name)

@@ -29,22 +29,25 @@ class Principal(Record):
     """Labels that a deployment must bear; empty for all deployments."""
     scheme: Scheme
     """How it has shown who it is."""
+    issuer: str = ""
+    """Who vouches for the caller: the issuer of its JWT, for example."""
     door: Door = Door.API
     """Through which door it says that it came: the command line and the console are clients of the API."""
 
-    def require(self, verbs: Iterable[Verb]) -> None:
-        """Refuse what no role of the caller allows.
+    def require(self, verbs: Iterable[Verb], why: str = "") -> None:
+        """Refuse what no role of the caller allows; ``why`` says what makes the rights necessary, for people.
 
         Raises:
             RefusedError: with code ``FORBIDDEN``; it names the roles that would do.
 
         """
+        because = f" ({why})" if why else ""
         for verb in verbs:
             if not may(self.roles, verb):
                 needed = " or ".join(role.value for role in roles_that_may(verb))
                 raise refuse(
                     RefusalCode.FORBIDDEN,
-                    f"{self.name} may not {verb.value.replace('_', ' ')}: that takes the role {needed}",
+                    f"{self.name} may not {verb.value.replace('_', ' ')}: that takes the role {needed}{because}",
                     "ask somebody who has it, or for a token with it ('celadon token create')",
                 )
             if verb in GLOBAL and self.scope:

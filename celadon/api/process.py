@@ -45,7 +45,9 @@ def api_of(settings: ApiSettings, table: Table, listener: Listener, temporal: Cl
         KeyFileError: the signing key cannot be read.
 
     """
-    signer = None if settings.signing_key_file is None else Signer.of_file(settings.signing_key_file)
+    signer = (
+        None if settings.signing_key_file is None else Signer.of_file(settings.signing_key_file, settings.installation)
+    )
     if signer is None:
         log.warning(
             "callers_not_signed",
@@ -59,7 +61,7 @@ def api_of(settings: ApiSettings, table: Table, listener: Listener, temporal: Cl
     bearer = BearerScheme(table, jwt_check)
     schemes: tuple[AuthenticationScheme, ...] = (bearer,)
     over_tls = settings.console_url is not None and settings.console_url.scheme == "https"
-    rollouts = RolloutClient(temporal, sign=None if signer is None else signer.sign)
+    rollouts = RolloutClient(temporal, signer)
     parts = ApiParts(
         desk=Desk(table, rollouts, signs=signer is not None),
         authenticator=Authenticator(schemes, settings, metrics),

@@ -7,6 +7,7 @@ from typing import Annotated, Self
 from pydantic import Field, HttpUrl, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from celadon.domain.contracts import DEFAULT_INSTALLATION
 from celadon.domain.durations import Duration
 from celadon.gateway.addresses import SocketAddress
 
@@ -27,6 +28,8 @@ class ApiSettings(BaseSettings):
     """Where people reach Temporal's UI; the console links to workflows there."""
     signing_key_file: Path | None = None
     """An Ed25519 private key in PEM; without it the worker shows callers as declared, not as verified."""
+    installation: str = DEFAULT_INSTALLATION
+    """The name of this Celadon, which is part of what is signed; the workers have the same."""
     api_requests_per_second: Annotated[float, Field(gt=0)] = 20.0
     """What each caller may ask for in the long run."""
     api_burst: Annotated[int, Field(ge=1)] = 60

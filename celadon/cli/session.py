@@ -8,6 +8,7 @@ from typing import TypeVar
 from sqlalchemy.ext.asyncio import AsyncSession
 from temporalio.client import Client
 
+from celadon.cli.signing import signer_for
 from celadon.cli.table_access import read
 from celadon.cli.target import Target, choose_target
 from celadon.client.connection import TemporalUnreachableError, connect
@@ -57,7 +58,7 @@ class Session:
             TemporalUnreachableError: Temporal does not answer.
 
         """
-        return RolloutClient(await self.temporal())
+        return RolloutClient(await self.temporal(), signer_for(self.target))
 
     async def ask_workflow(self, deployment: str) -> WorkflowAnswer:
         """Ask a deployment's workflow; without Temporal the answer says so."""

@@ -2,9 +2,8 @@
 
 import asyncio
 import uuid
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from pydantic import BaseModel
 from temporalio.client import (
@@ -21,9 +20,11 @@ from temporalio.exceptions import ApplicationError, FailureError, WorkflowAlread
 from temporalio.service import RPCError, RPCStatusCode
 
 from celadon.client.patience import QUERY_PATIENCE, UPDATE_PATIENCE, NoAnswerError
+from celadon.client.signatures import Signer
 from celadon.domain import contracts
 from celadon.domain.absence import nothing_under_way
-from celadon.domain.attestation import START_MEMO, StartMemo, text_of_command, text_of_start
+from celadon.domain.attestation import START_MEMO, START_VALID, text_of_command, text_of_start
+from celadon.domain.authority import verbs_of
 from celadon.domain.errors import Refusal, RefusalCode, RefusedError, refuse
 from celadon.domain.messages import (
     AbortAnswer,
@@ -33,10 +34,28 @@ from celadon.domain.messages import (
     RolloutRequest,
     RolloutResult,
     RolloutStatus,
+    StartMemo,
 )
+from celadon.domain.permissions import Verb
 from celadon.domain.states import Door
+from celadon.domain.strictness import Record
 
 AnswerT = TypeVar("AnswerT")
+
+
+class Sender(Record):
+    """Who starts a rollout, as far as its door vouches for it."""
+
+    door: Door
+    """Through which door the request came in."""
+    issuer: str = ""
+    """Who vouches for the sender to the door."""
+    rights: frozenset[Verb] = frozenset()
+    """What the sender may do."""
+
+
+KEY_HOLDER: Final = Sender(door=Door.CLI, rights=frozenset(Verb))
+"""Whoever runs a command with the installation's own key."""
 
 
 class RolloutEnded(BaseModel):
@@ -52,22 +71,22 @@ class RolloutEnded(BaseModel):
 class RolloutClient:
     """Rollouts of one Temporal namespace."""
 
-    def __init__(self, client: Client, sign: Callable[[str], str] | None = None) -> None:
+    def __init__(self, client: Client, signer: Signer | None = None) -> None:
         """Speak through ``client``, which must use Temporal's Pydantic converter.
 
-        A door that has verified who asks gives ``sign``, which returns the signature of a text; a command that names
-        the door is then signed.
+        A door that has verified who asks gives ``signer``; all that it sends is then signed. Whoever holds the key is
+        believed: a sender that names no door is the command line, and may do what it asks for.
         """
         self._client = client
-        self._sign = sign
+        self._signer = signer
 
-    async def start(self, request: RolloutRequest, *, request_id: str = "", door: Door | None = None) -> str:
+    async def start(self, request: RolloutRequest, *, request_id: str = "", sender: Sender = KEY_HOLDER) -> str:
         """Start a rollout; return the run's id.
 
         Args:
             request: what is to be rolled out.
             request_id: a repeat with the same one returns the run that the first one started.
-            door: through which door the request came in.
+            sender: through which door the request came in, and what its sender may do.
 
         Raises:
             RefusedError: a rollout of the deployment is under way.
@@ -78,9 +97,16 @@ class RolloutClient:
             known = await self._run_of(request.deployment, request_id)
             if known is not None:
                 return known
-        memo = StartMemo(request_id=request_id, door=door, signed_at=datetime.now(UTC))
-        if self._sign is not None:
-            memo = memo.model_copy(update={"signature": self._sign(text_of_start(request, memo))})
+        memo = StartMemo(
+            request_id=request_id or str(uuid.uuid4()),
+            door=sender.door,
+            issuer=sender.issuer,
+            rights=tuple(sorted(sender.rights)),
+            valid_until=datetime.now(UTC) + START_VALID,
+        )
+        if self._signer is not None:
+            text = text_of_start(self._signer.installation, request, memo)
+            memo = memo.model_copy(update={"signature": self._signer.sign(text)})
         try:
             return await self._start(request, memo)
         except RPCError as error:
@@ -263,9 +289,16 @@ class RolloutClient:
             # Temporal keeps an update for a worker that comes back later; by then nobody may want it any more.
             command = command.model_copy(update={"valid_until": datetime.now(UTC) + patience})
         identity = request_id or str(uuid.uuid4())
-        if self._sign is not None:
-            signature = self._sign(text_of_command(deployment, name, identity, command))
-            command = command.model_copy(update={"signature": signature})
+        if self._signer is not None:
+            force = isinstance(command, PromoteCommand) and command.force
+            command = command.model_copy(
+                update={
+                    "door": command.door or KEY_HOLDER.door,
+                    "rights": command.rights or verbs_of(name, force=force),
+                },
+            )
+            text = text_of_command(self._signer.installation, deployment, name, identity, command)
+            command = command.model_copy(update={"signature": self._signer.sign(text)})
         try:
             # The SDK repeats a call that timed out for as long as no worker has taken the update.
             async with asyncio.timeout(patience.total_seconds()):

@@ -20,6 +20,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from celadon.domain.authority import Authority, Unsigned
+from celadon.domain.contracts import DEFAULT_INSTALLATION
+
 log = structlog.get_logger()
 
 _PEM_END = b"-----END PUBLIC KEY-----"
@@ -29,24 +32,58 @@ class KeyFileError(Exception):
     """A file holds no key of the kind that is needed; the text says which and what to do."""
 
 
-class KeyringSettings(BaseSettings):
-    """Whose signatures the worker believes: ``CELADON_VERIFY_KEYS_FILE``."""
+class AuthoritySettings(BaseSettings):
+    """Whom the worker believes, and what it lets unsigned messages do."""
 
     model_config = SettingsConfigDict(env_prefix="CELADON_", extra="ignore", frozen=True)
 
     verify_keys_file: Path | None = None
     """Ed25519 public keys in PEM, one after the other; without it every identity is shown as declared."""
+    unsigned: Unsigned = Unsigned.DECISIONS
+    """What a start or message that nobody has signed may do: none, decisions or all."""
+    installation: str = DEFAULT_INSTALLATION
+    """The name of this Celadon; what is signed for another one counts for nothing."""
+
+    def authority(self) -> Authority:
+        """Read the keys.
+
+        Raises:
+            KeyFileError: they cannot be read.
+
+        """
+        keyring = Keyring(()) if self.verify_keys_file is None else Keyring(_read_public_keys(self.verify_keys_file))
+        return Authority(unsigned=self.unsigned, installation=self.installation, verifies=keyring.verifies)
+
+
+class SigningSettings(BaseSettings):
+    """With what a door signs: ``CELADON_SIGNING_KEY_FILE``, and the installation for which."""
+
+    model_config = SettingsConfigDict(env_prefix="CELADON_", extra="ignore", frozen=True)
+
+    signing_key_file: Path | None = None
+    """An Ed25519 private key in PEM; without it the worker shows callers as declared, not as verified."""
+    installation: str = DEFAULT_INSTALLATION
+
+    def signer(self) -> "Signer | None":
+        """Read the key, if there is one.
+
+        Raises:
+            KeyFileError: it cannot be read.
+
+        """
+        return None if self.signing_key_file is None else Signer.of_file(self.signing_key_file, self.installation)
 
 
 class Signer:
     """Signs with a door's private key."""
 
-    def __init__(self, key: Ed25519PrivateKey) -> None:
-        """Sign with ``key``."""
+    def __init__(self, key: Ed25519PrivateKey, installation: str = DEFAULT_INSTALLATION) -> None:
+        """Sign with ``key``, for one installation."""
         self._key = key
+        self.installation = installation
 
     @classmethod
-    def of_file(cls, file: Path) -> Self:
+    def of_file(cls, file: Path, installation: str = DEFAULT_INSTALLATION) -> Self:
         """Read the key of a PEM file.
 
         Raises:
@@ -59,7 +96,7 @@ class Signer:
             raise KeyFileError(f"{file} cannot be read as a private key: {error}; {_HOW_TO_MAKE}") from error
         if not isinstance(key, Ed25519PrivateKey):
             raise KeyFileError(f"{file} holds no Ed25519 key; {_HOW_TO_MAKE}")
-        return cls(key)
+        return cls(key, installation)
 
     def sign(self, text: str) -> str:
         """Return the signature of ``text``."""
@@ -72,16 +109,6 @@ class Keyring:
     def __init__(self, keys: Sequence[Ed25519PublicKey]) -> None:
         """Believe ``keys``."""
         self._keys = tuple(keys)
-
-    @classmethod
-    def of_settings(cls, settings: KeyringSettings) -> Self:
-        """Read the keys of the file that the settings name; without one nobody is believed.
-
-        Raises:
-            KeyFileError: it cannot be read, or holds something else.
-
-        """
-        return cls(()) if settings.verify_keys_file is None else cls(_read_public_keys(settings.verify_keys_file))
 
     def verifies(self, text: str, signature: str) -> bool:
         """Whether one of the keys has signed ``text``; a signature that none has made is logged."""

@@ -3,6 +3,9 @@
 from datetime import timedelta
 from typing import Final
 
+DEFAULT_INSTALLATION: Final = "celadon"
+"""The name of an installation that is given none: ``CELADON_INSTALLATION``."""
+
 TASK_QUEUE: Final = "celadon"
 WORKFLOW_TYPE: Final = "BlueGreenRollout"
 WORKFLOW_ID_PREFIX: Final = "rollout-"

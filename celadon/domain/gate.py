@@ -10,7 +10,7 @@ from celadon.domain.durations import format_duration
 from celadon.domain.policy import OnDeadline
 from celadon.domain.progress import Progress, PromotionRequest
 from celadon.domain.states import Door, RolloutOutcome, RolloutPhase, SetCondition
-from celadon.domain.steps import Claim
+from celadon.domain.steps import Message
 from celadon.domain.strictness import Record
 
 PROVISIONING_TIMER: Final = "provisioning deadline"
@@ -25,7 +25,7 @@ class GoBack(Record):
     by: str
     door: Door
     reason: str
-    claim: Claim | None = None
+    message: Message | None = None
 
 
 class GoAhead(Record):
@@ -35,7 +35,7 @@ class GoAhead(Record):
     door: Door
     reason: str
     force: bool = False
-    claim: Claim | None = None
+    message: Message | None = None
 
 
 class Enter(Record):
@@ -73,7 +73,7 @@ def decide(progress: Progress, now: datetime) -> GateDecision:
             by=request.command.by,
             door=request.door,
             reason=request.command.reason or f"aborted by {request.command.by}",
-            claim=request.claim,
+            message=request.message,
         )
     if progress.green_failed:
         error = progress.green.last_error if progress.green is not None else ""
@@ -163,7 +163,7 @@ def _go_ahead(request: PromotionRequest) -> GoAhead:
         door=request.door,
         reason=request.command.reason,
         force=request.command.force,
-        claim=request.claim,
+        message=request.message,
     )
 
 

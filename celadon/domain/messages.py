@@ -13,6 +13,7 @@ from celadon.domain.durations import Duration
 from celadon.domain.errors import Refusal
 from celadon.domain.labels import Labels
 from celadon.domain.names import DeploymentName, Epoch, RevisionNumber, RolloutId, RouteSetId
+from celadon.domain.permissions import Verb
 from celadon.domain.policy import BlueGreenPolicy
 from celadon.domain.revision import Revision
 from celadon.domain.states import Door, RolloutOutcome, RolloutPhase, SetCondition
@@ -72,6 +73,23 @@ class RolloutRequest(StrictModel):
         return self
 
 
+class StartMemo(Record):
+    """What a door says of a start, beside the request itself; stored in the workflow's memo."""
+
+    request_id: str = ""
+    """A repeat with the same id finds the rollout that the first one started; a signed one starts one rollout only."""
+    door: Door | None = None
+    """Through which door the request came in."""
+    issuer: str = ""
+    """Who vouches for ``requested_by`` to the door."""
+    rights: tuple[Verb, ...] = ()
+    """What the door lets the sender do; only a signed start's rights count."""
+    valid_until: AwareDatetime | None = None
+    """A signed start that Temporal took later was copied."""
+    signature: str = ""
+    """What the door has signed the start with; empty when it signs nothing."""
+
+
 class Command(StrictModel):
     """What every command may say."""
 
@@ -84,6 +102,10 @@ class Command(StrictModel):
     """After this moment the command is refused: Temporal delivers an update whose caller has given up long ago."""
     door: Door | None = None
     """Through which door it came in; doors that verify who asks sign what they send."""
+    issuer: Annotated[str, Field(max_length=300)] = ""
+    """Who vouches for ``by`` to the door: the issuer of a JWT, for example; empty when nobody does."""
+    rights: tuple[Verb, ...] = ()
+    """What the door lets the sender do; only a signed command's rights count."""
     signature: Annotated[str, Field(max_length=200)] = ""
     """What the door has signed the command with; empty when it signs nothing."""
 

@@ -5,9 +5,6 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
-from celadon.domain.messages import RolloutRequest
-from celadon.domain.policy import BlueGreenPolicy, OnDeadline
-
 
 class Role(StrEnum):
     """What a caller of the API is trusted with; a caller may have several."""
@@ -62,28 +59,14 @@ def may(roles: Iterable[Role], verb: Verb) -> bool:
     return any(verb in ALLOWED[role] for role in roles)
 
 
+def rights_of(roles: Iterable[Role]) -> frozenset[Verb]:
+    """Return all that ``roles`` allow together."""
+    return frozenset(verb for role in roles for verb in ALLOWED[role])
+
+
 def roles_that_may(verb: Verb) -> tuple[Role, ...]:
     """Return the roles that allow ``verb``, the weakest first."""
     return tuple(role for role in Role if verb in ALLOWED[role])
-
-
-def verbs_of_start(request: RolloutRequest) -> tuple[Verb, ...]:
-    """Return what somebody must be allowed to do who starts a rollout.
-
-    A rollout that its request lets promote itself is a promotion that was given in advance. What the deployment's own
-    policy says was decided by whoever gave it that policy.
-    """
-    return (Verb.START, *_decides_in_advance(request.policy))
-
-
-def verbs_of_create(policy: BlueGreenPolicy) -> tuple[Verb, ...]:
-    """Return what somebody must be allowed to do who creates a deployment with a policy."""
-    return (Verb.CREATE, *_decides_in_advance(policy))
-
-
-def _decides_in_advance(policy: BlueGreenPolicy) -> tuple[Verb, ...]:
-    at_deadline = policy.promotion_deadline is not None and policy.on_deadline is OnDeadline.PROMOTE
-    return (Verb.PROMOTE,) if policy.auto_promote or at_deadline else ()
 
 
 def in_scope(scope: Mapping[str, str], labels: Mapping[str, str]) -> bool:

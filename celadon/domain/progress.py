@@ -6,7 +6,7 @@ from celadon.domain.messages import AbortCommand, GreenChanged, PromoteCommand
 from celadon.domain.names import RevisionNumber, RolloutId, RouteSetId
 from celadon.domain.policy import BlueGreenPolicy
 from celadon.domain.states import Door, RolloutOutcome, RolloutPhase, SetCondition
-from celadon.domain.steps import Claim
+from celadon.domain.steps import Message
 from celadon.domain.strictness import Record
 
 
@@ -16,7 +16,7 @@ class AbortRequest(Record):
     command: AbortCommand
     door: Door
     at: datetime
-    claim: Claim | None = None
+    message: Message | None = None
 
 
 class PromotionRequest(Record):
@@ -25,7 +25,7 @@ class PromotionRequest(Record):
     command: PromoteCommand
     door: Door
     at: datetime
-    claim: Claim | None = None
+    message: Message | None = None
 
 
 class Progress(Record):

@@ -3,7 +3,7 @@
 from typing import assert_never
 
 from celadon.domain.errors import Refusal, RefusalCode
-from celadon.domain.messages import PromoteCommand
+from celadon.domain.messages import Command, PromoteCommand
 from celadon.domain.progress import Progress
 from celadon.domain.states import RolloutPhase
 
@@ -35,6 +35,26 @@ def _refuse_target(progress: Progress, command: PromoteCommand) -> Refusal | Non
             code=RefusalCode.FORCE_NEEDS_REASON,
             message="force needs a reason, it goes into the audit log",
             next_step="send it again with a reason",
+        )
+    return None
+
+
+def refuse_other_rollout(rollout: int, revision: int, command: Command) -> Refusal | None:
+    """Return why ``command`` does not mean this rollout of this revision, or ``None`` when it may.
+
+    For those who carry it out: what a message says of its target holds there too, whatever its workflow believes.
+    """
+    if command.rollout is not None and command.rollout != rollout:
+        return Refusal(
+            code=RefusalCode.WRONG_ROLLOUT,
+            message=f"the message means rollout {command.rollout}, and this is rollout {rollout}",
+            next_step="look at the rollout that is under way and send the message again if it is still meant",
+        )
+    if isinstance(command, PromoteCommand) and command.revision not in {None, revision}:
+        return Refusal(
+            code=RefusalCode.WRONG_REVISION,
+            message=f"the promotion means revision {command.revision}, and green is revision {revision}",
+            next_step="look at the rollout that is under way and promote what you reviewed",
         )
     return None
 

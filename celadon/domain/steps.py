@@ -5,25 +5,28 @@ deployment changes nothing. Notes travel with a step into the audit log, in the 
 """
 
 from datetime import datetime
+from typing import Annotated
 
 from pydantic import Field
 
 from celadon.domain.errors import Refusal
-from celadon.domain.messages import RolloutRequest
+from celadon.domain.messages import AbortCommand, PromoteCommand, RolloutRequest, StartMemo
 from celadon.domain.names import Epoch, RevisionNumber, RolloutId, RouteSetId
 from celadon.domain.policy import BlueGreenPolicy
 from celadon.domain.states import Door, RolloutOutcome, RolloutPhase
 from celadon.domain.strictness import Record
 
 
-class Claim(Record):
-    """A door's word for who asked, still to be checked: ``attestation.py``."""
+class Message(Record):
+    """A command as it came to a rollout, for the activity that judges it."""
 
-    text: str
-    """What was signed."""
-    signature: str
+    verb: str
+    """The name of the signal or update."""
+    request_id: str = ""
+    """The update's id; empty for a signal, which has none."""
     came_by: Door
-    """How the message came in, for one whose signature proves nothing."""
+    """How it came in; what it says of its door counts only when it is signed."""
+    command: Annotated[AbortCommand | PromoteCommand, Field(union_mode="left_to_right")]
 
 
 class Note(Record):
@@ -36,9 +39,12 @@ class Note(Record):
     door: Door | None = None
     reason: str = ""
     evidence: dict[str, str] = Field(default_factory=dict)
-    claim: Claim | None = None
+    message: Message | None = None
+    """The command that the line tells of, if it tells of one."""
     verified: bool = False
-    """Whether a door vouches for ``by``; set by the activity that checked the claim, and by nobody else."""
+    """Whether a door vouches for ``by``; set by the activity that checked the message, and by nobody else."""
+    issuer: str = ""
+    """Who vouches for ``by`` to the door; set as ``verified`` is."""
 
 
 class BeginStep(Record):
@@ -48,10 +54,10 @@ class BeginStep(Record):
     workflow_id: str
     run_id: str
     at: datetime
-    door: Door | None = None
-    claim: Claim | None = None
-    verified: bool = False
-    """As for a note."""
+    memo: StartMemo | None = None
+    """What the door that sent the request says of it."""
+    taken_at: datetime | None = None
+    """When Temporal took the start."""
 
 
 class Begun(Record):
@@ -75,6 +81,22 @@ class Step(Record):
     deployment: str
     rollout: RolloutId
     notes: tuple[Note, ...] = ()
+    run: str = ""
+    """The workflow's run. Temporal gives the updates of one run different ids, so that an id that comes again in
+    another run is a repeat."""
+
+
+class JudgeStep(Step):
+    """Asks whether commands count before the first of them is carried out."""
+
+    messages: tuple[Message, ...]
+    at: datetime
+
+
+class Judged(Record):
+    """The answer of ``judge``: a refusal for each message that does not count, in their order."""
+
+    refusals: tuple[Refusal | None, ...]
 
 
 class PhaseStep(Step):
@@ -102,9 +124,8 @@ class SwitchStep(Step):
     force: bool = False
     decision: str = ""
     """Which decision it carries out. One that was refused stays refused, however late an attempt of it comes."""
-    claim: Claim | None = None
-    verified: bool = False
-    """As for a note."""
+    message: Message | None = None
+    """The command that it carries out; none when the policy, a timer or a cancellation asks."""
     ack_timeout_seconds: float
     """How long to wait for the routers once the switch is committed."""
 
@@ -113,6 +134,8 @@ class SwitchAnswer(Record):
     """What the table and the routers answered: either a refusal, or an epoch and who serves it."""
 
     refusal: Refusal | None = None
+    message_refused: bool = False
+    """Whether the message does not count, whatever the table says: then everything is as if it had never come."""
     epoch: Epoch | None = None
     at: datetime | None = None
     """The moment of the commit, by the database's clock."""

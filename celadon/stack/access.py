@@ -5,8 +5,9 @@ from typing import Final
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.client.login_name import login_name
-from celadon.client.signatures import make_key_pair
+from celadon.client.signatures import Signer, make_key_pair
 from celadon.domain.permissions import Role
+from celadon.stack.addresses import StackAddresses
 from celadon.stack.files import write_file
 from celadon.stack.layout import DataDirectory
 from celadon.table.engine import Table
@@ -25,6 +26,16 @@ def ensure_signing_key(directory: DataDirectory) -> None:
     """
     if not (directory.signing_key.exists() and directory.verify_keys.exists()):
         make_key_pair(directory.signing_key, directory.verify_keys)
+
+
+def signer_of(addresses: StackAddresses) -> Signer:
+    """Return what signs for a running stack: its own key, for its owner alone.
+
+    Raises:
+        KeyFileError: it cannot be read.
+
+    """
+    return Signer.of_file(DataDirectory(addresses.data_dir).signing_key)
 
 
 async def ensure_admin_token(directory: DataDirectory, database_url: str) -> None:

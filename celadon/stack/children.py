@@ -12,6 +12,7 @@ import asyncpg
 from alembic.util import CommandError
 from sqlalchemy.exc import SQLAlchemyError
 
+from celadon.domain.contracts import DEFAULT_INSTALLATION
 from celadon.domain.names import RouterNode
 from celadon.gateway.addresses import SocketAddress
 from celadon.gateway.bootstrap import bootstrap
@@ -105,6 +106,7 @@ def worker_spec(
                 "TEMPORAL_NAMESPACE": NAMESPACE,
                 "CELADON_STATE_DIR": str(directory.replicas),
                 "CELADON_VERIFY_KEYS_FILE": str(directory.verify_keys),
+                "CELADON_INSTALLATION": DEFAULT_INSTALLATION,
                 "CELADON_METRICS_ADDRESS": metrics,
                 "CELADON_TEMPORAL_UI_URL": f"http://{address(settings.port(Port.TEMPORAL_UI))}",
                 # A replica outlives the worker's death, not the end of the stack.
@@ -132,6 +134,7 @@ def api_spec(database: str, settings: StackSettings, directory: DataDirectory) -
                 "TEMPORAL_NAMESPACE": NAMESPACE,
                 "CELADON_API_ADDRESS": address(port),
                 "CELADON_SIGNING_KEY_FILE": str(directory.signing_key),
+                "CELADON_INSTALLATION": DEFAULT_INSTALLATION,
                 "CELADON_TEMPORAL_UI_URL": f"http://{address(settings.port(Port.TEMPORAL_UI))}",
             },
         ),

@@ -6,9 +6,10 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.domain.states import Door
-from celadon.domain.steps import Step
+from celadon.domain.steps import Note, Step
 from celadon.domain.telling import Line
 from celadon.table.models import RolloutEvent
+from celadon.table.spent_requests import counted_in_other_runs
 from celadon.table.telling import tell
 
 
@@ -44,7 +45,12 @@ async def write_event(  # noqa: PLR0913 - a line of the log has these columns
 
 
 async def write_notes(tx: AsyncSession, step: Step) -> None:
-    """Write what the workflow has to tell; a line that an earlier attempt wrote stays as it is."""
+    """Write what the workflow has to tell; a line that an earlier attempt wrote stays as it is.
+
+    A signed message that counted in another run of the workflow is a copy here: nobody vouches for it.
+    """
+    signed = [note for note in step.notes if note.verified]
+    copied = await counted_in_other_runs(tx, step.deployment, signed, step.run)
     rows = [
         {
             "deployment": step.deployment,
@@ -56,7 +62,7 @@ async def write_notes(tx: AsyncSession, step: Step) -> None:
             "door": note.door,
             "reason": note.reason,
             "evidence": note.evidence,
-            "verified": note.verified,
+            "verified": note.verified and _id_of(note) not in copied,
         }
         for note in step.notes
     ]
@@ -70,6 +76,10 @@ async def write_notes(tx: AsyncSession, step: Step) -> None:
     )
     # Only what is new is returned, so that what an earlier attempt wrote is not told again.
     await tell(tx, step.rollout, [_line(row) for row in sorted(written.scalars(), key=lambda row: row.seq or 0)])
+
+
+def _id_of(note: Note) -> tuple[str, str] | None:
+    return None if note.message is None else (note.message.verb, note.message.request_id)
 
 
 def _line(row: RolloutEvent) -> Line:

@@ -6,10 +6,12 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from celadon.domain.errors import RefusalCode, refuse
+from celadon.domain.attestation import START
+from celadon.domain.authority import Authority, Verdict, spent
+from celadon.domain.automatic_switch import asks_for_gate
+from celadon.domain.errors import RefusalCode, RefusedError, refuse
 from celadon.domain.messages import RolloutRequest
 from celadon.domain.names import RevisionNumber, RolloutId, RouteSetId
-from celadon.domain.policy import BlueGreenPolicy, resolve_policy
 from celadon.domain.states import DeploymentLifecycle, RolloutPhase
 from celadon.domain.steps import BeginStep, Begun
 from celadon.table.audit import write_event
@@ -17,30 +19,39 @@ from celadon.table.epoch import raise_epoch
 from celadon.table.finish import abandon
 from celadon.table.locks import lock_deployment
 from celadon.table.models import Deployment, Rollout, RouteSet
-from celadon.table.policies import read_policy
+from celadon.table.policies import read_policy, resolve_for
 from celadon.table.revisions import check_replicas, register_revision
+from celadon.table.rights import rights_to_start
+from celadon.table.spent_requests import forget_start, spend, started_by
 from celadon.table.telling import check_rules
 
 
-async def begin(tx: AsyncSession, step: BeginStep) -> Begun:
+async def begin(tx: AsyncSession, step: BeginStep, authority: Authority) -> Begun:
     """Open a rollout, or return the one that an earlier attempt of the same run opened.
 
     An older rollout that never ended, because its workflow was terminated or reset, ends here as failed.
 
+    Args:
+        tx: the transaction.
+        step: what the rollout's workflow was started with.
+        authority: whom the installation believes; the sender's rights are judged by what the policy resolves to.
+
     Raises:
-        RefusedError: the deployment is being destroyed, the revision's number is unknown, the policy contradicts
-            itself, the replicas do not fit the endpoints, the labels are other ones, a target is
-            not there, or a newer rollout has taken the deployment over.
+        RefusedError: the sender may not, the deployment is being destroyed, the revision's number is unknown, the
+            policy contradicts itself, the replicas do not fit the endpoints, the labels are other ones, a target is not
+            there, or a newer rollout has taken the deployment over.
 
     """
     request = step.request
-    await _ensure_deployment(tx, request)
+    is_new = await _ensure_deployment(tx, request)
     deployment = await lock_deployment(tx, request.deployment)
     known = await tx.scalar(
         select(Rollout).where(Rollout.workflow_id == step.workflow_id, Rollout.run_id == step.run_id),
     )
     if known is not None:
         return _begun(known)
+    verdict = authority.of_start(request, step.memo, step.taken_at)
+    await _refuse_spent(tx, deployment, verdict)
     if deployment.lifecycle is DeploymentLifecycle.DESTROYING:
         raise refuse(
             RefusalCode.DEPLOYMENT_DELETED,
@@ -48,11 +59,15 @@ async def begin(tx: AsyncSession, step: BeginStep) -> Begun:
             f"start it anew once 'celadon deployment show {request.deployment}' says that it is destroyed",
         )
     if deployment.lifecycle is DeploymentLifecycle.DESTROYED:
+        is_new = True
         await _start_anew(tx, deployment, request)
     _check_labels(deployment, request)
     await _end_older(tx, deployment, step.at)
 
-    policy = _resolve(deployment, request)
+    own = read_policy(deployment.policy)
+    policy = resolve_for(deployment.name, own, request.policy)
+    for right in await rights_to_start(tx, deployment, request, is_new=is_new):
+        verdict.require(right.verb, deployment.name, right.why)
     await check_rules(tx, policy)
     replicas = deployment.replicas if request.replicas is None else request.replicas
     number, revision = await register_revision(tx, deployment.name, request.revision)
@@ -67,7 +82,7 @@ async def begin(tx: AsyncSession, step: BeginStep) -> Begun:
         blue_set=deployment.live_set,
         replicas=replicas,
         policy=policy.model_dump(mode="json"),
-        gated=blue is not None or _asks_for_a_gate(deployment, request, policy),
+        gated=blue is not None or asks_for_gate(policy, own, request.policy),
         requested_by=request.requested_by,
         reason=request.reason,
         phase=RolloutPhase.PROVISIONING,
@@ -77,14 +92,17 @@ async def begin(tx: AsyncSession, step: BeginStep) -> Begun:
     tx.add(rollout)
     deployment.lifecycle = DeploymentLifecycle.DEPLOYING
     await tx.flush()
+    refusal = await spend(tx, verdict, rollout, START, step.run_id)
+    if refusal is not None:
+        raise RefusedError(refusal)
     await write_event(
         tx,
         deployment.name,
         rollout.id,
         "started",
         actor=request.requested_by,
-        door=step.door,
-        verified=step.verified,
+        door=verdict.door,
+        verified=verdict.verified,
         reason=request.reason,
         evidence={"from_revision": str(blue or ""), "to_revision": str(number), "replicas": str(replicas)},
     )
@@ -105,9 +123,21 @@ def _begun(row: Rollout) -> Begun:
     )
 
 
-async def _ensure_deployment(tx: AsyncSession, request: RolloutRequest) -> None:
-    """Create the deployment when it is new; its first policy becomes its own."""
-    await tx.execute(
+async def _refuse_spent(tx: AsyncSession, deployment: Deployment, verdict: Verdict) -> None:
+    """Refuse a signed start that counted before, unless its rollout has not ended: then its workflow was reset."""
+    if not verdict.verified:
+        return
+    earlier = await started_by(tx, deployment.name, verdict.request_id)
+    if earlier is None:
+        return
+    if earlier.outcome is not None:
+        raise RefusedError(spent(START, verdict.request_id))
+    await forget_start(tx, deployment.name, verdict.request_id)
+
+
+async def _ensure_deployment(tx: AsyncSession, request: RolloutRequest) -> bool:
+    """Create the deployment when it is new, and return whether it was; its first policy becomes its own."""
+    created = await tx.scalar(
         insert(Deployment)
         .values(
             name=request.deployment,
@@ -116,8 +146,10 @@ async def _ensure_deployment(tx: AsyncSession, request: RolloutRequest) -> None:
             policy=request.policy.model_dump(mode="json"),
             labels=request.labels or {},
         )
-        .on_conflict_do_nothing(),
+        .on_conflict_do_nothing()
+        .returning(Deployment.name),
     )
+    return created is not None
 
 
 async def _start_anew(tx: AsyncSession, deployment: Deployment, request: RolloutRequest) -> None:
@@ -158,23 +190,6 @@ async def _end_older(tx: AsyncSession, deployment: Deployment, at: datetime) -> 
             "nothing was changed",
         )
     await abandon(tx, deployment, older, "terminated", at)
-
-
-def _resolve(deployment: Deployment, request: RolloutRequest) -> BlueGreenPolicy:
-    own = read_policy(deployment.policy)
-    try:
-        return resolve_policy(own, request.policy)
-    except ValueError as error:
-        raise refuse(RefusalCode.POLICY_CONFLICT, f"the policy contradicts itself: {error}") from error
-
-
-def _asks_for_a_gate(deployment: Deployment, request: RolloutRequest, resolved: BlueGreenPolicy) -> bool:
-    """Whether somebody said that a person decides on this first deployment too.
-
-    A delay asks for no gate: it gives time to look at green while blue serves, and here nothing serves.
-    """
-    said = "auto_promote" in deployment.policy or "auto_promote" in request.policy.model_fields_set
-    return said and not resolved.auto_promote
 
 
 async def _live_revision(tx: AsyncSession, deployment: Deployment) -> RevisionNumber | None:

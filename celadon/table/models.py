@@ -178,6 +178,20 @@ class Rollout(Base):
     requests_cut: Mapped[int] = mapped_column(server_default="0")
 
 
+class SpentRequest(Base):
+    """The id of a signed message that was carried out; it counts once."""
+
+    __tablename__ = "spent_requests"
+
+    deployment: Mapped[str] = mapped_column(ForeignKey("deployments.name"), primary_key=True)
+    verb: Mapped[str] = mapped_column(primary_key=True)
+    request_id: Mapped[str] = mapped_column(primary_key=True)
+    rollout: Mapped[int] = mapped_column(BigInteger, ForeignKey("rollouts.id"), index=True)
+    run: Mapped[str]
+    """The workflow's run that carried it out."""
+    spent_at: Mapped[datetime] = mapped_column(server_default=_now)
+
+
 class RefusedDecision(Base):
     """A decision of a rollout that the table has refused, so that a late attempt of it changes nothing any more."""
 

@@ -5,14 +5,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.domain.errors import RefusalCode, refuse
 from celadon.domain.names import RevisionNumber
-from celadon.domain.policy import resolve_policy
 from celadon.domain.revision import Revision
 from celadon.domain.states import DeploymentLifecycle, Door
 from celadon.domain.strictness import Record
 from celadon.table.audit import write_event
 from celadon.table.locks import lock_deployment
 from celadon.table.models import Deployment
-from celadon.table.policies import read_policy
+from celadon.table.policies import read_policy, resolve_for
 from celadon.table.records.deployments import NewDeployment
 from celadon.table.revisions import register_revision
 
@@ -34,10 +33,7 @@ async def create_deployment(tx: AsyncSession, wanted: NewDeployment, author: Aut
         RefusedError: there is another one of this name, or the policy contradicts itself.
 
     """
-    try:
-        resolve_policy(wanted.policy)
-    except ValueError as error:
-        raise refuse(RefusalCode.POLICY_CONFLICT, f"the policy contradicts itself: {error}") from error
+    resolve_for(wanted.name, wanted.policy)
     created = await tx.scalar(
         insert(Deployment)
         .values(

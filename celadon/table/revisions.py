@@ -17,6 +17,14 @@ async def read_revision(tx: AsyncSession, deployment: str, number: int) -> Revis
     return None if content is None else Revision.model_validate(content, strict=False)
 
 
+async def find_revision(tx: AsyncSession, deployment: str, wanted: Revision) -> RevisionNumber | None:
+    """Return the number of the revision with the same content, or ``None`` when the deployment has none."""
+    known = await tx.scalar(
+        select(RevisionRow.number).where(RevisionRow.deployment == deployment, RevisionRow.digest == wanted.digest()),
+    )
+    return None if known is None else RevisionNumber(known)
+
+
 async def register_revision(
     tx: AsyncSession,
     deployment: str,
@@ -39,16 +47,15 @@ async def register_revision(
                 f"list them with 'celadon rollout history {deployment}', or give the revision itself",
             )
         return RevisionNumber(wanted), revision
-    digest = wanted.digest()
-    known = await tx.scalar(
-        select(RevisionRow.number).where(RevisionRow.deployment == deployment, RevisionRow.digest == digest),
-    )
+    known = await find_revision(tx, deployment, wanted)
     if known is not None:
-        return RevisionNumber(known), wanted
+        return known, wanted
     last = await tx.scalar(select(func.max(RevisionRow.number)).where(RevisionRow.deployment == deployment))
     number = (last or 0) + 1
     tx.add(
-        RevisionRow(deployment=deployment, number=number, digest=digest, content=wanted.model_dump(mode="json")),
+        RevisionRow(
+            deployment=deployment, number=number, digest=wanted.digest(), content=wanted.model_dump(mode="json")
+        ),
     )
     await tx.flush()
     return RevisionNumber(number), wanted

@@ -1,21 +1,25 @@
 """Opening and closing a rollout's sets."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from celadon.domain.errors import Refusal, RefusalCode, refuse
+from celadon.domain.authority import Authority
+from celadon.domain.contracts import ABORT, ROLLBACK
+from celadon.domain.errors import Refusal, RefusalCode, RefusedError, refuse
 from celadon.domain.names import RouteSetId
-from celadon.domain.states import RouteSetState, SetCondition
-from celadon.domain.steps import CloseStep, DrainEnd, GreenOpened, PhaseStep, Step
+from celadon.domain.promotion import refuse_other_rollout
+from celadon.domain.states import RolloutPhase, RouteSetState, SetCondition
+from celadon.domain.steps import CloseStep, DrainEnd, GreenOpened, Judged, JudgeStep, Message, PhaseStep, Step
 from celadon.table.acknowledgements import read_acknowledgement
 from celadon.table.audit import write_event, write_notes
 from celadon.table.clock import database_now
 from celadon.table.epoch import raise_epoch, wake_up
 from celadon.table.locks import lock_deployment, own_rollout
 from celadon.table.models import Rollout, RouteSet
+from celadon.table.spent_requests import spend
 
 
 async def open_green(tx: AsyncSession, step: Step) -> GreenOpened:
@@ -60,6 +64,47 @@ async def enter_phase(tx: AsyncSession, step: PhaseStep) -> None:
     rollout = await own_rollout(tx, step.deployment, step.rollout)
     await write_notes(tx, step)
     rollout.phase, rollout.phase_since = step.phase, step.at
+
+
+async def judge(tx: AsyncSession, step: JudgeStep, authority: Authority) -> Judged:
+    """Judge aborts that came before the switch; with the first that counts the rollout is rolling back.
+
+    Raises:
+        RefusedError: the rollout no longer owns its deployment.
+
+    """
+    await lock_deployment(tx, step.deployment)
+    rollout = await own_rollout(tx, step.deployment, step.rollout)
+    await write_notes(tx, step)
+    now = await database_now(tx)
+    refusals = [await _refuse(tx, rollout, step, message, authority, now) for message in step.messages]
+    if None in refusals and rollout.switch_epoch is None:
+        rollout.phase, rollout.phase_since = RolloutPhase.ROLLING_BACK, step.at
+    return Judged(refusals=tuple(refusals))
+
+
+async def _refuse(
+    tx: AsyncSession,
+    rollout: Rollout,
+    step: JudgeStep,
+    message: Message,
+    authority: Authority,
+    now: datetime,
+) -> Refusal | None:
+    if message.verb not in {ABORT, ROLLBACK}:
+        return Refusal(
+            code=RefusalCode.UNKNOWN_MESSAGE,
+            message=f"the message {message.verb} does not close green before the switch",
+            next_step=f"send {ABORT}",
+        )
+    other = refuse_other_rollout(rollout.id, rollout.to_revision, message.command)
+    if other is not None:
+        return other
+    try:
+        verdict = authority.of_message(step.deployment, message, now)
+    except RefusedError as error:
+        return error.refusal
+    return await spend(tx, verdict, rollout, message.verb, step.run)
 
 
 async def ask_for_edge(tx: AsyncSession, step: Step) -> None:

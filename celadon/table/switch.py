@@ -1,13 +1,20 @@
 """The switch: the one transaction that points a deployment at green, and its way back."""
 
+from typing import Final
+
 from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from celadon.domain.authority import Authority
+from celadon.domain.automatic_switch import switches_by_itself
+from celadon.domain.contracts import ABORT, PROMOTE, ROLLBACK
 from celadon.domain.errors import Refusal, RefusalCode, RefusedError
 from celadon.domain.names import Epoch, Fence
 from celadon.domain.policy import required_healthy
+from celadon.domain.promotion import refuse_other_rollout
 from celadon.domain.states import (
+    Door,
     RolloutPhase,
     RouteHealthStatus,
     RouteSetState,
@@ -15,6 +22,7 @@ from celadon.domain.states import (
     SetCondition,
 )
 from celadon.domain.steps import SwitchAnswer, SwitchStep
+from celadon.domain.strictness import Record
 from celadon.table.audit import write_event, write_notes
 from celadon.table.clock import database_now
 from celadon.table.epoch import raise_epoch
@@ -23,30 +31,55 @@ from celadon.table.leaving import stays, take_back
 from celadon.table.locks import lock_deployment, own_rollout
 from celadon.table.models import Deployment, RefusedDecision, Rollout, Route, RouteSet
 from celadon.table.policies import read_policy
+from celadon.table.spent_requests import spend
 
 
-async def switch(tx: AsyncSession, step: SwitchStep, *, patient: bool = False) -> SwitchAnswer:
+class _Askers(Record):
+    """Who may ask for a step."""
+
+    messages: frozenset[str]
+    """The messages that ask for it."""
+    doors: frozenset[Door]
+    """The doors that ask for it without a message."""
+
+
+_SWITCHES: Final = _Askers(messages=frozenset({PROMOTE}), doors=frozenset({Door.TIMER, Door.POLICY}))
+_GOES_BACK: Final = _Askers(
+    messages=frozenset({ABORT, ROLLBACK}),
+    doors=frozenset({Door.CANCEL, Door.POLICY, Door.TIMER, Door.KEEPER}),
+)
+
+
+async def switch(
+    tx: AsyncSession,
+    step: SwitchStep,
+    authority: Authority,
+    *,
+    patient: bool = False,
+) -> SwitchAnswer:
     """Point the deployment at green if every precondition still holds under its lock; else change nothing.
 
-    Preconditions: the rollout owns the deployment, blue and green are the expected sets, no freeze, a living keeper
+    Preconditions: the message that it carries out counts, or the rollout's policy switches by itself; the rollout owns
+    the deployment, blue and green are the expected sets, no freeze, a living keeper
     vouches for health, and enough greens are healthy. Twice gives the same answer and one epoch: a decision that was
     refused is spent, so that an attempt which everybody has forgotten does not switch behind the rollout's back.
 
     Args:
         tx: the transaction.
         step: what the rollout asks for.
+        authority: whom the installation believes.
         patient: whether the caller asks again when no keeper vouches for health; that is no answer yet.
 
     """
     deployment = await lock_deployment(tx, step.deployment)
-    answer = await _read_refused(tx, step) or await _switch(tx, deployment, step)
+    answer = await _read_refused(tx, step) or await _switch(tx, deployment, step, authority)
     waits = patient and answer.refusal is not None and answer.refusal.code is RefusalCode.KEEPER_SILENT
     if not waits:
         await _keep_refused(tx, step, answer)
     return answer
 
 
-async def switch_back(tx: AsyncSession, step: SwitchStep) -> SwitchAnswer:
+async def switch_back(tx: AsyncSession, step: SwitchStep, authority: Authority) -> SwitchAnswer:
     """Point the deployment at blue again while blue can take the traffic; else change nothing.
 
     One healthy replica of blue is enough when green is sick, and when blue drains: then it is refilled only once it is
@@ -54,7 +87,7 @@ async def switch_back(tx: AsyncSession, step: SwitchStep) -> SwitchAnswer:
     Twice gives the same answer, as for a switch.
     """
     deployment = await lock_deployment(tx, step.deployment)
-    answer = await _read_refused(tx, step) or await _switch_back(tx, deployment, step)
+    answer = await _read_refused(tx, step) or await _switch_back(tx, deployment, step, authority)
     await _keep_refused(tx, step, answer)
     return answer
 
@@ -80,12 +113,25 @@ async def _keep_refused(tx: AsyncSession, step: SwitchStep, answer: SwitchAnswer
     )
 
 
-async def _switch(tx: AsyncSession, deployment: Deployment, step: SwitchStep) -> SwitchAnswer:
+async def _switch(
+    tx: AsyncSession,
+    deployment: Deployment,
+    step: SwitchStep,
+    authority: Authority,
+) -> SwitchAnswer:
     done = await tx.scalar(select(Rollout).where(Rollout.id == step.rollout, Rollout.deployment == step.deployment))
     if done is not None and done.switch_epoch is not None and done.green_set == step.green_set:
         return SwitchAnswer(epoch=Epoch(done.switch_epoch), at=done.switched_at)
     try:
         rollout = await own_rollout(tx, step.deployment, step.rollout)
+    except RefusedError as error:
+        return SwitchAnswer(refusal=error.refusal)
+    asker = await _judge(tx, rollout, step, authority, _SWITCHES)
+    if isinstance(asker, Refusal):
+        return SwitchAnswer(refusal=asker, message_refused=True)
+    if step.message is None and not switches_by_itself(read_policy(rollout.policy), gated=rollout.gated):
+        return SwitchAnswer(refusal=_not_by_itself(step))
+    try:
         green = await _lock_green(tx, deployment, rollout, step)
     except RefusedError as error:
         return SwitchAnswer(refusal=error.refusal)
@@ -110,16 +156,21 @@ async def _switch(tx: AsyncSession, deployment: Deployment, step: SwitchStep) ->
         step.deployment,
         step.rollout,
         "switched",
-        actor=step.by,
-        door=step.door,
-        reason=step.reason,
-        verified=step.verified,
+        actor=asker.by,
+        door=asker.door,
+        reason=asker.reason,
+        verified=asker.verified,
         evidence={"epoch": str(epoch), "healthy": str(healthy), "required": str(required)},
     )
     return SwitchAnswer(epoch=epoch, at=now, healthy_green=healthy, required=required)
 
 
-async def _switch_back(tx: AsyncSession, deployment: Deployment, step: SwitchStep) -> SwitchAnswer:
+async def _switch_back(
+    tx: AsyncSession,
+    deployment: Deployment,
+    step: SwitchStep,
+    authority: Authority,
+) -> SwitchAnswer:
     done = await tx.scalar(select(Rollout).where(Rollout.id == step.rollout, Rollout.deployment == step.deployment))
     if done is not None and done.switch_back_epoch is not None:
         return SwitchAnswer(epoch=Epoch(done.switch_back_epoch), at=done.switched_back_at)
@@ -127,6 +178,9 @@ async def _switch_back(tx: AsyncSession, deployment: Deployment, step: SwitchSte
         rollout = await own_rollout(tx, step.deployment, step.rollout)
     except RefusedError as error:
         return SwitchAnswer(refusal=error.refusal)
+    asker = await _judge(tx, rollout, step, authority, _GOES_BACK)
+    if isinstance(asker, Refusal):
+        return SwitchAnswer(refusal=asker, message_refused=True)
     if deployment.live_set != step.green_set or rollout.green_set != step.green_set:
         return SwitchAnswer(refusal=_green_changed(deployment, step))
     if step.blue_set is None or rollout.blue_set != step.blue_set:
@@ -171,13 +225,74 @@ async def _switch_back(tx: AsyncSession, deployment: Deployment, step: SwitchSte
         step.deployment,
         step.rollout,
         "switched_back",
-        actor=step.by,
-        door=step.door,
-        reason=step.reason,
-        verified=step.verified,
+        actor=asker.by,
+        door=asker.door,
+        reason=asker.reason,
+        verified=asker.verified,
         evidence={"epoch": str(epoch)},
     )
     return SwitchAnswer(epoch=epoch, at=now)
+
+
+class _Asker(Record):
+    """Who asks for a step, as far as that is known."""
+
+    by: str
+    door: Door | None
+    reason: str
+    verified: bool = False
+    issuer: str = ""
+
+
+async def _judge(
+    tx: AsyncSession,
+    rollout: Rollout,
+    step: SwitchStep,
+    authority: Authority,
+    askers: _Askers,
+) -> _Asker | Refusal:
+    """Return who asks, or why the message does not count."""
+    message = step.message
+    if message is None:
+        if step.door in askers.doors:
+            return _Asker(by=step.by, door=step.door, reason=step.reason)
+        return Refusal(
+            code=RefusalCode.UNSIGNED,
+            message=f"a decision by {step.door.value} comes with the message that asked for it, and none came",
+            next_step="send the message again",
+        )
+    if message.verb not in askers.messages:
+        return Refusal(
+            code=RefusalCode.UNKNOWN_MESSAGE,
+            message=f"the message {message.verb} does not ask for this step",
+            next_step=f"send one of: {', '.join(sorted(askers.messages))}",
+        )
+    refusal = refuse_other_rollout(rollout.id, rollout.to_revision, message.command)
+    if refusal is not None:
+        return refusal
+    try:
+        verdict = authority.of_message(step.deployment, message, await database_now(tx))
+    except RefusedError as error:
+        return error.refusal
+    refusal = await spend(tx, verdict, rollout, message.verb, step.run)
+    if refusal is not None:
+        return refusal
+    command = message.command
+    return _Asker(
+        by=command.by,
+        door=verdict.door,
+        reason=command.reason,
+        verified=verdict.verified,
+        issuer=verdict.issuer,
+    )
+
+
+def _not_by_itself(step: SwitchStep) -> Refusal:
+    return Refusal(
+        code=RefusalCode.FORBIDDEN,
+        message=f"the policy of rollout {step.rollout} leaves the switch to a person",
+        next_step=f"promote it with 'celadon promote {step.deployment}'",
+    )
 
 
 async def _lock_green(tx: AsyncSession, deployment: Deployment, rollout: Rollout, step: SwitchStep) -> RouteSet:

@@ -13,10 +13,12 @@ import pytest_asyncio
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
+from activities.own_workflows import OwnWorkflowsOnly
 from activities.rollout import RolloutActivities
 from celadon.api.process import api_of, listening_on, serve
 from celadon.api.settings import ApiSettings
-from celadon.client.signatures import Keyring, KeyringSettings, make_key_pair
+from celadon.client.signatures import AuthoritySettings, make_key_pair
+from celadon.domain.authority import Unsigned
 from celadon.domain.contracts import TASK_QUEUE
 from celadon.domain.permissions import Role
 from celadon.gateway.addresses import SocketAddress
@@ -154,7 +156,7 @@ GENEROUS: Mapping[str, Any] = {
 @pytest_asyncio.fixture(loop_scope="session")
 async def api(table: Table, temporal_env: WorkflowEnvironment, keys: Path) -> AsyncIterator[ApiClient]:
     """Run the API, and a worker that registers rollouts; nobody keeps replicas, so none gets further."""
-    keyring = Keyring.of_settings(KeyringSettings(verify_keys_file=keys / "key.pub"))
+    authority = AuthoritySettings(verify_keys_file=keys / "key.pub", unsigned=Unsigned.NONE).authority()
     async with (
         Listener(table.database_url, "celadon-tests-worker") as listener,
         running_api(table, temporal_env, signing_key_file=keys / "key.pem", **GENEROUS) as client,
@@ -162,8 +164,9 @@ async def api(table: Table, temporal_env: WorkflowEnvironment, keys: Path) -> As
             temporal_env.client,
             task_queue=TASK_QUEUE,
             workflows=WORKFLOWS,
-            activities=RolloutActivities(table, listener, keyring).all(),
+            activities=RolloutActivities(table, listener, authority).all(),
             workflow_runner=workflow_runner(),
+            interceptors=[OwnWorkflowsOnly()],
         ),
     ):
         yield client

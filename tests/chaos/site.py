@@ -19,6 +19,7 @@ from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
 from celadon.client.rollouts import RolloutClient
+from celadon.stack.access import signer_of
 from celadon.stack.addresses import StackAddresses
 from celadon.stack.shape import ShapeChoice
 from celadon.table.engine import Table
@@ -49,7 +50,7 @@ class Site:
 
     def __post_init__(self) -> None:
         """Make the directories."""
-        self.rollouts = RolloutClient(self.temporal)
+        self.rollouts = RolloutClient(self.temporal, signer_of(self.addresses))
         self.journals.mkdir(parents=True)
         self.gates.mkdir()
 

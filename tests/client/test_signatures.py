@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from celadon.client.signatures import KeyFileError, Keyring, KeyringSettings, Signer, make_key_pair
+from celadon.client.signatures import AuthoritySettings, KeyFileError, Signer, make_key_pair
+from celadon.domain.authority import Authority
 
 
-def keyring(*files: Path, together: Path) -> Keyring:
+def keyring(*files: Path, together: Path) -> Authority:
     together.write_bytes(b"".join(file.read_bytes() for file in files))
-    return Keyring.of_settings(KeyringSettings(verify_keys_file=together))
+    return AuthoritySettings(verify_keys_file=together).authority()
 
 
 def test_a_signature_is_believed_from_known_doors_alone(tmp_path: Path) -> None:
@@ -28,7 +29,7 @@ def test_a_signature_is_believed_from_known_doors_alone(tmp_path: Path) -> None:
 
 def test_without_keys_nobody_is_believed(tmp_path: Path) -> None:
     make_key_pair(tmp_path / "key.pem", tmp_path / "key.pub")
-    ring = Keyring.of_settings(KeyringSettings())
+    ring = AuthoritySettings().authority()
     assert not ring.verifies("promote", Signer.of_file(tmp_path / "key.pem").sign("promote"))
 
 
@@ -42,6 +43,6 @@ def test_what_is_no_key_is_refused_with_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(KeyFileError, match="openssl genpkey"):
         Signer.of_file(tmp_path / "wrong")
     with pytest.raises(KeyFileError, match="openssl genpkey"):
-        Keyring.of_settings(KeyringSettings(verify_keys_file=tmp_path / "wrong"))
+        AuthoritySettings(verify_keys_file=tmp_path / "wrong").authority()
     with pytest.raises(KeyFileError, match="cannot be read"):
         Signer.of_file(tmp_path / "missing")

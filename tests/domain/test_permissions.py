@@ -1,21 +1,16 @@
 """Who may do what: the whole table."""
 
-from datetime import timedelta
-
 import pytest
 
-from celadon.domain.messages import RolloutRequest
 from celadon.domain.permissions import (
     ALLOWED,
     Role,
     Verb,
     in_scope,
     may,
+    rights_of,
     roles_that_may,
-    verbs_of_create,
-    verbs_of_start,
 )
-from celadon.domain.policy import BlueGreenPolicy, OnDeadline
 
 V, O, A, D = Role.VIEWER, Role.OPERATOR, Role.APPROVER, Role.ADMIN  # noqa: E741 - the columns of a table
 
@@ -54,23 +49,7 @@ def test_without_a_role_nothing_is_allowed() -> None:
 def test_roles_add_up() -> None:
     assert may([O, A], Verb.START)
     assert may([O, A], Verb.PROMOTE)
-
-
-@pytest.mark.parametrize(
-    ("policy", "promotes"),
-    [
-        (BlueGreenPolicy(), False),
-        (BlueGreenPolicy(auto_promote=True), True),
-        (BlueGreenPolicy(promotion_deadline=timedelta(hours=1)), False),
-        (BlueGreenPolicy(promotion_deadline=timedelta(hours=1), on_deadline=OnDeadline.PROMOTE), True),
-    ],
-)
-def test_a_rollout_that_promotes_itself_is_a_promotion(policy: BlueGreenPolicy, promotes: bool) -> None:  # noqa: FBT001
-    request = RolloutRequest(deployment="chat", revision=1, policy=policy)
-    assert (Verb.PROMOTE in verbs_of_start(request)) is promotes
-    assert (Verb.PROMOTE in verbs_of_create(policy)) is promotes
-    assert Verb.START in verbs_of_start(request)
-    assert Verb.CREATE in verbs_of_create(policy)
+    assert rights_of([O, A]) == {verb for verb in Verb if {O, A} & TABLE[verb]}
 
 
 @pytest.mark.parametrize(

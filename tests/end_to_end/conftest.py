@@ -23,6 +23,7 @@ from celadon.domain.contracts import workflow_id
 from celadon.domain.messages import RolloutRequest, RolloutStatus
 from celadon.domain.payload import parse_payload
 from celadon.domain.states import RolloutPhase, RouteSetState
+from celadon.stack.access import signer_of
 from celadon.stack.addresses import StackAddresses
 from celadon.table.engine import Table
 from celadon.table.models import Deployment, Rollout, Route, RouteSet
@@ -45,7 +46,7 @@ class LiveDeployment:
         self.name = name
         self.addresses = addresses
         self.table = table
-        self.rollouts = RolloutClient(temporal)
+        self.rollouts = RolloutClient(temporal, signer_of(addresses))
         self.handle: WorkflowHandle[Any, Any] = temporal.get_workflow_handle(workflow_id(name))
 
     def request(self, label: str, *, replicas: int = 2, revision: object = None, **policy: object) -> dict[str, Any]:

@@ -1,14 +1,18 @@
 """What a worker does with a step that a workflow asks for: one transaction of the real table, without the waiting."""
 
+from typing import Final
+
 from pydantic import BaseModel
 from temporalio.exceptions import ApplicationError
 
+from celadon.domain.authority import Authority, Unsigned
 from celadon.domain.errors import RefusedError
 from celadon.domain.steps import (
     BeginStep,
     CloseStep,
     DrainEnd,
     FinishStep,
+    JudgeStep,
     PhaseStep,
     Step,
     SwitchAnswer,
@@ -18,8 +22,10 @@ from celadon.table.acknowledgements import read_acknowledgement
 from celadon.table.begin import begin
 from celadon.table.engine import Table
 from celadon.table.finish import finish
-from celadon.table.route_sets import ask_for_edge, close_set, enter_phase, open_green, read_drain
+from celadon.table.route_sets import ask_for_edge, close_set, enter_phase, judge, open_green, read_drain
 from celadon.table.switch import switch, switch_back
+
+TRUSTING: Final = Authority(unsigned=Unsigned.ALL)
 
 StepAnswer = BaseModel | ApplicationError | None
 
@@ -46,7 +52,7 @@ async def _attempt(table: Table, name: str, step: BeginStep | Step) -> BaseModel
     match name, step:
         case "begin", BeginStep():
             async with table.transaction() as tx:
-                return await begin(tx, step)
+                return await begin(tx, step, TRUSTING)
         case "provision_green", Step():
             async with table.transaction() as tx:
                 return await open_green(tx, step)
@@ -54,6 +60,9 @@ async def _attempt(table: Table, name: str, step: BeginStep | Step) -> BaseModel
             async with table.transaction() as tx:
                 await enter_phase(tx, step)
             return None
+        case "judge", JudgeStep():
+            async with table.transaction() as tx:
+                return await judge(tx, step, TRUSTING)
         case "ask_for_edge", Step():
             async with table.transaction() as tx:
                 await ask_for_edge(tx, step)
@@ -72,7 +81,7 @@ async def _attempt(table: Table, name: str, step: BeginStep | Step) -> BaseModel
 async def _switch(table: Table, name: str, step: SwitchStep) -> SwitchAnswer:
     change = switch if name == "switch" else switch_back
     async with table.transaction() as tx:
-        answer = await change(tx, step)
+        answer = await change(tx, step, TRUSTING)
     if answer.refusal is not None or answer.epoch is None:
         return answer
     async with table.transaction() as tx:

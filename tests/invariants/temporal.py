@@ -294,6 +294,10 @@ class Execution:
     def workflow_memo_value(self, _: str, default: T, **__: object) -> T:
         return default
 
+    def workflow_patch(self, *_: object, **__: object) -> bool:
+        """Every run is a new one: nothing is replayed."""
+        return True
+
     def workflow_time_ns(self) -> int:
         return (self.now - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) * 1000
 

@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from celadon.domain.authority import Authority
 from celadon.domain.errors import RefusalCode
 from celadon.domain.messages import RolloutRequest
 from celadon.domain.names import Epoch, RolloutId, RouteSetId
 from celadon.domain.states import Door, RolloutOutcome, RolloutPhase, RouteHealthStatus, RouteSetState, RouteStatus
-from celadon.domain.steps import BeginStep, CloseStep, FinishStep, Step, SwitchAnswer, SwitchStep
+from celadon.domain.steps import BeginStep, CloseStep, FinishStep, Message, Step, SwitchAnswer, SwitchStep
 from celadon.table.begin import begin
 from celadon.table.deletion import DeleteOrder, delete
 from celadon.table.engine import Table
@@ -23,6 +24,7 @@ from celadon.table.route_sets import ask_for_edge, close_set, open_green
 from celadon.table.scaling import ScaleOrder, scale
 from celadon.table.switch import switch, switch_back
 from tests.provisioners.programs import until, until_found
+from tests.table.rows import TRUSTING, promotion, rollback
 
 HEALTH_CHECK = {"path": "/health", "interval": "100ms", "timeout": "30s", "failure_threshold": 2}
 """Patient: a replica that a busy machine lets wait is not sick. One that is answers so at once."""
@@ -58,7 +60,7 @@ class Deploying:
             at=datetime.now(UTC),
         )
         async with self.table.transaction() as tx:
-            begun = await begin(tx, step)
+            begun = await begin(tx, step, TRUSTING)
         self.rollout, self.blue = begun.rollout, begun.blue_set
         async with self.table.transaction() as tx:
             opened = await open_green(tx, Step(deployment=self.name, rollout=self.rollout))
@@ -67,19 +69,20 @@ class Deploying:
 
     async def switch(self) -> Epoch:
         """Make green live as soon as a living keeper vouches for it."""
-        return await until_found(lambda: self._switched_by(switch))
+        return await until_found(lambda: self._switched_by(switch, promotion()))
 
     async def switch_back(self) -> None:
         """Make blue live again."""
-        await until_found(lambda: self._switched_by(switch_back))
+        await until_found(lambda: self._switched_by(switch_back, rollback()))
 
     async def _switched_by(
         self,
-        transaction: Callable[[AsyncSession, SwitchStep], Awaitable[SwitchAnswer]],
+        transaction: Callable[[AsyncSession, SwitchStep, Authority], Awaitable[SwitchAnswer]],
+        message: Message,
     ) -> Epoch | None:
         """Return the new epoch; nothing while a keeper whose lease a busy machine cost it takes its next one."""
         async with self.table.transaction() as tx:
-            answer = await transaction(tx, self._switch_step())
+            answer = await transaction(tx, self._switch_step(message), TRUSTING)
         refused = None if answer.refusal is None else answer.refusal.code
         assert answer.epoch is not None or refused in _UNTIL_A_KEEPER_HAS_LOOKED, answer
         return answer.epoch
@@ -210,7 +213,7 @@ class Deploying:
         async with self.table.transaction() as tx:
             return list(await tx.scalars(select(RolloutEvent).where(RolloutEvent.kind == kind)))
 
-    def _switch_step(self) -> SwitchStep:
+    def _switch_step(self, message: Message) -> SwitchStep:
         return SwitchStep(
             ack_timeout_seconds=30.0,
             deployment=self.name,
@@ -220,4 +223,5 @@ class Deploying:
             by="ann",
             door=Door.UPDATE,
             reason="",
+            message=message,
         )

@@ -9,7 +9,9 @@ from typing import Any, Final
 from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from celadon.domain.messages import RolloutRequest
+from celadon.domain.authority import Authority, Unsigned
+from celadon.domain.contracts import PROMOTE, ROLLBACK
+from celadon.domain.messages import AbortCommand, PromoteCommand, RolloutRequest
 from celadon.domain.names import Epoch, Fence, RouteId, RouteSetId
 from celadon.domain.payload import parse_payload
 from celadon.domain.states import Door, RolloutOutcome, RolloutPhase, RouteHealthStatus, RouteStatus
@@ -20,6 +22,7 @@ from celadon.domain.steps import (
     DrainEnd,
     Finished,
     FinishStep,
+    Message,
     Step,
     SwitchAnswer,
     SwitchStep,
@@ -46,6 +49,9 @@ from celadon.table.routers import router_acknowledged, router_connected
 from celadon.table.scaling import ScaleOrder, scale
 from celadon.table.switch import switch, switch_back
 
+TRUSTING: Final = Authority(unsigned=Unsigned.ALL)
+"""An installation that lets unsigned messages do everything."""
+
 NOW: Final = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 HEALTHY: Final = RouteHealthStatus.HEALTHY
 
@@ -65,7 +71,7 @@ class Opened:
         return self.begun.blue_set
 
     def switch_step(self, **changes: Any) -> SwitchStep:
-        """Return the step that asks for the switch, or for the switch back."""
+        """Return the step that asks for the switch, by a promotion that nobody has signed."""
         step = SwitchStep(
             ack_timeout_seconds=30.0,
             deployment=self.begun.deployment,
@@ -75,8 +81,13 @@ class Opened:
             by="ann",
             door=Door.UPDATE,
             reason="reviewed",
+            message=promotion(),
         )
         return step.model_copy(update=changes)
+
+    def switch_back_step(self, **changes: Any) -> SwitchStep:
+        """Return the step that asks for the switch back, by a rollback that nobody has signed."""
+        return self.switch_step(message=rollback(), **changes)
 
     def close_step(self, route_set: RouteSetId, **changes: Any) -> CloseStep:
         """Return the step that closes one of the two colours."""
@@ -100,6 +111,18 @@ class Opened:
             evidence={"decision": "promotion by ann"},
             at=NOW + timedelta(minutes=5),
         )
+
+
+def promotion(**command: Any) -> Message:
+    """Return a promotion by ann, as an update brings it."""
+    said = parse_payload(PromoteCommand, {"by": "ann", "reason": "reviewed", **command})
+    return Message(verb=PROMOTE, request_id="id-1", came_by=Door.UPDATE, command=said)
+
+
+def rollback(verb: str = ROLLBACK, **command: Any) -> Message:
+    """Return a rollback (or an abort) by ann, as an update brings it."""
+    said = parse_payload(AbortCommand, {"by": "ann", "reason": "reviewed", **command})
+    return Message(verb=verb, request_id="id-2", came_by=Door.UPDATE, command=said)
 
 
 class Rows:
@@ -149,12 +172,12 @@ class Rows:
     async def begin(self, run: str = "run-1", *, at: datetime = NOW, **request: Any) -> Begun:
         """Begin a rollout of ``chat``; keywords are keys of its request."""
         async with self.table.transaction() as tx:
-            return await begin(tx, _begin_step(run, at, request))
+            return await begin(tx, _begin_step(run, at, request), TRUSTING)
 
     async def open(self, run: str = "run-1", *, at: datetime = NOW, **request: Any) -> Opened:
         """Begin a rollout and open its green set."""
         async with self.table.transaction() as tx:
-            begun = await begin(tx, _begin_step(run, at, request))
+            begun = await begin(tx, _begin_step(run, at, request), TRUSTING)
             opened = await open_green(tx, Step(deployment=begun.deployment, rollout=begun.rollout))
         return Opened(begun, opened.route_set)
 
@@ -181,12 +204,12 @@ class Rows:
     async def switch(self, opened: Opened, **changes: Any) -> SwitchAnswer:
         """Ask for the switch."""
         async with self.table.transaction() as tx:
-            return await switch(tx, opened.switch_step(**changes))
+            return await switch(tx, opened.switch_step(**changes), TRUSTING)
 
     async def switch_back(self, opened: Opened, **changes: Any) -> SwitchAnswer:
         """Ask for the switch back."""
         async with self.table.transaction() as tx:
-            return await switch_back(tx, opened.switch_step(**changes))
+            return await switch_back(tx, opened.switch_back_step(**changes), TRUSTING)
 
     async def close(self, opened: Opened, route_set: RouteSetId, **changes: Any) -> DrainEnd | None:
         """Close one of a rollout's colours."""

@@ -15,10 +15,12 @@ from celadon.table.replicas import route_health
 from celadon.table.scaling import ScaleOrder, scale
 from celadon.table.switch import switch
 from tests.table.locks import until_somebody_waits
-from tests.table.rows import HEALTHY, NOW, Opened, Rows
+from tests.table.rows import HEALTHY, NOW, TRUSTING, Opened, Rows, promotion
 
 UNHEALTHY, DEGRADED = RouteHealthStatus.UNHEALTHY, RouteHealthStatus.DEGRADED
 Break = Callable[[Rows, Opened], Awaitable[None]]
+
+FORCED = promotion(force=True)
 
 
 def code(answer: SwitchAnswer) -> RefusalCode | None:
@@ -216,7 +218,7 @@ async def test_a_switch_with_a_broken_precondition_changes_no_row(
     await broken(rows, second)
     before = await rows.dump()
 
-    answer = await rows.switch(second, notes=(Note(seq=1, at=NOW, kind="promotion_requested"),), force=True)
+    answer = await rows.switch(second, notes=(Note(seq=1, at=NOW, kind="promotion_requested"),), message=FORCED)
 
     assert code(answer) is refusal
     assert (await rows.dump() == before) is (refusal is not None)
@@ -307,7 +309,7 @@ async def test_a_refusal_for_want_of_a_keeper_is_no_answer_yet_for_who_asks_agai
     opened = await rows.ready("run-2")
     await rows.sql("update keepers set seen_at = to_timestamp(0)")
     async with rows.table.transaction() as tx:
-        waiting = await switch(tx, opened.switch_step(decision="run-2/1"), patient=True)
+        waiting = await switch(tx, opened.switch_step(decision="run-2/1"), TRUSTING, patient=True)
     await rows.sql("update keepers set seen_at = now() + interval '1 hour'")
 
     assert waiting.refusal is not None
@@ -335,10 +337,10 @@ async def test_force_overrides_neither_a_freeze_nor_health(rows: Rows) -> None:
     opened = await rows.ready("run-2")
     await rows.sql("update deployments set frozen = true")
 
-    frozen = await rows.switch(opened, force=True)
+    frozen = await rows.switch(opened, message=FORCED)
     await rows.sql("update deployments set frozen = false")
     await rows.set_health(opened, opened.routes[0], UNHEALTHY, "status 500")
-    unhealthy = await rows.switch(opened, force=True)
+    unhealthy = await rows.switch(opened, message=FORCED)
 
     assert [answer.refusal and answer.refusal.code for answer in (frozen, unhealthy)] == [
         RefusalCode.FROZEN,
@@ -361,7 +363,7 @@ async def test_health_that_changes_before_the_commit_of_a_switch_waits_for_it(ro
     kept = await rows.kept(first)
 
     async with table.transaction() as tx:
-        assert code(await switch(tx, first.switch_step())) is None
+        assert code(await switch(tx, first.switch_step(), TRUSTING)) is None
         change = asyncio.create_task(rows.set_health(first, first.routes[0], UNHEALTHY))
         await until_somebody_waits(table)
         assert not change.done()

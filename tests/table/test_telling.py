@@ -7,12 +7,12 @@ import pytest
 
 from celadon.domain.errors import RefusalCode, RefusedError
 from celadon.domain.notification import NotificationKind, TargetKind
-from celadon.domain.states import Door, RolloutOutcome, RolloutPhase
+from celadon.domain.states import RolloutOutcome, RolloutPhase
 from celadon.domain.steps import Note, PhaseStep
 from celadon.domain.targets import TargetRequest
 from celadon.table.route_sets import enter_phase
 from celadon.table.targets import add_target, remove_target
-from tests.table.rows import NOW, Opened, Rows
+from tests.table.rows import NOW, Opened, Rows, promotion
 
 DEADLINE_AT = NOW + timedelta(hours=10)
 OPS: dict[str, Any] = {"notify": [{"target": "ops"}]}
@@ -225,7 +225,7 @@ async def test_a_notification_carries_who_decided_through_which_door(rows: Rows)
     await add(rows)
     await rows.live()
     opened = await rows.ready("run-2", policy=OPS)
-    await rows.switch(opened, by="ben", door=Door.UPDATE, reason="looks good")
+    await rows.switch(opened, message=promotion(by="ben", reason="looks good"))
 
     notice = await rows.value("select notice from notifications where kind = 'promoted'")
     assert {name: notice[name] for name in ("actor", "door", "reason", "from_revision", "to_revision")} == {

@@ -43,6 +43,8 @@ from celadon.domain.steps import (
     Finished,
     FinishStep,
     GreenOpened,
+    Judged,
+    JudgeStep,
     PhaseStep,
     Step,
     SwitchAnswer,
@@ -68,6 +70,8 @@ class Script:
     gated: bool = True
     switch: list[SwitchAnswer] = field(default_factory=lambda: [SwitchAnswer(epoch=Epoch(5))])
     switch_back: list[SwitchAnswer] = field(default_factory=lambda: [SwitchAnswer(epoch=Epoch(6))])
+    judge: list[Judged] = field(default_factory=list)
+    """What aborts before the switch are answered; all of them count when it is empty."""
     drain: list[DrainEnd] = field(default_factory=lambda: [DrainEnd()])
     holds: dict[str, asyncio.Event] = field(default_factory=dict)
     failures: dict[str, int] = field(default_factory=dict)
@@ -147,6 +151,11 @@ class ScriptedSteps:
         await self._ask("enter_phase", step.deployment, step)
 
     @activity.defn
+    async def judge(self, step: JudgeStep) -> Judged:
+        script = await self._ask("judge", step.deployment, step)
+        return _answer(script, script.judge) if script.judge else Judged(refusals=(None,) * len(step.messages))
+
+    @activity.defn
     async def ask_for_edge(self, step: Step) -> None:
         await self._ask("ask_for_edge", step.deployment, step)
 
@@ -175,6 +184,7 @@ class ScriptedSteps:
             self.begin,
             self.provision_green,
             self.enter_phase,
+            self.judge,
             self.ask_for_edge,
             self.switch,
             self.switch_back,

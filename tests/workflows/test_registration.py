@@ -4,6 +4,7 @@ import inspect
 from typing import get_type_hints
 
 from activities.rollout import RolloutActivities
+from celadon.domain.authority import Authority
 from celadon.table.engine import Table
 from celadon.table.notify import Listener
 from workflows import steps
@@ -11,7 +12,7 @@ from workflows import steps
 
 def test_each_call_has_an_activity_with_its_types(database_url: str) -> None:
     table, listener = Table(database_url, "test"), Listener(database_url, "test")
-    registered = {activity.__name__: activity for activity in RolloutActivities(table, listener).all()}
+    registered = {activity.__name__: activity for activity in RolloutActivities(table, listener, Authority()).all()}
 
     assert set(registered) == {call.name for call in steps.ALL_CALLS}
     for call in steps.ALL_CALLS:

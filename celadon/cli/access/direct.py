@@ -173,7 +173,7 @@ class DirectAccess:
     async def start(self, request: RolloutRequest, request_id: str) -> Started:
         """Start a rollout."""
         rollouts = await self._session.rollouts()
-        run_id = await rollouts.start(request, request_id=request_id, door=Door.CLI)
+        run_id = await rollouts.start(request, request_id=request_id)
         name = request.deployment
         found = await until_registered(
             rollouts,

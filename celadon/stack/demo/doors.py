@@ -10,6 +10,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from celadon.client.rollouts import RolloutClient, RolloutEnded
 from celadon.domain.contracts import workflow_id
 from celadon.domain.messages import AbortAnswer, AbortCommand, RolloutRequest
+from celadon.stack.access import signer_of
 from celadon.stack.addresses import StackAddresses
 from celadon.stack.demo.acknowledgements import AcknowledgementLog, kept_acknowledgements
 from celadon.stack.namespace import NAMESPACE
@@ -25,12 +26,19 @@ class Doors:
     What they ask may be refused (``RefusedError``) or go without an answer (``NoAnswerError``).
     """
 
-    def __init__(self, deployment: str, temporal: Client, table: Table, acknowledgements: AcknowledgementLog) -> None:
+    def __init__(
+        self,
+        deployment: str,
+        temporal: Client,
+        rollouts: RolloutClient,
+        table: Table,
+        acknowledgements: AcknowledgementLog,
+    ) -> None:
         """Use connections that stay open, and a log that is being kept."""
         self.acknowledgements = acknowledgements
         self._deployment = deployment
         self._temporal = temporal
-        self._rollouts = RolloutClient(temporal)
+        self._rollouts = rollouts
         self._table = table
 
     async def start(self, request: RolloutRequest) -> str:
@@ -64,9 +72,10 @@ async def connected_doors(deployment: str, addresses: StackAddresses) -> AsyncIt
         namespace=NAMESPACE,
         data_converter=pydantic_data_converter,
     )
+    rollouts = RolloutClient(temporal, signer_of(addresses))
     async with (
         Table(addresses.database_url, "celadon-demo", pool_size=2) as table,
         Listener(addresses.database_url, "celadon-demo-listener") as listener,
         kept_acknowledgements(deployment, table, listener) as acknowledgements,
     ):
-        yield Doors(deployment, temporal, table, acknowledgements)
+        yield Doors(deployment, temporal, rollouts, table, acknowledgements)

@@ -1,0 +1,31 @@
+"""A signed message counts once."""
+
+from typing import Final
+
+from alembic import op
+
+revision: Final = "0011"
+down_revision: Final = "0010"
+
+_STATEMENTS: Final = (
+    """
+    create table spent_requests (
+        deployment text not null,
+        verb text not null,
+        request_id text not null,
+        rollout bigint not null,
+        run text not null,
+        spent_at timestamptz not null default now(),
+        constraint pk_spent_requests primary key (deployment, verb, request_id),
+        constraint fk_spent_requests_deployment foreign key (deployment) references deployments (name),
+        constraint fk_spent_requests_rollout foreign key (rollout) references rollouts (id)
+    )
+    """,
+    "create index ix_spent_requests_rollout on spent_requests (rollout)",
+)
+
+
+def upgrade() -> None:
+    """Add the ids of signed messages that were carried out."""
+    for statement in _STATEMENTS:
+        op.execute(statement)
