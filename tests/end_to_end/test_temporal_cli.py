@@ -38,10 +38,11 @@ class TemporalCli:
         self._directory.joinpath("chat.json").write_text(content)
 
     async def readme(self, beginning: str) -> tuple[int, str, str]:
-        """Run the README's command that begins so; only the deployment's name is replaced."""
+        """Run the README's command that begins so; only the deployment's name is another one."""
         (command,) = [one for one in _readme_commands() if one.startswith(beginning)]
         self.used.add(command)
-        words = [word.replace("rollout-chat", f"rollout-{self._deployment.name}") for word in shlex.split(command)]
+        named = {"chat": self._deployment.name, "rollout-chat": f"rollout-{self._deployment.name}"}
+        words = [named.get(word, word) for word in shlex.split(command)]
         return await run(self._deployment.addresses, *words, directory=self._directory)
 
     async def own(self, *words: str) -> tuple[int, str, str]:
@@ -57,11 +58,16 @@ def temporal(deployment: LiveDeployment, tmp_path: Path) -> TemporalCli:
 
 async def test_every_command_of_readme_works_as_written(deployment: LiveDeployment, temporal: TemporalCli) -> None:
     temporal.write_request("r1")
+    code, _, err = await temporal.readme("celadon deployment create")
+    assert code == 0, err
+    code, _, err = await temporal.readme("celadon revision add")
+    assert code == 0, err
     code, _, err = await temporal.readme("temporal workflow start")
     assert code == 0, err
     assert (await deployment.ended()).status == "completed"
 
     temporal.write_request("r2")
+    await temporal.readme("celadon revision add")
     await temporal.readme("temporal workflow start")
     await deployment.phase(RolloutPhase.AWAITING_PROMOTION)
     _, out, _ = await temporal.readme("temporal workflow query")
