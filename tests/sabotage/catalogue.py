@@ -20,6 +20,7 @@ RULES: Final = {
     10: "a green that fails is replaced so often and no more",
     11: "one decision after all messages; the loser is told",
     12: "failures are retried, refusals are final, whoever lost its place changes nothing",
+    14: "who may do a thing is decided on what will happen, and a signed message counts once",
 }
 
 
@@ -178,8 +179,8 @@ SABOTAGES: Final = (
         4,
         "let an attempt that everybody has forgotten switch after all",
         "celadon/table/switch.py",
-        "answer = await _read_refused(tx, step) or await _switch(tx, deployment, step)",
-        "answer = await _switch(tx, deployment, step)",
+        "answer = await _read_refused(tx, step) or await _switch(tx, deployment, step, authority)",
+        "answer = await _switch(tx, deployment, step, authority)",
         (
             (
                 "tests/table/test_switch.py"
@@ -283,7 +284,7 @@ SABOTAGES: Final = (
         8,
         "let a first deployment wait for a person",
         "celadon/table/begin.py",
-        "gated=blue is not None or _asks_for_a_gate(deployment, request, policy),",
+        "gated=blue is not None or asks_for_gate(policy, own, request.policy),",
         "gated=True,",
         ("tests/table/test_begin.py::test_a_first_deployment_has_a_gate_only_when_its_policy_asks",),
     ),
@@ -350,7 +351,7 @@ SABOTAGES: Final = (
         11,
         "leave the loser without an answer",
         "workflows/standing.py",
-        "        self._update(promotion=None)\n        for caller in callers:\n            caller.give(refusal)\n",
+        "        self._update(promotion=None)\n        for one in pending:\n            one.ticket.give(refusal)\n",
         "        self._update(promotion=None)\n",
         ("tests/workflows/test_going_back.py::test_a_promotion_that_meets_an_abort_is_told_that_the_abort_goes_first",),
     ),
@@ -358,8 +359,8 @@ SABOTAGES: Final = (
         11,
         "forget a cancel that met a promotion",
         "workflows/conversation.py",
-        "            self._update(abort=AbortRequest(command=command, door=Door.CANCEL, at=workflow.now()))",
-        "            pass",
+        "        self._add_abort(AbortRequest(command=command, door=Door.CANCEL, at=workflow.now()), Ticket())\n",
+        "",
         ("tests/workflows/test_going_back.py::test_a_cancel_during_the_bake_switches_back",),
     ),
     # 12: retries and fences.
@@ -402,5 +403,51 @@ SABOTAGES: Final = (
         "    if known is not None:\n        return _begun(known)\n",
         "",
         ("tests/table/test_begin.py::test_a_second_attempt_of_the_same_run_finds_the_first_ones_rollout",),
+    ),
+    # 14: rights follow what will happen.
+    Sabotage(
+        14,
+        "let a request ease the deployment's own policy",
+        "celadon/table/rights.py",
+        "    if eased:\n",
+        "    if False:\n",
+        ("tests/security/test_rights.py::test_past_the_api_the_table_refuses_the_same",),
+    ),
+    Sabotage(
+        14,
+        "let a signed message count twice",
+        "celadon/table/spent_requests.py",
+        "    return spent(verb, verdict.request_id)\n",
+        "    return None\n",
+        ("tests/security/test_signed_messages.py::test_a_promotion_that_was_refused_counts_in_no_other_run",),
+    ),
+    Sabotage(
+        14,
+        "believe a signature of something else",
+        "celadon/domain/authority.py",
+        "        return self.verifies(text, command.signature)\n",
+        "        return bool(text)\n",
+        ("tests/domain/test_authority.py::test_a_copy_that_says_anything_else_counts_as_unsigned",),
+    ),
+    Sabotage(
+        14,
+        "carry a step out for whoever asks",
+        "activities/own_workflows.py",
+        "    if info.workflow_type != WORKFLOW_TYPE:\n",
+        "    if False:\n",
+        ("tests/security/test_foreign_callers.py::test_a_workflow_of_another_type_gets_no_step",),
+    ),
+    Sabotage(
+        14,
+        "take a timer's word for it that the policy switches",
+        "celadon/table/switch.py",
+        "    if step.message is None and not switches_by_itself(read_policy(rollout.policy), gated=rollout.gated):\n",
+        "    if False:\n",
+        (
+            (
+                "tests/security/test_foreign_callers.py"
+                "::test_a_workflow_under_the_rollouts_own_name_moves_no_traffic_that_nobody_signed"
+            ),
+        ),
     ),
 )

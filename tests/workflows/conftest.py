@@ -308,6 +308,19 @@ class RunningRollout:
                 raise AssertionError("a step is still in flight")
             await asyncio.sleep(0.02)
 
+    async def until_event(self, kind: str, count: int = 1) -> None:
+        """Wait until so many events of a kind stand in the history, and the workflow has seen them."""
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while True:
+            history = await self.handle.fetch_history()
+            names = [EventType.Name(event.event_type).removeprefix("EVENT_TYPE_") for event in history.events]
+            found = [number for number, name in enumerate(names) if name == kind]
+            if len(found) >= count and "WORKFLOW_TASK_COMPLETED" in names[found[count - 1] - 1 :]:
+                return
+            if time.monotonic() > deadline:
+                raise AssertionError(f"waited in vain for {kind}: {names}")
+            await asyncio.sleep(0.02)
+
     async def events(self) -> int:
         """Count the events of the history once no step is in flight, without those that the skipping of time adds."""
         await self.until_nothing_is_in_flight()

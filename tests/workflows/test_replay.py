@@ -21,6 +21,7 @@ CASES = {
     "promoted-by-signal",
     "promoted-by-update",
     "aborted",
+    "aborted-before-aborts-were-judged",
     "cancelled-during-the-switch",
     "green-could-not-start",
     "rolled-back",
