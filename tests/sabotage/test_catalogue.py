@@ -14,8 +14,7 @@ def _title(sabotage: Sabotage) -> str:
     return sabotage.title
 
 
-def test_each_of_the_twelve_rules_has_a_sabotage() -> None:
-    assert sorted(RULES) == list(range(1, 13))
+def test_each_rule_has_a_sabotage() -> None:
     assert {one.rule for one in SABOTAGES} == set(RULES)
 
 
