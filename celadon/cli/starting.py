@@ -137,10 +137,8 @@ def _tell(started: Started, output: OutputFormat) -> None:
         return
     name = started.deployment
     if started.rollout is None:
-        print_text(
-            f"[yellow]The rollout of {name} is started, but no worker has taken it up yet[/]; it waits until one runs "
-            "('python -m worker').",
-        )
+        told = Text("").append(f"The rollout of {name} is started, but no worker has taken it up yet", style="yellow")
+        print_text(told.append("; it waits until one runs ('python -m worker')."))
         return
     print_text(
         f"Rollout {started.rollout} of {name} has begun: {revision_name(started.from_revision)} → "
