@@ -56,5 +56,4 @@ def _library_handler() -> logging.Handler:
 
 def _indented_traceback(stream: TextIO, error: ExcInfo) -> None:
     """Write a traceback in which no line looks like one of the log."""
-    for line in all_lines("".join(traceback.format_exception(*error))).splitlines():
-        stream.write(f"\n    {line}")
+    stream.writelines(f"\n    {line}" for line in all_lines("".join(traceback.format_exception(*error))).splitlines())

@@ -53,10 +53,17 @@ class Text(rich_text.Text):
 class Table(rich_table.Table):
     """A table whose cells show what they are given."""
 
-    def add_column(self, header: object = "", *further: Any, **layout: Any) -> None:
+    @classmethod
+    def of_pairs(cls) -> Self:
+        """Return a table of names and values, without headings."""
+        return cls(box=None, show_header=False, show_edge=False, pad_edge=False, collapse_padding=True, padding=(0, 2))
+
+    def add_column(self, header: object = "", *further: Any, **layout: Any) -> None:  # noqa: ANN401 - as Rich's
+        """Add a column under a heading."""
         super().add_column(_words(header), *further, **layout)
 
-    def add_row(self, *cells: object, **layout: Any) -> None:
+    def add_row(self, *cells: object, **layout: Any) -> None:  # noqa: ANN401 - as Rich's
+        """Add a row."""
         super().add_row(*(_words(cell) for cell in cells), **layout)
 
 
@@ -67,7 +74,7 @@ class Tree(rich_tree.Tree):
         """Begin with the label of the root."""
         super().__init__(_words(label), **layout)
 
-    def add(self, label: object, **layout: Any) -> "Tree":
+    def add(self, label: object, **layout: Any) -> "Tree":  # noqa: ANN401 - as Rich's
         """Add a branch, with the style of this tree; return it."""
         branch = Tree(label, **({"style": self.style, "guide_style": self.guide_style} | layout))
         self.children.append(branch)

@@ -28,7 +28,6 @@ with workflow.unsafe.imports_passed_through():
         RolloutResult,
     )
     from celadon.domain.names import Epoch, RolloutId, RouteSetId
-    from celadon.domain.payload import parse_payload
     from celadon.domain.progress import AbortRequest
     from celadon.domain.states import Door, RolloutOutcome, RolloutPhase
     from celadon.domain.steps import (
@@ -44,6 +43,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from workflows import steps
     from workflows.conversation import Conversation
+    from workflows.payload import parse_payload
     from workflows.standing import BAKE_TIMER
     from workflows.steps import ActivityCall
     from workflows.tickets import refused

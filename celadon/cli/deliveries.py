@@ -3,7 +3,6 @@
 from datetime import UTC, datetime
 from typing import Final
 
-
 from celadon.cli.columns import table_of
 from celadon.domain.moments import moment
 from celadon.domain.notification import DeliveryState

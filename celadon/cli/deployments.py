@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
-
 from celadon.api.orders import DeploymentList
 from celadon.cli.access.opening import open_access
 from celadon.cli.access.protocol import Access

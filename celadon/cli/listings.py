@@ -1,6 +1,5 @@
 """``celadon rollout status``, ``list`` and ``history``: what is, and what was."""
 
-
 from celadon.api.orders import DeploymentList
 from celadon.cli.access.opening import open_access
 from celadon.cli.columns import table_of

@@ -62,7 +62,7 @@ def _option_problem(location: tuple[int | str, ...], message: str) -> str:
 def _describe(addresses: StackAddresses) -> tuple[Shown, ...]:
     here = addresses.data_dir == (Path.cwd() / DEFAULT_DATA_DIR).resolve()
     option = "" if here else f" --data-dir {addresses.data_dir}"
-    where = Table.grid(padding=(0, 2))
+    where = Table.of_pairs()
     for name, value in (
         ("router", f"{addresses.router}/DEPLOYMENT/..."),
         ("preview router", f"{addresses.preview_router}/DEPLOYMENT/..."),
@@ -81,9 +81,9 @@ def _describe(addresses: StackAddresses) -> tuple[Shown, ...]:
     ):
         where.add_row(Text(name, style="dim"), value)
     return (
-        Text("").append("Celadon runs.", style="bold green").append(
-            " Ctrl-C stops it; the same command resumes it with nothing lost."
-        ),
+        Text("")
+        .append("Celadon runs.", style="bold green")
+        .append(" Ctrl-C stops it; the same command resumes it with nothing lost."),
         where,
         f"In another terminal: celadon deploy -f FILE{option} · celadon rollout list{option} · celadon --help",
     )

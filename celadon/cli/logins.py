@@ -199,7 +199,7 @@ def _roles(roles: tuple[Role, ...] | None) -> str:
 
 def _described(who: Who) -> Table:
     scope = ", ".join(f"{name}={value}" for name, value in sorted(who.scope.items()))
-    table = Table.grid(padding=(0, 2))
+    table = Table.of_pairs()
     for name, value in (
         ("celadon", who.celadon),
         ("API", who.url or "none: by Postgres and Temporal"),

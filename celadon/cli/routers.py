@@ -1,6 +1,5 @@
 """``celadon router list`` and ``forget``: which routers are waited for, and which no longer."""
 
-
 from celadon.cli.access.opening import open_access
 from celadon.cli.columns import table_of
 from celadon.cli.ending import ExitCode

@@ -28,6 +28,7 @@ from celadon.client.wording import revision_name
 from celadon.domain.messages import UNDECLARED, RolloutRequest
 from celadon.domain.payload import parse_payload
 from celadon.domain.strictness import Record
+from celadon.terminal import Text
 
 
 class Start(Record):

@@ -24,7 +24,8 @@ from celadon.table.tokens import (
     list_tokens,
     revoke_token,
 )
-from celadon.terminal import Table as Grid, Text
+from celadon.terminal import Table as Grid
+from celadon.terminal import Text
 
 
 class CreatedToken(Record):

@@ -3,7 +3,6 @@
 from datetime import UTC, datetime
 from typing import Final, assert_never
 
-
 from celadon.client.rollout_view import NO_WORKFLOW, RolloutView
 from celadon.client.wording import WAY, describe_event, in_words, revision_name
 from celadon.domain.durations import format_duration

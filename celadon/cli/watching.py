@@ -5,7 +5,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol, Self, assert_never
 
-
 from celadon.cli.access.answers import no_such_rollout
 from celadon.cli.access.opening import open_access
 from celadon.cli.access.protocol import Access

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Final
 
-
 from celadon.cli.doctor.findings import Finding, Verdict
 from celadon.terminal import Text
 

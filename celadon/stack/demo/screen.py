@@ -151,7 +151,7 @@ class TerminalScreen:
     def conclude(self, summary: Summary, complaints: tuple[str, ...]) -> None:
         """Replace the live view by the figures and the verdict."""
         self._live.stop()
-        figures = Table.grid(padding=(0, 2))
+        figures = Table.of_pairs()
         for name, value in summary.model_dump(mode="json").items():
             figures.add_row(Text(name, style="dim"), _plain(value))
         self._console.print(Panel(figures, title="summary", title_align="left", expand=False))
