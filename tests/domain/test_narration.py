@@ -65,13 +65,13 @@ def test_details_say_when_only_a_person_decides() -> None:
 def test_details_tell_greens_last_error() -> None:
     edge = green(SetCondition.RUNNING, last_error="exit code 1")
 
-    assert "0 healthy, 3 required · last error: exit code 1" in details(rollout(green=edge), (), ())
+    assert "0 healthy, 3 required · last error: `exit code 1`" in details(rollout(green=edge), (), ())
 
 
 def test_details_name_the_silent_routers() -> None:
     told = details(rollout(RolloutPhase.BAKING), (), ("edge-1", "edge-2"))
 
-    assert "**routers silent**: edge-1, edge-2" in told
+    assert "**routers silent**: `edge-1`, `edge-2`" in told
 
 
 @pytest.mark.parametrize("phase", list(RolloutPhase))

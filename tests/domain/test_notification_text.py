@@ -128,8 +128,9 @@ def test_a_message_for_slack() -> None:
 
     assert slack_message(Event(id="6f1c", at=AT, notice=WAITING), PLACES) == {
         "text": told.replace(">", "&gt;"),
+        "mrkdwn": False,
         "blocks": [
-            {"type": "section", "text": {"type": "mrkdwn", "text": f":raising_hand: *{told}*"}},
+            {"type": "section", "text": {"type": "plain_text", "text": f"🙋 {told}", "emoji": False}},
             {"type": "section", "text": {"type": "mrkdwn", "text": "Who may decide: approver or admin"}},
             {
                 "type": "section",
