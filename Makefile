@@ -44,6 +44,10 @@ chaos: $(INSTALLED) ## Strike rollouts at every moment by every death, under loa
 bench: $(INSTALLED) ## Run all benches and keep their tables in bench/results (about 25 minutes)
 	$(BIN)/python -m bench
 
+security: $(INSTALLED) ## Attack Celadon from outside, as docs/security.md rules out (some attacks only as root)
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not stack" tests/security
+	$(BIN)/python -m pytest -m stack tests/security
+
 sabotage: $(INSTALLED) ## Break each rule in a copy, and see a test turn red (about 8 minutes)
 	$(BIN)/python -m tests.sabotage --json sabotage.json
 
@@ -55,4 +59,4 @@ clean: ## Remove the virtual environment and everything that was generated
 	rm -f celadon/gateway/descriptors.binpb
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help install demo format lint check test chaos bench sabotage invariants clean
+.PHONY: help install demo format lint check test chaos bench security sabotage invariants clean

@@ -2,21 +2,58 @@
 
 import logging
 import sys
+import traceback
+from typing import TextIO
 
 import structlog
+from structlog.typing import EventDict, ExcInfo, WrappedLogger
+
+from celadon.domain.shown_text import all_lines, one_line
 
 
 def log_to_stderr(level: int = logging.WARNING) -> None:
-    """Write log lines from ``level`` upwards to standard error, in colour when that is a terminal."""
+    """Write log lines from ``level`` upwards to standard error, in colour when that is a terminal.
+
+    Libraries log by Python's own module; what no handler takes goes the same way.
+    """
+    logging.lastResort = _library_handler()
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.StackInfoRenderer(),
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
+            _text_only,
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=_indented_traceback),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
+
+
+def _text_only(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Keep words of people and programs from breaking a line and from being obeyed by a terminal."""
+    for name, value in event.items():
+        if isinstance(value, str):
+            event[name] = all_lines(value) if name == "stack" else one_line(value)
+    return event
+
+
+class _LibraryFormatter(logging.Formatter):
+    """Formats a library's record, whose message may hold anybody's words."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n    ".join(all_lines(super().format(record)).splitlines())
+
+
+def _library_handler() -> logging.Handler:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setLevel(logging.WARNING)
+    handler.setFormatter(_LibraryFormatter())
+    return handler
+
+
+def _indented_traceback(stream: TextIO, error: ExcInfo) -> None:
+    """Write a traceback in which no line looks like one of the log."""
+    stream.writelines(f"\n    {line}" for line in all_lines("".join(traceback.format_exception(*error))).splitlines())

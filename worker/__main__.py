@@ -6,6 +6,7 @@ import sys
 
 from celadon.cli.ending import ExitCode, run_to_exit
 from celadon.cli.faults import explain
+from celadon.cli.output import print_ending
 from celadon.logs import log_to_stderr
 from worker.process import run_worker
 from worker.settings import WorkerSettings
@@ -20,7 +21,7 @@ def _run() -> None:
         sentence = explain(error)
         if sentence is None:
             raise
-        sys.stderr.write(f"{sentence}\n")
+        print_ending(sentence)
         sys.exit(ExitCode.FAILED)
 
 

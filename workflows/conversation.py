@@ -22,11 +22,11 @@ with workflow.unsafe.imports_passed_through():
         PromoteCommand,
         RoutersAcknowledged,
     )
-    from celadon.domain.payload import parse_payload
     from celadon.domain.progress import AbortRequest, PromotionRequest
     from celadon.domain.promotion import refuse_promotion
     from celadon.domain.states import Door, RolloutPhase, SetCondition
     from celadon.domain.steps import Message
+    from workflows.payload import parse_payload
     from workflows.standing import Standing
     from workflows.tickets import Pending, Ticket, refused
 

@@ -29,7 +29,6 @@ with workflow.unsafe.imports_passed_through():
         StartMemo,
     )
     from celadon.domain.names import Epoch, RolloutId, RouteSetId
-    from celadon.domain.payload import parse_payload
     from celadon.domain.progress import AbortRequest
     from celadon.domain.states import Door, RolloutOutcome, RolloutPhase
     from celadon.domain.steps import (
@@ -46,6 +45,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from workflows import steps
     from workflows.conversation import Conversation
+    from workflows.payload import parse_payload
     from workflows.standing import BAKE_TIMER, KEPT_MESSAGES
     from workflows.steps import ActivityCall
     from workflows.tickets import refused

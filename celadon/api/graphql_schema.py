@@ -53,7 +53,7 @@ from celadon.api.orders import (
 )
 from celadon.api.traces import trace_of
 from celadon.domain.errors import Refusal, RefusalCode, RefusedError, refuse
-from celadon.domain.messages import AbortAnswer, PromoteAnswer, PromoteState, RolloutRequest
+from celadon.domain.messages import AbortAnswer, PromoteAnswer, PromoteState, Reason, RolloutRequest
 from celadon.domain.payload import parse_payload
 from celadon.domain.states import DeploymentLifecycle, RolloutOutcome, RolloutPhase
 from celadon.domain.strictness import StrictModel
@@ -73,6 +73,10 @@ log = structlog.get_logger()
 
 class _WithRequestId(StrictModel):
     request_id: RequestId
+
+
+class _WithReason(StrictModel):
+    reason: Reason
 
 
 @shows(RolloutFilter)
@@ -662,7 +666,7 @@ class Mutation:
             forgotten = await info.context.desk.forget_router(
                 info.context.who,
                 str(input.router_id),
-                input.reason,
+                _read(_WithReason, reason=input.reason).reason,
                 force=input.force,
             )
             return ForgetRouterPayload(router_id=input.router_id, was=forgotten.was, changed=forgotten.changed)

@@ -2,9 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 from celadon.domain.errors import RefusalCode, RefusedError, refuse
 from celadon.domain.permissions import GLOBAL, Role, Verb, in_scope, may, roles_that_may
+from celadon.domain.shown_text import one_line
 from celadon.domain.states import Door
 from celadon.domain.strictness import Record
 
@@ -21,8 +25,8 @@ class Scheme(StrEnum):
 class Principal(Record):
     """A caller of the API."""
 
-    name: str
-    """As the audit log shows it."""
+    name: Annotated[str, AfterValidator(one_line)]
+    """As the audit log shows it; a name that could not be shown in a line would name nobody."""
     roles: tuple[Role, ...]
     """What it is trusted with."""
     scope: dict[str, str]

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request
 from fastapi.responses import StreamingResponse
+from pydantic import AfterValidator
 
 from celadon.api.bodies import body_of, described
 from celadon.api.context import Caller, DeskOf, parts_of
@@ -34,6 +35,7 @@ from celadon.api.principal import Principal
 from celadon.api.problems import MEDIA_TYPE
 from celadon.api.stream import ChangeResponse, ChangeStream
 from celadon.client.rollout_view import RolloutView
+from celadon.domain.declared_text import check_reason
 from celadon.domain.messages import RolloutRequest
 from celadon.domain.names import MAX_NAME_LENGTH
 from celadon.domain.permissions import Verb
@@ -79,7 +81,11 @@ LastEventId = Annotated[
     int | None,
     Header(alias="Last-Event-ID", ge=0, le=_LARGEST, description="Resume after this line of the audit log."),
 ]
-Why = Annotated[str, Query(max_length=2000, description="Why, for the audit log.")]
+Why = Annotated[
+    str,
+    Query(max_length=2000, description="Why, for the audit log."),
+    AfterValidator(check_reason),
+]
 _STREAMED: Final[dict[int | str, dict[str, Any]]] = {
     200: {"description": "Server-sent events.", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
 }

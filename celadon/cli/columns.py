@@ -1,6 +1,6 @@
 """Tables for people: columns under headings, without lines."""
 
-from rich.table import Table
+from celadon.terminal import Table
 
 
 def table_of(*headings: str) -> Table:

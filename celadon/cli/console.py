@@ -5,8 +5,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from rich.text import Text
-
 from celadon.cli.ending import ExitCode
 from celadon.cli.faults import CommandError
 from celadon.cli.output import OutputFormat, print_object, print_text
@@ -17,6 +15,7 @@ from celadon.domain.permissions import Role
 from celadon.domain.strictness import Record
 from celadon.table.clock import database_now
 from celadon.table.console_logins import CODE_WITHIN, SESSION_LASTS, create_login
+from celadon.terminal import Text
 
 URL_VARIABLE: Final = "CELADON_CONSOLE_URL"
 

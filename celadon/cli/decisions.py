@@ -21,6 +21,7 @@ from celadon.domain.names import RevisionNumber, RolloutId
 from celadon.domain.states import Door, RolloutOutcome
 from celadon.domain.strictness import Record
 from celadon.table.records.rollouts import RolloutRecord
+from celadon.terminal import Shown, Text
 
 _WENT_BACK: Final = frozenset({RolloutOutcome.ABORTED, RolloutOutcome.ROLLED_BACK})
 
@@ -201,7 +202,7 @@ def _as_signal(deployment: str, *, rollback: bool) -> str:
     )
 
 
-def _describe_promotion(answer: PromoteAnswer, deployment: str) -> tuple[str, ...]:
+def _describe_promotion(answer: PromoteAnswer, deployment: str) -> tuple[Shown, ...]:
     match answer.state:
         case PromoteState.RECORDED:
             told = f"Recorded: {answer.approvals} of {answer.needed} approvals."
@@ -212,7 +213,7 @@ def _describe_promotion(answer: PromoteAnswer, deployment: str) -> tuple[str, ..
             return _describe_switch("Switched to green", answer.epoch, answer)
 
 
-def _describe_abort(answer: AbortAnswer, deployment: str) -> tuple[str, ...]:
+def _describe_abort(answer: AbortAnswer, deployment: str) -> tuple[Shown, ...]:
     if answer.epoch is not None:
         return _describe_switch("Back on blue", answer.epoch, answer)
     if answer.outcome is RolloutOutcome.ABORTED:
@@ -220,13 +221,14 @@ def _describe_abort(answer: AbortAnswer, deployment: str) -> tuple[str, ...]:
     return (f"{answer.outcome.value.replace('_', ' ')}; see: celadon rollout status {deployment}",)
 
 
-def _describe_switch(done: str, epoch: int | None, answer: PromoteAnswer | AbortAnswer) -> tuple[str, ...]:
-    head = f"[bold green]{done}[/]: epoch {epoch}, {answer.ms:.0f} ms from the decision to the last acknowledgement."
+def _describe_switch(done: str, epoch: int | None, answer: PromoteAnswer | AbortAnswer) -> tuple[Shown, ...]:
+    head = Text("").append(done, style="bold green")
+    head.append(f": epoch {epoch}, {answer.ms:.0f} ms from the decision to the last acknowledgement.")
     served = ", ".join(answer.acknowledged_by) or "no router is live"
     if not answer.silent:
         return (head, f"Acknowledged by: {served}")
     return (
-        f"[bold yellow]{done}, but not everywhere yet[/]: epoch {epoch}.",
+        Text("").append(f"{done}, but not everywhere yet", style="bold yellow").append(f": epoch {epoch}."),
         f"Acknowledged by: {served}",
         f"Silent: {', '.join(answer.silent)}; the other colour is kept until they acknowledge or are gone",
     )

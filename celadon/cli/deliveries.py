@@ -3,13 +3,11 @@
 from datetime import UTC, datetime
 from typing import Final
 
-from rich.table import Table
-from rich.text import Text
-
 from celadon.cli.columns import table_of
 from celadon.domain.moments import moment
 from celadon.domain.notification import DeliveryState
 from celadon.table.records.deliveries import ToldRecord
+from celadon.terminal import Table, Text
 
 _STYLES: Final = {
     DeliveryState.DELIVERED: "green",

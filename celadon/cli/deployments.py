@@ -3,9 +3,6 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
-from rich.table import Table
-from rich.text import Text
-
 from celadon.api.orders import DeploymentList
 from celadon.cli.access.opening import open_access
 from celadon.cli.access.protocol import Access
@@ -23,6 +20,7 @@ from celadon.domain.moments import span
 from celadon.domain.policy import resolve_policy
 from celadon.table.records.changes import Scaled
 from celadon.table.records.deployments import DeploymentView
+from celadon.terminal import Table, Text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,5 +154,5 @@ def policy_text(view: DeploymentView) -> Text:
     text = Text("policy", style="bold").append("  of a rollout that says nothing itself", style="not bold dim")
     for name, value in resolve_policy(view.policy).model_dump(mode="json").items():
         own = "" if name in given else "  (default)"
-        text.append(f"\n  {name}: {value}", style="not bold default").append(own, style="dim")
+        text.begin_line(f"  {name}: {value}", style="not bold default").append(own, style="dim")
     return text

@@ -3,10 +3,11 @@
 import logging
 import os
 import sys
-import traceback
 from collections.abc import Callable
 from enum import IntEnum
 from typing import Final, NoReturn, TextIO
+
+from celadon.cli.output import print_bug, print_ending
 
 
 class ExitCode(IntEnum):
@@ -44,12 +45,12 @@ def _exit_code_of(program: Callable[[], object]) -> int:
     except SystemExit as ending:
         if ending.code is None or isinstance(ending.code, int):
             return ending.code or ExitCode.DONE
-        sys.stderr.write(f"{ending.code}\n")
+        print_ending(str(ending.code))
         return ExitCode.FAILED
     except BrokenPipeError:
         return ExitCode.FAILED
-    except Exception:  # noqa: BLE001 - a bug is shown whole, and the exit code is right all the same
-        traceback.print_exc()
+    except Exception as error:  # noqa: BLE001 - a bug is shown whole, and the exit code is right all the same
+        print_bug(error)
         return ExitCode.FAILED
     return ExitCode.DONE
 

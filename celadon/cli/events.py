@@ -6,8 +6,6 @@ from contextlib import aclosing
 from typing import Final
 
 import structlog
-from rich.table import Table
-from rich.text import Text
 
 from celadon.cli.access.opening import open_access
 from celadon.cli.access.protocol import Access
@@ -19,6 +17,7 @@ from celadon.cli.target_choice import TargetChoice
 from celadon.client.wording import describe_event
 from celadon.domain.moments import moment
 from celadon.table.records.events import DeploymentEvent
+from celadon.terminal import Table, Text
 
 POLL_SECONDS: Final = 1.0
 PAGE: Final = 100

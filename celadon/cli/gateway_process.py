@@ -2,7 +2,6 @@
 
 import json
 import logging
-import sys
 from collections.abc import Sequence
 
 import typer
@@ -10,6 +9,7 @@ from pydantic import ValidationError
 
 from celadon.cli.ending import ExitCode
 from celadon.cli.faults import CommandError
+from celadon.cli.output import print_document
 from celadon.domain.names import RouterNode
 from celadon.gateway.addresses import SocketAddress
 from celadon.gateway.bootstrap import bootstrap
@@ -59,7 +59,7 @@ def print_bootstrap(
     listens = {name: _address(value, option) for name, value, option in given if value is not None}
     first, *others = (_address(one, "--gateway") for one in gateways)
     written = bootstrap(RouterNode(node), first, _address(admin, "--admin"), listens, others)
-    sys.stdout.write(json.dumps(written, indent=2) + "\n")
+    print_document(json.dumps(written, indent=2) + "\n")
 
 
 def _address(value: str, option: str) -> SocketAddress:

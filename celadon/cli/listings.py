@@ -1,8 +1,5 @@
 """``celadon rollout status``, ``list`` and ``history``: what is, and what was."""
 
-from rich.table import Table
-from rich.text import Text
-
 from celadon.api.orders import DeploymentList
 from celadon.cli.access.opening import open_access
 from celadon.cli.columns import table_of
@@ -15,6 +12,7 @@ from celadon.client.wording import describe_event, revision_name
 from celadon.domain.moments import moment, span
 from celadon.table.records.events import AuditEvent
 from celadon.table.records.rollouts import RolloutFilter, RolloutRecord
+from celadon.terminal import Table, Text
 
 
 async def show_status(deployment: str, target: TargetChoice, output: OutputFormat) -> ExitCode:

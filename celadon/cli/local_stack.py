@@ -6,7 +6,6 @@ from pathlib import Path
 
 import typer
 from pydantic import ValidationError
-from rich.table import Table
 
 from celadon.cli.ending import ExitCode
 from celadon.cli.output import OutputFormat, print_object, print_text
@@ -17,6 +16,7 @@ from celadon.stack.demo.demo import DemoOptions, run_demo
 from celadon.stack.layout import DEFAULT_DATA_DIR
 from celadon.stack.shape import ShapeChoice
 from celadon.stack.stack import Stack, run_stack
+from celadon.terminal import Shown, Table, Text
 
 
 async def run_up(data_dir: Path | None, output: OutputFormat, shape: ShapeChoice) -> ExitCode:
@@ -59,10 +59,10 @@ def _option_problem(location: tuple[int | str, ...], message: str) -> str:
     return where + message.removeprefix("Value error, ")
 
 
-def _describe(addresses: StackAddresses) -> tuple[Table | str, ...]:
+def _describe(addresses: StackAddresses) -> tuple[Shown, ...]:
     here = addresses.data_dir == (Path.cwd() / DEFAULT_DATA_DIR).resolve()
     option = "" if here else f" --data-dir {addresses.data_dir}"
-    where = Table.grid(padding=(0, 2))
+    where = Table.of_pairs()
     for name, value in (
         ("router", f"{addresses.router}/DEPLOYMENT/..."),
         ("preview router", f"{addresses.preview_router}/DEPLOYMENT/..."),
@@ -79,9 +79,11 @@ def _describe(addresses: StackAddresses) -> tuple[Table | str, ...]:
         *(("metrics", one) for one in addresses.workers[1:]),
         ("logs", str(addresses.data_dir / "logs")),
     ):
-        where.add_row(f"[dim]{name}[/]", value)
+        where.add_row(Text(name, style="dim"), value)
     return (
-        "[bold green]Celadon runs.[/] Ctrl-C stops it; the same command resumes it with nothing lost.",
+        Text("")
+        .append("Celadon runs.", style="bold green")
+        .append(" Ctrl-C stops it; the same command resumes it with nothing lost."),
         where,
         f"In another terminal: celadon deploy -f FILE{option} · celadon rollout list{option} · celadon --help",
     )

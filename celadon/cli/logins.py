@@ -4,10 +4,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import typer
 from pydantic import SecretStr
-from rich.table import Table
-from rich.text import Text
 
 from celadon.api.principal import Principal
 from celadon.cli.access.calls import calling, is_token
@@ -15,7 +12,7 @@ from celadon.cli.api_address import check_url
 from celadon.cli.columns import table_of
 from celadon.cli.ending import ExitCode
 from celadon.cli.faults import CommandError
-from celadon.cli.output import OutputFormat, print_object, print_text
+from celadon.cli.output import OutputFormat, ask_secretly, print_object, print_text
 from celadon.cli.person import person_named
 from celadon.cli.profiles import (
     Profile,
@@ -29,6 +26,7 @@ from celadon.cli.target import TOKEN_VARIABLE, URL_VARIABLE, ApiTarget, allows_h
 from celadon.cli.target_choice import TargetChoice
 from celadon.domain.permissions import Role
 from celadon.domain.strictness import Record
+from celadon.terminal import Table, Text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,9 +98,9 @@ async def login(given: Login, output: OutputFormat) -> ExitCode:
     if output.is_for_programs:
         print_object(_who(target, who), output)
     else:
+        told = Text(f"Logged in to {url} as ").append(who.name, style="bold")
         print_text(
-            f"Logged in to {url} as [bold]{who.name}[/] ({_roles(who.roles)}); the current profile is now "
-            f"{given.profile}, in {file}.",
+            told.append(f" ({_roles(who.roles)}); the current profile is now {given.profile}, in {file}."),
         )
     return ExitCode.DONE
 
@@ -181,8 +179,7 @@ def _read_token(url: str) -> str:
             "there is no terminal to ask for the token; give it with --token-stdin, or set "
             f"{URL_VARIABLE} and {TOKEN_VARIABLE} in place of logging in",
         )
-    answer: str = typer.prompt(f"Token for {url}", hide_input=True, err=True)
-    return answer.strip()
+    return ask_secretly(f"Token for {url}").strip()
 
 
 def _who(target: ApiTarget, who: Principal) -> Who:
@@ -202,7 +199,7 @@ def _roles(roles: tuple[Role, ...] | None) -> str:
 
 def _described(who: Who) -> Table:
     scope = ", ".join(f"{name}={value}" for name, value in sorted(who.scope.items()))
-    table = Table.grid(padding=(0, 2))
+    table = Table.of_pairs()
     for name, value in (
         ("celadon", who.celadon),
         ("API", who.url or "none: by Postgres and Temporal"),

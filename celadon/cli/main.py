@@ -19,10 +19,13 @@ from celadon.cli.commands.revisions import revision_app
 from celadon.cli.commands.rollouts import deploy, rollout_app
 from celadon.cli.commands.routers import router_app
 from celadon.cli.ending import run_to_exit
+from celadon.cli.output import print_text
+from celadon.cli.usage import PlainUsageGroup
 from celadon.logs import log_to_stderr
 
 app = typer.Typer(
     name="celadon",
+    cls=PlainUsageGroup,
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -73,7 +76,7 @@ app.command(rich_help_panel=_RUN)(schema)
 
 def _print_version(asked: bool) -> None:  # noqa: FBT001 - the signature of an option's callback
     if asked:
-        typer.echo(version("celadon"))
+        print_text(version("celadon"))
         raise typer.Exit
 
 

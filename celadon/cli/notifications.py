@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from pydantic import ValidationError
-from rich.table import Table
-from rich.text import Text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.cli.columns import table_of
@@ -26,6 +24,7 @@ from celadon.domain.targets import TargetRequest
 from celadon.table.deliveries import TargetLoad, owe_test, read_delivery, read_loads, read_told, retry_dead
 from celadon.table.records.deliveries import ToldRecord
 from celadon.table.targets import NotifyTargetRecord, add_target, enable_target, list_targets, remove_target
+from celadon.terminal import Table, Text
 
 _POLL_SECONDS: Final = 0.2
 

@@ -3,7 +3,7 @@
 import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
 import typer
 from pydantic import TypeAdapter, ValidationError
@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from celadon.cli.completion import complete_deployments
 from celadon.cli.output import OutputFormat
 from celadon.domain.durations import parse_duration
+from celadon.domain.messages import Person, Reason
 from celadon.domain.names import DeploymentName
 
 _REQUEST_ID: Final = re.compile(r"[\x21-\x7e]{1,200}")
@@ -29,12 +30,7 @@ def parse_duration_option(value: str) -> timedelta:
 
 def _check_deployment_name(value: str | None) -> str | None:
     """Refuse what can be no deployment's name."""
-    if value is None:
-        return None
-    try:
-        return TypeAdapter[str](DeploymentName).validate_python(value)
-    except ValidationError as error:
-        raise typer.BadParameter(error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")) from error
+    return _check_words(DeploymentName, value)
 
 
 DeploymentArgument: TypeAlias = Annotated[
@@ -58,6 +54,26 @@ DeploymentOption: TypeAlias = Annotated[
         show_default="all",
     ),
 ]
+
+
+def check_person_option(value: str | None) -> str | None:
+    """Refuse what can be nobody's name."""
+    return _check_words(Person, value)
+
+
+def check_reason_option(value: str | None) -> str | None:
+    """Refuse what can be no reason."""
+    return _check_words(Reason, value)
+
+
+def _check_words(kind: Any, value: str | None) -> str | None:  # noqa: ANN401 - types are values here
+    if value is None:
+        return None
+    try:
+        return TypeAdapter[str](kind).validate_python(value)
+    except ValidationError as error:
+        raise typer.BadParameter(error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")) from error
+
 
 OutputOption: TypeAlias = Annotated[
     OutputFormat,

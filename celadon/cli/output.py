@@ -1,14 +1,16 @@
 """What commands print: one object for programs, tables for people; errors go to standard error."""
 
 import sys
+import traceback
 from enum import StrEnum
 from typing import Final
 
+import typer
 from pydantic import BaseModel
-from rich.console import Console, RenderableType
-from rich.text import Text
 
+from celadon.domain.shown_text import all_lines, escape_json, escape_yaml, one_line
 from celadon.domain.strictness import Record
+from celadon.terminal import Shown, TerminalConsole, Text, console_of, write_line
 
 _WIDTH_OF_FILES: Final = 240
 
@@ -41,21 +43,38 @@ class _Failed(Record):
 
 def print_object(answer: BaseModel, output: OutputFormat) -> None:
     """Print one object on standard output, at once: the command may go on, as ``up`` does."""
-    _write(answer.model_dump_json(indent=2) + "\n" if output is OutputFormat.JSON else _as_yaml(answer))
+    _write(_as_json(answer, indent=2) if output is OutputFormat.JSON else _as_yaml(answer))
 
 
 def print_one_of_many(answer: BaseModel, output: OutputFormat) -> None:
     """Print one object of a row of them: a line of JSON, or a document of YAML."""
-    _write(answer.model_dump_json() + "\n" if output is OutputFormat.JSON else "---\n" + _as_yaml(answer))
+    _write(_as_json(answer) if output is OutputFormat.JSON else "---\n" + _as_yaml(answer))
+
+
+def print_document(document: str) -> None:
+    """Print a JSON document that was made before."""
+    _write(escape_json(document))
+
+
+def _as_json(answer: BaseModel, indent: int | None = None) -> str:
+    return escape_json(answer.model_dump_json(indent=indent)) + "\n"
 
 
 def _as_yaml(answer: BaseModel) -> str:
     import yaml  # noqa: PLC0415 - hardly any command needs it
 
-    text: str = yaml.safe_dump(
-        answer.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=_WIDTH_OF_FILES
+    class Dumper(yaml.SafeDumper):
+        """Writes text with control characters in double quotes, where a number can stand for a character."""
+
+        def represent_str(self, data: str) -> yaml.ScalarNode:
+            style = '"' if escape_yaml(data) != data else None
+            return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
+
+    Dumper.add_representer(str, Dumper.represent_str)
+    text: str = yaml.dump(
+        answer.model_dump(mode="json"), Dumper=Dumper, sort_keys=False, allow_unicode=True, width=_WIDTH_OF_FILES
     )
-    return text
+    return escape_yaml(text)
 
 
 def _write(text: str) -> None:
@@ -63,24 +82,21 @@ def _write(text: str) -> None:
     sys.stdout.flush()
 
 
-def print_text(*parts: RenderableType) -> None:
+def print_text(*parts: Shown) -> None:
     """Print for people on standard output; long lines are left to the terminal, so that they can be copied."""
-    console = console_for_people()
+    console = console_of(width_of_files=_WIDTH_OF_FILES)
     for part in parts:
-        console.print(part, soft_wrap=isinstance(part, str | Text))
+        console.show(part)
 
 
-def console_for_people() -> Console:
-    """Return standard output; where it is no terminal, lines are as long as they need to be."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=_WIDTH_OF_FILES)
+def print_line(text: str) -> None:
+    """Print one line without styles on standard output, at once."""
+    write_line(text)
 
 
 def print_note(message: str) -> None:
     """Tell something by the way, on standard error."""
-    Console(stderr=True, highlight=False).print(
-        Text("Note: ", style="yellow").append(message, "default"), soft_wrap=True
-    )
+    TerminalConsole(stderr=True).show(Text("Note: ", style="yellow").append(message, "default"))
 
 
 def print_error(message: str, output: OutputFormat, told: ErrorOutput | None = None) -> None:
@@ -93,6 +109,22 @@ def print_error(message: str, output: OutputFormat, told: ErrorOutput | None = N
 
     """
     text = Text("Refused: " if told else "Error: ", style="bold red").append(message, style="not bold default")
-    Console(stderr=True, highlight=False).print(text, soft_wrap=True)
+    TerminalConsole(stderr=True).show(text)
     if output.is_for_programs:
         print_object(_Failed(error=told or ErrorOutput(code="FAILED", message=message)), output)
+
+
+def print_bug(error: BaseException) -> None:
+    """Tell where a fault that nobody foresaw came from, on standard error."""
+    sys.stderr.write(all_lines("".join(traceback.format_exception(error))))
+
+
+def print_ending(text: str) -> None:
+    """Tell on standard error with which words a program ended itself."""
+    write_line(text, sys.stderr)
+
+
+def ask_secretly(question: str) -> str:
+    """Ask a person at the terminal for what nobody may read over the shoulder."""
+    answer: str = typer.prompt(one_line(question), hide_input=True, err=True)
+    return answer

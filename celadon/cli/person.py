@@ -2,8 +2,9 @@
 
 from celadon.client.login_name import login_name
 from celadon.domain.messages import UNDECLARED
+from celadon.domain.shown_text import one_line
 
 
 def person_named(given: str | None) -> str:
     """Return the name that was given, else the one under which the person is logged in."""
-    return given or login_name() or UNDECLARED
+    return given or one_line(login_name() or "") or UNDECLARED

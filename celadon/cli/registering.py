@@ -4,8 +4,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from celadon.api.orders import AddRevisionOrder, CreateOrder, LabelOrder, RevisionList
 from celadon.cli.access.opening import open_access
@@ -24,6 +22,7 @@ from celadon.domain.moments import moment
 from celadon.domain.payload import parse_payload
 from celadon.domain.revision import Revision
 from celadon.table.records.revisions import RevisionRecord
+from celadon.terminal import Table, Text
 
 _DIGEST_LENGTH = 12
 

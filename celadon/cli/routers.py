@@ -1,8 +1,5 @@
 """``celadon router list`` and ``forget``: which routers are waited for, and which no longer."""
 
-from rich.table import Table
-from rich.text import Text
-
 from celadon.cli.access.opening import open_access
 from celadon.cli.columns import table_of
 from celadon.cli.ending import ExitCode
@@ -10,6 +7,7 @@ from celadon.cli.output import OutputFormat, print_object, print_text
 from celadon.cli.target_choice import TargetChoice
 from celadon.domain.moments import moment, span
 from celadon.table.records.routers import Fleet, RouterLine, RouterState
+from celadon.terminal import Table, Text
 
 _STYLES = {
     RouterState.LIVE: "green",

@@ -28,6 +28,7 @@ from celadon.client.wording import revision_name
 from celadon.domain.messages import UNDECLARED, RolloutRequest
 from celadon.domain.payload import parse_payload
 from celadon.domain.strictness import Record
+from celadon.terminal import Text
 
 
 class Start(Record):
@@ -137,10 +138,8 @@ def _tell(started: Started, output: OutputFormat) -> None:
         return
     name = started.deployment
     if started.rollout is None:
-        print_text(
-            f"[yellow]The rollout of {name} is started, but no worker has taken it up yet[/]; it waits until one runs "
-            "('python -m worker').",
-        )
+        told = Text("").append(f"The rollout of {name} is started, but no worker has taken it up yet", style="yellow")
+        print_text(told.append("; it waits until one runs ('python -m worker')."))
         return
     print_text(
         f"Rollout {started.rollout} of {name} has begun: {revision_name(started.from_revision)} → "

@@ -5,8 +5,6 @@ from pathlib import Path
 
 import typer
 from pydantic import TypeAdapter, ValidationError
-from rich.table import Table as Grid
-from rich.text import Text
 
 from celadon.cli.columns import table_of
 from celadon.cli.ending import ExitCode
@@ -26,6 +24,8 @@ from celadon.table.tokens import (
     list_tokens,
     revoke_token,
 )
+from celadon.terminal import Table as Grid
+from celadon.terminal import Text
 
 
 class CreatedToken(Record):
@@ -73,7 +73,8 @@ async def create(
     if output.is_for_programs:
         print_object(CreatedToken(token=text, record=record), output)
     else:
-        print_text(f"Token [bold]{name}[/] ({_roles(record)}); it is shown this once:", Text(text))
+        head = Text("Token ").append(name, style="bold").append(f" ({_roles(record)}); it is shown this once:")
+        print_text(head, text)
     return ExitCode.DONE
 
 

@@ -3,9 +3,6 @@
 from datetime import UTC, datetime
 from typing import Final, assert_never
 
-from rich.text import Text
-from rich.tree import Tree
-
 from celadon.client.rollout_view import NO_WORKFLOW, RolloutView
 from celadon.client.wording import WAY, describe_event, in_words, revision_name
 from celadon.domain.durations import format_duration
@@ -16,6 +13,7 @@ from celadon.domain.states import RolloutOutcome, RolloutPhase, RouteHealthStatu
 from celadon.table.records.deployments import Colour, DeploymentView, FailureView, ReplicaView, RouterView, SetView
 from celadon.table.records.events import AuditEvent
 from celadon.table.records.rollouts import RolloutRecord
+from celadon.terminal import Text, Tree
 
 _SHOWN_REPLICAS: Final = 12
 _SHOWN_REFUSALS: Final = 3

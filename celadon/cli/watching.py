@@ -5,14 +5,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol, Self, assert_never
 
-from rich.console import Console
-from rich.live import Live
-
 from celadon.cli.access.answers import no_such_rollout
 from celadon.cli.access.opening import open_access
 from celadon.cli.access.protocol import Access
 from celadon.cli.ending import ExitCode
-from celadon.cli.output import OutputFormat, print_one_of_many
+from celadon.cli.output import OutputFormat, print_line, print_one_of_many, print_text
 from celadon.cli.patience import Patience
 from celadon.cli.target_choice import TargetChoice
 from celadon.cli.tree import describe_outcome, rollout_tree
@@ -24,6 +21,7 @@ from celadon.domain.names import RolloutId
 from celadon.domain.states import RolloutOutcome, RouteSetState
 from celadon.table.records.deployments import DeploymentView, SetView
 from celadon.table.records.rollouts import RolloutRecord
+from celadon.terminal import live_picture
 
 REDRAWS_A_SECOND: Final = 4
 
@@ -47,11 +45,9 @@ class TreeScreen:
     def __init__(self) -> None:
         """Prepare to draw on standard output."""
         self._view: RolloutView | None = None
-        self._live = Live(
-            console=Console(highlight=False),
-            get_renderable=lambda: "" if self._view is None else rollout_tree(self._view),
-            refresh_per_second=REDRAWS_A_SECOND,
-            vertical_overflow="crop",
+        self._live = live_picture(
+            lambda: "" if self._view is None else rollout_tree(self._view),
+            redraws_a_second=REDRAWS_A_SECOND,
         )
 
     def show(self, view: RolloutView) -> None:
@@ -88,8 +84,7 @@ class LineScreen:
         if self._output.is_for_programs:
             print_one_of_many(view, self._output)
             return
-        sys.stdout.write(f"{clock(self._now())}  {said}{self._news(view)}\n")
-        sys.stdout.flush()
+        print_line(f"{clock(self._now())}  {said}{self._news(view)}")
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -203,11 +198,8 @@ def exit_code_of(outcome: RolloutOutcome | None) -> ExitCode:
 
 
 def _print_ending(record: RolloutRecord) -> None:
-    told = (
-        f"Rollout {record.rollout} of {record.deployment} "
-        f"({revision_name(record.from_revision)} → {revision_name(record.to_revision)}): {describe_outcome(record)}"
-    )
-    Console(highlight=False).print(told, soft_wrap=True)
+    move = f"{revision_name(record.from_revision)} → {revision_name(record.to_revision)}"
+    print_text(f"Rollout {record.rollout} of {record.deployment} ({move}): {describe_outcome(record)}")
 
 
 def _state_line(view: RolloutView) -> str:

@@ -36,6 +36,7 @@ from celadon.domain.messages import (
     RolloutStatus,
     StartMemo,
 )
+from celadon.domain.narration import request_details
 from celadon.domain.permissions import Verb
 from celadon.domain.states import Door
 from celadon.domain.strictness import Record
@@ -134,7 +135,7 @@ class RolloutClient:
                 id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
                 static_summary=f"blue-green rollout of **{request.deployment}**",
-                static_details=_static_details(request),
+                static_details=request_details(request.requested_by, request.reason),
                 memo={START_MEMO: memo.model_dump(mode="json")},
             )
         except WorkflowAlreadyStartedError as error:
@@ -319,11 +320,6 @@ class RolloutClient:
         except RPCError as error:
             raise _explain(error, deployment, to_promote=name == contracts.PROMOTE) from error
         return given
-
-
-def _static_details(request: RolloutRequest) -> str:
-    reason = f"\n\n{request.reason}" if request.reason else ""
-    return f"requested by {request.requested_by}{reason}"
 
 
 def _refusal(cause: BaseException | None) -> Refusal:

@@ -7,8 +7,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Final, Self
 
-from pydantic import AwareDatetime, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, AwareDatetime, Discriminator, Field, Tag, model_validator
 
+from celadon.domain.declared_text import check_person, check_reason
 from celadon.domain.durations import Duration
 from celadon.domain.errors import Refusal
 from celadon.domain.labels import Labels
@@ -24,8 +25,12 @@ UNDECLARED = "undeclared"
 
 MAX_REPLICAS: Final = 10_000
 Replicas = Annotated[int, Field(ge=0, le=MAX_REPLICAS)]
-Person = Annotated[str, Field(max_length=200)]
-Reason = Annotated[str, Field(max_length=2000, description="Why, for the audit log.")]
+Person = Annotated[str, Field(max_length=200), AfterValidator(check_person)]
+Reason = Annotated[
+    str,
+    Field(max_length=2000, description="Why, for the audit log."),
+    AfterValidator(check_reason),
+]
 Number = Annotated[int, Field(ge=1, le=2_147_483_647)]
 """The number of a revision or of a rollout, as far as the table counts."""
 OBJECT_TAG = "revision-object"

@@ -7,6 +7,7 @@ from celadon.domain.contracts import workflow_id
 from celadon.domain.durations import format_duration
 from celadon.domain.gate import PROMOTION_TIMER
 from celadon.domain.progress import Progress
+from celadon.domain.shown_text import code_span
 from celadon.domain.states import RolloutPhase
 
 
@@ -41,7 +42,10 @@ def next_step(progress: Progress) -> str:
 
 
 def details(progress: Progress, timers: tuple[tuple[str, datetime], ...], silent: tuple[str, ...]) -> str:
-    """Return the Markdown that the Temporal UI shows as the workflow's current details."""
+    """Return the Markdown that the Temporal UI shows as the workflow's current details.
+
+    Words of programs stand in code spans, so that none of them becomes a link, an image or HTML.
+    """
     name = progress.deployment
     revisions = f"**{_revision(progress.from_revision)}** → **{_revision(progress.to_revision)}**"
     lines = [
@@ -53,7 +57,7 @@ def details(progress: Progress, timers: tuple[tuple[str, datetime], ...], silent
     ]
     green = progress.green
     if green is not None:
-        error = f" · last error: {green.last_error}" if green.last_error else ""
+        error = f" · last error: {code_span(green.last_error)}" if green.last_error else ""
         counts = f"{green.running} of {green.wanted} run, {green.ready} healthy, {green.required} required"
         lines.append(f"- green: {counts}{error}")
     lines += [f"- timer: {timer} at {at:%Y-%m-%d %H:%M:%S} UTC" for timer, at in timers]
@@ -63,9 +67,15 @@ def details(progress: Progress, timers: tuple[tuple[str, datetime], ...], silent
     if held:
         lines.append(f"- **holding**: {held}")
     if silent:
-        lines.append(f"- **routers silent**: {', '.join(silent)}: blue is kept until they acknowledge or are gone")
+        routers = ", ".join(code_span(router) for router in silent)
+        lines.append(f"- **routers silent**: {routers}: blue is kept until they acknowledge or are gone")
     lines += ["", *_commands(progress)]
     return "\n".join(lines)
+
+
+def request_details(requested_by: str, reason: str) -> str:
+    """Return the Markdown that the Temporal UI shows of a rollout's request, in which people's words are text."""
+    return f"requested by {code_span(requested_by)}" + (f"\n\n{code_span(reason)}" if reason.strip() else "")
 
 
 def _revision(number: int | None) -> str:

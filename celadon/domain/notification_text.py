@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from celadon.domain.notification import TEST_KIND, Notice, NotificationKind
 from celadon.domain.policy import OnDeadline
+from celadon.domain.shown_text import one_line
 from celadon.domain.states import Door
 from celadon.domain.strictness import Record
 
@@ -18,12 +19,12 @@ _SLACK_LONGEST: Final = 2900
 """Slack refuses a section of more than 3,000 characters."""
 
 _MARKS: Final[Mapping[str, str]] = {
-    NotificationKind.WAITING_FOR_PROMOTION: ":raising_hand:",
-    NotificationKind.DEADLINE_NEAR: ":hourglass_flowing_sand:",
-    NotificationKind.SWITCHED: ":large_green_circle:",
-    NotificationKind.ROLLED_BACK: ":leftwards_arrow_with_hook:",
-    NotificationKind.ABORTED: ":no_entry:",
-    NotificationKind.FAILED: ":rotating_light:",
+    NotificationKind.WAITING_FOR_PROMOTION: "\N{HAPPY PERSON RAISING ONE HAND}",
+    NotificationKind.DEADLINE_NEAR: "\N{HOURGLASS WITH FLOWING SAND}",
+    NotificationKind.SWITCHED: "\N{LARGE GREEN CIRCLE}",
+    NotificationKind.ROLLED_BACK: "\N{LEFTWARDS ARROW WITH HOOK}\N{VARIATION SELECTOR-16}",
+    NotificationKind.ABORTED: "\N{NO ENTRY}",
+    NotificationKind.FAILED: "\N{POLICE CARS REVOLVING LIGHT}",
 }
 
 
@@ -86,7 +87,7 @@ def sentence(notice: Notice) -> str:  # noqa: C901 - a row for each kind
     """Return what happened, for people, in a sentence without a full stop."""
     move = f"{notice.deployment} {revision(notice.from_revision)} → {revision(notice.to_revision)}"
     who = _who(notice)
-    because = f": {notice.reason}" if notice.reason else ""
+    because = f": {one_line(notice.reason)}" if notice.reason else ""
     match notice.kind:
         case NotificationKind.STARTED:
             return f"{move}: rollout {notice.rollout} started{who}{because}"
@@ -116,11 +117,14 @@ def sentence(notice: Notice) -> str:  # noqa: C901 - a row for each kind
 
 
 def slack_message(event: Event, places: Places) -> dict[str, Any]:
-    """Return the body for an incoming webhook of Slack: text for notifications, blocks for the channel."""
+    """Return the body for an incoming webhook of Slack: text for notifications, blocks for the channel.
+
+    What people wrote stands in texts that Slack shows as they are (``plain_text``), without links, styles or emoji.
+    """
     notice = event.notice
     told = sentence(notice)
     mark = _MARKS.get(notice.kind, "")
-    blocks: list[dict[str, Any]] = [_section(f"{mark} *{escape_slack(_shorten(told))}*".strip())]
+    blocks: list[dict[str, Any]] = [_plain_section(f"{mark} {escape_slack(_shorten(told))}".strip())]
     if notice.who_may_decide and notice.kind in {
         NotificationKind.WAITING_FOR_PROMOTION,
         NotificationKind.DEADLINE_NEAR,
@@ -135,7 +139,7 @@ def slack_message(event: Event, places: Places) -> dict[str, Any]:
     if found:
         shown = " · ".join(f"<{_link(url)}|{pages[name]}>" for name, url in found.items())
         blocks.append({"type": "context", "elements": [{"type": "mrkdwn", "text": shown}]})
-    return {"text": escape_slack(_shorten(told)), "blocks": blocks}
+    return {"text": escape_slack(_shorten(told)), "mrkdwn": False, "blocks": blocks}
 
 
 def escape_slack(text: str) -> str:
@@ -152,7 +156,7 @@ def _who(notice: Notice) -> str:
     if not notice.actor:
         return ""
     door = f" ({notice.door})" if notice.door and notice.door != Door.POLICY else ""
-    return f" by {notice.actor}{door}"
+    return f" by {one_line(notice.actor)}{door}"
 
 
 def _deadlines(notice: Notice) -> str:
@@ -178,9 +182,13 @@ def _section(text: str) -> dict[str, Any]:
     return {"type": "section", "text": {"type": "mrkdwn", "text": text}}
 
 
+def _plain_section(text: str) -> dict[str, Any]:
+    return {"type": "section", "text": {"type": "plain_text", "text": text, "emoji": False}}
+
+
 def _shorten(text: str) -> str:
     # One character may become five when it is escaped.
-    line = re.sub(r"\s+", " ", text)
+    line = re.sub(r"\s+", " ", one_line(text))
     limit = _SLACK_LONGEST // 5
     return line if len(line) <= limit else line[: limit - 1] + "…"
 

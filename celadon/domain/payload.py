@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from celadon.domain import policy, revision
+from celadon.domain.declared_text import RECORDED
 from celadon.domain.errors import RefusalCode, refuse
 from celadon.domain.messages import NUMBER_TAG, OBJECT_TAG
 
@@ -22,8 +23,13 @@ _SHOWN_INPUT = 120
 _TAGS = frozenset({OBJECT_TAG, NUMBER_TAG})
 
 
-def parse_payload(model: type[ModelT], payload: object) -> ModelT:
+def parse_payload(model: type[ModelT], payload: object, *, recorded: bool = False) -> ModelT:
     """Read ``payload`` (nothing, a JSON object, or an instance) as ``model``.
+
+    Args:
+        model: what it should be.
+        payload: what came.
+        recorded: whether an earlier version may have taken it, which refused less.
 
     Raises:
         RefusedError: with code ``INVALID_PAYLOAD``; the message names each key that is wrong and why.
@@ -41,7 +47,7 @@ def parse_payload(model: type[ModelT], payload: object) -> ModelT:
             f"send one JSON object with keys among: {_keys(model)}",
         )
     try:
-        return model.model_validate_json(json.dumps(dict(content)))
+        return model.model_validate_json(json.dumps(dict(content)), context=RECORDED if recorded else None)
     except ValidationError as error:
         raise refuse(
             RefusalCode.INVALID_PAYLOAD,

@@ -27,7 +27,7 @@ def check_url(value: str) -> str:
         raise ValueError("the URL is none that can be sent to; write https://HOST/PATH")
     if parts.username is not None or parts.password is not None:
         raise ValueError("the URL holds a password; keep the whole URL as a secret and name it with --url-secret")
-    if parts.fragment or len(value) > _LONGEST_URL or not value.isascii() or any(one.isspace() for one in value):
+    if parts.fragment or len(value) > _LONGEST_URL or not value.isascii() or not value.isprintable() or " " in value:
         raise ValueError(
             f"the URL has a fragment, a space, other characters than ASCII, or above {_LONGEST_URL} of them"
         )

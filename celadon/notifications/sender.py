@@ -14,6 +14,7 @@ from celadon.domain.delivery import Attempt, Trouble
 from celadon.domain.notification import TargetKind
 from celadon.domain.notification_text import CLOUD_EVENTS_MEDIA_TYPE, Event, Places, cloud_event, slack_message
 from celadon.domain.reachable import Network, refuse_address
+from celadon.domain.shown_text import escape_json
 from celadon.domain.targets import check_url
 from celadon.domain.webhook_signature import parse_signing_key, signature_headers
 from celadon.notifications.secrets import SecretError, Secrets
@@ -133,7 +134,7 @@ class Sender:
 
 
 def _encode(content: object) -> bytes:
-    return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+    return escape_json(json.dumps(content, ensure_ascii=False, separators=(",", ":"))).encode()
 
 
 def _explain(status: int, said: bytes, url: str) -> str:

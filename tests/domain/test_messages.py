@@ -22,8 +22,10 @@ from celadon.domain.messages import (
     Timer,
 )
 from celadon.domain.names import Epoch, RevisionNumber, RolloutId
+from celadon.domain.payload import parse_payload
 from celadon.domain.policy import BlueGreenPolicy, resolve_policy
 from celadon.domain.revision import Revision
+from celadon.domain.shown_text import find_control
 from celadon.domain.states import Door, RolloutOutcome, RolloutPhase
 from tests.domain.rollouts import NOW, green
 
@@ -139,3 +141,53 @@ def test_a_refusals_error_carries_it() -> None:
 @pytest.mark.parametrize("code", list(RefusalCode))
 def test_a_refusals_code_is_its_name(code: RefusalCode) -> None:
     assert code.value == code.name
+
+
+HOSTILE_TEXTS = [
+    "ann\x1b[31m",
+    "ann\x07",
+    "ann\rbob",
+    "ann\x9b2J",
+    "ann\u202enib",
+    "ann\u2066",
+    "ann\u2028bob",
+    "ann\u200b",
+]
+
+
+@pytest.mark.parametrize("text", [*HOSTILE_TEXTS, "ann\nbob", "ann\tbob", "ann\u200d"], ids=ascii)
+@pytest.mark.parametrize("model", [PromoteCommand, AbortCommand])
+def test_a_name_that_cannot_be_shown_in_a_line_is_refused(model: type[BaseModel], text: str) -> None:
+    with pytest.raises(RefusedError, match="by: a name has no control or invisible characters") as refused:
+        parse_payload(model, {"by": text})
+
+    assert refused.value.refusal.code is RefusalCode.INVALID_PAYLOAD
+    assert str(refused.value).isprintable()
+
+
+@pytest.mark.parametrize("text", HOSTILE_TEXTS, ids=ascii)
+@pytest.mark.parametrize("key", ["reason", "requested_by"])
+def test_a_start_with_characters_that_are_obeyed_is_refused(key: str, text: str) -> None:
+    with pytest.raises(RefusedError, match=f"{key}: a .* has no control or invisible characters"):
+        parse_payload(RolloutRequest, {"deployment": "chat", "revision": 2, key: text})
+
+
+def test_a_reason_may_have_lines_tabs_and_joined_emoji() -> None:
+    command = parse_payload(PromoteCommand, {"reason": "one\r\ntwo\n\tthree 👩\u200d💻"})
+
+    assert command.reason == "one\ntwo\n\tthree 👩\u200d💻"
+
+
+@pytest.mark.parametrize("text", HOSTILE_TEXTS, ids=ascii)
+def test_what_was_taken_before_it_was_refused_is_read_with_numbers(text: str) -> None:
+    command = parse_payload(PromoteCommand, {"by": text, "reason": f"one\n{text}"}, recorded=True)
+
+    assert not find_control(command.by)
+    assert not find_control(command.reason, prose=True)
+    assert command.by.startswith("ann\\")
+    assert command.reason.startswith("one\nann\\")
+
+
+def test_what_was_taken_before_is_still_refused_for_other_reasons() -> None:
+    with pytest.raises(RefusedError, match="revision"):
+        parse_payload(PromoteCommand, {"by": "ann\x1b", "revision": "two"}, recorded=True)

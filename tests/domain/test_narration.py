@@ -5,8 +5,9 @@ from datetime import timedelta
 import pytest
 
 from celadon.domain.gate import PROMOTION_TIMER, PROVISIONING_TIMER
-from celadon.domain.narration import details, holding_reason, next_step, timer_summary
+from celadon.domain.narration import details, holding_reason, next_step, request_details, timer_summary
 from celadon.domain.policy import BlueGreenPolicy
+from celadon.domain.shown_text import find_control
 from celadon.domain.states import RolloutPhase, SetCondition
 from tests.domain.rollouts import NOW, green, rollout
 
@@ -65,13 +66,13 @@ def test_details_say_when_only_a_person_decides() -> None:
 def test_details_tell_greens_last_error() -> None:
     edge = green(SetCondition.RUNNING, last_error="exit code 1")
 
-    assert "0 healthy, 3 required · last error: exit code 1" in details(rollout(green=edge), (), ())
+    assert "0 healthy, 3 required · last error: `exit code 1`" in details(rollout(green=edge), (), ())
 
 
 def test_details_name_the_silent_routers() -> None:
     told = details(rollout(RolloutPhase.BAKING), (), ("edge-1", "edge-2"))
 
-    assert "**routers silent**: edge-1, edge-2" in told
+    assert "**routers silent**: `edge-1`, `edge-2`" in told
 
 
 @pytest.mark.parametrize("phase", list(RolloutPhase))
@@ -86,3 +87,28 @@ def test_a_timers_bar_says_what_it_does_and_when(timer: str, verb: str) -> None:
     assert (
         timer_summary(timer, NOW + timedelta(minutes=5), NOW) == f"{timer}: {verb} in 5m unless a message comes first"
     )
+
+
+HOSTILE = "![x](http://evil.example/x.png) <img src=x> `y` https://evil.example\n\n# heading\x1b[31m\u202e"
+
+
+def test_words_of_programs_are_code_in_the_details() -> None:
+    edge = green(SetCondition.RUNNING, last_error=HOSTILE)
+
+    told = details(rollout(RolloutPhase.BAKING, green=edge), (), (HOSTILE,))
+
+    assert told.count("``![x](http://evil.example/x.png) <img src=x> `y` https://evil.example # heading") == 2
+    assert not find_control(told, prose=True)
+    assert all(not line.startswith("# ") for line in told.splitlines())
+
+
+def test_words_of_people_are_code_in_the_details_of_a_request() -> None:
+    told = request_details(HOSTILE, HOSTILE)
+
+    assert told.startswith("requested by ``![x]")
+    assert [line[:5] for line in told.splitlines()] == ["reque", "", "``![x"]
+    assert not find_control(told, prose=True)
+
+
+def test_a_request_without_a_reason_names_who_asks() -> None:
+    assert request_details("ann", " ") == "requested by `ann`"

@@ -7,6 +7,7 @@ import pytest
 
 from celadon.domain.notification import TEST_KIND, Notice, NotificationKind
 from celadon.domain.notification_text import Event, Places, cloud_event, escape_slack, sentence, slack_message
+from celadon.domain.shown_text import find_control
 
 AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 PLACES = Places(
@@ -128,8 +129,9 @@ def test_a_message_for_slack() -> None:
 
     assert slack_message(Event(id="6f1c", at=AT, notice=WAITING), PLACES) == {
         "text": told.replace(">", "&gt;"),
+        "mrkdwn": False,
         "blocks": [
-            {"type": "section", "text": {"type": "mrkdwn", "text": f":raising_hand: *{told}*"}},
+            {"type": "section", "text": {"type": "plain_text", "text": f"🙋 {told}", "emoji": False}},
             {"type": "section", "text": {"type": "mrkdwn", "text": "Who may decide: approver or admin"}},
             {
                 "type": "section",
@@ -158,6 +160,27 @@ def test_a_reason_can_neither_link_nor_call_a_channel() -> None:
     assert "<" not in shown
     assert len(shown) < 3000
     assert message["text"] == escape_slack(sentence(hostile).replace("\n", " ")[:579]) + "…"
+
+
+def test_what_people_wrote_is_plain_text_for_slack() -> None:
+    reason = "*bold* _it_ ~no~ `code` :boom: @here\x1b[31m\u202e\u200b <@U123|ann> https://evil.example"
+    message = slack_message(
+        Event(id="1", at=AT, notice=content("started", actor="ben\x9b *x*", reason=reason)), Places()
+    )
+
+    (block,) = message["blocks"]
+    assert block["text"]["type"] == "plain_text"
+    assert block["text"]["emoji"] is False
+    assert "*bold* _it_ ~no~ `code` :boom: @here\\x1b[31m\\u202e\\u200b &lt;@U123|ann&gt;" in block["text"]["text"]
+    assert "by ben\\x9b *x*" in block["text"]["text"]
+    assert message["mrkdwn"] is False
+    assert not find_control(message["text"])
+
+
+def test_a_sentence_is_one_line() -> None:
+    told = sentence(content("failed", actor="ann\nbob", reason="one\n\ttwo\x1b"))
+
+    assert told == "chat r1 → r2: failed: one two\\x1b"
 
 
 def test_without_addresses_nothing_is_linked() -> None:

@@ -12,6 +12,7 @@ from temporalio.exceptions import ApplicationError
 from celadon.domain.contracts import TASK_QUEUE, WORKFLOW_TYPE
 from celadon.domain.errors import RefusalCode
 from celadon.domain.states import RolloutPhase, SetCondition
+from worker.registration import replayer
 
 if TYPE_CHECKING:
     from tests.workflows.conftest import RunningRollout
@@ -47,6 +48,44 @@ async def test_a_start_that_does_not_parse_fails_at_once(
         "EVENT_TYPE_WORKFLOW_EXECUTION_STARTED",
         "EVENT_TYPE_WORKFLOW_EXECUTION_FAILED",
     ]
+
+
+async def test_a_start_with_control_characters_fails_at_once(client: Client, rollout: "RunningRollout") -> None:
+    name = f"typo-{rollout.deployment}"
+    handle = await client.start_workflow(
+        WORKFLOW_TYPE,
+        {"deployment": name, "revision": 1, "requested_by": "ann\x1b[2J"},
+        id=f"rollout-{name}",
+        task_queue=TASK_QUEUE,
+    )
+
+    with pytest.raises(WorkflowFailureError) as failed:
+        await handle.result()
+
+    assert isinstance(failed.value.cause, ApplicationError)
+    assert failed.value.cause.type == RefusalCode.INVALID_PAYLOAD
+    replayed = await replayer().replay_workflow(await handle.fetch_history(), raise_on_replay_failure=False)
+    assert replayed.replay_failure is None
+
+
+async def test_a_promotion_with_control_characters_is_refused_by_signal_and_by_update(
+    rollout: "RunningRollout",
+) -> None:
+    await rollout.wait_for_promotion()
+    hostile = {"by": "ann", "reason": "\u202ereviewed"}
+
+    await rollout.handle.signal("promote", hostile)
+    with pytest.raises(WorkflowUpdateFailedError) as refused:
+        await rollout.handle.execute_update("promote", hostile)
+
+    assert isinstance(refused.value.cause, ApplicationError)
+    assert refused.value.cause.type == RefusalCode.INVALID_PAYLOAD
+    status = await rollout.status()
+    assert status.phase is RolloutPhase.AWAITING_PROMOTION
+    assert [one.refusal.code for one in status.refused] == [RefusalCode.INVALID_PAYLOAD]
+    assert "\\u202e" in str(status.refused[0].refusal)
+    replayed = await replayer().replay_workflow(await rollout.handle.fetch_history(), raise_on_replay_failure=False)
+    assert replayed.replay_failure is None
 
 
 async def test_a_start_under_a_foreign_workflow_id_fails_and_says_which_is_right(

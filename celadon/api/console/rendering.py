@@ -6,6 +6,7 @@ from typing import Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from celadon.domain.moments import clock, moment
+from celadon.domain.shown_text import all_lines
 from celadon.domain.strictness import Record
 
 _HERE: Final = Path(__file__).parent
@@ -28,10 +29,16 @@ class Notice(Record):
     text: str
 
 
+def _shown(value: object) -> object:
+    """Return what a template shows of a value: words of people and programs, with no character that is obeyed."""
+    return all_lines(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
+
+
 _environment = Environment(
     loader=FileSystemLoader(_HERE / "templates"),
     autoescape=True,
     undefined=StrictUndefined,
+    finalize=_shown,
     trim_blocks=True,
     lstrip_blocks=True,
 )

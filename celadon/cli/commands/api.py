@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from celadon.cli.options import DataDirOption, OutputOption, parse_duration_option
+from celadon.cli.options import DataDirOption, OutputOption, check_person_option, parse_duration_option
 from celadon.cli.output import OutputFormat
 from celadon.cli.running import run
 from celadon.domain.permissions import Role
@@ -94,6 +94,7 @@ def create(
     """
     if not name.strip() or len(name) > _LONGEST_NAME:
         raise typer.BadParameter(f"a name has 1 to {_LONGEST_NAME} characters", param_hint="NAME")
+    check_person_option(name)
     from celadon.cli.tokens import create as create_token
 
     run(lambda: create_token(name, tuple(roles), tuple(labels or ()), expires_in, data_dir, output), output)

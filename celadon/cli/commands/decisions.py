@@ -6,7 +6,15 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from celadon.cli.options import DeploymentArgument, OutputOption, RequestIdOption, TimeoutOption, check_timeout
+from celadon.cli.options import (
+    DeploymentArgument,
+    OutputOption,
+    RequestIdOption,
+    TimeoutOption,
+    check_person_option,
+    check_reason_option,
+    check_timeout,
+)
 from celadon.cli.output import OutputFormat
 from celadon.cli.running import run
 from celadon.cli.target_choice import TargetChoice
@@ -27,11 +35,15 @@ ByOption: TypeAlias = Annotated[
     typer.Option(
         "--by",
         metavar="NAME",
+        callback=check_person_option,
         help="Who decides; goes into the audit log.",
         show_default="whose token it is, or your login name",
     ),
 ]
-ReasonOption: TypeAlias = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; goes into the audit log.")]
+ReasonOption: TypeAlias = Annotated[
+    str,
+    typer.Option("--reason", metavar="TEXT", callback=check_reason_option, help="Why; goes into the audit log."),
+]
 WaitOption: TypeAlias = Annotated[bool, typer.Option("--wait", help="Wait until the rollout has ended.")]
 
 

@@ -2,7 +2,6 @@
 
 # ruff: noqa: PLC0415 - a command loads what it needs when it runs, so that '--help' answers at once
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -63,6 +62,7 @@ def schema(
     celadon schema policy
     ```
     """
+    from celadon.cli.output import print_document
     from celadon.domain.file_schemas import file_schema
 
-    sys.stdout.write(file_schema(kind))
+    print_document(file_schema(kind))

@@ -14,6 +14,8 @@ from celadon.cli.options import (
     OutputOption,
     RequestIdOption,
     TimeoutOption,
+    check_person_option,
+    check_reason_option,
     check_timeout,
     parse_duration_option,
 )
@@ -27,13 +29,20 @@ rollout_app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
 
 ReasonOption: TypeAlias = Annotated[
     str | None,
-    typer.Option("--reason", metavar="TEXT", help="Why; goes into the audit log.", show_default=False),
+    typer.Option(
+        "--reason",
+        metavar="TEXT",
+        callback=check_reason_option,
+        help="Why; goes into the audit log.",
+        show_default=False,
+    ),
 ]
 RequestedByOption: TypeAlias = Annotated[
     str | None,
     typer.Option(
         "--requested-by",
         metavar="NAME",
+        callback=check_person_option,
         help="Who asks.",
         show_default="whose token it is, else the file's, else your login name",
     ),

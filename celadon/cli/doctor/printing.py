@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from typing import Final
 
-from rich.text import Text
-
 from celadon.cli.doctor.findings import Finding, Verdict
+from celadon.terminal import Text
 
 _MARKS: Final = {
     Verdict.FINE: ("✔", "green"),
@@ -26,7 +25,7 @@ def describe(finding: Finding) -> Text:
         ("→ --fix would ", "" if finding.done else finding.remedy),
     ):
         if said:
-            text.append(f"\n  {lead}{said}", style="default")
+            text.begin_line(f"  {lead}{said}", style="default")
     return text
 
 

@@ -9,13 +9,13 @@ from pydantic import BaseModel, ConfigDict
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
-from rich.table import Table
-from rich.text import Text
 
+from celadon.domain.shown_text import escape_json
 from celadon.domain.states import RolloutPhase, RouteHealthStatus, RouteSetState
 from celadon.stack.demo.generator import LoadCounts
 from celadon.stack.demo.summary import Summary
 from celadon.table.records.deployments import Colour, DeploymentView, SetView
+from celadon.terminal import Table, TerminalConsole, Text, write_line
 
 REPORT_EVERY: Final = timedelta(seconds=5)
 """How often a screen without a live view says how the load is doing."""
@@ -86,7 +86,7 @@ class JsonScreen:
         """Do nothing: each line has been flushed."""
 
     def _write(self, line: BaseModel) -> None:
-        self._output.write(line.model_dump_json() + "\n")
+        self._output.write(escape_json(line.model_dump_json()) + "\n")
         self._output.flush()
 
 
@@ -123,8 +123,7 @@ class LineScreen:
         """Do nothing: each line has been flushed."""
 
     def _write(self, line: str) -> None:
-        self._output.write(line + "\n")
-        self._output.flush()
+        write_line(line, self._output)
 
 
 class TerminalScreen:
@@ -132,7 +131,7 @@ class TerminalScreen:
 
     def __init__(self, console: Console | None = None) -> None:
         """Show on ``console``, by default the terminal of standard output."""
-        self._console = console or Console()
+        self._console = console or TerminalConsole()
         self._began = time.monotonic()
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
         self._shown_at = 0.0
@@ -140,7 +139,7 @@ class TerminalScreen:
     def say(self, _event: str, text: str, /, **_facts: object) -> None:
         """Write a line above the live view, where it stays."""
         line = Text(f"{time.monotonic() - self._began:6.1f} s  ", style="dim")
-        self._live.console.print(line.append(text, style="not dim"), soft_wrap=True, highlight=False)
+        self._live.console.print(line.append(text, style="not dim"), soft_wrap=True)
 
     def show(self, frame: Frame) -> None:
         """Draw anew, at most some times a second."""
@@ -152,12 +151,12 @@ class TerminalScreen:
     def conclude(self, summary: Summary, complaints: tuple[str, ...]) -> None:
         """Replace the live view by the figures and the verdict."""
         self._live.stop()
-        figures = Table.grid(padding=(0, 2))
+        figures = Table.of_pairs()
         for name, value in summary.model_dump(mode="json").items():
             figures.add_row(Text(name, style="dim"), _plain(value))
         self._console.print(Panel(figures, title="summary", title_align="left", expand=False))
         for line in _verdict(complaints):
-            self._console.print(line, style="bold red" if complaints else "bold green", soft_wrap=True)
+            self._console.print(Text(line, style="bold red" if complaints else "bold green"), soft_wrap=True)
 
     def __enter__(self) -> Self:
         """Begin to draw."""

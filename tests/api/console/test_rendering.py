@@ -7,6 +7,7 @@ import pytest
 
 from celadon.api.console.rendering import STATIC, Person, render
 from celadon.api.console.views import deployment_page, list_page, story_page, summary
+from celadon.domain.shown_text import find_control
 from celadon.domain.states import RolloutPhase
 from tests.api.console.pictures import NOW, awaiting, event, record, view
 
@@ -24,6 +25,14 @@ def test_what_people_write_is_text_and_never_markup() -> None:
     assert "<script>alert" not in html
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
     assert "<b>ann</b>" not in html
+
+
+def test_control_characters_are_shown_as_numbers() -> None:
+    html = deployment_html(reason="one\n\ttwo\x1b[31m\u202e", requested_by="ann\x9b\u200b\U000e0041")
+
+    assert "one\n\ttwo\\x1b[31m\\u202e" in html
+    assert "ann\\x9b\\u200b\\U000e0041" in html
+    assert not find_control(html, prose=True)
 
 
 def test_no_page_needs_inline_script_or_style() -> None:

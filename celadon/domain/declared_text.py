@@ -1,0 +1,53 @@
+"""Words that people declare, such as who they are and why they ask, as far as they are taken.
+
+Terminals, chats and pages show them to others, so characters that are obeyed and not shown are refused. What was
+recorded before they were is read all the same, with numbers in their place.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from pydantic import ValidationInfo
+
+from celadon.domain.shown_text import all_lines, find_control, one_line
+
+RECORDED: Final[Mapping[str, object]] = {"recorded": True}
+"""The context of a validation that reads what an earlier version has taken."""
+
+
+def check_person(value: str, info: ValidationInfo) -> str:
+    """Return the name of a person or a program when it can be shown in a line.
+
+    Raises:
+        ValueError: it holds a line break, or a character that is obeyed and not shown.
+
+    """
+    found = find_control(value)
+    if not found:
+        return value
+    if _is_recorded(info):
+        return one_line(value)
+    raise ValueError(f"a name has no control or invisible characters, and this one has {found}: take it out")
+
+
+def check_reason(value: str, info: ValidationInfo) -> str:
+    """Return a reason, which may have line breaks and tabs; those of other systems become ours.
+
+    Raises:
+        ValueError: it holds another character that is obeyed and not shown.
+
+    """
+    text = value.replace("\r\n", "\n")
+    found = find_control(text, prose=True)
+    if not found:
+        return text
+    if _is_recorded(info):
+        return all_lines(text)
+    raise ValueError(
+        f"a reason has no control or invisible characters but line breaks and tabs, and this one has {found}: "
+        "take it out",
+    )
+
+
+def _is_recorded(info: ValidationInfo) -> bool:
+    return info.context == RECORDED
