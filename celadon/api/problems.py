@@ -35,7 +35,7 @@ STATUS: Final[Mapping[RefusalCode, HTTPStatus]] = MappingProxyType(
         (_C.NO_SUCH_DEPLOYMENT, _C.NO_SUCH_REVISION, _C.NO_SUCH_ROLLOUT, _C.NO_SUCH_ROUTER),
         _S.NOT_FOUND,
     )
-    | {_C.FORBIDDEN: _S.FORBIDDEN, _C.NO_ANSWER: _S.GATEWAY_TIMEOUT},
+    | {_C.FORBIDDEN: _S.FORBIDDEN, _C.UNSIGNED: _S.FORBIDDEN, _C.NO_ANSWER: _S.GATEWAY_TIMEOUT},
 )
 """What is not there is 404, what is wrong in itself 422, what does not fit how things stand 409."""
 

@@ -33,7 +33,7 @@ class Unsigned(StrEnum):
     NONE = "none"
     """Nothing: everything must be signed."""
     DECISIONS = "decisions"
-    """Promote, abort and roll back, and start what is registered already: no new command, nothing forced."""
+    """Promote, abort and roll back, and start what is registered already: no new command or size, nothing forced."""
     ALL = "all"
     """Everything that a signed one may do: whoever reaches Temporal runs programs."""
 
@@ -66,6 +66,7 @@ _COMMANDS: Final[Mapping[Verb, str]] = MappingProxyType(
     {
         Verb.START: "celadon deploy -f FILE",
         Verb.CREATE: "celadon deployment create",
+        Verb.SCALE: "celadon deployment scale {deployment} N",
         Verb.PROMOTE: "celadon promote {deployment}",
         Verb.FORCE: "celadon promote {deployment} --force --reason WHY",
         Verb.ABORT: "celadon abort {deployment}",

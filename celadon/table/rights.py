@@ -51,6 +51,9 @@ async def rights_to_start(
         return tuple(needed)
     if isinstance(request.revision, Revision) and await find_revision(tx, deployment.name, request.revision) is None:
         needed.append(NeededRight(verb=Verb.CREATE, why=_NEW_REVISION.format(deployment=deployment.name)))
+    if request.replicas is not None and request.replicas != deployment.replicas:
+        why = f"the request wants {request.replicas} replicas, and it has {deployment.replicas}"
+        needed.append(NeededRight(verb=Verb.SCALE, why=why))
     own_layer = read_policy(deployment.policy)
     own = resolve_for(deployment.name, own_layer)
     wanted = resolve_for(deployment.name, own_layer, request.policy)

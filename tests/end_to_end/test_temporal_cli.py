@@ -34,7 +34,7 @@ class TemporalCli:
         self.used: set[str] = set()
 
     def write_request(self, label: str) -> None:
-        content = json.dumps(self._deployment.request(label))
+        content = json.dumps(self._deployment.request(label, replicas=3))
         self._directory.joinpath("chat.json").write_text(content)
 
     async def readme(self, beginning: str) -> tuple[int, str, str]:
@@ -209,4 +209,35 @@ async def test_refused_signals_are_told_by_status_and_audit(stack: StackAddresse
         return (await waiting.rollouts.status(waiting.name)).refused_total == before + 2
 
     await until(told, "both signals are refused")
+    assert await waiting.live_revision() == 1
+
+
+async def test_a_start_by_temporal_alone_runs_no_command_that_nobody_has_registered(
+    stack: StackAddresses,
+    deployment: LiveDeployment,
+) -> None:
+    await deployment.serve("r1")
+    request = json.dumps(deployment.request("r2"))
+
+    await run(
+        stack,
+        *("temporal", "workflow", "start", "--type", "BlueGreenRollout", "--task-queue", "celadon"),
+        *("-w", f"rollout-{deployment.name}", "--input", request),
+    )
+    code, out, err = await run(stack, "temporal", "workflow", "result", "-w", f"rollout-{deployment.name}")
+
+    assert code == 1
+    assert "celadon revision add" in out + err
+    assert await deployment.answer() == (200, "r1")
+
+
+async def test_a_promotion_by_temporal_alone_forces_nothing(stack: StackAddresses, waiting: LiveDeployment) -> None:
+    code, _, err = await run(
+        stack,
+        *("temporal", "workflow", "update", "execute", "-w", f"rollout-{waiting.name}", "--name", "promote"),
+        *("--input", '{"force": true, "reason": "now"}'),
+    )
+
+    assert code == 1
+    assert "celadon promote" in err
     assert await waiting.live_revision() == 1

@@ -4,6 +4,7 @@ The attacks come over HTTP as an operator, who may start rollouts and may not pr
 workflow with a request that the API signed for that operator.
 """
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -12,12 +13,16 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
 
 from celadon.client.rollouts import RolloutClient, Sender
-from celadon.client.signatures import Signer
+from celadon.client.signatures import AuthoritySettings, Signer
+from celadon.domain.authority import Unsigned
 from celadon.domain.contracts import workflow_id
+from celadon.domain.errors import RefusedError
 from celadon.domain.messages import RolloutRequest
 from celadon.domain.payload import parse_payload
 from celadon.domain.permissions import Role, rights_of
 from celadon.domain.states import Door
+from celadon.domain.steps import BeginStep
+from celadon.table.begin import begin
 from tests.api.conftest import ApiClient, api, keys, rows  # noqa: F401 - fixtures
 from tests.table.rows import Rows
 
@@ -153,3 +158,24 @@ async def test_a_start_that_nobody_signed_is_refused_where_everything_must_be_si
     assert failed.value.cause.type == "UNSIGNED"
     assert "celadon deploy -f FILE" in failed.value.cause.message
     assert await rows.value("select count(*) from rollouts where outcome is null") == 0
+
+
+async def test_an_unsigned_start_gives_no_other_size(rows: Rows, keys: Any) -> None:  # noqa: F811
+    await rows.live(replicas=2)
+    deciding = AuthoritySettings(verify_keys_file=keys / "key.pub", unsigned=Unsigned.DECISIONS).authority()
+    request = {"deployment": "chat", "revision": 1}
+    codes = []
+    for number, replicas in enumerate((2, 0, 10_000)):
+        step = BeginStep(
+            request=parse_payload(RolloutRequest, {**request, "replicas": replicas}),
+            workflow_id="rollout-chat",
+            run_id=f"attack-{number}",
+            at=datetime.now(UTC),
+        )
+        try:
+            async with rows.table.transaction() as tx:
+                await begin(tx, step, deciding)
+            codes.append("begun")
+        except RefusedError as error:
+            codes.append(error.refusal.code.value)
+    assert codes == ["begun", "UNSIGNED", "UNSIGNED"]
