@@ -1,6 +1,7 @@
 """Who calls: a verified name with roles and a scope."""
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from enum import StrEnum
 
 from celadon.domain.errors import RefusalCode, RefusedError, refuse
@@ -15,7 +16,7 @@ class Scheme(StrEnum):
     TOKEN = "token"  # noqa: S105 - the name of a scheme
     JWT = "jwt"
     SESSION = "session"
-    """A one-time link to the console."""
+    """A login to the console, with a token or by a one-time link."""
 
 
 class Principal(Record):
@@ -23,6 +24,9 @@ class Principal(Record):
 
     name: str
     """As the audit log shows it."""
+    issuer: str
+    """Who vouches for the name: the URL of an issuer of JWTs, ``token`` or ``console-link``. A name of another issuer is
+    somebody else. A session of the console has the issuer of whoever logged in."""
     roles: tuple[Role, ...]
     """What it is trusted with."""
     scope: dict[str, str]
@@ -31,6 +35,11 @@ class Principal(Record):
     """How it has shown who it is."""
     door: Door = Door.API
     """Through which door it says that it came: the command line and the console are clients of the API."""
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        """Who it is, whichever way it has shown that: the issuer and the name."""
+        return self.issuer, self.name
 
     def require(self, verbs: Iterable[Verb]) -> None:
         """Refuse what no role of the caller allows.
@@ -73,6 +82,16 @@ class Principal(Record):
                 f"{self.name} is scoped to deployments with {wanted}",
                 f"give the deployment these labels: {wanted}",
             )
+
+
+class Proof(Record):
+    """Who a credential lets in, and for how long."""
+
+    principal: Principal
+    token: str | None = None
+    """The id of the static token that was shown."""
+    expires_at: datetime | None = None
+    """Nothing when it is good until it is revoked."""
 
 
 def no_such_deployment(name: str) -> RefusedError:

@@ -12,10 +12,11 @@ from fastapi import FastAPI
 from temporalio.client import Client
 
 from celadon.api.app import make_app
-from celadon.api.authentication import AuthenticationScheme, Authenticator, BearerScheme
+from celadon.api.authentication import Authenticator, BearerScheme
 from celadon.api.console.sessions import Sessions
 from celadon.api.context import ApiParts
 from celadon.api.desk import Desk
+from celadon.api.guessing import Guessing
 from celadon.api.jwt_tokens import IssuerKeys, JwtCheck
 from celadon.api.metrics import ApiMetrics
 from celadon.api.probes import Readiness
@@ -57,16 +58,18 @@ def api_of(settings: ApiSettings, table: Table, listener: Listener, temporal: Cl
     if settings.oidc_jwks_url is not None:
         jwt_check = JwtCheck(settings, IssuerKeys(str(settings.oidc_jwks_url)))
     bearer = BearerScheme(table, jwt_check)
-    schemes: tuple[AuthenticationScheme, ...] = (bearer,)
+    guessing = Guessing(settings, metrics)
     over_tls = settings.console_url is not None and settings.console_url.scheme == "https"
     rollouts = RolloutClient(temporal, sign=None if signer is None else signer.sign)
     parts = ApiParts(
         desk=Desk(table, rollouts, signs=signer is not None),
-        authenticator=Authenticator(schemes, settings, metrics),
+        authenticator=Authenticator(bearer, guessing, settings, metrics),
+        bearer=bearer,
+        guessing=guessing,
         listener=listener,
         metrics=metrics,
         readiness=Readiness(table, temporal),
-        sessions=Sessions(table, bearer, over_tls=over_tls),
+        sessions=Sessions(table, settings.oidc_issuer, over_tls=over_tls),
         settings=settings,
         streams=Streams(settings.api_max_streams, metrics),
         workflows_url=""

@@ -8,6 +8,8 @@ from pydantic import Field, HttpUrl, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from celadon.domain.durations import Duration
+from celadon.domain.identity import OWN_ISSUERS
+from celadon.domain.reachable import Networks
 from celadon.gateway.addresses import SocketAddress
 
 
@@ -33,6 +35,8 @@ class ApiSettings(BaseSettings):
     """What each caller may ask for at once."""
     api_failures_per_minute: Annotated[int, Field(ge=1)] = 20
     """How often an address may fail to show who it is."""
+    trusted_proxies: Annotated[Networks, NoDecode] = ()
+    """Networks of the proxies before the API, whose ``X-Forwarded-For`` says from which address a request comes."""
     api_max_body: Annotated[int, Field(ge=1024)] = 1024 * 1024
     """Bytes of a request's body."""
     api_max_depth: Annotated[int, Field(ge=3)] = 12
@@ -63,6 +67,8 @@ class ApiSettings(BaseSettings):
             raise ValueError(
                 "CELADON_OIDC_ISSUER, CELADON_OIDC_AUDIENCE and CELADON_OIDC_JWKS_URL belong together: set all or none"
             )
+        if self.oidc_issuer in OWN_ISSUERS:
+            raise ValueError(f"CELADON_OIDC_ISSUER is {self.oidc_issuer!r}, a word of Celadon's own: give the issuer's URL")
         forbidden = [name for name in self.oidc_algorithms if name.lower() == "none" or name.upper().startswith("HS")]
         if forbidden:
             raise ValueError(

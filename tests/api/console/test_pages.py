@@ -88,7 +88,7 @@ async def test_a_token_logs_in_and_its_cookie_is_out_of_reach_of_scripts(browser
 
     assert answer.headers["location"] == "/deployments/chat"
     assert "HttpOnly" in answer.headers["set-cookie"]
-    assert "SameSite=lax" in answer.headers["set-cookie"]
+    assert "SameSite=strict" in answer.headers["set-cookie"]
 
 
 async def test_an_unknown_token_is_refused(browser: Browser) -> None:
