@@ -35,6 +35,12 @@ def client_address(request: HTTPConnection, trusted: Sequence[Network]) -> str:
     return str(found)
 
 
+def is_trusted(peer: str, trusted: Sequence[Network]) -> bool:
+    """Whether ``peer`` is a proxy that an operator trusts."""
+    found = _parse(peer)
+    return found is not None and _is_in(found, trusted)
+
+
 def counted_as(address: str) -> str:
     """Return the name under which an address is counted: an IPv6 address by its /64 network."""
     found = _parse(address)

@@ -25,8 +25,10 @@ class Principal(Record):
     name: str
     """As the audit log shows it."""
     issuer: str
-    """Who vouches for the name: the URL of an issuer of JWTs, ``token`` or ``console-link``. A name of another issuer is
-    somebody else. A session of the console has the issuer of whoever logged in."""
+    """Who vouches for the name: the URL of an issuer of JWTs, ``token`` or ``console-link``.
+
+    The same name of another issuer is somebody else. A session of the console has the issuer of whoever logged in.
+    """
     roles: tuple[Role, ...]
     """What it is trusted with."""
     scope: dict[str, str]

@@ -27,8 +27,8 @@ async def write_event(  # noqa: PLR0913 - a line of the log has these columns
 ) -> None:
     """Write one line in the transaction that did what it tells.
 
-    ``verified`` says that a door vouches for the actor, and ``issuer`` by whose word: the URL of an issuer of JWTs, or one
-    of ``celadon.domain.identity``; it is empty for a name that somebody declared.
+    ``verified`` says that a door vouches for the actor, and ``issuer`` by whose word: the URL of an issuer of JWTs, or
+    one of ``celadon.domain.identity``; it is empty for a name that somebody declared.
     """
     written = await tx.execute(
         insert(RolloutEvent)

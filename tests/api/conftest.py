@@ -14,7 +14,7 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 from activities.rollout import RolloutActivities
-from celadon.api.process import api_of, listening_on, serve
+from celadon.api.process import api_of, limits_of, listening_on, serve
 from celadon.api.settings import ApiSettings
 from celadon.client.signatures import Keyring, KeyringSettings, make_key_pair
 from celadon.domain.contracts import TASK_QUEUE
@@ -128,7 +128,7 @@ async def running_api(table: Table, environment: WorkflowEnvironment, **settings
     ):
         app = api_of(chosen, table, listener, environment.client)
         with await listening_on(SocketAddress.model_construct(host="127.0.0.1", port=0)) as listening:
-            serving = asyncio.create_task(serve(app, listening, stop))
+            serving = asyncio.create_task(serve(app, listening, stop, limits_of(chosen)))
             try:
                 yield ApiClient(f"http://127.0.0.1:{listening.getsockname()[1]}", session, table)
             finally:

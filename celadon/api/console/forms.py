@@ -16,6 +16,9 @@ from celadon.domain.states import RolloutOutcome
 
 _MOST_FIELDS: Final = 20
 _LONGEST_FIELD: Final = 10_000
+_LONGEST_FORM: Final = 128 * 1024
+"""In bytes; the form to log in is read before anybody is known."""
+
 _FORM_TYPE: Final = "application/x-www-form-urlencoded"
 
 
@@ -27,20 +30,28 @@ async def read_form(request: Request) -> dict[str, str]:
             of the same name, or one that is too long.
 
     """
-    body = await request.body()
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _LONGEST_FORM:
+            raise _malformed()
     kind = request.headers.get("content-type", _FORM_TYPE).partition(";")[0].strip().lower()
     try:
         pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=_MOST_FIELDS, errors="strict")
     except ValueError:
         pairs = None
     if kind != _FORM_TYPE or pairs is None or not _is_sound(pairs):
-        raise DoorError(
-            HTTPStatus.BAD_REQUEST,
-            "MALFORMED_FORM",
-            "the form cannot be read",
-            f"send '{_FORM_TYPE}' in UTF-8, at most {_MOST_FIELDS} fields of {_LONGEST_FIELD} characters, each once",
-        )
+        raise _malformed()
     return dict(pairs)
+
+
+def _malformed() -> DoorError:
+    return DoorError(
+        HTTPStatus.BAD_REQUEST,
+        "MALFORMED_FORM",
+        "the form cannot be read",
+        f"send '{_FORM_TYPE}' in UTF-8, at most {_MOST_FIELDS} fields of {_LONGEST_FIELD} characters, each once",
+    )
 
 
 def _is_sound(pairs: Sequence[tuple[str, str]]) -> bool:

@@ -11,7 +11,6 @@ from celadon.cli.output import OutputFormat
 from celadon.cli.running import run
 from celadon.domain.permissions import Role
 
-
 console_app = typer.Typer(no_args_is_help=False, rich_markup_mode="markdown")
 
 
@@ -57,7 +56,9 @@ def console(
 def logout(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[NAME]", help="Whose sessions end, as the audit log shows the name.", show_default=False),
+        typer.Argument(
+            metavar="[NAME]", help="Whose sessions end, as the audit log shows the name.", show_default=False
+        ),
     ] = None,
     *,
     everybody: Annotated[bool, typer.Option("--all", help="End the sessions of everybody.")] = False,
