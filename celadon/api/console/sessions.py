@@ -8,16 +8,12 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from celadon.api.principal import Principal, Proof, Scheme
+from celadon.domain.console_cookies import HOST_PREFIX, NOTICE_COOKIE, SESSION_COOKIE
 from celadon.domain.identity import OWN_ISSUERS
 from celadon.domain.states import Door
 from celadon.table.console_logins import redeem_login
 from celadon.table.console_sessions import NewSession, end_session, find_session, has_shape, open_session
 from celadon.table.engine import Table
-
-COOKIE: Final = "celadon_console"
-NOTICE_COOKIE: Final = "celadon_notice"
-HOST_PREFIX: Final = "__Host-"
-"""Where the console is reached over TLS, browsers accept cookies of such a name from this very host only."""
 
 _CSRF_PURPOSE: Final = b"celadon console form"
 _NOTICE_PURPOSE: Final = b"celadon console notice"
@@ -78,13 +74,13 @@ class Sessions:
 
     def text(self, request: HTTPConnection) -> str:
         """Return what stands in the cookie; nothing when there are several, of which another site may have set one."""
-        return self._cookie(request, COOKIE)
+        return self._cookie(request, SESSION_COOKIE)
 
     async def begin(self, request: HTTPConnection, response: Response, text: str) -> None:
         """Put a session into the cookie, which the browser forgets when it is closed; end what stood there before."""
         async with self._table.transaction() as tx:
             await end_session(tx, self.text(request))
-        self._set(response, COOKIE, text)
+        self._set(response, SESSION_COOKIE, text)
 
     async def end(self, request: HTTPConnection, response: Response) -> None:
         """Take the cookie back, and end the session that stands in it."""
@@ -94,7 +90,7 @@ class Sessions:
 
     def forget(self, response: Response) -> None:
         """Take the cookie back."""
-        self._delete(response, COOKIE)
+        self._delete(response, SESSION_COOKIE)
 
     def keep_notice(self, request: HTTPConnection, response: Response, notice: str, seconds: int) -> None:
         """Let the browser bring ``notice``, in ASCII, back to the next page of this session."""
