@@ -69,6 +69,8 @@ async def open_session(tx: AsyncSession, wanted: NewSession) -> str:
             roles=[role.value for role in wanted.roles],
             scope=wanted.scope,
             token=wanted.token,
+            created_at=now,
+            seen_at=now,
             expires_at=latest if wanted.expires_at is None else min(latest, wanted.expires_at),
         ),
     )
