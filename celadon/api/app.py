@@ -83,12 +83,15 @@ class _GraphQL(GraphQLRouter[GraphContext, None]):
     """GraphQL over HTTP, where every body that cannot be read is told so."""
 
     def decode_json(self, data: str | bytes) -> object:
-        """Return the content of a body; raises ``JSONDecodeError`` when it is no JSON in UTF-8."""
+        """Return the content of a body; raises ``JSONDecodeError`` when it is no JSON object in UTF-8."""
         try:
-            return json.loads(data.decode() if isinstance(data, bytes) else data)
-        except (ValueError, RecursionError) as error:
+            content = json.loads(data.decode() if isinstance(data, bytes) else data)
+        except (ValueError, RecursionError):
+            content = None
+        if not isinstance(content, dict | list):
             # Strawberry answers this one with 400, and knows no other.
-            raise json.JSONDecodeError("the body is no JSON in UTF-8", "", 0) from error
+            raise json.JSONDecodeError("the body is no JSON object in UTF-8", "", 0)
+        return content
 
 
 def _add_probes(app: FastAPI) -> None:

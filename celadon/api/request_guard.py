@@ -20,6 +20,8 @@ LONGEST_PATH: Final = 2048
 LONGEST_QUERY: Final = 8192
 """In bytes; a reason for the audit log has room in it."""
 
+LONGEST_HEADERS: Final = 32 * 1024
+
 PROBES: Final = frozenset({"/healthz", "/readyz"})
 """What asks after the process itself knows no host name."""
 
@@ -73,6 +75,13 @@ def _malformed(scope: Scope) -> DoorError | None:
             HTTPStatus.REQUEST_URI_TOO_LONG,
             "ADDRESS_TOO_LONG",
             f"the path is longer than {LONGEST_PATH} bytes, or the query than {LONGEST_QUERY}",
+            "send less",
+        )
+    if sum(len(name) + len(value) for name, value in scope["headers"]) > LONGEST_HEADERS:
+        return DoorError(
+            HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "HEADERS_TOO_LONG",
+            f"the headers of the request are longer than {LONGEST_HEADERS} bytes",
             "send less",
         )
     if not (_is_text(path) and _is_text(query.replace(b"+", b" "))):

@@ -149,13 +149,15 @@ async def test_the_audit_log_says_which_of_two_it_was_at_every_door(api: ApiClie
 
     listed = (await api.call("GET", "/v1/deployments/chat/events", token=static)).json["events"]
     told = (await api.call("GET", "/v1/deployments/chat/history", token=static)).json["events"]
-    asked = await api.data("{ events(deploymentId: \"chat\", first: 50) { nodes: edges { node { kind actor issuer } } } }", Role.ADMIN)
+    asked = await api.data(
+        '{ events(deploymentId: "chat", first: 50) { edges { node { kind actor issuer } } } }', Role.ADMIN
+    )
 
     wanted = [(NAME, TOKEN_ISSUER), (NAME, ISSUER)]
     assert [(one["actor"], one["issuer"]) for one in listed if one["kind"] == "labelled"] == wanted
     assert [(one["actor"], one["issuer"]) for one in told if one["kind"] == "labelled"] == wanted
-    nodes = [edge["node"] for edge in asked["events"]["nodes"]]
-    assert [(one["actor"], one["issuer"]) for one in nodes if one["kind"] == "labelled"] == wanted
+    nodes = [edge["node"] for edge in asked["events"]["edges"]]
+    assert [(one["actor"], one["issuer"]) for one in reversed(nodes) if one["kind"] == "labelled"] == wanted
 
 
 @pytest.mark.parametrize("verb", ["scale", "delete"])

@@ -31,10 +31,13 @@ async def read_form(request: Request) -> dict[str, str]:
 
     """
     body = b""
+    length = 0
+    # Read to its end, so that whoever sends it can hear the answer, but not kept.
     async for chunk in request.stream():
-        body += chunk
-        if len(body) > _LONGEST_FORM:
-            raise _malformed()
+        length += len(chunk)
+        body = body + chunk if length <= _LONGEST_FORM else b""
+    if length > _LONGEST_FORM:
+        raise _malformed()
     kind = request.headers.get("content-type", _FORM_TYPE).partition(";")[0].strip().lower()
     try:
         pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=_MOST_FIELDS, errors="strict")
