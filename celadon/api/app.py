@@ -1,7 +1,6 @@
 """The application: every door of the API, its limits, and its errors as problem details."""
 
-import time
-from collections.abc import Awaitable, Callable
+import json
 from http import HTTPStatus
 from importlib.metadata import version
 from typing import Any, Final
@@ -22,17 +21,20 @@ from celadon.api.bodies import body_schemas
 from celadon.api.console import pages
 from celadon.api.console.rendering import STATIC
 from celadon.api.context import ApiParts, Caller, parts_of
-from celadon.api.graphql_context import graph_context
+from celadon.api.graphql_context import GraphContext, graph_context
 from celadon.api.graphql_schema import make_schema
 from celadon.api.limits import BodyLimit, SecurityHeaders
+from celadon.api.measured import Measured
 from celadon.api.probes import Ready
-from celadon.api.problems import TYPE_PREFIX, DoorError, Problem, problem_of, response_of
+from celadon.api.problems import TYPE_PREFIX, DoorError, Problem, clipped, problem_of, response_of
+from celadon.api.request_guard import RequestGuard
 from celadon.api.settings import ApiSettings
-from celadon.api.traces import trace_of
 from celadon.domain.errors import RefusedError
 from celadon.domain.permissions import Verb
 
 TITLE: Final = "Celadon"
+_UNREAD: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE})
+"""Answered before the request was read: the rest of it is no next request."""
 _METRICS: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 log = structlog.get_logger()
@@ -53,7 +55,7 @@ def make_app(settings: ApiSettings, parts: ApiParts | None = None) -> FastAPI:
     app.include_router(pages.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.include_router(
-        GraphQLRouter(
+        _GraphQL(
             make_schema(settings.api_max_depth, settings.api_max_cost),
             context_getter=graph_context,
             graphql_ide=None,
@@ -65,11 +67,31 @@ def make_app(settings: ApiSettings, parts: ApiParts | None = None) -> FastAPI:
     )
     _add_probes(app)
     _add_errors(app)
-    app.middleware("http")(_measured)
-    app.add_middleware(BodyLimit, most=settings.api_max_body)
+    app.add_middleware(Measured)
+    app.add_middleware(
+        BodyLimit,
+        most=settings.api_max_body,
+        longest_seconds=settings.api_body_timeout.total_seconds(),
+    )
+    app.add_middleware(RequestGuard, hosts=settings.answered_hosts)
     app.add_middleware(SecurityHeaders)
     app.openapi = lambda: _describe(app)  # type: ignore[method-assign]  # FastAPI's own way to say more
     return app
+
+
+class _GraphQL(GraphQLRouter[GraphContext, None]):
+    """GraphQL over HTTP, where every body that cannot be read is told so."""
+
+    def decode_json(self, data: str | bytes) -> object:
+        """Return the content of a body; raises ``JSONDecodeError`` when it is no JSON object in UTF-8."""
+        try:
+            content = json.loads(data.decode() if isinstance(data, bytes) else data)
+        except (ValueError, RecursionError):
+            content = None
+        if not isinstance(content, dict | list):
+            # Strawberry answers this one with 400, and knows no other.
+            raise json.JSONDecodeError("the body is no JSON object in UTF-8", "", 0)
+        return content
 
 
 def _add_probes(app: FastAPI) -> None:
@@ -94,29 +116,6 @@ def _add_probes(app: FastAPI) -> None:
         return Response(parts_of(request).metrics.text(), media_type=_METRICS)
 
 
-async def _measured(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    started = time.monotonic()
-    try:
-        answer = await call_next(request)
-    except Exception as error:  # noqa: BLE001 - a bug is logged whole, and the caller learns nothing of the inside
-        # Without local variables, which may hold a caller's token.
-        log.error("api_fault", path=request.url.path, trace=trace_of(error))  # noqa: TRY400
-        answer = response_of(
-            _problem(
-                HTTPStatus.INTERNAL_SERVER_ERROR,
-                "INTERNAL",
-                "an internal error; the API's log has it",
-                "tell an operator",
-            ),
-        )
-    route = getattr(request.scope.get("route"), "path", "none")
-    metrics = parts_of(request).metrics
-    metrics.requests.labels(request.method, route, str(answer.status_code)).inc()
-    if not route.endswith("/stream"):
-        metrics.seconds.labels(route).observe(time.monotonic() - started)
-    return answer
-
-
 def _add_errors(app: FastAPI) -> None:
     """Let every error be a problem that says what to do, and none tell of the inside."""
 
@@ -129,12 +128,14 @@ def _add_errors(app: FastAPI) -> None:
         headers = {"retry-after": str(max(1, round(error.retry_after)))} if error.retry_after else {}
         if error.problem.status == HTTPStatus.UNAUTHORIZED:
             headers["www-authenticate"] = "Bearer"
+        if error.problem.status in _UNREAD:
+            headers["connection"] = "close"
         return response_of(error.problem, headers)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
         told = "; ".join(f"{'.'.join(str(part) for part in one['loc'][1:])}: {one['msg']}" for one in error.errors())
-        problem = _problem(HTTPStatus.UNPROCESSABLE_ENTITY, "INVALID_PAYLOAD", told, "see the OpenAPI file")
+        problem = _problem(HTTPStatus.UNPROCESSABLE_ENTITY, "INVALID_PAYLOAD", clipped(told), "see the OpenAPI file")
         return response_of(problem)
 
     @app.exception_handler(HTTPException)

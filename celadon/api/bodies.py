@@ -48,12 +48,12 @@ def body_of(model: type[ModelT], *, optional: bool = False) -> Callable[[Request
                 "send it with 'Content-Type: application/json'",
             )
         try:
-            content = json.loads(raw)
+            content = json.loads(raw.decode())
         except (ValueError, RecursionError) as error:
             raise DoorError(
                 HTTPStatus.BAD_REQUEST,
                 "NOT_JSON",
-                f"the body is no JSON: {error}",
+                f"the body is no JSON in UTF-8: {error}",
                 "send one JSON object",
             ) from None
         return parse_payload(model, [] if content is None else content)

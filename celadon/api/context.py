@@ -6,9 +6,10 @@ from typing import Annotated
 from fastapi import Depends, Request
 from starlette.requests import HTTPConnection
 
-from celadon.api.authentication import Authenticator
+from celadon.api.authentication import Authenticator, BearerScheme
 from celadon.api.console.sessions import Sessions
 from celadon.api.desk import Desk
+from celadon.api.guessing import Guessing
 from celadon.api.metrics import ApiMetrics
 from celadon.api.principal import Principal
 from celadon.api.probes import Readiness
@@ -23,6 +24,8 @@ class ApiParts:
 
     desk: Desk
     authenticator: Authenticator
+    bearer: BearerScheme
+    guessing: Guessing
     listener: Listener
     metrics: ApiMetrics
     readiness: Readiness

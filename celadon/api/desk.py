@@ -4,6 +4,8 @@ Every door is thin: it reads a request, calls one function here, and writes the 
 the caller may, then updates a workflow or reads and writes the table.
 """
 
+import hashlib
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import TypeVar
@@ -487,7 +489,7 @@ class Desk:
         return labels is not None
 
     def _author(self, who: Principal, reason: str) -> Author:
-        return Author(by=who.name, door=who.door, reason=reason, verified=True)
+        return Author(by=who.name, door=who.door, reason=reason, verified=True, issuer=who.issuer)
 
     def _vouched(self, who: Principal, verbs: Iterable[Verb]) -> dict[str, object]:
         """Return what a signed command says of its sender; one that cannot be signed would not be believed."""
@@ -547,7 +549,12 @@ class Desk:
         """Carry a request out; a repeat under the same id means what the first one meant, and gets its answer."""
         if request_id is None:
             return await _answered(carry_out(meant))
-        key = RequestKey(principal=who.name, request_id=request_id, fingerprint=fingerprint_of(verb.value, content))
+        key = RequestKey(
+            issuer=who.issuer,
+            principal=who.name,
+            request_id=request_id,
+            fingerprint=fingerprint_of(verb.value, content),
+        )
         async with self._table.transaction() as tx:
             known = await find_request(tx, key)
             claimed = known or await claim_request(tx, key, {name: _plain(value) for name, value in meant.items()})
@@ -606,7 +613,11 @@ async def _answered(answer: Awaitable[AnswerT]) -> AnswerT:
 
 def _own(who: Principal, request_id: str | None, *about: object) -> str | None:
     """Return an id for Temporal that no other caller, verb or rollout shares: Temporal compares ids alone."""
-    return None if request_id is None else "/".join([who.name, *(str(one) for one in about), request_id])
+    if request_id is None:
+        return None
+    # Joined as they are, parts with a separator in them could make the id of somebody else.
+    parts = json.dumps([*who.identity, *(str(one) for one in about), request_id])
+    return hashlib.sha256(parts.encode()).hexdigest()
 
 
 def _refused_at_once(name: str, ended: RolloutEnded) -> RefusedError:

@@ -11,6 +11,7 @@ from strawberry.extensions import MaskErrors, MaxTokensLimiter
 from strawberry.scalars import JSON
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types import Info
+from strawberry.types.execution import ExecutionContext
 
 from celadon.api.graphql_context import GraphContext
 from celadon.api.graphql_descriptions import describe, shows
@@ -768,6 +769,13 @@ def _is_a_bug(error: GraphQLError) -> bool:
     return True
 
 
+class _Schema(strawberry.Schema):
+    """A schema that logs no query: what a caller wrote is told to that caller alone, and bugs are logged above."""
+
+    def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
+        """Log nothing."""
+
+
 def make_schema(most_depth: int, most_cost: int) -> strawberry.Schema:
     """Return the schema with its limits."""
 
@@ -780,7 +788,7 @@ def make_schema(most_depth: int, most_cost: int) -> strawberry.Schema:
         Limit,
         lambda: MaskErrors(should_mask_error=_is_a_bug, error_message="an internal error; the API's log has it"),
     ]
-    schema = strawberry.Schema(
+    schema = _Schema(
         query=Query,
         mutation=Mutation,
         extensions=extensions,

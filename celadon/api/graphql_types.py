@@ -93,6 +93,7 @@ class Event:
     at: datetime
     kind: str
     actor: str
+    issuer: str
     door: Door | None
     verified: bool
     reason: str
@@ -108,6 +109,7 @@ class Event:
             at=event.at,
             kind=event.kind,
             actor=event.actor,
+            issuer=event.issuer,
             door=event.door,
             verified=event.verified,
             reason=event.reason,

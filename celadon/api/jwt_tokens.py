@@ -3,14 +3,16 @@
 import asyncio
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Final
 
 import aiohttp
 import jwt
 import structlog
 
-from celadon.api.principal import Principal, Scheme
+from celadon.api.principal import Principal, Proof, Scheme
 from celadon.api.settings import ApiSettings
+from celadon.domain.identity import check_name
 from celadon.domain.permissions import Role
 
 KEYS_LAST_SECONDS: Final = 600.0
@@ -20,6 +22,7 @@ UNKNOWN_KEY_PAUSE_SECONDS: Final = 10.0
 """A token with a key that nobody knows makes the keys be read at most so often, however many of them come."""
 
 _FETCH_SECONDS: Final = 5.0
+_LONGEST_SECONDS: Final = 365 * 24 * 3600.0
 _LONGEST_ANSWER: Final = 1024 * 1024
 
 log = structlog.get_logger()
@@ -78,8 +81,8 @@ class JwtCheck:
         self._settings = settings
         self._keys = keys
 
-    async def principal(self, token: str) -> Principal | None:
-        """Return who shows ``token``; nothing when it proves nothing."""
+    async def proof(self, token: str) -> Proof | None:
+        """Return whom ``token`` lets in; nothing when it proves nothing."""
         settings = self._settings
         try:
             header = jwt.get_unverified_header(token)
@@ -100,13 +103,19 @@ class JwtCheck:
         except jwt.PyJWTError as error:
             log.info("jwt_refused", why=type(error).__name__)
             return None
-        return self._of_claims(claims)
+        found = self._of_claims(claims)
+        return None if found is None else Proof(principal=found, expires_at=_expiry(claims))
 
     def _of_claims(self, claims: Mapping[str, object]) -> Principal | None:
         settings = self._settings
         name = claims.get(settings.oidc_name_claim)
         scope = _look(claims, settings.oidc_scope_claim)
-        if not isinstance(name, str) or not name.strip():
+        if not isinstance(name, str):
+            return None
+        try:
+            check_name(name)
+        except ValueError as error:
+            log.warning("jwt_name_refused", claim=settings.oidc_name_claim, why=str(error))
             return None
         if scope is None:
             scope = {}
@@ -114,11 +123,19 @@ class JwtCheck:
             log.warning("jwt_scope_refused", claim=settings.oidc_scope_claim, next_step="it must be an object of texts")
             return None
         return Principal(
-            name=name[:200],
+            name=name,
+            issuer=str(settings.oidc_issuer),
             roles=_roles(_look(claims, settings.oidc_roles_claim), settings.oidc_role_prefix),
             scope={str(label): str(value) for label, value in scope.items()},
             scheme=Scheme.JWT,
         )
+
+
+def _expiry(claims: Mapping[str, object]) -> datetime:
+    """Return when a token expires, which was checked; no moment that a ``datetime`` cannot hold."""
+    expires = claims["exp"]
+    latest = time.time() + _LONGEST_SECONDS
+    return datetime.fromtimestamp(min(float(expires), latest) if isinstance(expires, int | float) else latest, tz=UTC)
 
 
 def _look(claims: Mapping[str, object], path: str) -> object:

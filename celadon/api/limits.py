@@ -1,6 +1,6 @@
 """What keeps one caller from taking everything: rates, body sizes, and headers that browsers obey."""
 
-import json
+import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -10,7 +10,13 @@ from typing import Final
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from celadon.api.problems import DoorError, response_of
+
 _REMEMBERED: Final = 10_000
+
+_GRACE_SECONDS: Final = 10.0
+_SLOWEST_BYTES_PER_SECOND: Final = 1024
+"""After a moment of grace a body must have come at this rate at least."""
 
 SECURITY_HEADERS: Final = {
     "cache-control": "no-store",
@@ -48,43 +54,65 @@ class Rate:
         return waits
 
 
-class _BodyTooLargeError(Exception):
-    """More came than may."""
+class _Body:
+    """Reads a request's body as long as it is neither too large nor too slow."""
 
-
-class _CountedBody:
-    """Counts what a request sends, and holds back what is answered to one that sends too much."""
-
-    def __init__(self, receive: Receive, send: Send, most: int) -> None:
+    def __init__(self, receive: Receive, most: int, longest_seconds: float) -> None:
         self._receive = receive
-        self._send = send
         self._most = most
+        self._longest = longest_seconds
         self._received = 0
-        self.too_large = False
-        self.answering = False
+        self._begun_at: float | None = None
+        self._whole = False
 
     async def receive(self) -> Message:
-        message = await self._receive()
+        """Return what comes next.
+
+        Raises:
+            DoorError: the body is too large, or too slow.
+
+        """
+        if self._whole:
+            return await self._receive()
+        now = asyncio.get_running_loop().time()
+        if self._begun_at is None:
+            self._begun_at = now
+        slowest = min(self._longest, _GRACE_SECONDS + self._received / _SLOWEST_BYTES_PER_SECOND)
+        try:
+            async with asyncio.timeout_at(self._begun_at + slowest):
+                message = await self._receive()
+        except TimeoutError:
+            raise DoorError(
+                HTTPStatus.REQUEST_TIMEOUT,
+                "BODY_TOO_SLOW",
+                "the body of the request did not come in time",
+                "send it again, at once",
+            ) from None
         self._received += len(message.get("body", b""))
         if self._received > self._most:
-            self.too_large = True
-            raise _BodyTooLargeError
+            raise too_large(self._most)
+        self._whole = not message.get("more_body", False)
         return message
 
-    async def send(self, message: Message) -> None:
-        if self.too_large and not self.answering:
-            return
-        self.answering = True
-        await self._send(message)
+
+def too_large(most: int) -> DoorError:
+    """Return the refusal of a body of more than ``most`` bytes."""
+    return DoorError(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        "BODY_TOO_LARGE",
+        f"the body is larger than {most} bytes",
+        "send less",
+    )
 
 
 class BodyLimit:
-    """Refuses requests whose body is larger than it may be, also those that do not say how large it is."""
+    """Refuses requests whose body is larger than it may be, also those that do not say how large it is, or too slow."""
 
-    def __init__(self, app: ASGIApp, most: int) -> None:
-        """Guard ``app``; ``most`` is in bytes."""
+    def __init__(self, app: ASGIApp, most: int, longest_seconds: float) -> None:
+        """Guard ``app``; ``most`` is in bytes, ``longest_seconds`` for the whole body."""
         self._app = app
         self._most = most
+        self._longest = longest_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -93,32 +121,9 @@ class BodyLimit:
             return
         length = Headers(scope=scope).get("content-length", "0")
         if not length.isdecimal() or int(length) > self._most:
-            await self._refuse(send)
+            await response_of(too_large(self._most).problem)(scope, receive, send)
             return
-        body = _CountedBody(receive, send, self._most)
-        try:
-            await self._app(scope, body.receive, body.send)
-        except Exception:
-            if not body.too_large:
-                raise
-        if body.too_large and not body.answering:
-            await self._refuse(send)
-
-    async def _refuse(self, send: Send) -> None:
-        status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-        body = json.dumps(
-            {
-                "type": "about:blank",
-                "title": status.phrase,
-                "status": status.value,
-                "detail": f"the body is larger than {self._most} bytes",
-                "code": "BODY_TOO_LARGE",
-                "next_step": "send less",
-            },
-        ).encode()
-        headers = [(b"content-type", b"application/problem+json"), (b"content-length", str(len(body)).encode())]
-        await send({"type": "http.response.start", "status": status.value, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        await self._app(scope, _Body(receive, self._most, self._longest).receive, send)
 
 
 class SecurityHeaders:

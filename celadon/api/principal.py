@@ -1,6 +1,7 @@
 """Who calls: a verified name with roles and a scope."""
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 
@@ -19,7 +20,7 @@ class Scheme(StrEnum):
     TOKEN = "token"  # noqa: S105 - the name of a scheme
     JWT = "jwt"
     SESSION = "session"
-    """A one-time link to the console."""
+    """A login to the console, with a token or by a one-time link."""
 
 
 class Principal(Record):
@@ -27,16 +28,24 @@ class Principal(Record):
 
     name: Annotated[str, AfterValidator(one_line)]
     """As the audit log shows it; a name that could not be shown in a line would name nobody."""
+    issuer: str
+    """Who vouches for the name: the URL of an issuer of JWTs, ``token`` or ``console-link``.
+
+    The same name of another issuer is somebody else. A session of the console has the issuer of whoever logged in.
+    """
     roles: tuple[Role, ...]
     """What it is trusted with."""
     scope: dict[str, str]
     """Labels that a deployment must bear; empty for all deployments."""
     scheme: Scheme
     """How it has shown who it is."""
-    issuer: str = ""
-    """Who vouches for the caller: the issuer of its JWT, for example."""
     door: Door = Door.API
     """Through which door it says that it came: the command line and the console are clients of the API."""
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        """Who it is, whichever way it has shown that: the issuer and the name."""
+        return self.issuer, self.name
 
     def require(self, verbs: Iterable[Verb], why: str = "") -> None:
         """Refuse what no role of the caller allows; ``why`` says what makes the rights necessary, for people.
@@ -80,6 +89,16 @@ class Principal(Record):
                 f"{self.name} is scoped to deployments with {wanted}",
                 f"give the deployment these labels: {wanted}",
             )
+
+
+class Proof(Record):
+    """Who a credential lets in, and for how long."""
+
+    principal: Principal
+    token: str | None = None
+    """The id of the static token that was shown."""
+    expires_at: datetime | None = None
+    """Nothing when it is good until it is revoked."""
 
 
 def no_such_deployment(name: str) -> RefusedError:

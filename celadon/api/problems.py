@@ -12,6 +12,7 @@ from celadon.domain.errors import Refusal, RefusalCode
 from celadon.domain.strictness import Record
 
 MEDIA_TYPE: Final = "application/problem+json"
+_LONGEST_DETAIL: Final = 2000
 TYPE_PREFIX: Final = "urn:celadon:refusal:"
 
 _C: Final = RefusalCode
@@ -63,6 +64,7 @@ class DoorError(Exception):
     def __init__(self, status: HTTPStatus, code: str, detail: str, next_step: str, retry_after: float = 0) -> None:
         """Say what, why and what to do; ``retry_after`` is in seconds, 0 when waiting changes nothing."""
         super().__init__(detail)
+        detail = clipped(detail)
         self.problem = Problem(
             type=f"{TYPE_PREFIX}{code.lower().replace('_', '-')}",
             title=status.phrase,
@@ -74,6 +76,11 @@ class DoorError(Exception):
         self.retry_after = retry_after
 
 
+def clipped(text: str) -> str:
+    """Return the beginning of a text: what was sent is told back, but not all of it."""
+    return text if len(text) <= _LONGEST_DETAIL else f"{text[:_LONGEST_DETAIL]}…"
+
+
 def problem_of(refusal: Refusal) -> Problem:
     """Return a refusal as a problem."""
     status = STATUS[refusal.code]
@@ -81,7 +88,7 @@ def problem_of(refusal: Refusal) -> Problem:
         type=f"{TYPE_PREFIX}{refusal.code.value.lower().replace('_', '-')}",
         title=status.phrase,
         status=status.value,
-        detail=refusal.message,
+        detail=clipped(refusal.message),
         code=refusal.code.value,
         next_step=refusal.next_step,
     )

@@ -4,7 +4,8 @@ import asyncio
 import socket
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
-from typing import Final
+from functools import partial
+from typing import Final, cast
 
 import structlog
 import uvicorn
@@ -12,13 +13,15 @@ from fastapi import FastAPI
 from temporalio.client import Client
 
 from celadon.api.app import make_app
-from celadon.api.authentication import AuthenticationScheme, Authenticator, BearerScheme
+from celadon.api.authentication import Authenticator, BearerScheme
 from celadon.api.console.sessions import Sessions
 from celadon.api.context import ApiParts
 from celadon.api.desk import Desk
+from celadon.api.guessing import Guessing
 from celadon.api.jwt_tokens import IssuerKeys, JwtCheck
 from celadon.api.metrics import ApiMetrics
 from celadon.api.probes import Readiness
+from celadon.api.protocol import ConnectionLimits, Connections, GuardedProtocol, possible_connections
 from celadon.api.settings import ApiSettings
 from celadon.api.streams import Streams
 from celadon.client.connection import connect
@@ -34,6 +37,9 @@ APPLICATION_NAME: Final = "celadon-api"
 
 _TEMPORAL_PATIENCE: Final = parse_duration("2m")
 _SHUTDOWN_SECONDS: Final = 5
+_BODY_GRACE_SECONDS: Final = 10.0
+_TICKS_A_SECOND: Final = 10
+"""Of uvicorn."""
 
 log = structlog.get_logger()
 
@@ -59,16 +65,18 @@ def api_of(settings: ApiSettings, table: Table, listener: Listener, temporal: Cl
     if settings.oidc_jwks_url is not None:
         jwt_check = JwtCheck(settings, IssuerKeys(str(settings.oidc_jwks_url)))
     bearer = BearerScheme(table, jwt_check)
-    schemes: tuple[AuthenticationScheme, ...] = (bearer,)
+    guessing = Guessing(settings, metrics)
     over_tls = settings.console_url is not None and settings.console_url.scheme == "https"
     rollouts = RolloutClient(temporal, signer)
     parts = ApiParts(
         desk=Desk(table, rollouts, signs=signer is not None),
-        authenticator=Authenticator(schemes, settings, metrics),
+        authenticator=Authenticator(bearer, guessing, settings, metrics),
+        bearer=bearer,
+        guessing=guessing,
         listener=listener,
         metrics=metrics,
         readiness=Readiness(table, temporal),
-        sessions=Sessions(table, bearer, over_tls=over_tls),
+        sessions=Sessions(table, settings.oidc_issuer, over_tls=over_tls),
         settings=settings,
         streams=Streams(settings.api_max_streams, metrics),
         workflows_url=""
@@ -95,8 +103,28 @@ async def run_api(settings: ApiSettings) -> None:
             app = api_of(settings, table, listener, temporal)
             with await listening_on(settings.api_address) as listening:
                 log.info("api_listening", address=str(settings.api_address))
-                await serve(app, listening, stop)
+                await serve(app, listening, stop, limits_of(settings))
     log.info("api_stopped")
+
+
+def limits_of(settings: ApiSettings) -> ConnectionLimits:
+    """Return what clients may hold, by the settings and by how many files the process may open."""
+    connections = possible_connections(settings.api_max_connections)
+    if connections < settings.api_max_connections:
+        log.warning(
+            "fewer_connections",
+            connections=connections,
+            next_step="raise the limit of open files (LimitNOFILE, ulimit -n), or lower CELADON_API_MAX_CONNECTIONS",
+        )
+    return ConnectionLimits(
+        head_seconds=settings.api_head_timeout.total_seconds(),
+        # The application answers a slow body before; what it did not read ends here.
+        body_seconds=settings.api_body_timeout.total_seconds() + _BODY_GRACE_SECONDS,
+        unread_seconds=settings.api_unread_timeout.total_seconds(),
+        connections=connections,
+        connections_per_address=max(1, connections // 2),
+        trusted=settings.trusted_proxies,
+    )
 
 
 async def listening_on(address: SocketAddress) -> socket.socket:
@@ -121,10 +149,13 @@ async def listening_on(address: SocketAddress) -> socket.socket:
     return listening
 
 
-async def serve(app: FastAPI, listening: socket.socket, stop: asyncio.Event) -> None:
+async def serve(app: FastAPI, listening: socket.socket, stop: asyncio.Event, limits: ConnectionLimits) -> None:
     """Serve callers until ``stop`` is set; live streams end with it."""
+    connections = Connections(limits)
     config = uvicorn.Config(
         app,
+        # Uvicorn calls it as it calls its own classes.
+        http=cast("type[asyncio.Protocol]", partial(GuardedProtocol, connections=connections)),
         log_config=None,
         access_log=False,
         server_header=False,
@@ -133,7 +164,7 @@ async def serve(app: FastAPI, listening: socket.socket, stop: asyncio.Event) -> 
         lifespan="off",
         ws="none",
     )
-    server = _Server(config)
+    server = _Server(config, connections)
     serving = asyncio.create_task(server.serve(sockets=[listening]))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -143,7 +174,23 @@ async def serve(app: FastAPI, listening: socket.socket, stop: asyncio.Event) -> 
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to us."""
+    """Leaves signals to us, and ends connections that are only held."""
+
+    def __init__(self, config: uvicorn.Config, connections: Connections) -> None:
+        """Serve ``connections``."""
+        super().__init__(config)
+        self._connections = connections
+
+    async def on_tick(self, counter: int) -> bool:
+        """Look at the connections once a second."""
+        if counter % _TICKS_A_SECOND == 0:
+            self._connections.sweep()
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End also what does not end by itself."""
+        await super().shutdown(sockets)
+        self._connections.end_all()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

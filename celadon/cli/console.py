@@ -5,6 +5,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from celadon.cli.ending import ExitCode
 from celadon.cli.faults import CommandError
 from celadon.cli.output import OutputFormat, print_object, print_text
@@ -14,7 +16,8 @@ from celadon.domain.durations import format_duration
 from celadon.domain.permissions import Role
 from celadon.domain.strictness import Record
 from celadon.table.clock import database_now
-from celadon.table.console_logins import CODE_WITHIN, SESSION_LASTS, create_login
+from celadon.table.console_logins import CODE_WITHIN, create_login, void_logins
+from celadon.table.console_sessions import SESSION_LASTS, end_sessions
 from celadon.terminal import Text
 
 URL_VARIABLE: Final = "CELADON_CONSOLE_URL"
@@ -67,6 +70,40 @@ async def print_login_link(
             f"The console is at {made.console}. This link logs {name} in as {', '.join(roles)}, once, within "
             f"{format_duration(CODE_WITHIN)}, for {format_duration(SESSION_LASTS)}:",
             Text(made.link),
+        )
+    return ExitCode.DONE
+
+
+class LoggedOut(Record):
+    """What ``console logout -o json`` prints."""
+
+    name: str | None
+    """Whose sessions ended; nothing for everybody's."""
+    sessions: int
+    """How many were open."""
+    links: int
+    """How many links to log in had not been followed yet; they open nothing any more."""
+
+
+async def log_out(name: str | None, data_dir: Path | None, output: OutputFormat) -> ExitCode:
+    """End the console's sessions, of one name or all, and let links that nobody has followed open nothing.
+
+    Raises:
+        CommandError: Postgres is not there.
+
+    """
+
+    async def end(tx: AsyncSession) -> LoggedOut:
+        return LoggedOut(name=name, sessions=await end_sessions(tx, name), links=await void_logins(tx, name))
+
+    async with open_session(data_dir) as session:
+        ended = await session.read(end)
+    if output.is_for_programs:
+        print_object(ended, output)
+    else:
+        whose = "Everybody is" if name is None else f"Everybody named {name} is"
+        print_text(
+            Text(f"{whose} logged out of the console: sessions ended: {ended.sessions}, unused links: {ended.links}."),
         )
     return ExitCode.DONE
 

@@ -7,7 +7,7 @@ import typer
 
 from celadon.cli.commands.api import api_app, token_app
 from celadon.cli.commands.checks import doctor
-from celadon.cli.commands.console import console
+from celadon.cli.commands.console import console_app
 from celadon.cli.commands.decisions import abort, promote, rollback
 from celadon.cli.commands.deployments import deployment_app
 from celadon.cli.commands.events import events
@@ -61,7 +61,7 @@ app.add_typer(profile_app, name="profile", rich_help_panel=_LOG_IN, help="The AP
 
 app.command(rich_help_panel=_RUN)(up)
 app.command(rich_help_panel=_RUN)(demo)
-app.command(rich_help_panel=_RUN)(console)
+app.add_typer(console_app, name="console", rich_help_panel=_RUN)
 app.add_typer(router_app, name="router", rich_help_panel=_RUN, help="The routers that take their routes from Celadon.")
 app.add_typer(notify_app, name="notify", rich_help_panel=_RUN, help="Tell people and programs what rollouts do.")
 app.add_typer(gateway_app, name="gateway", rich_help_panel=_RUN)

@@ -26,6 +26,7 @@ from celadon.domain.absence import nothing_under_way
 from celadon.domain.attestation import START_MEMO, START_VALID, text_of_command, text_of_start
 from celadon.domain.authority import verbs_of
 from celadon.domain.errors import Refusal, RefusalCode, RefusedError, refuse
+from celadon.domain.identity import KEY_ISSUER
 from celadon.domain.messages import (
     AbortAnswer,
     AbortCommand,
@@ -55,7 +56,7 @@ class Sender(Record):
     """What the sender may do."""
 
 
-KEY_HOLDER: Final = Sender(door=Door.CLI, rights=frozenset(Verb))
+KEY_HOLDER: Final = Sender(door=Door.CLI, issuer=KEY_ISSUER, rights=frozenset(Verb))
 """Whoever runs a command with the installation's own key."""
 
 
@@ -292,12 +293,9 @@ class RolloutClient:
         identity = request_id or str(uuid.uuid4())
         if self._signer is not None:
             force = isinstance(command, PromoteCommand) and command.force
-            command = command.model_copy(
-                update={
-                    "door": command.door or KEY_HOLDER.door,
-                    "rights": command.rights or verbs_of(name, force=force),
-                },
-            )
+            if command.door is None:
+                vouched = {"door": KEY_HOLDER.door, "issuer": KEY_HOLDER.issuer, "rights": verbs_of(name, force=force)}
+                command = command.model_copy(update=vouched)
             text = text_of_command(self._signer.installation, deployment, name, identity, command)
             command = command.model_copy(update={"signature": self._signer.sign(text)})
         try:

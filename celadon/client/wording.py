@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from celadon.domain.identity import TOKEN_ISSUER
 from celadon.domain.states import RolloutPhase
 from celadon.table.records.events import AuditEvent
 
@@ -38,13 +39,19 @@ def describe_event(event: AuditEvent) -> str:
 
 
 def event_title(event: AuditEvent) -> str:
-    """Return what happened, by whom and through which door; a name is what somebody declared, or verified."""
+    """Return what happened, by whom and through which door; a name is what somebody declared, or verified.
+
+    A verified name that no static token bears is told with its issuer: a token may have the same name.
+    """
     title = in_words(event.kind)
     if event.actor:
         title += f" by {event.actor}"
     if event.door is None:
         return title
-    return f"{title} ({event.door.value}, verified)" if event.verified else f"{title} ({event.door.value})"
+    if not event.verified:
+        return f"{title} ({event.door.value})"
+    by = "" if event.issuer in {"", TOKEN_ISSUER} else f" by {event.issuer}"
+    return f"{title} ({event.door.value}, verified{by})"
 
 
 def event_detail(event: AuditEvent) -> str:

@@ -140,6 +140,8 @@ class Notice(Record):
     requested_by: str = ""
     actor: str = ""
     """Who decided."""
+    issuer: str = ""
+    """Who vouches for the actor; empty when nobody does."""
     door: str = ""
     """Through which door the decision came in."""
     verified: bool = False

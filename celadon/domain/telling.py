@@ -37,6 +37,7 @@ class Line(Record):
     kind: str
     at: datetime
     actor: str = ""
+    issuer: str = ""
     door: Door | None = None
     verified: bool = False
     reason: str = ""
@@ -139,6 +140,7 @@ def notice(told: Told, line: Line, facts: RolloutFacts) -> Notice:
         phase=_phase(told.kind).value,
         requested_by=facts.requested_by,
         actor=line.actor,
+        issuer=line.issuer,
         door="" if line.door is None else line.door.value,
         verified=line.verified,
         reason=line.reason,

@@ -23,12 +23,17 @@ ROOTS: Final = (
     "envoy.config.endpoint.v3.endpoint_pb2",
     "envoy.config.listener.v3.listener_pb2",
     "envoy.config.route.v3.route_pb2",
+    "envoy.extensions.common.matching.v3.extension_matcher_pb2",
+    "envoy.extensions.filters.common.matcher.action.v3.skip_action_pb2",
+    "envoy.extensions.filters.http.header_mutation.v3.header_mutation_pb2",
+    "envoy.extensions.filters.http.header_to_metadata.v3.header_to_metadata_pb2",
     "envoy.extensions.filters.http.router.v3.router_pb2",
     "envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2",
     "envoy.extensions.retry.host.previous_hosts.v3.previous_hosts_pb2",
     "envoy.extensions.upstreams.http.v3.http_protocol_options_pb2",
     "envoy.service.discovery.v3.ads_pb2",
     "envoy.service.load_stats.v3.lrs_pb2",
+    "envoy.type.matcher.v3.http_inputs_pb2",
 )
 """Modules whose messages the gateway names; all that they need follows from their imports."""
 

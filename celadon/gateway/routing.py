@@ -14,6 +14,7 @@ from typing import Final
 
 from celadon.domain.names import DeploymentName
 from celadon.gateway.addresses import SocketAddress
+from celadon.gateway.own_cookies import own_cookie_filters
 from celadon.gateway.protobuf import Fields, Value, message, message_class, pack, serialise
 from celadon.gateway.resources import ADS, Resource, ResourceType, is_preview, preview_cluster, resource
 
@@ -109,6 +110,7 @@ class Routing:
             "stat_prefix": name,
             "rds": {"config_source": ADS, "route_config_name": name},
             "http_filters": [
+                *own_cookie_filters(),
                 {
                     "name": "envoy.filters.http.router",
                     "typed_config": pack(

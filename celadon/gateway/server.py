@@ -22,7 +22,7 @@ from celadon.gateway.discovery import DiscoveryRequest, DiscoveryResponse
 from celadon.gateway.drains import Drains
 from celadon.gateway.load_reports import Drainee, DrainLoad, LoadReport, ReportingPlan
 from celadon.gateway.metrics import GatewayMetrics
-from celadon.gateway.resources import deployment_of
+from celadon.gateway.resources import ResourceType, deployment_of
 from celadon.gateway.routing import Routing
 from celadon.gateway.snapshot import Snapshot
 from celadon.racing import first_to_end
@@ -42,6 +42,7 @@ SERVER_OPTIONS: Final = (
 STOP_GRACE_SECONDS: Final = 0.5
 
 _APART_POLL_SECONDS: Final = 1.0
+_KINDS: Final = frozenset(kind.value for kind in ResourceType)
 APART_POLLS: Final = 3
 """After so many looks a router's load reports are sent away, if it takes its routes from another gateway."""
 
@@ -235,7 +236,7 @@ class XdsServer:
         if stream.ended is not None:
             return
         if request.refusal is not None:
-            self._metrics.refusals.labels(request.kind).inc()
+            self._metrics.refusals.labels(request.kind if request.kind in _KINDS else "other").inc()
             log.warning("router_refused", router=stream.node, type=request.kind, why=request.refusal)
         stream.delta.receive(request)
         self._settle(stream)

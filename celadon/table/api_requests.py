@@ -21,6 +21,8 @@ REMEMBERED: Final = timedelta(days=1)
 class RequestKey(Record):
     """Whose request it is, and under which id."""
 
+    issuer: str
+    """Who vouches for ``principal``."""
     principal: str
     request_id: str
     fingerprint: str
@@ -51,6 +53,7 @@ async def find_request(tx: AsyncSession, key: RequestKey) -> Claimed | None:
     row = await tx.scalar(
         select(ApiRequest)
         .where(
+            ApiRequest.issuer == key.issuer,
             ApiRequest.principal == key.principal,
             ApiRequest.request_id == key.request_id,
             ApiRequest.created_at > func.now() - REMEMBERED,
@@ -79,6 +82,7 @@ async def claim_request(tx: AsyncSession, key: RequestKey, meant: Mapping[str, J
     await tx.execute(
         insert(ApiRequest)
         .values(
+            issuer=key.issuer,
             principal=key.principal,
             request_id=key.request_id,
             fingerprint=key.fingerprint,
@@ -97,6 +101,7 @@ async def answer_request(tx: AsyncSession, key: RequestKey, answer: Mapping[str,
     await tx.execute(
         update(ApiRequest)
         .where(
+            ApiRequest.issuer == key.issuer,
             ApiRequest.principal == key.principal,
             ApiRequest.request_id == key.request_id,
             ApiRequest.answer.is_(None),
@@ -109,6 +114,7 @@ async def forget_request(tx: AsyncSession, key: RequestKey) -> None:
     """Forget a request that was refused: nothing was changed, so its repeat is judged anew."""
     await tx.execute(
         delete(ApiRequest).where(
+            ApiRequest.issuer == key.issuer,
             ApiRequest.principal == key.principal,
             ApiRequest.request_id == key.request_id,
             ApiRequest.answer.is_(None),

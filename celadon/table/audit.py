@@ -20,12 +20,17 @@ async def write_event(  # noqa: PLR0913 - a line of the log has these columns
     kind: str,
     *,
     actor: str = "",
+    issuer: str = "",
     door: Door | None = None,
     reason: str = "",
     evidence: Mapping[str, str] | None = None,
     verified: bool = False,
 ) -> None:
-    """Write one line in the transaction that did what it tells; ``verified`` when a door vouches for the actor."""
+    """Write one line in the transaction that did what it tells.
+
+    ``verified`` says that a door vouches for the actor, and ``issuer`` by whose word: the URL of an issuer of JWTs, or
+    one of ``celadon.domain.identity``; it is empty for a name that somebody declared.
+    """
     written = await tx.execute(
         insert(RolloutEvent)
         .values(
@@ -33,6 +38,7 @@ async def write_event(  # noqa: PLR0913 - a line of the log has these columns
             rollout=rollout,
             kind=kind,
             actor=actor,
+            issuer=issuer,
             door=door,
             reason=reason,
             evidence=dict(evidence or {}),
@@ -63,6 +69,7 @@ async def write_notes(tx: AsyncSession, step: Step) -> None:
             "reason": note.reason,
             "evidence": note.evidence,
             "verified": note.verified and _id_of(note) not in copied,
+            "issuer": "" if _id_of(note) in copied else note.issuer,
         }
         for note in step.notes
     ]
@@ -88,6 +95,7 @@ def _line(row: RolloutEvent) -> Line:
         kind=row.kind,
         at=row.at,
         actor=row.actor,
+        issuer=row.issuer,
         door=row.door,
         verified=row.verified,
         reason=row.reason,

@@ -103,6 +103,7 @@ async def begin(tx: AsyncSession, step: BeginStep, authority: Authority) -> Begu
         actor=request.requested_by,
         door=verdict.door,
         verified=verdict.verified,
+        issuer=verdict.issuer,
         reason=request.reason,
         evidence={"from_revision": str(blue or ""), "to_revision": str(number), "replicas": str(replicas)},
     )

@@ -1,48 +1,36 @@
-"""Logging in to the console by a link that works once: the link's code becomes a session, both kept as hashes."""
+"""Links that log in to the console once. Only a hash of a link's code is kept."""
 
 import hashlib
-import hmac
 import secrets
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from celadon.domain.identity import LINK_ISSUER, check_name
 from celadon.domain.permissions import Role
-from celadon.domain.strictness import Record
 from celadon.table.clock import database_now
+from celadon.table.console_sessions import NewSession, open_session
 from celadon.table.models import ConsoleLogin
 
-SESSION_PREFIX: Final = "celadon-session"
 CODE_WITHIN: Final = timedelta(hours=1)
 """How long a link may wait to be followed."""
 
-SESSION_LASTS: Final = timedelta(hours=12)
-
 _FORGOTTEN_AFTER: Final = timedelta(days=1)
 _SECRET_BYTES: Final = 32
-_PARTS: Final = 3
-
-
-class SessionRecord(Record):
-    """Who has logged in by a link."""
-
-    name: str
-    """As the audit log shows it."""
-    roles: tuple[Role, ...]
-    scope: dict[str, str]
-    expires_at: datetime
 
 
 async def create_login(tx: AsyncSession, name: str, roles: tuple[Role, ...], scope: dict[str, str]) -> str:
-    """Return a code with which ``name`` can log in once, within an hour; logins that are long over are forgotten."""
+    """Return a code with which ``name`` can log in once, within an hour; links that are long over are forgotten.
+
+    Raises:
+        ValueError: it can be nobody's name.
+
+    """
+    check_name(name)
     now = await database_now(tx)
-    await tx.execute(
-        delete(ConsoleLogin).where(
-            func.coalesce(ConsoleLogin.session_expires_at, ConsoleLogin.code_expires_at) < now - _FORGOTTEN_AFTER,
-        ),
-    )
+    await tx.execute(delete(ConsoleLogin).where(ConsoleLogin.code_expires_at < now - _FORGOTTEN_AFTER))
     code = secrets.token_urlsafe(_SECRET_BYTES)
     tx.add(
         ConsoleLogin(
@@ -60,49 +48,41 @@ async def create_login(tx: AsyncSession, name: str, roles: tuple[Role, ...], sco
 
 async def redeem_login(tx: AsyncSession, code: str) -> str | None:
     """Return the session that a code opens; nothing when it is unknown, was used, or waited too long."""
-    secret = secrets.token_urlsafe(_SECRET_BYTES)
-    identity = await tx.scalar(
+    row = await tx.scalar(
         update(ConsoleLogin)
         .where(
             ConsoleLogin.code_sha256 == _hash(code),
-            ConsoleLogin.session_sha256.is_(None),
+            ConsoleLogin.used_at.is_(None),
             ConsoleLogin.code_expires_at > func.now(),
         )
-        .values(session_sha256=_hash(secret), session_expires_at=func.now() + SESSION_LASTS)
+        .values(used_at=func.now())
+        .returning(ConsoleLogin),
+    )
+    if row is None:
+        return None
+    return await open_session(
+        tx,
+        NewSession(
+            name=row.name,
+            issuer=LINK_ISSUER,
+            roles=tuple(role for role in Role if role.value in row.roles),
+            scope={name: str(value) for name, value in row.scope.items()},
+        ),
+    )
+
+
+async def void_logins(tx: AsyncSession, name: str | None = None) -> int:
+    """Let links that nobody has followed open nothing, all or those of one ``name``; return how many."""
+    waiting = select(ConsoleLogin.id).where(ConsoleLogin.used_at.is_(None), ConsoleLogin.code_expires_at > func.now())
+    if name is not None:
+        waiting = waiting.where(ConsoleLogin.name == name)
+    ended = await tx.scalars(
+        update(ConsoleLogin)
+        .where(ConsoleLogin.id.in_(waiting))
+        .values(code_expires_at=func.now())
         .returning(ConsoleLogin.id),
     )
-    return None if identity is None else f"{SESSION_PREFIX}_{identity}_{secret}"
-
-
-async def find_session(tx: AsyncSession, text: str) -> SessionRecord | None:
-    """Return whose session ``text`` is; nothing when it is none, has ended, or has expired."""
-    row = await _row_of(tx, text)
-    if row is None or row.session_expires_at is None or row.session_expires_at <= await database_now(tx):
-        return None
-    known = {role.value for role in Role}
-    return SessionRecord(
-        name=row.name,
-        roles=tuple(Role(value) for value in row.roles if value in known),
-        scope={name: str(value) for name, value in row.scope.items()},
-        expires_at=row.session_expires_at,
-    )
-
-
-async def end_session(tx: AsyncSession, text: str) -> None:
-    """End a session; what is none, or has ended, stays as it is."""
-    row = await _row_of(tx, text)
-    if row is not None:
-        row.session_expires_at = await database_now(tx)
-
-
-async def _row_of(tx: AsyncSession, text: str) -> ConsoleLogin | None:
-    parts = text.split("_", _PARTS - 1)
-    if len(parts) != _PARTS or parts[0] != SESSION_PREFIX:
-        return None
-    row = await tx.scalar(select(ConsoleLogin).where(ConsoleLogin.id == parts[1]))
-    if row is None or row.session_sha256 is None or not hmac.compare_digest(row.session_sha256, _hash(parts[2])):
-        return None
-    return row
+    return len(ended.all())
 
 
 def _hash(secret: str) -> str:

@@ -31,6 +31,8 @@ class DeleteOrder(Record):
     reason: str = ""
     verified: bool = False
     """Whether the door vouches for ``by``."""
+    issuer: str = ""
+    """By whose word it does; empty when it does not."""
 
 
 async def delete(tx: AsyncSession, order: DeleteOrder) -> Deleted:
@@ -57,6 +59,7 @@ async def delete(tx: AsyncSession, order: DeleteOrder) -> Deleted:
         None,
         "deleted",
         actor=order.by,
+        issuer=order.issuer,
         door=order.door,
         reason=order.reason,
         verified=order.verified,

@@ -92,6 +92,7 @@ async def _tell(
             Deployment.name,
             literal(FORGOTTEN),
             literal(author.by),
+            literal(author.issuer),
             literal(author.door.value),
             literal(author.verified),
             literal(author.reason),
@@ -102,7 +103,7 @@ async def _tell(
     )
     names = await tx.scalars(
         insert(RolloutEvent)
-        .from_select(["deployment", "kind", "actor", "door", "verified", "reason", "evidence"], served)
+        .from_select(["deployment", "kind", "actor", "issuer", "door", "verified", "reason", "evidence"], served)
         .returning(RolloutEvent.deployment),
     )
     return tuple(sorted(names))

@@ -89,6 +89,7 @@ async def read_events(
             at=row.at,
             kind=row.kind,
             actor=row.actor,
+            issuer=row.issuer,
             door=row.door,
             verified=row.verified,
             reason=row.reason,

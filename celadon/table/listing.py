@@ -248,6 +248,7 @@ def _event(row: RolloutEvent) -> DeploymentEvent:
         at=row.at,
         kind=row.kind,
         actor=row.actor,
+        issuer=row.issuer,
         door=row.door,
         verified=row.verified,
         reason=row.reason,

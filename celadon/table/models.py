@@ -294,6 +294,8 @@ class RolloutEvent(Base):
     at: Mapped[datetime] = mapped_column(server_default=text("clock_timestamp()"))
     kind: Mapped[str]
     actor: Mapped[str] = mapped_column(server_default="")
+    issuer: Mapped[str] = mapped_column(server_default="")
+    """Who vouches for the actor; empty when nobody does."""
     door: Mapped[Door | None]
     verified: Mapped[bool] = mapped_column(server_default=text("false"))
     """Whether a door vouches for the actor; else the name is what somebody declared."""
@@ -381,13 +383,12 @@ class OutboxMessage(Base):
 
 
 class ConsoleLogin(Base):
-    """A login to the console by a link that works once, and the session that it has opened."""
+    """A login to the console by a link that works once."""
 
     __tablename__ = "console_logins"
     __table_args__ = (
         UniqueConstraint("code_sha256"),
         CheckConstraint("cardinality(roles) > 0", name="roles"),
-        CheckConstraint("(session_sha256 is null) = (session_expires_at is null)", name="session"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -397,9 +398,34 @@ class ConsoleLogin(Base):
     scope: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
     code_sha256: Mapped[str]
     code_expires_at: Mapped[datetime]
-    session_sha256: Mapped[str | None]
-    session_expires_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(server_default=_now)
+    used_at: Mapped[datetime | None]
+
+
+class ConsoleSession(Base):
+    """Somebody who has logged in to the console. Only a hash of the secret in the cookie is kept."""
+
+    __tablename__ = "console_sessions"
+    __table_args__ = (
+        CheckConstraint("length(secret_sha256) = 64", name="secret"),
+        Index("ix_console_sessions_expires_at", "expires_at"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    secret_sha256: Mapped[str]
+    name: Mapped[str]
+    """Who looks, as the audit log shows it."""
+    issuer: Mapped[str]
+    """Who vouches for the name."""
+    roles: Mapped[list[str]] = mapped_column(ARRAY(Text()))
+    scope: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
+    token: Mapped[str | None] = mapped_column(ForeignKey("api_tokens.id"))
+    """The static token that opened it; the session ends with it."""
+    created_at: Mapped[datetime] = mapped_column(server_default=_now)
+    seen_at: Mapped[datetime] = mapped_column(server_default=_now)
+    """To the minute."""
+    expires_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
 
 
 class ApiToken(Base):
@@ -520,6 +546,8 @@ class ApiRequest(Base):
     __tablename__ = "api_requests"
     __table_args__ = (Index("ix_api_requests_created_at", "created_at"),)
 
+    issuer: Mapped[str] = mapped_column(primary_key=True, server_default="")
+    """Who vouches for ``principal``: the same name elsewhere is somebody else."""
     principal: Mapped[str] = mapped_column(primary_key=True)
     request_id: Mapped[str] = mapped_column(primary_key=True)
     fingerprint: Mapped[str]

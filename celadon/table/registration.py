@@ -24,6 +24,8 @@ class Author(Record):
     reason: str = ""
     verified: bool = False
     """Whether the door vouches for ``by``."""
+    issuer: str = ""
+    """By whose word it does; empty when it does not."""
 
 
 async def create_deployment(tx: AsyncSession, wanted: NewDeployment, author: Author) -> bool:
@@ -111,6 +113,7 @@ async def _write(tx: AsyncSession, deployment: str, kind: str, author: Author, e
         None,
         kind,
         actor=author.by,
+        issuer=author.issuer,
         door=author.door,
         reason=author.reason,
         evidence=evidence,

@@ -28,6 +28,8 @@ class ScaleOrder(Record):
     reason: str = ""
     verified: bool = False
     """Whether the door vouches for ``by``."""
+    issuer: str = ""
+    """By whose word it does; empty when it does not."""
 
 
 async def scale(tx: AsyncSession, order: ScaleOrder) -> Scaled:
@@ -74,6 +76,7 @@ async def scale(tx: AsyncSession, order: ScaleOrder) -> Scaled:
         None if rollout is None else rollout.id,
         "scaled",
         actor=order.by,
+        issuer=order.issuer,
         door=order.door,
         reason=order.reason,
         verified=order.verified,

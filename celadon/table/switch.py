@@ -160,6 +160,7 @@ async def _switch(
         door=asker.door,
         reason=asker.reason,
         verified=asker.verified,
+        issuer=asker.issuer,
         evidence={"epoch": str(epoch), "healthy": str(healthy), "required": str(required)},
     )
     return SwitchAnswer(epoch=epoch, at=now, healthy_green=healthy, required=required)
@@ -229,6 +230,7 @@ async def _switch_back(
         door=asker.door,
         reason=asker.reason,
         verified=asker.verified,
+        issuer=asker.issuer,
         evidence={"epoch": str(epoch)},
     )
     return SwitchAnswer(epoch=epoch, at=now)

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import re
 import secrets
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -11,17 +12,19 @@ from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from celadon.domain.identity import check_name
 from celadon.domain.permissions import Role
 from celadon.domain.strictness import Record
 from celadon.table.clock import database_now
-from celadon.table.models import ApiToken
+from celadon.table.models import ApiToken, ConsoleSession
 
 PREFIX: Final = "celadon"
 """Begins every token, so that scanners of secrets find one that leaked."""
 
 _USE_NOTED_EVERY: Final = timedelta(minutes=1)
 _SECRET_BYTES: Final = 32
-_PARTS: Final = 3
+_SHAPE: Final = re.compile(rf"{PREFIX}_(?P<id>[0-9a-f]{{16}})_(?P<secret>[A-Za-z0-9_-]{{43}})")
+"""As ``make_secret`` writes tokens: what has another shape is refused without a question to the database."""
 
 
 class TokenRecord(Record):
@@ -64,8 +67,10 @@ async def create_token(tx: AsyncSession, wanted: NewToken) -> tuple[TokenRecord,
 
     Raises:
         TokenNameTakenError: the name was given before.
+        ValueError: it can be nobody's name.
 
     """
+    check_name(wanted.name)
     identity, secret_hash, text = make_secret()
     row = await tx.scalar(
         insert(ApiToken)
@@ -92,30 +97,50 @@ async def list_tokens(tx: AsyncSession) -> tuple[TokenRecord, ...]:
 
 
 async def revoke_token(tx: AsyncSession, name: str) -> TokenRecord | None:
-    """Revoke a token; nothing when there is none of this name. Twice keeps the first moment."""
+    """Revoke a token and end its sessions of the console; nothing when there is none of this name.
+
+    Twice keeps the first moment.
+    """
     row = await tx.scalar(
         update(ApiToken)
         .where(ApiToken.name == name)
         .values(revoked_at=func.coalesce(ApiToken.revoked_at, func.now()))
         .returning(ApiToken),
     )
-    return None if row is None else _record(row)
+    if row is None:
+        return None
+    await tx.execute(
+        update(ConsoleSession)
+        .where(ConsoleSession.token == row.id, ConsoleSession.ended_at.is_(None))
+        .values(ended_at=func.now()),
+    )
+    return _record(row)
 
 
 async def find_token(tx: AsyncSession, text: str) -> TokenRecord | None:
     """Return the token that ``text`` is; nothing when it is none, was revoked, or has expired."""
-    parts = text.split("_", _PARTS - 1)
-    if len(parts) != _PARTS or parts[0] != PREFIX:
+    shape = _SHAPE.fullmatch(text)
+    if shape is None:
         return None
-    row = await tx.get(ApiToken, parts[1])
-    if row is None or not hmac.compare_digest(row.secret_sha256, _hash(parts[2])):
+    row = await tx.get(ApiToken, shape["id"])
+    if row is None or not hmac.compare_digest(row.secret_sha256, _hash(shape["secret"])):
         return None
     now = await database_now(tx)
-    if row.revoked_at is not None or (row.expires_at is not None and row.expires_at <= now):
+    if not is_good(row, now):
         return None
     if row.last_used_at is None or row.last_used_at < now - _USE_NOTED_EVERY:
         row.last_used_at = now
     return _record(row)
+
+
+def has_shape(text: str) -> bool:
+    """Whether ``text`` looks as tokens do; what does not is none, and needs no look into the table."""
+    return _SHAPE.fullmatch(text) is not None
+
+
+def is_good(row: ApiToken, now: datetime) -> bool:
+    """Whether a token lets anybody in at ``now``: it was not revoked and has not expired."""
+    return row.revoked_at is None and (row.expires_at is None or row.expires_at > now)
 
 
 def _hash(secret: str) -> str:

@@ -15,7 +15,7 @@ from temporalio.worker import Worker
 
 from activities.own_workflows import OwnWorkflowsOnly
 from activities.rollout import RolloutActivities
-from celadon.api.process import api_of, listening_on, serve
+from celadon.api.process import api_of, limits_of, listening_on, serve
 from celadon.api.settings import ApiSettings
 from celadon.client.signatures import AuthoritySettings, make_key_pair
 from celadon.domain.authority import Unsigned
@@ -130,7 +130,7 @@ async def running_api(table: Table, environment: WorkflowEnvironment, **settings
     ):
         app = api_of(chosen, table, listener, environment.client)
         with await listening_on(SocketAddress.model_construct(host="127.0.0.1", port=0)) as listening:
-            serving = asyncio.create_task(serve(app, listening, stop))
+            serving = asyncio.create_task(serve(app, listening, stop, limits_of(chosen)))
             try:
                 yield ApiClient(f"http://127.0.0.1:{listening.getsockname()[1]}", session, table)
             finally:

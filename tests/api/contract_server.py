@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
-from celadon.api.process import api_of, listening_on, serve
+from celadon.api.process import api_of, limits_of, listening_on, serve
 from celadon.api.settings import ApiSettings
 from celadon.domain.permissions import Role
 from celadon.gateway.addresses import SocketAddress
@@ -50,7 +50,7 @@ def contract_server(database_url: str, temporal_address: str) -> Iterator[Contra
             with await listening_on(SocketAddress.model_construct(host="127.0.0.1", port=0)) as listening:
                 ready.append(ContractServer(f"http://127.0.0.1:{listening.getsockname()[1]}", token))
                 came_up.set()
-                await serve(app, listening, stop)
+                await serve(app, listening, stop, limits_of(settings))
 
     def run() -> None:
         try:

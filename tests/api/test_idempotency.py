@@ -47,8 +47,8 @@ async def test_a_repeat_never_means_a_later_rollout(api: ApiClient, rows: Rows) 
     assert refused.code == "NO_SUCH_ROLLOUT"
     assert await rows.value("select count(*) from api_requests") == 0
     await rows.sql(
-        """insert into api_requests (principal, request_id, fingerprint, meant, answer)
-        values ('operator', 'old', 'another', '{}', '{}')""",
+        """insert into api_requests (issuer, principal, request_id, fingerprint, meant, answer)
+        values ('token', 'operator', 'old', 'another', '{}', '{}')""",
     )
     reused = await api.call("POST", path, Role.OPERATOR, body={}, headers={"Idempotency-Key": "old"})
     assert reused.code == "REQUEST_ID_REUSED"

@@ -110,6 +110,7 @@ async def test_claims_say_who_calls_and_what_it_may(api: ApiClient, issuer: Issu
     seen = await whoami(api, issuer.token(celadon_scope={"team": "search"}))
     assert seen == {
         "name": "ann@example.com",
+        "issuer": ISSUER,
         "roles": ["approver"],
         "scope": {"team": "search"},
         "scheme": "jwt",

@@ -1,21 +1,65 @@
 """What the console's forms send, and what is said when they have been carried out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import Final
 from urllib.parse import parse_qsl
 
+from fastapi import Request
+
 from celadon.api.console.rendering import Notice
 from celadon.api.orders import BackOrder, Promoted, PromoteOrder, Rescaled, ScaleRequest, WentBack
+from celadon.api.problems import DoorError
 from celadon.client.wording import in_words, revision_name
 from celadon.domain.payload import parse_payload
 from celadon.domain.states import RolloutOutcome
 
 _MOST_FIELDS: Final = 20
+_LONGEST_FIELD: Final = 10_000
+_LONGEST_FORM: Final = 128 * 1024
+"""In bytes; the form to log in is read before anybody is known."""
+
+_FORM_TYPE: Final = "application/x-www-form-urlencoded"
 
 
-def read_form(body: bytes) -> dict[str, str]:
-    """Return the fields of a form; raises ``ValueError`` for what is none."""
-    return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=_MOST_FIELDS))
+async def read_form(request: Request) -> dict[str, str]:
+    """Return the fields of a form.
+
+    Raises:
+        DoorError: it is none of the console's: in another form, with bytes that are no UTF-8, with too many fields, two
+            of the same name, or one that is too long.
+
+    """
+    body = b""
+    length = 0
+    # Read to its end, so that whoever sends it can hear the answer, but not kept.
+    async for chunk in request.stream():
+        length += len(chunk)
+        body = body + chunk if length <= _LONGEST_FORM else b""
+    if length > _LONGEST_FORM:
+        raise _malformed()
+    kind = request.headers.get("content-type", _FORM_TYPE).partition(";")[0].strip().lower()
+    try:
+        pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=_MOST_FIELDS, errors="strict")
+    except ValueError:
+        pairs = None
+    if kind != _FORM_TYPE or pairs is None or not _is_sound(pairs):
+        raise _malformed()
+    return dict(pairs)
+
+
+def _malformed() -> DoorError:
+    return DoorError(
+        HTTPStatus.BAD_REQUEST,
+        "MALFORMED_FORM",
+        "the form cannot be read",
+        f"send '{_FORM_TYPE}' in UTF-8, at most {_MOST_FIELDS} fields of {_LONGEST_FIELD} characters, each once",
+    )
+
+
+def _is_sound(pairs: Sequence[tuple[str, str]]) -> bool:
+    once = len({name for name, _ in pairs}) == len(pairs)
+    return once and all("\0" not in name + value and len(name + value) <= _LONGEST_FIELD for name, value in pairs)
 
 
 def promote_order(form: Mapping[str, str]) -> PromoteOrder:

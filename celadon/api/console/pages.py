@@ -1,17 +1,15 @@
 """The console's pages: each reads a request, calls one function of the desk, and renders the answer."""
 
 import base64
-import json
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, Final, TypeAlias
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from fastapi.routing import APIRoute
-from pydantic import ValidationError
 
 from celadon.api.console.forms import (
     back_order,
@@ -40,7 +38,10 @@ SECURITY_POLICY: Final = (
 SHOWN_ROLLOUTS: Final = 100
 SHOWN_EVENTS: Final = 1000
 
-_NOTICE_COOKIE: Final = "celadon_notice"
+_FETCH_SITE: Final = "sec-fetch-site"
+_OWN_SITES: Final = frozenset({"same-origin", "none"})
+"""What browsers say of a request that no page, or one of this very address, has made."""
+
 _NOTICE_SECONDS: Final = 60
 _LONGEST_NOTICE: Final = 1500
 _DECISIONS: Final = (Verb.PROMOTE, Verb.ABORT, Verb.ROLLBACK, Verb.SCALE)
@@ -63,10 +64,7 @@ class ConsoleRoute(APIRoute):
             try:
                 response = await handle(request)
             except LoginNeededError:
-                response = RedirectResponse(
-                    f"/login?next={quote(_path_of(request), safe='')}",
-                    status_code=HTTPStatus.SEE_OTHER,
-                )
+                response = _to_login(request)
             except RefusedError as error:
                 problem = problem_of(error.refusal)
                 response = _error_page(problem.status, problem.detail, problem.next_step)
@@ -113,26 +111,40 @@ async def show_login(request: Request, code: str | None = None) -> Response:
 async def log_in(request: Request) -> Response:
     """Open a session."""
     _check_origin(request)
-    form = read_form(await request.body())
-    parts = parts_of(request)
-    text = await parts.sessions.redeem(form["code"]) if "code" in form else form.get("token", "").strip()
-    found = None if not text else await parts.sessions.principal_of(text)
+    form = await read_form(request)
+    after = _local(form.get("next", "/"))
     try:
-        parts.authenticator.admit(request, found)
+        session = await _opened(request, form)
     except DoorError as error:
+        return _login_page(error.problem.detail, after, error.problem.status)
+    if session is None:
         told = (
             "This link was used already, or is too old: ask for another one with 'celadon console'."
             if "code" in form
             else "This token is unknown, expired or revoked."
         )
-        notice = told if error.problem.status == HTTPStatus.UNAUTHORIZED else error.problem.detail
-        return HTMLResponse(
-            render("login", None, code=None, notice=notice, next=_local(form.get("next", "/"))),
-            status_code=error.problem.status,
-        )
-    response = RedirectResponse(_local(form.get("next", "/")), status_code=HTTPStatus.SEE_OTHER)
-    parts.sessions.begin(response, text or "")
+        return _login_page(told, after, HTTPStatus.UNAUTHORIZED)
+    response = RedirectResponse(after, status_code=HTTPStatus.SEE_OTHER)
+    await parts_of(request).sessions.begin(request, response, session)
     return response
+
+
+async def _opened(request: Request, form: dict[str, str]) -> str | None:
+    """Return the session that a link's code or a token opens; nothing when it is none.
+
+    Raises:
+        DoorError: it is none, and the address has shown too many such.
+
+    """
+    parts = parts_of(request)
+    if "code" in form:
+        return await parts.guessing.check(request, form["code"], parts.sessions.redeem)
+    proof = await parts.guessing.check(request, form.get("token", "").strip(), parts.bearer.proof)
+    return None if proof is None else await parts.sessions.open(proof)
+
+
+def _login_page(notice: str, after: str, status: int) -> HTMLResponse:
+    return HTMLResponse(render("login", None, code=None, notice=notice, next=after), status_code=status)
 
 
 @router.post("/logout")
@@ -157,7 +169,7 @@ async def show_deployment(request: Request, name: str) -> HTMLResponse:
         render("deployment", person, f"/changes?deployment={quote(name, safe='')}", page=page, notice=notice),
     )
     if notice is not None:
-        response.delete_cookie(_NOTICE_COOKIE)
+        parts.sessions.forget_notice(response)
     return response
 
 
@@ -198,13 +210,8 @@ async def decide(request: Request, name: str, verb: str) -> Response:
             raise
         notice = Notice(tone="bad", text=str(error.refusal)[:_LONGEST_NOTICE])
     response = RedirectResponse(f"/deployments/{quote(name, safe='')}", status_code=HTTPStatus.SEE_OTHER)
-    response.set_cookie(
-        _NOTICE_COOKIE,
-        base64.urlsafe_b64encode(notice.model_dump_json().encode()).decode(),
-        max_age=_NOTICE_SECONDS,
-        httponly=True,
-        samesite="strict",
-    )
+    kept = base64.urlsafe_b64encode(notice.model_dump_json().encode()).decode()
+    parts_of(request).sessions.keep_notice(request, response, kept, _NOTICE_SECONDS)
     return response
 
 
@@ -220,7 +227,7 @@ async def _carry_out(parts: ApiParts, who: Principal, name: str, verb: str, form
         case "scale":
             return tell_scaling(await parts.desk.scale(who, name, scale_request(form), request_id))
         case _:
-            raise refuse(RefusalCode.UNKNOWN_MESSAGE, f"there is no decision {verb!r}", "look at the deployment's page")
+            raise refuse(RefusalCode.UNKNOWN_MESSAGE, "there is no such decision", "look at the deployment's page")
 
 
 async def _looking(request: Request) -> tuple[Principal, Person]:
@@ -229,10 +236,10 @@ async def _looking(request: Request) -> tuple[Principal, Person]:
     text = parts.sessions.text(request)
     if not text:
         raise LoginNeededError
-    found = await parts.sessions.principal(request)
+    found = await parts.guessing.check(request, text, parts.sessions.principal_of)
     if found is None:
         raise LoginNeededError
-    who = parts.authenticator.admit(request, found)
+    who = parts.authenticator.admit(found)
     return who, Person(name=who.name, roles=tuple(role.value for role in who.roles), csrf=csrf_of(text))
 
 
@@ -248,16 +255,21 @@ async def _own_form(request: Request) -> dict[str, str]:
     text = parts_of(request).sessions.text(request)
     if not text:
         raise LoginNeededError
-    form = read_form(await request.body())
+    form = await read_form(request)
     if not is_own_form(text, form.get("csrf", "")):
         raise _foreign_form()
     return form
 
 
 def _check_origin(request: Request) -> None:
-    """Refuse a form of another site, where the browser says so."""
+    """Refuse a form of another site, where the browser says so.
+
+    Another port of the same host is another site too, although cookies are by host: a model's router may stand there.
+    """
     origin = request.headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != request.headers.get("host", ""):
+    host = request.headers.get("host", "")
+    foreign = origin is not None and origin not in {f"http://{host}", f"https://{host}"}
+    if foreign or request.headers.get(_FETCH_SITE, "same-origin") not in _OWN_SITES:
         raise _foreign_form()
 
 
@@ -271,20 +283,31 @@ def _foreign_form() -> DoorError:
 
 
 def _notice_of(request: Request) -> Notice | None:
-    try:
-        content = json.loads(base64.urlsafe_b64decode(request.cookies.get(_NOTICE_COOKIE, "").encode()))
-        return Notice.model_validate(content)
-    except (ValueError, ValidationError):
-        return None
+    """Return what came of a decision of this session; what another page or server has put there is left out."""
+    kept = parts_of(request).sessions.notice(request)
+    return Notice.model_validate_json(base64.urlsafe_b64decode(kept)) if kept else None
 
 
-def _path_of(request: Request) -> str:
-    return request.url.path if request.method == "GET" else "/"
+def _to_login(request: Request) -> Response:
+    """Ask whoever is unknown to log in.
+
+    A browser that follows another site's link leaves the cookie out of the first request. So it is shown a page that
+    leads to the same address once more, which is then asked for from here.
+    """
+    if request.method == "GET" and request.headers.get(_FETCH_SITE, "same-origin") not in _OWN_SITES:
+        return HTMLResponse(render("again", None, address=quote(_local(request.url.path))))
+    path = request.url.path if request.method == "GET" else "/"
+    response = RedirectResponse(f"/login?next={quote(path, safe='')}", status_code=HTTPStatus.SEE_OTHER)
+    sessions = parts_of(request).sessions
+    if sessions.text(request):
+        sessions.forget(response)
+    return response
 
 
 def _local(path: str) -> str:
     """Return a path of this console; anything that leads elsewhere becomes the list."""
-    return path if path.startswith("/") and not path.startswith(("//", "/\\")) else "/"
+    leads_elsewhere = path.startswith(("//", "/\\")) or not path.isprintable()
+    return path if path.startswith("/") and not leads_elsewhere else "/"
 
 
 def _error_page(status: int, text: str, next_step: str) -> HTMLResponse:

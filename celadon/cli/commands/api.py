@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
-from celadon.cli.options import DataDirOption, OutputOption, check_person_option, parse_duration_option
+from celadon.cli.options import DataDirOption, OutputOption, parse_duration_option
 from celadon.cli.output import OutputFormat
 from celadon.cli.running import run
+from celadon.domain.identity import check_name
 from celadon.domain.permissions import Role
 
 api_app = typer.Typer(no_args_is_help=False, rich_markup_mode="markdown")
@@ -92,9 +93,10 @@ def create(
     celadon token create search-leads --role viewer --role approver --label team=search
     ```
     """
-    if not name.strip() or len(name) > _LONGEST_NAME:
-        raise typer.BadParameter(f"a name has 1 to {_LONGEST_NAME} characters", param_hint="NAME")
-    check_person_option(name)
+    try:
+        check_name(name)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="NAME") from error
     from celadon.cli.tokens import create as create_token
 
     run(lambda: create_token(name, tuple(roles), tuple(labels or ()), expires_in, data_dir, output), output)
@@ -131,6 +133,3 @@ def revoke(
     from celadon.cli.tokens import revoke as revoke_token
 
     run(lambda: revoke_token(name, data_dir, output), output)
-
-
-_LONGEST_NAME = 200

@@ -1,4 +1,4 @@
-"""``console``: where the console is, with a link that logs in once."""
+"""``console``: where the console is, with a link that logs in once; and the end of sessions."""
 
 # ruff: noqa: PLC0415 - a command loads what it needs when it runs, so that '--help' answers at once
 
@@ -11,8 +11,12 @@ from celadon.cli.output import OutputFormat
 from celadon.cli.running import run
 from celadon.domain.permissions import Role
 
+console_app = typer.Typer(no_args_is_help=False, rich_markup_mode="markdown")
 
+
+@console_app.callback(invoke_without_command=True)
 def console(
+    context: typer.Context,
     *,
     role: Annotated[
         list[Role] | None,
@@ -41,6 +45,38 @@ def console(
     celadon console --url https://celadon.example.com -o json | jq -r .link
     ```
     """
+    if context.invoked_subcommand is not None:
+        return
     from celadon.cli.console import print_login_link
 
     run(lambda: print_login_link(tuple(dict.fromkeys(role or [Role.ADMIN])), url, data_dir, output), output)
+
+
+@console_app.command()
+def logout(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[NAME]", help="Whose sessions end, as the audit log shows the name.", show_default=False
+        ),
+    ] = None,
+    *,
+    everybody: Annotated[bool, typer.Option("--all", help="End the sessions of everybody.")] = False,
+    data_dir: DataDirOption = None,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """End sessions of the console at once, and let unused links open nothing.
+
+    Tokens stay good: `celadon token revoke` ends one, with the sessions that it has opened.
+
+    Examples:
+    ```console
+    celadon console logout ann
+    celadon console logout --all
+    ```
+    """
+    if (name is None) is not everybody:
+        raise typer.BadParameter("name whose sessions end, or say --all; not both", param_hint="NAME")
+    from celadon.cli.console import log_out
+
+    run(lambda: log_out(name, data_dir, output), output)

@@ -20,6 +20,8 @@ class AuditEvent(Record):
     """What happened, such as ``green_opened``, ``switched`` or ``scaled``."""
     actor: str
     """Who did it; empty when nobody in particular did."""
+    issuer: str = ""
+    """Who vouches for the actor, the URL of an issuer of JWTs, ``token`` or ``console-link``; else empty."""
     door: Door | None
     """Through which door it came; nothing when Celadon did it by itself."""
     verified: bool = False

@@ -9,7 +9,8 @@ from urllib.parse import urlencode
 import aiohttp
 import pytest
 
-from celadon.api.console.sessions import COOKIE, csrf_of
+from celadon.api.console.sessions import csrf_of
+from celadon.domain.console_cookies import SESSION_COOKIE
 from celadon.domain.permissions import Role
 from celadon.table.console_logins import create_login
 from tests.api.conftest import DEADLINE_SECONDS, Answer, ApiClient
@@ -40,7 +41,7 @@ class Browser:
 
     @property
     def csrf(self) -> str:
-        return csrf_of(self.cookies[COOKIE])
+        return csrf_of(self.cookies[SESSION_COOKIE])
 
     async def _ask(self, method: str, path: str, body: str = "", headers: Mapping[str, str] | None = None) -> Answer:
         sent = dict(headers or {})
@@ -88,7 +89,7 @@ async def test_a_token_logs_in_and_its_cookie_is_out_of_reach_of_scripts(browser
 
     assert answer.headers["location"] == "/deployments/chat"
     assert "HttpOnly" in answer.headers["set-cookie"]
-    assert "SameSite=lax" in answer.headers["set-cookie"]
+    assert "SameSite=strict" in answer.headers["set-cookie"]
 
 
 async def test_an_unknown_token_is_refused(browser: Browser) -> None:
@@ -96,7 +97,7 @@ async def test_an_unknown_token_is_refused(browser: Browser) -> None:
 
     assert answer.status == 401
     assert "unknown, expired or revoked" in answer.text
-    assert COOKIE not in browser.cookies
+    assert SESSION_COOKIE not in browser.cookies
 
 
 @pytest.mark.parametrize("elsewhere", ["https://elsewhere.example/", "//elsewhere.example", "/\\elsewhere.example"])

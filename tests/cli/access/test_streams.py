@@ -18,7 +18,7 @@ from celadon.domain.errors import RefusalCode, RefusedError
 
 Handler = Callable[[web.Request], object]
 
-WHO = {"name": "ann", "roles": ["admin"], "scope": {}, "scheme": "token", "door": "cli"}
+WHO = {"name": "ann", "roles": ["admin"], "scope": {}, "issuer": "token", "scheme": "token", "door": "cli"}
 
 
 @asynccontextmanager

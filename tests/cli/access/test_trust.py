@@ -21,7 +21,7 @@ from celadon.cli.access.calls import calling
 from celadon.cli.faults import CommandError
 from celadon.cli.target import ApiTarget
 
-WHO = {"name": "ann", "roles": ["admin"], "scope": {}, "scheme": "token"}
+WHO = {"name": "ann", "roles": ["admin"], "scope": {}, "issuer": "token", "scheme": "token"}
 
 
 def _write_certificate(directory: Path) -> tuple[Path, Path]:
