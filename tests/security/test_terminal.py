@@ -348,7 +348,9 @@ async def hostile_api(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
         "/v1/deployments/chat/history": PAST,
         "/v1/deployments/chat/revisions": REVISIONS,
         "/v1/routers": FLEET,
-        "/v1/whoami": Principal(name="ann", roles=(Role.VIEWER,), scope={"team": "search"}, scheme=Scheme.TOKEN),
+        "/v1/whoami": Principal(
+            name="ann", roles=(Role.VIEWER,), scope={"team": "search"}, issuer="token", scheme=Scheme.TOKEN
+        ),
     }
 
     async def answer(request: web.Request) -> web.Response:
