@@ -33,8 +33,6 @@ from celadon.domain.errors import RefusedError
 from celadon.domain.permissions import Verb
 
 TITLE: Final = "Celadon"
-_UNREAD: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE})
-"""Answered before the request was read: the rest of it is no next request."""
 _METRICS: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 log = structlog.get_logger()
@@ -125,11 +123,9 @@ def _add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(DoorError)
     async def at_the_door(_: Request, error: DoorError) -> JSONResponse:
-        headers = {"retry-after": str(max(1, round(error.retry_after)))} if error.retry_after else {}
+        headers = error.headers
         if error.problem.status == HTTPStatus.UNAUTHORIZED:
             headers["www-authenticate"] = "Bearer"
-        if error.problem.status in _UNREAD:
-            headers["connection"] = "close"
         return response_of(error.problem, headers)
 
     @app.exception_handler(RequestValidationError)

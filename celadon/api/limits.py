@@ -121,7 +121,8 @@ class BodyLimit:
             return
         length = Headers(scope=scope).get("content-length", "0")
         if not length.isdecimal() or int(length) > self._most:
-            await response_of(too_large(self._most).problem)(scope, receive, send)
+            refused = too_large(self._most)
+            await response_of(refused.problem, refused.headers)(scope, receive, send)
             return
         await self._app(scope, _Body(receive, self._most, self._longest).receive, send)
 

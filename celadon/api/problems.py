@@ -11,12 +11,15 @@ from pydantic import Field
 from celadon.domain.errors import Refusal, RefusalCode
 from celadon.domain.strictness import Record
 
-MEDIA_TYPE: Final = "application/problem+json"
-_LONGEST_DETAIL: Final = 2000
-TYPE_PREFIX: Final = "urn:celadon:refusal:"
-
 _C: Final = RefusalCode
 _S: Final = HTTPStatus
+
+MEDIA_TYPE: Final = "application/problem+json"
+_LONGEST_DETAIL: Final = 2000
+_UNREAD: Final = frozenset({_S.REQUEST_TIMEOUT, _S.REQUEST_ENTITY_TOO_LARGE})
+"""Answered before the request was read: the rest of it is no next request."""
+
+TYPE_PREFIX: Final = "urn:celadon:refusal:"
 
 STATUS: Final[Mapping[RefusalCode, HTTPStatus]] = MappingProxyType(
     dict.fromkeys(RefusalCode, _S.CONFLICT)
@@ -74,6 +77,12 @@ class DoorError(Exception):
             next_step=next_step,
         )
         self.retry_after = retry_after
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What HTTP says besides the problem."""
+        found = {"retry-after": str(max(1, round(self.retry_after)))} if self.retry_after else {}
+        return found | ({"connection": "close"} if self.problem.status in _UNREAD else {})
 
 
 def clipped(text: str) -> str:

@@ -70,6 +70,7 @@ class ConsoleRoute(APIRoute):
                 response = _error_page(problem.status, problem.detail, problem.next_step)
             except DoorError as error:
                 response = _error_page(error.problem.status, error.problem.detail, error.problem.next_step)
+                response.headers.update(error.headers)
             response.headers["Content-Security-Policy"] = SECURITY_POLICY
             response.headers["Cache-Control"] = "no-store"
             # Without any referrer, browsers would not say either where a form comes from.
