@@ -9,10 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self, TextIO
 
+from celadon.owned_files import NotOursError, check_contents, check_directory, make_directory, open_to_lock
 from celadon.stack.errors import DirectoryInUseError, StackError
 
 DEFAULT_DATA_DIR: Final = Path(".celadon")
 """Where a stack lives when nothing else is said: below the directory in which it is started."""
+
+_WITH_RULES_OF_THEIR_OWN: Final = frozenset({"postgres", "replicas"})
+"""Directories below it that ``celadon.stack.postgres_home`` and ``celadon.provisioners.replica_files`` check."""
 
 _LOCK_TRIES: Final = 5
 _LOCK_TRY_SECONDS: Final = 0.02
@@ -26,26 +30,39 @@ class DataDirectory:
 
     @classmethod
     def create(cls, path: Path) -> Self:
-        """Create the directory unless it exists, and the ones below it.
+        """Create the directory unless it exists, and the ones below it; check what is there already.
 
         Raises:
-            StackError: it cannot be created or written.
+            StackError: it cannot be created or written, or somebody else could have written what lies there.
 
         """
         path = path.expanduser().absolute()
         try:
-            if not path.exists():
-                path.mkdir(parents=True)
-                # Root's Postgres runs as another user, who must get through; what is secret has its own permissions.
-                path.chmod(0o711 if os.geteuid() == 0 else 0o700)
-            directory = cls(path.resolve())
+            # Root's Postgres runs as another user, who must get through; what is secret has its own permissions.
+            directory = cls(make_directory(path, 0o711 if os.geteuid() == 0 else 0o700))
+            check_contents(directory.path, skipping=_WITH_RULES_OF_THEIR_OWN)
             for private in (directory.logs, directory.replicas, directory.temporal_database.parent):
-                private.mkdir(mode=0o700, exist_ok=True)
+                make_directory(private)
         except OSError as error:
             raise StackError(
                 f"the data directory {path} cannot be used: {error}; name another one with --data-dir",
             ) from error
         return directory
+
+    @classmethod
+    def find(cls, path: Path) -> Self | None:
+        """Return the directory, or ``None`` when there is none.
+
+        Raises:
+            StackError: it is not ours alone, so nothing that it says is believed.
+
+        """
+        try:
+            return cls(check_directory(path.expanduser().absolute()))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise StackError(f"the data directory {path} is not trusted: {error}") from error
 
     @property
     def stack_file(self) -> Path:
@@ -102,10 +119,17 @@ class DataDirectory:
         return self.path / f"{router}.json"
 
     def is_in_use(self) -> bool:
-        """Whether a stack runs in the directory."""
+        """Whether a stack runs in the directory.
+
+        Raises:
+            StackError: its lock is not ours alone.
+
+        """
         try:
-            with self.lock_file.open("r", encoding="utf-8") as lock:
+            with os.fdopen(open_to_lock(self.lock_file, create=False)) as lock:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except NotOursError as error:
+            raise StackError(f"the data directory {self.path} is not trusted: {error}") from error
         except FileNotFoundError:
             return False
         except BlockingIOError:
@@ -118,9 +142,10 @@ class DataDirectory:
 
         Raises:
             DirectoryInUseError: another process holds it.
+            OSError: the lock cannot be opened, or is not ours alone.
 
         """
-        with os.fdopen(os.open(self.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+") as lock:
+        with os.fdopen(open_to_lock(self.lock_file, create=True), "r+", encoding="utf-8") as lock:
             if not _locks_soon(lock):
                 raise DirectoryInUseError(self.path, f"process {lock.read().strip() or 'unknown'}")
             lock.truncate()
