@@ -11,7 +11,7 @@ import grp
 import os
 import pwd
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -34,24 +34,15 @@ class NotOursError(OSError):
 def check_path(path: Path) -> Path:
     """Return ``path`` without links, after checking that nobody else can put something else in its place.
 
-    What does not exist yet is left out. ``path`` itself is checked as a way, not as a place of ours: it may be root's.
+    What does not exist yet is left out. ``path`` itself may be root's too.
 
     Raises:
         NotOursError: another user owns a directory on the way, or can write into it.
 
     """
-    named = path.expanduser().absolute()
-    try:
-        resolved = named.resolve()
-    except RuntimeError as error:
-        raise NotOursError(f"{path} is a link that leads to itself: remove it") from error
-    # Links on the way count too: who can change one chooses the directory.
-    for directory in dict.fromkeys((*_way_to(named), *_way_to(resolved))):
-        try:
-            found = directory.lstat()
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        _check_way(directory, found)
+    resolved = _checked_way(path)
+    with suppress(FileNotFoundError, NotADirectoryError):
+        _check_way(resolved, resolved.lstat())
     return resolved
 
 
@@ -64,7 +55,7 @@ def check_directory(path: Path) -> Path:
         NotADirectoryError: it is something else.
 
     """
-    resolved = check_path(path)
+    resolved = _checked_way(path)
     with _open_directory(resolved):
         return resolved
 
@@ -77,7 +68,7 @@ def make_directory(path: Path, mode: int = PRIVATE_DIRECTORY) -> Path:
         OSError: it cannot be created.
 
     """
-    resolved = check_path(path)
+    resolved = _checked_way(path)
     missing = []
     for directory in (resolved, *resolved.parents):
         if os.path.lexists(directory):
@@ -93,10 +84,10 @@ def make_directory(path: Path, mode: int = PRIVATE_DIRECTORY) -> Path:
         return resolved
 
 
-def check_contents(directory: Path, *, skipping: frozenset[str] = frozenset()) -> None:
+def check_contents(directory: Path, *, skipping: Callable[[Path], bool] = lambda _: False) -> None:
     """Check that everything below ``directory`` is ours: no links, no second names, nothing that others can write.
 
-    ``skipping`` names entries of ``directory`` itself that have rules of their own.
+    ``skipping`` says which directories below have rules of their own: they themselves are checked, not what they hold.
 
     Raises:
         NotOursError: something is not ours.
@@ -105,9 +96,6 @@ def check_contents(directory: Path, *, skipping: frozenset[str] = frozenset()) -
     """
     for place, directories, files, descriptor in os.fwalk(directory, follow_symlinks=False):
         here = Path(place)
-        if here == directory:
-            directories[:] = [name for name in directories if name not in skipping]
-            files = [name for name in files if name not in skipping]  # noqa: PLW2901 - fwalk reads directories alone
         for name in (*directories, *files):
             try:
                 found = os.lstat(name, dir_fd=descriptor)
@@ -119,6 +107,7 @@ def check_contents(directory: Path, *, skipping: frozenset[str] = frozenset()) -
                 _check_owner(here / name, found)
             else:
                 _check_file(here / name, found)
+        directories[:] = [name for name in directories if not skipping(here / name)]
 
 
 def read_file(file: Path, *, private: bool = False) -> bytes:
@@ -193,6 +182,21 @@ def open_to_lock(file: Path, *, create: bool) -> int:
         return os.dup(descriptor)
 
 
+def _checked_way(path: Path) -> Path:
+    """Check the way to ``path``, not what is there."""
+    named = path.expanduser().absolute()
+    try:
+        resolved = named.resolve()
+    except RuntimeError as error:
+        raise NotOursError(f"{path} is a link that leads to itself: remove it") from error
+    # Links on the way count too: who can change one chooses the directory.
+    for directory in dict.fromkeys((*reversed(named.parents), named, *reversed(resolved.parents))):
+        if directory != resolved:
+            with suppress(FileNotFoundError, NotADirectoryError):
+                _check_way(directory, directory.lstat())
+    return resolved
+
+
 @contextmanager
 def _opened(file: Path, flags: int) -> Iterator[int]:
     with _open_directory(file.parent) as directory:
@@ -222,11 +226,6 @@ def _open_directory(path: Path) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
-
-
-def _way_to(path: Path) -> Iterator[Path]:
-    yield from reversed(path.parents)
-    yield path
 
 
 def _check_way(directory: Path, found: os.stat_result) -> None:
@@ -273,8 +272,8 @@ def _check_file(path: Path, found: os.stat_result) -> None:
 def _check_owner(path: Path, found: os.stat_result) -> None:
     if found.st_uid != os.geteuid():
         raise NotOursError(
-            f"{path} belongs to {_user(found.st_uid)}, and this is {_user(os.geteuid())}: run Celadon as the owner, or "
-            "use another directory",
+            f"{path} belongs to {_user(found.st_uid)}, and this is {_user(os.geteuid())}: run Celadon as that user, "
+            "or use another directory",
         )
 
 

@@ -15,9 +15,6 @@ from celadon.stack.errors import DirectoryInUseError, StackError
 DEFAULT_DATA_DIR: Final = Path(".celadon")
 """Where a stack lives when nothing else is said: below the directory in which it is started."""
 
-_WITH_RULES_OF_THEIR_OWN: Final = frozenset({"postgres", "replicas"})
-"""Directories below it that ``celadon.stack.postgres_home`` and ``celadon.provisioners.replica_files`` check."""
-
 _LOCK_TRIES: Final = 5
 _LOCK_TRY_SECONDS: Final = 0.02
 
@@ -40,7 +37,7 @@ class DataDirectory:
         try:
             # Root's Postgres runs as another user, who must get through; what is secret has its own permissions.
             directory = cls(make_directory(path, 0o711 if os.geteuid() == 0 else 0o700))
-            check_contents(directory.path, skipping=_WITH_RULES_OF_THEIR_OWN)
+            check_contents(directory.path, skipping=_has_rules_of_its_own)
             for private in (directory.logs, directory.replicas, directory.temporal_database.parent):
                 make_directory(private)
         except OSError as error:
@@ -152,6 +149,11 @@ class DataDirectory:
             lock.write(f"{os.getpid()}\n")
             lock.flush()
             yield
+
+
+def _has_rules_of_its_own(directory: Path) -> bool:
+    """Whether Postgres' user writes there, the provisioner checks it, or it is another data directory (the demo's)."""
+    return directory.name in {"postgres", "replicas"} or (directory / "settings.json").exists()
 
 
 def _locks_soon(lock: TextIO) -> bool:
