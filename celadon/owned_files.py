@@ -84,10 +84,16 @@ def make_directory(path: Path, mode: int = PRIVATE_DIRECTORY) -> Path:
         return resolved
 
 
-def check_contents(directory: Path, *, skipping: Callable[[Path], bool] = lambda _: False) -> None:
+def check_contents(
+    directory: Path,
+    *,
+    skipping: Callable[[Path], bool] = lambda _: False,
+    private: bool = False,
+) -> None:
     """Check that everything below ``directory`` is ours: no links, no second names, nothing that others can write.
 
     ``skipping`` says which directories below have rules of their own: they themselves are checked, not what they hold.
+    With ``private``, a file that others can read is refused too, as by ``read_file``.
 
     Raises:
         NotOursError: something is not ours.
@@ -107,6 +113,8 @@ def check_contents(directory: Path, *, skipping: Callable[[Path], bool] = lambda
                 _check_owner(here / name, found)
             else:
                 _check_file(here / name, found)
+                if private:
+                    _check_private(here / name, found)
         directories[:] = [name for name in directories if not skipping(here / name)]
 
 
@@ -122,12 +130,8 @@ def read_file(file: Path, *, private: bool = False) -> bytes:
 
     """
     with _opened(file, os.O_RDONLY) as descriptor:
-        found = os.fstat(descriptor)
-        if private and found.st_mode & _ANYTHING_FOR_OTHERS:
-            raise NotOursError(
-                f"{file} can be read by others, so it is not as Celadon wrote it; if it is yours, run "
-                f"'chmod 600 {file}', else remove it",
-            )
+        if private:
+            _check_private(file, os.fstat(descriptor))
         with os.fdopen(os.dup(descriptor), "rb") as stream:
             return stream.read()
 
@@ -267,6 +271,14 @@ def _check_file(path: Path, found: os.stat_result) -> None:
         )
     if _others_write(found):
         raise NotOursError(f"others can write {path}, so it may not be as we left it; look at it and remove it")
+
+
+def _check_private(path: Path, found: os.stat_result) -> None:
+    if found.st_mode & _ANYTHING_FOR_OTHERS:
+        raise NotOursError(
+            f"{path} can be read by others, so it is not as Celadon wrote it; if it is yours, run "
+            f"'chmod 600 {path}', else remove it",
+        )
 
 
 def _check_owner(path: Path, found: os.stat_result) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from celadon.domain.names import RouteId
+from celadon.owned_files import check_contents, make_directory
 from celadon.provisioners.claims import Claim, read_claim
 from celadon.provisioners.launcher import CLAIM_SUFFIX, ERROR_SUFFIX, make_claim
 
@@ -25,15 +26,16 @@ class ReplicaFiles:
     """The state directory of the provisioner ``local``, for its owner only."""
 
     def __init__(self, directory: Path) -> None:
-        """Create the directory, or make it private.
+        """Create the directory, or make it private; check what is there: a claim names a process that may be ended.
 
         Raises:
             OSError: that is not possible.
+            NotOursError: somebody else could have written what lies there.
 
         """
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        directory.chmod(0o700)
-        self.directory = directory
+        self.directory = make_directory(directory)
+        self.directory.chmod(0o700)
+        check_contents(self.directory, skipping=lambda _: True, private=True)
 
     def claim(self, route: RouteId) -> Claim | None:
         """Return a replica's claim, nothing while nobody has claimed it."""
