@@ -84,16 +84,10 @@ def make_directory(path: Path, mode: int = PRIVATE_DIRECTORY) -> Path:
         return resolved
 
 
-def check_contents(
-    directory: Path,
-    *,
-    skipping: Callable[[Path], bool] = lambda _: False,
-    private: bool = False,
-) -> None:
+def check_contents(directory: Path, *, skipping: Callable[[Path], bool] = lambda _: False) -> None:
     """Check that everything below ``directory`` is ours: no links, no second names, nothing that others can write.
 
     ``skipping`` says which directories below have rules of their own: they themselves are checked, not what they hold.
-    With ``private``, a file that others can read is refused too, as by ``read_file``.
 
     Raises:
         NotOursError: something is not ours.
@@ -113,13 +107,12 @@ def check_contents(
                 _check_owner(here / name, found)
             else:
                 _check_file(here / name, found)
-                if private:
-                    _check_private(here / name, found)
+                _check_name(here / name, found)
         directories[:] = [name for name in directories if not skipping(here / name)]
 
 
-def read_file(file: Path, *, private: bool = False) -> bytes:
-    """Return the content of a file of ours.
+def read_file(file: Path, *, private: bool = False, last: int | None = None) -> bytes:
+    """Return the content of a file of ours, or its ``last`` bytes.
 
     With ``private``, one that others can read is refused too: a file that we wrote is not like that, one that was
     copied here from elsewhere is.
@@ -133,6 +126,8 @@ def read_file(file: Path, *, private: bool = False) -> bytes:
         if private:
             _check_private(file, os.fstat(descriptor))
         with os.fdopen(os.dup(descriptor), "rb") as stream:
+            if last is not None:
+                stream.seek(max(0, os.fstat(descriptor).st_size - last))
             return stream.read()
 
 
@@ -211,7 +206,10 @@ def _opened(file: Path, flags: int) -> Iterator[int]:
                 raise _no_file_of_ours(file) from error
             raise
         try:
-            _check_file(file, os.fstat(descriptor))
+            found = os.fstat(descriptor)
+            _check_file(file, found)
+            if flags != os.O_RDONLY:
+                _check_name(file, found)
             yield descriptor
         finally:
             os.close(descriptor)
@@ -260,17 +258,21 @@ def _check_place(path: Path, found: os.stat_result) -> None:
 
 
 def _check_file(path: Path, found: os.stat_result) -> None:
-    """Check that an entry is a file of ours, under one name, that nobody else can write."""
+    """Check that an entry is a file of ours that nobody else can write."""
     if not stat.S_ISREG(found.st_mode):
         raise _no_file_of_ours(path)
     _check_owner(path, found)
+    if _others_write(found):
+        raise NotOursError(f"others can write {path}, so it may not be as we left it; look at it and remove it")
+
+
+def _check_name(path: Path, found: os.stat_result) -> None:
+    """Check that a file has one name: under a second one it may be any other file of ours."""
     if found.st_nlink > 1:
         raise NotOursError(
             f"{path} has {found.st_nlink} names (hard links), so it may be another file than it seems; look at it and "
             "remove it",
         )
-    if _others_write(found):
-        raise NotOursError(f"others can write {path}, so it may not be as we left it; look at it and remove it")
 
 
 def _check_private(path: Path, found: os.stat_result) -> None:
