@@ -145,9 +145,8 @@ class Stack:
         self._is_ready = False
         if self._directory is not None:
             self._directory.stack_file.unlink(missing_ok=True)
-        if self._supervisor is not None:
+        if self._directory is not None and self._supervisor is not None:
             await self._supervisor.stop()
-        if self._directory is not None:
             self._directory.children_file.unlink(missing_ok=True)
             # The worker ends them, unless it had no chance to: killed, or not yet ready after an earlier stack was.
             if left := running_replicas(self._directory.replicas):
