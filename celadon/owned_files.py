@@ -85,8 +85,9 @@ def make_directory(path: Path, mode: int = PRIVATE_DIRECTORY) -> Path:
 
 
 def check_contents(directory: Path, *, skipping: Callable[[Path], bool] = lambda _: False) -> None:
-    """Check that everything below ``directory`` is ours: no links, no second names, nothing that others can write.
+    """Check that everything below ``directory`` is ours: nothing that others can write, no second names.
 
+    Links that lead out of it are refused; those that stay in it change what is meant, not whose it is.
     ``skipping`` says which directories below have rules of their own: they themselves are checked, not what they hold.
 
     Raises:
@@ -103,7 +104,7 @@ def check_contents(directory: Path, *, skipping: Callable[[Path], bool] = lambda
                 continue
             if stat.S_ISDIR(found.st_mode):
                 _check_place(here / name, found)
-            elif stat.S_ISSOCK(found.st_mode):
+            elif stat.S_ISSOCK(found.st_mode) or _stays_in(directory, here / name, found):
                 _check_owner(here / name, found)
             else:
                 _check_file(here / name, found)
@@ -264,6 +265,10 @@ def _check_file(path: Path, found: os.stat_result) -> None:
     _check_owner(path, found)
     if _others_write(found):
         raise NotOursError(f"others can write {path}, so it may not be as we left it; look at it and remove it")
+
+
+def _stays_in(directory: Path, path: Path, found: os.stat_result) -> bool:
+    return stat.S_ISLNK(found.st_mode) and Path(os.path.realpath(path)).is_relative_to(directory)
 
 
 def _check_name(path: Path, found: os.stat_result) -> None:

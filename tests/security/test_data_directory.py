@@ -227,12 +227,24 @@ async def test_a_link_in_the_place_of_a_file_is_refused(name: str, data_dir: Pat
 
 
 @pytest.mark.parametrize("name", FILES)
-async def test_a_link_to_a_file_that_is_not_there_creates_none(name: str, data_dir: Path, tmp_path: Path) -> None:
+def test_a_link_to_a_file_that_is_not_there_creates_none(name: str, data_dir: Path, tmp_path: Path) -> None:
     (data_dir / name).symlink_to(tmp_path / "created")
 
-    await refused(data_dir)
+    with pytest.raises(StackError, match="is a link"):
+        DataDirectory.create(data_dir)
 
-    assert os.listdir(tmp_path) == [data_dir.name]
+    assert list(tmp_path.iterdir()) == [data_dir]
+
+
+@pytest.mark.parametrize("name", ["settings.json", "children.json", "lock", "logs/postgres.log"])
+def test_a_link_within_the_directory_is_not_followed_either(name: str, data_dir: Path) -> None:
+    write_file(data_dir / "other", "[]", mode=0o600)
+    (data_dir / name).symlink_to(data_dir / "other")
+
+    with pytest.raises(NotOursError):
+        ChildLog(data_dir / name).open()
+    with pytest.raises(NotOursError):
+        read_file(data_dir / name)
 
 
 @pytest.mark.parametrize("name", FILES)
