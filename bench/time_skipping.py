@@ -10,6 +10,7 @@ from temporalio.testing import TimeSkippingConfig, WorkflowEnvironment
 from celadon.domain.contracts import SEARCH_ATTRIBUTES
 from celadon.stack.ports import choose_ports
 from celadon.stack.programs import temporal_program
+from celadon.stack.temporal_server import CLOSED_DOORS
 
 
 @asynccontextmanager
@@ -19,6 +20,8 @@ async def time_skipping_temporal() -> AsyncIterator[WorkflowEnvironment]:
         *("--dynamic-config-value", "frontend.WorkflowTimeSkippingEnabled=true"),
         *("--dynamic-config-value", 'history.timerProcessorMaxTimeShift="20ms"'),
     ]
+    for setting in CLOSED_DOORS:
+        flags += ["--dynamic-config-value", setting]
     for name in SEARCH_ATTRIBUTES:
         flags += ["--search-attribute", f"{name}=Keyword"]
     async with await WorkflowEnvironment.start_time_skipping_v2(

@@ -1,7 +1,6 @@
 """Profiles: which APIs a person speaks to, and with which tokens, in a file for that person alone."""
 
 import os
-import stat
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ from tomlkit.items import Table
 
 from celadon.cli.faults import CommandError
 from celadon.domain.strictness import StrictModel
-from celadon.stack.files import write_file
+from celadon.owned_files import check_path, make_directory, read_text, write_file
 
 DEFAULT_PROFILE: Final = "default"
 
@@ -128,13 +127,12 @@ def use_profile(name: str) -> Path:
 
 
 def _read(file: Path) -> str | None:
-    """Return the file's text; nothing when there is no file."""
+    """Return the file's text; nothing when there is no file.
+
+    It says where tokens are sent, so it is believed only where nobody else can have written it.
+    """
     try:
-        with file.open(encoding="utf-8") as stream:
-            status = os.fstat(stream.fileno())
-            if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-                raise CommandError(f"{file} holds tokens and others can read it; run 'chmod 600 {file}'")
-            return stream.read()
+        return read_text(check_path(file.parent) / file.name, private=True)
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
@@ -163,8 +161,7 @@ def _profiles_of(document: tomlkit.TOMLDocument) -> Table:
 def _write(document: Mapping[str, object]) -> Path:
     file = config_file()
     try:
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_file(file, tomlkit.dumps(document), mode=_FOR_ITS_OWNER)
+        write_file(make_directory(file.parent) / file.name, tomlkit.dumps(document), mode=_FOR_ITS_OWNER)
     except OSError as error:
         raise CommandError(f"{file} cannot be written: {error}") from error
     return file

@@ -3,6 +3,7 @@
 They are written from the models themselves, so that a key that Celadon learns is in them.
 """
 
+import os
 import textwrap
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
@@ -67,7 +68,7 @@ def write_starter_files(name: str, provisioner: Provisioner, directory: Path, *,
     try:
         for file, text in texts.items():
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(text, encoding="utf-8")
+            _write(file, text)
     except OSError as error:
         raise CommandError(f"the files cannot be written: {error}") from error
     print_text(
@@ -75,6 +76,13 @@ def write_starter_files(name: str, provisioner: Provisioner, directory: Path, *,
         f"Edit them, then: celadon deploy -f {deployment} --policy {policy}",
     )
     return ExitCode.DONE
+
+
+def _write(file: Path, text: str) -> None:
+    """Write a file that a person edits and shares, but not through a link: it may lead anywhere."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(file, flags, 0o666), "w", encoding="utf-8") as stream:
+        stream.write(text)
 
 
 def deployment_file(name: str, provisioner: Provisioner) -> str:

@@ -10,6 +10,7 @@ from celadon.cli.api_address import ALLOW_HTTP_VARIABLE, check_url
 from celadon.cli.faults import CommandError
 from celadon.cli.target_choice import TargetChoice
 from celadon.domain.strictness import Record
+from celadon.owned_files import read_text
 from celadon.stack.addresses import StackAddresses
 from celadon.stack.layout import DEFAULT_DATA_DIR, DataDirectory
 
@@ -60,7 +61,7 @@ def find_target(choice: TargetChoice) -> Target | ApiTarget:
 
     Raises:
         CommandError: the environment names one half only, or nothing is found.
-        StackError: no stack runs in a data directory that was named.
+        StackError: no stack runs in a data directory that was named, or somebody else could have written into it.
 
     """
     if choice.direct:
@@ -102,7 +103,7 @@ def choose_target(data_dir: Path | None) -> Target:
             "name a local stack with --data-dir",
         )
     directory = local_data_dir(data_dir)
-    if not named and not DataDirectory(directory).is_in_use():
+    if not named and not _runs_in(directory):
         raise CommandError(_nothing_found(directory))
     addresses = StackAddresses.of_running(directory)
     _speak_to(addresses)
@@ -158,7 +159,7 @@ def _api_of(stack: StackAddresses) -> ApiTarget | None:
     if not stack.api or stack.admin_token_file is None:
         return None
     try:
-        token = stack.admin_token_file.read_text(encoding="utf-8").strip()
+        token = read_text(stack.admin_token_file, private=True).strip()
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -177,7 +178,13 @@ def allows_http() -> bool:
 
 
 def _stack_is_there() -> bool:
-    return DATA_DIR_VARIABLE in os.environ or DataDirectory(local_data_dir(None)).is_in_use()
+    return DATA_DIR_VARIABLE in os.environ or _runs_in(local_data_dir(None))
+
+
+def _runs_in(data_dir: Path) -> bool:
+    """Whether a stack of ours runs in the directory; raises ``StackError`` when the directory is not ours alone."""
+    directory = DataDirectory.find(data_dir)
+    return directory is not None and directory.is_in_use()
 
 
 def _speak_to(addresses: StackAddresses) -> None:
@@ -190,7 +197,7 @@ def _speak_to(addresses: StackAddresses) -> None:
 def _nothing_found(directory: Path) -> str:
     from celadon.stack.demo.demo import DEMO_DATA_DIR  # noqa: PLC0415 - heavy, and needed for this sentence alone
 
-    if DataDirectory(DEMO_DATA_DIR).is_in_use():
+    if _runs_in(DEMO_DATA_DIR):
         return (
             f"no stack runs in {directory}, but a demonstration does in {DEMO_DATA_DIR}; to speak to it, add "
             f"--data-dir {DEMO_DATA_DIR}"

@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
@@ -22,6 +21,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from celadon.domain.authority import Authority, Unsigned
 from celadon.domain.contracts import DEFAULT_INSTALLATION
+from celadon.owned_files import write_file
 
 log = structlog.get_logger()
 
@@ -135,10 +135,9 @@ def make_key_pair(private: Path, public: Path) -> None:
     """
     key = Ed25519PrivateKey.generate()
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    with os.fdopen(os.open(private, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "wb") as stream:
-        os.fchmod(stream.fileno(), 0o600)
-        stream.write(pem)
-    public.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    write_file(private, pem.decode("ascii"), mode=0o600)
+    readable = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    write_file(public, readable.decode("ascii"), mode=0o644)
 
 
 def _read_public_keys(file: Path) -> tuple[Ed25519PublicKey, ...]:

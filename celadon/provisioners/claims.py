@@ -7,6 +7,7 @@ from pathlib import Path
 import psutil
 
 from celadon.domain.names import RouteId
+from celadon.owned_files import read_text
 from celadon.provisioners.launcher import boot_id, read_stat
 
 ROUTE_VARIABLE = "CELADON_ROUTE"
@@ -61,9 +62,14 @@ class Claim:
 
 
 def read_claim(path: Path) -> Claim | None:
-    """Return the claim in a file, nothing when there is none."""
+    """Return the claim in a file, nothing when there is none.
+
+    Raises:
+        NotOursError: somebody else could have written it.
+
+    """
     try:
-        return Claim.parse(path.read_text(encoding="ascii"))
+        return Claim.parse(read_text(path, private=True))
     except FileNotFoundError:
         return None
 

@@ -18,6 +18,7 @@ ERROR_SUFFIX = ".error"
 
 EXIT_CANNOT_EXECUTE = 126
 _OWNER_ONLY = 0o600
+_TO_WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
 _FIRST_OTHER_DESCRIPTOR = 3
 _LIKELY_DESCRIPTORS = 256
 
@@ -75,7 +76,7 @@ def close_inherited_descriptors() -> None:
 
 def write_file(path: str, content: str) -> None:
     """Write a file that only its owner can read."""
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _OWNER_ONLY), "w", encoding="utf-8") as file:
+    with os.fdopen(os.open(path, _TO_WRITE, _OWNER_ONLY), "w", encoding="utf-8") as file:
         file.write(content)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from celadon.domain.names import RouteId
+from celadon.owned_files import make_directory, open_to_append, read_file, read_text
 from celadon.provisioners.claims import Claim, read_claim
 from celadon.provisioners.launcher import CLAIM_SUFFIX, ERROR_SUFFIX, make_claim
 
@@ -27,13 +28,15 @@ class ReplicaFiles:
     def __init__(self, directory: Path) -> None:
         """Create the directory, or make it private.
 
+        Each file is looked at when it is read: a claim names a process that may be ended.
+
         Raises:
             OSError: that is not possible.
+            NotOursError: somebody else could have written what lies there.
 
         """
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        directory.chmod(0o700)
-        self.directory = directory
+        self.directory = make_directory(directory)
+        self.directory.chmod(0o700)
 
     def claim(self, route: RouteId) -> Claim | None:
         """Return a replica's claim, nothing while nobody has claimed it."""
@@ -51,8 +54,7 @@ class ReplicaFiles:
     @contextmanager
     def open_output(self, route: RouteId) -> Iterator[int]:
         """Yield a descriptor that appends to a replica's output."""
-        path = self._path(route, OUTPUT_SUFFIX)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        descriptor = open_to_append(self._path(route, OUTPUT_SUFFIX))
         try:
             yield descriptor
         finally:
@@ -61,7 +63,7 @@ class ReplicaFiles:
     def last_output(self, route: RouteId) -> str:
         """Return the last lines that a replica has printed; empty when it has printed nothing."""
         try:
-            tail = _read_tail(self._path(route, OUTPUT_SUFFIX), _LAST_BYTES)
+            tail = read_file(self._path(route, OUTPUT_SUFFIX), last=_LAST_BYTES)
         except FileNotFoundError:
             return ""
         lines = tail.decode(errors="replace").replace("\0", "").splitlines()
@@ -73,17 +75,17 @@ class ReplicaFiles:
         try:
             if path.stat().st_size <= _LARGEST_OUTPUT:
                 return
-            tail = _read_tail(path, _KEPT_OUTPUT)
+            tail = read_file(path, last=_KEPT_OUTPUT)
         except FileNotFoundError:
             return
-        os.truncate(path, 0)
-        with path.open("ab") as file:
-            file.write(tail)
+        with self.open_output(route) as descriptor:
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, tail)
 
     def error(self, route: RouteId) -> str:
         """Return why the command could not be executed; empty when it could."""
         try:
-            return self._path(route, ERROR_SUFFIX).read_text(encoding="utf-8")
+            return read_text(self._path(route, ERROR_SUFFIX))
         except FileNotFoundError:
             return ""
 
@@ -119,10 +121,3 @@ class ReplicaFiles:
 
     def _path(self, route: RouteId, suffix: str) -> Path:
         return self.directory / f"{route}{suffix}"
-
-
-def _read_tail(path: Path, size: int) -> bytes:
-    with path.open("rb") as file:
-        file.seek(0, os.SEEK_END)
-        file.seek(max(0, file.tell() - size))
-        return file.read()

@@ -7,8 +7,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from celadon.client.login_name import login_name
 from celadon.client.signatures import Signer, make_key_pair
 from celadon.domain.permissions import Role
+from celadon.owned_files import read_text, write_file
 from celadon.stack.addresses import StackAddresses
-from celadon.stack.files import write_file
 from celadon.stack.layout import DataDirectory
 from celadon.table.engine import Table
 from celadon.table.tokens import NewToken, TokenNameTakenError, create_token, find_token
@@ -47,7 +47,7 @@ async def ensure_admin_token(directory: DataDirectory, database_url: str) -> Non
     """
     async with Table(database_url, "celadon-up", pool_size=1) as table, table.transaction() as tx:
         try:
-            known = directory.admin_token.read_text(encoding="utf-8").strip()
+            known = read_text(directory.admin_token, private=True).strip()
         except FileNotFoundError:
             known = ""
         if known and await find_token(tx, known) is not None:

@@ -5,8 +5,8 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from celadon.owned_files import NotOursError, read_file, write_file
 from celadon.stack.errors import StackError
-from celadon.stack.files import write_file
 from celadon.stack.layout import DataDirectory
 from celadon.stack.namespace import NAMESPACE
 
@@ -79,13 +79,18 @@ class StackAddresses(BaseModel):
         """Return the addresses of the stack that runs in ``data_dir``.
 
         Raises:
-            StackError: none runs there, or it is not ready.
+            StackError: none runs there, it is not ready, or the directory is not ours alone.
 
         """
-        directory = DataDirectory(data_dir.expanduser().resolve())
-        if not directory.is_in_use():
-            raise StackError(f"no stack runs in {directory.path}: start one with `celadon up --data-dir {data_dir}`")
+        directory = DataDirectory.find(data_dir)
+        if directory is None or not directory.is_in_use():
+            raise StackError(
+                f"no stack runs in {data_dir.expanduser().absolute()}: start one with "
+                f"`celadon up --data-dir {data_dir}`",
+            )
         try:
-            return cls.model_validate_json(directory.stack_file.read_bytes())
+            return cls.model_validate_json(read_file(directory.stack_file, private=True))
+        except NotOursError as error:
+            raise StackError(f"the data directory {directory.path} is not trusted: {error}") from error
         except (FileNotFoundError, ValidationError) as error:
             raise StackError(f"the stack in {directory.path} is not ready yet: wait until it says so") from error

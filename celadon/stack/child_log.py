@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from celadon.owned_files import make_directory, open_to_append
+
 ROTATE_ABOVE_BYTES: Final = 16 * 1024 * 1024
 _TAIL_BYTES: Final = 64 * 1024
 
@@ -20,13 +22,13 @@ class ChildLog:
         """Open the log for a child that starts now; a long one is put aside first.
 
         Raises:
-            OSError: the file cannot be written.
+            OSError: the file cannot be written, or is not ours alone.
 
         """
-        self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(self.file.parent)
         if self._size() > ROTATE_ABOVE_BYTES:
             self.file.replace(self.file.with_name(f"{self.file.name}.1"))
-        stream = os.fdopen(os.open(self.file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600), "ab", 0)
+        stream = os.fdopen(open_to_append(self.file), "ab", 0)
         self._started_at_byte = self._size()
         return stream
 

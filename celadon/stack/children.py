@@ -17,10 +17,10 @@ from celadon.domain.names import RouterNode
 from celadon.gateway.addresses import SocketAddress
 from celadon.gateway.bootstrap import bootstrap
 from celadon.gateway.routing import LIVE, PREVIEW
+from celadon.owned_files import write_file
 from celadon.stack.access import ensure_admin_token, ensure_signing_key
 from celadon.stack.environment import python_environment
 from celadon.stack.errors import StackError
-from celadon.stack.files import write_file
 from celadon.stack.layout import DataDirectory
 from celadon.stack.namespace import NAMESPACE
 from celadon.stack.ports import LOOPBACK, address
@@ -57,7 +57,12 @@ def stack_children(
     shape = settings.shape
     return (
         replace(postgres_spec(home), once_ready=partial(_bring_up_to_date, url, directory)),
-        temporal_spec(directory.temporal_database, settings.port(Port.TEMPORAL), settings.port(Port.TEMPORAL_UI)),
+        temporal_spec(
+            directory.temporal_database,
+            settings.port(Port.TEMPORAL),
+            settings.port(Port.TEMPORAL_UI),
+            settings.temporal_ui_host,
+        ),
         *(gateway_spec(url, settings, number) for number in range(1, shape.gateways + 1)),
         *(worker_spec(url, settings, directory, working_directory, number) for number in range(1, shape.workers + 1)),
         api_spec(url, settings, directory),
@@ -108,7 +113,7 @@ def worker_spec(
                 "CELADON_VERIFY_KEYS_FILE": str(directory.verify_keys),
                 "CELADON_INSTALLATION": DEFAULT_INSTALLATION,
                 "CELADON_METRICS_ADDRESS": metrics,
-                "CELADON_TEMPORAL_UI_URL": f"http://{address(settings.port(Port.TEMPORAL_UI))}",
+                "CELADON_TEMPORAL_UI_URL": settings.temporal_ui,
                 # A replica outlives the worker's death, not the end of the stack.
                 "CELADON_STOP_REPLICAS_ON_EXIT": "1",
             },
@@ -135,7 +140,7 @@ def api_spec(database: str, settings: StackSettings, directory: DataDirectory) -
                 "CELADON_API_ADDRESS": address(port),
                 "CELADON_SIGNING_KEY_FILE": str(directory.signing_key),
                 "CELADON_INSTALLATION": DEFAULT_INSTALLATION,
-                "CELADON_TEMPORAL_UI_URL": f"http://{address(settings.port(Port.TEMPORAL_UI))}",
+                "CELADON_TEMPORAL_UI_URL": settings.temporal_ui,
             },
         ),
         ready=answers_ok(f"http://{address(port)}/readyz"),

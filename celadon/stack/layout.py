@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self, TextIO
 
+from celadon.owned_files import NotOursError, check_contents, check_directory, make_directory, open_to_lock
 from celadon.stack.errors import DirectoryInUseError, StackError
 
 DEFAULT_DATA_DIR: Final = Path(".celadon")
@@ -26,26 +27,39 @@ class DataDirectory:
 
     @classmethod
     def create(cls, path: Path) -> Self:
-        """Create the directory unless it exists, and the ones below it.
+        """Create the directory unless it exists, and the ones below it; check what is there already.
 
         Raises:
-            StackError: it cannot be created or written.
+            StackError: it cannot be created or written, or somebody else could have written what lies there.
 
         """
         path = path.expanduser().absolute()
         try:
-            if not path.exists():
-                path.mkdir(parents=True)
-                # Root's Postgres runs as another user, who must get through; what is secret has its own permissions.
-                path.chmod(0o711 if os.geteuid() == 0 else 0o700)
-            directory = cls(path.resolve())
+            # Root's Postgres runs as another user, who must get through; what is secret has its own permissions.
+            directory = cls(make_directory(path, 0o711 if os.geteuid() == 0 else 0o700))
+            check_contents(directory.path, skipping=_has_rules_of_its_own)
             for private in (directory.logs, directory.replicas, directory.temporal_database.parent):
-                private.mkdir(mode=0o700, exist_ok=True)
+                make_directory(private)
         except OSError as error:
             raise StackError(
                 f"the data directory {path} cannot be used: {error}; name another one with --data-dir",
             ) from error
         return directory
+
+    @classmethod
+    def find(cls, path: Path) -> Self | None:
+        """Return the directory, or ``None`` when there is none.
+
+        Raises:
+            StackError: it is not ours alone, so nothing that it says is believed.
+
+        """
+        try:
+            return cls(check_directory(path.expanduser().absolute()))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise StackError(f"the data directory {path} is not trusted: {error}") from error
 
     @property
     def stack_file(self) -> Path:
@@ -102,10 +116,17 @@ class DataDirectory:
         return self.path / f"{router}.json"
 
     def is_in_use(self) -> bool:
-        """Whether a stack runs in the directory."""
+        """Whether a stack runs in the directory.
+
+        Raises:
+            StackError: its lock is not ours alone.
+
+        """
         try:
-            with self.lock_file.open("r", encoding="utf-8") as lock:
+            with os.fdopen(open_to_lock(self.lock_file, create=False)) as lock:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except NotOursError as error:
+            raise StackError(f"the data directory {self.path} is not trusted: {error}") from error
         except FileNotFoundError:
             return False
         except BlockingIOError:
@@ -118,15 +139,21 @@ class DataDirectory:
 
         Raises:
             DirectoryInUseError: another process holds it.
+            OSError: the lock cannot be opened, or is not ours alone.
 
         """
-        with os.fdopen(os.open(self.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+") as lock:
+        with os.fdopen(open_to_lock(self.lock_file, create=True), "r+", encoding="utf-8") as lock:
             if not _locks_soon(lock):
                 raise DirectoryInUseError(self.path, f"process {lock.read().strip() or 'unknown'}")
             lock.truncate()
             lock.write(f"{os.getpid()}\n")
             lock.flush()
             yield
+
+
+def _has_rules_of_its_own(directory: Path) -> bool:
+    """Whether Postgres' user writes there, the provisioner checks it, or it is another data directory (the demo's)."""
+    return directory.name in {"postgres", "replicas"} or (directory / "settings.json").exists()
 
 
 def _locks_soon(lock: TextIO) -> bool:

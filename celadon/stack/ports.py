@@ -1,7 +1,9 @@
 """Ports on the loopback interface, kept from one start of a stack to the next."""
 
+import ipaddress
 import os
 import random
+import secrets
 import socket
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
@@ -12,6 +14,7 @@ from celadon.stack.errors import StackError
 
 LOOPBACK: Final = "127.0.0.1"
 
+_LOOPBACK_NETWORK: Final = 127 << 24
 _LOWEST: Final = 10_000
 _HIGHEST: Final = FIRST_PORT_OF_REPLICAS - 1
 _TRIES: Final = 1_000
@@ -56,9 +59,31 @@ def is_free(port: int) -> bool:
     return True
 
 
-def address(port: int) -> str:
+def address(port: int, host: str = LOOPBACK) -> str:
     """Return ``host:port`` of a loopback port."""
-    return f"{LOOPBACK}:{port}"
+    return f"{host}:{port}"
+
+
+def hidden_loopback() -> str:
+    """Return an address of this machine alone that no web page can guess: one of the 16 million of ``127.0.0.0/8``.
+
+    A page of any site can make a browser connect to 127.0.0.1, and by a name that changes its address (DNS rebinding)
+    even be taken for a page of the server there. It must name the address, though. Where a system has no other loopback
+    addresses (macOS), this is 127.0.0.1.
+    """
+    # Neither 127.0.0.0/16, in which systems have resolvers and host names, nor a first or last address of a network.
+    chosen = ipaddress.IPv4Address(
+        _LOOPBACK_NETWORK
+        | (1 + secrets.randbelow(254)) << 16
+        | (1 + secrets.randbelow(254)) << 8
+        | (1 + secrets.randbelow(254)),
+    )
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        try:
+            probe.bind((str(chosen), 0))
+        except OSError:
+            return LOOPBACK
+    return str(chosen)
 
 
 def _new_port(avoid: set[int]) -> int:

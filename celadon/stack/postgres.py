@@ -6,11 +6,14 @@ password to keep or to leak, and the database's address may be printed.
 """
 
 import asyncio
+import os
 import shutil
 import signal
+import stat
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -20,15 +23,20 @@ import psutil
 import structlog
 from sqlalchemy import URL, make_url
 
-from celadon.stack.account import Account, account_for_postgres
+from celadon.owned_files import write_file
+from celadon.stack.account import POSTGRES_USER_VARIABLE, SHARED_USER, Account, account_for_postgres
 from celadon.stack.child_log import ChildLog
 from celadon.stack.errors import StackError
-from celadon.stack.files import write_file
-from celadon.stack.postgres_home import SHARED_ROOT, SOCKET_PORT, PostgresHome, prepare_home
+from celadon.stack.postgres_home import SHARED_ROOT, SOCKET_PORT, PostgresHome, owner_of, prepare_home
 from celadon.stack.process import ChildProcess, ChildSpec, NotReadyError
 
 OWNER: Final = "celadon"
 """The database's owner, and the name of the database."""
+
+HOW_TO_SEPARATE: Final = (
+    f"every process of the user {SHARED_USER} can open the database; let {POSTGRES_USER_VARIABLE} name a user that "
+    "nothing else runs as, and start the stack again"
+)
 
 _INITDB_WITHIN: Final = timedelta(seconds=60)
 _PREDECESSORS_END_WITHIN: Final = timedelta(seconds=20)
@@ -55,11 +63,14 @@ async def initialise(home: PostgresHome) -> None:
 
     """
     starter = Account.current().name
+    await asyncio.to_thread(_hand_over, home)
     write_file(home.access_rules, f"local all {OWNER} peer map={OWNER}\n", mode=0o644)
     write_file(home.user_map, f'{OWNER} "{starter}" {OWNER}\n', mode=0o644)
     if not home.cluster.exists():
         await asyncio.to_thread(_create_cluster, home)
         log.info("postgres.initialised", cluster=str(home.cluster), account=home.account.name)
+    if home.account.is_shared:
+        log.warning("postgres.account_shared", account=home.account.name, next_step=HOW_TO_SEPARATE)
 
 
 def postgres_spec(home: PostgresHome) -> ChildSpec:
@@ -141,7 +152,8 @@ async def running_postgres(data_dir: Path, shared_root: Path = SHARED_ROOT) -> A
         StackError: it cannot be set up or does not start.
 
     """
-    home = await asyncio.to_thread(prepare_home, data_dir, account_for_postgres(), shared_root)
+    account = account_for_postgres(owner_of(data_dir))
+    home = await asyncio.to_thread(prepare_home, data_dir, account, shared_root)
     await initialise(home)
     server = await ChildProcess.start(postgres_spec(home), ChildLog(data_dir / "logs" / "postgres.log"))
     try:
@@ -151,9 +163,51 @@ async def running_postgres(data_dir: Path, shared_root: Path = SHARED_ROOT) -> A
         await server.stop()
 
 
+def _hand_over(home: PostgresHome) -> None:
+    """Give a cluster of an earlier start, whose Postgres ran as another user, to the user it runs as now."""
+    try:
+        owner = home.cluster.lstat().st_uid
+    except FileNotFoundError:
+        return
+    if owner == home.account.uid:
+        return
+    if os.geteuid() != 0:
+        raise StackError(
+            f"the database in {home.directory} belongs to user id {owner}: start the stack as the user who made it, or "
+            "name another directory with --data-dir",
+        )
+    _end_predecessors(home)
+    _give(home.cluster, owner, home.account)
+    log.info("postgres.handed_over", cluster=str(home.cluster), account=home.account.name, was=owner)
+
+
+def _give(tree: Path, owner: int, account: Account) -> None:
+    """Let what belongs to ``owner`` in ``tree`` belong to ``account``.
+
+    The former owner may be at work in the tree: each directory is taken away before its entries are looked at, links
+    are not followed, and a file with a second name, which may be another file altogether, is refused.
+    """
+    for place, directories, files, descriptor in os.fwalk(tree, follow_symlinks=False):
+        os.fchown(descriptor, account.uid, account.gid)
+        for name in (*directories, *files):
+            found = os.lstat(name, dir_fd=descriptor)
+            if stat.S_ISDIR(found.st_mode) or found.st_uid != owner:
+                continue
+            if found.st_nlink > 1:
+                raise StackError(
+                    f"{Path(place) / name} has {found.st_nlink} names (hard links), so it may be no file of the "
+                    "database: look at it and remove it",
+                )
+            os.chown(name, account.uid, account.gid, dir_fd=descriptor, follow_symlinks=False)
+
+
 def _create_cluster(home: PostgresHome) -> None:
     """Run ``initdb`` beside the cluster's place and move the result there, so that half a cluster is never used."""
+    # Unlike the server, ``initdb`` needs a user with a name. Others of that name cannot get at its files or processes:
+    # both need the group too, which is the account's own.
     account = home.account
+    if not account.is_named:
+        account = replace(Account.named(SHARED_USER), gid=account.gid)
     parent = home.directory / "initdb"
     shutil.rmtree(parent, ignore_errors=True)
     parent.mkdir(mode=0o700)
@@ -183,6 +237,8 @@ def _create_cluster(home: PostgresHome) -> None:
     if finished.returncode != 0:
         said = (finished.stderr or finished.stdout).strip()
         raise StackError(f"the database in {home.directory} cannot be initialised; initdb said:\n{said}")
+    if account != home.account:
+        _give(draft, account.uid, home.account)
     draft.rename(home.cluster)
     parent.rmdir()
 

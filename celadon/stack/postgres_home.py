@@ -1,8 +1,9 @@
 """Where a stack's Postgres lives, and which copy of its programs runs.
 
-Postgres refuses to run as root, so root's Postgres runs as another user, who needs a way to its files. Nobody's
+Postgres refuses to run as root, so root's Postgres runs as a user of its own, who needs a way to its files. Nobody's
 directory is opened up for that: when the data directory, or the installed package, lies where that user cannot go,
-the files live below a directory of ours that everybody may enter, and the data directory remembers where.
+the files live below a directory of ours that everybody may enter, and the data directory remembers where. The files
+themselves lie in a directory through which the group of that user alone gets.
 """
 
 import hashlib
@@ -14,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from celadon.owned_files import NotOursError, check_path, make_directory, read_text, write_file
 from celadon.stack.account import Account
 from celadon.stack.errors import StackError
-from celadon.stack.files import write_file
 from celadon.stack.programs import postgres_packages, postgres_version
 
 SHARED_ROOT: Final = Path("/var/lib/celadon")
@@ -76,12 +77,26 @@ def prepare_home(
     directory = _remembered(data_dir) or choose_directory(data_dir, account, shared_root)
     if directory.is_relative_to(shared_root):
         _open_to_enter(shared_root, 0o755)
-    _open_to_enter(directory, 0o700 if account.is_current else 0o711)
+    _open_to_enter(directory, 0o700 if account.is_current else 0o710, account)
     _claim(directory, data_dir)
     socket_directory = _socket_directory(directory, account)
-    _own(socket_directory, account)
+    _own(socket_directory, account, is_in_ours=socket_directory.parent == directory)
     programs = _programs(account, shared_root, installed or postgres_packages())
     return PostgresHome(directory, programs, socket_directory, account)
+
+
+def owner_of(data_dir: Path) -> int | None:
+    """Return the id of the user to whom the database of ``data_dir`` belongs; ``None`` while there is none.
+
+    Raises:
+        NotOursError: what remembers its place is not ours.
+
+    """
+    directory = _remembered(data_dir) or data_dir / "postgres"
+    try:
+        return (directory / "cluster").lstat().st_uid
+    except FileNotFoundError:
+        return None
 
 
 def choose_directory(data_dir: Path, account: Account, shared_root: Path = SHARED_ROOT) -> Path:
@@ -93,7 +108,7 @@ def choose_directory(data_dir: Path, account: Account, shared_root: Path = SHARE
 
 def _remembered(data_dir: Path) -> Path | None:
     try:
-        return data_dir / (data_dir / _REMEMBERED_IN).read_text(encoding="utf-8").strip()
+        return data_dir / read_text(data_dir / _REMEMBERED_IN, private=True).strip()
     except FileNotFoundError:
         return None
 
@@ -105,7 +120,7 @@ def _claim(directory: Path, data_dir: Path) -> None:
         write_file(memory, f"{directory.name}\n", mode=0o600)
         return
     mark = directory / _BELONGS_TO
-    owner = Path(mark.read_text(encoding="utf-8").strip()) if mark.exists() else data_dir
+    owner = Path(read_text(mark).strip()) if mark.exists() else data_dir
     if owner != data_dir and (owner / _REMEMBERED_IN).exists():
         raise StackError(
             f"the database in {directory} belongs to {owner}, of which {data_dir} seems to be a copy: "
@@ -115,15 +130,14 @@ def _claim(directory: Path, data_dir: Path) -> None:
     write_file(memory, f"{directory}\n", mode=0o600)
 
 
-def _open_to_enter(directory: Path, mode: int) -> None:
-    """Create a directory of ours, or check that it is one, and give it ``mode``."""
-    directory.mkdir(parents=True, exist_ok=True)
-    owner = directory.stat().st_uid
-    if owner != os.geteuid():
-        raise StackError(
-            f"{directory} belongs to user id {owner}, and this is user id {os.geteuid()}: "
-            "start the stack as that user, or name another directory with --data-dir",
-        )
+def _open_to_enter(directory: Path, mode: int, account: Account | None = None) -> None:
+    """Create a directory of ours, or check that it is one, and give it ``mode`` and the group of ``account``."""
+    try:
+        make_directory(directory)
+    except NotOursError as error:
+        raise StackError(f"the database cannot live there: {error}") from error
+    if account is not None and not account.is_current:
+        os.chown(directory, -1, account.gid, follow_symlinks=False)
     directory.chmod(mode)
 
 
@@ -164,11 +178,16 @@ def _copy_programs(installed: tuple[Path, ...], copy: Path) -> None:
             raise
 
 
-def _own(directory: Path, account: Account) -> None:
-    """Create ``directory`` for ``account`` alone, or check that it is such a directory."""
+def _own(directory: Path, account: Account, *, is_in_ours: bool) -> None:
+    """Create ``directory`` for ``account`` alone, or check that it is such a directory.
+
+    In a directory of ours nobody else made it: it may be of the user that Postgres ran as before.
+    """
+    check_path(directory.parent)
     directory.mkdir(mode=0o700, exist_ok=True)
     found = directory.lstat()
-    ours = found.st_uid in {account.uid, os.geteuid()} and stat.S_IMODE(found.st_mode) == stat.S_IRWXU
+    is_known = found.st_uid in {account.uid, os.geteuid()} or (is_in_ours and os.geteuid() == 0)
+    ours = is_known and stat.S_IMODE(found.st_mode) == stat.S_IRWXU
     if not (ours and stat.S_ISDIR(found.st_mode)):
         raise StackError(
             f"{directory} is not a directory that {account.name} alone can enter: look at who made it, remove it "

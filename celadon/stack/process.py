@@ -90,6 +90,7 @@ class ChildProcess:
                         user=other.uid if other else None,
                         group=other.gid if other else None,
                         extra_groups=[] if other else None,
+                        umask=0o077,
                     ),
                 )
                 try:

@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from celadon.owned_files import write_file
 from celadon.stack.child_log import ChildLog
 from celadon.stack.environment import inherited_environment
-from celadon.stack.files import write_file
 from celadon.stack.ports import address
 from celadon.stack.probes import answers_ok
 from celadon.stack.process import ChildProcess, ChildSpec

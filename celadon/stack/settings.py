@@ -8,9 +8,9 @@ from typing import Final, Self, Unpack
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from celadon.owned_files import NotOursError, read_file, write_file
 from celadon.stack.errors import StackError
-from celadon.stack.files import write_file
-from celadon.stack.ports import choose_ports
+from celadon.stack.ports import address, choose_ports, hidden_loopback
 from celadon.stack.shape import ShapeChoice, StackShape, numbered
 
 
@@ -41,6 +41,13 @@ class StackSettings(BaseModel):
     shape: StackShape = StackShape()
     ports: Mapping[str, int] = Field(default_factory=dict)
     preview_key: str = Field(default_factory=lambda: secrets.token_urlsafe(24))
+    temporal_ui_host: str = Field(default_factory=hidden_loopback)
+    """Where Temporal's UI listens, which checks no ``Host`` and knows no login."""
+
+    @property
+    def temporal_ui(self) -> str:
+        """The URL of Temporal's UI."""
+        return f"http://{address(self.port(Port.TEMPORAL_UI), self.temporal_ui_host)}"
 
     def port(self, kind: Port, number: int = 1) -> int:
         """Return the port of the ``number``-th process of a kind, from 1."""
@@ -57,9 +64,11 @@ class StackSettings(BaseModel):
 
         """
         try:
-            last = cls.model_validate_json(file.read_bytes())
+            last = cls.model_validate_json(read_file(file, private=True))
         except FileNotFoundError:
             last = cls()
+        except NotOursError as error:
+            raise StackError(f"the settings of the last start are not believed: {error}") from error
         except ValidationError as error:
             raise StackError(f"{file} cannot be read ({error}): remove it to get new ports and a new key") from error
         wanted = last.shape.changed(**choice)

@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self, Unpack
@@ -16,10 +17,10 @@ from celadon.stack.addresses import RouterAddresses, StackAddresses
 from celadon.stack.children import router_gateway, router_node, stack_children
 from celadon.stack.errors import StackError
 from celadon.stack.layout import DEFAULT_DATA_DIR, DataDirectory
-from celadon.stack.left_behind import RunningChild, end_left_behind, record_children
+from celadon.stack.left_behind import RunningChild, child_mark, end_left_behind, record_children
 from celadon.stack.ports import address
 from celadon.stack.postgres import database_url, initialise
-from celadon.stack.postgres_home import PostgresHome, prepare_home
+from celadon.stack.postgres_home import PostgresHome, owner_of, prepare_home
 from celadon.stack.process import ChildSpec
 from celadon.stack.replicas import running_replicas
 from celadon.stack.settings import Port, StackSettings
@@ -126,10 +127,13 @@ class Stack:
         directory.stack_file.unlink(missing_ok=True)
         await end_left_behind(directory.children_file)
         settings = StackSettings.load(directory.settings_file, **self._shape)
-        home = await asyncio.to_thread(prepare_home, directory.path, account_for_postgres())
+        account = account_for_postgres(owner_of(directory.path))
+        home = await asyncio.to_thread(prepare_home, directory.path, account)
         await initialise(home)
         self._addresses = _addresses(directory, settings, home)
-        specs = self._describe(directory, settings, home, self._working_directory)
+        mark = child_mark(directory.path)
+        described = self._describe(directory, settings, home, self._working_directory)
+        specs = [replace(spec, environment={**spec.environment, **mark}) for spec in described]
         self._specs = {spec.name: spec for spec in specs}
         self._supervisor = Supervisor(specs, directory.logs, self._publish)
         await self._supervisor.start()
@@ -141,9 +145,8 @@ class Stack:
         self._is_ready = False
         if self._directory is not None:
             self._directory.stack_file.unlink(missing_ok=True)
-        if self._supervisor is not None:
+        if self._directory is not None and self._supervisor is not None:
             await self._supervisor.stop()
-        if self._directory is not None:
             self._directory.children_file.unlink(missing_ok=True)
             # The worker ends them, unless it had no chance to: killed, or not yet ready after an earlier stack was.
             if left := running_replicas(self._directory.replicas):
@@ -160,6 +163,7 @@ class Stack:
                 RunningChild(
                     name=child.name,
                     pid=child.pid,
+                    user=_user_of(self._specs[child.name]),
                     started_at=child.started_at,
                     kill_signal=self._specs[child.name].kill_signal,
                 )
@@ -215,13 +219,17 @@ async def _serve(stack: Stack, announce: Callable[[StackAddresses], None]) -> No
         await stack.until_broken()
 
 
+def _user_of(spec: ChildSpec) -> int:
+    return os.geteuid() if spec.account is None else spec.account.uid
+
+
 def _addresses(directory: DataDirectory, settings: StackSettings, home: PostgresHome) -> StackAddresses:
     port = settings.port
     shape = settings.shape
     return StackAddresses(
         database_url=database_url(home),
         temporal_address=address(port(Port.TEMPORAL)),
-        temporal_ui=f"http://{address(port(Port.TEMPORAL_UI))}",
+        temporal_ui=settings.temporal_ui,
         router=f"http://{address(port(Port.ROUTER))}",
         preview_router=f"http://{address(port(Port.PREVIEW_ROUTER))}",
         router_admin=f"http://{address(port(Port.ROUTER_ADMIN))}",

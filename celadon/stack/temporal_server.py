@@ -1,4 +1,9 @@
-"""The Temporal development server, with its web interface, as a child of the stack."""
+"""The Temporal development server, with its web interface, as a child of the stack.
+
+Of its own accord it opens more doors than gRPC: an HTTP API, which answers whoever reaches it, web pages of any site
+included, activities that no workflow asked for, and a web interface that checks no ``Host``. ``CLOSED_DOORS`` and the
+address of the web interface shut what can be shut.
+"""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,15 +18,26 @@ from temporalio.service import RPCError
 from celadon.stack.child_log import ChildLog
 from celadon.stack.environment import inherited_environment
 from celadon.stack.namespace import NAMESPACE
-from celadon.stack.ports import LOOPBACK, address, choose_ports
+from celadon.stack.ports import LOOPBACK, address, choose_ports, hidden_loopback
 from celadon.stack.process import ChildProcess, ChildSpec, NotReadyError, Probe
 from celadon.stack.programs import temporal_program
+
+CLOSED_DOORS: Final = (
+    # No well-formed request has this host: servers refuse a Host header with a slash (400).
+    'frontend.httpAllowedHosts=["/"]',
+    # Anybody could run an activity of ours without the workflow that decides on it.
+    "activity.enableStandalone=false",
+    "nexusoperation.enableStandalone=false",
+)
+"""Settings of the server (``--dynamic-config-value``) that shut what Celadon does not use."""
 
 _RPC_TIMEOUT: Final = timedelta(seconds=2)
 
 
-def temporal_spec(database: Path, port: int, ui_port: int) -> ChildSpec:
+def temporal_spec(database: Path, port: int, ui_port: int, ui_host: str) -> ChildSpec:
     """Describe a Temporal server that keeps its workflows in the SQLite file ``database``.
+
+    ``ui_host`` is the loopback address of its web interface.
 
     Raises:
         MissingProgramError: the server is not installed.
@@ -30,13 +46,14 @@ def temporal_spec(database: Path, port: int, ui_port: int) -> ChildSpec:
     command = (
         str(temporal_program()),
         *("server", "start-dev", "--log-level", "warn"),
-        *("--ip", LOOPBACK, "--port", str(port), "--ui-ip", LOOPBACK, "--ui-port", str(ui_port)),
+        *("--ip", LOOPBACK, "--port", str(port), "--ui-ip", ui_host, "--ui-port", str(ui_port)),
         "--ui-disable-news-fetch",
         *("--db-filename", str(database)),
         # A write-ahead log more than doubles what the server takes, and loses nothing when the process is killed.
         *("--sqlite-pragma", "journal_mode=wal", "--sqlite-pragma", "synchronous=normal"),
         # Timers and retries fire up to this much late; the default is one second.
         *("--dynamic-config-value", 'history.timerProcessorMaxTimeShift="20ms"'),
+        *(flag for setting in CLOSED_DOORS for flag in ("--dynamic-config-value", setting)),
     )
     return ChildSpec(
         name="temporal",
@@ -56,7 +73,7 @@ async def running_temporal(data_dir: Path) -> AsyncIterator[str]:
 
     """
     ports = choose_ports(("temporal", "temporal_ui"), {})
-    spec = temporal_spec(data_dir / "temporal.sqlite", ports["temporal"], ports["temporal_ui"])
+    spec = temporal_spec(data_dir / "temporal.sqlite", ports["temporal"], ports["temporal_ui"], hidden_loopback())
     server = await ChildProcess.start(spec, ChildLog(data_dir / "logs" / "temporal.log"))
     try:
         await server.until_ready()

@@ -10,6 +10,7 @@ from celadon.cli.faults import CommandError
 from celadon.cli.profiles import Profile, save_profile, use_profile
 from celadon.cli.target import ApiTarget, Target, choose_target, find_target
 from celadon.cli.target_choice import TargetChoice
+from celadon.owned_files import write_file
 from celadon.stack.addresses import StackAddresses
 from celadon.stack.errors import StackError
 from celadon.stack.layout import DataDirectory
@@ -144,7 +145,7 @@ def test_the_strongest_that_is_there_is_meant(choice: TargetChoice, environment:
 @pytest.mark.usefixtures("_profiles")
 def test_a_local_stack_is_stronger_than_the_current_profile_and_reached_by_its_api(tmp_path: Path) -> None:
     directory = DataDirectory.create(tmp_path / ".celadon")
-    directory.admin_token.write_text("celadon_owner\n")
+    write_file(directory.admin_token, "celadon_owner\n", mode=0o600)
     stack = _addresses(directory, api="http://127.0.0.1:9", admin_token_file=directory.admin_token)
 
     with directory.locked():
@@ -185,7 +186,7 @@ def test_direct_never_falls_back_to_an_api() -> None:
 
 async def test_an_api_of_a_stack_that_is_away_is_told_with_the_way_past_it(tmp_path: Path, command: Command) -> None:
     directory = DataDirectory.create(tmp_path / "stack")
-    directory.admin_token.write_text("celadon_owner\n")
+    write_file(directory.admin_token, "celadon_owner\n", mode=0o600)
     stack = _addresses(directory, api="http://127.0.0.1:1", admin_token_file=directory.admin_token)
 
     with directory.locked():

@@ -6,6 +6,7 @@ from importlib.resources import files
 from jsonschema.validators import validator_for
 from sqlalchemy import make_url
 
+from celadon.stack.temporal_server import CLOSED_DOORS
 from celadon.table.engine import DatabaseSettings
 from tests.deploy.files import PASSWORD, Service, compose_document, read_image, read_services
 from worker.settings import WorkerSettings
@@ -56,6 +57,31 @@ def test_nothing_is_published_beyond_this_machine() -> None:
     assert set(published.values()) == {"127.0.0.1"}
 
 
+def test_what_is_published_is_for_clients() -> None:
+    assert {name for name, one in SERVICES.items() if _published(one)} == {"api", "router"}
+    for name, one in SERVICES.items():
+        assert one.content.get("network_mode") is None, name
+
+
+def test_what_decides_is_reached_from_within_alone() -> None:
+    networks = compose_document()["networks"]
+    internal = {name for name, one in networks.items() if one.get("internal")}
+
+    assert internal == {"inside"}
+    assert set(networks) == {"inside", "outside"}
+    for name in ("postgres", "temporal", "gateway", "db-upgrade"):
+        assert SERVICES[name].content["networks"] == ["inside"], name
+    for name, one in SERVICES.items():
+        assert "inside" in one.content["networks"], name
+        assert one.content["networks"] == ["inside", "outside"] or not _published(one), name
+
+
+def test_temporals_side_doors_are_shut_as_in_the_local_stack() -> None:
+    shut = {one.partition("=")[2] for one in SERVICES["temporal"].command(IMAGE) if one.startswith("--dynamic-config")}
+
+    assert set(CLOSED_DOORS) <= shut
+
+
 def test_all_speak_to_the_same_database() -> None:
     postgres = SERVICES["postgres"].environment
     urls = {one.environment["DATABASE_URL"] for one in OURS.values() if "DATABASE_URL" in one.environment}
@@ -74,7 +100,6 @@ def test_every_address_names_a_service_that_listens_there() -> None:
 
     assert SERVICES["worker"].environment["TEMPORAL_ADDRESS"] == "temporal:7233"
     assert {"--ip=0.0.0.0", "--port=7233", "--ui-port=8233"} <= set(temporal)
-    assert set(_published(SERVICES["temporal"])) == {7233, 8233}
     listeners = {
         int(gateway[name].rpartition(":")[2]) for name in ("CELADON_ROUTER_ADDRESS", "CELADON_PREVIEW_ROUTER_ADDRESS")
     }

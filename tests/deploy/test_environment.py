@@ -13,6 +13,7 @@ from temporalio.envconfig import ClientConfig
 import celadon
 import worker
 from celadon.cli.target import DATA_DIR_VARIABLE
+from celadon.stack.account import POSTGRES_USER_VARIABLE
 from tests.deploy.files import (
     DEPLOY,
     all_files,
@@ -51,7 +52,7 @@ def read_by_celadon() -> set[str]:
                 importlib.import_module(module.name)
     ours = [one for one in BaseSettings.__subclasses__() if one.__module__.startswith(("celadon.", "worker."))]
     assert ours
-    return {name for one in ours for name in _variables(one)} | {DATA_DIR_VARIABLE}
+    return {name for one in ours for name in _variables(one)} | {DATA_DIR_VARIABLE, POSTGRES_USER_VARIABLE}
 
 
 def test_every_variable_in_deploy_is_read_by_somebody() -> None:

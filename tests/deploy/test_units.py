@@ -23,7 +23,7 @@ KNOWN = {
         *("ProtectSystem", "ProtectHome", "ReadWritePaths", "PrivateTmp", "PrivateDevices", "ProtectKernelTunables"),
         *("ProtectKernelModules", "ProtectKernelLogs", "ProtectControlGroups", "ProtectClock", "ProtectHostname"),
         *("RestrictAddressFamilies", "RestrictNamespaces", "RestrictRealtime", "RestrictSUIDSGID", "LockPersonality"),
-        "SystemCallArchitectures",
+        *("SystemCallArchitectures", "SystemCallFilter", "SystemCallErrorNumber", "ProtectProc", "RemoveIPC"),
     },
     "Install": {"WantedBy"},
 }
@@ -74,6 +74,23 @@ def test_none_runs_as_root_or_can_become_it(unit: Unit) -> None:
     assert unit.value("Service", "NoNewPrivileges") == "yes"
     assert unit.value("Service", "CapabilityBoundingSet") == ""
     assert unit.value("Service", "ProtectSystem") == "strict"
+
+
+@each_unit
+def test_what_it_writes_is_for_itself_alone(unit: Unit) -> None:
+    assert unit.value("Service", "UMask") == "0077"
+    assert unit.value("Service", "ProtectHome") == "yes"
+    for value in unit.values("Service", "StateDirectoryMode"):
+        assert value == "0700"
+
+
+@pytest.mark.parametrize("unit", [unit for unit in UNITS.values() if unit is not WORKER], ids=lambda unit: unit.name)
+def test_what_starts_no_programs_of_others_is_shut_in_further(unit: Unit) -> None:
+    """Replicas inherit what the worker is forbidden, and it looks at processes of other users."""
+    assert unit.value("Service", "PrivateTmp") == "yes"
+    assert unit.value("Service", "PrivateDevices") == "yes"
+    assert unit.value("Service", "SystemCallFilter") == "@system-service"
+    assert unit.value("Service", "ProtectProc") == "invisible"
 
 
 def test_replicas_outlive_the_worker() -> None:

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from celadon.keeper.probes import connect
+from celadon.owned_files import write_file
 from celadon.provisioners.claims import Claim
 from celadon.provisioners.launcher import CLAIM_SUFFIX, boot_id, read_stat
 from celadon.provisioners.local import LocalProvisioner
@@ -353,7 +354,7 @@ async def test_a_process_that_got_the_same_id_later_is_not_taken_for_the_replica
     try:
         replica = make_replica(server())
         claim = settings.state_dir / f"{replica.route}{CLAIM_SUFFIX}"
-        claim.write_text(f"{bystander.pid}\n1\n{boot_id()}")
+        write_file(claim, f"{bystander.pid}\n1\n{boot_id()}", mode=0o600)
         assert isinstance(await local.look(replica), Ended)
         await local.stop(replica)
         assert bystander.returncode is None
@@ -372,7 +373,7 @@ async def test_a_replica_of_an_earlier_boot_has_ended_without_fault(
     stat_of_us = read_stat(os.getpid())
     assert stat_of_us is not None
     claim = settings.state_dir / f"{replica.route}{CLAIM_SUFFIX}"
-    claim.write_text(f"{os.getpid()}\n{stat_of_us[1]}\nanother-boot")
+    write_file(claim, f"{os.getpid()}\n{stat_of_us[1]}\nanother-boot", mode=0o600)
     assert await local.look(replica) == Ended("it ended with a restart of the machine", failed=False)
     await local.stop(replica)
 

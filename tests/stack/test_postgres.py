@@ -22,7 +22,7 @@ from celadon.stack.postgres import (
     postgres_spec,
     running_postgres,
 )
-from celadon.stack.postgres_home import PostgresHome, prepare_home
+from celadon.stack.postgres_home import PostgresHome, owner_of, prepare_home
 from celadon.stack.process import ChildProcess
 from tests.stack.processes import DEADLINE_SECONDS
 
@@ -74,9 +74,10 @@ async def test_listens_on_no_network_port(data_dir: Path) -> None:
 
 async def test_only_its_own_user_can_enter_the_directories_it_writes(data_dir: Path) -> None:
     async with running_postgres(data_dir):
+        account = account_for_postgres(owner_of(data_dir))
         for name in ("cluster", "socket"):
             found = (data_dir / "postgres" / name).stat()
-            assert (found.st_uid, stat.S_IMODE(found.st_mode)) == (account_for_postgres().uid, 0o700)
+            assert (found.st_uid, stat.S_IMODE(found.st_mode)) == (account.uid, 0o700)
 
 
 @as_root

@@ -103,7 +103,7 @@ async def test_copies_programs_that_its_user_cannot_reach_once(data_dir: Path) -
 def test_refuses_the_data_directory_of_another_user(data_dir: Path) -> None:
     (data_dir / "postgres").mkdir()
     os.chown(data_dir / "postgres", Account.named("nobody").uid, -1)
-    with pytest.raises(StackError, match="start the stack as that user"):
+    with pytest.raises(StackError, match=r"belongs to user nobody.*run Celadon as that user"):
         prepare_home(data_dir, Account.named("nobody"), data_dir / "shared")
 
 

@@ -8,6 +8,7 @@ from celadon.cli.doctor.findings import Diagnosis, Finding, Verdict
 from celadon.cli.doctor.keeper import check_keeper
 from celadon.cli.doctor.left_workflows import check_left_workflows
 from celadon.cli.doctor.notifications import check_notifications
+from celadon.cli.doctor.postgres_account import check_postgres_account
 from celadon.cli.doctor.printing import describe, describe_result
 from celadon.cli.doctor.replicas import check_replicas
 from celadon.cli.doctor.rollouts import check_rollouts
@@ -86,6 +87,7 @@ async def _checks(session: Session) -> AsyncIterator[Diagnosis]:
     inspection = await session.read(inspect) if await is_current(session) else None
     if inspection is not None:
         for diagnosis in (
+            *check_postgres_account(session.target.stack),
             check_keeper(inspection, session.target.stack),
             *check_routers(inspection, session.target.stack),
             *check_sets(inspection),

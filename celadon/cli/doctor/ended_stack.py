@@ -25,8 +25,10 @@ def ended_stack(data_dir: Path | None) -> DataDirectory | None:
     named = data_dir is not None or DATA_DIR_VARIABLE in os.environ
     if data_dir is None and (os.environ.get("DATABASE_URL") or (not named and os.environ.get("TEMPORAL_ADDRESS"))):
         return None
-    directory = DataDirectory(local_data_dir(data_dir).expanduser().resolve())
-    return directory if directory.settings_file.exists() and not directory.is_in_use() else None
+    directory = DataDirectory.find(local_data_dir(data_dir))
+    if directory is None or directory.is_in_use() or not directory.settings_file.exists():
+        return None
+    return directory
 
 
 async def check_ended_stack(directory: DataDirectory) -> AsyncIterator[Diagnosis]:

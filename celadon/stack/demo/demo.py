@@ -21,6 +21,7 @@ from celadon.domain.errors import RefusedError
 from celadon.domain.health import HealthCheck
 from celadon.domain.permissions import Role
 from celadon.domain.revision import Revision
+from celadon.owned_files import open_to_append
 from celadon.stack.addresses import StackAddresses
 from celadon.stack.demo.counters import CountersUnavailableError, RouterAdmin, RouterCounters
 from celadon.stack.demo.doors import Doors, connected_doors
@@ -242,7 +243,7 @@ class _Demonstration:
 def _logs_into(file: Path) -> Iterator[None]:
     """Keep this process' log lines off the screen, which the demonstration draws on."""
     before = structlog.get_config()
-    with file.open("a", encoding="utf-8") as lines:
+    with os.fdopen(open_to_append(file), "a", encoding="utf-8") as lines:
         structlog.configure(logger_factory=structlog.WriteLoggerFactory(file=lines))
         try:
             yield
@@ -258,17 +259,16 @@ async def _fresh_directory(path: Path) -> DataDirectory:
         StackError: it holds something else.
 
     """
-    left = DataDirectory(path)
-    if left.is_in_use():
-        raise DirectoryInUseError(path, "another demonstration")
-    await end_left_behind(left.children_file)
-    await asyncio.to_thread(_remove, left)
+    left = DataDirectory.find(path)
+    if left is not None:
+        if left.is_in_use():
+            raise DirectoryInUseError(path, "another demonstration")
+        await end_left_behind(left.children_file)
+        await asyncio.to_thread(_remove, left)
     return DataDirectory.create(path)
 
 
 def _remove(left: DataDirectory) -> None:
-    if not left.path.exists():
-        return
     if any(left.path.iterdir()) and not left.settings_file.exists():
         raise StackError(f"{left.path} holds something that no demonstration wrote: remove it and try again")
     shutil.rmtree(left.path)

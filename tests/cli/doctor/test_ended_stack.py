@@ -1,12 +1,13 @@
 """A local stack that was killed: what it left behind is found, and ended."""
 
 import asyncio
+import os
 import signal
 from pathlib import Path
 
 import pytest
 
-from celadon.stack.left_behind import RunningChild, left_children, record_children
+from celadon.stack.left_behind import RunningChild, child_mark, left_children, record_children
 from celadon.stack.process import start_time
 from tests.cli.doctor.conftest import Doctor, not_fine
 from tests.stack.processes import is_running, until
@@ -40,17 +41,22 @@ async def test_replicas_that_outlived_a_killed_stack(doctor: Doctor, reachable_d
     assert not_fine((await doctor(*here))[1]) == {"stack": "wrong"}
 
 
+def recorded(name: str, pid: int, started_at: float) -> RunningChild:
+    user = os.geteuid()
+    return RunningChild(name=name, pid=pid, user=user, started_at=started_at, kill_signal=signal.SIGKILL)
+
+
 async def test_a_child_that_was_left_behind(doctor: Doctor, tmp_path: Path) -> None:
-    child = await asyncio.create_subprocess_exec("sleep", "600")
+    child = await asyncio.create_subprocess_exec("sleep", "600", env={**os.environ, **child_mark(tmp_path)})
     started_at = start_time(child.pid)
     assert started_at is not None
     (tmp_path / "settings.json").write_text("{}")
     record_children(
         tmp_path / "children.json",
         [
-            RunningChild(name="gateway", pid=child.pid, started_at=started_at, kill_signal=signal.SIGKILL),
+            recorded("gateway", child.pid, started_at),
             # The same id as another process's of an hour ago, which is not this one.
-            RunningChild(name="router", pid=child.pid, started_at=started_at - 3600, kill_signal=signal.SIGKILL),
+            recorded("router", child.pid, started_at - 3600),
         ],
     )
     here = ("--data-dir", str(tmp_path))
