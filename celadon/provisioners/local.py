@@ -8,6 +8,7 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Collection
 from collections.abc import Set as AbstractSet
 from datetime import timedelta
 from typing import Final
@@ -18,8 +19,19 @@ from celadon.domain.names import RouteId
 from celadon.domain.revision import Revision
 from celadon.provisioners.claims import ROUTE_VARIABLE, Claim
 from celadon.provisioners.launches import Launches
+from celadon.provisioners.listeners import ListeningSocket, describe_user, held_sockets, listening_sockets
 from celadon.provisioners.ports import choose_free, is_free
-from celadon.provisioners.protocol import Address, Ended, NeverStarted, Observation, Replica, Running, StartError
+from celadon.provisioners.protocol import (
+    Address,
+    Ended,
+    Listener,
+    ListenerCheck,
+    NeverStarted,
+    Observation,
+    Replica,
+    Running,
+    StartError,
+)
 from celadon.provisioners.replica_files import ReplicaFiles
 from celadon.provisioners.replica_processes import ReplicaProcesses, until_exit
 from celadon.provisioners.secret_files import SecretFiles
@@ -31,6 +43,9 @@ _CLAIM_POLL_SECONDS: Final = 0.005
 _HOUSEKEEPING_SECONDS: Final = 30.0
 _LEFTOVER_GRACE: Final = timedelta(seconds=2)
 """For what a replica leaves behind that has ended by itself."""
+
+_SECOND_LOOK_SECONDS: Final = 0.2
+"""Before another program is held for the one that listens."""
 
 _STRAY_GRACE: Final = timedelta(seconds=5)
 _LEADS_ELSEWHERE: Final = ("CELADON_", "DATABASE_URL", "PG", "TEMPORAL_")
@@ -101,6 +116,29 @@ class LocalProvisioner:
             self._files.trim_output(replica.route)
         return self._ended(replica, claim or Claim(None))
 
+    async def check_listener(self, replica: Replica) -> ListenerCheck:
+        """Return whether the replica's own processes hold every socket that listens at its address."""
+        sockets = await asyncio.to_thread(listening_sockets, replica.address)
+        if sockets is None:
+            return ListenerCheck(Listener.OWN)
+        foreign = await self._foreign(replica, sockets)
+        if foreign:
+            # A socket that was closed, or handed from process to process, between the two looks is nobody's.
+            await asyncio.sleep(_SECOND_LOOK_SECONDS)
+            again = await asyncio.to_thread(listening_sockets, replica.address) or ()
+            foreign = await self._foreign(replica, again) & foreign
+            sockets = again
+        if foreign:
+            users = " and ".join(sorted({describe_user(one.uid) for one in foreign}))
+            return ListenerCheck(
+                Listener.FOREIGN,
+                f"another program, of {users}, listens on {replica.address}: it would get the replica's requests, so "
+                "none is sent there; see who it is with 'ss -ltnp'",
+            )
+        if not sockets:
+            return ListenerCheck(Listener.NONE, f"nobody listens on {replica.address}")
+        return ListenerCheck(Listener.OWN)
+
     async def stop(self, replica: Replica) -> None:
         """End a replica's processes: SIGTERM, then SIGKILL after its ``termination_grace``."""
         await self._end(replica.route, replica.revision.termination_grace)
@@ -123,6 +161,17 @@ class LocalProvisioner:
     async def _end(self, route: RouteId, grace: timedelta) -> None:
         claim = self._files.claim_for_stop(route)
         await self._processes.end(route, claim, grace if claim.is_running(route) else min(grace, _LEFTOVER_GRACE))
+
+    async def _foreign(self, replica: Replica, sockets: Collection[ListeningSocket]) -> frozenset[ListeningSocket]:
+        """Return the sockets that none of the replica's processes holds."""
+        claim = self._files.claim(replica.route)
+        if claim is None:
+            return frozenset(sockets)
+        # Most replicas listen in their first process, which is quick to look at.
+        held = held_sockets(set() if claim.pid is None or not claim.is_running(replica.route) else {claim.pid})
+        if sockets and not {one.inode for one in sockets} <= held:
+            held = await asyncio.to_thread(held_sockets, await self._processes.own(replica.route, claim))
+        return frozenset(one for one in sockets if one.inode not in held)
 
     def _launch(self, replica: Replica) -> None:
         environment = self._environment(replica)

@@ -2,6 +2,7 @@
 
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 from celadon.domain.names import RouteId
@@ -49,9 +50,30 @@ class Ended:
     """The last lines that it printed."""
     failed: bool = True
     """Whether that is the revision's fault, so that it counts against ``max_replacements``."""
+    port_taken: bool = False
+    """Whether it was ended because another program listens at its address."""
 
 
 Observation = NeverStarted | Running | Ended
+
+
+class Listener(StrEnum):
+    """Who gets the connections that are made to a replica's address."""
+
+    OWN = "own"
+    """The replica, and nobody beside it; or nobody can tell, because it is not a process of this machine."""
+    NONE = "none"
+    FOREIGN = "foreign"
+    """Another program, alone or beside the replica."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerCheck:
+    """Who listens at a replica's address."""
+
+    listener: Listener
+    error: str = ""
+    """What is wrong with that, for a person."""
 
 
 class StartError(Exception):
@@ -102,6 +124,9 @@ class ReplicaProvisioner(Protocol):
 
     async def until_ended(self, replica: Replica) -> Ended:
         """Wait until a running replica has ended; for ever when its end cannot be seen."""
+
+    async def check_listener(self, replica: Replica) -> ListenerCheck:
+        """Return who listens at a replica's address: a port that answers says nothing of who answers."""
 
     async def stop(self, replica: Replica) -> None:
         """End a replica and all that it has left behind, within its ``termination_grace`` if it obeys.

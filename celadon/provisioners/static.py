@@ -7,7 +7,7 @@ from collections.abc import Set as AbstractSet
 from celadon.domain.names import RouteId
 from celadon.domain.reachable import Network, refuse_address
 from celadon.domain.revision import Revision, parse_endpoint
-from celadon.provisioners.protocol import Address, Ended, Observation, Replica, Running
+from celadon.provisioners.protocol import Address, Ended, Listener, ListenerCheck, Observation, Replica, Running
 
 
 class StaticProvisioner:
@@ -39,6 +39,10 @@ class StaticProvisioner:
         """Wait for ever: only probes see that an endpoint is gone."""
         await asyncio.get_running_loop().create_future()
         raise AssertionError(f"the end of endpoint {replica.address} cannot be seen")
+
+    async def check_listener(self, replica: Replica) -> ListenerCheck:  # noqa: ARG002 - part of the protocol
+        """Return that all is well: who listens at an endpoint is whoever the revision means."""
+        return ListenerCheck(Listener.OWN)
 
     async def stop(self, replica: Replica) -> None:
         """Do nothing: the endpoint is not ours."""
