@@ -3,6 +3,7 @@
 import os
 import socket
 
+import structlog
 from temporalio.client import Client
 
 from celadon.domain.revision import Provisioner
@@ -16,21 +17,34 @@ from celadon.table.notify import Listener
 from worker.temporal_door import TemporalDoor
 
 
+log = structlog.get_logger()
+
+
 def keeper_of(table: Table, listener: Listener, client: Client) -> Keeper:
     """Return a keeper with every provisioner that this version carries out.
 
     Raises:
-        ValidationError: ``CELADON_STATE_DIR`` is not set, or a network is none.
+        ValidationError: ``CELADON_STATE_DIR`` is not set, or another variable is wrong.
+        ReplicaUserError: this process cannot run replicas as the user that they shall have.
         OSError: the state directory cannot be made private.
 
     """
     door = TemporalDoor(client)
+    local = LocalSettings()
+    if local.replica_user is not None:
+        local.replica_user.check_that_it_can_be_become()
+    elif os.geteuid() == 0:
+        log.warning(
+            "replicas_run_as_root",
+            why="a replica can read all keys, tokens and files of this machine",
+            next_step="run the worker as an ordinary user, or name a user for replicas in CELADON_REPLICA_USER",
+        )
     allowed = ReachSettings().allowed_metadata_networks
     return Keeper(
         table=table,
         listener=listener,
         provisioners={
-            Provisioner.LOCAL: LocalProvisioner(LocalSettings()),
+            Provisioner.LOCAL: LocalProvisioner(local),
             Provisioner.STATIC: StaticProvisioner(allowed),
         },
         signaller=door,

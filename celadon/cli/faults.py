@@ -49,11 +49,13 @@ def _explain_rooms(error: Exception) -> str | None:
 
     from celadon.client.connection import TemporalUnreachableError
     from celadon.client.signatures import KeyFileError
+    from celadon.provisioners.replica_user import ReplicaUserError
     from celadon.stack.errors import StackError
 
     if isinstance(error, SettingsError):
         return f"the environment cannot be read: {error}"
-    return str(error) if isinstance(error, TemporalUnreachableError | KeyFileError | StackError) else None
+    foreseen = TemporalUnreachableError | KeyFileError | ReplicaUserError | StackError
+    return str(error) if isinstance(error, foreseen) else None
 
 
 def _explain_settings(error: ValidationError) -> str | None:

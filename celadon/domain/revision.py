@@ -108,8 +108,13 @@ class Revision(StrictModel):
     def plain_secrets(self) -> tuple[str, ...]:
         """Return the variables that look like secrets and carry their value in plain text."""
         return tuple(
-            name for name, value in self.env.items() if isinstance(value, str) and value and _LOOKS_SECRET.search(name)
+            name for name, value in self.env.items() if isinstance(value, str) and value and looks_secret(name)
         )
+
+
+def looks_secret(variable: str) -> bool:
+    """Whether a variable's name says that its value is a secret."""
+    return _LOOKS_SECRET.search(variable) is not None
 
 
 def parse_endpoint(value: str) -> tuple[str, int]:

@@ -18,6 +18,7 @@ import structlog
 from celadon.domain.names import RouteId
 from celadon.domain.revision import Revision
 from celadon.provisioners.claims import ROUTE_VARIABLE, Claim
+from celadon.provisioners.inherited import inherited_environment
 from celadon.provisioners.launches import Launches
 from celadon.provisioners.listeners import ListeningSocket, describe_user, held_sockets, listening_sockets
 from celadon.provisioners.ports import choose_free, is_free
@@ -48,8 +49,6 @@ _SECOND_LOOK_SECONDS: Final = 0.2
 """Before another program is held for the one that listens."""
 
 _STRAY_GRACE: Final = timedelta(seconds=5)
-_LEADS_ELSEWHERE: Final = ("CELADON_", "DATABASE_URL", "PG", "TEMPORAL_")
-"""Variables of the worker that are none of a replica's business: addresses and credentials of Celadon's own parts."""
 
 log = structlog.get_logger()
 
@@ -66,6 +65,8 @@ class LocalProvisioner:
         """
         self._files = ReplicaFiles(settings.state_dir.absolute())
         self._secrets = SecretFiles(settings.secrets_dir)
+        self._user = settings.replica_user
+        self._inherited = settings.replica_environment
         self._processes = ReplicaProcesses()
         self._launches = Launches()
 
@@ -183,14 +184,16 @@ class LocalProvisioner:
             raise StartError(f"another program listens on {replica.address}", failed=False)
         try:
             with self._files.open_output(replica.route) as output:
-                self._launches.launch(str(self._files.directory), replica.route, command, environment, output)
+                identity = "" if self._user is None else self._user.identity
+                self._launches.launch(str(self._files.directory), replica.route, command, environment, output, identity)
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             raise StartError(f"the command cannot be launched: {reason}") from error
 
     def _environment(self, replica: Replica) -> dict[str, str]:
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(_LEADS_ELSEWHERE)}
-        return inherited | self._secrets.resolve(replica.revision) | {ROUTE_VARIABLE: replica.route}
+        inherited = inherited_environment(os.environ, self._inherited)
+        of_user = {} if self._user is None else self._user.environment
+        return inherited | of_user | self._secrets.resolve(replica.revision) | {ROUTE_VARIABLE: replica.route}
 
     def _ended(self, replica: Replica, claim: Claim) -> Ended:
         if claim.pid is None:
