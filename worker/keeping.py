@@ -10,12 +10,12 @@ from celadon.domain.revision import Provisioner
 from celadon.keeper.keeper import Keeper
 from celadon.keeper.metrics import KeeperMetrics
 from celadon.provisioners.local import LocalProvisioner
-from celadon.provisioners.settings import LocalSettings, ReachSettings
+from celadon.provisioners.settings import LocalSettings
 from celadon.provisioners.static import StaticProvisioner
+from celadon.reach_settings import ReachSettings
 from celadon.table.engine import Table
 from celadon.table.notify import Listener
 from worker.temporal_door import TemporalDoor
-
 
 log = structlog.get_logger()
 
@@ -39,17 +39,17 @@ def keeper_of(table: Table, listener: Listener, client: Client) -> Keeper:
             why="a replica can read all keys, tokens and files of this machine",
             next_step="run the worker as an ordinary user, or name a user for replicas in CELADON_REPLICA_USER",
         )
-    allowed = ReachSettings().allowed_metadata_networks
+    reach = ReachSettings().reach
     return Keeper(
         table=table,
         listener=listener,
         provisioners={
             Provisioner.LOCAL: LocalProvisioner(local),
-            Provisioner.STATIC: StaticProvisioner(allowed),
+            Provisioner.STATIC: StaticProvisioner(reach),
         },
         signaller=door,
         workflows=door,
         metrics=KeeperMetrics(),
         holder=f"{socket.gethostname()}/{os.getpid()}",
-        allowed_metadata=allowed,
+        reach=reach,
     )

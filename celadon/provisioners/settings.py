@@ -6,7 +6,6 @@ from typing import Annotated
 from pydantic import BeforeValidator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from celadon.domain.reachable import Networks
 from celadon.provisioners.replica_user import ReplicaUser
 
 
@@ -32,12 +31,3 @@ class LocalSettings(BaseSettings):
     replica_environment: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_parse_names)] = ()
     """Variables of the worker that replicas get beside those that programs need, separated by commas; ``NAME*``: all
     that begin so."""
-
-
-class ReachSettings(BaseSettings):
-    """Which metadata addresses may be reached all the same: ``CELADON_ALLOWED_METADATA_NETWORKS``."""
-
-    model_config = SettingsConfigDict(env_prefix="CELADON_", extra="ignore", frozen=True)
-
-    allowed_metadata_networks: Annotated[Networks, NoDecode] = ()
-    """Networks such as ``169.254.7.0/24``, separated by commas."""

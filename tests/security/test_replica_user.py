@@ -22,7 +22,7 @@ from celadon.table.engine import Table
 from tests.keeper.conftest import chat, leases_last_long  # noqa: F401 - fixtures
 from tests.keeper.rollouts import Deploying
 from tests.keeper.running import Rollouts, running_keeper
-from tests.provisioners.programs import DEADLINE_SECONDS, processes_of, until
+from tests.provisioners.programs import DEADLINE_SECONDS, processes_of
 from tests.security.other_user import OtherUser
 
 PERL_SERVER = """
