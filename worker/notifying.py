@@ -26,7 +26,7 @@ def courier_of(table: Table, listener: Listener, client: Client) -> Courier:
         table=table,
         listener=listener,
         sender=Sender(
-            secrets=Secrets(settings.secrets_dir),
+            secrets=Secrets(settings.service_secrets_dir),
             places=Places(
                 source=settings.event_source,
                 console_url=settings.console_url,

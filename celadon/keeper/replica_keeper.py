@@ -25,6 +25,7 @@ from celadon.provisioners.protocol import (
 )
 from celadon.racing import first_to_end
 from celadon.table.kept_sets import KeptRoute, KeptSet
+from celadon.table.labels import labels_of
 from celadon.table.replicas import route_confirmed, route_ended, route_health, route_running
 
 _SETTLING: Final = timedelta(seconds=1)
@@ -128,6 +129,10 @@ class ReplicaKeeper:
         if isinstance(seen, NeverStarted):
             if self._status is not RouteStatus.PROVISIONING:
                 return Ended("this worker knows nothing of its process: was CELADON_STATE_DIR lost?", failed=False)
+            if self._replica.revision.secrets:
+                # Now, and not when the set was read: a label may have been taken away since.
+                labels = await self._tools.table.read(lambda tx: labels_of(tx, self._kept.deployment))
+                self._replica = replace(self._replica, labels=labels or {})
             self._tools.table.check_lease()
             try:
                 await self._provisioner.start(self._replica)
@@ -197,6 +202,7 @@ class ReplicaKeeper:
 
     async def _judge(self, result: ProbeResult) -> None:
         """Write an edge of health down; what one more probe of the same kind says is nobody's news."""
+        error = self._provisioner.mask(self._replica, result.error) if result.error else ""
         after = judge(self._health, self._kept.revision.health_check, passed=result.passed)
         if after.status is not self._health.status:
             await self._tools.table.write(
@@ -206,11 +212,11 @@ class ReplicaKeeper:
                     self._kept,
                     self._replica.route,
                     health=after.status,
-                    error=result.error,
+                    error=error,
                 ),
             )
             self._is_confirmed = True
-            log.info("replica_health", **self._names(), health=after.status.value, error=result.error)
+            log.info("replica_health", **self._names(), health=after.status.value, error=error)
         elif not self._is_confirmed:
             await self._tools.table.write(
                 lambda tx, fence: route_confirmed(tx, fence, self._kept, self._replica.route),
@@ -220,6 +226,7 @@ class ReplicaKeeper:
         self._was_healthy = self._was_healthy or after.status is RouteHealthStatus.HEALTHY
 
     async def _write_end(self, status: RouteStatus, ended: Ended) -> None:
+        error, output = (self._provisioner.mask(self._replica, text) for text in (ended.error, ended.output))
         await self._tools.table.write(
             lambda tx, fence: route_ended(
                 tx,
@@ -227,13 +234,13 @@ class ReplicaKeeper:
                 self._kept,
                 self._replica.route,
                 status=status,
-                error=ended.error,
-                output=ended.output,
+                error=error,
+                output=output,
                 failed=ended.failed,
                 port_taken=ended.port_taken,
             ),
         )
-        log.info("replica_ended", **self._names(), status=status.value, error=ended.error)
+        log.info("replica_ended", **self._names(), status=status.value, error=error)
         if ended.failed:
             self._tools.metrics.failed_replicas.inc()
 

@@ -15,6 +15,7 @@ from typing import Final
 
 import structlog
 
+from celadon.domain.masking import mask
 from celadon.domain.names import RouteId
 from celadon.domain.revision import Revision
 from celadon.provisioners.claims import ROUTE_VARIABLE, Claim
@@ -65,6 +66,8 @@ class LocalProvisioner:
         """
         self._files = ReplicaFiles(settings.state_dir.absolute())
         self._secrets = SecretFiles(settings.secrets_dir)
+        self._known: dict[RouteId, dict[str, str]] = {}
+        """The secrets that replicas began with, by name."""
         self._user = settings.replica_user
         self._inherited = settings.replica_environment
         self._processes = ReplicaProcesses()
@@ -140,12 +143,23 @@ class LocalProvisioner:
             return ListenerCheck(Listener.NONE, f"nobody listens on {replica.address}")
         return ListenerCheck(Listener.OWN)
 
+    def mask(self, replica: Replica, text: str) -> str:
+        """Strike out the values of a replica's secrets, those that it began with included, and what looks like a token."""
+        revision = replica.revision
+        plain = {name: value for name, value in revision.env.items() if isinstance(value, str)}
+        plain_secrets = {name: plain[name] for name in revision.plain_secrets()}
+        # A secret may have been changed since the replica has it; what was known of it goes with this process.
+        for known in (dict(self._secrets.values(revision)), self._known.get(replica.route, {})):
+            text = mask(text, known | plain_secrets)
+        return text
+
     async def stop(self, replica: Replica) -> None:
         """End a replica's processes: SIGTERM, then SIGKILL after its ``termination_grace``."""
         await self._end(replica.route, replica.revision.termination_grace)
 
     async def forget(self, route: RouteId) -> None:
         """Remove a replica's files."""
+        self._known.pop(route, None)
         self._launches.forget(route)
         self._files.forget(route)
 
@@ -193,7 +207,9 @@ class LocalProvisioner:
     def _environment(self, replica: Replica) -> dict[str, str]:
         inherited = inherited_environment(os.environ, self._inherited)
         of_user = {} if self._user is None else self._user.environment
-        return inherited | of_user | self._secrets.resolve(replica.revision) | {ROUTE_VARIABLE: replica.route}
+        given = self._secrets.resolve(replica.revision, replica.labels)
+        self._known[replica.route] = {name: given[variable] for variable, name in replica.revision.secrets.items()}
+        return inherited | of_user | given | {ROUTE_VARIABLE: replica.route}
 
     def _ended(self, replica: Replica, claim: Claim) -> Ended:
         if claim.pid is None:
@@ -204,7 +220,7 @@ class LocalProvisioner:
         return Ended(error, self._output(replica))
 
     def _output(self, replica: Replica) -> str:
-        return self._secrets.redact(replica.revision, self._files.last_output(replica.route))
+        return self._files.last_output(replica.route, lambda text: self.mask(replica, text))
 
     def _describe_exit(self, route: RouteId, claim: Claim) -> str:
         code = None if claim.pid is None else self._launches.exit_code(route, claim.pid)

@@ -1,7 +1,8 @@
 """What the keeper asks of whoever runs replicas."""
 
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
@@ -28,6 +29,8 @@ class Replica:
     route: RouteId
     address: Address
     revision: Revision
+    labels: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """Of its deployment, as they are when it starts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +130,9 @@ class ReplicaProvisioner(Protocol):
 
     async def check_listener(self, replica: Replica) -> ListenerCheck:
         """Return who listens at a replica's address: a port that answers says nothing of who answers."""
+
+    def mask(self, replica: Replica, text: str) -> str:
+        """Return what a replica, or a probe of it, has said without secrets."""
 
     async def stop(self, replica: Replica) -> None:
         """End a replica and all that it has left behind, within its ``termination_grace`` if it obeys.

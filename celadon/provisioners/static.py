@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Set as AbstractSet
 
+from celadon.domain.masking import mask
 from celadon.domain.names import RouteId
 from celadon.domain.reachable import Reach
 from celadon.domain.revision import Revision, parse_endpoint
@@ -42,6 +43,10 @@ class StaticProvisioner:
     async def check_listener(self, replica: Replica) -> ListenerCheck:  # noqa: ARG002 - part of the protocol
         """Return that all is well: who listens at an endpoint is whoever the revision means."""
         return ListenerCheck(Listener.OWN)
+
+    def mask(self, replica: Replica, text: str) -> str:  # noqa: ARG002 - part of the protocol
+        """Strike out what looks like a token."""
+        return mask(text)
 
     async def stop(self, replica: Replica) -> None:
         """Do nothing: the endpoint is not ours."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
+from celadon.domain.reachable import Reach
 from celadon.domain.revision import Provisioner
 from celadon.keeper.keeper import Keeper
 from celadon.keeper.metrics import KeeperMetrics
@@ -90,6 +91,7 @@ async def running_keeper(
     *,
     secrets_dir: Path | None = None,
     replica_user: ReplicaUser | None = None,
+    reach: Reach = Reach(),  # noqa: B008 - it is frozen
     holder: str = "keeper",
 ) -> AsyncIterator[Running]:
     """Run a keeper until the block ends; its replicas go on."""
@@ -100,11 +102,12 @@ async def running_keeper(
         keeper = Keeper(
             table=table,
             listener=listener,
-            provisioners={Provisioner.LOCAL: local, Provisioner.STATIC: StaticProvisioner()},
+            provisioners={Provisioner.LOCAL: local, Provisioner.STATIC: StaticProvisioner(reach)},
             signaller=rollouts,
             workflows=rollouts,
             metrics=metrics,
             holder=holder,
+            reach=reach,
         )
         task = asyncio.create_task(keeper.run())
         try:
