@@ -3,39 +3,53 @@
 import os
 import socket
 
+import structlog
 from temporalio.client import Client
 
 from celadon.domain.revision import Provisioner
 from celadon.keeper.keeper import Keeper
 from celadon.keeper.metrics import KeeperMetrics
 from celadon.provisioners.local import LocalProvisioner
-from celadon.provisioners.settings import LocalSettings, ReachSettings
+from celadon.provisioners.settings import LocalSettings
 from celadon.provisioners.static import StaticProvisioner
+from celadon.reach_settings import ReachSettings
 from celadon.table.engine import Table
 from celadon.table.notify import Listener
 from worker.temporal_door import TemporalDoor
+
+log = structlog.get_logger()
 
 
 def keeper_of(table: Table, listener: Listener, client: Client) -> Keeper:
     """Return a keeper with every provisioner that this version carries out.
 
     Raises:
-        ValidationError: ``CELADON_STATE_DIR`` is not set, or a network is none.
+        ValidationError: ``CELADON_STATE_DIR`` is not set, or another variable is wrong.
+        ReplicaUserError: this process cannot run replicas as the user that they shall have.
         OSError: the state directory cannot be made private.
 
     """
     door = TemporalDoor(client)
-    allowed = ReachSettings().allowed_metadata_networks
+    local = LocalSettings()
+    if local.replica_user is not None:
+        local.replica_user.check_that_it_can_be_become()
+    elif os.geteuid() == 0:
+        log.warning(
+            "replicas_run_as_root",
+            why="a replica can read all keys, tokens and files of this machine",
+            next_step="run the worker as an ordinary user, or name a user for replicas in CELADON_REPLICA_USER",
+        )
+    reach = ReachSettings().reach
     return Keeper(
         table=table,
         listener=listener,
         provisioners={
-            Provisioner.LOCAL: LocalProvisioner(LocalSettings()),
-            Provisioner.STATIC: StaticProvisioner(allowed),
+            Provisioner.LOCAL: LocalProvisioner(local),
+            Provisioner.STATIC: StaticProvisioner(reach),
         },
         signaller=door,
         workflows=door,
         metrics=KeeperMetrics(),
         holder=f"{socket.gethostname()}/{os.getpid()}",
-        allowed_metadata=allowed,
+        reach=reach,
     )

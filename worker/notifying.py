@@ -9,7 +9,7 @@ from celadon.notifications.metrics import NotificationMetrics
 from celadon.notifications.secrets import Secrets
 from celadon.notifications.sender import Sender
 from celadon.notifications.settings import NotificationSettings
-from celadon.provisioners.settings import ReachSettings
+from celadon.reach_settings import ReachSettings
 from celadon.table.engine import Table
 from celadon.table.notify import Listener
 
@@ -26,7 +26,7 @@ def courier_of(table: Table, listener: Listener, client: Client) -> Courier:
         table=table,
         listener=listener,
         sender=Sender(
-            secrets=Secrets(settings.secrets_dir),
+            secrets=Secrets(settings.service_secrets_dir),
             places=Places(
                 source=settings.event_source,
                 console_url=settings.console_url,
@@ -34,7 +34,7 @@ def courier_of(table: Table, listener: Listener, client: Client) -> Courier:
                 temporal_namespace=client.namespace,
             ),
             timeout=settings.notify_timeout,
-            allowed=ReachSettings().allowed_metadata_networks,
+            reach=ReachSettings().reach,
         ),
         schedule=RetrySchedule(
             first=settings.notify_first_retry,

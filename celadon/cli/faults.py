@@ -50,12 +50,13 @@ def _explain_rooms(error: Exception) -> str | None:
     from celadon.client.connection import TemporalUnreachableError
     from celadon.client.signatures import KeyFileError
     from celadon.owned_files import NotOursError
+    from celadon.provisioners.replica_user import ReplicaUserError
     from celadon.stack.errors import StackError
 
     if isinstance(error, SettingsError):
         return f"the environment cannot be read: {error}"
-    known = TemporalUnreachableError | KeyFileError | StackError | NotOursError
-    return str(error) if isinstance(error, known) else None
+    foreseen = TemporalUnreachableError | KeyFileError | ReplicaUserError | StackError | NotOursError
+    return str(error) if isinstance(error, foreseen) else None
 
 
 def _explain_settings(error: ValidationError) -> str | None:

@@ -7,11 +7,13 @@ the place of another and still loads its weights, gets nothing while any other c
 gets no new request, as long as another member stays, and one that leaves because fewer are wanted never gets any.
 """
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
 
 from celadon.domain.names import DeploymentName, Epoch, RouteId, RouteSetId
+from celadon.domain.reachable import Reach
 from celadon.domain.states import RouteHealthStatus
 
 MIN_PUBLISHED = 0.5
@@ -60,6 +62,8 @@ class SetTraffic(BaseModel):
     role: SetRole
     wanted: int
     members: tuple[Member, ...]
+    named_by_revision: bool = False
+    """Whether its members' addresses are what somebody wrote into a revision."""
 
 
 class DeploymentTraffic(BaseModel):
@@ -119,6 +123,31 @@ class Publication(BaseModel):
     """False once the deployment is being deleted: routers lose their route to it before its endpoints drain."""
 
 
+def refuse_endpoints(traffic: DeploymentTraffic, reach: Reach) -> tuple[DeploymentTraffic, Mapping[str, str]]:
+    """Return the traffic without members whose address no replica may have, and why each was refused, by its address.
+
+    What a keeper refuses when a replica starts may be forbidden only later, or stand in a table that others write.
+    """
+    refusals = {
+        f"{member.host}:{member.port}": why
+        for one in traffic.sets
+        if one.named_by_revision
+        for member in one.members
+        if (why := reach.refuse_endpoint(member.host, member.port))
+    }
+    if not refusals:
+        return traffic, refusals
+    sets = tuple(
+        one.model_copy(
+            update={"members": tuple(m for m in one.members if f"{m.host}:{m.port}" not in refusals)},
+        )
+        if one.named_by_revision
+        else one
+        for one in traffic.sets
+    )
+    return traffic.model_copy(update={"sets": sets}), refusals
+
+
 def publish(traffic: DeploymentTraffic) -> Publication:
     """Return what routers are told; total over roles and health, ordered by set and address."""
     endpoints: list[Endpoint] = []
@@ -138,7 +167,10 @@ def publish(traffic: DeploymentTraffic) -> Publication:
                 preview += _endpoints(route_set, EndpointState.DRAINING)
             case SetRole.GREEN:
                 endpoints += _endpoints(route_set, EndpointState.UNHEALTHY)
-                sick = frozenset(m.route for m in route_set.members if m.health is RouteHealthStatus.UNHEALTHY)
+                # Who listens at the address of a member that was never healthy is not known yet.
+                sick = frozenset(
+                    m.route for m in route_set.members if m.health is RouteHealthStatus.UNHEALTHY or not m.ready
+                )
                 preview += _endpoints(route_set, EndpointState.HEALTHY, without=sick, drained=True)
     return Publication(
         deployment=traffic.deployment,

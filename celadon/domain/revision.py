@@ -105,11 +105,21 @@ class Revision(StrictModel):
         canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
+    @property
+    def secrets(self) -> dict[str, str]:
+        """The names of the secrets that a replica gets, by their variables."""
+        return {name: value.secret for name, value in self.env.items() if isinstance(value, SecretReference)}
+
     def plain_secrets(self) -> tuple[str, ...]:
         """Return the variables that look like secrets and carry their value in plain text."""
         return tuple(
-            name for name, value in self.env.items() if isinstance(value, str) and value and _LOOKS_SECRET.search(name)
+            name for name, value in self.env.items() if isinstance(value, str) and value and looks_secret(name)
         )
+
+
+def looks_secret(variable: str) -> bool:
+    """Whether a variable's name says that its value is a secret."""
+    return _LOOKS_SECRET.search(variable) is not None
 
 
 def parse_endpoint(value: str) -> tuple[str, int]:

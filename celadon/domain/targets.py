@@ -42,7 +42,7 @@ SecretName = Annotated[str, AfterValidator(_check_secret)]
 
 
 class TargetRequest(StrictModel):
-    """A target as an operator adds it; secrets are names of files in the workers' ``CELADON_SECRETS_DIR``."""
+    """A target as an operator adds it; secrets are names of files in the workers' ``CELADON_SERVICE_SECRETS_DIR``."""
 
     name: TargetName
     kind: TargetKind = TargetKind.WEBHOOK

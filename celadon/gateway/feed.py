@@ -8,7 +8,8 @@ from typing import Final
 import structlog
 
 from celadon.domain.names import DeploymentName, Epoch
-from celadon.domain.publication import DeploymentTraffic, Publication, publish
+from celadon.domain.publication import DeploymentTraffic, Publication, publish, refuse_endpoints
+from celadon.domain.reachable import Reach
 from celadon.gateway.metrics import GatewayMetrics
 from celadon.gateway.server import XdsServer
 from celadon.table.engine import Table
@@ -31,8 +32,12 @@ log = structlog.get_logger()
 class PublicationFeed:
     """Knows which epoch of each deployment the server has been told."""
 
-    def __init__(self, table: Table, metrics: GatewayMetrics, gateway: str) -> None:
-        """Begin with nothing told; ``gateway`` names this process in the table."""
+    def __init__(self, table: Table, metrics: GatewayMetrics, gateway: str, reach: Reach) -> None:
+        """Begin with nothing told; ``gateway`` names this process in the table.
+
+        Endpoints that ``reach`` refuses are published to nobody, whatever the table says of them.
+        """
+        self._reach = reach
         self._table = table
         self._metrics = metrics
         self._gateway = gateway
@@ -151,7 +156,10 @@ class PublicationFeed:
     def _publish(self, traffic: Iterable[DeploymentTraffic]) -> list[Publication]:
         publications: list[Publication] = []
         for read in traffic:
-            one = publish(read)
+            permitted, refusals = refuse_endpoints(read, self._reach)
+            for endpoint, why in refusals.items():
+                log.warning("endpoint_refused", deployment=read.deployment, endpoint=endpoint, why=why)
+            one = publish(permitted)
             publications.append(one)
             self._epochs[one.deployment] = one.epoch
             if one.panic is read.panicking:

@@ -14,6 +14,7 @@ from celadon.gateway.metrics import GatewayMetrics
 from celadon.gateway.server import XdsServer
 from celadon.gateway.settings import GatewaySettings
 from celadon.racing import first_to_end
+from celadon.reach_settings import ReachSettings
 from celadon.stopping import stop_signal
 from celadon.table.engine import Table
 from celadon.table.notify import ROUTES_CHANNEL, Listener
@@ -44,7 +45,7 @@ async def _follow_table(settings: GatewaySettings, metrics: GatewayMetrics) -> N
         listener.subscribe(ROUTES_CHANNEL) as heard,
     ):
         name = f"{socket.gethostname()}/{settings.gateway_address}"
-        feed = PublicationFeed(table, metrics, name)
+        feed = PublicationFeed(table, metrics, name, ReachSettings().reach)
         journal = TableJournal(table, name, metrics)
 
         async def catch_up(*, patient: bool) -> None:

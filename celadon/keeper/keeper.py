@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -14,7 +14,7 @@ import structlog
 from celadon.domain.contracts import KEEPER_LEASE
 from celadon.domain.drain import DrainDecision, may_stop
 from celadon.domain.names import Epoch, RouteId, RouteSetId
-from celadon.domain.reachable import Network
+from celadon.domain.reachable import Reach
 from celadon.domain.revision import Provisioner
 from celadon.domain.states import RouteSetState
 from celadon.keeper.fenced_table import FencedTable
@@ -73,7 +73,7 @@ class Keeper:
         workflows: WorkflowDirectory,
         metrics: KeeperMetrics,
         holder: str,
-        allowed_metadata: Sequence[Network] = (),
+        reach: Reach = Reach(),  # noqa: B008 - it is frozen
     ) -> None:
         """Prepare; nothing happens before :meth:`run`.
 
@@ -85,7 +85,7 @@ class Keeper:
             workflows: knows which rollouts' workflows run.
             metrics: where to count.
             holder: how this keeper is named in the table, for people.
-            allowed_metadata: metadata addresses that probes may reach all the same.
+            reach: what may be probed.
 
         """
         self._table = table
@@ -95,7 +95,7 @@ class Keeper:
         self._workflows = workflows
         self._metrics = metrics
         self._holder = holder
-        self._allowed_metadata = allowed_metadata
+        self._reach = reach
         self._stop_wanted = asyncio.Event()
         self._stop_replicas = False
         self._replicas_stopped = False
@@ -159,7 +159,7 @@ class Keeper:
         )
         outbox = Outbox(term.table, self._signaller, self._metrics)
         try:
-            async with Prober(self._allowed_metadata) as prober:
+            async with Prober(self._reach) as prober:
                 await first_to_end(lease.keep(), self._work(term, prober, outbox))
         except* LeaseLostError as errors:
             log.warning("lease_lost", fence=lease.fence, why=_first_of(errors))

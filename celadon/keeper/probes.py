@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from http import HTTPStatus
@@ -13,7 +12,7 @@ import aiohttp
 from yarl import URL
 
 from celadon.domain.health import HealthCheck
-from celadon.domain.reachable import Network, refuse_address
+from celadon.domain.reachable import Reach
 from celadon.provisioners.protocol import Address
 
 
@@ -32,12 +31,9 @@ class ProbeResult:
 class Prober:
     """Asks replicas how they are, each time over a connection of its own."""
 
-    def __init__(self, allowed: Sequence[Network] = ()) -> None:
-        """Prepare; the client is opened with the context.
-
-        Metadata addresses are probed only when they are in ``allowed``.
-        """
-        self._allowed = allowed
+    def __init__(self, reach: Reach = Reach()) -> None:  # noqa: B008 - it is frozen
+        """Prepare; the client is opened with the context. What ``reach`` refuses is not probed."""
+        self._reach = reach
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -64,7 +60,7 @@ class Prober:
 
     async def probe(self, address: Address, check: HealthCheck) -> ProbeResult:
         """Probe a replica once; what goes wrong is the result, never raised."""
-        refusal = refuse_address(address.host, self._allowed)
+        refusal = self._reach.refuse(address.host, address.port)
         if refusal:
             return ProbeResult(refusal)
         if check.path is None:

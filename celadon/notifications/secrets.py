@@ -1,9 +1,12 @@
 """Secrets of targets: looked up at every attempt, so that a new one counts at once; never kept, never shown."""
 
 from pathlib import Path
+from typing import Final
 
 from celadon.provisioners.protocol import StartError
 from celadon.provisioners.secret_files import SecretFiles
+
+VARIABLE: Final = "CELADON_SERVICE_SECRETS_DIR"
 
 
 class SecretError(Exception):
@@ -11,11 +14,11 @@ class SecretError(Exception):
 
 
 class Secrets:
-    """The secrets that a worker may read."""
+    """Celadon's own secrets, which no revision can name: they lie apart from those of replicas."""
 
     def __init__(self, directory: Path | None) -> None:
-        """Read from ``directory``, one file a secret; nothing means that there are none."""
-        self._files = SecretFiles(directory)
+        """Read from ``directory``, one file a secret; ``None`` means that there are none."""
+        self._files = SecretFiles(directory, VARIABLE)
 
     def read(self, name: str) -> str:
         """Return a secret.

@@ -3,7 +3,6 @@
 import email.utils
 import json
 import socket
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Final, Self
@@ -13,7 +12,7 @@ import aiohttp
 from celadon.domain.delivery import Attempt, Trouble
 from celadon.domain.notification import TargetKind
 from celadon.domain.notification_text import CLOUD_EVENTS_MEDIA_TYPE, Event, Places, cloud_event, slack_message
-from celadon.domain.reachable import Network, refuse_address
+from celadon.domain.reachable import Reach
 from celadon.domain.shown_text import escape_json
 from celadon.domain.targets import check_url
 from celadon.domain.webhook_signature import parse_signing_key, signature_headers
@@ -34,7 +33,12 @@ class Sender:
     """Sends notifications to targets, each over a connection of its own."""
 
     def __init__(
-        self, *, secrets: Secrets, places: Places, timeout: timedelta, allowed: Sequence[Network] = ()
+        self,
+        *,
+        secrets: Secrets,
+        places: Places,
+        timeout: timedelta,
+        reach: Reach = Reach(),  # noqa: B008 - it is frozen
     ) -> None:
         """Prepare; the client is opened with the context.
 
@@ -42,13 +46,13 @@ class Sender:
             secrets: looks up signing keys and secret URLs.
             places: what events link to.
             timeout: for one attempt as a whole.
-            allowed: metadata networks that may be reached all the same.
+            reach: what may be connected to.
 
         """
         self._secrets = secrets
         self._places = places
         self._timeout = timeout
-        self._allowed = allowed
+        self._reach = reach
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -127,7 +131,7 @@ class Sender:
     def _open_socket(self, address: aiohttp.connector.AddrInfoType) -> socket.socket:
         """Open the socket for the very address that will be connected to, unless it is a forbidden one."""
         family, kind, protocol, _, where = address
-        refusal = refuse_address(str(where[0]), self._allowed)
+        refusal = self._reach.refuse(str(where[0]), int(where[1]))
         if refusal:
             raise ForbiddenAddressError(refusal)
         return socket.socket(family, kind, protocol)

@@ -3,6 +3,7 @@
 from datetime import timedelta
 from pathlib import Path
 
+from pydantic import ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from celadon.domain.durations import Duration
@@ -14,7 +15,9 @@ class NotificationSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="CELADON_", extra="ignore", frozen=True)
 
     secrets_dir: Path | None = None
-    """One file a secret: signing keys, and URLs that are secret."""
+    """The secrets of replicas, which must lie elsewhere."""
+    service_secrets_dir: Path | None = None
+    """One file a secret of Celadon's own: signing keys, and URLs that are secret."""
     console_url: str = ""
     """Where people reach the console; notifications link to its pages."""
     temporal_ui_url: str = ""
@@ -27,3 +30,17 @@ class NotificationSettings(BaseSettings):
     notify_longest_retry: Duration = timedelta(hours=1)
     notify_give_up_after: Duration = timedelta(days=3)
     """How long a target that does not take a notification is tried."""
+
+    @field_validator("service_secrets_dir")
+    @classmethod
+    def _lies_apart(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        of_replicas = info.data.get("secrets_dir")
+        if value is None or of_replicas is None:
+            return value
+        own, other = value.resolve(), Path(of_replicas).resolve()
+        if own.is_relative_to(other) or other.is_relative_to(own):
+            raise ValueError(
+                "whoever may start a rollout could have a replica print what lies there: name a directory apart from "
+                "CELADON_SECRETS_DIR",
+            )
+        return value

@@ -6,9 +6,13 @@ starting anything. A claim has three lines: process id, start time in clock tick
 last two are empty where the platform does not tell); a stop's claim is empty. The process id stays the same from the
 claim on, so whoever reads it can signal the replica.
 
+Before it executes anything the launcher gives up every right that the replica is not to have: it becomes the replica's
+user where that is another one, keeps no capability that it was lent, and can never gain one again.
+
 This module runs as a program for every replica, so it imports the least that it can.
 """
 
+import ctypes
 import os
 import signal
 import sys
@@ -17,8 +21,13 @@ CLAIM_SUFFIX = ".claim"
 ERROR_SUFFIX = ".error"
 
 EXIT_CANNOT_EXECUTE = 126
+EXIT_CANNOT_BECOME = 125
 _OWNER_ONLY = 0o600
-_TO_WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+_TO_WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+_PR_SET_NO_NEW_PRIVS = 38
+_PR_CAP_AMBIENT = 47
+_PR_CAP_AMBIENT_CLEAR_ALL = 4
+_CAPABILITY_VERSION_3 = 0x20080522
 _FIRST_OTHER_DESCRIPTOR = 3
 _LIKELY_DESCRIPTORS = 256
 
@@ -76,11 +85,40 @@ def close_inherited_descriptors() -> None:
 
 def write_file(path: str, content: str) -> None:
     """Write a file that only its owner can read."""
-    with os.fdopen(os.open(path, _TO_WRITE, _OWNER_ONLY), "w", encoding="utf-8") as file:
+    with os.fdopen(open_file(path), "w", encoding="utf-8") as file:
         file.write(content)
 
 
-def main(directory: str, route: str, *command: str) -> int:
+def open_file(path: str) -> int:
+    """Open a file that only its owner can read, for writing; an executed program does not get the descriptor."""
+    return os.open(path, _TO_WRITE, _OWNER_ONLY)
+
+
+def become(identity: str) -> None:
+    """Become another user: ``identity`` is its id, its group's and those of all its groups; nobody when empty.
+
+    Raises:
+        OSError: the kernel refuses.
+
+    """
+    if identity:
+        uid, gid, *groups = map(int, identity.split(","))
+        os.setgroups(groups)
+        os.setresgid(gid, gid, gid)
+        os.setresuid(uid, uid, uid)
+    if sys.platform != "linux":
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    # A kernel that knows no ambient capabilities has lent none.
+    libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+    header, none = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0), (ctypes.c_uint32 * 6)()
+    if os.geteuid() != 0 and libc.capset(header, none):
+        raise OSError(ctypes.get_errno(), f"capabilities cannot be given up: {os.strerror(ctypes.get_errno())}")
+    if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), f"privileges cannot be given up: {os.strerror(ctypes.get_errno())}")
+
+
+def main(directory: str, route: str, identity: str, *command: str) -> int:
     """Claim the replica and execute its command; return only when that was not to be or not possible."""
     close_inherited_descriptors()
     if os.getpid() != os.getsid(0):
@@ -92,11 +130,19 @@ def main(directory: str, route: str, *command: str) -> int:
     # Python ignores these for itself; a replica gets them as any program does.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    # Opened while this process is still who owns the directory.
+    told = open_file(os.path.join(directory, route + ERROR_SUFFIX))  # noqa: PTH118
+    # It imports a module at its first call, and another user may not be able to read Python's.
+    os.get_exec_path()
+    try:
+        become(identity)
+    except OSError as error:
+        os.write(told, f"cannot become the user of replicas: {error.strerror}".encode())
+        return EXIT_CANNOT_BECOME
     try:
         os.execvp(command[0], command)  # noqa: S606 - a revision's command is a list of arguments, no shell line
     except OSError as error:
-        reason = f"cannot execute {command[0]!r}: {error.strerror}"
-        write_file(os.path.join(directory, route + ERROR_SUFFIX), reason)  # noqa: PTH118
+        os.write(told, f"cannot execute {command[0]!r}: {error.strerror}".encode(errors="replace"))
         return EXIT_CANNOT_EXECUTE
 
 

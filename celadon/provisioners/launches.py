@@ -31,8 +31,11 @@ class Launches:
         command: Sequence[str],
         environment: Mapping[str, str],
         output: int,
+        identity: str = "",
     ) -> None:
         """Start a launcher, which makes itself a session of its own and writes to the descriptor ``output``.
+
+        With an ``identity`` (see ``ReplicaUser``) the replica runs as that user, else as this process's.
 
         Raises:
             OSError: the operating system refuses the command, for example as too long.
@@ -42,7 +45,7 @@ class Launches:
         self._exit_codes.pop(route, None)
         self._pids[route] = os.posix_spawn(
             sys.executable,
-            [sys.executable, "-I", "-S", launcher.__file__, directory, route, *command],
+            [sys.executable, "-I", "-S", launcher.__file__, directory, route, identity, *command],
             environment,
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, _STDIN, os.devnull, os.O_RDONLY, 0),

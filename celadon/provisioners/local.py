@@ -8,18 +8,32 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Collection
 from collections.abc import Set as AbstractSet
 from datetime import timedelta
 from typing import Final
 
 import structlog
 
+from celadon.domain.masking import mask
 from celadon.domain.names import RouteId
 from celadon.domain.revision import Revision
 from celadon.provisioners.claims import ROUTE_VARIABLE, Claim
+from celadon.provisioners.inherited import inherited_environment
 from celadon.provisioners.launches import Launches
+from celadon.provisioners.listeners import ListeningSocket, describe_user, held_sockets, listening_sockets
 from celadon.provisioners.ports import choose_free, is_free
-from celadon.provisioners.protocol import Address, Ended, NeverStarted, Observation, Replica, Running, StartError
+from celadon.provisioners.protocol import (
+    Address,
+    Ended,
+    Listener,
+    ListenerCheck,
+    NeverStarted,
+    Observation,
+    Replica,
+    Running,
+    StartError,
+)
 from celadon.provisioners.replica_files import ReplicaFiles
 from celadon.provisioners.replica_processes import ReplicaProcesses, until_exit
 from celadon.provisioners.secret_files import SecretFiles
@@ -32,9 +46,10 @@ _HOUSEKEEPING_SECONDS: Final = 30.0
 _LEFTOVER_GRACE: Final = timedelta(seconds=2)
 """For what a replica leaves behind that has ended by itself."""
 
+_SECOND_LOOK_SECONDS: Final = 0.2
+"""Before another program is held for the one that listens."""
+
 _STRAY_GRACE: Final = timedelta(seconds=5)
-_LEADS_ELSEWHERE: Final = ("CELADON_", "DATABASE_URL", "PG", "TEMPORAL_")
-"""Variables of the worker that are none of a replica's business: addresses and credentials of Celadon's own parts."""
 
 log = structlog.get_logger()
 
@@ -51,6 +66,10 @@ class LocalProvisioner:
         """
         self._files = ReplicaFiles(settings.state_dir.absolute())
         self._secrets = SecretFiles(settings.secrets_dir)
+        self._known: dict[RouteId, dict[str, str]] = {}
+        """The secrets that replicas began with, by name."""
+        self._user = settings.replica_user
+        self._inherited = settings.replica_environment
         self._processes = ReplicaProcesses()
         self._launches = Launches()
 
@@ -101,12 +120,46 @@ class LocalProvisioner:
             self._files.trim_output(replica.route)
         return self._ended(replica, claim or Claim(None))
 
+    async def check_listener(self, replica: Replica) -> ListenerCheck:
+        """Return whether the replica's own processes hold every socket that listens at its address."""
+        sockets = await asyncio.to_thread(listening_sockets, replica.address)
+        if sockets is None:
+            return ListenerCheck(Listener.OWN)
+        foreign = await self._foreign(replica, sockets)
+        if foreign:
+            # A socket that was closed, or handed from process to process, between the two looks is nobody's.
+            await asyncio.sleep(_SECOND_LOOK_SECONDS)
+            again = await asyncio.to_thread(listening_sockets, replica.address) or ()
+            foreign = await self._foreign(replica, again) & foreign
+            sockets = again
+        if foreign:
+            users = " and ".join(sorted({describe_user(one.uid) for one in foreign}))
+            return ListenerCheck(
+                Listener.FOREIGN,
+                f"another program, of {users}, listens on {replica.address}: it would get the replica's requests, so "
+                "none is sent there; see who it is with 'ss -ltnp'",
+            )
+        if not sockets:
+            return ListenerCheck(Listener.NONE, f"nobody listens on {replica.address}")
+        return ListenerCheck(Listener.OWN)
+
+    def mask(self, replica: Replica, text: str) -> str:
+        """Strike out the values of a replica's secrets, those that it began with included, and what looks like a token."""
+        revision = replica.revision
+        plain = {name: value for name, value in revision.env.items() if isinstance(value, str)}
+        plain_secrets = {name: plain[name] for name in revision.plain_secrets()}
+        # A secret may have been changed since the replica has it; what was known of it goes with this process.
+        for known in (dict(self._secrets.values(revision)), self._known.get(replica.route, {})):
+            text = mask(text, known | plain_secrets)
+        return text
+
     async def stop(self, replica: Replica) -> None:
         """End a replica's processes: SIGTERM, then SIGKILL after its ``termination_grace``."""
         await self._end(replica.route, replica.revision.termination_grace)
 
     async def forget(self, route: RouteId) -> None:
         """Remove a replica's files."""
+        self._known.pop(route, None)
         self._launches.forget(route)
         self._files.forget(route)
 
@@ -124,6 +177,17 @@ class LocalProvisioner:
         claim = self._files.claim_for_stop(route)
         await self._processes.end(route, claim, grace if claim.is_running(route) else min(grace, _LEFTOVER_GRACE))
 
+    async def _foreign(self, replica: Replica, sockets: Collection[ListeningSocket]) -> frozenset[ListeningSocket]:
+        """Return the sockets that none of the replica's processes holds."""
+        claim = self._files.claim(replica.route)
+        if claim is None:
+            return frozenset(sockets)
+        # Most replicas listen in their first process, which is quick to look at.
+        held = held_sockets(set() if claim.pid is None or not claim.is_running(replica.route) else {claim.pid})
+        if sockets and not {one.inode for one in sockets} <= held:
+            held = await asyncio.to_thread(held_sockets, await self._processes.own(replica.route, claim))
+        return frozenset(one for one in sockets if one.inode not in held)
+
     def _launch(self, replica: Replica) -> None:
         environment = self._environment(replica)
         command = [
@@ -134,14 +198,18 @@ class LocalProvisioner:
             raise StartError(f"another program listens on {replica.address}", failed=False)
         try:
             with self._files.open_output(replica.route) as output:
-                self._launches.launch(str(self._files.directory), replica.route, command, environment, output)
+                identity = "" if self._user is None else self._user.identity
+                self._launches.launch(str(self._files.directory), replica.route, command, environment, output, identity)
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             raise StartError(f"the command cannot be launched: {reason}") from error
 
     def _environment(self, replica: Replica) -> dict[str, str]:
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(_LEADS_ELSEWHERE)}
-        return inherited | self._secrets.resolve(replica.revision) | {ROUTE_VARIABLE: replica.route}
+        inherited = inherited_environment(os.environ, self._inherited)
+        of_user = {} if self._user is None else self._user.environment
+        given = self._secrets.resolve(replica.revision, replica.labels)
+        self._known[replica.route] = {name: given[variable] for variable, name in replica.revision.secrets.items()}
+        return inherited | of_user | given | {ROUTE_VARIABLE: replica.route}
 
     def _ended(self, replica: Replica, claim: Claim) -> Ended:
         if claim.pid is None:
@@ -152,7 +220,7 @@ class LocalProvisioner:
         return Ended(error, self._output(replica))
 
     def _output(self, replica: Replica) -> str:
-        return self._secrets.redact(replica.revision, self._files.last_output(replica.route))
+        return self._files.last_output(replica.route, lambda text: self.mask(replica, text))
 
     def _describe_exit(self, route: RouteId, claim: Claim) -> str:
         code = None if claim.pid is None else self._launches.exit_code(route, claim.pid)

@@ -1,7 +1,9 @@
 """What the keeper asks of whoever runs replicas."""
 
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Protocol
 
 from celadon.domain.names import RouteId
@@ -27,6 +29,8 @@ class Replica:
     route: RouteId
     address: Address
     revision: Revision
+    labels: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """Of its deployment, as they are when it starts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +53,30 @@ class Ended:
     """The last lines that it printed."""
     failed: bool = True
     """Whether that is the revision's fault, so that it counts against ``max_replacements``."""
+    port_taken: bool = False
+    """Whether it was ended because another program listens at its address."""
 
 
 Observation = NeverStarted | Running | Ended
+
+
+class Listener(StrEnum):
+    """Who gets the connections that are made to a replica's address."""
+
+    OWN = "own"
+    """The replica, and nobody beside it; or nobody can tell, because it is not a process of this machine."""
+    NONE = "none"
+    FOREIGN = "foreign"
+    """Another program, alone or beside the replica."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerCheck:
+    """Who listens at a replica's address."""
+
+    listener: Listener
+    error: str = ""
+    """What is wrong with that, for a person."""
 
 
 class StartError(Exception):
@@ -102,6 +127,12 @@ class ReplicaProvisioner(Protocol):
 
     async def until_ended(self, replica: Replica) -> Ended:
         """Wait until a running replica has ended; for ever when its end cannot be seen."""
+
+    async def check_listener(self, replica: Replica) -> ListenerCheck:
+        """Return who listens at a replica's address: a port that answers says nothing of who answers."""
+
+    def mask(self, replica: Replica, text: str) -> str:
+        """Return what a replica, or a probe of it, has said without secrets."""
 
     async def stop(self, replica: Replica) -> None:
         """End a replica and all that it has left behind, within its ``termination_grace`` if it obeys.

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -16,6 +16,9 @@ OUTPUT_SUFFIX: Final = ".output"
 
 LAST_LINES: Final = 50
 _LAST_BYTES: Final = 8_000
+_BEFORE_BYTES: Final = 80_000
+"""Read before the last ones, so that no secret that begins there is cut in two and not known for one."""
+
 _LARGEST_OUTPUT: Final = 16 * 1024 * 1024
 _KEPT_OUTPUT: Final = 1024 * 1024
 _LAUNCHER_LIFETIME_SECONDS: Final = 3_600.0
@@ -60,14 +63,14 @@ class ReplicaFiles:
         finally:
             os.close(descriptor)
 
-    def last_output(self, route: RouteId) -> str:
-        """Return the last lines that a replica has printed; empty when it has printed nothing."""
+    def last_output(self, route: RouteId, mask: Callable[[str], str]) -> str:
+        """Return the last lines that a replica has printed, as ``mask`` lets them be seen; empty when there are none."""
         try:
-            tail = read_file(self._path(route, OUTPUT_SUFFIX), last=_LAST_BYTES)
+            tail = read_file(self._path(route, OUTPUT_SUFFIX), last=_LAST_BYTES + _BEFORE_BYTES)
         except FileNotFoundError:
             return ""
-        lines = tail.decode(errors="replace").replace("\0", "").splitlines()
-        return "\n".join(lines[-LAST_LINES:])
+        text = mask(tail.decode(errors="replace").replace("\0", ""))
+        return "\n".join(text[-_LAST_BYTES:].splitlines()[-LAST_LINES:])
 
     def trim_output(self, route: RouteId) -> None:
         """Keep only the end of an output that has grown large; its writer appends, so it goes on after that."""

@@ -30,6 +30,9 @@ log = structlog.get_logger()
 class _Seen:
     process: psutil.Process
     group: int
+    session: int
+    parent: int
+    uid: int
     route: str | None
 
 
@@ -64,6 +67,27 @@ class ReplicaProcesses:
                 await self._kill(route, claim, left)
                 return
             await asyncio.sleep(_POLL_SECONDS)
+
+    async def own(self, route: RouteId, claim: Claim) -> frozenset[int]:
+        """Return the processes that are provably a replica's; none when it does not run.
+
+        Its own process and what descends from it, its session, which nobody can join from outside, and whatever carries
+        its mark *and* runs as the same user: another user can put the mark into an environment too.
+        """
+        if claim.pid is None or not claim.is_running(route):
+            return frozenset()
+        seen = {one.process.pid: one for one in await self._look()}
+        leader = seen.get(claim.pid)
+        if leader is None or not claim.is_running(route):
+            return frozenset()
+        own = {
+            pid
+            for pid, one in seen.items()
+            if leader.process.pid in {pid, one.group, one.session} or (one.route == route and one.uid == leader.uid)
+        }
+        while descendants := {pid for pid, one in seen.items() if one.parent in own} - own:
+            own |= descendants
+        return frozenset(own)
 
     async def _kill(self, route: RouteId, claim: Claim, left: Sequence[psutil.Process]) -> None:
         log.info("replica_killed", route=route, processes=len(left))
@@ -140,7 +164,8 @@ def _see_all() -> Iterator[_Seen]:
     """Look at every process that has not ended."""
     for process in psutil.process_iter():
         try:
-            group = os.getpgid(process.pid)
+            group, session = os.getpgid(process.pid), os.getsid(process.pid)
+            parent, uid = process.ppid(), process.uids().real
             if _is_zombie(process):
                 continue
         except (psutil.Error, OSError):
@@ -149,7 +174,7 @@ def _see_all() -> Iterator[_Seen]:
             route = process.environ().get(ROUTE_VARIABLE)
         except (psutil.Error, OSError):
             route = None
-        yield _Seen(process, group, route)
+        yield _Seen(process, group, session, parent, uid, route)
 
 
 def _is_zombie(process: psutil.Process) -> bool:

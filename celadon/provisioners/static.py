@@ -1,21 +1,21 @@
 """The provisioner ``static``: endpoints that exist already; somebody else starts and stops them."""
 
 import asyncio
-from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 
+from celadon.domain.masking import mask
 from celadon.domain.names import RouteId
-from celadon.domain.reachable import Network, refuse_address
+from celadon.domain.reachable import Reach
 from celadon.domain.revision import Revision, parse_endpoint
-from celadon.provisioners.protocol import Address, Ended, Observation, Replica, Running
+from celadon.provisioners.protocol import Address, Ended, Listener, ListenerCheck, Observation, Replica, Running
 
 
 class StaticProvisioner:
     """Gives each replica of a set one of the revision's endpoints, in their order."""
 
-    def __init__(self, allowed: Sequence[Network] = ()) -> None:
-        """Use any endpoint but metadata addresses that are not in ``allowed``."""
-        self._allowed = allowed
+    def __init__(self, reach: Reach = Reach()) -> None:  # noqa: B008 - it is frozen
+        """Use the endpoints that ``reach`` does not refuse."""
+        self._reach = reach
 
     def choose_address(
         self,
@@ -32,13 +32,21 @@ class StaticProvisioner:
 
     async def look(self, replica: Replica) -> Observation:
         """Return that it runs, probes say whether that is true; or why no traffic may be sent there."""
-        refusal = refuse_address(replica.address.host, self._allowed)
+        refusal = self._reach.refuse_endpoint(replica.address.host, replica.address.port)
         return Ended(refusal) if refusal else Running()
 
     async def until_ended(self, replica: Replica) -> Ended:
         """Wait for ever: only probes see that an endpoint is gone."""
         await asyncio.get_running_loop().create_future()
         raise AssertionError(f"the end of endpoint {replica.address} cannot be seen")
+
+    async def check_listener(self, replica: Replica) -> ListenerCheck:  # noqa: ARG002 - part of the protocol
+        """Return that all is well: who listens at an endpoint is whoever the revision means."""
+        return ListenerCheck(Listener.OWN)
+
+    def mask(self, replica: Replica, text: str) -> str:  # noqa: ARG002 - part of the protocol
+        """Strike out what looks like a token."""
+        return mask(text)
 
     async def stop(self, replica: Replica) -> None:
         """Do nothing: the endpoint is not ours."""

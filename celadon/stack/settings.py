@@ -53,6 +53,11 @@ class StackSettings(BaseModel):
         """Return the port of the ``number``-th process of a kind, from 1."""
         return self.ports[numbered(kind, number)]
 
+    @property
+    def own_ports(self) -> str:
+        """All ports of the stack as ``CELADON_OWN_PORTS`` has them: no replica may be at one."""
+        return ",".join(map(str, sorted(set(self.ports.values()))))
+
     @classmethod
     def load(cls, file: Path, **choice: Unpack[ShapeChoice]) -> Self:
         """Read the settings of the last start, or make new ones; replace the ports that are no longer free.

@@ -247,6 +247,7 @@ async def route_ended(  # noqa: PLR0913 - an end has a status, an error and last
     error: str = "",
     output: str = "",
     failed: bool,
+    port_taken: bool = False,
 ) -> None:
     """Write down that a replica is no more.
 
@@ -260,6 +261,7 @@ async def route_ended(  # noqa: PLR0913 - an end has a status, an error and last
         output: the last lines that it printed.
         failed: whether that is the revision's fault, which counts against ``max_replacements`` until the set was live.
             What happens to a replica that leaves counts for nothing.
+        port_taken: whether it was ended because another program listens at its address.
 
     """
     row = await _lock_set(tx, fence, kept)
@@ -279,12 +281,12 @@ async def route_ended(  # noqa: PLR0913 - an end has a status, an error and last
     if error:
         row.last_error = with_last_words(error, output)[:_ERROR_LIMIT]
     changed = await _change(tx, row, ended, failures=1 if failed else 0)
-    if changed and failed:
+    if changed and (failed or port_taken):
         await write_event(
             tx,
             row.deployment,
             row.rollout,
-            "replica_failed",
+            "port_taken" if port_taken else "replica_failed",
             actor="keeper",
             reason=error[:_ERROR_LIMIT],
             evidence={"route": route, "status": status.value, "output": output[-_ERROR_LIMIT:]},

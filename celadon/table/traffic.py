@@ -9,8 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.domain.names import Epoch, RouteId, RouteSetId
 from celadon.domain.publication import DeploymentTraffic, Member, SetRole, SetTraffic
+from celadon.domain.revision import Provisioner
 from celadon.domain.states import DeploymentLifecycle, RouteHealthStatus, RouteSetState, RouteStatus
-from celadon.table.models import Deployment, Rollout, Route, RouteSet
+from celadon.table.models import Deployment, RevisionRow, Rollout, Route, RouteSet
 
 _GOOD_HEALTH = frozenset({RouteHealthStatus.HEALTHY, RouteHealthStatus.DEGRADED})
 
@@ -27,6 +28,7 @@ _query = (
         RouteSet.state,
         RouteSet.wanted,
         Rollout.switch_epoch,
+        RevisionRow.content["provisioner"].as_string().label("provisioner"),
         Route.id.label("route"),
         Route.host,
         Route.port,
@@ -37,6 +39,10 @@ _query = (
     )
     .outerjoin(RouteSet, (RouteSet.deployment == Deployment.name) & (RouteSet.state != RouteSetState.GONE))
     .outerjoin(Rollout, Rollout.id == RouteSet.rollout)
+    .outerjoin(
+        RevisionRow,
+        (RevisionRow.deployment == RouteSet.deployment) & (RevisionRow.number == RouteSet.revision),
+    )
     .outerjoin(
         Route,
         (Route.set_id == RouteSet.id)
@@ -76,6 +82,7 @@ def _traffic(rows: Iterable[_TrafficRow]) -> DeploymentTraffic:
             route_set=RouteSetId(route_set),
             role=_role(members[0]),
             wanted=members[0].wanted,
+            named_by_revision=members[0].provisioner == Provisioner.STATIC,
             members=tuple(
                 Member(
                     route=RouteId(row.route),

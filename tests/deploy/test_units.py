@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from celadon.provisioners.replica_user import NEEDED_CAPABILITIES
 from tests.deploy.files import Unit, read_environment_file, read_unit, unit_files
 from worker.settings import WorkerSettings
 
@@ -20,6 +21,7 @@ KNOWN = {
         *("Type", "User", "Group", "EnvironmentFile", "Environment", "StateDirectory", "StateDirectoryMode"),
         *("ExecStart", "Restart", "RestartSec", "KillSignal", "KillMode", "TimeoutStartSec", "TimeoutStopSec"),
         *("OOMPolicy", "TasksMax", "LimitNOFILE", "UMask", "NoNewPrivileges", "CapabilityBoundingSet"),
+        "AmbientCapabilities",
         *("ProtectSystem", "ProtectHome", "ReadWritePaths", "PrivateTmp", "PrivateDevices", "ProtectKernelTunables"),
         *("ProtectKernelModules", "ProtectKernelLogs", "ProtectControlGroups", "ProtectClock", "ProtectHostname"),
         *("RestrictAddressFamilies", "RestrictNamespaces", "RestrictRealtime", "RestrictSUIDSGID", "LockPersonality"),
@@ -69,10 +71,9 @@ def test_systemd_finds_nothing_to_complain_of(tmp_path: Path) -> None:
 
 
 @each_unit
-def test_none_runs_as_root_or_can_become_it(unit: Unit) -> None:
+def test_none_runs_as_root_or_gains_privileges(unit: Unit) -> None:
     assert unit.value("Service", "User") == "celadon"
     assert unit.value("Service", "NoNewPrivileges") == "yes"
-    assert unit.value("Service", "CapabilityBoundingSet") == ""
     assert unit.value("Service", "ProtectSystem") == "strict"
 
 
@@ -91,6 +92,19 @@ def test_what_starts_no_programs_of_others_is_shut_in_further(unit: Unit) -> Non
     assert unit.value("Service", "PrivateDevices") == "yes"
     assert unit.value("Service", "SystemCallFilter") == "@system-service"
     assert unit.value("Service", "ProtectProc") == "invisible"
+
+
+@pytest.mark.parametrize("unit", [unit for unit in UNITS.values() if unit is not WORKER])
+def test_none_but_the_worker_has_a_capability(unit: Unit) -> None:
+    assert unit.value("Service", "CapabilityBoundingSet") == ""
+    assert unit.values("Service", "AmbientCapabilities") == []
+
+
+def test_the_worker_has_what_it_takes_to_run_replicas_as_another_user_and_no_more() -> None:
+    needed = set(NEEDED_CAPABILITIES)
+    assert set(WORKER.value("Service", "AmbientCapabilities").split()) == needed
+    assert set(WORKER.value("Service", "CapabilityBoundingSet").split()) == needed
+    assert WORKER.environment["CELADON_REPLICA_USER"] not in {"", WORKER.value("Service", "User"), "root", "nobody"}
 
 
 def test_replicas_outlive_the_worker() -> None:

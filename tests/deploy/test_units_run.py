@@ -40,8 +40,13 @@ class Machine:
         self.state_dir = placement.home(MACHINE)
 
     def environment(self, unit: Unit) -> dict[str, str]:
-        """Return what systemd gives a unit: the variables of the file are stronger than its own."""
-        return self.placement.environment(MACHINE, unit.environment, read_environment_file())
+        """Return what systemd gives a unit: the variables of the file are stronger than its own.
+
+        The user of replicas is not added to this machine for a test (tests/security has one without a name).
+        """
+        environment = self.placement.environment(MACHINE, unit.environment, read_environment_file())
+        environment.pop("CELADON_REPLICA_USER", None)
+        return environment
 
     async def start(self, name: str) -> Started:
         """Start a unit's main process."""

@@ -9,11 +9,13 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
+from celadon.domain.reachable import Reach
 from celadon.domain.revision import Provisioner
 from celadon.keeper.keeper import Keeper
 from celadon.keeper.metrics import KeeperMetrics
 from celadon.keeper.signalling import TemporalUnreachableError, WorkflowGoneError
 from celadon.provisioners.local import LocalProvisioner
+from celadon.provisioners.replica_user import ReplicaUser
 from celadon.provisioners.settings import LocalSettings
 from celadon.provisioners.static import StaticProvisioner
 from celadon.table.engine import Table
@@ -88,21 +90,24 @@ async def running_keeper(
     rollouts: Rollouts,
     *,
     secrets_dir: Path | None = None,
+    replica_user: ReplicaUser | None = None,
+    reach: Reach = Reach(),  # noqa: B008 - it is frozen
     holder: str = "keeper",
 ) -> AsyncIterator[Running]:
     """Run a keeper until the block ends; its replicas go on."""
     registry = CollectorRegistry()
     metrics = KeeperMetrics(registry)
-    local = LocalProvisioner(LocalSettings(state_dir=state_dir, secrets_dir=secrets_dir))
+    local = LocalProvisioner(LocalSettings(state_dir=state_dir, secrets_dir=secrets_dir, replica_user=replica_user))
     async with Listener(table.database_url, f"listener-{os.getpid()}") as listener:
         keeper = Keeper(
             table=table,
             listener=listener,
-            provisioners={Provisioner.LOCAL: local, Provisioner.STATIC: StaticProvisioner()},
+            provisioners={Provisioner.LOCAL: local, Provisioner.STATIC: StaticProvisioner(reach)},
             signaller=rollouts,
             workflows=rollouts,
             metrics=metrics,
             holder=holder,
+            reach=reach,
         )
         task = asyncio.create_task(keeper.run())
         try:

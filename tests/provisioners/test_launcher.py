@@ -13,7 +13,7 @@ ROUTE = "b2c1"
 
 
 def launch(directory: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    arguments = [sys.executable, "-I", "-S", launcher.__file__, str(directory), ROUTE, *command]
+    arguments = [sys.executable, "-I", "-S", launcher.__file__, str(directory), ROUTE, "", *command]
     return subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=60)
 
 

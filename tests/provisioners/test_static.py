@@ -3,6 +3,7 @@
 from ipaddress import ip_network
 
 from celadon.domain.names import RouteId
+from celadon.domain.reachable import Reach
 from celadon.domain.revision import Provisioner, Revision
 from celadon.provisioners.protocol import Address, Ended, Replica, Running
 from celadon.provisioners.static import StaticProvisioner
@@ -34,5 +35,5 @@ async def test_a_metadata_address_is_no_replica_unless_it_is_allowed() -> None:
     assert isinstance(seen, Ended)
     assert seen.failed
     assert "metadata" in seen.error
-    allowed = StaticProvisioner((ip_network("169.254.0.0/16"),))
+    allowed = StaticProvisioner(Reach(allowed_metadata=(ip_network("169.254.0.0/16"),)))
     assert await allowed.look(replica) == Running()

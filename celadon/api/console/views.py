@@ -36,7 +36,9 @@ SHOWN_REPLICAS: Final = 24
 SHOWN_REFUSALS: Final = 3
 
 _GOOD_EVENTS: Final = frozenset({"switched", "switched_back", "awaiting_promotion"})
-_BAD_EVENTS: Final = frozenset({"replica_failed", "regressed", "message_refused", "promotion_refused", "failed"})
+_BAD_EVENTS: Final = frozenset(
+    {"replica_failed", "port_taken", "regressed", "message_refused", "promotion_refused", "failed"},
+)
 
 
 class LinePage(Record):

@@ -55,7 +55,7 @@ def add(  # noqa: PLR0913 - an option each
     data_dir: DataDirOption = None,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Add a target. Secrets are named here and read by the workers from CELADON_SECRETS_DIR at every attempt.
+    """Add a target. Secrets are named here and read by the workers from CELADON_SERVICE_SECRETS_DIR at every attempt.
 
     Examples:
     ```console
