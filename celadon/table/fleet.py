@@ -150,7 +150,7 @@ def _line(row: Router, behind: tuple[BehindLine, ...], now: datetime) -> RouterL
 
 def _state(row: Router, now: datetime) -> RouterState:
     if row.gone_at is not None:
-        return RouterState.GONE
+        return RouterState.GONE if row.enrolled_at is None else RouterState.ENROLLED
     if row.seen_at is None:
         return RouterState.ENROLLED
     if row.seen_at <= now - ROUTER_LEASE:
