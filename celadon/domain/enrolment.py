@@ -5,7 +5,7 @@ A router's certificate names it as a SPIFFE ID does (``spiffe://<trust domain>/r
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, TypeAlias
 
 from celadon.domain.moments import moment
@@ -13,6 +13,9 @@ from celadon.domain.names import RouterNode
 from celadon.domain.strictness import Record
 
 MAX_NODE_LENGTH: Final = 100
+
+CERTIFICATE_EXPIRES_SOON: Final = timedelta(days=30)
+"""From so long before its end on, people are warned."""
 
 GATEWAY_PATH: Final = "gateway"
 """The path of the identity by which routers know a gateway."""

@@ -84,7 +84,11 @@ def parse_gateway_address(value: object) -> object:
 def check_socket_path(path: Path) -> None:
     """Raise ``ValueError`` when no Unix socket can have this path."""
     if not path.is_absolute():
-        raise ValueError(f"{str(path)!r} is no path of a Unix socket: write it from the root on, for example /run/a.sock")
+        raise ValueError(
+            f"{str(path)!r} is no path of a Unix socket: write it from the root on, for example /run/a.sock"
+        )
     length = len(os.fsencode(path))
     if length > MAX_SOCKET_PATH:
-        raise ValueError(f"the path of the Unix socket {path} has {length} bytes, at most {MAX_SOCKET_PATH} are possible")
+        raise ValueError(
+            f"the path of the Unix socket {path} has {length} bytes, at most {MAX_SOCKET_PATH} are possible"
+        )

@@ -17,8 +17,8 @@ NODE_CLUSTER: Final = "celadon"
 ADMIN_MODE: Final = 0o600
 """Of the admin interface's socket: whoever reaches it can stop the router and read the preview key."""
 
-CERTIFICATE_SECRET: Final = "certificate"
-CA_SECRET: Final = "ca"
+_CERTIFICATE: Final = "certificate"
+_AUTHORITY: Final = "ca"
 
 _HTTP_PROTOCOL_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _TLS: Final = "envoy.extensions.transport_sockets.tls.v3"
@@ -95,14 +95,14 @@ def secret_files(certificates: Path) -> dict[str, Json]:
     """Return the files by which Envoy finds the certificates of a directory, and hears that they were replaced."""
     watched: Json = {"path": str(certificates)}
     secrets: dict[str, dict[str, Json]] = {
-        CERTIFICATE_SECRET: {
+        _CERTIFICATE: {
             "tls_certificate": {
                 "certificate_chain": {"filename": str(certificates / CERTIFICATE)},
                 "private_key": {"filename": str(certificates / KEY)},
                 "watched_directory": watched,
             },
         },
-        CA_SECRET: {
+        _AUTHORITY: {
             "validation_context": {
                 "trusted_ca": {"filename": str(certificates / CA)},
                 "watched_directory": watched,
@@ -165,10 +165,10 @@ def _mutual_tls(tls: RouterTls) -> dict[str, Json]:
                     "tls_maximum_protocol_version": "TLSv1_3",
                 },
                 "alpn_protocols": ["h2"],
-                "tls_certificate_sds_secret_configs": [secret(CERTIFICATE_SECRET)],
+                "tls_certificate_sds_secret_configs": [secret(_CERTIFICATE)],
                 "combined_validation_context": {
                     "default_validation_context": {"match_typed_subject_alt_names": names},
-                    "validation_context_sds_secret_config": secret(CA_SECRET),
+                    "validation_context_sds_secret_config": secret(_AUTHORITY),
                 },
             },
         },

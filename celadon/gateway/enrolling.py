@@ -1,4 +1,4 @@
-"""What a router is given when it is enrolled: a directory with its bootstrap, and its certificate where it needs one."""
+"""What a router is given when it is enrolled: a directory with its bootstrap and, where it needs one, its certificate."""
 
 import json
 from collections.abc import Mapping, Sequence

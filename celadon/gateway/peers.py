@@ -1,10 +1,9 @@
 """Who is at the other end of a stream: what its connection proves, and the server's side of mutual TLS."""
 
-import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -13,12 +12,11 @@ import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from celadon.domain.enrolment import CertifiedPeer, Peer, SocketPeer
+from celadon.domain.enrolment import CERTIFICATE_EXPIRES_SOON, CertifiedPeer, Peer, SocketPeer
 from celadon.domain.names import RouterNode
 from celadon.gateway.certificates import CA, CERTIFICATE, KEY, CertificateError
 
 _PEM: Final = "x509_pem_cert"
-EXPIRES_SOON: Final = timedelta(days=30)
 
 log = structlog.get_logger()
 
@@ -29,7 +27,7 @@ class PeerContext(Protocol):
     def peer(self) -> str:
         """Return the address of the other end."""
 
-    def auth_context(self) -> Mapping[str, Sequence[bytes]]:
+    def auth_context(self) -> Mapping[str, Iterable[bytes]]:
         """Return what TLS has shown."""
 
 
@@ -51,10 +49,10 @@ def peer_of(context: PeerContext) -> Peer:
 
     The server listens either on a Unix socket or with mutual TLS, which lets nobody in without a certificate.
     """
-    shown = context.auth_context().get(_PEM)
+    shown = list(context.auth_context().get(_PEM, ()))
     if not shown:
         return SocketPeer()
-    certificate = x509.load_pem_x509_certificate(bytes(shown[0]))
+    certificate = x509.load_pem_x509_certificate(shown[0])
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
@@ -94,23 +92,22 @@ class ServerCertificate:
         """What the server listens with: mutual TLS, in which whoever shows no certificate of the CA gets nowhere."""
         return grpc.dynamic_ssl_server_credentials(
             self._configuration,
-            self._changed,
+            self._newest,
             require_client_authentication=True,
         )
 
-    def _changed(self) -> grpc.ServerCertificateConfiguration | None:
-        """Return the files anew when they have changed; gRPC asks before each handshake, in threads of its own."""
+    def _newest(self) -> grpc.ServerCertificateConfiguration:
+        """Return what the files say now; gRPC asks before each handshake, in threads of its own."""
         with self._lock:
             signature = self._look()
-            if signature == self._signature:
-                return None
-            self._signature = signature
-            try:
-                self._configuration = self._read()
-            except CertificateError as error:
-                log.warning("certificate_not_read", why=str(error), next_step="the one before is used on")
-                return None
-            log.info("certificate_read", directory=str(self._directory))
+            if signature != self._signature:
+                self._signature = signature
+                try:
+                    self._configuration = self._read()
+                except CertificateError as error:
+                    log.warning("certificate_not_read", why=str(error), next_step="the one before is used on")
+                else:
+                    log.info("certificate_read", directory=str(self._directory))
             return self._configuration
 
     def _look(self) -> tuple[tuple[int, int, int], ...]:
@@ -118,7 +115,7 @@ class ServerCertificate:
         found = []
         for name in (CERTIFICATE, KEY, CA):
             try:
-                status = os.stat(self._directory / name)
+                status = (self._directory / name).stat()
             except OSError:
                 found.append((0, 0, 0))
             else:
@@ -128,16 +125,14 @@ class ServerCertificate:
     def _read(self) -> grpc.ServerCertificateConfiguration:
         try:
             certificate, key, authority = ((self._directory / name).read_bytes() for name in (CERTIFICATE, KEY, CA))
-            parsed = x509.load_pem_x509_certificate(certificate)
-            if load_pem_private_key(key, password=None).public_key() != parsed.public_key():
-                raise ValueError(f"{KEY} is not the key of {CERTIFICATE}")
+            parsed = _check_pair(certificate, key)
             x509.load_pem_x509_certificates(authority)
         except (OSError, ValueError, TypeError) as error:
             raise CertificateError(
                 f"the gateway's certificate in {self._directory} cannot be used: {error}; the directory needs "
                 f"{CERTIFICATE}, {KEY} and {CA}: 'celadon gateway certificate --to {self._directory}' writes them",
             ) from error
-        if parsed.not_valid_after_utc - datetime.now(UTC) < EXPIRES_SOON:
+        if parsed.not_valid_after_utc - datetime.now(UTC) < CERTIFICATE_EXPIRES_SOON:
             log.warning(
                 "certificate_expires_soon",
                 directory=str(self._directory),
@@ -145,3 +140,11 @@ class ServerCertificate:
                 next_step="write a new one: celadon gateway certificate",
             )
         return grpc.ssl_server_certificate_configuration([(key, certificate)], root_certificates=authority)
+
+
+def _check_pair(certificate: bytes, key: bytes) -> x509.Certificate:
+    """Return the certificate; raises ``ValueError`` or ``TypeError`` when it is none, or the key is another's."""
+    parsed = x509.load_pem_x509_certificate(certificate)
+    if load_pem_private_key(key, password=None).public_key() != parsed.public_key():
+        raise ValueError(f"{KEY} is not the key of {CERTIFICATE}")
+    return parsed

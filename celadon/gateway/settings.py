@@ -2,9 +2,9 @@
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Final, Self
+from typing import Annotated, Final
 
-from pydantic import BeforeValidator, Field, SecretStr, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from celadon.domain.durations import Duration
@@ -32,7 +32,7 @@ class GatewaySettings(BaseSettings):
         host="127.0.0.1", port=18000
     )
     """Where routers reach the gateway: with mutual TLS, or ``unix:/path`` for routers of the same user."""
-    gateway_tls_dir: Path | None = None
+    gateway_tls_dir: Annotated[Path | None, Field(validate_default=True)] = None
     """Has ``tls.crt`` and ``tls.key`` of the gateway, and ``ca.crt`` of routers; read again when they change."""
     gateway_metrics_address: Address | None = None
     """Where Prometheus scrapes the gateway; nowhere when not set."""
@@ -45,11 +45,13 @@ class GatewaySettings(BaseSettings):
     stream_idle_timeout: Duration = timedelta(hours=1)
     """How long a request may pass without a byte either way, a model that thinks included; ``0s`` means for ever."""
 
-    @model_validator(mode="after")
-    def _no_plain_tcp(self) -> Self:
-        if isinstance(self.gateway_address, SocketAddress) and self.gateway_tls_dir is None:
-            raise ValueError(str(plain_tcp_refused(self.gateway_address)))
-        return self
+    @field_validator("gateway_tls_dir")
+    @classmethod
+    def _no_plain_tcp(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        address = info.data.get("gateway_address")
+        if isinstance(address, SocketAddress) and value is None:
+            raise ValueError(str(plain_tcp_refused(address)))
+        return value
 
     def routing(self) -> Routing:
         """Return what routers are told of listeners and routes."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, Self, TextIO
 
 from celadon.stack.errors import DirectoryInUseError, StackError
+from celadon.stack.sockets import SocketDirectory
 
 DEFAULT_DATA_DIR: Final = Path(".celadon")
 """Where a stack lives when nothing else is said: below the directory in which it is started."""
@@ -41,6 +42,7 @@ class DataDirectory:
             directory = cls(path.resolve())
             for private in (directory.logs, directory.replicas, directory.temporal_database.parent):
                 private.mkdir(mode=0o700, exist_ok=True)
+            directory.sockets.create()
         except OSError as error:
             raise StackError(
                 f"the data directory {path} cannot be used: {error}; name another one with --data-dir",
@@ -97,9 +99,19 @@ class DataDirectory:
         """The SQLite file of the Temporal server."""
         return self.path / "temporal" / "server.sqlite"
 
-    def router_bootstrap(self, router: str) -> Path:
-        """Return the file of an Envoy's bootstrap."""
-        return self.path / f"{router}.json"
+    @property
+    def sockets(self) -> SocketDirectory:
+        """Where gateways and the admin interfaces of routers listen."""
+        return SocketDirectory.of(self.path)
+
+    @property
+    def authority(self) -> Path:
+        """The CA that signs for routers elsewhere; made when the first one is enrolled."""
+        return self.path / "authority"
+
+    def router_files(self, node: str) -> Path:
+        """Return the directory with what a router starts from."""
+        return self.path / "routers" / node
 
     def is_in_use(self) -> bool:
         """Whether a stack runs in the directory."""

@@ -74,9 +74,7 @@ async def forget_router(tx: AsyncSession, node: str, *, author: Author, force: b
             "then nobody waits for it, and blue may be stopped under requests that it still sends there",
         )
     await tx.execute(
-        update(Router)
-        .where(Router.node == node)
-        .values(gone_at=func.coalesce(Router.gone_at, func.clock_timestamp())),
+        update(Router).where(Router.node == node).values(gone_at=func.coalesce(Router.gone_at, func.clock_timestamp())),
     )
     evidence = {"was": was.value, **({"forced": "true"} if force else {})}
     await end_enrolment(tx, node, author, evidence)
