@@ -1,4 +1,4 @@
-"""What a router is given when it is enrolled: a directory with its bootstrap and, where it needs one, its certificate."""
+"""What a router is given when it is enrolled: a directory with its bootstrap, and a certificate if it needs one."""
 
 import json
 from collections.abc import Mapping, Sequence

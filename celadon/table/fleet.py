@@ -64,6 +64,8 @@ async def forget_router(tx: AsyncSession, node: str, *, author: Author, force: b
         )
     now = await database_now(tx)
     was = _state(row, now)
+    # What it served was told already when it was forgotten before.
+    is_told = row.gone_at is not None
     if row.gone_at is not None and row.enrolled_at is None:
         return Forgotten(router=RouterNode(node), was=was, deployments=())
     if row.seen_at is not None and _stream_is_up(row, now) and not force:
@@ -78,8 +80,7 @@ async def forget_router(tx: AsyncSession, node: str, *, author: Author, force: b
     )
     evidence = {"was": was.value, **({"forced": "true"} if force else {})}
     await end_enrolment(tx, node, author, evidence)
-    # What it served was told already when it was forgotten before.
-    told = () if row.gone_at is not None else await _tell(tx, author, {"router": node, **evidence})
+    told = () if is_told else await _tell(tx, author, {"router": node, **evidence})
     await tx.execute(notification(ACKS_CHANNEL, json.dumps({"deployment": ALL_DEPLOYMENTS, "router": node})))
     return Forgotten(router=RouterNode(node), was=was, deployments=told)
 

@@ -20,7 +20,6 @@ from celadon.stack.programs import envoy_program
 from tests.gateway.router import DEADLINE_SECONDS
 from tests.gateway.traffic import loopback, routing
 
-
 ADMIN = Path("/run/celadon/admin.sock")
 ON_SOCKET = [UnixAddress(path=Path("/run/celadon/gateway.sock"))]
 

@@ -8,7 +8,7 @@ from celadon.domain.names import Epoch, RouterNode
 from celadon.domain.publication import SetRole
 from celadon.gateway.resources import ResourceType
 from celadon.gateway.routing import Routing
-from tests.gateway.conftest import Gateway, free_port, serving
+from tests.gateway.conftest import Gateway, serving
 from tests.gateway.load import under_load
 from tests.gateway.replica import Replica
 from tests.gateway.router import Router, running_router, until

@@ -12,7 +12,7 @@ import pytest_asyncio
 from celadon.domain.publication import Publication
 from celadon.gateway.load_reports import DrainLoad
 from celadon.gateway.routing import Routing
-from tests.gateway.conftest import Gateway, free_port, serving
+from tests.gateway.conftest import Gateway, serving
 from tests.gateway.load import under_load
 from tests.gateway.replica import Replica
 from tests.gateway.router import DEADLINE_SECONDS, Router, running_router, until

@@ -212,8 +212,8 @@ class _Demonstration:
             "ports",
             f"open on loopback while it runs: router {addresses.router} (preview {addresses.preview_router}), console "
             f"and API {addresses.api}, Temporal {addresses.temporal_address} (UI {addresses.temporal_ui}), metrics "
-            f"{addresses.metrics} and {addresses.gateway_metrics}, and one a replica; on sockets for you alone: Postgres, "
-            "the gateway, and the router's admin interface",
+            f"{addresses.metrics} and {addresses.gateway_metrics}, and one a replica; on sockets for you alone: "
+            "Postgres, the gateway and the router's admin interface",
         )
 
     def _plan(self, addresses: StackAddresses) -> Plan:
