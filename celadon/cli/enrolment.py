@@ -1,6 +1,6 @@
 """``celadon router enrol`` and ``celadon gateway certificate``: what lets routers and gateways believe one another."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -16,7 +16,7 @@ from celadon.cli.faults import CommandError
 from celadon.cli.output import OutputFormat, print_object, print_text
 from celadon.cli.person import person_named
 from celadon.cli.session import open_session
-from celadon.domain.enrolment import check_identity, check_node, gateway_identity
+from celadon.domain.enrolment import Enrolment, check_identity, check_node, gateway_identity
 from celadon.domain.moments import moment
 from celadon.domain.names import RouterNode
 from celadon.domain.states import Door
@@ -28,7 +28,7 @@ from celadon.gateway.enrolling import ADMIN_SOCKET, RouterFiles
 from celadon.gateway.routing import LIVE, PREVIEW
 from celadon.stack.addresses import StackAddresses
 from celadon.stack.layout import DataDirectory
-from celadon.table.enrolments import NewEnrolment, enrol_router
+from celadon.table.enrolments import NewEnrolment, enrol_router, read_enrolments
 from celadon.table.registration import Author
 
 DEFAULT_GATEWAY: Final = "127.0.0.1:18000"
@@ -53,8 +53,24 @@ class EnrolOptions:
     """Where the router finds certificates of somebody else's CA; with ``identity``."""
     identity: str | None = None
     gateway_identities: Sequence[str] = ()
+    rotate: bool = False
+    """Only a new certificate; everything else is as it was."""
     by: str | None = None
     reason: str = ""
+
+    @property
+    def says_more_than_rotate(self) -> bool:
+        """Whether something is said that a rotation leaves as it was."""
+        return bool(
+            self.gateways
+            or self.at
+            or self.admin
+            or self.listen
+            or self.preview_listen
+            or self.certificates
+            or self.identity
+            or self.gateway_identities
+        )
 
 
 class EnrolledRouter(Record):
@@ -92,11 +108,13 @@ async def enrol(options: EnrolOptions, data_dir: Path | None, output: OutputForm
     async with open_session(data_dir) as session:
         stack = session.target.stack
         gateways = _gateways(options.gateways, stack)
-        needs_certificate = not isinstance(gateways[0], UnixAddress)
+        needs_certificate = options.rotate or not isinstance(gateways[0], UnixAddress)
         _check_certificate_options(options, needed=needs_certificate)
         authority = _authority(stack) if needs_certificate and options.certificates is None else None
         issued = None if authority is None else authority.issue_router(node, _validity(options.valid_for))
         files = _files(options, node, gateways, stack, authority)
+        if options.rotate:
+            _check_rotation(options, files, await session.read(read_enrolments))
         wanted = NewEnrolment(
             node=node,
             identity=options.identity if issued is None else issued.identity,
@@ -108,7 +126,7 @@ async def enrol(options: EnrolOptions, data_dir: Path | None, output: OutputForm
         async def work(tx: AsyncSession) -> bool:
             # The row first, for the table may refuse; it counts once the files are there.
             is_new = await enrol_router(tx, wanted, author)
-            _write(files, issued)
+            _write(files, issued, rotate=options.rotate)
             return is_new
 
         is_new = await session.read(work)
@@ -187,6 +205,26 @@ def _files(
     )
 
 
+def _check_rotation(
+    options: EnrolOptions,
+    files: RouterFiles,
+    enrolments: Mapping[RouterNode, Enrolment],
+) -> None:
+    """Refuse a rotation that would leave a router with a certificate that it does not use."""
+    if options.says_more_than_rotate:
+        raise typer.BadParameter("it changes the certificate alone; leave it out to change more", param_hint="--rotate")
+    enrolment = enrolments.get(files.node)
+    if enrolment is None or not enrolment.serials:
+        raise CommandError(
+            f"router {files.node} is not enrolled with a certificate that Celadon issued, so there is none to replace; "
+            "enrol it without --rotate",
+        )
+    if not files.bootstrap.exists():
+        raise CommandError(
+            f"there are no files of a router in {files.directory}; say with --to where they were written",
+        )
+
+
 def _check_certificate_options(options: EnrolOptions, *, needed: bool) -> None:
     """Refuse options that contradict one another, or that would have no effect."""
     own = options.certificates is not None
@@ -230,9 +268,12 @@ def _validity(given: timedelta | None) -> timedelta:
     return valid_for
 
 
-def _write(files: RouterFiles, issued: Issued | None) -> None:
+def _write(files: RouterFiles, issued: Issued | None, *, rotate: bool) -> None:
     try:
-        files.write(issued)
+        if rotate and issued is not None:
+            write_version(files.directory, issued.serial, issued.files)
+        else:
+            files.write(issued)
     except (CertificateError, OSError, ValueError) as error:
         raise CommandError(
             f"the files of router {files.node} cannot be written: {error}; nothing was enrolled"

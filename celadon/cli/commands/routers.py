@@ -97,6 +97,10 @@ def enrol(  # noqa: PLR0913 - each is an option that a person can give
             show_default="what 'celadon gateway certificate' writes",
         ),
     ] = None,
+    rotate: Annotated[
+        bool,
+        typer.Option("--rotate", help="Only a new certificate, for a router whose files are in DIR."),
+    ] = False,
     by: ByOption = None,
     reason: ReasonOption = "",
     data_dir: DataDirOption = None,
@@ -106,8 +110,8 @@ def enrol(  # noqa: PLR0913 - each is an option that a person can give
 
     A gateway speaks to enrolled routers alone: by a certificate that names the router, or, on one machine, by a Unix
     socket. The certificate comes from the installation's own CA (CELADON_AUTHORITY_DIR, made at the first use), or
-    from yours. Enrol a router again to give it a new certificate: one that runs takes it without losing a request,
-    and the one before counts until the next enrolment.
+    from yours. With --rotate a router gets a new certificate: one that runs takes it without losing a request, and
+    the one before counts until the next rotation.
 
     Examples:
     ```console
@@ -116,6 +120,7 @@ def enrol(  # noqa: PLR0913 - each is an option that a person can give
     envoy -c /etc/celadon/router/envoy.json
     celadon router enrol edge-2 --gateway gateway-1.internal:18000 --gateway gateway-2.internal:18000
     celadon router enrol edge-3 --listen 127.0.0.1:8003     # a second router on one machine
+    celadon router enrol edge-1 --rotate --to /etc/celadon/router
     ```
     """
     from celadon.cli.enrolment import EnrolOptions
@@ -133,6 +138,7 @@ def enrol(  # noqa: PLR0913 - each is an option that a person can give
         certificates=certificates,
         identity=identity,
         gateway_identities=gateway_identities or (),
+        rotate=rotate,
         by=by,
         reason=reason,
     )

@@ -51,7 +51,7 @@ def _judge_certificate(router: str, left: timedelta) -> Iterator[Diagnosis]:
         f"certificate of router {router}",
         "has expired" if expired else f"expires in {span(left)}",
         why=f"no gateway lets a router in whose certificate has expired; {_WAITED_FOR}",
-        next_step=f"give it a new one: 'celadon router enrol {router}' as when it was enrolled, or your own CA",
+        next_step=f"give it a new one: 'celadon router enrol {router} --rotate --to DIR', or one of your own CA",
     )
 
 
