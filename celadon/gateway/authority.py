@@ -35,6 +35,8 @@ from celadon.gateway.certificates import (
 
 CA_KEY: Final = "ca.key"
 DEFAULT_TRUST_DOMAIN: Final = "celadon"
+GATEWAY_NAME: Final = "celadon-gateway"
+"""In every gateway's certificate beside its identity, for tools that insist on the name of a host."""
 CA_VALIDITY: Final = timedelta(days=3650)
 DEFAULT_VALIDITY: Final = timedelta(days=365)
 LONGEST_VALIDITY: Final = timedelta(days=825)
@@ -106,13 +108,21 @@ class Authority:
 
     def issue_router(self, node: str, valid_for: timedelta = DEFAULT_VALIDITY) -> Issued:
         """Issue the certificate by which a router shows a gateway who it is."""
-        return self._issue(router_identity(self.trust_domain, node), ExtendedKeyUsageOID.CLIENT_AUTH, valid_for)
+        return self._issue(router_identity(self.trust_domain, node), (), ExtendedKeyUsageOID.CLIENT_AUTH, valid_for)
 
     def issue_gateway(self, valid_for: timedelta = DEFAULT_VALIDITY) -> Issued:
         """Issue the certificate by which routers know a gateway, whatever its host is called."""
-        return self._issue(gateway_identity(self.trust_domain), ExtendedKeyUsageOID.SERVER_AUTH, valid_for)
+        identity = gateway_identity(self.trust_domain)
+        return self._issue(identity, (GATEWAY_NAME,), ExtendedKeyUsageOID.SERVER_AUTH, valid_for)
 
-    def _issue(self, identity: str, usage: x509.ObjectIdentifier, valid_for: timedelta) -> Issued:
+    def _issue(
+        self,
+        identity: str,
+        host_names: tuple[str, ...],
+        usage: x509.ObjectIdentifier,
+        valid_for: timedelta,
+    ) -> Issued:
+        names = [x509.UniformResourceIdentifier(identity), *(x509.DNSName(name) for name in host_names)]
         now = datetime.now(UTC).replace(microsecond=0)
         key = generate_private_key(SECP256R1())
         expires_at = min(now + valid_for, self._certificate.not_valid_after_utc)
@@ -124,7 +134,7 @@ class Authority:
             .serial_number(x509.random_serial_number())
             .not_valid_before(max(now - BACKDATED, self._certificate.not_valid_before_utc))
             .not_valid_after(expires_at)
-            .add_extension(x509.SubjectAlternativeName([x509.UniformResourceIdentifier(identity)]), critical=False)
+            .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(signs_certificates=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage([usage]), critical=True)
