@@ -20,6 +20,7 @@ from celadon.domain.names import DeploymentName, Epoch, RouterNode
 from celadon.domain.publication import Publication
 from celadon.gateway import discovery, load_reports
 from celadon.gateway.addresses import GatewayAddress, SocketAddress
+from celadon.gateway.connections import close_connection
 from celadon.gateway.delta import DeltaStream
 from celadon.gateway.discovery import DiscoveryRequest, DiscoveryResponse
 from celadon.gateway.drains import Drains
@@ -45,6 +46,9 @@ SERVER_OPTIONS: Final = (
 """One process a port; messages of any size; a router that vanished is noticed; the pings of routers are welcome."""
 
 STOP_GRACE_SECONDS: Final = 0.5
+
+CLOSE_SECONDS: Final = 0.2
+"""How long a connection stays after a stream on it was refused, so that the peer reads why."""
 
 _APART_POLL_SECONDS: Final = 1.0
 APART_POLLS: Final = 3
@@ -110,12 +114,17 @@ class _RouterStream:
         self.refusal: str | None = None
         self.ended: str | None = None
         """Why the gateway ends the stream; ``None`` while it goes on."""
-        self.status = grpc.StatusCode.UNAVAILABLE
+        self.refused: str | None = None
+        """Why its peer is not believed any more, so that the stream ends; ``None`` while it is."""
         self._wake = asyncio.Event()
 
-    def end(self, why: str, status: grpc.StatusCode = grpc.StatusCode.UNAVAILABLE) -> None:
-        self.ended, self.status = why, status
+    def end(self, why: str) -> None:
+        self.ended = why
         self.wake()
+
+    def refuse(self, why: str) -> None:
+        self.refused = why
+        self.end(why)
 
     def wake(self) -> None:
         self._wake.set()
@@ -170,7 +179,11 @@ class XdsServer:
             OSError: the address is not free.
 
         """
-        listen(self._server, address, credentials)
+        try:
+            listen(self._server, address, credentials)
+        except Exception:
+            await self._server.stop(None)
+            raise
         await self._server.start()
 
     async def stop(self) -> None:
@@ -188,7 +201,7 @@ class XdsServer:
             why = self._admission.refusal_now(stream.speaker)
             if why is not None:
                 log.warning("router_not_believed", router=stream.node, peer=str(stream.speaker.peer), why=why)
-                stream.end(why, grpc.StatusCode.PERMISSION_DENIED)
+                stream.refuse(why)
         for speaker, reporter in self._reporters.items():
             reporter.refused = self._admission.refusal_now(speaker)
             if reporter.refused is not None:
@@ -238,8 +251,14 @@ class XdsServer:
         if why is not None:
             self._metrics.refused_streams.labels(service).inc()
             log.warning("stream_refused", service=service, router=node, peer=str(speaker.peer), why=why)
-            await context.abort(grpc.StatusCode.PERMISSION_DENIED, why)
+            await self._turn_away(speaker, why, context)
         return speaker
+
+    @staticmethod
+    async def _turn_away(speaker: Speaker, why: str, context: _AnyService) -> None:
+        """End a stream of a peer that is not believed, and soon its connection; raises as ``context.abort`` does."""
+        asyncio.get_running_loop().call_later(CLOSE_SECONDS, close_connection, speaker.connection)
+        await context.abort(grpc.StatusCode.PERMISSION_DENIED, why)
 
     # Discovery
 
@@ -257,15 +276,17 @@ class XdsServer:
         await self._catch_up(patient=bool(first.initial_versions))
         why = self._admission.refusal_now(speaker)
         if why is not None:
-            await context.abort(grpc.StatusCode.PERMISSION_DENIED, why)
+            await self._turn_away(speaker, why, context)
         stream = self._open(speaker, first.listens)
         try:
             with self._metrics.streams.labels("discovery").track_inprogress():
                 await first_to_end(self._listen(stream, first, requests), self._tell(stream, context))
         finally:
             self._close(stream)
+        if stream.refused is not None:
+            await self._turn_away(speaker, stream.refused, context)
         if stream.ended is not None:
-            await context.abort(stream.status, stream.ended)
+            await context.abort(grpc.StatusCode.UNAVAILABLE, stream.ended)
 
     def _open(self, speaker: Speaker, listens: Mapping[str, SocketAddress]) -> _RouterStream:
         """Register a router's newest stream; an older one ends."""
@@ -371,7 +392,7 @@ class XdsServer:
                 if self._counts(speaker):
                     self._drains.stop_reports(speaker.node)
         if reporter.refused is not None:
-            await context.abort(grpc.StatusCode.PERMISSION_DENIED, reporter.refused)
+            await self._turn_away(speaker, reporter.refused, context)
         if is_newest and not self._counts(speaker):
             await context.abort(
                 grpc.StatusCode.UNAVAILABLE,

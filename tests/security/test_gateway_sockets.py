@@ -112,12 +112,14 @@ async def _start(path: Path, table: Table) -> None:
 
 
 async def test_a_gateway_does_not_listen_where_others_could_put_a_socket(table: Table, tmp_path: Path) -> None:
-    os.chmod(tmp_path, 0o777)
+    open_to_all = tmp_path / "open"
+    open_to_all.mkdir()
+    await asyncio.to_thread(open_to_all.chmod, 0o777)
 
     with pytest.raises(CertificateError, match="others may put files into"):
-        await _start(tmp_path / "gateway.sock", table)
+        await _start(open_to_all / "gateway.sock", table)
 
-    assert not (tmp_path / "gateway.sock").exists()
+    assert list(open_to_all.iterdir()) == []
 
 
 async def test_a_gateway_removes_no_file_that_is_not_a_socket(table: Table, tmp_path: Path) -> None:
