@@ -26,10 +26,10 @@ def close_connection(peer: str) -> bool:
     if found is None:
         return False
     wanted = (_plain(found["host"]), int(found["port"]))
-    for entry in os.listdir(_DESCRIPTORS):
+    for entry in _DESCRIPTORS.iterdir():
         try:
             # A descriptor of our own, so that what is closed below is what was looked at.
-            descriptor = os.dup(int(entry))
+            descriptor = os.dup(int(entry.name))
         except OSError:
             continue
         if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import grpc
@@ -53,13 +53,18 @@ class Attacker:
     async def answer(self, method: str, node: str) -> tuple[grpc.StatusCode, str]:
         """Return how a stream ends that names a router in its first message."""
         async with asyncio.timeout(DEADLINE_SECONDS), self.open(method) as call:
-            try:
+            with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
                 await call.write(FIRST[method](node))
-                while await call.read() is not grpc.aio.EOF:
-                    pass
-            except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
-                pass
-            return await call.code(), await call.details() or ""
+            return await ending_of(call)
+
+
+async def ending_of(call: Call) -> tuple[grpc.StatusCode, str]:
+    """Read a stream to its end; return how it ended, and what was told."""
+    # What is not OK comes as an error too.
+    with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+        while await call.read() is not grpc.aio.EOF:
+            pass
+    return await call.code(), await call.details() or ""
 
 
 def discovery_request(node: str, kind: str = "type.googleapis.com/envoy.config.cluster.v3.Cluster") -> bytes:
