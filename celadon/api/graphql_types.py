@@ -354,7 +354,9 @@ class Router:
     id: strawberry.ID
     state: RouterState
     gateway: str
-    seen_at: datetime
+    seen_at: datetime | None
+    enrolled_at: datetime | None
+    certificate_expires_at: datetime | None
     nack: str
     behind: list[Behind]
 
@@ -366,6 +368,8 @@ class Router:
             state=line.state,
             gateway=line.gateway,
             seen_at=line.seen_at,
+            enrolled_at=line.enrolled_at,
+            certificate_expires_at=line.certificate_expires_at,
             nack=line.nack,
             behind=[Behind.of(one) for one in line.behind],
         )

@@ -73,7 +73,7 @@ def _describe(addresses: StackAddresses) -> tuple[Shown, ...]:
         ("Postgres", addresses.database_url),
         ("gateway", addresses.gateway),
         ("metrics", f"{addresses.metrics}  {addresses.gateway_metrics}"),
-        ("Envoy admin", addresses.router_admin),
+        ("Envoy admin", str(addresses.router_admin)),
         *((f"router {one.node}", f"{one.live}  {one.preview}  {one.admin}") for one in addresses.routers[1:]),
         *(("gateway", one) for one in addresses.gateways[1:]),
         *(("metrics", one) for one in addresses.workers[1:]),

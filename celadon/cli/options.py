@@ -122,6 +122,18 @@ TimeoutOption: TypeAlias = Annotated[
 ]
 
 
+ValidForOption: TypeAlias = Annotated[
+    timedelta | None,
+    typer.Option(
+        "--valid-for",
+        parser=parse_duration_option,
+        metavar="DURATION",
+        help="How long the certificate is valid, for example 90d.",
+        show_default="365d",
+    ),
+]
+
+
 def check_timeout(timeout: timedelta | None, *, wait: bool) -> None:
     """Refuse a timeout of nothing."""
     if timeout is not None and not wait:

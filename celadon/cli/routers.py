@@ -1,16 +1,20 @@
 """``celadon router list`` and ``forget``: which routers are waited for, and which no longer."""
 
+from datetime import datetime, timedelta
+
 from celadon.cli.access.opening import open_access
 from celadon.cli.columns import table_of
 from celadon.cli.ending import ExitCode
 from celadon.cli.output import OutputFormat, print_object, print_text
 from celadon.cli.target_choice import TargetChoice
+from celadon.domain.enrolment import CERTIFICATE_EXPIRES_SOON
 from celadon.domain.moments import moment, span
 from celadon.table.records.routers import Fleet, RouterLine, RouterState
 from celadon.terminal import Table, Text
 
 _STYLES = {
     RouterState.LIVE: "green",
+    RouterState.ENROLLED: "cyan",
     RouterState.NEW: "cyan",
     RouterState.CUT_OFF: "bold yellow",
     RouterState.GONE: "dim",
@@ -32,7 +36,7 @@ async def show_routers(target: TargetChoice, output: OutputFormat) -> ExitCode:
     elif fleet.routers:
         print_text(router_table(fleet))
     else:
-        print_text("No router has ever asked a gateway; make one with: celadon gateway bootstrap --node NAME")
+        print_text("No router is enrolled yet; enrol one with: celadon router enrol NAME")
     return ExitCode.DONE
 
 
@@ -45,7 +49,7 @@ async def forget(
     reason: str,
     force: bool,
 ) -> ExitCode:
-    """Hold a router for gone.
+    """Treat a router as gone, and let no gateway believe it.
 
     Raises:
         CommandError: Postgres is not there, or lacks the tables.
@@ -62,23 +66,37 @@ async def forget(
     else:
         print_text(
             f"Router {node} is forgotten: no promotion and no drain waits for it. "
-            "When it acknowledges again, it is live again.",
+            "No gateway lets it in until it is enrolled again.",
         )
     return ExitCode.DONE
 
 
 def router_table(fleet: Fleet) -> Table:
     """Return routers with what they serve."""
-    table = table_of("ROUTER", "STATE", "GATEWAY", "SEEN", "SERVES")
+    table = table_of("ROUTER", "STATE", "GATEWAY", "SEEN", "CERTIFICATE", "SERVES")
     for one in fleet.routers:
         table.add_row(
             Text(one.router, style="bold"),
             Text(one.state.value.replace("_", " "), style=_STYLES[one.state]),
             one.gateway,
-            f"{span(fleet.at - one.seen_at)} ago",
+            "never" if one.seen_at is None else f"{span(fleet.at - one.seen_at)} ago",
+            _certificate(one, fleet.at),
             _serves(one),
         )
     return table
+
+
+def _certificate(one: RouterLine, now: datetime) -> Text:
+    if one.enrolled_at is None:
+        return Text("not enrolled", style="dim")
+    if one.identity is None:
+        return Text("socket")
+    if one.certificate_expires_at is None:
+        return Text("not shown yet")
+    left = one.certificate_expires_at - now
+    if left <= timedelta(0):
+        return Text("expired", style="bold red")
+    return Text(f"{span(left)} left", style="bold yellow" if left < CERTIFICATE_EXPIRES_SOON else "")
 
 
 def _serves(one: RouterLine) -> Text:
@@ -88,6 +106,8 @@ def _serves(one: RouterLine) -> Text:
         case RouterState.GONE:
             gone = "unseen for too long" if one.gone_at is None else f"forgotten {moment(one.gone_at)} UTC"
             return Text(f"{gone}; nobody waits for it", style="dim")
+        case RouterState.ENROLLED:
+            return Text("nothing yet: it has not connected", style="cyan")
         case RouterState.NEW:
             return Text("nothing yet; nobody waits for it", style="cyan")
         case RouterState.LIVE | RouterState.CUT_OFF if one.behind:

@@ -25,6 +25,8 @@ class RefusalCode(StrEnum):
     """There is no such rollout, or it is out of the caller's scope."""
     NO_SUCH_ROUTER = "NO_SUCH_ROUTER"
     """The table knows no router of this name."""
+    IDENTITY_TAKEN = "IDENTITY_TAKEN"
+    """Another router is enrolled with this identity."""
     ROUTER_CONNECTED = "ROUTER_CONNECTED"
     """The router is connected; it is forgotten only with force."""
     DEPLOYMENT_DELETED = "DEPLOYMENT_DELETED"

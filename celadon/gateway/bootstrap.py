@@ -1,41 +1,67 @@
 """Envoy's bootstrap: all that a router must know before it asks the gateway."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, TypeAlias
 
 from celadon.domain.names import RouterNode
-from celadon.gateway.addresses import SocketAddress
+from celadon.gateway.addresses import GatewayAddress, SocketAddress, UnixAddress, check_socket_path
+from celadon.gateway.certificates import CA, CERTIFICATE, KEY
 
 Json: TypeAlias = "str | int | bool | Mapping[str, Json] | Sequence[Json]"
 
 GATEWAY_CLUSTER: Final = "celadon-gateway"
 NODE_CLUSTER: Final = "celadon"
 
+ADMIN_MODE: Final = 0o600
+"""Of the admin interface's socket: whoever reaches it can stop the router and read the preview key."""
+
+_CERTIFICATE: Final = "certificate"
+_AUTHORITY: Final = "ca"
+
 _HTTP_PROTOCOL_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+_TLS: Final = "envoy.extensions.transport_sockets.tls.v3"
 
 
 LISTENS_METADATA: Final = "celadon.listens"
 """Where a router's metadata names listeners with addresses of its own."""
 
 
+@dataclass(frozen=True, slots=True)
+class RouterTls:
+    """How a router shows who it is, and whom it takes for a gateway."""
+
+    certificates: Path
+    """The directory with ``tls.crt``, ``tls.key`` and ``ca.crt``; Envoy reads them again when they are replaced."""
+    secrets: Path
+    """The directory with what :func:`secret_files` returns."""
+    gateway_identities: tuple[str, ...]
+    """URIs or DNS names, one of which the gateway's certificate bears."""
+
+
 def bootstrap(
     node: RouterNode,
-    gateway: SocketAddress,
-    admin: SocketAddress,
+    gateways: Sequence[GatewayAddress],
+    admin: Path,
     listens: Mapping[str, SocketAddress] | None = None,
-    other_gateways: Sequence[SocketAddress] = (),
+    tls: RouterTls | None = None,
 ) -> dict[str, Json]:
     """Return the bootstrap of one router, to be written as JSON and given to ``envoy -c``.
 
     Args:
-        node: the router's name; two routers of one name take the gateway's streams from each other.
-        gateway: where the gateway listens.
-        admin: where the router's admin interface listens; it has no authentication, so keep it on loopback.
+        node: the router's name, which its certificate names too.
+        gateways: where gateways listen: it goes to another one when its own is away. All on Unix sockets, or none.
+        admin: the Unix socket of the router's admin interface, which only its own user may open.
         listens: addresses of listeners, by their names, where this router does not listen where the gateway says; for
             routers that share a machine.
-        other_gateways: where more gateways listen, for a router that goes to another one when its own is away.
+        tls: what the router needs for gateways on TCP addresses.
+
+    Raises:
+        ValueError: the admin interface's path cannot be one, or the gateways need certificates and there are none.
 
     """
+    check_socket_path(admin)
     stream: dict[str, Json] = {
         "api_type": "GRPC",
         "transport_api_version": "V3",
@@ -54,24 +80,59 @@ def bootstrap(
     from_gateway: Json = {"ads": {}, "resource_api_version": "V3"}
     return {
         "node": identity,
-        "admin": {"address": _socket_address(admin)},
+        "admin": {"address": {"pipe": {"path": str(admin), "mode": ADMIN_MODE}}},
         "dynamic_resources": {
             "ads_config": {**stream, "api_type": "DELTA_GRPC", "set_node_on_first_message_only": True},
             "cds_config": from_gateway,
             "lds_config": from_gateway,
         },
         "cluster_manager": {"load_stats_config": stream},
-        "static_resources": {"clusters": [_gateway_cluster((gateway, *other_gateways))]},
+        "static_resources": {"clusters": [_gateway_cluster(gateways, tls)]},
     }
 
 
-def _gateway_cluster(gateways: Sequence[SocketAddress]) -> dict[str, Json]:
+def secret_files(certificates: Path) -> dict[str, Json]:
+    """Return the files by which Envoy finds the certificates of a directory, and hears that they were replaced."""
+    watched: Json = {"path": str(certificates)}
+    secrets: dict[str, dict[str, Json]] = {
+        _CERTIFICATE: {
+            "tls_certificate": {
+                "certificate_chain": {"filename": str(certificates / CERTIFICATE)},
+                "private_key": {"filename": str(certificates / KEY)},
+                "watched_directory": watched,
+            },
+        },
+        _AUTHORITY: {
+            "validation_context": {
+                "trusted_ca": {"filename": str(certificates / CA)},
+                "watched_directory": watched,
+            },
+        },
+    }
+    return {
+        _secret_file(name): {
+            "resources": [{"@type": f"type.googleapis.com/{_TLS}.Secret", "name": name, **secret}],
+        }
+        for name, secret in secrets.items()
+    }
+
+
+def _secret_file(name: str) -> str:
+    return f"{name}.secret.json"
+
+
+def _gateway_cluster(gateways: Sequence[GatewayAddress], tls: RouterTls | None) -> dict[str, Json]:
     """Return the cluster of the gateways; its pings notice a gateway whose host vanished."""
-    endpoints: Json = [{"endpoint": {"address": _socket_address(one)}} for one in gateways]
+    sockets = [one for one in gateways if isinstance(one, UnixAddress)]
+    if sockets and len(sockets) != len(gateways):
+        raise ValueError("gateways are all on Unix sockets, or all on TCP addresses")
+    if not sockets and tls is None:
+        raise ValueError(f"a router speaks to a gateway on {gateways[0]} with a certificate alone")
+    endpoints: Json = [{"endpoint": {"address": _address(one)}} for one in gateways]
     keepalive: Json = {"interval": "5s", "timeout": "3s"}
     return {
         "name": GATEWAY_CLUSTER,
-        "type": "STATIC" if all(one.is_ip for one in gateways) else "STRICT_DNS",
+        "type": "STATIC" if all(isinstance(one, UnixAddress) or one.is_ip for one in gateways) else "STRICT_DNS",
         "connect_timeout": "1s",
         "load_assignment": {"cluster_name": GATEWAY_CLUSTER, "endpoints": [{"lb_endpoints": endpoints}]},
         "typed_extension_protocol_options": {
@@ -80,8 +141,41 @@ def _gateway_cluster(gateways: Sequence[SocketAddress]) -> dict[str, Json]:
                 "explicit_http_config": {"http2_protocol_options": {"connection_keepalive": keepalive}},
             },
         },
+        **({} if sockets or tls is None else {"transport_socket": _mutual_tls(tls)}),
     }
 
 
-def _socket_address(address: SocketAddress) -> dict[str, Json]:
+def _mutual_tls(tls: RouterTls) -> dict[str, Json]:
+    """Return the router's side of mutual TLS."""
+
+    def secret(name: str) -> dict[str, Json]:
+        source: Json = {"path_config_source": {"path": str(tls.secrets / _secret_file(name))}}
+        return {"name": name, "sds_config": source}
+
+    names: Json = [
+        {"san_type": "URI" if "://" in one else "DNS", "matcher": {"exact": one}} for one in tls.gateway_identities
+    ]
+    return {
+        "name": "envoy.transport_sockets.tls",
+        "typed_config": {
+            "@type": f"type.googleapis.com/{_TLS}.UpstreamTlsContext",
+            "common_tls_context": {
+                "tls_params": {
+                    "tls_minimum_protocol_version": "TLSv1_3",
+                    "tls_maximum_protocol_version": "TLSv1_3",
+                },
+                "alpn_protocols": ["h2"],
+                "tls_certificate_sds_secret_configs": [secret(_CERTIFICATE)],
+                "combined_validation_context": {
+                    "default_validation_context": {"match_typed_subject_alt_names": names},
+                    "validation_context_sds_secret_config": secret(_AUTHORITY),
+                },
+            },
+        },
+    }
+
+
+def _address(address: GatewayAddress) -> dict[str, Json]:
+    if isinstance(address, UnixAddress):
+        return {"pipe": {"path": str(address.path)}}
     return {"socket_address": {"address": address.host, "port_value": address.port}}

@@ -53,6 +53,8 @@ class _News:
     """What is to be written of one router."""
 
     connected_at: datetime | None = None
+    certificate_expires_at: datetime | None = None
+    """Of the certificate with which it connected."""
     ended: "_Ended | None" = None
     """The end of its newest stream, if that has ended."""
     epochs: dict[DeploymentName, Epoch] = field(default_factory=dict)
@@ -64,6 +66,7 @@ class _News:
         """Return these news on top of older ones that could not be written."""
         return _News(
             connected_at=self.connected_at or older.connected_at,
+            certificate_expires_at=(self if self.connected_at else older).certificate_expires_at,
             ended=self.ended or (older.ended if self.connected_at is None else None),
             epochs={**older.epochs, **self.epochs},
             refusal=older.refusal if self.refusal is None else self.refusal,
@@ -84,12 +87,13 @@ class TableJournal:
         self._connected: dict[RouterNode, datetime] = {}
         self._wake = asyncio.Event()
 
-    def connected(self, node: RouterNode) -> None:
+    def connected(self, node: RouterNode, certificate_expires_at: datetime | None) -> None:
         """Note that a router opened its stream."""
         now = self._connected[node] = datetime.now(UTC)
         self._refusals.pop(node, None)
         news = self._of(node)
         news.connected_at, news.ended, news.refusal = now, None, ""
+        news.certificate_expires_at = certificate_expires_at
 
     def disconnected(self, node: RouterNode) -> None:
         """Note that a router's newest stream ended."""
@@ -156,7 +160,7 @@ class TableJournal:
     async def _write_router(self, tx: AsyncSession, node: RouterNode, news: _News) -> None:
         """Write one router's news; what it still refuses is written after its acknowledgements, which clear it."""
         if news.connected_at is not None:
-            await router_connected(tx, node, self._gateway, news.connected_at)
+            await router_connected(tx, node, self._gateway, news.connected_at, news.certificate_expires_at)
         if news.ended is not None:
             await router_disconnected(tx, node, self._gateway, news.ended.connected_at, news.ended.at)
         if news.epochs:

@@ -23,6 +23,12 @@ class GatewayMetrics:
             ["service"],
             registry=self.registry,
         )
+        self.refused_streams = Counter(
+            "celadon_gateway_refused_streams",
+            "Streams of peers that may not speak for the router that they named, by service.",
+            ["service"],
+            registry=self.registry,
+        )
         self.publications = Counter(
             "celadon_gateway_publications",
             "Epochs of deployments that routers were to be told.",

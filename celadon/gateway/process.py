@@ -6,18 +6,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+import grpc
 import structlog
 
+from celadon.gateway.addresses import SocketAddress
+from celadon.gateway.admission import TableAdmission
 from celadon.gateway.feed import PublicationFeed
 from celadon.gateway.journal import TableJournal
 from celadon.gateway.metrics import GatewayMetrics
+from celadon.gateway.peers import ServerCertificate
 from celadon.gateway.server import XdsServer
 from celadon.gateway.settings import GatewaySettings
 from celadon.racing import first_to_end
 from celadon.reach_settings import ReachSettings
 from celadon.stopping import stop_signal
 from celadon.table.engine import Table
-from celadon.table.notify import ROUTES_CHANNEL, Listener
+from celadon.table.notify import ENROLMENTS_CHANNEL, ROUTES_CHANNEL, Listener
 
 APPLICATION_NAME: Final = "celadon-gateway"
 
@@ -31,18 +35,27 @@ async def run_gateway(settings: GatewaySettings) -> None:
 
     Raises:
         OSError: an address of the gateway is not free.
+        CertificateError: its certificates cannot be used.
 
     """
+    credentials = None
+    if isinstance(settings.gateway_address, SocketAddress) and settings.gateway_tls_dir is not None:
+        credentials = ServerCertificate(settings.gateway_tls_dir).credentials
     metrics = GatewayMetrics()
     with _serving(metrics, settings), stop_signal() as stop:
-        await first_to_end(_follow_table(settings, metrics), _wait_for(stop))
+        await first_to_end(_follow_table(settings, metrics, credentials), _wait_for(stop))
 
 
-async def _follow_table(settings: GatewaySettings, metrics: GatewayMetrics) -> None:
+async def _follow_table(
+    settings: GatewaySettings,
+    metrics: GatewayMetrics,
+    credentials: grpc.ServerCredentials | None,
+) -> None:
     async with (
         Table(settings.database_url, APPLICATION_NAME) as table,
         Listener(settings.database_url, APPLICATION_NAME) as listener,
         listener.subscribe(ROUTES_CHANNEL) as heard,
+        listener.subscribe(ENROLMENTS_CHANNEL) as heard_of_enrolments,
     ):
         name = f"{socket.gethostname()}/{settings.gateway_address}"
         feed = PublicationFeed(table, metrics, name, ReachSettings().reach)
@@ -51,11 +64,17 @@ async def _follow_table(settings: GatewaySettings, metrics: GatewayMetrics) -> N
         async def catch_up(*, patient: bool) -> None:
             await feed.catch_up(server, patient=patient)
 
-        server = XdsServer(settings.routing(), await feed.load(), journal, metrics, catch_up)
-        await server.start(settings.gateway_address)
+        admission = TableAdmission(table, metrics)
+        server = XdsServer(settings.routing(), await feed.load(), journal, metrics, admission, catch_up)
+        await server.start(settings.gateway_address, credentials)
         log.info("gateway_listening", address=str(settings.gateway_address))
         try:
-            await first_to_end(feed.follow(heard, server), journal.run(), journal.keep_seen())
+            await first_to_end(
+                feed.follow(heard, server),
+                admission.follow(heard_of_enrolments, server),
+                journal.run(),
+                journal.keep_seen(),
+            )
         finally:
             await server.stop()
             log.info("gateway_stopped")

@@ -1,11 +1,13 @@
-"""The xDS server: incremental discovery (ADS) and load reporting (LRS) on one port.
+"""The xDS server: incremental discovery (ADS) and load reporting (LRS) on one address.
 
 It is made with the publications that were loaded, so it cannot answer with an empty table. What routers say goes to a
-:class:`RouterJournal` and never waits for it.
+:class:`RouterJournal` and never waits for it. Each stream begins with :meth:`XdsServer._identify`, which ends those of
+peers that nobody enrolled; what a stream says later is not judged again, until an enrolment or a certificate ends.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from datetime import datetime
 from time import monotonic
 from typing import Final, Protocol, TypeAlias
 
@@ -13,15 +15,19 @@ import grpc
 import grpc.aio
 import structlog
 
+from celadon.domain.enrolment import CertifiedPeer
 from celadon.domain.names import DeploymentName, Epoch, RouterNode
 from celadon.domain.publication import Publication
 from celadon.gateway import discovery, load_reports
-from celadon.gateway.addresses import SocketAddress
+from celadon.gateway.addresses import GatewayAddress, SocketAddress
+from celadon.gateway.connections import close_connection
 from celadon.gateway.delta import DeltaStream
 from celadon.gateway.discovery import DiscoveryRequest, DiscoveryResponse
 from celadon.gateway.drains import Drains
-from celadon.gateway.load_reports import Drainee, DrainLoad, LoadReport, ReportingPlan
+from celadon.gateway.listening import listen
+from celadon.gateway.load_reports import IDLE_PLAN, Drainee, DrainLoad, LoadReport, ReportingPlan
 from celadon.gateway.metrics import GatewayMetrics
+from celadon.gateway.peers import Speaker, peer_of
 from celadon.gateway.resources import ResourceType, deployment_of
 from celadon.gateway.routing import Routing
 from celadon.gateway.snapshot import Snapshot
@@ -41,22 +47,28 @@ SERVER_OPTIONS: Final = (
 
 STOP_GRACE_SECONDS: Final = 0.5
 
+CLOSE_SECONDS: Final = 0.2
+"""How long a connection stays after a stream on it was refused, so that the peer reads why."""
+
 _APART_POLL_SECONDS: Final = 1.0
 _KINDS: Final = frozenset(kind.value for kind in ResourceType)
 APART_POLLS: Final = 3
 """After so many looks a router's load reports are sent away, if it takes its routes from another gateway."""
 
+_ABORT_RAISES: Final = "context.abort raises"
+
 log = structlog.get_logger()
 
 _Discovery: TypeAlias = "grpc.aio.ServicerContext[DiscoveryRequest, DiscoveryResponse]"
 _LoadReporting: TypeAlias = "grpc.aio.ServicerContext[LoadReport, ReportingPlan]"
+_AnyService: TypeAlias = "_Discovery | _LoadReporting"
 
 
 class RouterJournal(Protocol):
     """Takes down what routers say; never blocks and never fails."""
 
-    def connected(self, node: RouterNode) -> None:
-        """A router opened its stream."""
+    def connected(self, node: RouterNode, certificate_expires_at: datetime | None) -> None:
+        """A router opened its stream, with a certificate unless it came by a Unix socket."""
 
     def disconnected(self, node: RouterNode) -> None:
         """A router's newest stream ended."""
@@ -69,6 +81,16 @@ class RouterJournal(Protocol):
 
     def loaded(self, node: RouterNode, loads: Mapping[Drainee, tuple[DrainLoad, Epoch]]) -> None:
         """A router reports requests of what drains, each counted at an epoch of its deployment."""
+
+
+class Admission(Protocol):
+    """Says which peers may speak for which routers."""
+
+    async def refusal(self, speaker: Speaker) -> str | None:
+        """Return why a peer may not speak for a router; ``None`` when it may."""
+
+    def refusal_now(self, speaker: Speaker) -> str | None:
+        """Return the same by what is known at this moment."""
 
 
 class CatchUp(Protocol):
@@ -85,18 +107,25 @@ async def _is_up_to_date(*, patient: bool) -> None:
 class _RouterStream:
     """One open discovery stream; its writer sends whatever the state has to say each time it is woken."""
 
-    def __init__(self, node: RouterNode, delta: DeltaStream, opened_at: float) -> None:
-        self.node = node
+    def __init__(self, speaker: Speaker, delta: DeltaStream, opened_at: float) -> None:
+        self.speaker = speaker
+        self.node = speaker.node
         self.delta = delta
         self.opened_at = opened_at
         self.refusal: str | None = None
         self.ended: str | None = None
         """Why the gateway ends the stream; ``None`` while it goes on."""
+        self.refused: str | None = None
+        """Why its peer is not believed any more, so that the stream ends; ``None`` while it is."""
         self._wake = asyncio.Event()
 
     def end(self, why: str) -> None:
         self.ended = why
         self.wake()
+
+    def refuse(self, why: str) -> None:
+        self.refused = why
+        self.end(why)
 
     def wake(self) -> None:
         self._wake.set()
@@ -104,6 +133,17 @@ class _RouterStream:
     async def woken(self) -> None:
         await self._wake.wait()
         self._wake.clear()
+
+
+class _LoadStream:
+    """One open stream of load reports."""
+
+    def __init__(self, speaker: Speaker) -> None:
+        self.speaker = speaker
+        self.replan = asyncio.Event()
+        """Set when what is asked of the router may have changed, or the stream has ended."""
+        self.refused: str | None = None
+        """Why its peer is not believed any more; ``None`` while it is."""
 
 
 class XdsServer:
@@ -115,38 +155,58 @@ class XdsServer:
         loaded: Iterable[Publication],
         journal: RouterJournal,
         metrics: GatewayMetrics,
+        admission: Admission,
         catch_up: CatchUp = _is_up_to_date,
     ) -> None:
         """Prepare a server for all publications as they were loaded; nothing listens yet."""
         self._catch_up = catch_up
+        self._admission = admission
         self._snapshot = Snapshot(routing)
         self._journal = journal
         self._metrics = metrics
         self._drains = Drains()
         self._streams: dict[RouterNode, _RouterStream] = {}
-        self._reporters: dict[RouterNode, asyncio.Event] = {}
+        self._reporters: dict[Speaker, _LoadStream] = {}
         self._published_at: dict[DeploymentName, float] = {}
         self._server = grpc.aio.server(options=SERVER_OPTIONS)
         self._server.add_generic_rpc_handlers(_handlers(self._discover, self._report))
         self.publish(loaded)
 
-    async def start(self, address: SocketAddress) -> int:
-        """Listen, and return the port; raises ``OSError`` when the address is not free."""
+    async def start(self, address: GatewayAddress, credentials: grpc.ServerCredentials | None = None) -> None:
+        """Listen on a Unix socket, or with the credentials of mutual TLS on a TCP address.
+
+        Raises:
+            CertificateError: a TCP address without credentials, or a socket that others could put in place.
+            OSError: the address is not free.
+
+        """
         try:
-            port = self._server.add_insecure_port(str(address))
-        except RuntimeError as error:
-            raise OSError(f"the gateway cannot listen on {address}: {error}") from error
+            listen(self._server, address, credentials)
+        except Exception:
+            await self._server.stop(None)
+            raise
         await self._server.start()
-        return port
 
     async def stop(self) -> None:
         """Close all streams; routers go on with what they have and come back by themselves."""
         for stream in self._streams.values():
             stream.end("the gateway stops")
         reporters, self._reporters = self._reporters, {}
-        for replan in reporters.values():
-            replan.set()
+        for reporter in reporters.values():
+            reporter.replan.set()
         await self._server.stop(STOP_GRACE_SECONDS)
+
+    def end_refused_streams(self) -> None:
+        """End the streams of peers that may no longer speak for their router: forgotten, revoked or expired."""
+        for stream in self._streams.values():
+            why = self._admission.refusal_now(stream.speaker)
+            if why is not None:
+                log.warning("router_not_believed", router=stream.node, peer=str(stream.speaker.peer), why=why)
+                stream.refuse(why)
+        for speaker, reporter in self._reporters.items():
+            reporter.refused = self._admission.refusal_now(speaker)
+            if reporter.refused is not None:
+                reporter.replan.set()
 
     def publish(self, publications: Iterable[Publication], withdrawn: Iterable[DeploymentName] = ()) -> None:
         """Tell routers of changed deployments, and that others are gone."""
@@ -177,6 +237,30 @@ class XdsServer:
             self._settle(stream)
             stream.wake()
 
+    # Identity
+
+    async def _identify(self, node: str | None, service: str, context: _AnyService) -> Speaker:
+        """Return who speaks on a stream, by the node of its first message and by its connection.
+
+        Every service calls this before it takes in anything else of a stream; one of somebody else ends here.
+        """
+        if not node:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first message must name the router: set node.id")
+            raise AssertionError(_ABORT_RAISES)
+        speaker = Speaker(RouterNode(node), peer_of(context), context.peer())
+        why = await self._admission.refusal(speaker)
+        if why is not None:
+            self._metrics.refused_streams.labels(service).inc()
+            log.warning("stream_refused", service=service, router=node, peer=str(speaker.peer), why=why)
+            await self._turn_away(speaker, why, context)
+        return speaker
+
+    @staticmethod
+    async def _turn_away(speaker: Speaker, why: str, context: _AnyService) -> None:
+        """End a stream of a peer that is not believed, and soon its connection; raises as ``context.abort`` does."""
+        asyncio.get_running_loop().call_later(CLOSE_SECONDS, close_connection, speaker.connection)
+        await context.abort(grpc.StatusCode.PERMISSION_DENIED, why)
+
     # Discovery
 
     async def _discover(
@@ -187,31 +271,36 @@ class XdsServer:
         first = await anext(requests, None)
         if first is None:
             return
-        if not first.node:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first request must name the router: set node.id")
+        speaker = await self._identify(first.node, "discovery", context)
         # It may have acknowledged at another gateway what this one has not heard of yet, and must not be led back.
         # One that holds nothing has to lose only if it is not told what is known.
         await self._catch_up(patient=bool(first.initial_versions))
-        stream = self._open(first.node, first.listens)
+        why = self._admission.refusal_now(speaker)
+        if why is not None:
+            await self._turn_away(speaker, why, context)
+        stream = self._open(speaker, first.listens)
         try:
             with self._metrics.streams.labels("discovery").track_inprogress():
                 await first_to_end(self._listen(stream, first, requests), self._tell(stream, context))
         finally:
             self._close(stream)
+        if stream.refused is not None:
+            await self._turn_away(speaker, stream.refused, context)
         if stream.ended is not None:
             await context.abort(grpc.StatusCode.UNAVAILABLE, stream.ended)
 
-    def _open(self, node: RouterNode, listens: Mapping[str, SocketAddress]) -> _RouterStream:
+    def _open(self, speaker: Speaker, listens: Mapping[str, SocketAddress]) -> _RouterStream:
         """Register a router's newest stream; an older one ends."""
-        stream = _RouterStream(node, DeltaStream(self._snapshot, listens), monotonic())
+        node, peer = speaker.node, speaker.peer
+        stream = _RouterStream(speaker, DeltaStream(self._snapshot, listens), monotonic())
         older = self._streams.get(node)
         if older is not None:
             log.warning("router_stream_superseded", router=node)
             older.end(f"a newer stream of router {node} took over")
             self._drains.disconnect(node)
         self._streams[node] = stream
-        self._journal.connected(node)
-        log.info("router_connected", router=node)
+        self._journal.connected(node, peer.expires_at if isinstance(peer, CertifiedPeer) else None)
+        log.info("router_connected", router=node, peer=str(peer))
         return stream
 
     def _close(self, stream: _RouterStream) -> None:
@@ -271,9 +360,9 @@ class XdsServer:
         if stream.delta.refusal != stream.refusal:
             stream.refusal = stream.delta.refusal
             self._journal.refused(node, stream.refusal or "")
-        reporter = self._reporters.get(node)
+        reporter = self._reporters.get(stream.speaker)
         if reporter is not None:
-            reporter.set()
+            reporter.replan.set()
 
     # Load reporting
 
@@ -285,71 +374,92 @@ class XdsServer:
         first = await anext(requests, None)
         if first is None:
             return
-        if not first.node:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first report must name the router: set node.id")
-        replan = self._reporters[first.node] = asyncio.Event()
+        speaker = await self._identify(first.node, "load", context)
+        older = self._reporters.get(speaker)
+        reporter = self._reporters[speaker] = _LoadStream(speaker)
+        if older is not None:
+            older.replan.set()
         try:
             with self._metrics.streams.labels("load").track_inprogress():
                 await first_to_end(
-                    self._take_reports(first, requests, replan),
-                    self._ask_for_reports(first.node, context, replan),
-                    self._until_apart(first.node, replan),
+                    self._take_reports(first, requests, reporter),
+                    self._ask_for_reports(context, reporter),
+                    self._until_apart(reporter),
                 )
         finally:
-            is_newest = self._reporters.get(first.node) is replan
+            is_newest = self._is_newest(reporter)
             if is_newest:
-                del self._reporters[first.node]
-                self._drains.stop_reports(first.node)
-        if is_newest and first.node not in self._streams:
-            await context.abort(grpc.StatusCode.UNAVAILABLE, "reports are taken where the router takes its routes from")
+                del self._reporters[speaker]
+                if self._counts(speaker):
+                    self._drains.stop_reports(speaker.node)
+        if reporter.refused is not None:
+            await self._turn_away(speaker, reporter.refused, context)
+        if is_newest and not self._counts(speaker):
+            await context.abort(
+                grpc.StatusCode.UNAVAILABLE,
+                "reports are taken on the connection on which the router takes its routes",
+            )
 
-    async def _until_apart(self, node: RouterNode, replan: asyncio.Event) -> None:
-        """Return when a router reports here and has its routes from another gateway for some time.
+    def _is_newest(self, reporter: _LoadStream) -> bool:
+        return self._reporters.get(reporter.speaker) is reporter
 
-        Only the gateway to which it acknowledges knows since when its zeros count. Its next try may lead it there.
+    def _counts(self, speaker: Speaker) -> bool:
+        """Whether reports of this peer count: it holds the router's discovery stream.
+
+        Only the gateway to which the router acknowledges knows since when its zeros count; and a zero of any other
+        peer would stop replicas on which the router's requests run.
+        """
+        stream = self._streams.get(speaker.node)
+        return stream is not None and stream.speaker == speaker
+
+    async def _until_apart(self, reporter: _LoadStream) -> None:
+        """Return when a peer reports for a router and does not hold its discovery stream here for some time.
+
+        A router with several gateways may be led to the right one by its next try.
         """
         looks = 0
-        while self._reporters.get(node) is replan and looks < APART_POLLS:
+        while self._is_newest(reporter) and reporter.refused is None and looks < APART_POLLS:
             await asyncio.sleep(_APART_POLL_SECONDS)
-            looks = 0 if node in self._streams else looks + 1
+            looks = 0 if self._counts(reporter.speaker) else looks + 1
         if looks >= APART_POLLS:
-            log.info("reports_sent_away", router=node)
+            log.info("reports_sent_away", router=reporter.speaker.node, peer=str(reporter.speaker.peer))
 
     async def _take_reports(
         self,
         first: LoadReport,
         requests: AsyncIterator[LoadReport],
-        replan: asyncio.Event,
+        reporter: _LoadStream,
     ) -> None:
-        self._take_report(first.node, first, replan)
+        self._take_report(first, reporter)
         async for report in requests:
-            self._take_report(first.node, report, replan)
+            self._take_report(report, reporter)
 
-    def _take_report(self, node: RouterNode, report: LoadReport, replan: asyncio.Event) -> None:
-        """Take a report of a router's newest stream."""
-        if self._reporters.get(node) is not replan:
+    def _take_report(self, report: LoadReport, reporter: _LoadStream) -> None:
+        """Take a report of a router's newest stream, from the peer that holds its discovery stream."""
+        if not self._is_newest(reporter) or reporter.refused is not None:
             return
         self._metrics.load_reports.inc()
-        news = self._drains.report(node, report, monotonic())
-        if news:
-            self._journal.loaded(node, {one: (load, self._drains.epoch_of(one)) for one, load in news.items()})
-        replan.set()
+        node = reporter.speaker.node
+        if self._counts(reporter.speaker):
+            news = self._drains.report(node, report, monotonic())
+            if news:
+                self._journal.loaded(node, {one: (load, self._drains.epoch_of(one)) for one, load in news.items()})
+        reporter.replan.set()
 
     async def _ask_for_reports(
         self,
-        node: RouterNode,
         context: _LoadReporting,
-        replan: asyncio.Event,
+        reporter: _LoadStream,
     ) -> None:
         """Tell a router what to report when that changes, and only then: each answer starts its interval anew."""
         asked: ReportingPlan | None = None
-        while self._reporters.get(node) is replan:
-            replan.clear()
-            wanted = self._drains.plan(node)
+        while self._is_newest(reporter) and reporter.refused is None:
+            reporter.replan.clear()
+            wanted = self._drains.plan(reporter.speaker.node) if self._counts(reporter.speaker) else IDLE_PLAN
             if wanted != asked:
                 await context.write(wanted)
                 asked = wanted
-            await replan.wait()
+            await reporter.replan.wait()
 
 
 def _handlers(

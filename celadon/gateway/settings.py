@@ -1,13 +1,15 @@
 """The gateway's settings, read from the environment."""
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Final
 
-from pydantic import Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from celadon.domain.durations import Duration
-from celadon.gateway.addresses import SocketAddress
+from celadon.gateway.addresses import GatewayAddress, SocketAddress, parse_gateway_address
+from celadon.gateway.listening import plain_tcp_refused
 from celadon.gateway.routing import Routing
 
 SHORTEST_PREVIEW_KEY: Final = 16
@@ -16,15 +18,22 @@ Address = Annotated[SocketAddress, NoDecode]
 
 
 class GatewaySettings(BaseSettings):
-    """``DATABASE_URL`` and ``CELADON_*``; addresses are ``host:port`` and on loopback unless set otherwise."""
+    """``DATABASE_URL`` and ``CELADON_*``; addresses are ``host:port`` and on loopback unless set otherwise.
+
+    The gateway's own may be a Unix socket, ``unix:/path``; a TCP address needs certificates.
+    """
 
     model_config = SettingsConfigDict(
         env_prefix="CELADON_", extra="ignore", frozen=True, populate_by_name=True, hide_input_in_errors=True
     )
 
     database_url: Annotated[str, Field(validation_alias="DATABASE_URL")]
-    gateway_address: Address = SocketAddress(host="127.0.0.1", port=18000)
-    """Where routers reach the gateway (gRPC without TLS: keep it on a network of your own)."""
+    gateway_address: Annotated[GatewayAddress, NoDecode, BeforeValidator(parse_gateway_address)] = SocketAddress(
+        host="127.0.0.1", port=18000
+    )
+    """Where routers reach the gateway: with mutual TLS, or ``unix:/path`` for routers of the same user."""
+    gateway_tls_dir: Annotated[Path | None, Field(validate_default=True)] = None
+    """Has ``tls.crt`` and ``tls.key`` of the gateway, and ``ca.crt`` of routers; read again when they change."""
     gateway_metrics_address: Address | None = None
     """Where Prometheus scrapes the gateway; nowhere when not set."""
     router_address: Address = SocketAddress(host="127.0.0.1", port=8000)
@@ -35,6 +44,14 @@ class GatewaySettings(BaseSettings):
     """Requests with this value in ``x-celadon-preview`` reach green on the live listener; none do when not set."""
     stream_idle_timeout: Duration = timedelta(hours=1)
     """How long a request may pass without a byte either way, a model that thinks included; ``0s`` means for ever."""
+
+    @field_validator("gateway_tls_dir")
+    @classmethod
+    def _no_plain_tcp(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        address = info.data.get("gateway_address")
+        if isinstance(address, SocketAddress) and value is None:
+            raise ValueError(str(plain_tcp_refused(address)))
+        return value
 
     def routing(self) -> Routing:
         """Return what routers are told of listeners and routes."""

@@ -20,13 +20,14 @@ class RouterAddresses(BaseModel):
     """Its name to the gateways."""
     live: str
     preview: str
-    admin: str
+    admin: Path
+    """The Unix socket of its admin interface."""
     gateway: str
     """Which gateway it asks."""
 
 
 class StackAddresses(BaseModel):
-    """The content of ``stack.json``. HTTP addresses are URLs, gRPC addresses are ``host:port``."""
+    """The content of ``stack.json``. HTTP addresses are URLs, Temporal's is ``host:port``."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -35,8 +36,10 @@ class StackAddresses(BaseModel):
     temporal_ui: str
     router: str
     preview_router: str
-    router_admin: str
+    router_admin: Path
+    """The Unix socket of Envoy's admin interface, for the owner alone."""
     gateway: str
+    """Where routers of this user reach the gateway: ``unix:/path``."""
     metrics: str
     """The worker's Prometheus endpoint."""
     gateway_metrics: str

@@ -1,6 +1,5 @@
 """The children of a whole local stack."""
 
-import json
 import sys
 from dataclasses import replace
 from datetime import timedelta
@@ -12,12 +11,15 @@ import asyncpg
 from alembic.util import CommandError
 from sqlalchemy.exc import SQLAlchemyError
 
+from celadon.client.login_name import login_name
 from celadon.domain.contracts import DEFAULT_INSTALLATION
+from celadon.domain.messages import UNDECLARED
 from celadon.domain.names import RouterNode
-from celadon.gateway.addresses import SocketAddress
-from celadon.gateway.bootstrap import bootstrap
+from celadon.domain.states import Door
+from celadon.gateway.addresses import SocketAddress, UnixAddress
+from celadon.gateway.certificates import CertificateError
+from celadon.gateway.enrolling import RouterFiles
 from celadon.gateway.routing import LIVE, PREVIEW
-from celadon.owned_files import write_file
 from celadon.stack.access import ensure_admin_token, ensure_signing_key
 from celadon.stack.environment import python_environment
 from celadon.stack.errors import StackError
@@ -26,13 +28,16 @@ from celadon.stack.namespace import NAMESPACE
 from celadon.stack.ports import LOOPBACK, address
 from celadon.stack.postgres import OWNER, create_database, database_url, postgres_spec
 from celadon.stack.postgres_home import PostgresHome
-from celadon.stack.probes import answers_ok, listens_on
+from celadon.stack.probes import answers_ok, listens_on_socket
 from celadon.stack.process import ChildSpec
 from celadon.stack.router import router_spec
 from celadon.stack.settings import Port, StackSettings
 from celadon.stack.shape import StackShape, numbered
 from celadon.stack.temporal_server import temporal_spec
+from celadon.table.engine import Table
+from celadon.table.enrolments import NewEnrolment, enrol_router
 from celadon.table.migrate import upgrade
+from celadon.table.registration import Author
 
 _PYTHON: Final = (sys.executable, "-P", "-u", "-m")
 """Without the working directory on the import path: a module of the operator's must not pass for one of ours."""
@@ -56,31 +61,32 @@ def stack_children(
     url = database_url(home)
     shape = settings.shape
     return (
-        replace(postgres_spec(home), once_ready=partial(_bring_up_to_date, url, directory)),
+        replace(postgres_spec(home), once_ready=partial(_bring_up_to_date, url, directory, shape)),
         temporal_spec(
             directory.temporal_database,
             settings.port(Port.TEMPORAL),
             settings.port(Port.TEMPORAL_UI),
             settings.temporal_ui_host,
         ),
-        *(gateway_spec(url, settings, number) for number in range(1, shape.gateways + 1)),
+        *(gateway_spec(url, settings, directory, number) for number in range(1, shape.gateways + 1)),
         *(worker_spec(url, settings, directory, working_directory, number) for number in range(1, shape.workers + 1)),
         api_spec(url, settings, directory),
         *(_router_spec(directory, settings, number) for number in range(1, shape.routers + 1)),
     )
 
 
-def gateway_spec(database: str, settings: StackSettings, number: int = 1) -> ChildSpec:
+def gateway_spec(database: str, settings: StackSettings, directory: DataDirectory, number: int = 1) -> ChildSpec:
     """Describe a gateway, which tells routers their routes from ``database``."""
-    gateway = settings.port(Port.GATEWAY, number)
+    name = numbered("gateway", number)
+    socket = directory.sockets.gateway(name)
     return ChildSpec(
-        name=numbered("gateway", number),
+        name=name,
         command=(*_PYTHON, "celadon.cli.main", "gateway"),
         after=("postgres",),
         environment=python_environment(
             {
                 "DATABASE_URL": database,
-                "CELADON_GATEWAY_ADDRESS": address(gateway),
+                "CELADON_GATEWAY_ADDRESS": str(UnixAddress(path=socket)),
                 "CELADON_GATEWAY_METRICS_ADDRESS": address(settings.port(Port.GATEWAY_METRICS, number)),
                 "CELADON_ROUTER_ADDRESS": address(settings.port(Port.ROUTER)),
                 "CELADON_PREVIEW_ROUTER_ADDRESS": address(settings.port(Port.PREVIEW_ROUTER)),
@@ -88,7 +94,7 @@ def gateway_spec(database: str, settings: StackSettings, number: int = 1) -> Chi
                 "CELADON_OWN_PORTS": settings.own_ports,
             },
         ),
-        ready=listens_on(gateway),
+        ready=listens_on_socket(socket),
     )
 
 
@@ -153,17 +159,21 @@ def _router_spec(directory: DataDirectory, settings: StackSettings, number: int)
     """Describe a router and write its bootstrap; the first listens where the gateways say, the others elsewhere."""
     name = numbered("router", number)
     gateway = router_gateway(settings.shape, number)
-    admin = settings.port(Port.ROUTER_ADMIN, number)
+    node = router_node(number)
+    admin = directory.sockets.admin(name)
     own = {LIVE: settings.port(Port.ROUTER, number), PREVIEW: settings.port(Port.PREVIEW_ROUTER, number)}
-    bootstrap_file = directory.router_bootstrap(name)
-    written = bootstrap(
-        router_node(number),
-        _loopback(settings.port(Port.GATEWAY, gateway)),
-        _loopback(admin),
+    files = RouterFiles(
+        node,
+        directory.router_files(node),
+        [UnixAddress(path=directory.sockets.gateway(numbered("gateway", gateway)))],
+        admin,
         {} if number == 1 else {listener: _loopback(port) for listener, port in own.items()},
     )
-    write_file(bootstrap_file, json.dumps(written, indent=2) + "\n", mode=0o600)
-    return router_spec(bootstrap_file, admin, name=name, after=(numbered("gateway", gateway),))
+    try:
+        files.write(issued=None)
+    except CertificateError as error:
+        raise StackError(f"the files of router {node} cannot be written: {error}") from error
+    return router_spec(files.bootstrap, admin, name=name, after=(numbered("gateway", gateway),))
 
 
 def router_node(number: int) -> RouterNode:
@@ -180,11 +190,20 @@ def _loopback(port: int) -> SocketAddress:
     return SocketAddress(host=LOOPBACK, port=port)
 
 
-async def _bring_up_to_date(url: str, directory: DataDirectory) -> None:
-    """Create the database and its tables, or bring them to this version of Celadon; let the owner in."""
+async def _bring_up_to_date(url: str, directory: DataDirectory, shape: StackShape) -> None:
+    """Create the database and its tables, or bring them to this version of Celadon; let the owner and routers in."""
     try:
         await create_database(url, OWNER)
         await upgrade(url)
         await ensure_admin_token(directory, url)
+        await _enrol_routers(url, shape)
     except (OSError, asyncpg.PostgresError, SQLAlchemyError, CommandError) as error:
         raise StackError(f"the database cannot be brought up to date: {error}") from error
+
+
+async def _enrol_routers(url: str, shape: StackShape) -> None:
+    """Let the gateways believe the routers of the stack, each on its word, which reaches them by their socket alone."""
+    author = Author(by=login_name() or UNDECLARED, door=Door.CLI, reason="celadon up")
+    async with Table(url, "celadon-up", pool_size=1) as table, table.transaction() as tx:
+        for number in range(1, shape.routers + 1):
+            await enrol_router(tx, NewEnrolment(node=router_node(number)), author)

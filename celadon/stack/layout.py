@@ -11,6 +11,7 @@ from typing import Final, Self, TextIO
 
 from celadon.owned_files import NotOursError, check_contents, check_directory, make_directory, open_to_lock
 from celadon.stack.errors import DirectoryInUseError, StackError
+from celadon.stack.sockets import SocketDirectory
 
 DEFAULT_DATA_DIR: Final = Path(".celadon")
 """Where a stack lives when nothing else is said: below the directory in which it is started."""
@@ -40,6 +41,7 @@ class DataDirectory:
             check_contents(directory.path, skipping=_has_rules_of_its_own)
             for private in (directory.logs, directory.replicas, directory.temporal_database.parent):
                 make_directory(private)
+            directory.sockets.create()
         except OSError as error:
             raise StackError(
                 f"the data directory {path} cannot be used: {error}; name another one with --data-dir",
@@ -111,9 +113,19 @@ class DataDirectory:
         """The SQLite file of the Temporal server."""
         return self.path / "temporal" / "server.sqlite"
 
-    def router_bootstrap(self, router: str) -> Path:
-        """Return the file of an Envoy's bootstrap."""
-        return self.path / f"{router}.json"
+    @property
+    def sockets(self) -> SocketDirectory:
+        """Where gateways and the admin interfaces of routers listen."""
+        return SocketDirectory.of(self.path)
+
+    @property
+    def authority(self) -> Path:
+        """The CA that signs for routers elsewhere; made when the first one is enrolled."""
+        return self.path / "authority"
+
+    def router_files(self, node: str) -> Path:
+        """Return the directory with what a router starts from."""
+        return self.path / "routers" / node
 
     def is_in_use(self) -> bool:
         """Whether a stack runs in the directory.

@@ -19,18 +19,16 @@ class Port(StrEnum):
 
     TEMPORAL = "temporal"
     TEMPORAL_UI = "temporal_ui"
-    GATEWAY = "gateway"
     GATEWAY_METRICS = "gateway_metrics"
     ROUTER = "router"
     PREVIEW_ROUTER = "preview_router"
-    ROUTER_ADMIN = "router_admin"
     METRICS = "metrics"
     API = "api"
 
 
 _OF_EACH_WORKER: Final = (Port.METRICS,)
-_OF_EACH_GATEWAY: Final = (Port.GATEWAY, Port.GATEWAY_METRICS)
-_OF_EACH_ROUTER: Final = (Port.ROUTER, Port.PREVIEW_ROUTER, Port.ROUTER_ADMIN)
+_OF_EACH_GATEWAY: Final = (Port.GATEWAY_METRICS,)
+_OF_EACH_ROUTER: Final = (Port.ROUTER, Port.PREVIEW_ROUTER)
 
 
 class StackSettings(BaseModel):

@@ -12,6 +12,7 @@ from typing import Self, Unpack
 
 import structlog
 
+from celadon.gateway.addresses import UnixAddress
 from celadon.stack.account import account_for_postgres
 from celadon.stack.addresses import RouterAddresses, StackAddresses
 from celadon.stack.children import router_gateway, router_node, stack_children
@@ -24,7 +25,7 @@ from celadon.stack.postgres_home import PostgresHome, owner_of, prepare_home
 from celadon.stack.process import ChildSpec
 from celadon.stack.replicas import running_replicas
 from celadon.stack.settings import Port, StackSettings
-from celadon.stack.shape import ShapeChoice
+from celadon.stack.shape import ShapeChoice, numbered
 from celadon.stack.supervisor import ChildStatus, Supervisor
 
 log = structlog.get_logger()
@@ -226,14 +227,18 @@ def _user_of(spec: ChildSpec) -> int:
 def _addresses(directory: DataDirectory, settings: StackSettings, home: PostgresHome) -> StackAddresses:
     port = settings.port
     shape = settings.shape
+    gateways = tuple(
+        str(UnixAddress(path=directory.sockets.gateway(numbered("gateway", number))))
+        for number in range(1, shape.gateways + 1)
+    )
     return StackAddresses(
         database_url=database_url(home),
         temporal_address=address(port(Port.TEMPORAL)),
         temporal_ui=settings.temporal_ui,
         router=f"http://{address(port(Port.ROUTER))}",
         preview_router=f"http://{address(port(Port.PREVIEW_ROUTER))}",
-        router_admin=f"http://{address(port(Port.ROUTER_ADMIN))}",
-        gateway=address(port(Port.GATEWAY)),
+        router_admin=directory.sockets.admin("router"),
+        gateway=gateways[0],
         metrics=f"http://{address(port(Port.METRICS))}/metrics",
         gateway_metrics=f"http://{address(port(Port.GATEWAY_METRICS))}/metrics",
         api=f"http://{address(port(Port.API))}",
@@ -242,14 +247,14 @@ def _addresses(directory: DataDirectory, settings: StackSettings, home: Postgres
         workers=tuple(
             f"http://{address(port(Port.METRICS, number))}/metrics" for number in range(1, shape.workers + 1)
         ),
-        gateways=tuple(address(port(Port.GATEWAY, number)) for number in range(1, shape.gateways + 1)),
+        gateways=gateways,
         routers=tuple(
             RouterAddresses(
                 node=router_node(number),
                 live=f"http://{address(port(Port.ROUTER, number))}",
                 preview=f"http://{address(port(Port.PREVIEW_ROUTER, number))}",
-                admin=f"http://{address(port(Port.ROUTER_ADMIN, number))}",
-                gateway=address(port(Port.GATEWAY, router_gateway(shape, number))),
+                admin=directory.sockets.admin(numbered("router", number)),
+                gateway=gateways[router_gateway(shape, number) - 1],
             )
             for number in range(1, shape.routers + 1)
         ),

@@ -1,6 +1,7 @@
 """The routers as people look at them, and forgetting one that is gone for good."""
 
 import json
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -14,6 +15,7 @@ from celadon.domain.moments import span
 from celadon.domain.names import Epoch, RouterNode
 from celadon.domain.states import DeploymentLifecycle
 from celadon.table.clock import database_now
+from celadon.table.enrolments import end_enrolment
 from celadon.table.models import Deployment, RolloutEvent, Router, RouterAck
 from celadon.table.notify import ACKS_CHANNEL, notification
 from celadon.table.records.changes import Forgotten
@@ -24,7 +26,7 @@ from celadon.table.routers import ALL_DEPLOYMENTS
 STREAM_IS_DOWN_AFTER: Final = timedelta(seconds=10)
 """A gateway writes every 3 s that a stream is up; one that was killed cannot write that it is down."""
 
-FORGOTTEN: Final = "router_forgotten"
+ROUTER_FORGOTTEN: Final = "router_forgotten"
 
 
 async def list_routers(tx: AsyncSession) -> Fleet:
@@ -36,9 +38,9 @@ async def list_routers(tx: AsyncSession) -> Fleet:
 
 
 async def forget_router(tx: AsyncSession, node: str, *, author: Author, force: bool) -> Forgotten:
-    """Hold a router for gone, and wake whoever waits for it. Once it acknowledges again it is live again.
+    """Treat a router as gone, wake whoever waits for it, and end its enrolment: no gateway believes it any more.
 
-    Twice does it once.
+    It is a router again once it was enrolled again. Idempotent.
 
     Args:
         tx: the transaction.
@@ -58,48 +60,46 @@ async def forget_router(tx: AsyncSession, node: str, *, author: Author, force: b
         raise refuse(
             RefusalCode.NO_SUCH_ROUTER,
             f"there is no router {node}",
-            f"there are: {', '.join(names)}" if names else "none has ever asked a gateway",
+            f"there are: {', '.join(names)}" if names else "none was ever enrolled",
         )
     now = await database_now(tx)
     was = _state(row, now)
-    if row.gone_at is not None:
+    # What it served was told already when it was forgotten before.
+    is_told = row.gone_at is not None
+    if row.gone_at is not None and row.enrolled_at is None:
         return Forgotten(router=RouterNode(node), was=was, deployments=())
-    if _stream_is_up(row, now) and not force:
+    if row.seen_at is not None and _stream_is_up(row, now) and not force:
         raise refuse(
             RefusalCode.ROUTER_CONNECTED,
             f"router {node} is connected to gateway {row.gateway}, seen {span(now - row.seen_at)} ago",
             "stop it first. If it hangs, or refuses what it is told, and serves nobody any more, say so with --force: "
             "then nobody waits for it, and blue may be stopped under requests that it still sends there",
         )
-    await tx.execute(update(Router).where(Router.node == node).values(gone_at=func.clock_timestamp()))
-    told = await _tell(tx, node, was, author, forced=force)
+    await tx.execute(
+        update(Router).where(Router.node == node).values(gone_at=func.coalesce(Router.gone_at, func.clock_timestamp())),
+    )
+    evidence = {"was": was.value, **({"forced": "true"} if force else {})}
+    await end_enrolment(tx, node, author, evidence)
+    told = () if is_told else await _tell(tx, author, {"router": node, **evidence})
     await tx.execute(notification(ACKS_CHANNEL, json.dumps({"deployment": ALL_DEPLOYMENTS, "router": node})))
     return Forgotten(router=RouterNode(node), was=was, deployments=told)
 
 
-async def _tell(
-    tx: AsyncSession,
-    node: str,
-    was: RouterState,
-    author: Author,
-    *,
-    forced: bool,
-) -> tuple[str, ...]:
-    """Write a line into the audit log of each deployment that the router has served."""
-    evidence = {"router": node, "was": was.value, **({"forced": "true"} if forced else {})}
+async def _tell(tx: AsyncSession, author: Author, evidence: Mapping[str, str]) -> tuple[str, ...]:
+    """Write a line into the audit log of each deployment that the router in ``evidence`` has served."""
     served = (
         select(
             Deployment.name,
-            literal(FORGOTTEN),
+            literal(ROUTER_FORGOTTEN),
             literal(author.by),
             literal(author.issuer),
             literal(author.door.value),
             literal(author.verified),
             literal(author.reason),
-            literal(evidence, JSONB),
+            literal(dict(evidence), JSONB),
         )
         .join(RouterAck, RouterAck.deployment == Deployment.name)
-        .where(RouterAck.router == node, Deployment.lifecycle != DeploymentLifecycle.DESTROYED)
+        .where(RouterAck.router == evidence["router"], Deployment.lifecycle != DeploymentLifecycle.DESTROYED)
     )
     names = await tx.scalars(
         insert(RolloutEvent)
@@ -140,13 +140,20 @@ def _line(row: Router, behind: tuple[BehindLine, ...], now: datetime) -> RouterL
         seen_at=row.seen_at,
         acknowledged_at=row.acknowledged_at,
         gone_at=row.gone_at,
+        enrolled_at=row.enrolled_at,
+        identity=row.identity,
+        certificate_expires_at=row.expires_at,
         nack=row.nack,
         behind=behind if state in {RouterState.LIVE, RouterState.CUT_OFF} else (),
     )
 
 
 def _state(row: Router, now: datetime) -> RouterState:
-    if row.gone_at is not None or row.seen_at <= now - ROUTER_LEASE:
+    if row.gone_at is not None:
+        return RouterState.GONE if row.enrolled_at is None else RouterState.ENROLLED
+    if row.seen_at is None:
+        return RouterState.ENROLLED
+    if row.seen_at <= now - ROUTER_LEASE:
         return RouterState.GONE
     if row.acknowledged_at is None:
         return RouterState.NEW
@@ -154,4 +161,4 @@ def _state(row: Router, now: datetime) -> RouterState:
 
 
 def _stream_is_up(row: Router, now: datetime) -> bool:
-    return row.stream_ended_at is None and row.seen_at > now - STREAM_IS_DOWN_AFTER
+    return row.stream_ended_at is None and row.seen_at is not None and row.seen_at > now - STREAM_IS_DOWN_AFTER

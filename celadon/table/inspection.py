@@ -26,11 +26,15 @@ class KeeperFinding(Record):
 
 
 class RouterFinding(Record):
-    """A router that has not said goodbye."""
+    """A router that was not forgotten."""
 
     router: RouterNode
     gateway: str
-    seen_at: datetime
+    seen_at: datetime | None
+    """``None`` when it has never connected."""
+    enrolled: bool
+    """Whether gateways let it in."""
+    certificate_expires_at: datetime | None
     acknowledged: bool
     """Whether it has ever served anything."""
     live: bool
@@ -155,8 +159,10 @@ async def _find_routers(tx: AsyncSession, now: datetime) -> tuple[RouterFinding,
             router=RouterNode(row.node),
             gateway=row.gateway,
             seen_at=row.seen_at,
+            enrolled=row.enrolled_at is not None,
+            certificate_expires_at=row.expires_at,
             acknowledged=row.acknowledged_at is not None,
-            live=row.acknowledged_at is not None and row.seen_at > now - ROUTER_LEASE,
+            live=row.acknowledged_at is not None and row.seen_at is not None and row.seen_at > now - ROUTER_LEASE,
             nack=row.nack,
             behind=tuple(silent.get(row.node, ())),
         )

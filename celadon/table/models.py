@@ -304,19 +304,60 @@ class RolloutEvent(Base):
 
 
 class Router(Base):
-    """An Envoy that takes its routes from a gateway; live from its first acknowledgement until it is gone."""
+    """An Envoy that takes its routes from a gateway; live from its first acknowledgement until it is gone.
+
+    A gateway believes it, and writes anything of it, only while it is enrolled.
+    """
 
     __tablename__ = "routers"
+    __table_args__ = (
+        UniqueConstraint("identity"),
+        CheckConstraint(
+            "enrolled_at is not null "
+            "or (identity is null and serial is null and previous_serial is null and expires_at is null)",
+            name="enrolment",
+        ),
+        CheckConstraint("identity is not null or serial is null", name="serial"),
+    )
 
     node: Mapped[str] = mapped_column(primary_key=True)
-    gateway: Mapped[str]
-    stream_started_at: Mapped[datetime]
-    seen_at: Mapped[datetime]
+    gateway: Mapped[str] = mapped_column(server_default="")
+    stream_started_at: Mapped[datetime | None]
+    """When it connected last; ``None`` when it never did."""
+    seen_at: Mapped[datetime | None]
     stream_ended_at: Mapped[datetime | None]
     """When its gateway saw its newest stream end; nothing while it is up, or when the gateway died with it."""
     acknowledged_at: Mapped[datetime | None]
     gone_at: Mapped[datetime | None]
     nack: Mapped[str] = mapped_column(server_default="")
+    enrolled_at: Mapped[datetime | None]
+    """``None`` when it was never enrolled, or was forgotten since."""
+    identity: Mapped[str | None]
+    """What its certificate names; ``None`` for one that reaches its gateway by a Unix socket."""
+    serial: Mapped[str | None]
+    """Its newest certificate; ``None`` when every certificate counts that bears its identity."""
+    previous_serial: Mapped[str | None]
+    """The certificate before, which counts too: a router that runs takes the newest one at its next connection."""
+    expires_at: Mapped[datetime | None]
+    """When its newest certificate expires; of one that others have issued, the one that it showed last."""
+
+
+class RouterEvent(Base):
+    """One line of the audit log of enrolments; a trigger refuses to change or delete it."""
+
+    __tablename__ = "router_events"
+    __table_args__ = (Index("ix_router_events_router_id", "router", "id"),)
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    router: Mapped[str]
+    at: Mapped[datetime] = mapped_column(server_default=text("clock_timestamp()"))
+    kind: Mapped[str]
+    actor: Mapped[str]
+    door: Mapped[str]
+    verified: Mapped[bool]
+    """Whether a door vouches for the actor; else the name is what somebody declared."""
+    reason: Mapped[str]
+    evidence: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
 
 
 class RouterAck(Base):

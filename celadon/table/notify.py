@@ -14,10 +14,12 @@ from sqlalchemy.engine import make_url
 ROUTES_CHANNEL: Final = "celadon_routes"
 ACKS_CHANNEL: Final = "celadon_acks"
 NOTIFICATIONS_CHANNEL: Final = "celadon_notifications"
+ENROLMENTS_CHANNEL: Final = "celadon_enrolments"
+"""Names the router that was enrolled or forgotten; what a gateway believes changes with it."""
 EVENTS_CHANNEL: Final = "celadon_events"
 """Names the deployment of every line that the audit log gets; a trigger tells it."""
 
-_CHANNELS: Final = (ROUTES_CHANNEL, ACKS_CHANNEL, NOTIFICATIONS_CHANNEL, EVENTS_CHANNEL)
+_CHANNELS: Final = (ROUTES_CHANNEL, ACKS_CHANNEL, NOTIFICATIONS_CHANNEL, ENROLMENTS_CHANNEL, EVENTS_CHANNEL)
 
 _RECONNECT_SECONDS = 0.5
 _PING_SECONDS = 5.0

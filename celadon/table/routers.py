@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Exists, case, exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -43,21 +43,38 @@ class DepartureLoad(Record):
     zero_reports: int
 
 
-async def router_connected(tx: AsyncSession, node: str, gateway: str, at: datetime) -> None:
-    """Write down that a router has opened a stream; a router that was gone is one again."""
+is_enrolled: Final = Router.enrolled_at.is_not(None)
+"""Whether gateways believe a router; what is said of any other changes nothing."""
+
+
+async def router_connected(
+    tx: AsyncSession,
+    node: str,
+    gateway: str,
+    at: datetime,
+    certificate_expires_at: datetime | None = None,
+) -> None:
+    """Write down that a router has opened a stream; a router that reconnects counts as live again.
+
+    Args:
+        tx: the transaction.
+        node: the router.
+        gateway: which gateway it asks.
+        at: when the stream began, by the gateway's clock; an older one than is known changes nothing.
+        certificate_expires_at: of the certificate that it showed; ``None`` on a Unix socket.
+
+    """
     await tx.execute(
-        insert(Router)
-        .values(node=node, gateway=gateway, stream_started_at=at, seen_at=func.clock_timestamp())
-        .on_conflict_do_update(
-            index_elements=["node"],
-            set_={
-                "gateway": gateway,
-                "stream_started_at": at,
-                "seen_at": func.clock_timestamp(),
-                "stream_ended_at": None,
-                "gone_at": None,
-            },
-            where=Router.stream_started_at <= at,
+        update(Router)
+        .where(Router.node == node, is_enrolled, func.coalesce(Router.stream_started_at, at) <= at)
+        .values(
+            gateway=gateway,
+            stream_started_at=at,
+            seen_at=func.clock_timestamp(),
+            stream_ended_at=None,
+            gone_at=None,
+            # Of certificates that Celadon issues the newest one is known already, and the router may show an older.
+            expires_at=case((Router.serial.is_(None), certificate_expires_at), else_=Router.expires_at),
         ),
     )
 
@@ -77,26 +94,31 @@ async def router_disconnected(tx: AsyncSession, node: str, gateway: str, started
 
 async def router_seen(tx: AsyncSession, nodes: Iterable[str]) -> None:
     """Write down that streams of these routers are up."""
-    await tx.execute(update(Router).where(Router.node.in_(list(nodes))).values(seen_at=func.clock_timestamp()))
+    await tx.execute(
+        update(Router).where(Router.node.in_(list(nodes)), is_enrolled).values(seen_at=func.clock_timestamp()),
+    )
 
 
 async def router_acknowledged(tx: AsyncSession, node: str, epochs: Mapping[str, Epoch]) -> None:
     """Write down the epochs that a router serves, and wake who waits for them; an older epoch changes nothing.
 
-    A router that was held for gone and acknowledges is not gone.
+    A router that was treated as gone and acknowledges is not gone; one that was forgotten is not believed any more.
     """
     if not epochs:
         return
-    await tx.execute(
+    believed = await tx.scalar(
         update(Router)
-        .where(Router.node == node)
+        .where(Router.node == node, is_enrolled)
         .values(
             acknowledged_at=func.coalesce(Router.acknowledged_at, func.clock_timestamp()),
             seen_at=func.clock_timestamp(),
             gone_at=None,
             nack="",
-        ),
+        )
+        .returning(Router.node),
     )
+    if believed is None:
+        return
     known = set(await tx.scalars(select(Deployment.name).where(Deployment.name.in_(list(epochs)))))
     rows = [
         {"router": node, "deployment": name, "epoch": epoch, "at": func.clock_timestamp()}
@@ -121,22 +143,28 @@ async def router_acknowledged(tx: AsyncSession, node: str, epochs: Mapping[str, 
 async def router_refused(tx: AsyncSession, node: str, message: str) -> None:
     """Write down that a router refused a configuration (NACK), which counts as silence and is shown."""
     await tx.execute(
-        update(Router).where(Router.node == node).values(nack=message, seen_at=func.clock_timestamp()),
+        update(Router).where(Router.node == node, is_enrolled).values(nack=message, seen_at=func.clock_timestamp()),
     )
 
 
 async def record_load(tx: AsyncSession, node: str, loads: Sequence[SetLoad]) -> None:
     """Write down running requests per set; what was counted at an earlier epoch than what is known changes nothing."""
-    known = set(await tx.scalars(select(RouteSet.id).where(RouteSet.id.in_([load.route_set for load in loads]))))
+    route_sets = [load.route_set for load in loads]
+    known = set(await tx.scalars(select(RouteSet.id).where(RouteSet.id.in_(route_sets), _believes(node))))
     found = [load for load in loads if load.route_set in known]
     await _record(tx, RouterLoad, "route_set", node, [(load.route_set, load) for load in found])
 
 
 async def record_departures(tx: AsyncSession, node: str, loads: Sequence[DepartureLoad]) -> None:
     """Write down running requests of members that leave; what is said of an earlier departure changes nothing."""
-    known = set(await tx.scalars(select(Route.id).where(Route.id.in_([load.route for load in loads]))))
+    routes = [load.route for load in loads]
+    known = set(await tx.scalars(select(Route.id).where(Route.id.in_(routes), _believes(node))))
     found = [load for load in loads if load.route in known]
     await _record(tx, MemberLoad, "route", node, [(load.route, load) for load in found])
+
+
+def _believes(node: str) -> Exists:
+    return exists().where(Router.node == node, is_enrolled)
 
 
 async def _record(

@@ -21,6 +21,9 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from celadon.client.rollouts import RolloutClient
 from celadon.stack.access import signer_of
 from celadon.stack.addresses import StackAddresses
+from celadon.stack.probes import answers_ok
+from celadon.stack.process import NotReadyError
+from celadon.stack.router import ADMIN_URL
 from celadon.stack.shape import ShapeChoice
 from celadon.table.engine import Table
 from celadon.table.outages import TABLE_OUTAGES
@@ -98,11 +101,9 @@ class Site:
         """Wait until every router says that it is ready."""
 
         async def ready() -> bool:
-            with suppress(aiohttp.ClientError, TimeoutError):
+            with suppress(NotReadyError):
                 for router in self.addresses.routers:
-                    async with self.web.get(f"{router.admin}/ready") as answer:
-                        if answer.status != 200:
-                            return False
+                    await answers_ok(f"{ADMIN_URL}/ready", router.admin)()
                 return True
             return False
 

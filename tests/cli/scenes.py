@@ -480,6 +480,9 @@ def _router_line(name: str, state: RouterState, **changes: Any) -> RouterLine:
         seen_at=ago(1.2),
         acknowledged_at=None if state is RouterState.NEW else ago(3999),
         gone_at=None,
+        enrolled_at=ago(5000),
+        identity=f"spiffe://celadon/router/{name}",
+        certificate_expires_at=ahead(200 * 86_400),
         nack="",
         behind=(),
     )
@@ -497,10 +500,12 @@ FLEET: Final = Fleet(
         _router_line("edge-1", RouterState.LIVE),
         _router_line("edge-2", RouterState.LIVE, behind=_BEHIND),
         _router_line("edge-3", RouterState.CUT_OFF, seen_at=ago(130), behind=_BEHIND[:1]),
-        _router_line("edge-4", RouterState.GONE, gone_at=ago(3600), seen_at=ago(3700)),
-        _router_line("edge-5", RouterState.GONE, seen_at=ago(900)),
-        _router_line("edge-6", RouterState.NEW),
+        _router_line("edge-4", RouterState.GONE, gone_at=ago(3600), seen_at=ago(3700), enrolled_at=None),
+        _router_line("edge-5", RouterState.GONE, seen_at=ago(900), certificate_expires_at=ago(60)),
+        _router_line("edge-6", RouterState.NEW, certificate_expires_at=ahead(20 * 86_400)),
         _router_line("edge-7", RouterState.LIVE, nack="unknown field 'lb_policy'"),
+        _router_line("edge-8", RouterState.ENROLLED, gateway="", seen_at=None, stream_started_at=None),
+        _router_line("local", RouterState.LIVE, identity=None, certificate_expires_at=None),
     ),
 )
 

@@ -10,7 +10,7 @@ async def test_without_routers_the_list_says_how_to_make_one(command: Command, r
     result = await command("router", "list")
 
     assert result.exit_code == 0
-    assert "celadon gateway bootstrap --node NAME" in result.stdout
+    assert "celadon router enrol NAME" in result.stdout
     assert rows.fence
 
 

@@ -34,7 +34,7 @@ def _addresses(directory: DataDirectory, **changes: object) -> StackAddresses:
         temporal_ui="",
         router="",
         preview_router="",
-        router_admin="",
+        router_admin=Path(),
         gateway="",
         metrics="",
         gateway_metrics="",

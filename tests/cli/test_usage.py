@@ -24,9 +24,8 @@ from tests.cli.conftest import Command
         (("demo", "--promote-after", "-3s"), "never negative"),
         (("demo", "--requests-per-second", "0"), "--requests-per-second"),
         (("demo", "--streams", "-1"), "--streams"),
-        (("gateway", "bootstrap"), "Missing option '--node'"),
-        (("gateway", "bootstrap", "--node", " "), "a router's name is not empty"),
-        (("gateway", "bootstrap", "--node", "a", "--admin", "9901"), "is no address"),
+        (("router", "enrol"), "Missing argument 'NODE'"),
+        (("gateway", "certificate"), "Missing option '--to'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

@@ -18,6 +18,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 
 from celadon.domain.messages import AbortCommand, PromoteCommand, PromoteState
 from celadon.domain.states import RolloutOutcome, RolloutPhase
+from celadon.gateway.addresses import UnixAddress
 from celadon.gateway.routing import LIVE, PREVIEW
 from celadon.stack.addresses import StackAddresses
 from celadon.table.engine import Table
@@ -28,11 +29,11 @@ from tests.end_to_end.conftest import LiveDeployment, replica_processes, run_jso
 from tests.end_to_end.ledger_server import ledger_revision
 from tests.end_to_end.long_request import running_request
 from tests.end_to_end.numbered_load import NumberedLoad, under_numbered_load
-from tests.gateway.conftest import free_port
+from tests.gateway.conftest import free_port, free_socket
 from tests.gateway.router import running_router
 from tests.gateway.traffic import loopback
+from tests.stack.socket_proxy import SocketProxy
 from tests.stack.stack_process import stack_process
-from tests.stack.tcp_proxy import TcpProxy
 
 pytestmark = pytest.mark.stack
 
@@ -52,7 +53,7 @@ class Fleet:
     addresses: StackAddresses
     temporal: Client
     table: Table
-    network: TcpProxy
+    network: SocketProxy
     directory: Path
     live: int = field(default_factory=free_port)
     preview: int = field(default_factory=free_port)
@@ -70,14 +71,15 @@ class Fleet:
         return [f"{base}/{deployment.name}/work" for base in bases]
 
     async def start_edge(self) -> None:
-        """Start the third router."""
+        """Enrol and start the third router."""
+        command = ("celadon", "router", "enrol", EDGE, "--gateway", f"unix:{self.network.path}", "-o", "json")
+        await run_json(self.addresses, *command, "--to", str(self.directory / "enrolled"))
         edge = await self._edge.enter_async_context(
             running_router(
                 self.directory,
-                self.network.port,
+                UnixAddress(path=self.network.path),
                 self.live,
                 self.preview,
-                free_port(),
                 EDGE,
                 {LIVE: loopback(self.live), PREVIEW: loopback(self.preview)},
             ),
@@ -110,7 +112,7 @@ async def fleet(reachable_directory: Path) -> AsyncIterator[Fleet]:
         temporal = await Client.connect(addresses.temporal_address, data_converter=pydantic_data_converter)
         async with (
             Table(addresses.database_url, "celadon-tests", pool_size=2) as table,
-            TcpProxy(int(addresses.gateways[1].rpartition(":")[2])) as network,
+            SocketProxy(free_socket().path, socket_of(addresses.gateways[1])) as network,
         ):
             made = Fleet(addresses, temporal, table, network, reachable_directory)
             try:
@@ -147,6 +149,11 @@ async def switched_with_edge_cut_off(
         finally:
             fleet.network.flow()
     assert load.failed == []
+
+
+def socket_of(gateway: str) -> Path:
+    """Return the socket of a gateway, by its address or by its name in the table."""
+    return Path(gateway.rpartition("unix:")[2])
 
 
 async def serves_all(fleet: Fleet, deployment: LiveDeployment) -> bool:
@@ -192,10 +199,10 @@ async def test_every_router_of_both_gateways_acknowledges(fleet: Fleet, tmp_path
         assert await colours(load, fleet) == ({"r2"}, {"r2"})
 
     assert (answer.acknowledged_by, answer.silent) == (ALL, ())
-    assert {name: line.gateway.rpartition(":")[2] for name, line in (await fleet.lines()).items()} == {
-        "local": fleet.addresses.gateways[0].rpartition(":")[2],
-        "local-2": fleet.addresses.gateways[1].rpartition(":")[2],
-        EDGE: fleet.addresses.gateways[1].rpartition(":")[2],
+    assert {name: socket_of(line.gateway) for name, line in (await fleet.lines()).items()} == {
+        "local": socket_of(fleet.addresses.gateways[0]),
+        "local-2": socket_of(fleet.addresses.gateways[1]),
+        EDGE: socket_of(fleet.addresses.gateways[1]),
     }
     assert ended.result is not None
     assert (ended.result.outcome, ended.result.requests_cut) == (RolloutOutcome.PROMOTED, 0)

@@ -1,28 +1,65 @@
 """Whole running parts: replicas, a gateway's server, an Envoy."""
 
+import atexit
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cache
+from itertools import count
 from pathlib import Path
 
+import grpc
 import pytest
 import pytest_asyncio
 
 from celadon.domain.names import Epoch, RouterNode
 from celadon.domain.publication import Publication
+from celadon.gateway.addresses import GatewayAddress, UnixAddress
 from celadon.gateway.load_reports import Drainee, DrainLoad
 from celadon.gateway.metrics import GatewayMetrics
+from celadon.gateway.peers import Speaker
 from celadon.gateway.routing import Routing
-from celadon.gateway.server import XdsServer
+from celadon.gateway.server import Admission, XdsServer
 from celadon.stack.ports import choose_ports
 from tests.gateway.replica import Replica
 from tests.gateway.router import Router, running_router, until
-from tests.gateway.traffic import before_switch, loopback, routing
+from tests.gateway.traffic import before_switch, routing
 
 
 def free_port() -> int:
     """Return a port on which nobody listens, nor will soon."""
     return choose_ports(("test",), {})["test"]
+
+
+def free_socket() -> UnixAddress:
+    """Return a Unix socket on which nobody listens, in a directory that goes with the test run."""
+    return UnixAddress(path=_sockets() / f"{next(_numbers)}.sock")
+
+
+@cache
+def _sockets() -> Path:
+    """Return a directory for this user alone, with a path that is short enough for sockets."""
+    directory = tempfile.mkdtemp(prefix="celadon-test-")
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    return Path(directory)
+
+
+_numbers = count(1)
+
+
+class Everybody:
+    """Lets every peer speak for every router."""
+
+    async def refusal(self, speaker: Speaker) -> str | None:
+        """Refuse nobody."""
+        return self.refusal_now(speaker)
+
+    def refusal_now(self, speaker: Speaker) -> str | None:  # noqa: ARG002
+        """Refuse nobody."""
+        return None
 
 
 @dataclass
@@ -37,7 +74,7 @@ class Heard:
     loads: dict[Drainee, DrainLoad] = field(default_factory=dict)
     all_loads: list[DrainLoad] = field(default_factory=list)
 
-    def connected(self, node: RouterNode) -> None:
+    def connected(self, node: RouterNode, certificate_expires_at: datetime | None) -> None:  # noqa: ARG002
         """Note a stream."""
         self.connections.append(node)
 
@@ -66,13 +103,13 @@ class Heard:
 
 @dataclass
 class Gateway:
-    """A server, what it hears, and the port on which it can be replaced by another."""
+    """A server, what it hears, and the address at which it can be replaced by another."""
 
     server: XdsServer
     heard: Heard
     metrics: GatewayMetrics
     routing: Routing
-    port: int
+    address: GatewayAddress
 
     async def tell(self, *publications: Publication) -> None:
         """Publish and wait until the router serves it."""
@@ -89,14 +126,17 @@ class Gateway:
 async def serving(
     publications: list[Publication],
     made_routing: Routing,
-    port: int,
+    address: GatewayAddress | None = None,
+    credentials: grpc.ServerCredentials | None = None,
+    admission: Admission | None = None,
 ) -> AsyncIterator[Gateway]:
-    """Run a gateway's server until the block ends."""
+    """Run a gateway's server until the block ends: on a socket of its own, and believing everybody, unless told."""
     heard, metrics = Heard(), GatewayMetrics()
-    server = XdsServer(made_routing, publications, heard, metrics)
-    await server.start(loopback(port))
+    server = XdsServer(made_routing, publications, heard, metrics, admission or Everybody())
+    listens_on = address or free_socket()
+    await server.start(listens_on, credentials)
     try:
-        yield Gateway(server, heard, metrics, made_routing, port)
+        yield Gateway(server, heard, metrics, made_routing, listens_on)
     finally:
         await server.stop()
 
@@ -124,7 +164,7 @@ async def green() -> AsyncIterator[Replica]:
 @pytest_asyncio.fixture(loop_scope="session")
 async def gateway(blue: Replica, green: Replica, ports: Routing) -> AsyncIterator[Gateway]:
     """Run a server that has the deployment chat, before its switch, as epoch 1."""
-    async with serving([before_switch(1, [blue.port], [green.port])], ports, free_port()) as made:
+    async with serving([before_switch(1, [blue.port], [green.port])], ports) as made:
         yield made
 
 
@@ -136,10 +176,9 @@ async def router(gateway: Gateway, tmp_path: Path) -> AsyncIterator[Router]:
         made = await stack.enter_async_context(
             running_router(
                 tmp_path,
-                gateway.port,
+                gateway.address,
                 gateway.routing.live.port,
                 gateway.routing.preview.port,
-                free_port(),
             ),
         )
         await until(lambda: gateway.heard.epoch() == 1)

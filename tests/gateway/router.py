@@ -2,24 +2,30 @@
 
 import asyncio
 import json
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import count
 from pathlib import Path
 from typing import Any
 
-from aiohttp import ClientConnectionError, ClientResponse, ClientSession
+from aiohttp import ClientConnectionError, ClientResponse, ClientSession, UnixConnector
 from multidict import CIMultiDictProxy
 
 from celadon.domain.names import RouterNode
-from celadon.gateway.addresses import SocketAddress
+from celadon.gateway.addresses import GatewayAddress, SocketAddress
 from celadon.gateway.bootstrap import bootstrap
 from celadon.stack.programs import envoy_program
-from tests.gateway.traffic import LOOPBACK, loopback
+from celadon.stack.router import ADMIN_URL
+from tests.gateway.traffic import LOOPBACK
 
 DEADLINE_SECONDS = 60.0
 """For what takes a moment: a busy machine may stand still for some seconds, and an Envoy has to start."""
+
+
+_numbers = count(1)
 
 
 async def until(
@@ -56,7 +62,7 @@ class Router:
     node: RouterNode
     live: int
     preview: int
-    admin: int
+    admin: Path
     client: ClientSession
     process: asyncio.subprocess.Process
 
@@ -97,9 +103,16 @@ class Router:
 
     async def counter(self, name: str) -> int:
         """Return one of Envoy's own statistics; zero while it is not there."""
-        async with self.client.get(f"http://{LOOPBACK}:{self.admin}/stats?filter=^{name}$") as response:
-            text = await response.text()
+        text = await self.ask_admin(f"/stats?filter=^{name}$")
         return int(text.rpartition(": ")[2]) if text else 0
+
+    async def ask_admin(self, path: str) -> str:
+        """Return what Envoy's admin interface answers."""
+        async with (
+            ClientSession(connector=UnixConnector(str(self.admin))) as session,
+            session.get(f"{ADMIN_URL}{path}") as response,
+        ):
+            return await response.text()
 
     async def listens(self) -> bool:
         """Whether the live listener is there."""
@@ -113,20 +126,28 @@ class Router:
 @asynccontextmanager
 async def running_router(
     directory: Path,
-    gateway: int,
+    gateway: GatewayAddress,
     live: int,
     preview: int,
-    admin: int,
     node: str = "router",
     listens: Mapping[str, SocketAddress] | None = None,
-    other_gateways: Sequence[int] = (),
+    other_gateways: Sequence[GatewayAddress] = (),
 ) -> AsyncIterator[Router]:
-    """Run Envoy until the block ends; it may have no listener yet."""
-    configuration = directory / f"{node}-{admin}.json"
-    others = [loopback(port) for port in other_gateways]
-    written = bootstrap(RouterNode(node), loopback(gateway), loopback(admin), listens, others)
-    configuration.write_text(json.dumps(written))
-    with (directory / f"{node}-{admin}.log").open("wb") as log:
+    """Run Envoy until the block ends, for gateways on Unix sockets; it may have no listener yet."""
+    name = f"{node}-{next(_numbers)}"
+    with tempfile.TemporaryDirectory(prefix="celadon-admin-") as sockets:
+        admin = Path(sockets) / "admin.sock"
+        written = bootstrap(RouterNode(node), [gateway, *other_gateways], admin, listens)
+        configuration = directory / f"{name}.json"
+        configuration.write_text(json.dumps(written))
+        async with running_envoy(configuration, directory / f"{name}.log") as process, ClientSession() as client:
+            yield Router(RouterNode(node), live, preview, admin, client, process)
+
+
+@asynccontextmanager
+async def running_envoy(configuration: Path, log_file: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run Envoy with a bootstrap until the block ends."""
+    with log_file.open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             str(envoy_program()),
             *("-c", str(configuration), "--concurrency", "2", "--disable-hot-restart", "--log-level", "warning"),
@@ -134,8 +155,7 @@ async def running_router(
             stderr=log,
         )
         try:
-            async with ClientSession() as client:
-                yield Router(RouterNode(node), live, preview, admin, client, process)
+            yield process
         finally:
             if process.returncode is None:
                 process.kill()

@@ -5,9 +5,10 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from celadon.domain.names import Epoch
+from celadon.domain.names import Epoch, RouterNode
 from celadon.domain.states import (
     DeploymentLifecycle,
+    Door,
     RolloutPhase,
     RouteHealthStatus,
     RouteSetState,
@@ -15,8 +16,10 @@ from celadon.domain.states import (
     SetCondition,
 )
 from celadon.table.engine import Table
+from celadon.table.enrolments import NewEnrolment, enrol_router
 from celadon.table.epoch import raise_epoch
 from celadon.table.models import Deployment, RevisionRow, Rollout, Route, Router, RouterAck, RouterLoad, RouteSet
+from celadon.table.registration import Author
 from tests.gateway.traffic import LOOPBACK
 
 
@@ -99,6 +102,13 @@ async def make_live(table: Table, deployment: str, route_set: int, drain: int, *
         )
         assert epoch is not None
         return Epoch(epoch)
+
+
+async def enrol(table: Table, node: str, identity: str | None = None, serial: str | None = None) -> None:
+    """Let gateways believe a router: on a socket, or by a certificate."""
+    author = Author(by="ann", door=Door.CLI)
+    async with table.transaction() as tx:
+        await enrol_router(tx, NewEnrolment(node=RouterNode(node), identity=identity, serial=serial), author)
 
 
 async def acknowledged(table: Table, deployment: str, node: str = "router") -> int:

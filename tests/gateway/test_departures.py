@@ -147,7 +147,7 @@ async def test_a_gateway_that_takes_over_goes_on_counting_the_member_that_leaves
     await gateway.tell(live(3, blue, green, departure=3))
     await gateway.server.stop()
 
-    async with serving([live(3, blue, green, departure=3)], gateway.routing, gateway.port) as restarted:
+    async with serving([live(3, blue, green, departure=3)], gateway.routing, gateway.address) as restarted:
         await until(lambda: restarted.heard.loads.get(leaver(green, 3)) == DrainLoad(running, 0))
         for replica in (blue, green):
             replica.finish.set()
@@ -206,5 +206,4 @@ async def _status_is(router: Router, status: int) -> bool:
 
 
 async def _has_no_cluster(router: Router) -> bool:
-    async with router.client.get(f"http://{LOOPBACK}:{router.admin}/clusters") as response:
-        return "chat::" not in await response.text()
+    return "chat::" not in await router.ask_admin("/clusters")

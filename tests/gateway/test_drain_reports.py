@@ -91,7 +91,7 @@ async def test_reports_come_back_exact_after_the_gateway_was_away(
     streams = await open_streams(router, blue)
     await gateway.tell(after_switch(2, [blue.port], [green.port]))
     await gateway.server.stop()
-    async with serving([after_switch(2, [blue.port], [green.port])], gateway.routing, gateway.port) as restarted:
+    async with serving([after_switch(2, [blue.port], [green.port])], gateway.routing, gateway.address) as restarted:
         await until(lambda: restarted.heard.loads.get(BLUE) == DrainLoad(STREAMS, 0))
         blue.finish.set()
         await asyncio.gather(*streams)
@@ -111,7 +111,7 @@ async def test_no_zero_is_believed_after_a_cluster_was_changed_under_running_str
     resources.cluster.cache_clear()
     try:
         loaded = [before_switch(2, [blue.port], [green.port])]
-        async with serving(loaded, gateway.routing, gateway.port) as restarted:
+        async with serving(loaded, gateway.routing, gateway.address) as restarted:
             await until(lambda: restarted.heard.epoch() == 2)
             await restarted.tell(after_switch(3, [blue.port], [green.port]))
             received = restarted.metrics.registry.get_sample_value

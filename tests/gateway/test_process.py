@@ -18,17 +18,18 @@ from sqlalchemy.engine import make_url
 
 from celadon.domain.states import DeploymentLifecycle
 from celadon.gateway import feed
+from celadon.gateway.addresses import UnixAddress
 from celadon.gateway.process import run_gateway
 from celadon.gateway.settings import GatewaySettings
 from celadon.table.engine import Table
 from celadon.table.epoch import raise_epoch
 from celadon.table.migrate import upgrade
 from celadon.table.models import Deployment, RouterAck
-from tests.gateway.conftest import free_port
+from tests.gateway.conftest import free_port, free_socket
 from tests.gateway.replica import Replica
 from tests.gateway.router import DEADLINE_SECONDS, Router, running_router, until
-from tests.gateway.rows import acknowledged, add_deployment, add_set, load_row, make_live, router_row
-from tests.gateway.traffic import LOOPBACK, loopback
+from tests.gateway.rows import acknowledged, add_deployment, add_set, enrol, load_row, make_live, router_row
+from tests.gateway.traffic import loopback
 
 pytestmark = pytest.mark.parts
 
@@ -58,6 +59,7 @@ async def table(empty_database: str) -> AsyncIterator[Table]:
     """Return a new table."""
     await upgrade(empty_database)
     async with Table(empty_database, "celadon-test") as made:
+        await enrol(made, "router")
         yield made
 
 
@@ -66,7 +68,7 @@ def settings(empty_database: str) -> GatewaySettings:
     """Return settings with free ports."""
     return GatewaySettings(
         database_url=empty_database,
-        gateway_address=loopback(free_port()),
+        gateway_address=free_socket(),
         gateway_metrics_address=loopback(free_port()),
         router_address=loopback(free_port()),
         preview_router_address=loopback(free_port()),
@@ -88,10 +90,9 @@ async def router_of(settings: GatewaySettings, directory: Path) -> AsyncIterator
     assert settings.preview_router_address is not None
     async with running_router(
         directory,
-        settings.gateway_address.port,
+        settings.gateway_address,
         settings.router_address.port,
         settings.preview_router_address.port,
-        free_port(),
     ) as made:
         yield made
 
@@ -108,11 +109,12 @@ async def serves(table: Table, deployment: str, epoch: int) -> bool:
     return await acknowledged(table, deployment) >= epoch
 
 
-async def is_listening(port: int) -> bool:
-    """Whether somebody listens on a port."""
+async def is_listening(settings: GatewaySettings) -> bool:
+    """Whether the gateway listens on its socket."""
+    assert isinstance(settings.gateway_address, UnixAddress)
     try:
-        _, writer = await asyncio.open_connection(LOOPBACK, port)
-    except ConnectionRefusedError:
+        _, writer = await asyncio.open_unix_connection(settings.gateway_address.path)
+    except (FileNotFoundError, ConnectionRefusedError):
         return False
     writer.close()
     return True
@@ -146,7 +148,7 @@ async def test_running_requests_of_a_draining_set_are_in_the_table(
 ) -> None:
     live = await add_deployment(table, "chat", blue.port)
     async with running_gateway(settings), AsyncExitStack() as stack:
-        await until(lambda: is_listening(settings.gateway_address.port))
+        await until(lambda: is_listening(settings))
         router = await stack.enter_async_context(router_of(settings, tmp_path))
         await until(lambda: serves(table, "chat", 1))
         await until(router.listens)
@@ -214,7 +216,7 @@ async def test_nothing_is_answered_before_the_table_is_loaded(
     async with running_gateway(settings):
         for _ in range(20):
             assert (await router.ask()).status == 200
-            assert not await is_listening(settings.gateway_address.port)
+            assert not await is_listening(settings)
             await asyncio.sleep(0.05)
         async with table.transaction() as tx:
             await tx.execute(text("alter table hidden rename to route_sets"))
@@ -228,9 +230,9 @@ async def test_the_gateway_waits_for_a_table_that_is_not_there_yet(
 ) -> None:
     async with running_gateway(settings):
         await asyncio.sleep(0.2)
-        assert not await is_listening(settings.gateway_address.port)
+        assert not await is_listening(settings)
         await upgrade(empty_database)
-        await until(lambda: is_listening(settings.gateway_address.port))
+        await until(lambda: is_listening(settings))
 
 
 async def test_a_router_that_comes_back_after_a_restart_acknowledges_again(
@@ -250,6 +252,8 @@ async def test_a_router_that_comes_back_after_a_restart_acknowledges_again(
     second = await router_row(table)
     assert first is not None
     assert second is not None
+    assert first.stream_started_at is not None
+    assert second.stream_started_at is not None
     assert second.stream_started_at > first.stream_started_at
     assert router.process.returncode is None
 
@@ -285,7 +289,7 @@ async def test_a_router_is_told_nothing_older_than_what_it_may_have_acknowledged
     monkeypatch.setattr(feed, "POLL_SECONDS", 3600.0)
     live = await add_deployment(table, "chat", blue.port)
     async with running_gateway(settings):
-        await until(lambda: is_listening(settings.gateway_address.port))
+        await until(lambda: is_listening(settings))
         async with table.transaction() as tx:
             opened = await add_set(tx, "chat", green.port)
         epoch = await make_live(table, "chat", opened, drain=live, notify=False)
@@ -303,7 +307,7 @@ async def test_a_new_router_is_told_what_is_known_while_postgres_is_away(
 ) -> None:
     await add_deployment(table, "chat", blue.port)
     async with running_gateway(settings):
-        await until(lambda: is_listening(settings.gateway_address.port))
+        await until(lambda: is_listening(settings))
         async with table.transaction() as tx:
             await tx.execute(text("alter table deployments rename to hidden"))
         async with router_of(settings, tmp_path) as router:
@@ -373,7 +377,8 @@ async def test_prometheus_is_told(
 async def test_an_address_in_use_ends_the_gateway_and_says_which(table: Table, settings: GatewaySettings) -> None:
     async with table.transaction() as tx:
         await tx.execute(text("select 1"))
-    server = await asyncio.start_server(lambda _, writer: writer.close(), LOOPBACK, settings.gateway_address.port)
+    assert isinstance(settings.gateway_address, UnixAddress)
+    server = await asyncio.start_unix_server(lambda _, writer: writer.close(), settings.gateway_address.path)
     async with server:
         with pytest.raises(OSError, match=str(settings.gateway_address)):
             await asyncio.wait_for(run_gateway(settings), timeout=DEADLINE_SECONDS)

@@ -36,7 +36,7 @@ async def test_a_router_that_comes_back_acknowledges_without_being_sent_anything
 ) -> None:
     await gateway.server.stop()
     loaded = [before_switch(7, [blue.port], [green.port])]
-    async with serving(loaded, gateway.routing, gateway.port) as restarted:
+    async with serving(loaded, gateway.routing, gateway.address) as restarted:
         await until(lambda: restarted.heard.epoch() == 7)
         assert resources_sent(restarted) == NOTHING
         assert (await router.ask()).json["colour"] == "blue"
@@ -49,7 +49,7 @@ async def test_a_switch_that_was_missed_is_told_when_the_router_comes_back(
     green: Replica,
 ) -> None:
     await gateway.server.stop()
-    async with serving([after_switch(2, [blue.port], [green.port])], gateway.routing, gateway.port) as restarted:
+    async with serving([after_switch(2, [blue.port], [green.port])], gateway.routing, gateway.address) as restarted:
         await until(lambda: restarted.heard.epoch() == 2)
         assert resources_sent(restarted) == {**NOTHING, ResourceType.ENDPOINTS: 2}
         assert (await router.ask()).json["colour"] == "green"
@@ -64,7 +64,7 @@ async def test_the_router_serves_on_while_the_gateway_is_away(
     async with under_load(router) as load:
         await gateway.server.stop()
         await asyncio.sleep(0.3)
-        async with serving([after_switch(2, [blue.port], [green.port])], gateway.routing, gateway.port) as restarted:
+        async with serving([after_switch(2, [blue.port], [green.port])], gateway.routing, gateway.address) as restarted:
             await until(lambda: restarted.heard.epoch() == 2)
     assert load.failed == 0
 
@@ -98,7 +98,7 @@ async def test_a_deployment_that_is_refused_at_the_start_stops_no_other(
     gateway.server.publish([publication(1, {(BLUE, SetRole.LIVE): [blue.port]}, "good")])
     ports = gateway.routing
     assert ports.preview is not None
-    async with running_router(tmp_path, gateway.port, ports.live.port, ports.preview.port, free_port()) as router:
+    async with running_router(tmp_path, gateway.address, ports.live.port, ports.preview.port) as router:
         await until(lambda: gateway.heard.epoch("good") == gateway.heard.epoch("chat") == 1)
         assert (await router.ask(host="good")).status == 200
         assert gateway.heard.epoch("bad") == -1
@@ -117,7 +117,7 @@ async def test_a_deployment_that_is_refused_later_stops_no_other(
 
 
 async def test_a_router_without_a_name_is_told_what_is_missing(gateway: Gateway) -> None:
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{gateway.port}") as channel:
+    async with grpc.aio.insecure_channel(str(gateway.address)) as channel:
         for service in (discovery, load_reports):
             open_stream: grpc.aio.StreamStreamMultiCallable[bytes, bytes]
             open_stream = channel.stream_stream(f"/{service.SERVICE}/{service.METHOD}")
@@ -129,7 +129,7 @@ async def test_a_router_without_a_name_is_told_what_is_missing(gateway: Gateway)
 async def test_the_newest_stream_of_a_router_wins(gateway: Gateway, router: Router, tmp_path: Path) -> None:
     ports = gateway.routing
     assert ports.preview is not None
-    async with running_router(tmp_path, gateway.port, ports.live.port, ports.preview.port, free_port()):
+    async with running_router(tmp_path, gateway.address, ports.live.port, ports.preview.port):
         await until(lambda: len(gateway.heard.connections) >= 2)
         assert gateway.heard.gone == []
         router.process.kill()
@@ -146,7 +146,7 @@ async def test_two_routers_acknowledge_each_for_itself(
     blue: Replica,
     green: Replica,
 ) -> None:
-    async with running_router(tmp_path, gateway.port, free_port(), free_port(), free_port(), "second"):
+    async with running_router(tmp_path, gateway.address, free_port(), free_port(), "second"):
         await until(lambda: gateway.heard.epoch(node="second") == 1)
         await gateway.tell(after_switch(2, [blue.port], [green.port]))
         await until(lambda: gateway.heard.epoch(node="second") == 2)
@@ -165,7 +165,7 @@ async def test_a_changed_cluster_is_warm_and_acknowledged_at_once(
     resources.cluster.cache_clear()
     try:
         loaded = [before_switch(2, [blue.port], [green.port])]
-        async with serving(loaded, gateway.routing, gateway.port) as restarted, under_load(router) as load:
+        async with serving(loaded, gateway.routing, gateway.address) as restarted, under_load(router) as load:
             await until(lambda: restarted.heard.epoch() == 2)
             assert resources_sent(restarted) == {**NOTHING, ResourceType.CLUSTER: 2, ResourceType.ENDPOINTS: 2}
             await restarted.tell(publication(1, {(BLUE, SetRole.LIVE): [blue.port]}, "proves-that-clusters-are-warm"))

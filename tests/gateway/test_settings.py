@@ -1,11 +1,12 @@
 """The gateway's settings."""
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
-from celadon.gateway.addresses import SocketAddress
+from celadon.gateway.addresses import SocketAddress, UnixAddress
 from celadon.gateway.settings import GatewaySettings
 
 URL = "postgresql+asyncpg://celadon@localhost/celadon"
@@ -13,15 +14,19 @@ URL = "postgresql+asyncpg://celadon@localhost/celadon"
 
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """Return the environment with a database alone."""
+    """Return the environment with a database and a place for certificates alone."""
     monkeypatch.setenv("DATABASE_URL", URL)
+    monkeypatch.setenv("CELADON_GATEWAY_TLS_DIR", "/etc/celadon/gateway")
     return monkeypatch
 
 
-def test_nothing_but_a_database_is_needed_and_everything_is_on_loopback(environment: pytest.MonkeyPatch) -> None:
+def test_a_database_and_certificates_are_enough_and_everything_is_on_loopback(
+    environment: pytest.MonkeyPatch,
+) -> None:
     settings = GatewaySettings()
     assert settings.database_url == URL
-    assert {settings.gateway_address.host, settings.router_address.host} == {"127.0.0.1"}
+    assert str(settings.gateway_address) == "127.0.0.1:18000"
+    assert settings.router_address.host == "127.0.0.1"
     assert (settings.routing().preview, settings.routing().preview_key) == (None, None)
     environment.undo()
 
@@ -59,3 +64,19 @@ def test_a_short_preview_key_is_refused_without_showing_it(environment: pytest.M
 @pytest.mark.parametrize("address", ["127.0.0.1:80", "[::1]:80", "gateway.example:18000"])
 def test_an_address_is_written_as_it_is_read(address: str) -> None:
     assert str(SocketAddress.model_validate(address)) == address
+
+
+def test_plain_tcp_is_refused_and_a_socket_needs_no_certificates(environment: pytest.MonkeyPatch) -> None:
+    environment.delenv("CELADON_GATEWAY_TLS_DIR")
+    with pytest.raises(ValidationError, match="plain TCP is refused"):
+        GatewaySettings()
+
+    environment.setenv("CELADON_GATEWAY_ADDRESS", "unix:/run/celadon/gateway.sock")
+    assert GatewaySettings().gateway_address == UnixAddress(path=Path("/run/celadon/gateway.sock"))
+
+
+@pytest.mark.parametrize("address", ["unix:", "unix:gateway.sock", f"unix:/{'x' * 107}"])
+def test_what_is_no_path_of_a_socket_is_refused(environment: pytest.MonkeyPatch, address: str) -> None:
+    environment.setenv("CELADON_GATEWAY_ADDRESS", address)
+    with pytest.raises(ValidationError, match="gateway_address"):
+        GatewaySettings()

@@ -8,7 +8,7 @@ from celadon.domain.names import Epoch, RouterNode
 from celadon.domain.publication import SetRole
 from celadon.gateway.resources import ResourceType
 from celadon.gateway.routing import Routing
-from tests.gateway.conftest import Gateway, free_port, serving
+from tests.gateway.conftest import Gateway, serving
 from tests.gateway.load import under_load
 from tests.gateway.replica import Replica
 from tests.gateway.router import Router, running_router, until
@@ -138,13 +138,12 @@ async def test_a_switch_sends_two_resources_beside_any_number_of_deployments(
     publications = [before_switch(1, [blue.port], [green.port], name) for name in names]
     assert ports.preview is not None
     async with (
-        serving(publications, ports, free_port()) as gateway,
+        serving(publications, ports) as gateway,
         running_router(
             tmp_path_factory.mktemp("envoy"),
-            gateway.port,
+            gateway.address,
             ports.live.port,
             ports.preview.port,
-            free_port(),
         ),
     ):
         await until(lambda: len(gateway.heard.epochs) == len(names))
@@ -168,13 +167,12 @@ async def test_the_acknowledgements_of_a_new_router_come_together(
     publications = [before_switch(1, [blue.port], [green.port], name) for name in names]
     assert ports.preview is not None
     async with (
-        serving(publications, ports, free_port()) as gateway,
+        serving(publications, ports) as gateway,
         running_router(
             tmp_path_factory.mktemp("envoy"),
-            gateway.port,
+            gateway.address,
             ports.live.port,
             ports.preview.port,
-            free_port(),
         ),
     ):
         await until(lambda: len(gateway.heard.epochs) == len(names))

@@ -12,7 +12,7 @@ import pytest_asyncio
 from celadon.domain.publication import Publication
 from celadon.gateway.load_reports import DrainLoad
 from celadon.gateway.routing import Routing
-from tests.gateway.conftest import Gateway, free_port, serving
+from tests.gateway.conftest import Gateway, serving
 from tests.gateway.load import under_load
 from tests.gateway.replica import Replica
 from tests.gateway.router import DEADLINE_SECONDS, Router, running_router, until
@@ -46,16 +46,15 @@ async def two_gateways(loaded: Publication, ports: Routing, directory: Path) -> 
     """Run both gateways and a router that tries the first one first."""
     assert ports.preview is not None
     async with AsyncExitStack() as stack:
-        second = await stack.enter_async_context(serving([loaded], ports, free_port()))
-        first = await stack.enter_async_context(serving([loaded], ports, free_port()))
+        second = await stack.enter_async_context(serving([loaded], ports))
+        first = await stack.enter_async_context(serving([loaded], ports))
         router = await stack.enter_async_context(
             running_router(
                 directory,
-                first.port,
+                first.address,
                 ports.live.port,
                 ports.preview.port,
-                free_port(),
-                other_gateways=[second.port],
+                other_gateways=[second.address],
             ),
         )
         made = Two(router, (first, second))

@@ -6,9 +6,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from celadon.domain.errors import RefusedError
+from celadon.domain.names import RouterNode
 from celadon.domain.publication import Endpoint, EndpointState, Publication, publish
 from celadon.domain.states import Door
 from celadon.table.engine import Table
+from celadon.table.enrolments import NewEnrolment, enrol_router
 from celadon.table.fleet import forget_router
 from celadon.table.registration import Author
 from celadon.table.routers import (
@@ -58,6 +60,7 @@ class ModelRouters:
         self._streams += 1
         at = datetime.now(UTC) + timedelta(milliseconds=self._streams)
         async with self._table.transaction() as tx:
+            await enrol_router(tx, NewEnrolment(node=RouterNode(router.node)), _SOMEBODY)
             await router_connected(tx, router.node, "gateway-1", at)
         router.is_connected = True
 

@@ -3,9 +3,12 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from celadon.domain.names import Epoch, RouteId, RouteSetId
+from celadon.domain.names import Epoch, RouteId, RouterNode, RouteSetId
+from celadon.domain.states import Door
 from celadon.table.engine import Table
+from celadon.table.enrolments import NewEnrolment, enrol_router
 from celadon.table.models import Route
+from celadon.table.registration import Author
 from celadon.table.routers import (
     DepartureLoad,
     SetLoad,
@@ -28,6 +31,7 @@ class Router:
     async def connect(self) -> None:
         """Serve what there is."""
         async with self.table.transaction() as tx:
+            await enrol_router(tx, NewEnrolment(node=RouterNode(self.node)), Author(by="ann", door=Door.CLI))
             await router_connected(tx, self.node, "gateway", datetime.now(UTC))
         await self.acknowledge()
 

@@ -3,10 +3,12 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from celadon.domain.names import Epoch
-from celadon.domain.states import RolloutOutcome, RouteSetState
+from celadon.domain.names import Epoch, RouterNode
+from celadon.domain.states import Door, RolloutOutcome, RouteSetState
 from celadon.table.engine import Table
+from celadon.table.enrolments import NewEnrolment, enrol_router
 from celadon.table.models import Deployment, Rollout
+from celadon.table.registration import Author
 from celadon.table.routers import router_acknowledged, router_connected
 from tests.keeper.rollouts import Deploying
 from tests.keeper.running import Rollouts, Running, running_keeper
@@ -22,6 +24,7 @@ async def test_a_rollout_hears_when_the_last_router_has_caught_up(
     await chat.open({"command": server()}, replicas=0)
     epoch = Epoch(await chat.epoch() + 1)
     async with table.transaction() as tx:
+        await enrol_router(tx, NewEnrolment(node=RouterNode("east")), Author(by="ann", door=Door.CLI))
         await router_connected(tx, "east", "gateway", datetime.now(UTC))
         await router_acknowledged(tx, "east", {chat.name: Epoch(0)})
         rollout = await tx.get_one(Rollout, chat.rollout)

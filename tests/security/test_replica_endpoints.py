@@ -130,7 +130,7 @@ async def test_a_gateway_publishes_no_forbidden_endpoint_although_the_table_says
 def test_worker_and_gateway_of_a_stack_know_all_of_its_ports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = StackSettings.load(tmp_path / "settings.json", workers=2, gateways=2, routers=2)
     directory = DataDirectory(tmp_path)
-    for spec in (worker_spec("x", settings, directory, tmp_path, 2), gateway_spec("x", settings, 2)):
+    for spec in (worker_spec("x", settings, directory, tmp_path, 2), gateway_spec("x", settings, directory, 2)):
         monkeypatch.setenv("CELADON_OWN_PORTS", spec.environment["CELADON_OWN_PORTS"])
         assert ReachSettings().reach.own_ports >= set(settings.ports.values())
 

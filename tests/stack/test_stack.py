@@ -75,15 +75,26 @@ async def test_everything_listens_where_it_is_said_to(stack: StackProcess) -> No
         addresses.temporal_ui,
         addresses.router,
         addresses.preview_router,
-        addresses.router_admin,
         addresses.metrics,
         addresses.gateway_metrics,
         f"//{addresses.temporal_address}",
-        f"//{addresses.gateway}",
     )
     for url in urls:
         parts = urlsplit(url)
         _, writer = await asyncio.open_connection(parts.hostname, parts.port)
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_gateway_and_admin_interface_listen_on_sockets_for_their_owner_alone(stack: StackProcess) -> None:
+    addresses = stack.addresses()
+    gateway = Path(addresses.gateway.removeprefix("unix:"))
+
+    for path in (gateway, addresses.router_admin):
+        assert stat.S_ISSOCK(path.stat().st_mode)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+        _, writer = await asyncio.open_unix_connection(path)
         writer.close()
         await writer.wait_closed()
 

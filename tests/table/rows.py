@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from celadon.domain.authority import Authority, Unsigned
 from celadon.domain.contracts import PROMOTE, ROLLBACK
 from celadon.domain.messages import AbortCommand, PromoteCommand, RolloutRequest
-from celadon.domain.names import Epoch, Fence, RouteId, RouteSetId
+from celadon.domain.names import Epoch, Fence, RouteId, RouterNode, RouteSetId
 from celadon.domain.payload import parse_payload
 from celadon.domain.states import Door, RolloutOutcome, RolloutPhase, RouteHealthStatus, RouteStatus
 from celadon.domain.steps import (
@@ -30,11 +30,13 @@ from celadon.domain.steps import (
 from celadon.table.begin import begin
 from celadon.table.deletion import DeleteOrder, delete
 from celadon.table.engine import Table
+from celadon.table.enrolments import NewEnrolment, enrol_router
 from celadon.table.finish import finish
 from celadon.table.kept_sets import KeptRoute, KeptSet, read_kept_sets
 from celadon.table.leases import take_lease
 from celadon.table.models import Base
 from celadon.table.records.changes import Deleted, Scaled
+from celadon.table.registration import Author
 from celadon.table.replicas import (
     Leaving,
     add_route,
@@ -297,8 +299,15 @@ class Rows:
 
     # What gateways do.
 
+    async def enrol(self, node: str, identity: str | None = None, serial: str | None = None) -> bool:
+        """Let gateways believe a router; return whether it was new to them."""
+        wanted = NewEnrolment(node=RouterNode(node), identity=identity, serial=serial)
+        async with self.table.transaction() as tx:
+            return await enrol_router(tx, wanted, Author(by="ann", door=Door.CLI, reason="new site"))
+
     async def connect(self, node: str) -> None:
-        """Let a router open a stream."""
+        """Let a router that is enrolled open a stream."""
+        await self.enrol(node)
         async with self.table.transaction() as tx:
             await router_connected(tx, node, "gateway-1", datetime.now(UTC))
 

@@ -82,6 +82,7 @@ async def test_a_router_that_was_not_seen_for_its_lease_is_gone(rows: Rows) -> N
 
 async def test_the_end_of_an_older_stream_is_no_end_of_the_newest(rows: Rows) -> None:
     older, newer = datetime.now(UTC), datetime.now(UTC) + timedelta(seconds=1)
+    await rows.enrol("edge-1")
     async with rows.table.transaction() as tx:
         await router_connected(tx, "edge-1", "gateway-a", older)
         await router_connected(tx, "edge-1", "gateway-b", newer)
@@ -157,18 +158,33 @@ async def test_a_connected_router_is_forgotten_only_by_force(rows: Rows) -> None
 
 
 @pytest.mark.parametrize("how", ["connects", "acknowledges"])
-async def test_a_forgotten_router_that_comes_back_is_live_and_silent_until_it_has_caught_up(
-    rows: Rows,
-    how: str,
-) -> None:
+async def test_a_forgotten_router_changes_nothing_until_it_is_enrolled_again(rows: Rows, how: str) -> None:
     await rows.live()
     await rows.router("edge-1", 1)
     await _forget(rows, force=True)
+    forgotten = await rows.dump()
 
-    async with rows.table.transaction() as tx:
-        if how == "connects":
-            await router_connected(tx, "edge-1", "gateway-b", datetime.now(UTC))
-        else:
-            await router_acknowledged(tx, "edge-1", {"chat": Epoch(2)})
+    async def comes_back() -> None:
+        async with rows.table.transaction() as tx:
+            if how == "connects":
+                await router_connected(tx, "edge-1", "gateway-b", datetime.now(UTC))
+            else:
+                await router_acknowledged(tx, "edge-1", {"chat": Epoch(2)})
 
+    await comes_back()
+    assert await rows.dump() == forgotten
+    assert await _silent(rows, 1000) == ()
+
+    await rows.enrol("edge-1")
+    assert (await _line(rows)).state is RouterState.ENROLLED
+    await comes_back()
     assert await _silent(rows, 1000) == ("edge-1",)
+
+
+async def test_a_router_that_never_connected_can_be_forgotten(rows: Rows) -> None:
+    await rows.enrol("edge-1")
+    assert (await _line(rows)).state is RouterState.ENROLLED
+
+    assert await _forget(rows) == Forgotten(router="edge-1", was=RouterState.ENROLLED, deployments=())
+
+    assert ((await _line(rows)).state, (await _line(rows)).enrolled_at) == (RouterState.GONE, None)

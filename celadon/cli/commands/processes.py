@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from celadon.cli.options import DataDirOption, OutputOption, parse_duration_option
+from celadon.cli.options import DataDirOption, OutputOption, ValidForOption, parse_duration_option
 from celadon.cli.output import OutputFormat
 from celadon.cli.running import faults_told, run
 from celadon.stack.shape import ShapeChoice
@@ -117,6 +117,7 @@ def gateway(context: typer.Context) -> None:
     ```text
     DATABASE_URL                     where the table is (needed)
     CELADON_GATEWAY_ADDRESS          where routers reach it          127.0.0.1:18000
+    CELADON_GATEWAY_TLS_DIR          its certificate, for TCP        only unix:/path then
     CELADON_ROUTER_ADDRESS           where routers listen            127.0.0.1:8000
     CELADON_PREVIEW_ROUTER_ADDRESS   where routers listen for green  nowhere
     CELADON_PREVIEW_KEY              lets x-celadon-preview through  never
@@ -125,8 +126,9 @@ def gateway(context: typer.Context) -> None:
 
     Examples:
     ```console
-    DATABASE_URL=postgresql+asyncpg://celadon@db/celadon celadon gateway
-    celadon gateway bootstrap --node edge-1 > envoy.json && envoy -c envoy.json
+    export DATABASE_URL=postgresql+asyncpg://celadon@db/celadon
+    CELADON_GATEWAY_TLS_DIR=/etc/celadon/gateway celadon gateway
+    CELADON_GATEWAY_ADDRESS=unix:/run/celadon/gateway.sock celadon gateway     # for routers of the same user
     ```
     """
     if context.invoked_subcommand is not None:
@@ -137,44 +139,29 @@ def gateway(context: typer.Context) -> None:
 
 
 @gateway_app.command()
-def bootstrap(
-    node: Annotated[str, typer.Option(metavar="NAME", help="The router's name; each router needs one of its own.")],
-    addresses: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--gateway",
-            envvar="CELADON_GATEWAY_ADDRESS",
-            metavar="HOST:PORT",
-            help="Where the router reaches the gateway. May be repeated: it goes to another one when its own is away.",
-            show_default="127.0.0.1:18000",
-        ),
-    ] = None,
-    admin: Annotated[
-        str,
-        typer.Option(metavar="HOST:PORT", help="Envoy's admin interface, which has no authentication."),
-    ] = "127.0.0.1:9901",
-    listen: Annotated[
-        str | None,
-        typer.Option(metavar="HOST:PORT", help="Where this router listens, if not where the gateway tells all to."),
-    ] = None,
-    preview_listen: Annotated[
-        str | None,
-        typer.Option(metavar="HOST:PORT", help="The same for requests to green."),
-    ] = None,
+def certificate(
+    to: Annotated[Path, typer.Option("--to", metavar="DIR", help="Where it is written, for its owner alone.")],
+    valid_for: ValidForOption = None,
+    output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Print the bootstrap with which an Envoy becomes a router of Celadon.
+    """Write the certificate by which routers know a gateway: tls.crt, tls.key, and ca.crt by which it knows routers.
+
+    The CA is the installation's own, in the directory that CELADON_AUTHORITY_DIR names; it is made at the first use.
+    Gateways on several hosts have a certificate each. One that runs takes a new certificate by itself. Certificates
+    of another CA are put into such a directory without this command.
 
     Examples:
     ```console
-    celadon gateway bootstrap --node edge-1 > envoy.json && envoy -c envoy.json
-    celadon gateway bootstrap --node edge-2 --gateway gateway-1.internal:18000 --gateway gateway-2.internal:18000
-    celadon gateway bootstrap --node edge-3 --listen 127.0.0.1:8003     # a second router on one machine
+    export CELADON_AUTHORITY_DIR=/etc/celadon/authority
+    celadon gateway certificate --to /etc/celadon/gateway
+    CELADON_GATEWAY_TLS_DIR=/etc/celadon/gateway celadon gateway
     ```
     """
-    from celadon.cli.gateway_process import print_bootstrap
+    from celadon.cli.enrolment import write_gateway_certificate
 
-    with faults_told():
-        print_bootstrap(node, addresses or ["127.0.0.1:18000"], admin, listen, preview_listen)
+    with faults_told(output):
+        code = write_gateway_certificate(to, valid_for, output)
+    raise typer.Exit(code)
 
 
 @db_app.command()

@@ -2,12 +2,13 @@
 
 # ruff: noqa: PLC0415 - a command loads what it needs when it runs, so that '--help' answers at once
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from celadon.cli.commands.decisions import ByOption, ReasonOption
-from celadon.cli.options import OutputOption
+from celadon.cli.options import DataDirOption, OutputOption, ValidForOption
 from celadon.cli.output import OutputFormat
 from celadon.cli.running import run
 from celadon.cli.target_choice import TargetChoice
@@ -36,6 +37,115 @@ def list_(target: TargetChoice, output: OutputOption = OutputFormat.TEXT) -> Non
 
 
 @router_app.command()
+def enrol(  # noqa: PLR0913 - each is an option that a person can give
+    node: Annotated[
+        str,
+        typer.Argument(help="The router's name; each router has one of its own.", metavar="NODE"),
+    ],
+    *,
+    gateways: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--gateway",
+            metavar="HOST:PORT",
+            help="Where the router reaches the gateway; unix:/path on the same machine. May be repeated: the router "
+            "goes to another one when its own is away.",
+            show_default="127.0.0.1:18000, or the local stack's",
+        ),
+    ] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option("--to", metavar="DIR", help="Where its files are written.", show_default="./NODE"),
+    ] = None,
+    at: Annotated[
+        Path | None,
+        typer.Option("--at", metavar="DIR", help="Where the router finds them.", show_default="where they are written"),
+    ] = None,
+    admin: Annotated[
+        Path | None,
+        typer.Option(
+            "--admin", metavar="PATH", help="The Unix socket of Envoy's admin.", show_default="DIR/admin.sock"
+        ),
+    ] = None,
+    listen: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Where this router listens, if not where the gateway says."),
+    ] = None,
+    preview_listen: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="The same for requests to green."),
+    ] = None,
+    valid_for: ValidForOption = None,
+    certificates: Annotated[
+        Path | None,
+        typer.Option(
+            "--certificates",
+            metavar="DIR",
+            help="Where the router finds tls.crt, tls.key and ca.crt of your own CA.",
+        ),
+    ] = None,
+    identity: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="What such a certificate names: a SPIFFE ID or a DNS name."),
+    ] = None,
+    gateway_identities: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--gateway-identity",
+            metavar="NAME",
+            help="What a gateway's certificate names. May be repeated.",
+            show_default="what 'celadon gateway certificate' writes",
+        ),
+    ] = None,
+    rotate: Annotated[
+        bool,
+        typer.Option("--rotate", help="Only a new certificate, for a router whose files are in DIR."),
+    ] = False,
+    by: ByOption = None,
+    reason: ReasonOption = "",
+    data_dir: DataDirOption = None,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Let gateways believe a router, and write what its Envoy starts from.
+
+    A gateway speaks to enrolled routers alone: by a certificate that names the router, or, on one machine, by a Unix
+    socket. The certificate comes from the installation's own CA (CELADON_AUTHORITY_DIR, made at the first use), or
+    from yours. With --rotate a router gets a new certificate: one that runs takes it without losing a request, and
+    the one before counts until the next rotation.
+
+    Examples:
+    ```console
+    export CELADON_AUTHORITY_DIR=/etc/celadon/authority
+    celadon router enrol edge-1 --gateway gateway.internal:18000 --to /etc/celadon/router
+    envoy -c /etc/celadon/router/envoy.json
+    celadon router enrol edge-2 --gateway gateway-1.internal:18000 --gateway gateway-2.internal:18000
+    celadon router enrol edge-3 --listen 127.0.0.1:8003     # a second router on one machine
+    celadon router enrol edge-1 --rotate --to /etc/celadon/router
+    ```
+    """
+    from celadon.cli.enrolment import EnrolOptions
+    from celadon.cli.enrolment import enrol as enrol_router
+
+    options = EnrolOptions(
+        node=node,
+        gateways=gateways or (),
+        to=to,
+        at=at,
+        admin=admin,
+        listen=listen,
+        preview_listen=preview_listen,
+        valid_for=valid_for,
+        certificates=certificates,
+        identity=identity,
+        gateway_identities=gateway_identities or (),
+        rotate=rotate,
+        by=by,
+        reason=reason,
+    )
+    run(lambda: enrol_router(options, data_dir, output), output)
+
+
+@router_app.command()
 @speaks_to_celadon
 def forget(
     node: Annotated[str, typer.Argument(help="The router's name, as in the list.", metavar="NODE")],
@@ -53,11 +163,12 @@ def forget(
     target: TargetChoice,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Say that a router is gone for good, so that nobody waits for it any more.
+    """Say that a router is gone for good: nobody waits for it any more, and no gateway lets it in.
 
     Use it when you scale routers in, after the router has stopped: an Envoy that ends looks like one that was cut off,
-    and those are waited for 10 minutes. A router that comes back is live again. The audit log of each deployment
-    that it has served tells who forgot it and why.
+    and those are waited for 10 minutes. Use it, with --force, when its key may be known to others: its certificates
+    stop counting and its streams end. It comes back once it is enrolled again. The audit log of each deployment that
+    it has served tells who forgot it and why.
 
     Examples:
     ```console

@@ -6,6 +6,7 @@ from typing import Final
 
 from celadon.cli.doctor.findings import Diagnosis, fine, odd, wrong
 from celadon.cli.doctor.keeper import start_on_stack
+from celadon.domain.enrolment import CERTIFICATE_EXPIRES_SOON
 from celadon.domain.moments import span
 from celadon.stack.addresses import StackAddresses
 from celadon.table.inspection import Inspection, RouterFinding
@@ -21,7 +22,7 @@ def check_routers(inspection: Inspection, stack: StackAddresses | None) -> Itera
     if not any(router.live for router in inspection.routers) and not _has_nothing_to_do(inspection):
         why = "nobody can reach a deployment"
         next_step = (
-            "start Envoy with the bootstrap of 'celadon gateway bootstrap', and see that the gateway runs"
+            "enrol one with 'celadon router enrol NAME', start Envoy as that says, and see that the gateway runs"
             if stack is None
             else start_on_stack("router", stack)
         )
@@ -29,17 +30,42 @@ def check_routers(inspection: Inspection, stack: StackAddresses | None) -> Itera
         yield (wrong if inspection.live_deployments else odd)("routers", told, why=why, next_step=next_step)
     for router in inspection.routers:
         yield _judge(router, inspection.at)
+        if router.certificate_expires_at is not None:
+            yield from _judge_certificate(router.router, router.certificate_expires_at - inspection.at)
 
 
 def _has_nothing_to_do(inspection: Inspection) -> bool:
     """Whether routers are connected and merely wait for the first deployment."""
     return not inspection.live_deployments and any(
-        not router.acknowledged and inspection.at - router.seen_at < CUT_OFF_AFTER for router in inspection.routers
+        not router.acknowledged and router.seen_at is not None and inspection.at - router.seen_at < CUT_OFF_AFTER
+        for router in inspection.routers
+    )
+
+
+def _judge_certificate(router: str, left: timedelta) -> Iterator[Diagnosis]:
+    """Say that a certificate expires soon; without one the router hears of no switch."""
+    if left >= CERTIFICATE_EXPIRES_SOON:
+        return
+    expired = left <= timedelta(0)
+    yield (wrong if expired else odd)(
+        f"certificate of router {router}",
+        "has expired" if expired else f"expires in {span(left)}",
+        why=f"no gateway lets a router in whose certificate has expired; {_WAITED_FOR}",
+        next_step=f"give it a new one: 'celadon router enrol {router} --rotate --to DIR', or one of your own CA",
     )
 
 
 def _judge(router: RouterFinding, now: datetime) -> Diagnosis:
     check = f"router {router.router}"
+    if not router.enrolled:
+        return wrong(
+            check,
+            "is not enrolled",
+            why="no gateway lets it in, so it hears of no switch; clients see the routes that it has",
+            next_step=f"enrol it with 'celadon router enrol {router.router}', or forget it",
+        )
+    if router.seen_at is None:
+        return fine(check, "enrolled, has not connected yet")
     unseen = now - router.seen_at
     forget = f"if it is gone for good, say so with 'celadon router forget {router.router}'"
     if router.nack:

@@ -4,10 +4,13 @@ import asyncio
 import re
 from dataclasses import dataclass, fields
 from datetime import timedelta
+from pathlib import Path
 from typing import Final, Self
 
 import aiohttp
 from pydantic import BaseModel
+
+from celadon.stack.router import ADMIN_URL
 
 IDLE_POLL: Final = timedelta(milliseconds=50)
 ADMIN_TIMEOUT: Final = timedelta(seconds=5)
@@ -60,12 +63,13 @@ class _Stats(BaseModel):
 class RouterAdmin:
     """The admin interface of one Envoy."""
 
-    def __init__(self, address: str, *, listener_prefix: str, cluster: str) -> None:
+    def __init__(self, socket: Path, *, listener_prefix: str, cluster: str) -> None:
         """Name what is counted.
 
-        ``address`` is a URL; ``listener_prefix`` the ``stat_prefix`` of the listener's connection manager.
+        ``socket`` is the interface's Unix socket; ``listener_prefix`` the ``stat_prefix`` of the listener's connection
+        manager.
         """
-        self._address = address
+        self._socket = socket
         self._listener = f"http.{listener_prefix}."
         self._cluster = f"cluster.{cluster}."
 
@@ -84,16 +88,18 @@ class RouterAdmin:
 
     async def _values(self) -> dict[str, int]:
         names = f"^({re.escape(self._listener)}|{re.escape(self._cluster)})"
-        url = f"{self._address}/stats"
+        url = f"{ADMIN_URL}/stats"
         timeout = aiohttp.ClientTimeout(total=ADMIN_TIMEOUT.total_seconds())
         try:
             async with (
-                aiohttp.ClientSession(timeout=timeout) as session,
+                aiohttp.ClientSession(timeout=timeout, connector=aiohttp.UnixConnector(str(self._socket))) as session,
                 session.get(url, params={"format": "json", "filter": names}, raise_for_status=True) as response,
             ):
                 stats = _Stats.model_validate_json(await response.read()).stats
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise CountersUnavailableError(f"the router's statistics at {url} cannot be read: {error}") from error
+            raise CountersUnavailableError(
+                f"the router's statistics at {self._socket} cannot be read: {error}"
+            ) from error
         return {stat.name: stat.value for stat in stats if isinstance(stat.value, int)}
 
     def _counters(self, values: dict[str, int]) -> RouterCounters:
@@ -112,5 +118,5 @@ class RouterAdmin:
             )
         except KeyError as error:
             raise CountersUnavailableError(
-                f"the router at {self._address} has no counter {error}: it does not serve this deployment",
+                f"the router at {self._socket} has no counter {error}: it does not serve this deployment",
             ) from error

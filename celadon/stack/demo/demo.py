@@ -211,10 +211,10 @@ class _Demonstration:
         )
         self._screen.say(
             "ports",
-            f"open on loopback while it runs: router {addresses.router} (preview {addresses.preview_router}, admin "
-            f"{addresses.router_admin}), console and API {addresses.api}, Temporal {addresses.temporal_address} (UI "
-            f"{addresses.temporal_ui}), gateway {addresses.gateway}, metrics {addresses.metrics} and "
-            f"{addresses.gateway_metrics}, and one a replica; Postgres has a socket of its own",
+            f"open on loopback while it runs: router {addresses.router} (preview {addresses.preview_router}), console "
+            f"and API {addresses.api}, Temporal {addresses.temporal_address} (UI {addresses.temporal_ui}), metrics "
+            f"{addresses.metrics} and {addresses.gateway_metrics}, and one a replica; on sockets for you alone: "
+            "Postgres, the gateway and the router's admin interface",
         )
 
     def _plan(self, addresses: StackAddresses) -> Plan:

@@ -23,6 +23,8 @@ class AcknowledgementRecord(Record):
 class RouterState(StrEnum):
     """What a router is to those who wait for acknowledgements."""
 
+    ENROLLED = "enrolled"
+    """Gateways let it in, and it has not connected yet; nobody waits for it."""
     NEW = "new"
     """Connected, and has served nothing yet; nobody waits for it."""
     LIVE = "live"
@@ -30,7 +32,7 @@ class RouterState(StrEnum):
     CUT_OFF = "cut_off"
     """Its stream is down. It may still send requests, so it is waited for until ``router_lease`` is over."""
     GONE = "gone"
-    """Forgotten, or unseen for ``router_lease``; nobody waits for it."""
+    """Forgotten, or unseen for ``router_lease``; nobody waits for it. A forgotten one is enrolled anew to come back."""
 
 
 class BehindLine(Record):
@@ -52,17 +54,23 @@ class RouterLine(Record):
     state: RouterState
     """Whether it is waited for."""
     gateway: str
-    """Which gateway it asked last."""
+    """Which gateway it asked last; empty when it never did."""
     stream_is_up: bool
     """Whether it is connected to a gateway."""
-    stream_started_at: datetime
-    """When it connected last."""
-    seen_at: datetime
-    """When a gateway last saw it connected."""
+    stream_started_at: datetime | None
+    """When it connected last; nothing when it never did."""
+    seen_at: datetime | None
+    """When a gateway last saw it connected; nothing when none did."""
     acknowledged_at: datetime | None
     """When it served something for the first time."""
     gone_at: datetime | None
     """When it was forgotten."""
+    enrolled_at: datetime | None = None
+    """Since when gateways let it in; nothing when they do not."""
+    identity: str | None = None
+    """What its certificate names; nothing for a router that reaches its gateway by a Unix socket."""
+    certificate_expires_at: datetime | None = None
+    """When its certificate expires: the newest one that Celadon issued, or the one that it showed last."""
     nack: str
     """Why it refused its last configuration; empty when it did not."""
     behind: tuple[BehindLine, ...]

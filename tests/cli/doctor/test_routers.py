@@ -62,4 +62,32 @@ async def test_a_live_deployment_without_a_router_is_wrong(command: Command, row
 
     assert result.exit_code == 1
     assert "✘ routers: none is live" in result.stdout
-    assert "celadon gateway bootstrap" in result.stdout
+    assert "celadon router enrol NAME" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("left", "verdict", "told"),
+    [("29 days", "odd", "expires in 28d"), ("-1 hours", "wrong", "has expired")],
+)
+async def test_a_certificate_that_expires_is_told(
+    doctor: Doctor, well: Rows, left: str, verdict: str, told: str
+) -> None:
+    await well.enrol("edge-1", "spiffe://celadon/router/edge-1", "a")
+    await well.sql(f"update routers set expires_at = now() + interval '{left}'")  # noqa: S608 - a test's own words
+
+    code, findings = await doctor()
+
+    assert not_fine(findings) == {"certificate of router edge-1": verdict}
+    assert code == (1 if verdict == "wrong" else 0)
+    assert told in findings["certificate of router edge-1"]["told"]
+    assert "celadon router enrol edge-1" in findings["certificate of router edge-1"]["next_step"]
+
+
+async def test_a_router_of_before_that_nobody_enrolled_is_wrong(doctor: Doctor, well: Rows) -> None:
+    await well.router("edge-2", 1000)
+    await well.sql("update routers set enrolled_at = null where node = 'edge-2'")
+
+    code, findings = await doctor()
+
+    assert (code, not_fine(findings)) == (1, {"router edge-2": "wrong"})
+    assert "celadon router enrol edge-2" in findings["router edge-2"]["next_step"]

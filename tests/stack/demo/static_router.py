@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 import aiohttp
 
 from celadon.stack.programs import envoy_program
+from celadon.stack.router import ADMIN_URL
 
 LISTENER = "live"
 CLUSTER = "chat"
@@ -23,7 +25,7 @@ class StaticRouter:
     """Where a running Envoy listens."""
 
     address: str
-    admin: str
+    admin: Path
 
     @property
     def base_url(self) -> str:
@@ -33,43 +35,47 @@ class StaticRouter:
 
 @asynccontextmanager
 async def running_router(folder: Path, upstreams: Sequence[int]) -> AsyncIterator[StaticRouter]:
-    """Run an Envoy that sends everything to the loopback ports ``upstreams``; it chooses its own ports."""
-    bootstrap = folder / "envoy.json"
-    admin_address = folder / "admin.address"
-    bootstrap.write_text(json.dumps(_bootstrap(upstreams)))
-    with (folder / "envoy.log").open("ab") as log:
-        process = await asyncio.create_subprocess_exec(
-            str(envoy_program()),
-            *("-c", str(bootstrap), "--admin-address-path", str(admin_address)),
-            *("--concurrency", "1", "--disable-hot-restart", "-l", "warning", "--base-id", "0"),
-            stdout=log,
-            stderr=log,
-        )
+    """Run an Envoy that sends everything to the loopback ports ``upstreams``; it chooses its own port."""
+    with tempfile.TemporaryDirectory(prefix="celadon-admin-") as sockets:
+        admin = Path(sockets) / "admin.sock"
+        bootstrap = folder / "envoy.json"
+        bootstrap.write_text(json.dumps(_bootstrap(upstreams, admin)))
+        with (folder / "envoy.log").open("ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                str(envoy_program()),
+                *("-c", str(bootstrap)),
+                *("--concurrency", "1", "--disable-hot-restart", "-l", "warning", "--base-id", "0"),
+                stdout=log,
+                stderr=log,
+            )
+        try:
+            async with (
+                asyncio.timeout(START_TIMEOUT_SECONDS),
+                aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(admin))) as session,
+            ):
+                while not (address := await _listener_address(session)):
+                    if process.returncode is not None:
+                        raise RuntimeError((folder / "envoy.log").read_text())
+                    await asyncio.sleep(0.02)
+            yield StaticRouter(address=address, admin=admin)
+        finally:
+            process.terminate()
+            await process.wait()
+
+
+async def _listener_address(session: aiohttp.ClientSession) -> str | None:
     try:
-        async with asyncio.timeout(START_TIMEOUT_SECONDS), aiohttp.ClientSession() as session:
-            while not admin_address.exists() or not admin_address.read_text():
-                if process.returncode is not None:
-                    raise RuntimeError((folder / "envoy.log").read_text())
-                await asyncio.sleep(0.02)
-            admin = admin_address.read_text()
-            while not (address := await _listener_address(session, admin)):  # noqa: ASYNC110 - another process
-                await asyncio.sleep(0.02)
-        yield StaticRouter(address=address, admin=admin)
-    finally:
-        process.terminate()
-        await process.wait()
-
-
-async def _listener_address(session: aiohttp.ClientSession, admin: str) -> str | None:
-    async with session.get(f"http://{admin}/listeners?format=json") as response:
-        listeners = (await response.json()).get("listener_statuses", [])
+        async with session.get(f"{ADMIN_URL}/listeners?format=json") as response:
+            listeners = (await response.json()).get("listener_statuses", [])
+    except aiohttp.ClientConnectionError:
+        return None
     for listener in listeners:
         socket = listener["local_address"]["socket_address"]
         return f"{socket['address']}:{socket['port_value']}"
     return None
 
 
-def _bootstrap(upstreams: Sequence[int]) -> dict[str, object]:
+def _bootstrap(upstreams: Sequence[int], admin: Path) -> dict[str, object]:
     manager = {
         "@type": f"{TYPES}.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": LISTENER,
@@ -96,7 +102,7 @@ def _bootstrap(upstreams: Sequence[int]) -> dict[str, object]:
     }
     endpoints = [{"endpoint": {"address": _address(port)}} for port in upstreams]
     return {
-        "admin": {"address": _address(0)},
+        "admin": {"address": {"pipe": {"path": str(admin), "mode": 0o600}}},
         "static_resources": {
             "listeners": [
                 {

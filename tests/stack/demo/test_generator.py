@@ -188,7 +188,7 @@ async def count_through_router(
     answer_timeout: timedelta = PATIENT,
 ) -> tuple[LoadRun, RouterCounters]:
     async with running_router(folder, ports) as router:
-        admin = RouterAdmin(f"http://{router.admin}", listener_prefix=LISTENER, cluster=CLUSTER)
+        admin = RouterAdmin(router.admin, listener_prefix=LISTENER, cluster=CLUSTER)
         before = await admin.read()
         run = await run_load(router.base_url, answer_timeout=answer_timeout)
         return run, await admin.read_when_idle(FINISH) - before

@@ -4,23 +4,23 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Self
 
-LOOPBACK = "127.0.0.1"
 CHUNK_BYTES = 1 << 16
 
 
-class TcpProxy:
-    """Passes bytes on between a port of its own and another one."""
+class SocketProxy:
+    """Passes bytes on between a Unix socket of its own and another one."""
 
-    def __init__(self, target: int) -> None:
-        """Lead to port ``target`` of this machine."""
+    def __init__(self, path: Path, target: Path) -> None:
+        """Listen on ``path`` and lead to ``target``."""
+        self.path = path
         self._target = target
         self._flows = asyncio.Event()
         self._flows.set()
         self._connections: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
-        self.port = 0
 
     def hold(self) -> None:
         """Pass nothing on any more; connections stay open, and new ones are accepted, as when packets are lost."""
@@ -32,8 +32,7 @@ class TcpProxy:
 
     async def __aenter__(self) -> Self:
         """Listen."""
-        self._server = await asyncio.start_server(self._connect, LOOPBACK, self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
+        self._server = await asyncio.start_unix_server(self._connect, self.path)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -80,8 +79,8 @@ class TcpProxy:
 
 
 @asynccontextmanager
-async def _opened(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    reader, writer = await asyncio.open_connection(LOOPBACK, port)
+async def _opened(path: Path) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    reader, writer = await asyncio.open_unix_connection(path)
     try:
         yield reader, writer
     finally:

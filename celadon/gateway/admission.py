@@ -1,0 +1,80 @@
+"""Which peers may speak for which routers: what the table has of enrolments, known to one gateway."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Final
+
+import structlog
+
+from celadon.domain.enrolment import Enrolment, refusal_of
+from celadon.domain.names import RouterNode
+from celadon.gateway.metrics import GatewayMetrics
+from celadon.gateway.peers import Speaker
+from celadon.gateway.server import XdsServer
+from celadon.table.engine import Table
+from celadon.table.enrolments import read_enrolments
+from celadon.table.notify import Subscription
+from celadon.table.outages import TABLE_OUTAGES, describe
+
+POLL_SECONDS: Final = 5.0
+"""How often enrolments are read although nothing was heard; certificates that expired are found then, too."""
+
+RETRY_SECONDS: Final = 0.5
+
+log = structlog.get_logger()
+
+
+class TableAdmission:
+    """Knows all enrolments, and asks the table once more before it refuses a router."""
+
+    def __init__(self, table: Table, metrics: GatewayMetrics) -> None:
+        """Begin with nobody known: who is enrolled is read when the first router comes, and from then on followed."""
+        self._table = table
+        self._metrics = metrics
+        self._enrolments: dict[RouterNode, Enrolment] = {}
+        self._reading = asyncio.Lock()
+
+    async def load(self) -> None:
+        """Read all enrolments.
+
+        Raises:
+            Exception: one of ``TABLE_OUTAGES``, when Postgres is away.
+
+        """
+        async with self._reading, self._table.transaction() as tx:
+            self._enrolments = await read_enrolments(tx)
+
+    async def refusal(self, speaker: Speaker) -> str | None:
+        """Return why a peer may not speak for a router, by what the table has now; ``None`` when it may.
+
+        While Postgres is away, what was read last decides.
+        """
+        why = self.refusal_now(speaker)
+        if why is None:
+            return None
+        try:
+            await self.load()
+        except TABLE_OUTAGES as error:
+            self._metrics.table_errors.inc()
+            log.warning("enrolments_not_read", why=describe(error))
+        return self.refusal_now(speaker)
+
+    def refusal_now(self, speaker: Speaker) -> str | None:
+        """Return the same by what was read last."""
+        return refusal_of(speaker.node, speaker.peer, self._enrolments.get(speaker.node), datetime.now(UTC))
+
+    async def follow(self, heard: Subscription, server: XdsServer) -> None:
+        """End the streams of routers that are no longer believed, until cancelled."""
+        in_doubt = False
+        while True:
+            await heard.get(RETRY_SECONDS if in_doubt else POLL_SECONDS)
+            try:
+                await self.load()
+            except TABLE_OUTAGES as error:
+                self._metrics.table_errors.inc()
+                if not in_doubt:
+                    log.warning("enrolments_not_read", why=describe(error))
+                in_doubt = True
+            else:
+                in_doubt = False
+            server.end_refused_streams()

@@ -1,0 +1,128 @@
+"""Enrolling routers: what gateways believe of them, and since when."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import case, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from celadon.domain.enrolment import Enrolment
+from celadon.domain.errors import RefusalCode, refuse
+from celadon.domain.names import RouterNode
+from celadon.domain.strictness import Record
+from celadon.table.models import Router, RouterEvent
+from celadon.table.notify import ENROLMENTS_CHANNEL, notification
+from celadon.table.registration import Author
+from celadon.table.routers import is_enrolled
+
+ENROLLED: Final = "enrolled"
+RENEWED: Final = "renewed"
+FORGOTTEN: Final = "forgotten"
+
+
+class NewEnrolment(Record):
+    """What is enrolled of a router."""
+
+    node: RouterNode
+    identity: str | None = None
+    """What its certificate names; ``None`` for one that reaches its gateway by a Unix socket."""
+    serial: str | None = None
+    """The one certificate that was issued; ``None`` when others issue its certificates."""
+    expires_at: datetime | None = None
+
+
+async def enrol_router(tx: AsyncSession, wanted: NewEnrolment, author: Author) -> bool:
+    """Let gateways believe a router; return whether it was not enrolled before.
+
+    Of one that is enrolled already, the certificate before the new one counts until the next enrolment.
+
+    Raises:
+        RefusedError: another router bears the identity.
+
+    """
+    if wanted.identity is not None:
+        other = await tx.scalar(
+            select(Router.node).where(Router.identity == wanted.identity, Router.node != wanted.node),
+        )
+        if other is not None:
+            raise refuse(
+                RefusalCode.IDENTITY_TAKEN,
+                f"router {other} is enrolled with the identity {wanted.identity}",
+                f"give router {wanted.node} a certificate of its own, or forget {other} first",
+            )
+    was_enrolled = await tx.scalar(select(is_enrolled).where(Router.node == wanted.node).with_for_update())
+    values = {"identity": wanted.identity, "serial": wanted.serial, "expires_at": wanted.expires_at}
+    await tx.execute(
+        insert(Router)
+        .values(node=wanted.node, enrolled_at=func.clock_timestamp(), **values)
+        .on_conflict_do_update(
+            index_elements=["node"],
+            set_={
+                **values,
+                "enrolled_at": func.coalesce(Router.enrolled_at, func.clock_timestamp()),
+                "previous_serial": case((Router.serial.is_distinct_from(wanted.serial), Router.serial)),
+            },
+        ),
+    )
+    kind = RENEWED if was_enrolled else ENROLLED
+    # The stack enrols its own routers at each start, which changes nothing.
+    if wanted.identity is not None or not was_enrolled:
+        await write_router_event(tx, wanted.node, kind, author, wanted.model_dump(mode="json", exclude={"node"}))
+    await _tell_gateways(tx, wanted.node)
+    return not was_enrolled
+
+
+async def end_enrolment(tx: AsyncSession, node: str, author: Author, evidence: Mapping[str, str]) -> None:
+    """Let no gateway believe a router any more; the caller holds its row."""
+    await tx.execute(
+        update(Router)
+        .where(Router.node == node)
+        .values(enrolled_at=None, identity=None, serial=None, previous_serial=None, expires_at=None),
+    )
+    await write_router_event(tx, node, FORGOTTEN, author, evidence)
+    await _tell_gateways(tx, node)
+
+
+async def read_enrolments(tx: AsyncSession) -> dict[RouterNode, Enrolment]:
+    """Return what is enrolled of every router, by name."""
+    rows = await tx.execute(
+        select(Router.node, Router.identity, Router.serial, Router.previous_serial).where(is_enrolled),
+    )
+    return {
+        RouterNode(row.node): Enrolment(
+            node=RouterNode(row.node),
+            identity=row.identity,
+            serials=tuple(one for one in (row.serial, row.previous_serial) if one is not None)
+            if row.serial is not None
+            else (),
+        )
+        for row in rows
+    }
+
+
+async def write_router_event(
+    tx: AsyncSession,
+    node: str,
+    kind: str,
+    author: Author,
+    evidence: Mapping[str, object],
+) -> None:
+    """Write a line of the audit log of enrolments."""
+    tx.add(
+        RouterEvent(
+            router=node,
+            kind=kind,
+            actor=author.by,
+            door=author.door.value,
+            verified=author.verified,
+            reason=author.reason,
+            evidence={name: value for name, value in evidence.items() if value is not None},
+        ),
+    )
+    await tx.flush()
+
+
+async def _tell_gateways(tx: AsyncSession, node: str) -> None:
+    await tx.execute(notification(ENROLMENTS_CHANNEL, node))
