@@ -220,6 +220,9 @@ def _opened(file: Path, flags: int) -> Iterator[int]:
 def _open_directory(path: Path) -> Iterator[int]:
     try:
         descriptor = os.open(path, _DIRECTORY)
+    except PermissionError:
+        _check_owner(path, path.lstat())
+        raise
     except OSError as error:
         if error.errno == errno.ELOOP or (error.errno == errno.ENOTDIR and path.is_symlink()):
             raise NotOursError(f"{path} is a link, which Celadon does not follow: name the directory itself") from error

@@ -1,6 +1,7 @@
 """A data directory that somebody prepared: nothing in it is believed, followed, written through or killed by."""
 
 import asyncio
+import grp
 import json
 import os
 import signal
@@ -311,6 +312,50 @@ def test_a_group_of_others_counts_as_others(data_dir: Path, other_user: OtherUse
 
     with pytest.raises(StackError, match="others can write into"):
         DataDirectory.create(data_dir)
+
+
+CREATE = """
+import sys
+from pathlib import Path
+from celadon.stack.errors import StackError
+from celadon.stack.layout import DataDirectory
+from celadon.stack.settings import StackSettings
+try:
+    directory = DataDirectory.create(Path(sys.argv[1]))
+except StackError as error:
+    sys.exit(str(error))
+StackSettings.load(directory.settings_file)
+with directory.locked():
+    assert directory.is_in_use()
+print("created")
+"""
+"""What an ordinary user's start does first."""
+
+
+@as_root
+def test_an_ordinary_user_is_trusted_with_what_is_the_users_own(other_user: OtherUser) -> None:
+    assert other_user.run_python(CREATE, other_user.directory / "stack").stdout == "created\n"
+    assert other_user.run_python(CREATE, other_user.directory / "stack").stdout == "created\n", "again"
+
+
+@as_root
+def test_the_group_that_a_system_makes_for_a_user_counts_as_the_user(reachable_directory: Path) -> None:
+    """Homes and what lies in them are often writable for it; another group is not the user's own."""
+    user = OtherUser.named("daemon", reachable_directory / "daemon")
+    user.directory.chmod(0o775)
+    try:
+        assert user.run_python(CREATE, user.directory / "stack").stdout == "created\n"
+        os.chown(user.directory, -1, grp.getgrnam("nogroup").gr_gid)
+        assert "others can write into" in user.run_python(CREATE, user.directory / "stack").stderr
+    finally:
+        user.end()
+
+
+@as_root
+def test_an_ordinary_user_is_refused_roots_directory(reachable_directory: Path, other_user: OtherUser) -> None:
+    roots = DataDirectory.create(reachable_directory / "of-root").path
+
+    assert "belongs to user root" in other_user.run_python(CREATE, roots).stderr
 
 
 def test_each_reader_and_writer_refuses_a_link_by_itself(data_dir: Path, precious: Path) -> None:
