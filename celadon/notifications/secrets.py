@@ -6,7 +6,6 @@ from typing import Final
 from celadon.provisioners.protocol import StartError
 from celadon.provisioners.secret_files import SecretFiles
 
-
 VARIABLE: Final = "CELADON_SERVICE_SECRETS_DIR"
 
 

@@ -22,8 +22,8 @@ from tests.keeper.rollouts import Deploying
 from tests.keeper.running import Rollouts, Running, running_keeper
 from tests.provisioners.programs import script, server, until_found
 
-SECRET = "very-private-value"
-TOKEN = "hf_AbCdEfGhIjKlMnOpQrStUv"
+SECRET = "very-private-value"  # noqa: S105 - of nobody
+TOKEN = "hf_AbCdEfGhIjKlMnOpQrStUv"  # noqa: S105 - as above
 
 
 @pytest.fixture
@@ -169,16 +169,16 @@ async def test_a_secret_that_was_changed_while_a_replica_had_it_is_stored_nowher
     )
     await chat.open(uses("hub", script(code)), max_replacements=0)
     async with run_keeper:
-        while not gate.exists():  # noqa: ASYNC110, ASYNC240 - the test's own deadline ends it
+        while not gate.exists():  # noqa: ASYNC110 - the test's own deadline ends it
             await asyncio.sleep(0.02)
         (secrets_dir / "hub").write_text("another-value")
-        gate.unlink()  # noqa: ASYNC240
+        gate.unlink()
         [ended] = await chat.ended(1)
     assert ended.output == "[secret hub]"
     assert SECRET not in await _all_that_is_stored(table)
 
 
-ANSWERS_WITH_ITS_SECRET = """
+ANSWERS_WITH_ITS_KEY = """
 import os, socket, sys
 server = socket.create_server(("127.0.0.1", int(sys.argv[1])))
 while True:
@@ -194,7 +194,7 @@ async def test_what_a_replica_answers_to_a_probe_is_stored_without_secrets(
     chat: Deploying,  # noqa: F811
     table: Table,
 ) -> None:
-    await chat.open(uses("hub", (*script(ANSWERS_WITH_ITS_SECRET), "{port}")))
+    await chat.open(uses("hub", (*script(ANSWERS_WITH_ITS_KEY), "{port}")))
     async with run_keeper:
 
         async def told() -> str | None:
@@ -208,21 +208,18 @@ async def test_what_a_replica_answers_to_a_probe_is_stored_without_secrets(
 
 def test_a_replica_inherits_what_programs_need_and_nothing_that_lets_anybody_in() -> None:
     worker = {
-        **{name: "kept" for name in ("PATH", "LANG", "LC_ALL", "CUDA_VISIBLE_DEVICES", "HF_HOME", "LD_LIBRARY_PATH")},
-        **{name: "http://proxy:3128" for name in ("HTTPS_PROXY", "no_proxy")},
+        **dict.fromkeys(("PATH", "LANG", "LC_ALL", "CUDA_VISIBLE_DEVICES", "HF_HOME", "LD_LIBRARY_PATH"), "kept"),
+        **dict.fromkeys(("HTTPS_PROXY", "no_proxy"), "http://proxy:3128"),
         "http_proxy": "http://ann:password@proxy:3128",
-        **{name: "left" for name in ("DATABASE_URL", "PGPASSWORD", "TEMPORAL_API_KEY", "CELADON_PREVIEW_KEY")},
-        **{
-            name: "left"
-            for name in ("HF_TOKEN", "VLLM_API_KEY", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "SSH_AUTH_SOCK")
-        },
-        **{name: "left" for name in ("OTEL_EXPORTER_OTLP_HEADERS", "KUBECONFIG", "INVOCATION_ID")},
+        **dict.fromkeys(("DATABASE_URL", "PGPASSWORD", "TEMPORAL_API_KEY", "CELADON_PREVIEW_KEY"), "left"),
+        **dict.fromkeys(("HF_TOKEN", "VLLM_API_KEY", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "SSH_AUTH_SOCK"), "left"),
+        **dict.fromkeys(("OTEL_EXPORTER_OTLP_HEADERS", "KUBECONFIG", "INVOCATION_ID"), "left"),
     }
     inherited = inherited_environment(worker, ())
     assert set(inherited) == {name for name, value in worker.items() if value in {"kept", "http://proxy:3128"}}
 
 
 def test_an_operator_adds_variables_but_none_of_celadons_own() -> None:
-    worker = {name: "x" for name in ("AWS_PROFILE", "AWS_REGION", "TEAM", "CELADON_PREVIEW_KEY", "DATABASE_URL")}
+    worker = dict.fromkeys(("AWS_PROFILE", "AWS_REGION", "TEAM", "CELADON_PREVIEW_KEY", "DATABASE_URL"), "x")
     assert set(inherited_environment(worker, ("AWS_*", "TEAM"))) == {"AWS_PROFILE", "AWS_REGION", "TEAM"}
     assert set(inherited_environment(worker, ("*", "DATABASE_URL"))) == {"AWS_PROFILE", "AWS_REGION", "TEAM"}
