@@ -1,7 +1,8 @@
 """Secrets in what programs print: struck out before anything of it is stored, logged or shown.
 
 The values of secrets that are known are struck out in the spellings in which programs print them; beside them, what
-looks like a token of a well-known kind. Every pattern passes over a text once, so that none takes longer than its length.
+looks like a token of a well-known kind. Every pattern passes over a text once, so that none takes longer than its
+length.
 """
 
 import base64

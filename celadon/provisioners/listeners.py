@@ -75,7 +75,7 @@ def describe_user(uid: int) -> str:
 
 def _socket_of(descriptor: str) -> set[int]:
     try:
-        match = _SOCKET.fullmatch(os.readlink(descriptor))
+        match = _SOCKET.fullmatch(os.readlink(descriptor))  # noqa: PTH115 - a worker may look at thousands of them
     except OSError:
         # Closed meanwhile.
         return set()

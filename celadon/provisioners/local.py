@@ -144,7 +144,7 @@ class LocalProvisioner:
         return ListenerCheck(Listener.OWN)
 
     def mask(self, replica: Replica, text: str) -> str:
-        """Strike out the values of a replica's secrets, those that it began with included, and what looks like a token."""
+        """Strike out the values of a replica's secrets, also those that it began with, and what looks like a token."""
         revision = replica.revision
         plain = {name: value for name, value in revision.env.items() if isinstance(value, str)}
         plain_secrets = {name: plain[name] for name in revision.plain_secrets()}

@@ -64,7 +64,7 @@ class ReplicaFiles:
             os.close(descriptor)
 
     def last_output(self, route: RouteId, mask: Callable[[str], str]) -> str:
-        """Return the last lines that a replica has printed, as ``mask`` lets them be seen; empty when there are none."""
+        """Return the last lines that a replica has printed, as ``mask`` leaves them; empty when there are none."""
         try:
             tail = read_file(self._path(route, OUTPUT_SUFFIX), last=_LAST_BYTES + _BEFORE_BYTES)
         except FileNotFoundError:

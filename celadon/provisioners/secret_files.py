@@ -75,14 +75,15 @@ class SecretFiles:
         bound = _parse_labels(text)
         if not bound:
             raise StartError(
-                f"the labels of secret {name!r} cannot be read: {file.name} in {self._variable} has one name=value a line",
+                f"the labels of secret {name!r} cannot be read: write one name=value a line into {file.name} in "
+                f"{self._variable}",
             )
         missing = {label: value for label, value in bound.items() if labels.get(label) != value}
         if missing:
             told = ", ".join(f"{label}={value}" for label, value in sorted(missing.items()))
             raise StartError(
-                f"secret {name!r} is for deployments with the label {told}, which this one does not bear: use a secret of "
-                "its own, or let an admin label the deployment",
+                f"secret {name!r} is for deployments with the label {told}, which this one does not bear: use a secret "
+                "of its own, or let an admin label the deployment",
             )
 
     def read(self, name: str) -> str:

@@ -78,7 +78,8 @@ def test_the_same_port_of_another_machine_is_not_celadons_own() -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["0.0.0.0", "::", "::ffff:0.0.0.0", "64:ff9b::", "224.0.0.1", "ff02::1", "255.255.255.255"]
+    "address",
+    ["0.0.0.0", "::", "::ffff:0.0.0.0", "64:ff9b::", "224.0.0.1", "ff02::1", "255.255.255.255"],  # noqa: S104
 )
 def test_what_is_no_address_of_one_machine_is_refused(address: str) -> None:
     assert "no address of one machine" in OWN.refuse(address, 8000)

@@ -113,7 +113,7 @@ async def keeper(table: Table, state_dir: Path) -> AsyncIterator[Running]:  # no
 
 
 @pytest.fixture
-def gate(reachable_directory: Path, tmp_path: Path) -> Path:
+def gate(tmp_path: Path) -> Path:
     """Return a file without which a replica does not listen."""
     return tmp_path / "gate"
 
@@ -190,7 +190,7 @@ async def test_another_user_who_bears_the_routes_mark_gets_nothing(
 ) -> None:
     await chat.open({"command": waiting(gate)})
     victim = await starting(chat)
-    # The interpreter of the tests may lie where another user cannot start it anew, and a mark is in place from the start.
+    # Where the tests' interpreter lies another user may not start it anew, and a mark is there from the start or never.
     mark = f"{ROUTE_VARIABLE}={victim.id}"
     other_user.start(["env", mark, "perl", "-MIO::Socket::INET", "-e", PERL_THIEF, str(victim.port)])
     await assert_turned_away(chat, victim, other_user.uid)
@@ -219,7 +219,7 @@ async def test_a_replica_that_shares_its_port_with_another_program_gets_nothing(
     ready = tmp_path / "ready"
     await chat.open({"command": waiting(gate), "env": {"READY_FILE": str(ready)}})
     victim = await starting(chat)
-    gate.touch()
+    gate.touch()  # noqa: ASYNC240 - a file delays nothing
     thieves.append(steal(victim.port, tmp_path / "listening", READY_FILE=str(ready)))
     await bound(tmp_path / "listening")
     await until(lambda: len(listening_sockets(Address("127.0.0.1", victim.port)) or ()) == 2)
@@ -253,8 +253,6 @@ async def test_who_takes_the_port_while_no_keeper_runs_gets_nothing_from_the_nex
 async def test_a_replica_that_ends_because_its_port_was_taken_is_not_the_revisions_fault(
     chat: Deploying,  # noqa: F811
     gate: Path,
-    tmp_path: Path,
-    thieves: list[subprocess.Popen[bytes]],
 ) -> None:
     gives_up = WAITS_THEN_SERVES.replace(
         "except OSError:\n        time.sleep(0.1)", "except OSError:\n        sys.exit(3)"
@@ -269,7 +267,7 @@ async def test_a_replica_that_ends_because_its_port_was_taken_is_not_the_revisio
     )
     victim = await starting(chat)
     with socket.create_server(("127.0.0.1", victim.port)):
-        gate.touch()
+        gate.touch()  # noqa: ASYNC240 - as above
         [ended] = await chat.ended(1)
     assert "another program" in ended.last_error
     assert "exited with code 3" in ended.last_error

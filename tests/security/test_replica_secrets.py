@@ -22,8 +22,8 @@ from tests.keeper.rollouts import Deploying
 from tests.keeper.running import Rollouts, Running, running_keeper
 from tests.provisioners.programs import script, server, until_found
 
-SECRET = "very-private-value"
-TOKEN = "hf_AbCdEfGhIjKlMnOpQrStUv"
+SECRET = "very-private-value"  # noqa: S105 - of nobody
+TOKEN = "hf_AbCdEfGhIjKlMnOpQrStUv"  # noqa: S105 - as above
 
 
 @pytest.fixture
@@ -178,7 +178,7 @@ async def test_a_secret_that_was_changed_while_a_replica_had_it_is_stored_nowher
     assert SECRET not in await _all_that_is_stored(table)
 
 
-ANSWERS_WITH_ITS_SECRET = """
+ANSWERS_WITH_ITS_KEY = """
 import os, socket, sys
 server = socket.create_server(("127.0.0.1", int(sys.argv[1])))
 while True:
@@ -194,7 +194,7 @@ async def test_what_a_replica_answers_to_a_probe_is_stored_without_secrets(
     chat: Deploying,  # noqa: F811
     table: Table,
 ) -> None:
-    await chat.open(uses("hub", (*script(ANSWERS_WITH_ITS_SECRET), "{port}")))
+    await chat.open(uses("hub", (*script(ANSWERS_WITH_ITS_KEY), "{port}")))
     async with run_keeper:
 
         async def told() -> str | None:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import psutil
 import pytest
 import pytest_asyncio
 
@@ -144,7 +145,7 @@ async def test_a_keeper_knows_and_ends_replicas_of_another_user(
         await chat.open({"command": SERVER})
         [route] = await chat.healthy(1)
         [pid] = processes_of(str(route.id))
-        assert Path(f"/proc/{pid}").stat().st_uid == replica_user.uid
+        assert psutil.Process(pid).uids().real == replica_user.uid
         await chat.close(chat.green)
         await chat.ended(1)
     assert not processes_of(str(route.id))
