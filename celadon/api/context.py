@@ -9,12 +9,12 @@ from starlette.requests import HTTPConnection
 from celadon.api.authentication import Authenticator
 from celadon.api.console.sessions import Sessions
 from celadon.api.desk import Desk
+from celadon.api.feed import ChangeFeed
 from celadon.api.metrics import ApiMetrics
 from celadon.api.principal import Principal
 from celadon.api.probes import Readiness
 from celadon.api.settings import ApiSettings
 from celadon.api.streams import Streams
-from celadon.table.notify import Listener
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +23,7 @@ class ApiParts:
 
     desk: Desk
     authenticator: Authenticator
-    listener: Listener
+    feed: ChangeFeed
     metrics: ApiMetrics
     readiness: Readiness
     sessions: Sessions

@@ -16,6 +16,7 @@ from celadon.api.authentication import AuthenticationScheme, Authenticator, Bear
 from celadon.api.console.sessions import Sessions
 from celadon.api.context import ApiParts
 from celadon.api.desk import Desk
+from celadon.api.feed import ChangeFeed
 from celadon.api.jwt_tokens import IssuerKeys, JwtCheck
 from celadon.api.metrics import ApiMetrics
 from celadon.api.probes import Readiness
@@ -63,12 +64,12 @@ def api_of(settings: ApiSettings, table: Table, listener: Listener, temporal: Cl
     parts = ApiParts(
         desk=Desk(table, rollouts, signs=signer is not None),
         authenticator=Authenticator(schemes, settings, metrics),
-        listener=listener,
+        feed=ChangeFeed(table, rollouts, listener),
         metrics=metrics,
         readiness=Readiness(table, temporal),
         sessions=Sessions(table, bearer, over_tls=over_tls),
         settings=settings,
-        streams=Streams(settings.api_max_streams, metrics),
+        streams=Streams(settings.api_max_streams, settings.api_max_streams_per_caller, metrics),
         workflows_url=""
         if settings.temporal_ui_url is None
         else f"{str(settings.temporal_ui_url).rstrip('/')}/namespaces/{temporal.namespace}",
