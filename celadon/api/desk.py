@@ -61,13 +61,14 @@ from celadon.table.clock import database_now
 from celadon.table.deletion import DeleteOrder, delete
 from celadon.table.engine import Table
 from celadon.table.event_order import Place, SettledLines, events_after, lines_after, place_of
-from celadon.table.fleet import forget_router, list_routers
+from celadon.table.fleet import MOST_BEHIND, forget_router, list_routers
 from celadon.table.history import latest_rollout, read_events, rollout_of_run
 from celadon.table.labels import labels_of, within
 from celadon.table.listing import page_of_rollouts, revisions_of, rollout_within
 from celadon.table.overview import list_deployments
 from celadon.table.past import read_history
 from celadon.table.records.changes import Forgotten
+from celadon.table.records.deployments import DeploymentLine
 from celadon.table.records.events import AuditEvent
 from celadon.table.records.history import History
 from celadon.table.records.rollouts import RolloutFilter, RolloutRecord
@@ -112,6 +113,14 @@ class Desk:
         who.require([Verb.READ])
         async with self._turns.turn(share_of(who)), self._table.transaction() as tx:
             return await query(tx, who.scope)
+
+    async def piece(self) -> None:
+        """Wait until another piece of a large answer may be made."""
+        await self._turns.piece()
+
+    async def lines(self, who: Principal, *, after: str | None, limit: int) -> tuple[DeploymentLine, ...]:
+        """Return deployments that the caller may see, by name, those after ``after``; errors as above."""
+        return await self.read(who, lambda tx, scope: list_deployments(tx, within(scope), after=after, limit=limit))
 
     async def deployments(self, who: Principal, *, after: str | None = None, limit: int) -> DeploymentList:
         """Return a page of the deployments that the caller may see, with who must act: by name, those after ``after``.
@@ -252,9 +261,19 @@ class Desk:
             found = await revisions_of(tx, [name], before=before, limit=limit + 1)
         return RevisionList.of(found[name], limit)
 
-    async def routers(self, who: Principal, *, after: str | None = None, limit: int) -> Fleet:
+    async def routers(
+        self,
+        who: Principal,
+        *,
+        after: str | None = None,
+        limit: int,
+        most_behind: int = MOST_BEHIND,
+    ) -> Fleet:
         """Return a page of routers; to a scoped caller only what they serve of the deployments in scope."""
-        return await self.read(who, lambda tx, scope: list_routers(tx, scope, after=after, limit=limit))
+        return await self.read(
+            who,
+            lambda tx, scope: list_routers(tx, scope, after=after, limit=limit, most_behind=most_behind),
+        )
 
     # Registering.
 

@@ -244,7 +244,6 @@ class ListedDeployment(DeploymentLine):
     next_step: str
     """What a person can do now, with the command; empty when no rollout is under way."""
 
-
     @classmethod
     def of(cls, line: DeploymentLine) -> Self:
         """Return a line with who must act and what a person can do."""

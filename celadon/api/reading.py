@@ -42,6 +42,7 @@ class ReadTurns:
         self._given = 0
         self._taken: Counter[str] = Counter()
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
+        self._pieces: deque[asyncio.Future[None]] = deque()
 
     @asynccontextmanager
     async def turn(self, caller: str) -> AsyncIterator[None]:
@@ -60,6 +61,25 @@ class ReadTurns:
             self._given -= 1
             loop.call_later(min(loop.time() - began_at, _LONGEST_REST_SECONDS), self._rested, caller)
             self._give()
+
+    async def piece(self) -> None:
+        """Wait until another piece of an answer may be made: one in each round of the event loop.
+
+        What is made of rows that were read takes the loop for itself; so others get their turn between two pieces.
+        """
+        loop = asyncio.get_running_loop()
+        turn: asyncio.Future[None] = loop.create_future()
+        self._pieces.append(turn)
+        if len(self._pieces) == 1:
+            loop.call_soon(self._next_piece)
+        await turn
+
+    def _next_piece(self) -> None:
+        turn = self._pieces.popleft()
+        if not turn.done():
+            turn.set_result(None)
+        if self._pieces:
+            asyncio.get_running_loop().call_soon(self._next_piece)
 
     async def _wait(self, caller: str) -> None:
         queue = self._waiting.setdefault(caller, deque())

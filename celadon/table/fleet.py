@@ -41,6 +41,7 @@ async def list_routers(
     *,
     after: str | None = None,
     limit: int = LONGEST_PAGE,
+    most_behind: int = MOST_BEHIND,
 ) -> Fleet:
     """Return a page of the routers that the table knows: by name, those after ``after``.
 
@@ -49,16 +50,18 @@ async def list_routers(
         scope: labels of the deployments of which it is told what a router is behind with; all when not given.
         after: the name of the last router of the page before.
         limit: how many at most.
+        most_behind: how many deployments that it is behind with are told of each.
 
     """
     now = await database_now(tx)
     query = select(Router).order_by(Router.node).limit(limit + 1).execution_options(populate_existing=True)
     found = (await tx.scalars(query if after is None else query.where(Router.node > after))).all()
     page = found[:limit]
-    behind = await behind_of(tx, [row.node for row in page], scope or {}, after=None, limit=MOST_BEHIND + 1)
+    nodes = [row.node for row in page] if most_behind else []
+    behind = await behind_of(tx, nodes, scope or {}, after=None, limit=most_behind + 1)
     return Fleet(
         at=now,
-        routers=tuple(_line(row, behind[row.node], now) for row in page),
+        routers=tuple(_line(row, behind[row.node], now, most_behind) for row in page),
         next_after=RouterNode(page[-1].node) if len(found) > limit else None,
     )
 
@@ -178,7 +181,7 @@ async def _tell(
     return tuple(sorted(names))
 
 
-def _line(row: Router, behind: Sequence[BehindLine], now: datetime) -> RouterLine:
+def _line(row: Router, behind: Sequence[BehindLine], now: datetime, most_behind: int) -> RouterLine:
     return RouterLine(
         router=RouterNode(row.node),
         state=_state(row, now),
@@ -189,8 +192,8 @@ def _line(row: Router, behind: Sequence[BehindLine], now: datetime) -> RouterLin
         acknowledged_at=row.acknowledged_at,
         gone_at=row.gone_at,
         nack=row.nack,
-        behind=tuple(behind[:MOST_BEHIND]),
-        behind_more=len(behind) > MOST_BEHIND,
+        behind=tuple(behind[:most_behind]),
+        behind_more=len(behind) > most_behind,
     )
 
 

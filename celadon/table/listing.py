@@ -173,7 +173,6 @@ async def routes_of(
     *,
     after: str | None,
     limit: int,
-    route_set: int | None = None,
 ) -> defaultdict[str, list[RouteRecord]]:
     """Return the replicas of each deployment that have not ended, by set and oldest first.
 
@@ -182,7 +181,6 @@ async def routes_of(
         deployments: whose replicas are meant.
         after: only those that come after this replica, which may have ended; none when there is no such replica.
         limit: how many at most of each deployment.
-        route_set: only those of this set.
 
     """
     order = (Route.set_id, Route.created_at, Route.id)
@@ -191,8 +189,6 @@ async def routes_of(
         .join(RouteSet, RouteSet.id == Route.set_id)
         .where(RouteSet.deployment == Deployment.name, Route.ended_at.is_(None))
     )
-    if route_set is not None:
-        there = there.where(RouteSet.id == route_set)
     if after is not None:
         last = aliased(Route)
         there = there.where(
