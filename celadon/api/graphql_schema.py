@@ -153,7 +153,7 @@ class Query:
             raise _as_error(error.refusal) from error
 
     @strawberry.field(
-        description="A deployment's replicas that have not ended, by set and oldest first; none when the caller may not see it."
+        description="A deployment's replicas that have not ended, by set and oldest first; none of one out of scope."
     )
     async def routes(
         self,

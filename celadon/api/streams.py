@@ -51,7 +51,7 @@ class Streams:
             self._metrics.streams.dec()
 
     def _refused(self, own: int) -> DoorError:
-        if own == 0:
+        if self._open.total() >= self._most:
             return DoorError(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 "TOO_MANY_STREAMS",

@@ -86,7 +86,12 @@ async def list_deployments(
         there = there.where(Deployment.name > after)
     page = aliased(Deployment, there.order_by(Deployment.name).limit(limit).subquery())
     newest = (
-        select(Rollout.id).where(Rollout.deployment == page.name).order_by(Rollout.id.desc()).limit(1).scalar_subquery()
+        select(Rollout.id)
+        .where(Rollout.deployment == page.name)
+        .order_by(Rollout.id.desc())
+        .limit(1)
+        .correlate(page)
+        .scalar_subquery()
     )
     healthy = (
         select(func.count(Route.id))
@@ -107,6 +112,7 @@ async def list_deployments(
             healthy.label("healthy"),
             Rollout,
         )
+        .select_from(page)
         .outerjoin(Rollout, Rollout.id == newest)
         .outerjoin(RouteSet, RouteSet.id == page.live_set)
         .order_by(page.name),

@@ -10,7 +10,6 @@ import aiohttp
 import pytest
 
 from celadon.api.feed import ChangeFeed
-
 from celadon.domain.permissions import Role
 from celadon.table.event_order import Place
 from celadon.table.tokens import revoke_token
