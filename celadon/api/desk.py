@@ -33,7 +33,7 @@ from celadon.api.orders import (
     WentBack,
 )
 from celadon.api.principal import Principal, no_such_deployment
-from celadon.api.reading import ReadTurns, share_of
+from celadon.api.reading import AnswerPieces, ReadTurns, share_of
 from celadon.client.ending import end_rollout
 from celadon.client.overview import ask_workflow, view_rollout
 from celadon.client.patience import NoAnswerError
@@ -93,6 +93,7 @@ class Desk:
     def __init__(self, table: Table, rollouts: RolloutClient, *, signs: bool) -> None:
         """Serve from the table and through ``rollouts``; ``signs`` when its commands are signed."""
         self._turns = ReadTurns()
+        self._pieces = AnswerPieces()
         self._table = table
         self._rollouts = rollouts
         self._signs = signs
@@ -114,9 +115,9 @@ class Desk:
         async with self._turns.turn(share_of(who)), self._table.transaction() as tx:
             return await query(tx, who.scope)
 
-    async def piece(self) -> None:
-        """Wait until another piece of a large answer may be made."""
-        await self._turns.piece()
+    async def piece(self, who: Principal) -> None:
+        """Wait until another piece of a large answer to a caller may be made."""
+        await self._pieces.piece(share_of(who))
 
     async def lines(self, who: Principal, *, after: str | None, limit: int) -> tuple[DeploymentLine, ...]:
         """Return deployments that the caller may see, by name, those after ``after``; errors as above."""

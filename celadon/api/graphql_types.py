@@ -558,7 +558,7 @@ async def page_of(
         place: returns where an element stands.
 
     """
-    await info.context.desk.piece()
+    await info.context.desk.piece(info.context.who)
     edges = [Edge(cursor=write_cursor(asked.kind, place(one)), node=show(one)) for one in found[: asked.first]]
     return Connection(
         edges=edges,

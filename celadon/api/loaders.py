@@ -3,7 +3,7 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from strawberry.dataloader import DataLoader
 
@@ -20,6 +20,9 @@ from celadon.table.records.revisions import RevisionRecord
 from celadon.table.records.rollouts import RolloutRecord
 from celadon.table.records.route_sets import RouteRecord, RouteSetRecord
 from celadon.table.records.routers import AcknowledgementRecord, BehindLine
+
+MOST_ROWS: Final = 200
+"""How many rows one read answers with at most: pages of many deployments are read in several, others between them."""
 
 RowT = TypeVar("RowT")
 _Query: TypeAlias = Callable[..., Awaitable[defaultdict[str, list[RowT]]]]
@@ -70,23 +73,24 @@ class Loaders:
             )
             return [found[node] for node in nodes]
 
-        return self._kept(("behind", limit, after), load)
+        return self._kept(("behind", limit, after), load, limit)
 
-    def _page(self, query: _Query[RowT], **page: str | int | None) -> DataLoader[str, list[RowT]]:
+    def _page(self, query: _Query[RowT], limit: int, **page: str | int | None) -> DataLoader[str, list[RowT]]:
         async def load(names: list[str]) -> list[list[RowT]]:
-            found = await self._desk.read(self._who, lambda tx, _: query(tx, names, **page))
+            found = await self._desk.read(self._who, lambda tx, _: query(tx, names, limit=limit, **page))
             return [found[name] for name in names]
 
-        return self._kept((query, *page.values()), load)
+        return self._kept((query, limit, *page.values()), load, limit)
 
     def _kept(
         self,
         key: tuple[object, ...],
         load: Callable[[list[str]], Awaitable[list[list[RowT]]]],
+        limit: int,
     ) -> DataLoader[str, list[RowT]]:
         """Return the one loader of a page: what is selected twice is read once."""
         if key not in self._pages:
-            self._pages[key] = DataLoader(load)
+            self._pages[key] = DataLoader(load, max_batch_size=max(1, MOST_ROWS // limit))
         return self._pages[key]
 
     async def _lines(self, names: list[str]) -> list[DeploymentLine | None]:

@@ -8,7 +8,7 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
-from typing import Final
+from typing import Final, TypeAlias
 
 from celadon.api.principal import Principal
 from celadon.api.problems import DoorError
@@ -16,11 +16,17 @@ from celadon.api.problems import DoorError
 MOST_READS: Final = 4
 """Reads at the same time: below the connections of the pool, so that decisions always find one."""
 
-MOST_READS_PER_CALLER: Final = 2
+MOST_READS_PER_CALLER: Final = 1
+"""Reads of one caller at the same time; its others wait."""
 
 MOST_WAITING_PER_CALLER: Final = 100
 
+REST: Final = 2.0
+"""How long a caller rests after each read, and answers after each piece, by how long that took."""
+
 _LONGEST_REST_SECONDS: Final = 1.0
+
+_Queues: TypeAlias = "OrderedDict[str, deque[asyncio.Future[None]]]"
 
 
 def share_of(who: Principal) -> str:
@@ -31,8 +37,8 @@ def share_of(who: Principal) -> str:
 class ReadTurns:
     """Gives turns: to callers one after another, and to each no more at a time than its share.
 
-    A caller's place stays taken for as long again as its read took, so that who reads without a pause leaves half of
-    the time to others.
+    A caller's place stays taken for some time after each read, by how long that took: who reads without a pause leaves
+    most of the time to others.
     """
 
     def __init__(self, most: int = MOST_READS, most_per_caller: int = MOST_READS_PER_CALLER) -> None:
@@ -41,8 +47,7 @@ class ReadTurns:
         self._most_per_caller = most_per_caller
         self._given = 0
         self._taken: Counter[str] = Counter()
-        self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
-        self._pieces: deque[asyncio.Future[None]] = deque()
+        self._waiting: _Queues = OrderedDict()
 
     @asynccontextmanager
     async def turn(self, caller: str) -> AsyncIterator[None]:
@@ -59,40 +64,19 @@ class ReadTurns:
             yield
         finally:
             self._given -= 1
-            loop.call_later(min(loop.time() - began_at, _LONGEST_REST_SECONDS), self._rested, caller)
+            loop.call_later(_rest_after(loop.time() - began_at), self._rested, caller)
             self._give()
 
-    async def piece(self) -> None:
-        """Wait until another piece of an answer may be made: one in each round of the event loop.
-
-        What is made of rows that were read takes the loop for itself; so others get their turn between two pieces.
-        """
-        loop = asyncio.get_running_loop()
-        turn: asyncio.Future[None] = loop.create_future()
-        self._pieces.append(turn)
-        if len(self._pieces) == 1:
-            loop.call_soon(self._next_piece)
-        await turn
-
-    def _next_piece(self) -> None:
-        turn = self._pieces.popleft()
-        if not turn.done():
-            turn.set_result(None)
-        if self._pieces:
-            asyncio.get_running_loop().call_soon(self._next_piece)
-
     async def _wait(self, caller: str) -> None:
-        queue = self._waiting.setdefault(caller, deque())
-        if len(queue) >= MOST_WAITING_PER_CALLER:
+        if len(self._waiting.get(caller, ())) >= MOST_WAITING_PER_CALLER:
             raise DoorError(
                 HTTPStatus.TOO_MANY_REQUESTS,
                 "TOO_MANY_READS",
-                f"{len(queue)} reads of this caller wait for their turn",
+                f"{MOST_WAITING_PER_CALLER} reads of this caller wait for their turn",
                 "ask again later, for one page after the other",
                 retry_after=1,
             )
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        queue.append(turn)
+        turn = _queue(self._waiting, caller)
         self._give()
         try:
             await turn
@@ -100,26 +84,18 @@ class ReadTurns:
             if turn.done() and not turn.cancelled():
                 self._given -= 1
                 self._rested(caller)
-            else:
-                self._forget(caller, turn)
             raise
 
     def _give(self) -> None:
         """Give free turns to waiting callers, each time to the one that was given one the longest ago."""
         for caller in list(self._waiting):
-            if self._given >= self._most:
-                return
-            queue = self._waiting[caller]
-            if self._taken[caller] >= self._most_per_caller:
-                continue
-            turn = queue.popleft()
-            self._given += 1
-            self._taken[caller] += 1
-            if queue:
-                self._waiting.move_to_end(caller)
-            else:
-                del self._waiting[caller]
-            turn.set_result(None)
+            while self._given < self._most and self._taken[caller] < self._most_per_caller:
+                turn = _next_of(self._waiting, caller)
+                if turn is None:
+                    break
+                self._given += 1
+                self._taken[caller] += 1
+                turn.set_result(None)
 
     def _rested(self, caller: str) -> None:
         self._taken[caller] -= 1
@@ -127,9 +103,61 @@ class ReadTurns:
             del self._taken[caller]
         self._give()
 
-    def _forget(self, caller: str, turn: asyncio.Future[None]) -> None:
-        queue = self._waiting.get(caller)
-        if queue is not None and turn in queue:
-            queue.remove(turn)
+
+class AnswerPieces:
+    """Lets large answers be made piece by piece: one at a time, callers in turn, with a rest after each.
+
+    What is made of rows that were read takes the event loop for itself; between two pieces others get it.
+    """
+
+    def __init__(self) -> None:
+        """Begin with nobody waiting."""
+        self._waiting: _Queues = OrderedDict()
+        self._is_making = False
+
+    async def piece(self, caller: str) -> None:
+        """Wait until a piece of an answer to ``caller`` may be made: at once, before anything else is awaited."""
+        turn = _queue(self._waiting, caller)
+        if not self._is_making:
+            self._give()
+        await turn
+
+    def _give(self) -> None:
+        self._is_making = False
+        for caller in list(self._waiting):
+            turn = _next_of(self._waiting, caller)
+            if turn is not None:
+                self._is_making = True
+                loop = asyncio.get_running_loop()
+                turn.set_result(None)
+                # Called after whoever waits was woken, and has made its piece.
+                loop.call_soon(self._made, loop.time())
+                return
+
+    def _made(self, began_at: float) -> None:
+        loop = asyncio.get_running_loop()
+        loop.call_later(_rest_after(loop.time() - began_at), self._give)
+
+
+def _queue(queues: _Queues, caller: str) -> asyncio.Future[None]:
+    turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    queues.setdefault(caller, deque()).append(turn)
+    return turn
+
+
+def _next_of(queues: _Queues, caller: str) -> asyncio.Future[None] | None:
+    """Take the next of a caller's futures that is still waited for, and put the caller behind the others."""
+    queue = queues.get(caller, deque())
+    while queue:
+        turn = queue.popleft()
+        if not turn.done():
+            queues.move_to_end(caller)
             if not queue:
-                del self._waiting[caller]
+                del queues[caller]
+            return turn
+    queues.pop(caller, None)
+    return None
+
+
+def _rest_after(took_seconds: float) -> float:
+    return min(REST * took_seconds, _LONGEST_REST_SECONDS)

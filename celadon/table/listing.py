@@ -18,6 +18,7 @@ from celadon.table.event_order import event_of
 from celadon.table.history import record_of
 from celadon.table.labels import within
 from celadon.table.models import Deployment, RevisionRow, Rollout, RolloutEvent, Route, Router, RouterAck, RouteSet
+from celadon.table.paging import made_of
 from celadon.table.records.events import DeploymentEvent
 from celadon.table.records.revisions import RevisionRecord
 from celadon.table.records.rollouts import RolloutFilter, RolloutRecord
@@ -45,7 +46,7 @@ async def page_of_rollouts(
         query = query.where(Rollout.outcome.is_(None) if wanted.unfinished else Rollout.outcome.is_not(None))
     if before is not None:
         query = query.where(Rollout.id < before)
-    return tuple(record_of(row) for row in await tx.scalars(query.order_by(Rollout.id.desc()).limit(limit)))
+    return await made_of((await tx.scalars(query.order_by(Rollout.id.desc()).limit(limit))).all(), record_of)
 
 
 async def rollout_within(tx: AsyncSession, scope: Mapping[str, str], rollout: int) -> RolloutRecord | None:

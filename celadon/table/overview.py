@@ -22,7 +22,7 @@ from celadon.table.labels import read_labels
 from celadon.table.leases import keeper_is_alive
 from celadon.table.leaving import stays
 from celadon.table.models import Deployment, MemberLoad, Rollout, Route, Router, RouterAck, RouterLoad, RouteSet
-from celadon.table.paging import LONGEST_PAGE
+from celadon.table.paging import LONGEST_PAGE, made_of
 from celadon.table.policies import read_policy
 from celadon.table.records.deployments import (
     Colour,
@@ -117,8 +117,9 @@ async def list_deployments(
         .outerjoin(RouteSet, RouteSet.id == page.live_set)
         .order_by(page.name),
     )
-    return tuple(
-        DeploymentLine(
+    return await made_of(
+        rows.all(),
+        lambda row: DeploymentLine(
             deployment=row.name,
             lifecycle=row.lifecycle,
             frozen=row.frozen,
@@ -129,8 +130,7 @@ async def list_deployments(
             wanted=row.wanted or 0,
             healthy=row.healthy,
             rollout=None if row.Rollout is None else record_of(row.Rollout),
-        )
-        for row in rows
+        ),
     )
 
 
