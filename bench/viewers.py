@@ -1,8 +1,8 @@
 """How long an abort takes beside one viewer that asks as hard as its limits allow, at thousands of deployments.
 
-The API is a process of its own, on a real table, with a real Temporal server and a worker; the rollouts that are aborted
-have no replicas and no routers, so an abort is what the API, the worker and Temporal take. Each kind of viewer is one
-caller. Every abort is of another caller, and is measured alone and beside the viewer in one run, block by block.
+The API is a process of its own, on a real table, with a real Temporal server and a worker; the rollouts that are
+aborted have no replicas and no routers, so an abort is what the API, the worker and Temporal take. Each kind of viewer is
+one caller. Every abort is of another caller, and is measured alone and beside the viewer in one run, block by block.
 
     python -m bench.viewers --deployments 5000 --aborts 30
 """
@@ -326,6 +326,8 @@ async def measure(chosen: argparse.Namespace) -> list[Grid]:
                     workflows=WORKFLOWS,
                     activities=RolloutActivities(table, listener).all(),
                     workflow_runner=workflow_runner(),
+                    # What was aborted drains until the end of the bench: nobody keeps its replicas.
+                    max_concurrent_activities=1000,
                 ),
                 _running_api(database_url, temporal.client.service_client.config.target_host) as url,
                 _caller(await _token(table, "ann", Role.ADMIN)) as http,
