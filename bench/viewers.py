@@ -22,6 +22,7 @@ from typing import Final
 
 import aiohttp
 from sqlalchemy import text
+from temporalio.client import Client
 from temporalio.worker import Worker
 
 from activities.rollout import RolloutActivities
@@ -30,7 +31,7 @@ from bench.line import PATIENCE_SECONDS, rollout_request
 from bench.report import Cell, Grid, run_bench
 from bench.time_skipping import time_skipping_temporal
 from celadon.client.rollouts import RolloutClient
-from celadon.domain.contracts import TASK_QUEUE
+from celadon.domain.contracts import TASK_QUEUE, workflow_id
 from celadon.domain.permissions import Role
 from celadon.stack.environment import python_environment
 from celadon.stack.ports import address, choose_ports
@@ -145,8 +146,9 @@ VIEWERS: Final[dict[str, tuple[View, int]]] = {
 class _Aborts:
     """Starts rollouts and measures how long their abort takes."""
 
-    def __init__(self, rollouts: RolloutClient, table: Table, http: aiohttp.ClientSession, url: str) -> None:
-        self._rollouts = rollouts
+    def __init__(self, temporal: Client, table: Table, http: aiohttp.ClientSession, url: str) -> None:
+        self._temporal = temporal
+        self._rollouts = RolloutClient(temporal)
         self._table = table
         self._http = http
         self._url = url
@@ -167,6 +169,9 @@ class _Aborts:
             taken.append((time.monotonic() - began) * 1000)
             if answer.status != HTTPStatus.OK:
                 raise RuntimeError(f"the abort was answered {answer.status}: {body.decode()}")
+        for name in names:
+            # Nobody keeps its replicas, so it would drain until the end of the bench.
+            await self._temporal.get_workflow_handle(workflow_id(name)).terminate("it was measured")
         return taken
 
     async def begin(self, name: str) -> None:
@@ -326,13 +331,11 @@ async def measure(chosen: argparse.Namespace) -> list[Grid]:
                     workflows=WORKFLOWS,
                     activities=RolloutActivities(table, listener).all(),
                     workflow_runner=workflow_runner(),
-                    # What was aborted drains until the end of the bench: nobody keeps its replicas.
-                    max_concurrent_activities=1000,
                 ),
                 _running_api(database_url, temporal.client.service_client.config.target_host) as url,
                 _caller(await _token(table, "ann", Role.ADMIN)) as http,
             ):
-                aborts = _Aborts(RolloutClient(temporal.client), table, http, url)
+                aborts = _Aborts(temporal.client, table, http, url)
                 await aborts.begin(SEED)
                 async with table.transaction() as tx:
                     await tx.execute(text("set local statement_timeout = 0"))

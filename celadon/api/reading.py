@@ -21,8 +21,11 @@ MOST_READS_PER_CALLER: Final = 1
 
 MOST_WAITING_PER_CALLER: Final = 100
 
-REST: Final = 2.0
-"""How long a caller rests after each read, and answers after each piece, by how long that took."""
+READ_REST: Final = 2.0
+"""How long a caller rests after each read, by how long that took."""
+
+PIECE_REST: Final = 1.0
+"""How long no other piece of an answer is made after each, by how long that took."""
 
 _LONGEST_REST_SECONDS: Final = 1.0
 
@@ -64,7 +67,7 @@ class ReadTurns:
             yield
         finally:
             self._given -= 1
-            loop.call_later(_rest_after(loop.time() - began_at), self._rested, caller)
+            loop.call_later(min(READ_REST * (loop.time() - began_at), _LONGEST_REST_SECONDS), self._rested, caller)
             self._give()
 
     async def _wait(self, caller: str) -> None:
@@ -136,7 +139,7 @@ class AnswerPieces:
 
     def _made(self, began_at: float) -> None:
         loop = asyncio.get_running_loop()
-        loop.call_later(_rest_after(loop.time() - began_at), self._give)
+        loop.call_later(PIECE_REST * (loop.time() - began_at), self._give)
 
 
 def _queue(queues: _Queues, caller: str) -> asyncio.Future[None]:
@@ -158,6 +161,3 @@ def _next_of(queues: _Queues, caller: str) -> asyncio.Future[None] | None:
     queues.pop(caller, None)
     return None
 
-
-def _rest_after(took_seconds: float) -> float:
-    return min(REST * took_seconds, _LONGEST_REST_SECONDS)
