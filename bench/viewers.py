@@ -1,8 +1,8 @@
 """How long an abort takes beside one viewer that asks as hard as its limits allow, at thousands of deployments.
 
 The API is a process of its own, on a real table, with a real Temporal server and a worker; the rollouts that are
-aborted have no replicas and no routers, so an abort is what the API, the worker and Temporal take. Each kind of viewer is
-one caller. Every abort is of another caller, and is measured alone and beside the viewer in one run, block by block.
+aborted have no replicas and no routers, so an abort is what the API, the worker and Temporal take. Each kind of viewer
+is one caller. Every abort is of another caller, and is measured alone and beside the viewer in one run, block by block.
 
     python -m bench.viewers --deployments 5000 --aborts 30
 """

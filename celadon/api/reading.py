@@ -160,4 +160,3 @@ def _next_of(queues: _Queues, caller: str) -> asyncio.Future[None] | None:
             return turn
     queues.pop(caller, None)
     return None
-

@@ -67,7 +67,8 @@ async def test_the_phase_is_seen_everywhere(api: ApiClient, rows: Rows) -> None:
     await rows.live()
     await rows.open("run-2")
     data = await api.data(
-        '{ deployments { edges { node { phase rollout { phase } } } } deployment(id: "chat") { phase phaseSince waitsFor } '
+        "{ deployments { edges { node { phase rollout { phase } } } } "
+        'deployment(id: "chat") { phase phaseSince waitsFor } '
         "rollouts(filter: {unfinished: true}) { edges { node { phase deployment { phase } } } } }",
         Role.VIEWER,
     )
@@ -208,12 +209,13 @@ async def test_a_fault_tells_the_caller_nothing_of_the_inside(api: ApiClient, ro
 
 
 async def test_a_fragment_that_contains_itself_is_refused(api: ApiClient) -> None:
-    query = "{ deployments { edges { node { ...f } } } } fragment f on Deployment { name ...g } fragment g on Deployment { ...f }"
+    fragments = "fragment f on Deployment { name ...g } fragment g on Deployment { ...f }"
+    query = "{ deployments { edges { node { ...f } } } } " + fragments
     answer = await api.graphql(query)
     assert "within itself" in answer["errors"][0]["message"]
 
 
-NESTED = "{ deployments { edges { node { rollout { deployment { rollout { deployment { rollout { deployment { rollout { deployment { "
+NESTED = "{ deployments { edges { node { " + "rollout { deployment { " * 4
 
 
 LINE = " id at kind actor door verified reason evidence "

@@ -34,11 +34,11 @@ def page(first: str) -> str:
         ("query($n: Int) " + page("(first: $n)"), {"n": 90.0}, 1 + 90 * 3),
         ("query($n: Int) " + page("(first: $n)"), {}, 1 + 100 * 3),
         ("{ deployments(first: 50) { pageInfo { endCursor } } }", {}, 1 + 2),
-        ("{ ...f } fragment f on Query { deployments(first: 7) { ...g } } "
-         "fragment g on DeploymentConnection { edges { ...h } } fragment h on DeploymentEdge { node { name } }",
+        (("{ ...f } fragment f on Query { deployments(first: 7) { ...g } } "
+          "fragment g on DeploymentConnection { edges { ...h } } fragment h on DeploymentEdge { node { name } }"),
          {}, 1 + 7 * 3),
-        ("{ a: deployments(first: 7) { ...g } b: deployments(first: 3) { ...g } } "
-         "fragment g on DeploymentConnection { edges { node { name } } }", {}, 1 + 7 * 3 + 1 + 3 * 3),
+        (("{ a: deployments(first: 7) { ...g } b: deployments(first: 3) { ...g } } "
+          "fragment g on DeploymentConnection { edges { node { name } } }"), {}, 1 + 7 * 3 + 1 + 3 * 3),
         ("{ deployments(first: 2) { edges { node { rollouts(first: 5) { edges { node { id } } } } } } }", {},
          1 + 2 * (2 + 1 + 5 * 3)),
         ("{ routers(first: 2) { edges { node { behind(first: 5) { edges { node { epoch } } } } } } }", {},
@@ -65,13 +65,14 @@ NODE = "{ deployments(first: 1) { edges { node { %s } } } }"
         (NODE % ("... on Deployment { name " * 8 + "name " * 100 + "}" * 8), "at the same depth"),
         ("{ " + "__typename " * 101 + "}", "at the same depth"),
         ("{ " + " ".join(f"a{n}: __typename" for n in range(31)) + " }", "aliases"),
-        (NODE % ("...f " * 4) + " fragment f on Deployment {" + " ".join(f"a{n}: name" for n in range(8)) + "}", "aliases"),
+        (NODE % ("...f " * 4) + " fragment f on Deployment {" + " ".join(f"a{n}: name" for n in range(8)) + "}",
+         "aliases"),
         (" ".join(f"query q{n} {{ __typename }}" for n in range(11)), "operations"),
         ("mutation { " + " ".join(f'a{n}: forgetRouter(input: {{routerId: "x"}}) {{ __typename }}' for n in range(11))
          + " }", "changes"),
         ("{ deployments(first: 21) { edges { node { workflow { phase } } } } }", "workflows"),
         (NODE % "rollouts(first: 21) { edges { node { deployment { workflow { phase } } } } }", "workflows"),
-        ("{ __schema { types { fields { type { fields { type { fields { type { fields { name } } } } } } } } } }", "costs"),
+        ("{ __schema { types " + "{ fields { type " * 3 + "{ fields { name } }" + " } }" * 3 + " } }", "costs"),
         ("{ __schema { types " + "{ ofType " * 17 + "{ name }" + " }" * 18 + " }", "deeper"),
     ],
 )  # fmt: skip

@@ -135,12 +135,12 @@ def _is_list_of_objects(kind: dict[str, Any] | None) -> bool:
     return is_list and kind is not None and kind["kind"] == "OBJECT"
 
 
-EVERY = "id kind actor door verified reason evidence"
+_EVENTS = "events(first: 100) { edges { node { id kind actor door verified reason evidence } } }"
 DEAR = {
-    "nested pages": "{ deployments(first: 100) { edges { node { events(first: 100) { edges { node { %s } } } } } } }"
-    % EVERY,
+    "nested pages": "{ deployments(first: 100) { edges { node { " + _EVENTS + " } } } }",
     "a page by the default of a variable": (
-        "query($n: Int! = 100) { deployments(first: $n) { edges { node { events(first: $n) { edges { node { id } } } } } } }"
+        "query($n: Int! = 100) { deployments(first: $n) { edges { node { "
+        "events(first: $n) { edges { node { id } } } } } } }"
     ),
     "many pages by aliases": (
         "{ " + " ".join(f"a{n}: deployments(first: 100) {{ edges {{ node {{ ...f }} }} }}" for n in range(25)) + " } "
@@ -211,8 +211,7 @@ async def test_reads_that_hang_keep_no_other_caller_from_deciding(api: ApiClient
 async def _until_waiting(rows: Rows) -> None:
     """Wait until a read waits for the lock."""
     async with asyncio.timeout(DEADLINE_SECONDS):
-        while not await rows.value("select count(*) from pg_locks where not granted"):
-            await asyncio.sleep(0.05)
+        await ApiClient.until(lambda: rows.value("select count(*) from pg_locks where not granted"))
 
 
 async def test_one_callers_reads_take_one_connection_at_a_time(api: ApiClient, rows: Rows) -> None:

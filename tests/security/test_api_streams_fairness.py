@@ -87,9 +87,11 @@ async def _open_streams(api: ApiClient) -> float:
 
 
 async def _until_open(api: ApiClient, count: int) -> None:
+    async def are_open() -> bool:
+        return await _open_streams(api) == count
+
     async with asyncio.timeout(DEADLINE_SECONDS * 2):
-        while await _open_streams(api) != count:
-            await asyncio.sleep(0.05)
+        await api.until(are_open)
 
 
 async def test_one_caller_cannot_take_all_streams(api: ApiClient, rows: Rows) -> None:
@@ -203,11 +205,16 @@ async def _deaf(api: ApiClient, path: str, role: Role) -> AsyncIterator[socket.s
     token = await api.token(role)
     deaf = socket.socket()
     deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    deaf.setblocking(False)
+    deaf.setblocking(False)  # noqa: FBT003 - the library's own argument
     try:
         await asyncio.get_running_loop().sock_connect(deaf, (address.hostname, address.port))
-        request = f"GET {path} HTTP/1.1\r\nhost: {address.netloc}\r\nauthorization: Bearer {token}\r\nlast-event-id: 0\r\n\r\n"
-        await asyncio.get_running_loop().sock_sendall(deaf, request.encode())
+        head = [
+            f"GET {path} HTTP/1.1",
+            f"host: {address.netloc}",
+            f"authorization: Bearer {token}",
+            "last-event-id: 0",
+        ]
+        await asyncio.get_running_loop().sock_sendall(deaf, "\r\n".join([*head, "", ""]).encode())
         yield deaf
     finally:
         deaf.close()
