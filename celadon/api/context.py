@@ -9,13 +9,13 @@ from starlette.requests import HTTPConnection
 from celadon.api.authentication import Authenticator, BearerScheme
 from celadon.api.console.sessions import Sessions
 from celadon.api.desk import Desk
+from celadon.api.feed import ChangeFeed
 from celadon.api.guessing import Guessing
 from celadon.api.metrics import ApiMetrics
 from celadon.api.principal import Principal
 from celadon.api.probes import Readiness
 from celadon.api.settings import ApiSettings
 from celadon.api.streams import Streams
-from celadon.table.notify import Listener
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +25,8 @@ class ApiParts:
     desk: Desk
     authenticator: Authenticator
     bearer: BearerScheme
+    feed: ChangeFeed
     guessing: Guessing
-    listener: Listener
     metrics: ApiMetrics
     readiness: Readiness
     sessions: Sessions

@@ -23,7 +23,6 @@ from celadon.api.orders import (
     EventPage,
     Labelled,
     LabelOrder,
-    ListedDeployment,
     Promoted,
     PromoteOrder,
     Rescaled,
@@ -36,11 +35,12 @@ from celadon.api.orders import (
     WentBack,
 )
 from celadon.api.principal import Principal, no_such_deployment
+from celadon.api.reading import AnswerPieces, ReadTurns, share_of
 from celadon.client.ending import end_rollout
 from celadon.client.overview import ask_workflow, view_rollout
 from celadon.client.patience import NoAnswerError
 from celadon.client.registering import until_registered
-from celadon.client.rollout_view import NO_WORKFLOW, RolloutView, WorkflowAnswer, table_next_step, who_must_act
+from celadon.client.rollout_view import NO_WORKFLOW, RolloutView, WorkflowAnswer
 from celadon.client.rollouts import RolloutClient, RolloutEnded, Sender
 from celadon.domain.absence import nothing_under_way
 from celadon.domain.automatic_switch import verbs_of_policy
@@ -62,10 +62,11 @@ from celadon.table.api_requests import (
 from celadon.table.clock import database_now
 from celadon.table.deletion import DeleteOrder, delete
 from celadon.table.engine import Table
-from celadon.table.fleet import forget_router, list_routers
+from celadon.table.event_order import Place, SettledLines, events_after, lines_after, place_of
+from celadon.table.fleet import MOST_BEHIND, forget_router, list_routers
 from celadon.table.history import latest_rollout, read_events, rollout_of_run
-from celadon.table.labels import labels_of, names_within, within
-from celadon.table.listing import events_after, last_event, page_of_rollouts, revisions_of, rollout_within
+from celadon.table.labels import labels_of, within
+from celadon.table.listing import page_of_rollouts, revisions_of, rollout_within
 from celadon.table.overview import list_deployments
 from celadon.table.past import read_history
 from celadon.table.policies import resolve_for
@@ -95,6 +96,8 @@ class Desk:
 
     def __init__(self, table: Table, rollouts: RolloutClient, *, signs: bool) -> None:
         """Serve from the table and through ``rollouts``; ``signs`` when its commands are signed."""
+        self._turns = ReadTurns()
+        self._pieces = AnswerPieces()
         self._table = table
         self._rollouts = rollouts
         self._signs = signs
@@ -113,18 +116,30 @@ class Desk:
 
         """
         who.require([Verb.READ])
-        async with self._table.transaction() as tx:
+        async with self._turns.turn(share_of(who)), self._table.transaction() as tx:
             return await query(tx, who.scope)
 
-    async def lines(self, who: Principal) -> tuple[DeploymentLine, ...]:
-        """Return every deployment that the caller may see, by name."""
-        return await self.read(who, lambda tx, scope: list_deployments(tx, within(scope)))
+    async def piece(self, who: Principal) -> None:
+        """Wait until another piece of a large answer to a caller may be made."""
+        await self._pieces.piece(share_of(who))
 
-    async def deployments(self, who: Principal) -> DeploymentList:
-        """Return every deployment that the caller may see, with who must act."""
-        lines = await self.lines(who)
-        at = await self.read(who, lambda tx, _: database_now(tx))
-        return DeploymentList(at=at, deployments=tuple(listed(line) for line in lines))
+    async def lines(self, who: Principal, *, after: str | None, limit: int) -> tuple[DeploymentLine, ...]:
+        """Return deployments that the caller may see, by name, those after ``after``; errors as above."""
+        return await self.read(who, lambda tx, scope: list_deployments(tx, within(scope), after=after, limit=limit))
+
+    async def deployments(self, who: Principal, *, after: str | None = None, limit: int) -> DeploymentList:
+        """Return a page of the deployments that the caller may see, with who must act: by name, those after ``after``.
+
+        Raises:
+            RefusedError: the caller may not read.
+
+        """
+
+        async def query(tx: AsyncSession, scope: Mapping[str, str]) -> DeploymentList:
+            lines = await list_deployments(tx, within(scope), after=after, limit=limit + 1)
+            return DeploymentList.of(await database_now(tx), lines, limit)
+
+        return await self.read(who, query)
 
     async def deployment(self, who: Principal, name: str) -> RolloutView:
         """Return a deployment as table and workflow know it: colours, replicas, timers, acknowledgements, requests.
@@ -136,19 +151,27 @@ class Desk:
         async with self._serving(who, name, [Verb.READ]):
             pass
         answer = await self._ask_workflow(name)
-        async with self._table.transaction() as tx:
+        async with self._reading(who, name) as tx:
             view = await view_rollout(tx, name, answer)
         if view is None or view.deployment is None:
             raise no_such_deployment(name)
         return view
 
-    async def table_view(self, who: Principal, name: str) -> RolloutView:
-        """Return a deployment as the table alone knows it, without a question to its workflow; errors as above."""
-        async with self._serving(who, name, [Verb.READ]) as tx:
-            view = await view_rollout(tx, name, WorkflowAnswer())
-        if view is None:
-            raise no_such_deployment(name)
-        return view
+    async def workflow(self, who: Principal, name: str) -> WorkflowAnswer:
+        """Return what the workflow of a deployment's rollout answers; errors as above."""
+        async with self._serving(who, name, [Verb.READ]):
+            pass
+        return await self._ask_workflow(name)
+
+    async def see(self, who: Principal, name: str) -> None:
+        """Do nothing for a caller who may see a deployment.
+
+        Raises:
+            RefusedError: there is none, or the caller may not see it.
+
+        """
+        async with self._serving(who, name, [Verb.READ]):
+            pass
 
     async def rollouts(
         self,
@@ -198,16 +221,32 @@ class Desk:
             RefusedError: there is none, the caller may not see it, or it has no such rollout.
 
         """
-        async with self._serving(who, name, [Verb.READ]) as tx:
+        async with self._reading(who, name) as tx:
             return await read_history(tx, name, rollout=rollout, limit=limit)
 
     async def events(self, who: Principal, name: str | None, *, after: int, limit: int) -> EventPage:
-        """Return lines of the audit log above a number, of one deployment or of all that the caller may see."""
+        """Return lines of the audit log after one of them, of one deployment or of all that the caller may see."""
         if name is not None:
             async with self._serving(who, name, [Verb.READ]):
                 pass
         found = await self.read(who, lambda tx, scope: events_after(tx, scope, name, after, limit))
         return EventPage.of(found, after)
+
+    async def place_of(self, who: Principal, line: int) -> Place:
+        """Return where a line of the audit log stands in the order in which lines are read."""
+        return await self.read(who, lambda tx, _: place_of(tx, line))
+
+    async def lines_after(self, who: Principal, name: str | None, place: Place, *, limit: int) -> SettledLines:
+        """Return the next lines of the audit log, of one deployment or of all that the caller may see.
+
+        Raises:
+            RefusedError: there is no such deployment, or the caller may not see it any more.
+
+        """
+        if name is None:
+            return await self.read(who, lambda tx, scope: lines_after(tx, scope, None, place, limit))
+        async with self._reading(who, name) as tx:
+            return await lines_after(tx, {}, name, place, limit)
 
     async def story(self, who: Principal, record: RolloutRecord, *, limit: int) -> tuple[AuditEvent, ...]:
         """Return the last lines of the audit log of a rollout that the caller was shown, oldest first."""
@@ -216,41 +255,30 @@ class Desk:
             lambda tx, _: read_events(tx, record.deployment, rollout=record.rollout, limit=limit),
         )
 
-    async def last_event(self, who: Principal) -> int:
-        """Return the number of the newest line of the audit log, 0 when there is none."""
-        return await self.read(who, lambda tx, _: last_event(tx))
-
-    async def revisions(self, who: Principal, name: str) -> RevisionList:
-        """Return every revision of a deployment, newest first.
+    async def revisions(self, who: Principal, name: str, *, before: int | None = None, limit: int) -> RevisionList:
+        """Return a page of the revisions of a deployment, newest first.
 
         Raises:
             RefusedError: there is no such deployment, or the caller may not see it.
 
         """
-        async with self._serving(who, name, [Verb.READ]) as tx:
-            found = await revisions_of(tx, [name])
-        return RevisionList(revisions=tuple(found[name]))
+        async with self._reading(who, name) as tx:
+            found = await revisions_of(tx, [name], before=before, limit=limit + 1)
+        return RevisionList.of(found[name], limit)
 
-    async def routers(self, who: Principal) -> Fleet:
-        """Return every router; of a scoped caller's, only what they serve of the deployments in scope."""
-
-        async def query(tx: AsyncSession, scope: Mapping[str, str]) -> Fleet:
-            fleet = await list_routers(tx)
-            if not scope:
-                return fleet
-            names = await names_within(tx, scope)
-            return fleet.model_copy(
-                update={
-                    "routers": tuple(
-                        one.model_copy(
-                            update={"behind": tuple(line for line in one.behind if line.deployment in names)}
-                        )
-                        for one in fleet.routers
-                    ),
-                },
-            )
-
-        return await self.read(who, query)
+    async def routers(
+        self,
+        who: Principal,
+        *,
+        after: str | None = None,
+        limit: int,
+        most_behind: int = MOST_BEHIND,
+    ) -> Fleet:
+        """Return a page of routers; to a scoped caller only what they serve of the deployments in scope."""
+        return await self.read(
+            who,
+            lambda tx, scope: list_routers(tx, scope, after=after, limit=limit, most_behind=most_behind),
+        )
 
     # Registering.
 
@@ -473,6 +501,12 @@ class Desk:
     # What is common to them.
 
     @asynccontextmanager
+    async def _reading(self, who: Principal, name: str) -> AsyncIterator[AsyncSession]:
+        """Open a transaction in which the caller reads a deployment that it may see, when it is its turn."""
+        async with self._turns.turn(share_of(who)), self._serving(who, name, [Verb.READ]) as tx:
+            yield tx
+
+    @asynccontextmanager
     async def _serving(self, who: Principal, name: str, verbs: Iterable[Verb]) -> AsyncIterator[AsyncSession]:
         """Open a transaction for a caller who may do ``verbs`` to a deployment that it may see."""
         who.require(verbs)
@@ -587,16 +621,6 @@ class Desk:
         if isinstance(found, RolloutEnded):
             raise _refused_at_once(name, found)
         return Started.of(name, run_id, found)
-
-
-def listed(line: DeploymentLine) -> ListedDeployment:
-    """Return a line with who must act and what a person can do."""
-    under_way = line.rollout is not None and line.rollout.outcome is None
-    return ListedDeployment(
-        **dict(line),
-        waits_for=who_must_act(line.rollout),
-        next_step=table_next_step(line.rollout) if under_way and line.rollout is not None else "",
-    )
 
 
 async def _answered(answer: Awaitable[AnswerT]) -> AnswerT:

@@ -1,7 +1,12 @@
-"""What a GraphQL query may cost: as many fields as it can answer, lists counted by their length; and its depth."""
+"""What a GraphQL query may ask for: its cost in fields, pages counted by their length; its depth; and its width.
+
+The cost is what a query can answer with, after its fragments are expanded. Each fragment is weighed once, however often
+it is spread, so weighing takes as long as the query is, and it comes before validation, which can take much longer.
+"""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Final
 
 from graphql import (
@@ -10,36 +15,60 @@ from graphql import (
     FragmentDefinitionNode,
     FragmentSpreadNode,
     GraphQLError,
+    GraphQLField,
+    GraphQLInputObjectType,
+    GraphQLInterfaceType,
+    GraphQLNamedType,
+    GraphQLObjectType,
+    GraphQLSchema,
     InlineFragmentNode,
     IntValueNode,
     OperationDefinitionNode,
+    OperationType,
+    SchemaMetaFieldDef,
     SelectionSetNode,
+    TypeMetaFieldDef,
+    ValueNode,
     VariableNode,
-    Visitor,
-    visit,
+    get_named_type,
+    is_list_type,
+    is_object_type,
 )
+from graphql.type import GraphQLEnumType, get_nullable_type
 from strawberry.extensions import SchemaExtension
 
-USUAL_LENGTH: Final = 20
-"""What a list counts for that is not asked for by its length."""
+from celadon.domain.labels import MOST_LABELS
 
-LISTS: Final = frozenset(
-    {"deployments", "routes", "routeSets", "revisions", "routers", "acknowledgements", "labels", "behind", "timers"},
-)
-"""Fields that answer with a list of their own length."""
+LONGEST_PAGE: Final = 100
+"""Elements of any page."""
 
-PAGED: Final = frozenset({"rollouts", "events"})
-"""Fields that answer with a page of ``first``."""
+MOST_SELECTIONS: Final = 100
+"""Fields at the same depth, after fragments are expanded: each may be an alias that asks anew."""
 
 MOST_ALIASES: Final = 30
-"""Each may ask for the same list anew."""
 
-DEAR: Final[Mapping[str, int]] = {"workflow": 50}
-"""Fields that ask another service for each object."""
+MOST_OPERATIONS: Final = 10
+"""In one document, of which one is carried out."""
+
+MOST_MUTATIONS: Final = 10
+"""Changes of one request: each waits for the one before, and may wait for routers."""
+
+MOST_QUESTIONS: Final = 20
+"""Questions to workflows of one request: each is answered by Temporal and a worker."""
+
+MOST_INTROSPECTION_DEPTH: Final = 16
+"""The query by which tools read a schema is as deep as types are nested in it, and some."""
+
+_CONNECTION: Final = "Connection"
+_QUESTION: Final = "workflow"
+_QUESTION_COST: Final = 50
+_LENGTHS: Final[Mapping[str, float]] = {"labels": MOST_LABELS}
+_USUAL_LENGTH: Final = 20
+"""Of a list that is part of an object and not of a page: timers and refused messages of one workflow."""
 
 
 class QueryLimit(SchemaExtension):
-    """Refuses a query that is too deep, or can answer with more fields than a caller may ask for."""
+    """Refuses a query that is too deep or too wide, or can answer with more fields than a caller may ask for."""
 
     most_depth = 12
     most_cost = 20_000
@@ -49,30 +78,51 @@ class QueryLimit(SchemaExtension):
         context = self.execution_context
         document = context.graphql_document
         if document is not None and context.pre_execution_errors is None:
-            context.pre_execution_errors = self._weigh(document, context.variables or {}) or None
+            schema: GraphQLSchema = context.schema._schema  # noqa: SLF001 - Strawberry has no public name for it
+            error = self._refusal(document, context.variables or {}, schema)
+            context.pre_execution_errors = None if error is None else [error]
         yield
 
-    def _weigh(self, document: DocumentNode, variables: Mapping[str, object]) -> list[GraphQLError]:
-        aliases = _Aliases()
-        visit(document, aliases)
-        if aliases.count > MOST_ALIASES:
-            return [_refused(f"the query has more than {MOST_ALIASES} aliases", "QUERY_TOO_DEAR")]
-        scales = _Scales(document, variables)
-        for definition in document.definitions:
-            if not isinstance(definition, OperationDefinitionNode):
-                continue
-            weight = scales.weigh(definition.selection_set)
-            if weight.depth > self.most_depth:
-                return [_refused(f"the query is deeper than {self.most_depth} fields", "QUERY_TOO_DEEP")]
-            if weight.cost > self.most_cost:
-                return [
-                    _refused(
-                        f"the query costs more than {self.most_cost}: it asks for that many fields, lists counted by "
-                        "their length; ask for fewer, or for shorter pages with 'first'",
-                        "QUERY_TOO_DEAR",
-                    ),
-                ]
-        return []
+    def _refusal(
+        self,
+        document: DocumentNode,
+        variables: Mapping[str, object],
+        schema: GraphQLSchema,
+    ) -> GraphQLError | None:
+        operations = [one for one in document.definitions if isinstance(one, OperationDefinitionNode)]
+        if len(operations) > MOST_OPERATIONS:
+            return _refused(f"the document has more than {MOST_OPERATIONS} operations", "QUERY_TOO_DEAR")
+        for operation in operations:
+            weight = _Scales(document, operation, variables, schema).weigh_operation()
+            error = self._too_much(weight, is_mutation=operation.operation is OperationType.MUTATION)
+            if error is not None:
+                return error
+        return None
+
+    def _too_much(self, weight: "_Weight", *, is_mutation: bool) -> GraphQLError | None:
+        if weight.aliases > MOST_ALIASES:
+            return _refused(f"the query has more than {MOST_ALIASES} aliases", "QUERY_TOO_DEAR")
+        if weight.depth > self.most_depth or weight.introspection_depth > MOST_INTROSPECTION_DEPTH:
+            return _refused(f"the query is deeper than {self.most_depth} fields", "QUERY_TOO_DEEP")
+        if weight.questions > MOST_QUESTIONS:
+            return _refused(
+                f"the query asks more than {MOST_QUESTIONS} workflows: ask for '{_QUESTION}' in shorter pages",
+                "QUERY_TOO_DEAR",
+            )
+        if weight.cost > self.most_cost:
+            return _refused(
+                f"the query costs more than {self.most_cost}: it asks for that many fields, lists counted by "
+                "their length; ask for fewer, or for shorter pages with 'first'",
+                "QUERY_TOO_DEAR",
+            )
+        if is_mutation and weight.levels[:1] > (MOST_MUTATIONS,):
+            return _refused(f"the request makes more than {MOST_MUTATIONS} changes", "QUERY_TOO_DEAR")
+        if max(weight.levels, default=0) > MOST_SELECTIONS:
+            return _refused(
+                f"the query selects more than {MOST_SELECTIONS} fields at the same depth, fragments expanded",
+                "QUERY_TOO_DEAR",
+            )
+        return None
 
 
 def _refused(message: str, code: str) -> GraphQLError:
@@ -81,77 +131,192 @@ def _refused(message: str, code: str) -> GraphQLError:
 
 @dataclass(frozen=True, slots=True)
 class _Weight:
-    cost: int = 0
+    """What a selection comes to; ``edges`` is what stands in it for each element of the page around it."""
+
+    cost: float = 0
+    questions: float = 0
+    aliases: int = 0
     depth: int = 0
+    introspection_depth: int = 0
+    levels: tuple[int, ...] = ()
+    edges: "_Weight | None" = field(default=None)
 
     def beside(self, other: "_Weight") -> "_Weight":
-        return _Weight(self.cost + other.cost, max(self.depth, other.depth))
+        return _Weight(
+            cost=self.cost + other.cost,
+            questions=self.questions + other.questions,
+            aliases=self.aliases + other.aliases,
+            depth=max(self.depth, other.depth),
+            introspection_depth=max(self.introspection_depth, other.introspection_depth),
+            levels=tuple(a + b for a, b in zip_longest(self.levels, other.levels, fillvalue=0)),
+            edges=other.edges if self.edges is None else self.edges.beside(other.edges or _Weight()),
+        )
 
-
-class _Aliases(Visitor):
-    """Counts the aliases that are written; what a fragment repeats, its weight counts."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.count = 0
-
-    def enter_field(self, node: FieldNode, *_: object) -> None:
-        self.count += node.alias is not None
+    def within(
+        self, length: float, cost: float, *, is_page: bool, asks: bool, is_alias: bool, is_meta: bool
+    ) -> "_Weight":
+        """Return the weight of a field that has this selection, as often as ``length`` says."""
+        once, often = (self, self.edges or _Weight()) if is_page else (_Weight(), self)
+        depth = max(self.depth, self.introspection_depth)
+        return _Weight(
+            cost=cost + once.cost + length * often.cost,
+            questions=asks + once.questions + length * often.questions,
+            aliases=self.aliases + is_alias,
+            depth=0 if is_meta else 1 + self.depth,
+            introspection_depth=1 + depth if is_meta else 0,
+            levels=(1, *self.levels),
+        )
 
 
 class _Scales:
-    """Weighs selections; each fragment once, however often it is spread.
+    """Weighs the selections of one operation; each fragment once, however often it is spread.
 
     The document has not been validated: a fragment that is unknown or contains itself weighs nothing more.
     """
 
-    def __init__(self, document: DocumentNode, variables: Mapping[str, object]) -> None:
-        self._variables = variables
+    def __init__(
+        self,
+        document: DocumentNode,
+        operation: OperationDefinitionNode,
+        variables: Mapping[str, object],
+        schema: GraphQLSchema,
+    ) -> None:
+        self._operation = operation
+        self._schema = schema
+        self._introspection = _Introspection(schema)
+        defaults = {
+            one.variable.name.value: one.default_value
+            for one in operation.variable_definitions or ()
+            if one.default_value
+        }
+        self._variables: Mapping[str, object] = {**defaults, **variables}
         self._fragments = {
             definition.name.value: definition
             for definition in document.definitions
             if isinstance(definition, FragmentDefinitionNode)
         }
-        self._known: dict[str, _Weight] = {}
+        self._known: dict[tuple[str, bool], _Weight] = {}
 
-    def weigh(self, selection: SelectionSetNode | None) -> _Weight:
+    def weigh_operation(self) -> _Weight:
+        root = self._schema.get_root_type(self._operation.operation)
+        return self._weigh(self._operation.selection_set, root, on_average=False)
+
+    def _weigh(
+        self,
+        selection: SelectionSetNode | None,
+        kind: GraphQLNamedType | None,
+        *,
+        on_average: bool,
+    ) -> _Weight:
         total = _Weight()
         for node in () if selection is None else selection.selections:
             if isinstance(node, InlineFragmentNode):
-                total = total.beside(self.weigh(node.selection_set))
+                condition = node.type_condition
+                inner = kind if condition is None else self._schema.get_type(condition.name.value)
+                total = total.beside(self._weigh(node.selection_set, inner, on_average=on_average))
             elif isinstance(node, FragmentSpreadNode):
-                total = total.beside(self._fragment(node.name.value))
+                total = total.beside(self._fragment(node.name.value, on_average=on_average))
             elif isinstance(node, FieldNode):
-                total = total.beside(self._field(node))
+                total = total.beside(self._field(node, kind, on_average=on_average))
         return total
 
-    def _fragment(self, name: str) -> _Weight:
-        fragment = self._fragments.get(name)
-        if name not in self._known and fragment is not None:
-            self._known[name] = _Weight()
-            self._known[name] = self.weigh(fragment.selection_set)
-        return self._known.get(name, _Weight())
+    def _fragment(self, name: str, *, on_average: bool) -> _Weight:
+        fragment, key = self._fragments.get(name), (name, on_average)
+        if key not in self._known and fragment is not None:
+            self._known[key] = _Weight()
+            kind = self._schema.get_type(fragment.type_condition.name.value)
+            self._known[key] = self._weigh(fragment.selection_set, kind, on_average=on_average)
+        return self._known.get(key, _Weight())
 
-    def _field(self, node: FieldNode) -> _Weight:
+    def _field(self, node: FieldNode, kind: GraphQLNamedType | None, *, on_average: bool) -> _Weight:
         name = node.name.value
-        if name.startswith("__"):
-            return _Weight(1, 1)
-        inner = self.weigh(node.selection_set)
-        return _Weight(DEAR.get(name, 1) + _length(node, self._variables) * inner.cost, 1 + inner.depth)
+        definition = _definition(name, kind)
+        inner_kind = None if definition is None else get_named_type(definition.type)
+        is_meta = name.startswith("__") or (kind is not None and kind.name.startswith("__"))
+        average = name == "types" or (on_average and name in {"fields", "args", "inputFields", "enumValues"})
+        inner = self._weigh(node.selection_set, inner_kind, on_average=average and is_meta)
+        is_alias = node.alias is not None
+        if kind is not None and kind.name.endswith(_CONNECTION) and name == "edges":
+            # What a page holds is counted where its length is said: at the field that answers with the page.
+            below = inner.within(1, 1, is_page=False, asks=False, is_alias=is_alias, is_meta=False)
+            return _Weight(
+                aliases=below.aliases,
+                depth=below.depth,
+                levels=below.levels,
+                edges=_Weight(cost=below.cost, questions=below.questions),
+            )
+        length: float = 1
+        is_page = inner_kind is not None and inner_kind.name.endswith(_CONNECTION)
+        if is_meta:
+            length = self._introspection.length(name, on_average=on_average)
+        elif is_page:
+            length = self._page_length(node, definition)
+        elif definition is not None and is_list_type(get_nullable_type(definition.type)) and is_object_type(inner_kind):
+            length = _LENGTHS.get(name, _USUAL_LENGTH)
+        asks = name == _QUESTION
+        cost = _QUESTION_COST if asks else 1
+        return inner.within(length, cost, is_page=is_page, asks=asks, is_alias=is_alias, is_meta=is_meta)
+
+    def _page_length(self, node: FieldNode, definition: GraphQLField | None) -> int:
+        """Return how long a page is asked for, by its argument, the variable in it, or what stands for either."""
+        for argument in node.arguments or ():
+            if argument.name.value == "first":
+                return self._number(argument.value)
+        first = None if definition is None else definition.args.get("first")
+        return LONGEST_PAGE if first is None or not isinstance(first.default_value, int) else first.default_value
+
+    def _number(self, value: object) -> int:
+        if isinstance(value, VariableNode):
+            value = self._variables.get(value.name.value)
+        if isinstance(value, IntValueNode):
+            value = int(value.value)
+        if isinstance(value, ValueNode) or not isinstance(value, int | float):
+            return LONGEST_PAGE
+        return max(1, int(value))
 
 
-def _length(node: FieldNode, variables: Mapping[str, object]) -> int:
-    name = node.name.value
-    if name in LISTS:
-        return USUAL_LENGTH
-    if name not in PAGED:
-        return 1
-    for argument in node.arguments or ():
-        if argument.name.value != "first":
-            continue
-        if isinstance(argument.value, IntValueNode):
-            return max(1, int(argument.value.value))
-        if isinstance(argument.value, VariableNode):
-            given = variables.get(argument.value.name.value)
-            return max(1, given) if isinstance(given, int) else USUAL_LENGTH
-    return USUAL_LENGTH
+def _definition(name: str, kind: GraphQLNamedType | None) -> GraphQLField | None:
+    if name == "__schema":
+        return SchemaMetaFieldDef
+    if name == "__type":
+        return TypeMetaFieldDef
+    return kind.fields.get(name) if isinstance(kind, GraphQLObjectType | GraphQLInterfaceType) else None
+
+
+class _Introspection:
+    """How long the lists are by which a schema describes itself: on average under ``types``, else at their longest."""
+
+    def __init__(self, schema: GraphQLSchema) -> None:
+        kinds = list(schema.type_map.values())
+        fields = [len(kind.fields) for kind in kinds if isinstance(kind, GraphQLObjectType)]
+        inputs = [len(kind.fields) for kind in kinds if isinstance(kind, GraphQLInputObjectType)]
+        members = [len(kind.values) for kind in kinds if isinstance(kind, GraphQLEnumType)]
+        self._types = len(kinds)
+        self._longest = {
+            "fields": max(fields, default=1),
+            "inputFields": max(inputs, default=1),
+            "enumValues": max(members, default=1),
+            "args": 5,
+            "possibleTypes": 2,
+        }
+        self._average = {
+            "fields": sum(fields) / self._types,
+            "inputFields": sum(inputs) / self._types,
+            "enumValues": sum(members) / self._types,
+            "args": 1,
+            "possibleTypes": 1,
+        }
+        self._directives = len(schema.directives)
+
+    def length(self, name: str, *, on_average: bool) -> float:
+        """Return how often a field's selection is answered."""
+        match name:
+            case "types":
+                return self._types
+            case "directives":
+                return self._directives
+            case "ofType":
+                # Few types are wrapped, and none is wrapped for ever.
+                return 0.6
+            case _:
+                return (self._average if on_average else self._longest).get(name, 1)

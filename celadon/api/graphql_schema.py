@@ -10,29 +10,32 @@ from pydantic import BaseModel
 from strawberry.extensions import MaskErrors, MaxTokensLimiter
 from strawberry.scalars import JSON
 from strawberry.schema.config import StrawberryConfig
-from strawberry.types import Info
 from strawberry.types.execution import ExecutionContext
 
-from celadon.api.graphql_context import GraphContext
 from celadon.api.graphql_descriptions import describe, shows
 from celadon.api.graphql_limits import QueryLimit
 from celadon.api.graphql_types import (
+    Asked,
+    Connection,
+    ContextInfo,
     Cursor,
     Deployment,
-    EventConnection,
+    Event,
     First,
-    PageInfo,
+    NodeT,
+    RecordT,
     Refused,
     Revision,
     Rollout,
-    RolloutConnection,
-    RolloutEdge,
     Route,
     Router,
     event_page,
     page_length,
-    read_cursor,
-    write_cursor,
+    page_of,
+    read_name,
+    read_number,
+    revision_page,
+    route_page,
 )
 from celadon.api.orders import (
     AddRevisionOrder,
@@ -64,7 +67,6 @@ from celadon.table.records.routers import RouterState
 
 _MOST_TOKENS: Final = 4000
 
-ContextInfo = Info[GraphContext, None]
 OfDeployment = Annotated[strawberry.ID, strawberry.argument(description="The deployment's name.")]
 ModelT = TypeVar("ModelT", bound=BaseModel)
 AnswerT = TypeVar("AnswerT")
@@ -97,9 +99,11 @@ class Query:
     """What can be read. A refusal is an error, whose extensions hold its ``code`` and often a ``nextStep``."""
 
     @strawberry.field(description="Deployments that the caller may see, by name.")
-    async def deployments(self, info: ContextInfo) -> list[Deployment]:
-        """List deployments."""
-        return [Deployment.of(line) for line in await _told(info.context.desk.lines(info.context.who))]
+    async def deployments(self, info: ContextInfo, first: First = 20, after: Cursor = None) -> Connection[Deployment]:
+        """Read a page of deployments."""
+        name, limit = read_name("deployment", after), page_length(first)
+        found = await _told(info.context.desk.lines(info.context.who, after=name, limit=limit + 1))
+        return await page_of(info, found, Asked("deployment", first, after), Deployment.of, lambda one: one.deployment)
 
     @strawberry.field(description="One deployment, by ``id`` or by ``name``; nothing when the caller may see none.")
     async def deployment(
@@ -126,7 +130,7 @@ class Query:
         filter: RolloutsFilter | None = None,  # noqa: A002 - the argument's name in the schema
         first: First = 20,
         after: Cursor = None,
-    ) -> RolloutConnection:
+    ) -> Connection[Rollout]:
         """Read a page of rollouts."""
         asked = filter or RolloutsFilter()
         wanted = RolloutFilter(
@@ -135,20 +139,9 @@ class Query:
             outcome=asked.outcome,
             unfinished=asked.unfinished,
         )
-        before, limit = read_cursor("rollout", after), page_length(first)
-        page = await _told(info.context.desk.rollouts(info.context.who, wanted, before=before, limit=limit))
-        edges = [
-            RolloutEdge(cursor=write_cursor("rollout", one.rollout), node=Rollout.of(one)) for one in page.rollouts
-        ]
-        return RolloutConnection(
-            edges=edges,
-            page_info=PageInfo(
-                has_next_page=page.next_before is not None,
-                has_previous_page=after is not None,
-                start_cursor=edges[0].cursor if edges else None,
-                end_cursor=edges[-1].cursor if edges else None,
-            ),
-        )
+        before, limit = read_number("rollout", after), page_length(first)
+        page = await _told(info.context.desk.rollouts(info.context.who, wanted, before=before, limit=limit + 1))
+        return await page_of(info, page.rollouts, Asked("rollout", first, after), Rollout.of, lambda one: one.rollout)
 
     @strawberry.field(description="One rollout; nothing when there is none that the caller may see.")
     async def rollout(
@@ -164,25 +157,40 @@ class Query:
                 return None
             raise _as_error(error.refusal) from error
 
-    @strawberry.field(description="Replicas of a deployment that have not ended; none when the caller may not see it.")
-    async def routes(self, info: ContextInfo, deployment_id: OfDeployment) -> list[Route]:
-        """Read the replicas of a deployment."""
-        line = await _deployment(info, str(deployment_id))
-        return [] if line is None else [Route.of(one) for one in await info.context.loaders.routes.load(line.name)]
+    @strawberry.field(
+        description="A deployment's replicas that have not ended, by set and oldest first; none of one out of scope."
+    )
+    async def routes(
+        self,
+        info: ContextInfo,
+        deployment_id: OfDeployment,
+        first: First = 20,
+        after: Cursor = None,
+    ) -> Connection[Route]:
+        """Read a page of the replicas of a deployment."""
+        if await _deployment(info, str(deployment_id)) is None:
+            return await _nothing(info, Asked("route", first, after), Route.of)
+        return await route_page(info, str(deployment_id), first, after)
 
     @strawberry.field(description="Revisions of a deployment, newest first; none when the caller may not see it.")
-    async def revisions(self, info: ContextInfo, deployment_id: OfDeployment) -> list[Revision]:
-        """Read the revisions of a deployment."""
-        line = await _deployment(info, str(deployment_id))
-        if line is None:
-            return []
-        return [Revision.of(one) for one in await info.context.loaders.revisions.load(line.name)]
+    async def revisions(
+        self,
+        info: ContextInfo,
+        deployment_id: OfDeployment,
+        first: First = 20,
+        after: Cursor = None,
+    ) -> Connection[Revision]:
+        """Read a page of the revisions of a deployment."""
+        if await _deployment(info, str(deployment_id)) is None:
+            return await _nothing(info, Asked("revision", first, after), Revision.of)
+        return await revision_page(info, str(deployment_id), first, after)
 
-    @strawberry.field(description="Every router that the table knows, by name.")
-    async def routers(self, info: ContextInfo) -> list[Router]:
-        """List routers."""
-        fleet = await _told(info.context.desk.routers(info.context.who))
-        return [Router.of(line) for line in fleet.routers]
+    @strawberry.field(description="Routers that the table knows, by name.")
+    async def routers(self, info: ContextInfo, first: First = 20, after: Cursor = None) -> Connection[Router]:
+        """Read a page of routers."""
+        name, limit = read_name("router", after), page_length(first)
+        fleet = await _told(info.context.desk.routers(info.context.who, after=name, limit=limit + 1, most_behind=0))
+        return await page_of(info, fleet.routers, Asked("router", first, after), Router.of, lambda one: one.router)
 
     @strawberry.field(description="A deployment's audit log, newest first; empty when the caller may not see it.")
     async def events(
@@ -191,12 +199,18 @@ class Query:
         deployment_id: OfDeployment,
         first: First = 20,
         after: Cursor = None,
-    ) -> EventConnection:
+    ) -> Connection[Event]:
         """Read a page of the audit log."""
-        count, before = page_length(first), read_cursor("event", after)
-        line = await _deployment(info, str(deployment_id))
-        found = [] if line is None else await info.context.loaders.events(count + 1, before).load(line.name)
-        return event_page(found, count, after=after)
+        if await _deployment(info, str(deployment_id)) is None:
+            return await _nothing(info, Asked("event", first, after), lambda one: Event.of(one, one.deployment))
+        return await event_page(info, str(deployment_id), first, after)
+
+
+async def _nothing(info: ContextInfo, asked: Asked, show: Callable[[RecordT], NodeT]) -> Connection[NodeT]:
+    """Return an empty page, of a list that the caller may not see."""
+    page_length(asked.first)
+    nothing: tuple[RecordT, ...] = ()
+    return await page_of(info, nothing, asked, show, str)
 
 
 @shows(PromoteAnswer, milliseconds="ms")

@@ -2,8 +2,10 @@
 
 import base64
 import binascii
+import uuid
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Annotated, Final, Self
+from typing import Annotated, Final, Generic, NamedTuple, Self, TypeAlias, TypeVar
 
 import strawberry
 from graphql import GraphQLError
@@ -12,6 +14,7 @@ from strawberry.types import Info
 
 from celadon.api.graphql_context import GraphContext
 from celadon.api.graphql_descriptions import shows
+from celadon.api.graphql_limits import LONGEST_PAGE
 from celadon.api.orders import ListedDeployment
 from celadon.client.rollout_view import table_next_step, who_must_act
 from celadon.domain.errors import Refusal, RefusalCode
@@ -35,8 +38,12 @@ from celadon.table.records.rollouts import RolloutRecord
 from celadon.table.records.route_sets import RouteRecord, RouteSetRecord
 from celadon.table.records.routers import AcknowledgementRecord, BehindLine, RouterLine, RouterState
 
-LONGEST_PAGE: Final = 100
 _LARGEST: Final = 2**63 - 1
+_LONGEST_PLACE: Final = 300
+
+NodeT = TypeVar("NodeT")
+RecordT = TypeVar("RecordT")
+ContextInfo: TypeAlias = Info[GraphContext, None]
 
 for _kind in (
     DeploymentLifecycle,
@@ -82,6 +89,22 @@ class PageInfo:
     """The cursor of its last element, to be given as ``after``; nothing when the page is empty."""
 
 
+@strawberry.type(description="An element of a list, in a page of it.")
+class Edge(Generic[NodeT]):
+    """An element of a list, in a page of it."""
+
+    cursor: str = strawberry.field(description="Where the element stands in the list, to be given as ``after``.")
+    node: NodeT = strawberry.field(description="The element.")
+
+
+@strawberry.type(description="A page of a list.")
+class Connection(Generic[NodeT]):
+    """A page of a list."""
+
+    edges: list[Edge[NodeT]] = strawberry.field(description="Its elements.")
+    page_info: PageInfo = strawberry.field(description="Where it stands in the list.")
+
+
 @shows(DeploymentEvent, deployment_id="deployment", rollout_id="rollout")
 @strawberry.type
 class Event:
@@ -115,26 +138,6 @@ class Event:
             reason=event.reason,
             evidence=JSON(event.evidence),
         )
-
-
-@strawberry.type
-class EventEdge:
-    """A line in a page."""
-
-    cursor: str
-    """Where the line stands in the list, to be given as ``after``."""
-    node: Event
-    """The line."""
-
-
-@strawberry.type
-class EventConnection:
-    """A page of the audit log, newest first."""
-
-    edges: list[EventEdge]
-    """Its lines."""
-    page_info: PageInfo
-    """Where it stands in the list."""
 
 
 @shows(RolloutRecord, id="rollout", deployment_id="deployment")
@@ -196,30 +199,10 @@ class Rollout:
         )
 
     @strawberry.field(description="The deployment that it is of.")
-    async def deployment(self, info: Info[GraphContext, None]) -> "Deployment | None":
+    async def deployment(self, info: ContextInfo) -> "Deployment | None":
         """Read the deployment."""
         line = await info.context.loaders.lines.load(str(self.deployment_id))
         return None if line is None else Deployment.of(line)
-
-
-@strawberry.type
-class RolloutEdge:
-    """A rollout in a page."""
-
-    cursor: str
-    """Where the rollout stands in the list, to be given as ``after``."""
-    node: Rollout
-    """The rollout."""
-
-
-@strawberry.type
-class RolloutConnection:
-    """A page of rollouts, newest first."""
-
-    edges: list[RolloutEdge]
-    """Its rollouts."""
-    page_info: PageInfo
-    """Where it stands in the list."""
 
 
 @shows(RevisionRecord, deployment_id="deployment")
@@ -358,7 +341,6 @@ class Router:
     enrolled_at: datetime | None
     certificate_expires_at: datetime | None
     nack: str
-    behind: list[Behind]
 
     @classmethod
     def of(cls, line: RouterLine) -> Self:
@@ -371,8 +353,16 @@ class Router:
             enrolled_at=line.enrolled_at,
             certificate_expires_at=line.certificate_expires_at,
             nack=line.nack,
-            behind=[Behind.of(one) for one in line.behind],
         )
+
+    @strawberry.field(
+        description="Deployments of which it does not serve the present epoch, by name; none when it is not live."
+    )
+    async def behind(self, info: ContextInfo, first: First = 20, after: Cursor = None) -> Connection[Behind]:
+        """Read a page of what it is behind with."""
+        loader = info.context.loaders.behind(page_length(first) + 1, read_name("deployment", after))
+        found = await loader.load(str(self.id))
+        return await page_of(info, found, Asked("deployment", first, after), Behind.of, lambda one: one.deployment)
 
 
 @shows(StatusTimer)
@@ -500,49 +490,115 @@ class Deployment:
             rollout=None if latest is None else Rollout.of(latest),
         )
 
-    @strawberry.field(description="Replicas that have not ended.")
-    async def routes(self, info: Info[GraphContext, None]) -> list[Route]:
-        """Read the replicas."""
-        return [Route.of(one) for one in await info.context.loaders.routes.load(self.name)]
+    @strawberry.field(description="Replicas that have not ended, by set and oldest first.")
+    async def routes(self, info: ContextInfo, first: First = 20, after: Cursor = None) -> Connection[Route]:
+        """Read a page of the replicas."""
+        return await route_page(info, self.name, first, after)
 
-    @strawberry.field(description="Sets that are not gone: what is live, what comes, what drains.")
-    async def route_sets(self, info: Info[GraphContext, None]) -> list[RouteSet]:
-        """Read the sets."""
-        return [RouteSet.of(one) for one in await info.context.loaders.route_sets.load(self.name)]
+    @strawberry.field(description="Sets that are not gone, oldest first: what is live, what comes, what drains.")
+    async def route_sets(self, info: ContextInfo, first: First = 20, after: Cursor = None) -> Connection[RouteSet]:
+        """Read a page of the sets."""
+        loader = info.context.loaders.route_sets(page_length(first) + 1, read_number("set", after))
+        found = await loader.load(self.name)
+        return await page_of(info, found, Asked("set", first, after), RouteSet.of, lambda one: one.route_set)
 
-    @strawberry.field(description="Every revision, newest first.")
-    async def revisions(self, info: Info[GraphContext, None]) -> list[Revision]:
-        """Read the revisions."""
-        return [Revision.of(one) for one in await info.context.loaders.revisions.load(self.name)]
+    @strawberry.field(description="Its revisions, newest first.")
+    async def revisions(self, info: ContextInfo, first: First = 20, after: Cursor = None) -> Connection[Revision]:
+        """Read a page of the revisions."""
+        return await revision_page(info, self.name, first, after)
 
-    @strawberry.field(description="What each live router serves of it.")
-    async def acknowledgements(self, info: Info[GraphContext, None]) -> list[Acknowledgement]:
-        """Read the acknowledgements."""
-        return [Acknowledgement.of(one) for one in await info.context.loaders.acknowledgements.load(self.name)]
-
-    @strawberry.field(description="Its audit log, newest first.")
-    async def events(
+    @strawberry.field(description="What each live router serves of it, by the router's name.")
+    async def acknowledgements(
         self,
-        info: Info[GraphContext, None],
+        info: ContextInfo,
         first: First = 20,
         after: Cursor = None,
-    ) -> EventConnection:
-        """Read a page of the audit log."""
-        count = page_length(first)
-        loader = info.context.loaders.events(count + 1, read_cursor("event", after))
-        return event_page(await loader.load(self.name), count, after=after)
+    ) -> Connection[Acknowledgement]:
+        """Read a page of the acknowledgements."""
+        loader = info.context.loaders.acknowledgements(page_length(first) + 1, read_name("router", after))
+        found = await loader.load(self.name)
+        return await page_of(info, found, Asked("router", first, after), Acknowledgement.of, lambda one: one.router)
 
-    @strawberry.field(description="Its last rollouts, newest first.")
-    async def rollouts(self, info: Info[GraphContext, None], first: First = 20) -> list[Rollout]:
-        """Read the last rollouts."""
-        found = await info.context.loaders.rollouts(page_length(first)).load(self.name)
-        return [Rollout.of(one) for one in found]
+    @strawberry.field(description="Its audit log, newest first.")
+    async def events(self, info: ContextInfo, first: First = 20, after: Cursor = None) -> Connection[Event]:
+        """Read a page of the audit log."""
+        return await event_page(info, self.name, first, after)
+
+    @strawberry.field(description="Its rollouts, newest first.")
+    async def rollouts(self, info: ContextInfo, first: First = 20, after: Cursor = None) -> Connection[Rollout]:
+        """Read a page of the rollouts."""
+        loader = info.context.loaders.rollouts(page_length(first) + 1, read_number("rollout", after))
+        found = await loader.load(self.name)
+        return await page_of(info, found, Asked("rollout", first, after), Rollout.of, lambda one: one.rollout)
 
     @strawberry.field(description="What the workflow of its rollout knows; nothing when none runs or none answers.")
-    async def workflow(self, info: Info[GraphContext, None]) -> Workflow | None:
-        """Ask the workflow."""
-        view = await info.context.desk.deployment(info.context.who, self.name)
-        return None if view.status is None else Workflow.of(view.status)
+    async def workflow(self, info: ContextInfo) -> Workflow | None:
+        """Ask the workflow; it is asked once, however often it is selected."""
+        answer = await info.context.loaders.workflows.load(self.name)
+        return None if answer.status is None else Workflow.of(answer.status)
+
+
+class Asked(NamedTuple):
+    """Which page was asked for."""
+
+    kind: str
+    """What stands in a cursor of the list before its place."""
+    first: int
+    after: str | None
+
+
+async def page_of(
+    info: ContextInfo,
+    found: Sequence[RecordT],
+    asked: Asked,
+    show: Callable[[RecordT], NodeT],
+    place: Callable[[RecordT], int | str],
+) -> Connection[NodeT]:
+    """Return a page when it is its turn: an answer of many pages is made page by page, others between them.
+
+    Args:
+        info: of the field.
+        found: what was read, with one more than the page when more follow.
+        asked: which page was asked for.
+        show: returns an element as the schema shows it.
+        place: returns where an element stands.
+
+    """
+    await info.context.desk.piece(info.context.who)
+    edges = [Edge(cursor=write_cursor(asked.kind, place(one)), node=show(one)) for one in found[: asked.first]]
+    return Connection(
+        edges=edges,
+        page_info=PageInfo(
+            has_next_page=len(found) > asked.first,
+            has_previous_page=asked.after is not None,
+            start_cursor=edges[0].cursor if edges else None,
+            end_cursor=edges[-1].cursor if edges else None,
+        ),
+    )
+
+
+async def route_page(info: ContextInfo, deployment: str, first: int, after: str | None) -> Connection[Route]:
+    """Return a page of a deployment's replicas."""
+    loader = info.context.loaders.routes(page_length(first) + 1, read_route(after))
+    return await page_of(
+        info, await loader.load(deployment), Asked("route", first, after), Route.of, lambda one: one.route
+    )
+
+
+async def revision_page(info: ContextInfo, deployment: str, first: int, after: str | None) -> Connection[Revision]:
+    """Return a page of a deployment's revisions."""
+    loader = info.context.loaders.revisions(page_length(first) + 1, read_number("revision", after))
+    found = await loader.load(deployment)
+    return await page_of(info, found, Asked("revision", first, after), Revision.of, lambda one: one.number)
+
+
+async def event_page(info: ContextInfo, deployment: str, first: int, after: str | None) -> Connection[Event]:
+    """Return a page of a deployment's audit log."""
+    loader = info.context.loaders.events(page_length(first) + 1, read_number("event", after))
+    found = await loader.load(deployment)
+    return await page_of(
+        info, found, Asked("event", first, after), lambda one: Event.of(one, one.deployment), lambda one: one.id
+    )
 
 
 def page_length(first: int) -> int:
@@ -557,12 +613,12 @@ def page_length(first: int) -> int:
     return first
 
 
-def write_cursor(kind: str, number: int) -> str:
+def write_cursor(kind: str, place: int | str) -> str:
     """Return an opaque cursor."""
-    return base64.urlsafe_b64encode(f"{kind}:{number}".encode()).decode()
+    return base64.urlsafe_b64encode(f"{kind}:{place}".encode()).decode()
 
 
-def read_cursor(kind: str, cursor: str | None) -> int | None:
+def read_number(kind: str, cursor: str | None) -> int | None:
     """Return the number in a cursor.
 
     Raises:
@@ -571,26 +627,41 @@ def read_cursor(kind: str, cursor: str | None) -> int | None:
     """
     if cursor is None:
         return None
-    try:
-        name, _, number = base64.b64decode(cursor, altchars=b"-_", validate=True).decode().partition(":")
-    except (binascii.Error, ValueError):
-        name, number = "", ""
-    if name != kind or not (number.isascii() and number.isdecimal() and int(number) <= _LARGEST):
-        raise GraphQLError(f"{cursor!r} is no cursor of this list", extensions={"code": "INVALID_PAYLOAD"})
+    number = _read(kind, cursor)
+    if not (number.isascii() and number.isdecimal() and int(number) <= _LARGEST):
+        raise _no_cursor(cursor)
     return int(number)
 
 
-def event_page(found: list[DeploymentEvent], count: int, *, after: str | None) -> EventConnection:
-    """Return a page of lines; ``found`` has one more than the page when more follow."""
-    edges = [
-        EventEdge(cursor=write_cursor("event", one.id), node=Event.of(one, one.deployment)) for one in found[:count]
-    ]
-    return EventConnection(
-        edges=edges,
-        page_info=PageInfo(
-            has_next_page=len(found) > count,
-            has_previous_page=after is not None,
-            start_cursor=edges[0].cursor if edges else None,
-            end_cursor=edges[-1].cursor if edges else None,
-        ),
-    )
+def read_name(kind: str, cursor: str | None) -> str | None:
+    """Return the name in a cursor; errors as for a number."""
+    if cursor is None:
+        return None
+    name = _read(kind, cursor)
+    if not name.isprintable():
+        raise _no_cursor(cursor)
+    return name
+
+
+def read_route(cursor: str | None) -> str | None:
+    """Return the replica in a cursor; errors as for a number."""
+    if cursor is None:
+        return None
+    try:
+        return str(uuid.UUID(_read("route", cursor)))
+    except ValueError as error:
+        raise _no_cursor(cursor) from error
+
+
+def _read(kind: str, cursor: str) -> str:
+    try:
+        name, _, place = base64.b64decode(cursor, altchars=b"-_", validate=True).decode().partition(":")
+    except (binascii.Error, ValueError):
+        name, place = "", ""
+    if name != kind or not place or len(place) > _LONGEST_PLACE:
+        raise _no_cursor(cursor)
+    return place
+
+
+def _no_cursor(cursor: str) -> GraphQLError:
+    return GraphQLError(f"{cursor!r} is no cursor of this list", extensions={"code": "INVALID_PAYLOAD"})

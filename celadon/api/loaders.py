@@ -1,15 +1,17 @@
 """Data loaders: what many deployments of one query ask for is read in one statement."""
 
+import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, TypeAlias, TypeVar
 
-from sqlalchemy.ext.asyncio import AsyncSession
 from strawberry.dataloader import DataLoader
 
 from celadon.api.desk import Desk
 from celadon.api.principal import Principal
+from celadon.client.rollout_view import WorkflowAnswer
 from celadon.table import listing
+from celadon.table.fleet import behind_of
 from celadon.table.labels import named, within
 from celadon.table.overview import list_deployments
 from celadon.table.records.deployments import DeploymentLine
@@ -17,9 +19,13 @@ from celadon.table.records.events import DeploymentEvent
 from celadon.table.records.revisions import RevisionRecord
 from celadon.table.records.rollouts import RolloutRecord
 from celadon.table.records.route_sets import RouteRecord, RouteSetRecord
-from celadon.table.records.routers import AcknowledgementRecord
+from celadon.table.records.routers import AcknowledgementRecord, BehindLine
+
+MOST_ROWS: Final = 200
+"""How many rows one read answers with at most: pages of many deployments are read in several, others between them."""
 
 RowT = TypeVar("RowT")
+_Query: TypeAlias = Callable[..., Awaitable[defaultdict[str, list[RowT]]]]
 
 
 class Loaders:
@@ -29,42 +35,74 @@ class Loaders:
         """Read for ``who``; the deployments themselves were read in the caller's scope."""
         self._desk = desk
         self._who = who
+        self._pages: dict[tuple[object, ...], DataLoader[str, Any]] = {}
         self.lines: DataLoader[str, DeploymentLine | None] = DataLoader(self._lines)
-        self.routes: DataLoader[str, list[RouteRecord]] = self._of(listing.routes_of)
-        self.route_sets: DataLoader[str, list[RouteSetRecord]] = self._of(listing.route_sets_of)
-        self.revisions: DataLoader[str, list[RevisionRecord]] = self._of(listing.revisions_of)
-        self.acknowledgements: DataLoader[str, list[AcknowledgementRecord]] = self._of(listing.acknowledgements_of)
-        self._events: dict[tuple[int, int | None], DataLoader[str, list[DeploymentEvent]]] = {}
-        self._rollouts: dict[int, DataLoader[str, list[RolloutRecord]]] = {}
+        self.workflows: DataLoader[str, WorkflowAnswer] = DataLoader(self._workflows)
+
+    def routes(self, limit: int, after: str | None) -> DataLoader[str, list[RouteRecord]]:
+        """Return the loader of so many replicas, of those that come after one."""
+        return self._page(listing.routes_of, after=after, limit=limit)
+
+    def route_sets(self, limit: int, after: int | None) -> DataLoader[str, list[RouteSetRecord]]:
+        """Return the loader of so many sets, of those above a number."""
+        return self._page(listing.route_sets_of, after=after, limit=limit)
+
+    def revisions(self, limit: int, before: int | None) -> DataLoader[str, list[RevisionRecord]]:
+        """Return the loader of so many last revisions below a number."""
+        return self._page(listing.revisions_of, before=before, limit=limit)
+
+    def acknowledgements(self, limit: int, after: str | None) -> DataLoader[str, list[AcknowledgementRecord]]:
+        """Return the loader of what so many routers serve, of those that come after one."""
+        return self._page(listing.acknowledgements_of, after=after, limit=limit)
 
     def events(self, limit: int, before: int | None) -> DataLoader[str, list[DeploymentEvent]]:
-        """Return the loader of so many last lines of the audit log."""
-        if (limit, before) not in self._events:
-            self._events[limit, before] = self._of(
-                lambda tx, names: listing.events_of(tx, names, before=before, limit=limit),
+        """Return the loader of so many last lines of the audit log below a number."""
+        return self._page(listing.events_of, before=before, limit=limit)
+
+    def rollouts(self, limit: int, before: int | None) -> DataLoader[str, list[RolloutRecord]]:
+        """Return the loader of so many last rollouts below a number."""
+        return self._page(listing.rollouts_of, before=before, limit=limit)
+
+    def behind(self, limit: int, after: str | None) -> DataLoader[str, list[BehindLine]]:
+        """Return the loader, by router, of so many deployments that it is behind with, of those after a name."""
+
+        async def load(nodes: list[str]) -> list[list[BehindLine]]:
+            found = await self._desk.read(
+                self._who,
+                lambda tx, scope: behind_of(tx, nodes, scope, after=after, limit=limit),
             )
-        return self._events[limit, before]
+            return [found[node] for node in nodes]
 
-    def rollouts(self, limit: int) -> DataLoader[str, list[RolloutRecord]]:
-        """Return the loader of so many last rollouts."""
-        if limit not in self._rollouts:
-            self._rollouts[limit] = self._of(lambda tx, names: listing.rollouts_of(tx, names, limit))
-        return self._rollouts[limit]
+        return self._kept(("behind", limit, after), load, limit)
 
-    def _of(
-        self,
-        query: Callable[[AsyncSession, list[str]], Awaitable[defaultdict[str, list[RowT]]]],
-    ) -> DataLoader[str, list[RowT]]:
+    def _page(self, query: _Query[RowT], limit: int, **page: str | int | None) -> DataLoader[str, list[RowT]]:
         async def load(names: list[str]) -> list[list[RowT]]:
-            found = await self._desk.read(self._who, lambda tx, _: query(tx, names))
+            found = await self._desk.read(self._who, lambda tx, _: query(tx, names, limit=limit, **page))
             return [found[name] for name in names]
 
-        return DataLoader(load)
+        return self._kept((query, limit, *page.values()), load, limit)
+
+    def _kept(
+        self,
+        key: tuple[object, ...],
+        load: Callable[[list[str]], Awaitable[list[list[RowT]]]],
+        limit: int,
+    ) -> DataLoader[str, list[RowT]]:
+        """Return the one loader of a page: what is selected twice is read once."""
+        if key not in self._pages:
+            self._pages[key] = DataLoader(load, max_batch_size=max(1, MOST_ROWS // limit))
+        return self._pages[key]
 
     async def _lines(self, names: list[str]) -> list[DeploymentLine | None]:
         found = await self._desk.read(
             self._who,
-            lambda tx, scope: list_deployments(tx, within(scope), named(names)),
+            lambda tx, scope: list_deployments(tx, within(scope), named(names), limit=len(names)),
         )
         by_name = {line.deployment: line for line in found}
         return [by_name.get(name) for name in names]
+
+    async def _workflows(self, names: list[str]) -> Sequence[WorkflowAnswer | BaseException]:
+        return await asyncio.gather(
+            *(self._desk.workflow(self._who, name) for name in names),
+            return_exceptions=True,
+        )

@@ -17,6 +17,7 @@ from celadon.api.authentication import Authenticator, BearerScheme
 from celadon.api.console.sessions import Sessions
 from celadon.api.context import ApiParts
 from celadon.api.desk import Desk
+from celadon.api.feed import ChangeFeed
 from celadon.api.guessing import Guessing
 from celadon.api.jwt_tokens import IssuerKeys, JwtCheck
 from celadon.api.metrics import ApiMetrics
@@ -72,13 +73,13 @@ def api_of(settings: ApiSettings, table: Table, listener: Listener, temporal: Cl
         desk=Desk(table, rollouts, signs=signer is not None),
         authenticator=Authenticator(bearer, guessing, settings, metrics),
         bearer=bearer,
+        feed=ChangeFeed(table, rollouts, listener),
         guessing=guessing,
-        listener=listener,
         metrics=metrics,
         readiness=Readiness(table, temporal),
         sessions=Sessions(table, settings.oidc_issuer, over_tls=over_tls),
         settings=settings,
-        streams=Streams(settings.api_max_streams, metrics),
+        streams=Streams(settings.api_max_streams, settings.api_max_streams_per_caller, metrics),
         workflows_url=""
         if settings.temporal_ui_url is None
         else f"{str(settings.temporal_ui_url).rstrip('/')}/namespaces/{temporal.namespace}",

@@ -40,13 +40,13 @@ from celadon.domain.messages import RolloutRequest
 from celadon.domain.names import MAX_NAME_LENGTH
 from celadon.domain.permissions import Verb
 from celadon.domain.states import RolloutOutcome, RolloutPhase
+from celadon.table.paging import LONGEST_PAGE
 from celadon.table.records.changes import Forgotten
 from celadon.table.records.history import History
 from celadon.table.records.rollouts import RolloutFilter, RolloutRecord
 from celadon.table.records.routers import Fleet
 
-LONGEST_PAGE: Final = 200
-LONGEST_HISTORY: Final = 10_000
+LONGEST_HISTORY: Final = 1_000
 
 _LARGEST: Final = 2**63 - 1
 
@@ -76,7 +76,8 @@ Key = Annotated[
 ]
 Limit = Annotated[int, Query(ge=1, le=LONGEST_PAGE, description="How many at most.")]
 Before = Annotated[int | None, Query(ge=1, le=_LARGEST, description="Only older ones.")]
-After = Annotated[int, Query(ge=0, le=_LARGEST, description="Only lines with a higher number.")]
+After = Annotated[int, Query(ge=0, le=_LARGEST, description="Only lines that come after this one.")]
+AfterName = Annotated[str | None, Query(max_length=200, description="Only those whose names come after this one.")]
 LastEventId = Annotated[
     int | None,
     Header(alias="Last-Event-ID", ge=0, le=_LARGEST, description="Resume after this line of the audit log."),
@@ -112,9 +113,9 @@ async def whoami(who: Caller) -> Principal:
 
 
 @router.get("/deployments")
-async def list_deployments(who: Caller, desk: DeskOf) -> DeploymentList:
-    """List deployments: what is live, where the latest rollout stands, and who must act."""
-    return await desk.deployments(who)
+async def list_deployments(who: Caller, desk: DeskOf, after: AfterName = None, limit: Limit = 100) -> DeploymentList:
+    """List deployments by name: what is live, where the latest rollout stands, and who must act."""
+    return await desk.deployments(who, after=after, limit=limit)
 
 
 @router.post("/deployments", status_code=HTTPStatus.CREATED, openapi_extra=described(CreateOrder))
@@ -178,9 +179,15 @@ async def add_revision(
 
 
 @router.get("/deployments/{name}/revisions")
-async def list_revisions(who: Caller, desk: DeskOf, name: Name) -> RevisionList:
+async def list_revisions(
+    who: Caller,
+    desk: DeskOf,
+    name: Name,
+    before: Before = None,
+    limit: Limit = 50,
+) -> RevisionList:
     """List the revisions of a deployment, newest first; secrets are names in them."""
-    return await desk.revisions(who, name)
+    return await desk.revisions(who, name, before=before, limit=limit)
 
 
 @router.post("/rollouts", status_code=HTTPStatus.ACCEPTED, openapi_extra=described(RolloutRequest))
@@ -302,9 +309,9 @@ async def list_events(who: Caller, desk: DeskOf, after: After = 0, limit: Limit 
 
 
 @router.get("/routers")
-async def list_routers(who: Caller, desk: DeskOf) -> Fleet:
-    """List routers, and what they are behind with."""
-    return await desk.routers(who)
+async def list_routers(who: Caller, desk: DeskOf, after: AfterName = None, limit: Limit = 100) -> Fleet:
+    """List routers by name, and what they are behind with."""
+    return await desk.routers(who, after=after, limit=limit)
 
 
 @router.delete("/routers/{node}")
@@ -334,12 +341,12 @@ async def stream_one(
     last_event_id: LastEventId = None,
 ) -> ChangeResponse:
     """Follow one deployment live: ``audit`` and ``deployment`` events."""
-    await desk.table_view(who, name)
+    await desk.see(who, name)
     return _streaming(request, who, name, last_event_id)
 
 
 def _streaming(request: Request, who: Principal, name: str | None, after: int | None) -> ChangeResponse:
     parts = parts_of(request)
     who.require([Verb.READ])
-    changes = ChangeStream(parts.desk, parts.listener, who, name, lambda: parts.authenticator.known(request))
+    changes = ChangeStream(parts.desk, parts.feed, who, name, lambda: parts.authenticator.known(request))
     return ChangeResponse(changes.events(after, parts.streams))

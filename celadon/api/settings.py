@@ -68,6 +68,8 @@ class ApiSettings(BaseSettings):
     """Fields that a GraphQL query may ask for, each counted as often as the lists around it are long."""
     api_max_streams: Annotated[int, Field(ge=1)] = 200
     """Live streams at the same time."""
+    api_max_streams_per_caller: Annotated[int, Field(ge=1)] = 20
+    """Live streams of one caller at the same time; when three quarters of all are open, one."""
     oidc_issuer: str | None = None
     """Callers with a JWT of this issuer are let in; none are when not set."""
     oidc_audience: str | None = None

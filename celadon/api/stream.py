@@ -1,41 +1,44 @@
 """Live changes as server-sent events: lines of the audit log by their number, and how deployments stand.
 
-Three kinds of event: ``audit`` (a line of the audit log; its ``id`` resumes a stream that broke), ``deployment`` (how
-one deployment stands, when that has changed) and ``deployments`` (the list, in a stream of all).
+Four kinds of event: ``audit`` (a line of the audit log; its ``id`` resumes a stream that broke), ``deployment`` (how
+one deployment stands, when that has changed), ``deployments`` (in a stream of all: the first page of the list, then
+those that have changed) and ``gone`` (why the stream ends).
 """
 
 import asyncio
-import json
-from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, aclosing
 from typing import Final
 
+import structlog
 from starlette.responses import StreamingResponse
-from starlette.types import Send
+from starlette.types import Message, Send
 
 from celadon.api.desk import Desk
+from celadon.api.feed import ChangeFeed
 from celadon.api.principal import Principal
+from celadon.api.problems import DoorError
+from celadon.api.reading import share_of
 from celadon.api.streams import Streams
+from celadon.api.topics import DeploymentTopic, Line, ScopeTopic, event_text, lines_of
 from celadon.domain.errors import RefusalCode, RefusedError, refuse
-from celadon.table.notify import ACKS_CHANNEL, EVENTS_CHANNEL, ROUTES_CHANNEL, Listener, Subscription
-from celadon.table.records.events import DeploymentEvent
+from celadon.table.event_order import BEGINNING
+from celadon.table.paging import LONGEST_PAGE
 
 HEARTBEAT_SECONDS: Final = 15.0
 """A comment at least so often, so that a proxy does not take the stream for dead."""
 
-LOOK_SECONDS: Final = 2.0
-"""Replicas may become healthy without anything that routers or the audit log must be told."""
+CHECK_CALLER_SECONDS: Final = 4.0
+"""How often it is asked whether the caller's token is still good: a stream outlives it by less than 5 s."""
 
-CHECK_CALLER_SECONDS: Final = 5.0
-"""How long a stream may outlive its caller's token."""
+SEND_SECONDS: Final = 20.0
+"""How long a reader may take nothing of what it is sent; then it has no stream any more."""
 
-WORKFLOW_SECONDS: Final = 15.0
-"""Timers run down by themselves; each question to a workflow is billed where Temporal is rented."""
+FIRST_PAGE: Final = 100
+"""How many deployments a stream of all begins with."""
 
-_PAGE: Final = 200
-_OVERLAP: Final = 200
-"""Lines are numbered before they are committed: one with a lower number may be seen later."""
+
+log = structlog.get_logger()
 
 
 class ChangeStream:
@@ -44,21 +47,20 @@ class ChangeStream:
     def __init__(
         self,
         desk: Desk,
-        listener: Listener,
+        feed: ChangeFeed,
         who: Principal,
         deployment: str | None,
         known: Callable[[], Awaitable[Principal | None]],
     ) -> None:
         """Follow ``deployment``, or all, while ``known`` says that the caller is who it was."""
-        self._known = known
-        self._checked_at = 0.0
         self._desk = desk
-        self._listener = listener
+        self._feed = feed
         self._who = who
         self._deployment = deployment
-        self._sent: deque[int] = deque(maxlen=_OVERLAP * 2)
-        self._shown = ""
-        self._asked_at = 0.0
+        self._known = known
+        self._checked_at = 0.0
+        self._version = -1
+        self._place = BEGINNING
 
     async def events(self, after: int | None, streams: Streams) -> AsyncGenerator[str]:
         """Yield events until the caller goes away or may no longer see the deployment.
@@ -73,38 +75,44 @@ class ChangeStream:
         """
         loop = asyncio.get_running_loop()
         async with AsyncExitStack() as held:
-            held.enter_context(streams.one_more())
-            heard = [
-                await held.enter_async_context(self._listener.subscribe(channel))
-                for channel in (EVENTS_CHANNEL, ROUTES_CHANNEL, ACKS_CHANNEL)
-            ]
-            begun_at = await self._desk.last_event(self._who) if after is None else after
-            last = begun_at
-            yield f"retry: 2000\n: celadon, from line {last}\n\n"
-            said_at = loop.time()
-            while True:
-                told = False
+            held.enter_context(streams.one_more(share_of(self._who)))
+            topic: DeploymentTopic | ScopeTopic
+            if self._deployment is None:
+                topic = await held.enter_async_context(self._feed.follow_scope(self._who.scope))
+            else:
+                topic = await held.enter_async_context(self._feed.follow_deployment(self._deployment))
+            self._place = topic.place if after is None else await self._desk.place_of(self._who, after)
+            yield f"retry: 2000\n: celadon, from line {self._place.line}\n\n"
+            said_at = self._checked_at = loop.time()
+            # A topic shows nothing before it was read for the first time.
+            seen = 0
+            while not topic.failed:
+                await topic.news(seen, min(HEARTBEAT_SECONDS, CHECK_CALLER_SECONDS))
+                seen = topic.turn
                 try:
                     await self._check_caller()
-                    while lines := await self._new_lines(last, begun_at):
-                        told = True
-                        for event in lines:
-                            last = max(last, event.id)
-                            self._sent.append(event.id)
-                            yield _event("audit", event.model_dump_json(), event.id)
-                    state = await self._state(ask=told)
+                    if not seen:
+                        continue
+                    topic.refuse_unseen(self._who)
+                    while lines := await self._next_lines(topic):
+                        for line in lines:
+                            self._place, said_at = line.place, loop.time()
+                            yield line.event
+                    state = await self._state(topic)
                 except RefusedError as error:
-                    yield _event("gone", error.refusal.model_dump_json())
+                    yield event_text("gone", error.refusal.model_dump_json())
                     return
-                if state is not None:
-                    told = True
-                    yield state
-                if told:
+                except DoorError:
+                    # This caller's other reads are many: it is told when they are fewer.
+                    await asyncio.sleep(1)
+                    seen = -1
+                    continue
+                if state:
                     said_at = loop.time()
+                    yield state
                 elif loop.time() - said_at >= HEARTBEAT_SECONDS:
                     said_at = loop.time()
                     yield ": alive\n\n"
-                await _first_news(heard, LOOK_SECONDS)
 
     async def _check_caller(self) -> None:
         """End the stream of a caller whose token was revoked, has expired, or may something else by now.
@@ -114,8 +122,6 @@ class ChangeStream:
 
         """
         now = asyncio.get_running_loop().time()
-        if self._checked_at == 0.0:
-            self._checked_at = now
         if now - self._checked_at < CHECK_CALLER_SECONDS:
             return
         self._checked_at = now
@@ -126,39 +132,30 @@ class ChangeStream:
                 "follow again with a good token",
             )
 
-    async def _new_lines(self, last: int, begun_at: int) -> tuple[DeploymentEvent, ...]:
-        page = await self._desk.events(
-            self._who,
-            self._deployment,
-            after=max(begun_at, last - _OVERLAP),
-            limit=_PAGE + _OVERLAP,
-        )
-        return tuple(event for event in page.events if event.id not in self._sent)
+    async def _next_lines(self, topic: DeploymentTopic | ScopeTopic) -> list[Line]:
+        """Return the next lines: those that the topic keeps no more from the table, page after page."""
+        while self._place < topic.kept_from:
+            kept_from = topic.kept_from
+            found = await self._desk.lines_after(self._who, self._deployment, self._place, limit=LONGEST_PAGE)
+            if found.events:
+                return lines_of(found)
+            # Between the two there is none that this caller sees.
+            self._place = kept_from
+        return topic.lines_after(self._place)
 
-    async def _state(self, *, ask: bool) -> str | None:
+    async def _state(self, topic: DeploymentTopic | ScopeTopic) -> str | None:
         """Return how things stand as an event, when that is another way than last time."""
-        if self._deployment is None:
-            listed = await self._desk.deployments(self._who)
-            return self._if_new("deployments", listed.model_dump_json(exclude={"at"}), listed.model_dump_json())
-        now = asyncio.get_running_loop().time()
-        view = await self._desk.table_view(self._who, self._deployment)
-        compared = view.model_dump(mode="json", exclude={"deployment": {"at", "events"}})
-        if view.deployment is not None:
-            # A router is seen every few seconds, which is nobody's news.
-            for router in compared["deployment"]["routers"]:
-                router.pop("seen_at", None)
-        canonical = json.dumps(compared, sort_keys=True)
-        if canonical == self._shown and not ask and now - self._asked_at < WORKFLOW_SECONDS:
+        if topic.version == self._version:
             return None
-        self._shown, self._asked_at = canonical, now
-        whole = await self._desk.deployment(self._who, self._deployment)
-        return _event("deployment", whole.model_dump_json())
-
-    def _if_new(self, kind: str, compared: str, data: str) -> str | None:
-        if compared == self._shown:
-            return None
-        self._shown = compared
-        return _event(kind, data)
+        seen, self._version = self._version, topic.version
+        if isinstance(topic, DeploymentTopic):
+            return topic.state or None
+        changes = None if seen < 0 else topic.changes_after(seen)
+        if changes is not None:
+            return changes
+        # At the beginning, and to whoever was too slow for what is kept.
+        listed = await self._desk.deployments(self._who, limit=FIRST_PAGE)
+        return event_text("deployments", listed.model_dump_json())
 
 
 class ChangeResponse(StreamingResponse):
@@ -175,29 +172,22 @@ class ChangeResponse(StreamingResponse):
         self._events = events
 
     async def stream_response(self, send: Send) -> None:
-        """Send the head and the events; close them however the caller went away."""
+        """Send the head and the events; close them however the caller went away, and when it takes nothing."""
+
+        async def send_soon(message: Message) -> None:
+            try:
+                async with asyncio.timeout(SEND_SECONDS):
+                    await send(message)
+            except TimeoutError:
+                log.info("stream_dropped", why="the reader takes nothing")
+                raise
+
         async with aclosing(self._events) as events:
             self.body_iterator = _led_by(await anext(events), events)
-            await super().stream_response(send)
+            await super().stream_response(send_soon)
 
 
 async def _led_by(first: str, events: AsyncGenerator[str]) -> AsyncGenerator[str]:
     yield first
     async for event in events:
         yield event
-
-
-async def _first_news(heard: list[Subscription], timeout_seconds: float) -> None:
-    """Wait for a notification on any channel."""
-    waiting = {asyncio.create_task(one.get(timeout_seconds)) for one in heard}
-    try:
-        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in waiting:
-            task.cancel()
-        await asyncio.gather(*waiting, return_exceptions=True)
-
-
-def _event(kind: str, data: str, identity: int | None = None) -> str:
-    head = "" if identity is None else f"id: {identity}\n"
-    return f"{head}event: {kind}\ndata: {data}\n\n"

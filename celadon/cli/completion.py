@@ -29,6 +29,7 @@ class _Names(Record):
     """A list of deployments, of which nothing but their names is wanted."""
 
     deployments: tuple[_Named, ...]
+    next_after: str | None = None
 
 
 def complete_deployments(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -73,18 +74,22 @@ def _deployment_names(ctx: typer.Context) -> list[str]:
 async def names_of_api(target: "ApiTarget") -> list[str]:
     """Return the names of all deployments that the caller may see."""
     from celadon.cli.access.calls import calling
+    from celadon.table.paging import LONGEST_PAGE
 
     async with calling(target) as calls:
-        return [one.deployment for one in (await calls.get("/v1/deployments", _Names)).deployments]
+        found = [await calls.get("/v1/deployments", _Names, limit=LONGEST_PAGE)]
+        while (after := found[-1].next_after) is not None:
+            found.append(await calls.get("/v1/deployments", _Names, after=after, limit=LONGEST_PAGE))
+    return [one.deployment for page in found for one in page.deployments]
 
 
 async def names_of_table(database_url: str) -> list[str]:
     """Return the names of all deployments."""
     from celadon.table.engine import Table
-    from celadon.table.overview import list_deployments
+    from celadon.table.overview import list_names
 
     async with Table(database_url, "celadon-completion", pool_size=1) as table, table.transaction() as tx:
-        return [line.deployment for line in await list_deployments(tx)]
+        return list(await list_names(tx))
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import Final
 
 import structlog
 
+from celadon.api.orders import EventPage
 from celadon.cli.access.opening import open_access
 from celadon.cli.access.protocol import Access
 from celadon.cli.columns import table_of
@@ -21,9 +22,6 @@ from celadon.terminal import Table, Text
 
 POLL_SECONDS: Final = 1.0
 PAGE: Final = 100
-LOOKED_BACK: Final = 200
-"""How far below the last number it looks again: lines of two deployments may be committed in another order than they
-were numbered."""
 
 log = structlog.get_logger()
 
@@ -76,42 +74,26 @@ async def coming_events(
     deployment: str | None,
     after: int,
 ) -> AsyncGenerator[DeploymentEvent, None]:
-    """Yield lines of the audit log above a number, and those that come, each once.
+    """Yield the lines of the audit log that come after one of them, and those that are still to come, each once.
 
     A Celadon that goes away after its first answer is asked until it is back.
     """
-    known: set[int] = set()
-    lines = await _new_lines(access, deployment, after, known)
+    page = await access.events(deployment, after=after, limit=PAGE)
     lost = False
     while True:
-        for line in lines:
+        for line in page.events:
             yield line
-        await asyncio.sleep(POLL_SECONDS)
+        if len(page.events) < PAGE:
+            await asyncio.sleep(POLL_SECONDS)
         try:
-            lines = await _new_lines(access, deployment, after, known)
+            page = await access.events(deployment, after=page.next_after, limit=PAGE)
         except CommandError as error:
-            lines = []
+            page = EventPage(events=(), next_after=page.next_after)
             if not lost:
                 log.warning("celadon_lost", error=str(error))
             lost = True
         else:
             lost = False
-
-
-async def _new_lines(access: Access, deployment: str | None, after: int, known: set[int]) -> list[DeploymentEvent]:
-    """Return the lines above ``after`` that are not known yet, in their order, and know them from then on."""
-    lowest = max(after, max(known, default=0) - LOOKED_BACK)
-    found: list[DeploymentEvent] = []
-    at = lowest
-    while True:
-        page = await access.events(deployment, after=at, limit=PAGE)
-        found += [line for line in page.events if line.id not in known]
-        at = page.next_after
-        if len(page.events) < PAGE:
-            break
-    known |= {line.id for line in found}
-    known -= {number for number in known if number <= at - 2 * LOOKED_BACK}
-    return found
 
 
 def event_table(events: tuple[DeploymentEvent, ...]) -> Table:

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncSession
 from temporalio.client import Client
@@ -17,7 +17,9 @@ from celadon.client.rollout_view import RolloutView, WorkflowAnswer
 from celadon.client.rollouts import RolloutClient
 from celadon.domain.errors import RefusalCode, RefusedError, refuse
 from celadon.table.engine import Table
-from celadon.table.overview import list_deployments
+from celadon.table.overview import list_names
+
+_MOST_NAMES: Final = 20
 
 AnswerT = TypeVar("AnswerT")
 
@@ -83,8 +85,11 @@ class Session:
 
     async def no_such_deployment(self, deployment: str) -> RefusedError:
         """Return the refusal for a deployment that is not there, with those that are."""
-        names = [line.deployment for line in await self.read(list_deployments)]
-        there = f"there are: {', '.join(names)}" if names else "create it with 'celadon deploy -f FILE'"
+        names = await self.read(lambda tx: list_names(tx, limit=_MOST_NAMES + 1))
+        more = " and more: celadon deployment list" if len(names) > _MOST_NAMES else ""
+        there = (
+            f"there are: {', '.join(names[:_MOST_NAMES])}{more}" if names else "create it with 'celadon deploy -f FILE'"
+        )
         return refuse(RefusalCode.NO_SUCH_DEPLOYMENT, f"there is no deployment {deployment}", there)
 
 

@@ -1,11 +1,12 @@
 """The routers as people look at them, and forgetting one that is gone for good."""
 
 import json
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import func, literal, select, update
+from sqlalchemy import func, literal, select, true, update
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -14,10 +15,13 @@ from celadon.domain.errors import RefusalCode, refuse
 from celadon.domain.moments import span
 from celadon.domain.names import Epoch, RouterNode
 from celadon.domain.states import DeploymentLifecycle
+from celadon.table.acknowledgements import is_live
 from celadon.table.clock import database_now
 from celadon.table.enrolments import end_enrolment
+from celadon.table.labels import within
 from celadon.table.models import Deployment, RolloutEvent, Router, RouterAck
 from celadon.table.notify import ACKS_CHANNEL, notification
+from celadon.table.paging import LONGEST_PAGE
 from celadon.table.records.changes import Forgotten
 from celadon.table.records.routers import BehindLine, Fleet, RouterLine, RouterState
 from celadon.table.registration import Author
@@ -26,15 +30,83 @@ from celadon.table.routers import ALL_DEPLOYMENTS
 STREAM_IS_DOWN_AFTER: Final = timedelta(seconds=10)
 """A gateway writes every 3 s that a stream is up; one that was killed cannot write that it is down."""
 
+MOST_BEHIND: Final = 100
+"""How many deployments that it is behind with are told of each router in the list."""
+
 ROUTER_FORGOTTEN: Final = "router_forgotten"
 
 
-async def list_routers(tx: AsyncSession) -> Fleet:
-    """Return every router that the table knows, by name."""
+async def list_routers(
+    tx: AsyncSession,
+    scope: Mapping[str, str] | None = None,
+    *,
+    after: str | None = None,
+    limit: int = LONGEST_PAGE,
+    most_behind: int = MOST_BEHIND,
+) -> Fleet:
+    """Return a page of the routers that the table knows: by name, those after ``after``.
+
+    Args:
+        tx: the transaction.
+        scope: labels of the deployments of which it is told what a router is behind with; all when not given.
+        after: the name of the last router of the page before.
+        limit: how many at most.
+        most_behind: how many deployments that it is behind with are told of each.
+
+    """
     now = await database_now(tx)
-    behind = await _find_behind(tx)
-    rows = await tx.scalars(select(Router).order_by(Router.node).execution_options(populate_existing=True))
-    return Fleet(at=now, routers=tuple(_line(row, behind.get(row.node, ()), now) for row in rows))
+    query = select(Router).order_by(Router.node).limit(limit + 1).execution_options(populate_existing=True)
+    found = (await tx.scalars(query if after is None else query.where(Router.node > after))).all()
+    page = found[:limit]
+    nodes = [row.node for row in page] if most_behind else []
+    behind = await behind_of(tx, nodes, scope or {}, after=None, limit=most_behind + 1)
+    return Fleet(
+        at=now,
+        routers=tuple(_line(row, behind[row.node], now, most_behind) for row in page),
+        next_after=RouterNode(page[-1].node) if len(found) > limit else None,
+    )
+
+
+async def behind_of(
+    tx: AsyncSession,
+    routers: Collection[str],
+    scope: Mapping[str, str],
+    *,
+    after: str | None,
+    limit: int,
+) -> defaultdict[str, list[BehindLine]]:
+    """Return what each live router is behind with, by the deployments' names, those after ``after``."""
+    there = (
+        select(Deployment.name, Deployment.epoch, RouterAck.epoch.label("serves"))
+        .outerjoin(RouterAck, (RouterAck.router == Router.node) & (RouterAck.deployment == Deployment.name))
+        .where(
+            Deployment.epoch > 0,
+            Deployment.lifecycle != DeploymentLifecycle.DESTROYED,
+            func.coalesce(RouterAck.epoch, -1) < Deployment.epoch,
+        )
+        .order_by(Deployment.name)
+        .limit(limit)
+    )
+    if scope:
+        there = there.where(within(scope))
+    if after is not None:
+        there = there.where(Deployment.name > after)
+    page = there.lateral()
+    rows = await tx.execute(
+        select(Router.node, *page.c)
+        .join(page, true())
+        .where(Router.node.in_(routers), is_live)
+        .order_by(Router.node, page.c.name),
+    )
+    found: defaultdict[str, list[BehindLine]] = defaultdict(list)
+    for row in rows:
+        line = BehindLine(
+            deployment=row.name,
+            epoch=Epoch(row.epoch),
+            serves=None if row.serves is None else Epoch(row.serves),
+        )
+        found[row.node].append(line)
+    return found
 
 
 async def forget_router(tx: AsyncSession, node: str, *, author: Author, force: bool) -> Forgotten:
@@ -109,31 +181,10 @@ async def _tell(tx: AsyncSession, author: Author, evidence: Mapping[str, str]) -
     return tuple(sorted(names))
 
 
-async def _find_behind(tx: AsyncSession) -> dict[str, tuple[BehindLine, ...]]:
-    rows = await tx.execute(
-        select(Router.node, Deployment.name, Deployment.epoch, RouterAck.epoch.label("serves"))
-        .select_from(Router)
-        .join(Deployment, (Deployment.epoch > 0) & (Deployment.lifecycle != DeploymentLifecycle.DESTROYED))
-        .outerjoin(RouterAck, (RouterAck.router == Router.node) & (RouterAck.deployment == Deployment.name))
-        .where(func.coalesce(RouterAck.epoch, -1) < Deployment.epoch)
-        .order_by(Router.node, Deployment.name),
-    )
-    found: dict[str, tuple[BehindLine, ...]] = {}
-    for row in rows:
-        line = BehindLine(
-            deployment=row.name,
-            epoch=Epoch(row.epoch),
-            serves=None if row.serves is None else Epoch(row.serves),
-        )
-        found[row.node] = (*found.get(row.node, ()), line)
-    return found
-
-
-def _line(row: Router, behind: tuple[BehindLine, ...], now: datetime) -> RouterLine:
-    state = _state(row, now)
+def _line(row: Router, behind: Sequence[BehindLine], now: datetime, most_behind: int) -> RouterLine:
     return RouterLine(
         router=RouterNode(row.node),
-        state=state,
+        state=_state(row, now),
         gateway=row.gateway,
         stream_is_up=_stream_is_up(row, now),
         stream_started_at=row.stream_started_at,
@@ -144,7 +195,8 @@ def _line(row: Router, behind: tuple[BehindLine, ...], now: datetime) -> RouterL
         identity=row.identity,
         certificate_expires_at=row.expires_at,
         nack=row.nack,
-        behind=behind if state in {RouterState.LIVE, RouterState.CUT_OFF} else (),
+        behind=tuple(behind[:most_behind]),
+        behind_more=len(behind) > most_behind,
     )
 
 

@@ -25,11 +25,6 @@ async def labels_of(tx: AsyncSession, deployment: str) -> dict[str, str] | None:
     return None if labels is None else read_labels(labels)
 
 
-async def names_within(tx: AsyncSession, scope: Mapping[str, str]) -> frozenset[str]:
-    """Return the names of deployments that bear the labels of ``scope``."""
-    return frozenset(await tx.scalars(select(Deployment.name).where(within(scope))))
-
-
 def named(names: Collection[str]) -> ColumnElement[bool]:
     """Return the condition that a deployment is one of ``names``."""
     return Deployment.name.in_(names)

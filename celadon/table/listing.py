@@ -2,9 +2,11 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping
+from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, Subquery, select, true, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from celadon.domain.names import RevisionNumber, RolloutId, RouteId, RouterNode, RouteSetId
 from celadon.domain.states import (
@@ -12,9 +14,11 @@ from celadon.domain.states import (
     RouteTrafficStatus,
 )
 from celadon.table.acknowledgements import is_live
+from celadon.table.event_order import event_of
 from celadon.table.history import record_of
 from celadon.table.labels import within
 from celadon.table.models import Deployment, RevisionRow, Rollout, RolloutEvent, Route, Router, RouterAck, RouteSet
+from celadon.table.paging import made_of
 from celadon.table.records.events import DeploymentEvent
 from celadon.table.records.revisions import RevisionRecord
 from celadon.table.records.rollouts import RolloutFilter, RolloutRecord
@@ -42,7 +46,7 @@ async def page_of_rollouts(
         query = query.where(Rollout.outcome.is_(None) if wanted.unfinished else Rollout.outcome.is_not(None))
     if before is not None:
         query = query.where(Rollout.id < before)
-    return tuple(record_of(row) for row in await tx.scalars(query.order_by(Rollout.id.desc()).limit(limit)))
+    return await made_of((await tx.scalars(query.order_by(Rollout.id.desc()).limit(limit))).all(), record_of)
 
 
 async def rollout_within(tx: AsyncSession, scope: Mapping[str, str], rollout: int) -> RolloutRecord | None:
@@ -55,27 +59,6 @@ async def rollout_within(tx: AsyncSession, scope: Mapping[str, str], rollout: in
     return None if row is None else record_of(row)
 
 
-async def events_after(
-    tx: AsyncSession,
-    scope: Mapping[str, str],
-    deployment: str | None,
-    after: int,
-    limit: int,
-) -> tuple[DeploymentEvent, ...]:
-    """Return lines of the audit log with a number above ``after``, oldest first, of one deployment or of all."""
-    query = select(RolloutEvent).where(RolloutEvent.id > after)
-    if scope:
-        query = query.join(Deployment, Deployment.name == RolloutEvent.deployment).where(within(scope))
-    if deployment is not None:
-        query = query.where(RolloutEvent.deployment == deployment)
-    return tuple(_event(row) for row in await tx.scalars(query.order_by(RolloutEvent.id).limit(limit)))
-
-
-async def last_event(tx: AsyncSession) -> int:
-    """Return the number of the newest line of the audit log; 0 when there is none."""
-    return await tx.scalar(select(func.max(RolloutEvent.id))) or 0
-
-
 async def events_of(
     tx: AsyncSession,
     deployments: Collection[str],
@@ -84,47 +67,32 @@ async def events_of(
     limit: int,
 ) -> defaultdict[str, list[DeploymentEvent]]:
     """Return the last lines of each deployment's audit log, newest first, with a number below ``before``."""
-    numbered = select(
-        RolloutEvent.id,
-        func.row_number().over(partition_by=RolloutEvent.deployment, order_by=RolloutEvent.id.desc()).label("place"),
-    ).where(RolloutEvent.deployment.in_(deployments))
+    last = select(RolloutEvent.id).where(RolloutEvent.deployment == Deployment.name)
     if before is not None:
-        numbered = numbered.where(RolloutEvent.id < before)
-    places = numbered.subquery()
+        last = last.where(RolloutEvent.id < before)
+    newest = _each(deployments, last.order_by(RolloutEvent.id.desc()).limit(limit))
     rows = await tx.scalars(
-        select(RolloutEvent)
-        .join(places, places.c.id == RolloutEvent.id)
-        .where(places.c.place <= limit)
-        .order_by(RolloutEvent.id.desc()),
+        select(RolloutEvent).join(newest, newest.c.id == RolloutEvent.id).order_by(RolloutEvent.id.desc()),
     )
     found: defaultdict[str, list[DeploymentEvent]] = defaultdict(list)
     for row in rows:
-        found[row.deployment].append(_event(row))
+        found[row.deployment].append(event_of(row))
     return found
 
 
 async def rollouts_of(
     tx: AsyncSession,
     deployments: Collection[str],
+    *,
+    before: int | None,
     limit: int,
 ) -> defaultdict[str, list[RolloutRecord]]:
-    """Return the last rollouts of each deployment, newest first."""
-    places = (
-        select(
-            Rollout.id,
-            func.row_number().over(partition_by=Rollout.deployment, order_by=Rollout.id.desc()).label("place"),
-        )
-        .where(Rollout.deployment.in_(deployments))
-        .subquery()
-    )
-    rows = await tx.scalars(
-        select(Rollout)
-        .join(places, places.c.id == Rollout.id)
-        .where(places.c.place <= limit)
-        .order_by(
-            Rollout.id.desc(),
-        ),
-    )
+    """Return the last rollouts of each deployment, newest first, with a number below ``before``."""
+    last = select(Rollout.id).where(Rollout.deployment == Deployment.name)
+    if before is not None:
+        last = last.where(Rollout.id < before)
+    newest = _each(deployments, last.order_by(Rollout.id.desc()).limit(limit))
+    rows = await tx.scalars(select(Rollout).join(newest, newest.c.id == Rollout.id).order_by(Rollout.id.desc()))
     found: defaultdict[str, list[RolloutRecord]] = defaultdict(list)
     for row in rows:
         found[row.deployment].append(record_of(row))
@@ -134,10 +102,19 @@ async def rollouts_of(
 async def revisions_of(
     tx: AsyncSession,
     deployments: Collection[str],
+    *,
+    before: int | None,
+    limit: int,
 ) -> defaultdict[str, list[RevisionRecord]]:
-    """Return every revision of each deployment, newest first."""
+    """Return the last revisions of each deployment, newest first, with a number below ``before``."""
+    last = select(RevisionRow.number).where(RevisionRow.deployment == Deployment.name)
+    if before is not None:
+        last = last.where(RevisionRow.number < before)
+    newest = _each(deployments, last.order_by(RevisionRow.number.desc()).limit(limit))
     rows = await tx.scalars(
-        select(RevisionRow).where(RevisionRow.deployment.in_(deployments)).order_by(RevisionRow.number.desc()),
+        select(RevisionRow)
+        .join(newest, (newest.c.number == RevisionRow.number) & (newest.c.deployment == RevisionRow.deployment))
+        .order_by(RevisionRow.number.desc()),
     )
     found: defaultdict[str, list[RevisionRecord]] = defaultdict(list)
     for row in rows:
@@ -156,12 +133,19 @@ async def revisions_of(
 async def route_sets_of(
     tx: AsyncSession,
     deployments: Collection[str],
+    *,
+    after: int | None,
+    limit: int,
 ) -> defaultdict[str, list[RouteSetRecord]]:
-    """Return the sets of each deployment that are not gone, oldest first."""
+    """Return the sets of each deployment that are not gone, oldest first, with a number above ``after``."""
+    there = select(RouteSet.id).where(RouteSet.deployment == Deployment.name, RouteSet.state != RouteSetState.GONE)
+    if after is not None:
+        there = there.where(RouteSet.id > after)
+    page = _each(deployments, there.order_by(RouteSet.id).limit(limit))
     rows = await tx.execute(
         select(RouteSet, Deployment.live_set)
+        .join(page, page.c.id == RouteSet.id)
         .join(Deployment, Deployment.name == RouteSet.deployment)
-        .where(RouteSet.deployment.in_(deployments), RouteSet.state != RouteSetState.GONE)
         .order_by(RouteSet.id),
     )
     found: defaultdict[str, list[RouteSetRecord]] = defaultdict(list)
@@ -184,14 +168,40 @@ async def route_sets_of(
     return found
 
 
-async def routes_of(tx: AsyncSession, deployments: Collection[str]) -> defaultdict[str, list[RouteRecord]]:
-    """Return the replicas of each deployment that have not ended, oldest first."""
+async def routes_of(
+    tx: AsyncSession,
+    deployments: Collection[str],
+    *,
+    after: str | None,
+    limit: int,
+) -> defaultdict[str, list[RouteRecord]]:
+    """Return the replicas of each deployment that have not ended, by set and oldest first.
+
+    Args:
+        tx: the transaction.
+        deployments: whose replicas are meant.
+        after: only those that come after this replica, which may have ended; none when there is no such replica.
+        limit: how many at most of each deployment.
+
+    """
+    order = (Route.set_id, Route.created_at, Route.id)
+    there = (
+        select(Route.id)
+        .join(RouteSet, RouteSet.id == Route.set_id)
+        .where(RouteSet.deployment == Deployment.name, Route.ended_at.is_(None))
+    )
+    if after is not None:
+        last = aliased(Route)
+        there = there.where(
+            tuple_(*order) > select(last.set_id, last.created_at, last.id).where(last.id == after).scalar_subquery()
+        )
+    page = _each(deployments, there.order_by(*order).limit(limit))
     rows = await tx.execute(
         select(Route, RouteSet.deployment, RouteSet.revision, Deployment.live_set)
+        .join(page, page.c.id == Route.id)
         .join(RouteSet, RouteSet.id == Route.set_id)
         .join(Deployment, Deployment.name == RouteSet.deployment)
-        .where(RouteSet.deployment.in_(deployments), Route.ended_at.is_(None))
-        .order_by(Route.set_id, Route.created_at, Route.id),
+        .order_by(*order),
     )
     found: defaultdict[str, list[RouteRecord]] = defaultdict(list)
     for row, deployment, revision, live in rows:
@@ -217,15 +227,21 @@ async def routes_of(tx: AsyncSession, deployments: Collection[str]) -> defaultdi
 async def acknowledgements_of(
     tx: AsyncSession,
     deployments: Collection[str],
+    *,
+    after: str | None,
+    limit: int,
 ) -> defaultdict[str, list[AcknowledgementRecord]]:
-    """Return what each live router serves of each deployment, by router."""
+    """Return what each live router serves of each deployment, by router, those after the router ``after``."""
+    routers = select(Router.node).where(is_live).order_by(Router.node).limit(limit)
+    if after is not None:
+        routers = routers.where(Router.node > after)
+    page = routers.subquery()
     rows = await tx.execute(
-        select(Router.node, Deployment.name, Deployment.epoch, RouterAck.epoch.label("served"))
-        .select_from(Router)
+        select(page.c.node, Deployment.name, Deployment.epoch, RouterAck.epoch.label("served"))
+        .select_from(page)
         .join(Deployment, Deployment.name.in_(deployments))
-        .outerjoin(RouterAck, (RouterAck.router == Router.node) & (RouterAck.deployment == Deployment.name))
-        .where(is_live)
-        .order_by(Router.node),
+        .outerjoin(RouterAck, (RouterAck.router == page.c.node) & (RouterAck.deployment == Deployment.name))
+        .order_by(page.c.node),
     )
     found: defaultdict[str, list[AcknowledgementRecord]] = defaultdict(list)
     for row in rows:
@@ -240,17 +256,12 @@ async def acknowledgements_of(
     return found
 
 
-def _event(row: RolloutEvent) -> DeploymentEvent:
-    return DeploymentEvent(
-        id=row.id,
-        deployment=row.deployment,
-        rollout=None if row.rollout is None else RolloutId(row.rollout),
-        at=row.at,
-        kind=row.kind,
-        actor=row.actor,
-        issuer=row.issuer,
-        door=row.door,
-        verified=row.verified,
-        reason=row.reason,
-        evidence={name: str(value) for name, value in row.evidence.items()},
+def _each(deployments: Collection[str], page: Select[Any]) -> Subquery:
+    """Return ``page`` of each deployment with its name: by an index, however much there is that is not asked for."""
+    found = page.lateral()
+    return (
+        select(Deployment.name.label("deployment"), *found.c)
+        .join(found, true())
+        .where(Deployment.name.in_(deployments))
+        .subquery()
     )

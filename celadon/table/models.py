@@ -284,6 +284,8 @@ class RolloutEvent(Base):
         UniqueConstraint("rollout", "seq"),
         ForeignKeyConstraint(["rollout", "deployment"], ["rollouts.id", "rollouts.deployment"]),
         Index("ix_rollout_events_deployment_id", "deployment", "id"),
+        Index("ix_rollout_events_order", "transaction_id", "id"),
+        Index("ix_rollout_events_deployment_order", "deployment", "transaction_id", "id"),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
@@ -301,6 +303,10 @@ class RolloutEvent(Base):
     """Whether a door vouches for the actor; else the name is what somebody declared."""
     reason: Mapped[str] = mapped_column(server_default="")
     evidence: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
+    transaction_id: Mapped[int] = mapped_column(
+        BigInteger, server_default=text("((pg_current_xact_id())::text)::bigint")
+    )
+    """The transaction that wrote it (Postgres' ``xid8``); 0 of lines from before this was kept. ``event_order.py``."""
 
 
 class Router(Base):

@@ -2,8 +2,9 @@
 
 from collections import defaultdict
 
-from sqlalchemy import ColumnElement, case, func, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from celadon.domain.names import Epoch, RevisionNumber, RolloutId, RouteId, RouterNode, RouteSetId
 from celadon.domain.policy import required_healthy
@@ -21,6 +22,7 @@ from celadon.table.labels import read_labels
 from celadon.table.leases import keeper_is_alive
 from celadon.table.leaving import stays
 from celadon.table.models import Deployment, MemberLoad, Rollout, Route, Router, RouterAck, RouterLoad, RouteSet
+from celadon.table.paging import LONGEST_PAGE, made_of
 from celadon.table.policies import read_policy
 from celadon.table.records.deployments import (
     Colour,
@@ -72,34 +74,70 @@ async def view_deployment(tx: AsyncSession, name: str) -> DeploymentView | None:
 async def list_deployments(
     tx: AsyncSession,
     *conditions: ColumnElement[bool],
+    after: str | None = None,
+    limit: int = LONGEST_PAGE,
 ) -> tuple[DeploymentLine, ...]:
-    """Return every deployment that was not destroyed and fulfils the conditions, by name."""
-    latest = select(func.max(Rollout.id)).group_by(Rollout.deployment).scalar_subquery()
-    healthy = func.count(case((_is_healthy(), Route.id)))
-    rows = await tx.execute(
-        select(Deployment, Rollout, RouteSet.revision, RouteSet.wanted, healthy.label("healthy"))
-        .outerjoin(Rollout, (Rollout.deployment == Deployment.name) & Rollout.id.in_(latest))
-        .outerjoin(RouteSet, RouteSet.id == Deployment.live_set)
-        .outerjoin(Route, Route.set_id == RouteSet.id)
-        .where(Deployment.lifecycle != DeploymentLifecycle.DESTROYED, *conditions)
-        .group_by(Deployment.name, Rollout.id, RouteSet.id)
-        .order_by(Deployment.name),
+    """Return a page of deployments that were not destroyed and fulfil the conditions: by name, those after ``after``.
+
+    What a page costs does not grow with how many deployments, rollouts and replicas there are beside it.
+    """
+    there = select(Deployment).where(Deployment.lifecycle != DeploymentLifecycle.DESTROYED, *conditions)
+    if after is not None:
+        there = there.where(Deployment.name > after)
+    page = aliased(Deployment, there.order_by(Deployment.name).limit(limit).subquery())
+    newest = (
+        select(Rollout.id)
+        .where(Rollout.deployment == page.name)
+        .order_by(Rollout.id.desc())
+        .limit(1)
+        .correlate(page)
+        .scalar_subquery()
     )
-    return tuple(
-        DeploymentLine(
-            deployment=row.Deployment.name,
-            lifecycle=row.Deployment.lifecycle,
-            frozen=row.Deployment.frozen,
-            epoch=Epoch(row.Deployment.epoch),
-            labels=read_labels(row.Deployment.labels),
-            replicas=row.Deployment.replicas,
+    healthy = (
+        select(func.count(Route.id))
+        .where(Route.set_id == page.live_set, _is_healthy())
+        .correlate(page)
+        .scalar_subquery()
+    )
+    rows = await tx.execute(
+        select(
+            page.name,
+            page.lifecycle,
+            page.frozen,
+            page.epoch,
+            page.labels,
+            page.replicas,
+            RouteSet.revision,
+            RouteSet.wanted,
+            healthy.label("healthy"),
+            Rollout,
+        )
+        .select_from(page)
+        .outerjoin(Rollout, Rollout.id == newest)
+        .outerjoin(RouteSet, RouteSet.id == page.live_set)
+        .order_by(page.name),
+    )
+    return await made_of(
+        rows.all(),
+        lambda row: DeploymentLine(
+            deployment=row.name,
+            lifecycle=row.lifecycle,
+            frozen=row.frozen,
+            epoch=Epoch(row.epoch),
+            labels=read_labels(row.labels),
+            replicas=row.replicas,
             live_revision=None if row.revision is None else RevisionNumber(row.revision),
             wanted=row.wanted or 0,
             healthy=row.healthy,
             rollout=None if row.Rollout is None else record_of(row.Rollout),
-        )
-        for row in rows
+        ),
     )
+
+
+async def list_names(tx: AsyncSession, *, limit: int | None = None) -> tuple[str, ...]:
+    """Return the names of deployments that were not destroyed, in their order; all when no ``limit`` is given."""
+    query = select(Deployment.name).where(Deployment.lifecycle != DeploymentLifecycle.DESTROYED)
+    return tuple(await tx.scalars(query.order_by(Deployment.name).limit(limit)))
 
 
 def _is_healthy() -> ColumnElement[bool]:

@@ -126,16 +126,17 @@ async def test_a_scoped_caller_sees_its_own_deployments_only(api: ApiClient, row
     listed = await api.call("GET", "/v1/deployments", Role.ADMIN, scope=SEARCH)
     assert [one["deployment"] for one in listed.json["deployments"]] == ["chat"]
     data = await api.graphql(
-        '{ deployments { name } rollouts { edges { node { deploymentId } } } deployment(name: "ads") { name } '
-        'routes(deploymentId: "ads") { id } }',
+        "{ deployments { edges { node { name } } } rollouts { edges { node { deploymentId } } } "
+        'deployment(name: "ads") { name } '
+        'routes(deploymentId: "ads") { edges { node { id } } } }',
         Role.ADMIN,
         scope=SEARCH,
     )
     assert data["data"] == {
-        "deployments": [{"name": "chat"}],
+        "deployments": {"edges": [{"node": {"name": "chat"}}]},
         "rollouts": {"edges": [{"node": {"deploymentId": "chat"}}]},
         "deployment": None,
-        "routes": [],
+        "routes": {"edges": []},
     }
     events = await api.call("GET", "/v1/events", Role.VIEWER, scope=SEARCH)
     assert {one["deployment"] for one in events.json["events"]} == {"chat"}

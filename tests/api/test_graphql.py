@@ -15,17 +15,17 @@ from tests.table.rows import Rows
 pytestmark = pytest.mark.parts
 
 EVERYTHING = """
-{ deployments {
+{ deployments(first: 10) { edges { node {
     name phase lifecycle waitsFor
     labels { name value }
     rollout { id phase deployment { name } }
-    rollouts(first: 3) { id }
-    routes { id status health traffic trafficRatio }
-    routeSets { id isLive wanted }
-    revisions { number content }
-    acknowledgements { router acknowledged }
+    rollouts(first: 3) { edges { node { id } } }
+    routes(first: 5) { edges { node { id status health traffic trafficRatio } } }
+    routeSets(first: 3) { edges { node { id isLive wanted } } }
+    revisions(first: 5) { edges { node { number content } } }
+    acknowledgements(first: 5) { edges { node { router acknowledged } } }
     events(first: 2) { edges { cursor node { kind actor verified } } pageInfo { hasNextPage } }
-} }
+} } } }
 """
 
 
@@ -56,8 +56,8 @@ async def test_a_query_takes_as_many_statements_for_many_deployments_as_for_one(
         await rows.live(f"more-{number}", deployment=f"more{number}")
     with counted(api) as many:
         six = await api.data(EVERYTHING)
-    assert len(first["deployments"]) == 1
-    assert len(six["deployments"]) == 6
+    assert len(first["deployments"]["edges"]) == 1
+    assert len(six["deployments"]["edges"]) == 6
     assert len(one) == len(many)
     reads = [statement for statement in many if " from " in statement.lower() and "clock_timestamp" not in statement]
     assert len(reads) <= 9, reads
@@ -67,11 +67,13 @@ async def test_the_phase_is_seen_everywhere(api: ApiClient, rows: Rows) -> None:
     await rows.live()
     await rows.open("run-2")
     data = await api.data(
-        '{ deployments { phase rollout { phase } } deployment(id: "chat") { phase phaseSince waitsFor } '
+        "{ deployments { edges { node { phase rollout { phase } } } } "
+        'deployment(id: "chat") { phase phaseSince waitsFor } '
         "rollouts(filter: {unfinished: true}) { edges { node { phase deployment { phase } } } } }",
         Role.VIEWER,
     )
-    assert data["deployments"] == [{"phase": "PROVISIONING", "rollout": {"phase": "PROVISIONING"}}]
+    [edge] = data["deployments"]["edges"]
+    assert edge["node"] == {"phase": "PROVISIONING", "rollout": {"phase": "PROVISIONING"}}
     assert data["deployment"]["phase"] == "PROVISIONING"
     assert data["deployment"]["waitsFor"] == "keeper"
     [edge] = data["rollouts"]["edges"]
@@ -198,7 +200,7 @@ async def test_a_fault_tells_the_caller_nothing_of_the_inside(api: ApiClient, ro
     await rows.live()
     await rows.sql("update deployments set policy = '{}'")
     await rows.sql('update rollouts set policy = \'{"bake": "nonsense"}\'')
-    answer = await api.graphql("{ deployments { name } }")
+    answer = await api.graphql("{ deployments { edges { node { name } } } }")
     assert [one["message"] for one in answer["errors"]] == ["an internal error; the API's log has it"]
     rest = await api.call("GET", "/v1/deployments", Role.VIEWER)
     assert rest.status == 500
@@ -207,17 +209,18 @@ async def test_a_fault_tells_the_caller_nothing_of_the_inside(api: ApiClient, ro
 
 
 async def test_a_fragment_that_contains_itself_is_refused(api: ApiClient) -> None:
-    query = "{ deployments { ...f } } fragment f on Deployment { name ...g } fragment g on Deployment { ...f }"
+    fragments = "fragment f on Deployment { name ...g } fragment g on Deployment { ...f }"
+    query = "{ deployments { edges { node { ...f } } } } " + fragments
     answer = await api.graphql(query)
     assert "within itself" in answer["errors"][0]["message"]
 
 
-NESTED = "{ deployments { rollout { deployment { rollout { deployment { rollout { deployment { rollout { deployment { "
+NESTED = "{ deployments { edges { node { " + "rollout { deployment { " * 4
 
 
 LINE = " id at kind actor door verified reason evidence "
 DOUBLING = (
-    "{ deployments { ...f0 } } "
+    "{ deployments { edges { node { ...f0 } } } } "
     + " ".join(f"fragment f{n} on Deployment {{ ...f{n + 1} name ...f{n + 1} }}" for n in range(40))
     + " fragment f40 on Deployment { name }"
 )
@@ -226,14 +229,16 @@ DOUBLING = (
 @pytest.mark.parametrize(
     ("query", "why"),
     [
-        (NESTED + "rollout { deployment { rollout { id } } } " + "} " * 9 + "}", "deeper"),
+        (NESTED + "rollout { deployment { rollout { id } } } " + "} " * 11 + "}", "deeper"),
         (DOUBLING, "costs more"),
         (
-            "{ deployments { events(first: 100) { edges { node {" + LINE + "} } } } }",
+            "{ deployments { edges { node { events(first: 100) { edges { node {" + LINE + "} } } } } } }",
             "costs more",
         ),
-        ("{ " + " ".join(f"a{n}: deployments {{ name }}" for n in range(40)) + " }", "aliases"),
+        ("{ " + " ".join(f"a{n}: deployments {{ pageInfo {{ hasNextPage }} }}" for n in range(40)) + " }", "aliases"),
         ("{ deployments { " + "name " * 5000 + "} }", "oken"),
+        ("{ deployments { " + "edges { cursor } " * 101 + "} }", "at the same depth"),
+        ("{ deployments(first: 100) { edges { node { workflow { phase } } } } }", "workflows"),
     ],
 )
 async def test_a_query_that_asks_for_too_much_is_refused(api: ApiClient, query: str, why: str) -> None:
@@ -243,7 +248,7 @@ async def test_a_query_that_asks_for_too_much_is_refused(api: ApiClient, query: 
 
 
 async def test_the_cost_of_a_page_counts_what_a_variable_asks_for(api: ApiClient) -> None:
-    query = "query($n: Int!) { deployments { events(first: $n) { edges { node {" + LINE + "} } } } }"
+    query = "query($n: Int!) { deployments { edges { node { events(first: $n) { edges { node {" + LINE + "} } } } } } }"
     assert "errors" not in await api.graphql(query, n=5)
     assert "costs more" in (await api.graphql(query, n=100))["errors"][0]["message"]
 

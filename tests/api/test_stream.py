@@ -9,9 +9,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from celadon.api.desk import Desk
-from celadon.api.principal import Principal
+from celadon.api.feed import ChangeFeed
 from celadon.domain.permissions import Role
+from celadon.table.event_order import Place
 from celadon.table.tokens import revoke_token
 from tests.api.conftest import DEADLINE_SECONDS, ApiClient
 from tests.table.rows import Rows
@@ -88,13 +88,13 @@ async def test_a_broken_stream_resumes_where_it_ended(api: ApiClient, rows: Rows
 async def test_who_has_the_head_of_a_stream_misses_nothing_after_it(
     api: ApiClient, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    last_event = Desk.last_event
+    newest = ChangeFeed.newest
 
-    async def late(desk: Desk, who: Principal) -> int:
+    async def late(feed: ChangeFeed) -> Place:
         await asyncio.sleep(1)
-        return await last_event(desk, who)
+        return await newest(feed)
 
-    monkeypatch.setattr(Desk, "last_event", late)
+    monkeypatch.setattr(ChangeFeed, "newest", late)
     async with following(api, "/v1/stream") as stream:
         await rows.open()
         assert (await stream.next("audit"))["data"]["kind"] == "started"

@@ -4,10 +4,10 @@ import base64
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Any, Final, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 from urllib.parse import quote
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from fastapi.routing import APIRoute
 
@@ -28,6 +28,7 @@ from celadon.api.principal import Principal
 from celadon.api.problems import DoorError, problem_of
 from celadon.api.stream import ChangeResponse, ChangeStream
 from celadon.domain.errors import RefusalCode, RefusedError, refuse
+from celadon.domain.names import MAX_NAME_LENGTH
 from celadon.domain.permissions import Verb, may
 from celadon.table.records.rollouts import RolloutFilter
 
@@ -35,8 +36,9 @@ SECURITY_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
+SHOWN_DEPLOYMENTS: Final = 100
 SHOWN_ROLLOUTS: Final = 100
-SHOWN_EVENTS: Final = 1000
+SHOWN_EVENTS: Final = 500
 
 _FETCH_SITE: Final = "sec-fetch-site"
 _OWN_SITES: Final = frozenset({"same-origin", "none"})
@@ -84,11 +86,23 @@ router = APIRouter(include_in_schema=False, route_class=ConsoleRoute)
 
 
 @router.get("/")
-async def list_deployments(request: Request) -> HTMLResponse:
-    """Show every deployment that this person may see."""
+async def list_deployments(
+    request: Request,
+    after: Annotated[str | None, Query(max_length=MAX_NAME_LENGTH)] = None,
+) -> HTMLResponse:
+    """Show the deployments that this person may see, page after page."""
     who, person = await _looking(request)
-    lines = await parts_of(request).desk.lines(who)
-    return HTMLResponse(render("list", person, "/changes", lines=list_page(lines)))
+    page = await parts_of(request).desk.deployments(who, after=after, limit=SHOWN_DEPLOYMENTS)
+    return HTMLResponse(
+        render(
+            "list",
+            person,
+            "/changes",
+            lines=list_page(page.deployments),
+            is_first=after is None,
+            next_after=page.next_after,
+        ),
+    )
 
 
 @router.get("/changes")
@@ -97,8 +111,8 @@ async def changes(request: Request, deployment: str | None = None) -> ChangeResp
     who, _ = await _looking(request)
     parts = parts_of(request)
     if deployment is not None:
-        await parts.desk.table_view(who, deployment)
-    stream = ChangeStream(parts.desk, parts.listener, who, deployment, lambda: parts.sessions.principal(request))
+        await parts.desk.see(who, deployment)
+    stream = ChangeStream(parts.desk, parts.feed, who, deployment, lambda: parts.sessions.principal(request))
     return ChangeResponse(stream.events(None, parts.streams))
 
 
@@ -175,13 +189,24 @@ async def show_deployment(request: Request, name: str) -> HTMLResponse:
 
 
 @router.get("/deployments/{name}/rollouts")
-async def list_rollouts(request: Request, name: str) -> HTMLResponse:
-    """Show a deployment's rollouts, newest first."""
+async def list_rollouts(
+    request: Request,
+    name: str,
+    before: Annotated[int | None, Query(ge=1, lt=2**63)] = None,
+) -> HTMLResponse:
+    """Show a deployment's rollouts, newest first, page after page."""
     who, person = await _looking(request)
-    page = await parts_of(request).desk.rollouts_of(who, name, RolloutFilter(), before=None, limit=SHOWN_ROLLOUTS)
+    page = await parts_of(request).desk.rollouts_of(who, name, RolloutFilter(), before=before, limit=SHOWN_ROLLOUTS)
     now = datetime.now(UTC)
     return HTMLResponse(
-        render("rollouts", person, name=name, rollouts=tuple(summary(one, now) for one in page.rollouts)),
+        render(
+            "rollouts",
+            person,
+            name=name,
+            rollouts=tuple(summary(one, now) for one in page.rollouts),
+            is_first=before is None,
+            next_before=page.next_before,
+        ),
     )
 
 

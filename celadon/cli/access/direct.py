@@ -5,7 +5,7 @@ from contextlib import aclosing, asynccontextmanager
 
 import structlog
 
-from celadon.api.desk import listed, page_of, refuse_plain_secrets
+from celadon.api.desk import page_of, refuse_plain_secrets
 from celadon.api.orders import (
     AddRevisionOrder,
     Created,
@@ -36,14 +36,17 @@ from celadon.domain.names import RolloutId
 from celadon.domain.states import Door
 from celadon.table.clock import database_now
 from celadon.table.deletion import DeleteOrder, delete
+from celadon.table.event_order import events_after
 from celadon.table.fleet import forget_router, list_routers
 from celadon.table.history import read_rollout, rollout_of_run
-from celadon.table.listing import events_after, page_of_rollouts, revisions_of
+from celadon.table.listing import page_of_rollouts, revisions_of
 from celadon.table.overview import list_deployments, view_deployment
+from celadon.table.paging import LONGEST_PAGE
 from celadon.table.past import read_history
 from celadon.table.records.changes import Deleted, Forgotten, Scaled
-from celadon.table.records.deployments import DeploymentView
+from celadon.table.records.deployments import DeploymentLine, DeploymentView
 from celadon.table.records.history import History
+from celadon.table.records.revisions import RevisionRecord
 from celadon.table.records.rollouts import RolloutFilter, RolloutRecord
 from celadon.table.records.routers import Fleet
 from celadon.table.registration import Author, add_revision, create_deployment, set_labels
@@ -69,8 +72,13 @@ class DirectAccess:
     async def deployments(self) -> DeploymentList:
         """Return every deployment that was not destroyed."""
         at = await self._session.read(database_now)
-        lines = await self._session.read(list_deployments)
-        return DeploymentList(at=at, deployments=tuple(listed(line) for line in lines))
+        lines: list[DeploymentLine] = []
+        while True:
+            after = lines[-1].deployment if lines else None
+            page = await self._session.read(lambda tx, after=after: list_deployments(tx, after=after))
+            lines += page
+            if len(page) < LONGEST_PAGE:
+                return DeploymentList.of(at, lines, len(lines))
 
     async def deployment(self, name: str) -> DeploymentView:
         """Return a deployment as the table knows it."""
@@ -112,14 +120,25 @@ class DirectAccess:
 
     async def revisions(self, name: str) -> RevisionList:
         """Return every revision of a deployment."""
-        found = (await self._session.read(lambda tx: revisions_of(tx, [name])))[name]
+        found: list[RevisionRecord] = []
+        while True:
+            before = found[-1].number if found else None
+            pages = await self._session.read(
+                lambda tx, before=before: revisions_of(tx, [name], before=before, limit=LONGEST_PAGE),
+            )
+            found += pages[name]
+            if len(pages[name]) < LONGEST_PAGE:
+                break
         if not found:
             await self.deployment(name)
         return RevisionList(revisions=tuple(found))
 
     async def routers(self) -> Fleet:
         """Return every router."""
-        return await self._session.read(list_routers)
+        found = [await self._session.read(list_routers)]
+        while (after := found[-1].next_after) is not None:
+            found.append(await self._session.read(lambda tx, after=after: list_routers(tx, after=after)))
+        return Fleet(at=found[0].at, routers=tuple(one for page in found for one in page.routers))
 
     async def meant(self, name: str, *, to_promote: bool) -> Meant:
         """Return the rollout under way: by the table, or by its workflow when the table is away or behind.

@@ -31,6 +31,7 @@ from celadon.domain.absence import nothing_under_way
 from celadon.domain.errors import Refusal, RefusalCode, RefusedError, refuse
 from celadon.domain.messages import AbortAnswer, AbortCommand, PromoteAnswer, PromoteCommand, RolloutRequest
 from celadon.domain.names import RolloutId
+from celadon.table.paging import LONGEST_PAGE
 from celadon.table.records.changes import Deleted, Forgotten, Scaled
 from celadon.table.records.deployments import DeploymentView
 from celadon.table.records.history import History
@@ -72,7 +73,10 @@ class ApiAccess:
 
     async def deployments(self) -> DeploymentList:
         """Return every deployment that the caller may see."""
-        return await self._calls.get("/v1/deployments", DeploymentList)
+        found = [await self._calls.get("/v1/deployments", DeploymentList, limit=LONGEST_PAGE)]
+        while (after := found[-1].next_after) is not None:
+            found.append(await self._calls.get("/v1/deployments", DeploymentList, after=after, limit=LONGEST_PAGE))
+        return DeploymentList(at=found[0].at, deployments=tuple(one for page in found for one in page.deployments))
 
     async def deployment(self, name: str) -> DeploymentView:
         """Return a deployment as the table knows it."""
@@ -117,11 +121,18 @@ class ApiAccess:
 
     async def revisions(self, name: str) -> RevisionList:
         """Return every revision of a deployment."""
-        return await self._calls.get(f"/v1/deployments/{segment(name)}/revisions", RevisionList)
+        path = f"/v1/deployments/{segment(name)}/revisions"
+        found = [await self._calls.get(path, RevisionList, limit=LONGEST_PAGE)]
+        while (before := found[-1].next_before) is not None:
+            found.append(await self._calls.get(path, RevisionList, before=before, limit=LONGEST_PAGE))
+        return RevisionList(revisions=tuple(one for page in found for one in page.revisions))
 
     async def routers(self) -> Fleet:
         """Return every router."""
-        return await self._calls.get("/v1/routers", Fleet)
+        found = [await self._calls.get("/v1/routers", Fleet, limit=LONGEST_PAGE)]
+        while (after := found[-1].next_after) is not None:
+            found.append(await self._calls.get("/v1/routers", Fleet, after=after, limit=LONGEST_PAGE))
+        return Fleet(at=found[0].at, routers=tuple(one for page in found for one in page.routers))
 
     async def meant(self, name: str, *, to_promote: bool) -> Meant:
         """Return the rollout under way.

@@ -295,7 +295,7 @@ def history(
         int | None,
         typer.Option(min=1, metavar="N", help="This rollout alone.", show_default="all"),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, metavar="N", help="The last N of each.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=1_000, metavar="N", help="The last N of each.")] = 20,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
     """Show past rollouts and the audit log: who asked for what, through which door, why, and what came of it.

@@ -74,7 +74,9 @@ class RouterLine(Record):
     nack: str
     """Why it refused its last configuration; empty when it did not."""
     behind: tuple[BehindLine, ...]
-    """Deployments of which it does not serve the present epoch; none of a router that is gone or new."""
+    """The first deployments of which it does not serve the present epoch; none of a router that is gone or new."""
+    behind_more: bool = False
+    """Whether there are more of them than are told."""
 
 
 class Fleet(Record):
@@ -84,3 +86,5 @@ class Fleet(Record):
     """The moment, by the database's clock."""
     routers: tuple[RouterLine, ...]
     """By name."""
+    next_after: RouterNode | None = None
+    """Give it as ``after`` to get the next page; nothing on the last one."""

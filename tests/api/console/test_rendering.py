@@ -64,8 +64,8 @@ def test_every_field_has_a_label() -> None:
 def test_every_page_has_one_heading_and_a_title(template: str) -> None:
     ended = record(RolloutPhase.COMPLETED)
     shown: dict[str, dict[str, Any]] = {
-        "list": {"lines": list_page([])},
-        "rollouts": {"name": "chat", "rollouts": (summary(ended, NOW),)},
+        "list": {"lines": list_page([]), "is_first": True, "next_after": "chat"},
+        "rollouts": {"name": "chat", "rollouts": (summary(ended, NOW),), "is_first": False, "next_before": 7},
         "rollout": {"story": story_page(ended, [event("started", NOW - NOW)], "", NOW)},
         "login": {"code": None, "next": "/"},
         "error": {"title": "Refused", "text": "you may not", "next_step": "ask ann", "back": "/"},
