@@ -2,11 +2,13 @@
 
 import os
 import socket
+from collections.abc import Collection
 
 import structlog
 from temporalio.client import Client
 
 from celadon.domain.revision import Provisioner
+from celadon.domain.states import WorkerRisk
 from celadon.keeper.keeper import Keeper
 from celadon.keeper.metrics import KeeperMetrics
 from celadon.provisioners.local import LocalProvisioner
@@ -20,8 +22,8 @@ from worker.temporal_door import TemporalDoor
 log = structlog.get_logger()
 
 
-def keeper_of(table: Table, listener: Listener, client: Client) -> Keeper:
-    """Return a keeper with every provisioner that this version carries out.
+def keeper_of(table: Table, listener: Listener, client: Client, risks: Collection[WorkerRisk]) -> Keeper:
+    """Return a keeper with every provisioner that this version carries out; ``risks`` are those of its worker.
 
     Raises:
         ValidationError: ``CELADON_STATE_DIR`` is not set, or another variable is wrong.
@@ -34,6 +36,7 @@ def keeper_of(table: Table, listener: Listener, client: Client) -> Keeper:
     if local.replica_user is not None:
         local.replica_user.check_that_it_can_be_become()
     elif os.geteuid() == 0:
+        risks = (*risks, WorkerRisk.REPLICAS_RUN_AS_ROOT)
         log.warning(
             "replicas_run_as_root",
             why="a replica can read all keys, tokens and files of this machine",
@@ -52,4 +55,5 @@ def keeper_of(table: Table, listener: Listener, client: Client) -> Keeper:
         metrics=KeeperMetrics(),
         holder=f"{socket.gethostname()}/{os.getpid()}",
         reach=reach,
+        risks=risks,
     )

@@ -52,7 +52,8 @@ async def run_worker(settings: WorkerSettings) -> None:
 
 async def _work_until(stop: asyncio.Event, settings: WorkerSettings) -> None:
     host, _, port = settings.metrics_address.rpartition(":")
-    authority = AuthoritySettings().authority()
+    trust = AuthoritySettings()
+    authority, risks = trust.authority(), trust.risks()
     client = await connect(patience=settings.temporal_patience)
     await _register(client)
     async with (
@@ -63,7 +64,7 @@ async def _work_until(stop: asyncio.Event, settings: WorkerSettings) -> None:
         Table(settings.database_url, "celadon-worker-notifications", pool_size=COURIER_CONNECTIONS) as courier_table,
         Listener(settings.database_url, "celadon-worker-listener") as listener,
     ):
-        keeper = keeper_of(keeper_table, listener, client)
+        keeper = keeper_of(keeper_table, listener, client, risks)
         courier = courier_of(courier_table, listener, client)
         worker = Worker(
             client,

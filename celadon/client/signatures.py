@@ -21,6 +21,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from celadon.domain.authority import Authority, Unsigned
 from celadon.domain.contracts import DEFAULT_INSTALLATION
+from celadon.domain.states import WorkerRisk
 from celadon.owned_files import write_file
 
 log = structlog.get_logger()
@@ -53,6 +54,13 @@ class AuthoritySettings(BaseSettings):
         """
         keyring = Keyring(()) if self.verify_keys_file is None else Keyring(_read_public_keys(self.verify_keys_file))
         return Authority(unsigned=self.unsigned, installation=self.installation, verifies=keyring.verifies)
+
+    def risks(self) -> tuple[WorkerRisk, ...]:
+        """Return what these settings let others do that they need not."""
+        found = [WorkerRisk.UNSIGNED_ALL] if self.unsigned is Unsigned.ALL else []
+        if self.verify_keys_file is None:
+            found.append(WorkerRisk.NO_KEYS)
+        return tuple(found)
 
 
 class SigningSettings(BaseSettings):

@@ -70,6 +70,17 @@ class SetCondition(StrEnum):
     """More of its replicas failed than ``max_replacements`` allows; it is not tried any further."""
 
 
+class WorkerRisk(StrEnum):
+    """What a worker's settings let others do that they need not; told by ``celadon doctor``."""
+
+    UNSIGNED_ALL = "unsigned_all"
+    """Whoever reaches Temporal runs programs: ``CELADON_UNSIGNED=all``."""
+    NO_KEYS = "no_keys"
+    """No door is believed, so that every sender is shown as declared: ``CELADON_VERIFY_KEYS_FILE`` is not set."""
+    REPLICAS_RUN_AS_ROOT = "replicas_run_as_root"
+    """Replicas run as root: ``CELADON_REPLICA_USER`` is not set."""
+
+
 class DeploymentLifecycle(StrEnum):
     """Where a deployment stands in its life."""
 

@@ -16,7 +16,7 @@ from celadon.domain.drain import DrainDecision, may_stop
 from celadon.domain.names import Epoch, RouteId, RouteSetId
 from celadon.domain.reachable import Reach
 from celadon.domain.revision import Provisioner
-from celadon.domain.states import RouteSetState
+from celadon.domain.states import RouteSetState, WorkerRisk
 from celadon.keeper.fenced_table import FencedTable
 from celadon.keeper.lease import Lease
 from celadon.keeper.metrics import KeeperMetrics
@@ -74,6 +74,7 @@ class Keeper:
         metrics: KeeperMetrics,
         holder: str,
         reach: Reach = Reach(),  # noqa: B008 - it is frozen
+        risks: Collection[WorkerRisk] = (),
     ) -> None:
         """Prepare; nothing happens before :meth:`run`.
 
@@ -86,6 +87,7 @@ class Keeper:
             metrics: where to count.
             holder: how this keeper is named in the table, for people.
             reach: what may be probed.
+            risks: what the settings of its worker let others do, for people.
 
         """
         self._table = table
@@ -96,6 +98,7 @@ class Keeper:
         self._metrics = metrics
         self._holder = holder
         self._reach = reach
+        self._risks = tuple(risks)
         self._stop_wanted = asyncio.Event()
         self._stop_replicas = False
         self._replicas_stopped = False
@@ -142,7 +145,7 @@ class Keeper:
 
     async def _take(self, lease_table: Table) -> Lease | None:
         try:
-            return await Lease.take(lease_table, self._holder)
+            return await Lease.take(lease_table, self._holder, self._risks)
         except TABLE_OUTAGES as error:
             log.warning("lease_not_asked_for", error=str(error) or type(error).__name__)
             return None

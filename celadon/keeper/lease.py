@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Final
 
@@ -9,6 +10,7 @@ import structlog
 
 from celadon.domain.contracts import KEEPER_LEASE, KEEPER_RENEWAL
 from celadon.domain.names import Fence
+from celadon.domain.states import WorkerRisk
 from celadon.table.engine import Table
 from celadon.table.leases import LeaseLostError, lock_free_lease, release_lease, renew_lease, take_lease
 from celadon.table.outages import TABLE_OUTAGES
@@ -40,14 +42,14 @@ class Lease:
         self._valid_until = _valid_until(asked_at)
 
     @classmethod
-    async def take(cls, table: Table, holder: str) -> "Lease | None":
+    async def take(cls, table: Table, holder: str, risks: Collection[WorkerRisk] = ()) -> "Lease | None":
         """Take the lease; nothing while another keeper holds it."""
         async with table.transaction() as tx:
             if not await lock_free_lease(tx):
                 return None
             # Only now: an earlier keeper that was paused in a transaction may have kept this one waiting for seconds.
             asked_at = _now()
-            fence = await take_lease(tx, holder)
+            fence = await take_lease(tx, holder, risks)
         return None if fence is None else cls(table, fence, asked_at)
 
     def check(self) -> None:

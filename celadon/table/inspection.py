@@ -23,6 +23,8 @@ class KeeperFinding(Record):
     holder: str
     seen_at: datetime
     alive: bool
+    risks: tuple[str, ...] = ()
+    """What the settings of its worker let others do: values of ``WorkerRisk``, or of a newer version's."""
 
 
 class RouterFinding(Record):
@@ -137,7 +139,9 @@ async def _find_keeper(tx: AsyncSession, now: datetime) -> KeeperFinding | None:
     row = await tx.get(KeeperLease, SHARD)
     if row is None:
         return None
-    return KeeperFinding(holder=row.holder, seen_at=row.seen_at, alive=row.seen_at > now - KEEPER_LEASE)
+    return KeeperFinding(
+        holder=row.holder, seen_at=row.seen_at, alive=row.seen_at > now - KEEPER_LEASE, risks=tuple(row.risks)
+    )
 
 
 async def _find_routers(tx: AsyncSession, now: datetime) -> tuple[RouterFinding, ...]:

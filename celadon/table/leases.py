@@ -1,5 +1,6 @@
 """The keeper's lease: who owns replicas now, with a fence that every write of a keeper carries."""
 
+from collections.abc import Collection
 from typing import Final
 
 from sqlalchemy import func, select, update
@@ -8,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.domain.contracts import KEEPER_LEASE
 from celadon.domain.names import Fence
+from celadon.domain.states import WorkerRisk
 from celadon.table.models import KeeperLease
 
 SHARD: Final = 0
@@ -36,17 +38,22 @@ async def lock_free_lease(tx: AsyncSession) -> bool:
     return free is not None
 
 
-async def take_lease(tx: AsyncSession, holder: str) -> Fence | None:
+async def take_lease(tx: AsyncSession, holder: str, risks: Collection[WorkerRisk] = ()) -> Fence | None:
     """Take a free or expired lease with a fence of its own; nothing while another keeper holds it.
 
-    Waits as :func:`lock_free_lease` does.
+    Waits as :func:`lock_free_lease` does. ``risks`` are those of the holder's worker.
     """
     if not await lock_free_lease(tx):
         return None
     fence = await tx.scalar(
         update(KeeperLease)
         .where(KeeperLease.shard == SHARD)
-        .values(holder=holder, fence=KeeperLease.fence + 1, seen_at=func.clock_timestamp())
+        .values(
+            holder=holder,
+            fence=KeeperLease.fence + 1,
+            seen_at=func.clock_timestamp(),
+            risks=[risk.value for risk in risks],
+        )
         .returning(KeeperLease.fence),
     )
     return None if fence is None else Fence(fence)

@@ -415,6 +415,8 @@ class KeeperLease(Base):
     holder: Mapped[str]
     fence: Mapped[int] = mapped_column(BigInteger)
     seen_at: Mapped[datetime]
+    risks: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default=text("'{}'"))
+    """What the settings of its worker let others do: values of ``WorkerRisk``."""
 
 
 class OutboxMessage(Base):

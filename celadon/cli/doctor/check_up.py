@@ -17,6 +17,7 @@ from celadon.cli.doctor.schema import check_schema, is_current
 from celadon.cli.doctor.sets import check_sets
 from celadon.cli.doctor.signals import check_signals
 from celadon.cli.doctor.temporal import check_search_attributes, check_temporal
+from celadon.cli.doctor.worker_risks import check_worker_risks
 from celadon.cli.ending import ExitCode
 from celadon.cli.faults import explain
 from celadon.cli.output import OutputFormat, print_object, print_text
@@ -89,6 +90,7 @@ async def _checks(session: Session) -> AsyncIterator[Diagnosis]:
         for diagnosis in (
             *check_postgres_account(session.target.stack),
             check_keeper(inspection, session.target.stack),
+            *check_worker_risks(inspection),
             *check_routers(inspection, session.target.stack),
             *check_sets(inspection),
         ):

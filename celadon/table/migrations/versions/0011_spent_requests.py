@@ -1,4 +1,4 @@
-"""A signed message counts once."""
+"""A signed message counts once, and a keeper says what its worker lets others do."""
 
 from typing import Final
 
@@ -22,10 +22,11 @@ _STATEMENTS: Final = (
     )
     """,
     "create index ix_spent_requests_rollout on spent_requests (rollout)",
+    "alter table keepers add column risks text[] default '{}' not null",
 )
 
 
 def upgrade() -> None:
-    """Add the ids of signed messages that were carried out."""
+    """Add the ids of signed messages that were carried out, and risks of workers."""
     for statement in _STATEMENTS:
         op.execute(statement)
