@@ -12,6 +12,7 @@ import structlog
 from celadon.api.principal import Principal, Scheme
 from celadon.api.settings import ApiSettings
 from celadon.domain.permissions import Role
+from celadon.domain.shown_text import find_control
 
 KEYS_LAST_SECONDS: Final = 600.0
 """After so long the issuer's keys are read anew."""
@@ -107,6 +108,9 @@ class JwtCheck:
         name = claims.get(settings.oidc_name_claim)
         scope = _look(claims, settings.oidc_scope_claim)
         if not isinstance(name, str) or not name.strip():
+            return None
+        if found := find_control(name):
+            log.warning("jwt_name_refused", claim=settings.oidc_name_claim, found=found)
             return None
         if scope is None:
             scope = {}

@@ -40,7 +40,7 @@ from celadon.domain.permissions import Role
 from celadon.domain.shown_text import find_control
 from celadon.logs import log_to_stderr
 from celadon.stack.demo.screen import LineScreen as DemoLines
-from celadon.terminal import TerminalConsole, live_picture
+from celadon.terminal import Shown, TerminalConsole, live_picture
 from tests.cli.conftest import Command, _no_celadon_of_the_operator, command, on_table, rows
 from tests.cli.scenes import FLEET, LINES, LISTED, NOW, PAST, REVISIONS, VIEWS
 from tests.table.rows import Rows
@@ -88,7 +88,7 @@ def hostile(value: Any, said: str) -> Any:
             return value
 
 
-def pictures(said: str) -> Iterator[output.Shown]:
+def pictures(said: str) -> Iterator[Shown]:
     """Yield everything that is drawn, with other words in it."""
     for view in VIEWS.values():
         yield rollout_tree(hostile(view, said), NOW)
