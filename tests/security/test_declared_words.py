@@ -23,7 +23,7 @@ __all__ = [
 HOSTILE: Final = "\x1b]0;title\x07\u202e"
 SENT: Final = "%1B]0;title%07%E2%80%AE"
 
-ORDERS: Final = (
+ORDERS: Final[tuple[tuple[str, str, dict[str, object] | None], ...]] = (
     ("POST", "/v1/deployments", {"deployment": "other"}),
     ("POST", "/v1/rollouts", {"deployment": "other", "revision": {"command": ["serve"], "health_check": "tcp"}}),
     ("POST", "/v1/deployments/chat/promote", {}),
