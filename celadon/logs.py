@@ -8,7 +8,7 @@ from typing import TextIO
 import structlog
 from structlog.typing import EventDict, ExcInfo, WrappedLogger
 
-from celadon.domain.shown_text import all_lines, one_line
+from celadon.domain.shown_text import all_lines, indented_lines, one_line
 
 
 def log_to_stderr(level: int = logging.WARNING) -> None:
@@ -44,7 +44,7 @@ class _LibraryFormatter(logging.Formatter):
     """Formats a library's record, whose message may hold anybody's words."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return "\n    ".join(all_lines(super().format(record)).splitlines())
+        return "\n".join(indented_lines(super().format(record), "    "))
 
 
 def _library_handler() -> logging.Handler:
@@ -56,4 +56,5 @@ def _library_handler() -> logging.Handler:
 
 def _indented_traceback(stream: TextIO, error: ExcInfo) -> None:
     """Write a traceback in which no line looks like one of the log."""
-    stream.writelines(f"\n    {line}" for line in all_lines("".join(traceback.format_exception(*error))).splitlines())
+    told = "".join(traceback.format_exception(*error)).rstrip("\n")
+    stream.write("\n".join(indented_lines(f"\n{told}", "    ")))

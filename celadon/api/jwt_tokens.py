@@ -14,6 +14,7 @@ from celadon.api.principal import Principal, Proof, Scheme
 from celadon.api.settings import ApiSettings
 from celadon.domain.identity import check_name
 from celadon.domain.permissions import Role
+from celadon.domain.shown_text import find_control
 
 KEYS_LAST_SECONDS: Final = 600.0
 """After so long the issuer's keys are read anew."""
@@ -116,6 +117,9 @@ class JwtCheck:
             check_name(name)
         except ValueError as error:
             log.warning("jwt_name_refused", claim=settings.oidc_name_claim, why=str(error))
+            return None
+        if found := find_control(name):
+            log.warning("jwt_name_refused", claim=settings.oidc_name_claim, found=found)
             return None
         if scope is None:
             scope = {}

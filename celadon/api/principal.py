@@ -26,8 +26,9 @@ class Scheme(StrEnum):
 class Principal(Record):
     """A caller of the API."""
 
+    # Tokens of earlier versions may have names that could not be shown in a line.
     name: Annotated[str, AfterValidator(one_line)]
-    """As the audit log shows it; a name that could not be shown in a line would name nobody."""
+    """As the audit log shows it."""
     issuer: str
     """Who vouches for the name: the URL of an issuer of JWTs, ``token`` or ``console-link``.
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import typer
 
 from celadon.cli.target_choice import TargetChoice
+from celadon.domain.shown_text import find_control
 from celadon.domain.strictness import Record
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def complete_deployments(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the names of deployments that begin so; none when they cannot be had at once."""
     try:
         with _quickly():
-            return [name for name in _deployment_names(ctx) if name.startswith(incomplete)]
+            return [name for name in _deployment_names(ctx) if name.startswith(incomplete) and not find_control(name)]
     except Exception:  # noqa: BLE001 - whatever is wrong, a shell's line is no place to say it
         return []
 

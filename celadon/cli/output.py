@@ -8,7 +8,7 @@ from typing import Final
 import typer
 from pydantic import BaseModel
 
-from celadon.domain.shown_text import all_lines, escape_json, escape_yaml, one_line
+from celadon.domain.shown_text import all_lines, escape_json, escape_yaml, indented_lines, one_line
 from celadon.domain.strictness import Record
 from celadon.terminal import Shown, TerminalConsole, Text, console_of, write_line
 
@@ -103,12 +103,15 @@ def print_error(message: str, output: OutputFormat, told: ErrorOutput | None = N
     """Tell why a command failed, on standard error; for programs also as an object on standard output.
 
     Args:
-        message: the whole sentence.
+        message: the whole sentence, perhaps with what a program wrote in lines below.
         output: how the command prints.
         told: the refusal, when it is one.
 
     """
-    text = Text("Refused: " if told else "Error: ", style="bold red").append(message, style="not bold default")
+    first, *rest = indented_lines(message)
+    text = Text("Refused: " if told else "Error: ", style="bold red").append(first, style="not bold default")
+    for line in rest:
+        text.begin_line(line, style="not bold default")
     TerminalConsole(stderr=True).show(text)
     if output.is_for_programs:
         print_object(_Failed(error=told or ErrorOutput(code="FAILED", message=message)), output)
@@ -121,7 +124,8 @@ def print_bug(error: BaseException) -> None:
 
 def print_ending(text: str) -> None:
     """Tell on standard error with which words a program ended itself."""
-    write_line(text, sys.stderr)
+    for line in indented_lines(text):
+        write_line(line, sys.stderr)
 
 
 def ask_secretly(question: str) -> str:

@@ -53,6 +53,12 @@ def all_lines(text: str) -> str:
     return _CONTROL_BUT_LAYOUT.sub(_number, text)
 
 
+def indented_lines(text: str, indent: str = "  ") -> list[str]:
+    """Return the lines of a text, indented but for the first, so that none of them looks like a line of ours."""
+    first, *rest = all_lines(text.replace("\r\n", "\n")).split("\n")
+    return [first, *(line if line.startswith(indent) else f"{indent}{line}" for line in rest)]
+
+
 def escape_json(document: str) -> str:
     r"""Return a JSON document with the same content in which no character is obeyed: they are ``\uXXXX``."""
     return _CONTROL_BUT_LAYOUT.sub(_json_escape, document)

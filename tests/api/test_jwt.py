@@ -126,6 +126,8 @@ async def test_claims_say_who_calls_and_what_it_may(api: ApiClient, issuer: Issu
         ((), {"iss": "https://another.example"}),
         ((), {"nbf": 4_000_000_000}),
         ((), {"sub": " "}),
+        ((), {"sub": "ann\x1b[31m"}),
+        ((), {"sub": "ann\u202e"}),
         ((), {"celadon_scope": "team=search"}),
         ((), {"celadon_scope": {"team": 1}}),
         (("exp",), {}),

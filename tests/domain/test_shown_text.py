@@ -8,7 +8,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from celadon.domain.shown_text import all_lines, code_span, escape_json, find_control, one_line
+from celadon.domain.shown_text import all_lines, code_span, escape_json, find_control, indented_lines, one_line
 
 OBEYED = {
     "escape": "\x1b[31m",
@@ -134,3 +134,7 @@ def test_a_code_span_holds_the_words_and_nothing_of_them_is_markup(written: str,
 
 def test_yaml_in_double_quotes_reads_the_numbers_back() -> None:
     assert yaml.safe_load(f'"{one_line(chr(0x1B) + chr(0x202E) + chr(0xE0041))}"') == "\x1b\u202e\U000e0041"
+
+
+def test_lines_below_the_first_are_indented() -> None:
+    assert indented_lines("one\r\ntwo\n  three\x1b") == ["one", "  two", "  three\\x1b"]

@@ -141,7 +141,7 @@ def test_what_is_drawn_on_a_terminal_holds_no_control_character_but_our_styles(s
 @some
 @given(words)
 @example(HOSTILE)
-def test_lines_notes_and_errors_are_one_line_each(said: str) -> None:
+def test_words_begin_no_line_of_notes_and_errors(said: str) -> None:
     out, err = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "stdout", out)
@@ -153,9 +153,9 @@ def test_lines_notes_and_errors_are_one_line_each(said: str) -> None:
         output.print_ending(said)
         DemoLines(out).say("event", said)
 
-    for printed, lines in ((out.getvalue(), 3), (err.getvalue(), 3)):
+    for printed in (out.getvalue(), err.getvalue()):
         refuse_raw(printed)
-        assert printed.count("\n") == lines
+        assert sum(not line.startswith("  ") for line in printed.split("\n")[:-1]) <= 3
 
 
 @some
