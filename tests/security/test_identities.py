@@ -192,7 +192,7 @@ async def test_a_declared_name_has_nobody_who_vouches(api: ApiClient) -> None:
 
 def test_people_are_told_the_issuer_where_a_token_may_have_the_same_name() -> None:
     def title(issuer: str, *, verified: bool = True) -> str:
-        given: dict[str, object] = {
+        given: dict[str, Any] = {
             "id": 1,
             "rollout": None,
             "at": "2026-01-01T00:00:00Z",
