@@ -9,6 +9,7 @@ from celadon.cli.doctor.keeper import check_keeper
 from celadon.cli.doctor.left_workflows import check_left_workflows
 from celadon.cli.doctor.notifications import check_notifications
 from celadon.cli.doctor.printing import describe, describe_result
+from celadon.cli.doctor.replica_user import check_replica_user
 from celadon.cli.doctor.replicas import check_replicas
 from celadon.cli.doctor.rollouts import check_rollouts
 from celadon.cli.doctor.routers import check_routers
@@ -106,4 +107,6 @@ async def _checks(session: Session) -> AsyncIterator[Diagnosis]:
     for diagnosis in check_notifications(await session.read(read_loads), inspection.at):
         yield diagnosis
     async for diagnosis in check_replicas(session):
+        yield diagnosis
+    async for diagnosis in check_replica_user(session):
         yield diagnosis
