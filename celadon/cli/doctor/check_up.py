@@ -106,7 +106,12 @@ async def _checks(session: Session) -> AsyncIterator[Diagnosis]:
     yield check_signals(session, inspection, temporal_answers=is_there)
     for diagnosis in check_notifications(await session.read(read_loads), inspection.at):
         yield diagnosis
-    async for diagnosis in check_replicas(session):
+    async for diagnosis in _check_machine(session):
         yield diagnosis
-    async for diagnosis in check_replica_user(session):
-        yield diagnosis
+
+
+async def _check_machine(session: Session) -> AsyncIterator[Diagnosis]:
+    """Check the replicas of this machine."""
+    for check in (check_replicas, check_replica_user):
+        async for diagnosis in check(session):
+            yield diagnosis

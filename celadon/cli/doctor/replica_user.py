@@ -31,7 +31,7 @@ def judge_users(users: Collection[int | None]) -> Diagnosis | None:
         _CHECK,
         f"{sum(user == 0 for user in users)} processes of replicas run as root",
         why="whoever may start a rollout can read and change everything on this machine",
-        next_step="run 'celadon up' as an ordinary user, or with CELADON_REPLICA_USER=NAME of a user that replicas alone "
+        next_step="run 'celadon up' as an ordinary user, or with CELADON_REPLICA_USER=NAME of one that replicas alone "
         "have and that can read Python and the models",
     )
 
