@@ -10,6 +10,7 @@ from celadon.cli.doctor.left_workflows import check_left_workflows
 from celadon.cli.doctor.notifications import check_notifications
 from celadon.cli.doctor.postgres_account import check_postgres_account
 from celadon.cli.doctor.printing import describe, describe_result
+from celadon.cli.doctor.replica_user import check_replica_user
 from celadon.cli.doctor.replicas import check_replicas
 from celadon.cli.doctor.rollouts import check_rollouts
 from celadon.cli.doctor.routers import check_routers
@@ -109,5 +110,12 @@ async def _checks(session: Session) -> AsyncIterator[Diagnosis]:
     yield check_signals(session, inspection, temporal_answers=is_there)
     for diagnosis in check_notifications(await session.read(read_loads), inspection.at):
         yield diagnosis
-    async for diagnosis in check_replicas(session):
+    async for diagnosis in _check_machine(session):
         yield diagnosis
+
+
+async def _check_machine(session: Session) -> AsyncIterator[Diagnosis]:
+    """Check the replicas of this machine."""
+    for check in (check_replicas, check_replica_user):
+        async for diagnosis in check(session):
+            yield diagnosis
