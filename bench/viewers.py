@@ -13,7 +13,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -96,7 +96,7 @@ class _Viewer:
         self.mebibytes += size / 2**20
 
 
-View = Callable[[aiohttp.ClientSession, str, _Viewer], Awaitable[None]]
+View = Callable[[aiohttp.ClientSession, str, _Viewer], Coroutine[None, None, None]]
 
 
 async def _view_lists(http: aiohttp.ClientSession, url: str, seen: _Viewer) -> None:
