@@ -13,7 +13,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -23,6 +23,7 @@ from typing import Final
 import aiohttp
 from sqlalchemy import text
 from temporalio.client import Client
+from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 from activities.rollout import RolloutActivities
@@ -97,7 +98,7 @@ class _Viewer:
         self.mebibytes += size / 2**20
 
 
-View = Callable[[aiohttp.ClientSession, str, _Viewer], Awaitable[None]]
+View = Callable[[aiohttp.ClientSession, str, _Viewer], Coroutine[None, None, None]]
 
 
 async def _view_lists(http: aiohttp.ClientSession, url: str, seen: _Viewer) -> None:
@@ -316,6 +317,38 @@ async def _nothing() -> None:
     """Come before aborts that are measured alone."""
 
 
+async def measure_on(
+    database_url: str,
+    temporal: WorkflowEnvironment,
+    deployments: int,
+    aborts: int,
+    blocks: int,
+) -> list[Grid]:
+    """Measure in a migrated database."""
+    async with (
+        Table(database_url, "celadon-worker") as table,
+        Listener(database_url, "celadon-worker-listener") as listener,
+        Worker(
+            temporal.client,
+            task_queue=TASK_QUEUE,
+            workflows=WORKFLOWS,
+            activities=RolloutActivities(table, listener, Authority(unsigned=Unsigned.ALL)).all(),
+            workflow_runner=workflow_runner(),
+        ),
+        _running_api(database_url, temporal.client.service_client.config.target_host) as url,
+        _caller(await _token(table, "ann", Role.ADMIN)) as http,
+    ):
+        measured = _Aborts(temporal.client, table, http, url)
+        await measured.begin(SEED)
+        async with table.transaction() as tx:
+            await tx.execute(text("set local statement_timeout = 0"))
+            for statement in _COPIES:
+                await tx.execute(text(statement), {"seed": SEED, "count": deployments})
+        # The first answers of every process are slower.
+        await measured.measure(blocks, _nothing)
+        return list(await measure_at(table, measured, url, aborts, blocks))
+
+
 async def measure(chosen: argparse.Namespace) -> list[Grid]:
     """Measure on servers of its own, in a directory that is removed at the end."""
     with tempfile.TemporaryDirectory(prefix="celadon-bench-") as directory:
@@ -323,28 +356,7 @@ async def measure(chosen: argparse.Namespace) -> list[Grid]:
         Path(directory).chmod(0o711)
         async with running_postgres(Path(directory)) as database_url, time_skipping_temporal() as temporal:
             await upgrade(database_url)
-            async with (
-                Table(database_url, "celadon-worker") as table,
-                Listener(database_url, "celadon-worker-listener") as listener,
-                Worker(
-                    temporal.client,
-                    task_queue=TASK_QUEUE,
-                    workflows=WORKFLOWS,
-                    activities=RolloutActivities(table, listener, Authority(unsigned=Unsigned.ALL)).all(),
-                    workflow_runner=workflow_runner(),
-                ),
-                _running_api(database_url, temporal.client.service_client.config.target_host) as url,
-                _caller(await _token(table, "ann", Role.ADMIN)) as http,
-            ):
-                aborts = _Aborts(temporal.client, table, http, url)
-                await aborts.begin(SEED)
-                async with table.transaction() as tx:
-                    await tx.execute(text("set local statement_timeout = 0"))
-                    for statement in _COPIES:
-                        await tx.execute(text(statement), {"seed": SEED, "count": chosen.deployments})
-                # The first answers of every process are slower.
-                await aborts.measure(5, _nothing)
-                return list(await measure_at(table, aborts, url, chosen.aborts, chosen.blocks))
+            return await measure_on(database_url, temporal, chosen.deployments, chosen.aborts, chosen.blocks)
 
 
 def declare(parser: argparse.ArgumentParser) -> None:

@@ -23,7 +23,6 @@ from celadon.api.graphql_types import (
     Event,
     First,
     NodeT,
-    RecordT,
     Refused,
     Revision,
     Rollout,
@@ -169,7 +168,7 @@ class Query:
     ) -> Connection[Route]:
         """Read a page of the replicas of a deployment."""
         if await _deployment(info, str(deployment_id)) is None:
-            return await _nothing(info, Asked("route", first, after), Route.of)
+            return await _nothing(info, Asked("route", first, after))
         return await route_page(info, str(deployment_id), first, after)
 
     @strawberry.field(description="Revisions of a deployment, newest first; none when the caller may not see it.")
@@ -182,7 +181,7 @@ class Query:
     ) -> Connection[Revision]:
         """Read a page of the revisions of a deployment."""
         if await _deployment(info, str(deployment_id)) is None:
-            return await _nothing(info, Asked("revision", first, after), Revision.of)
+            return await _nothing(info, Asked("revision", first, after))
         return await revision_page(info, str(deployment_id), first, after)
 
     @strawberry.field(description="Routers that the table knows, by name.")
@@ -202,15 +201,15 @@ class Query:
     ) -> Connection[Event]:
         """Read a page of the audit log."""
         if await _deployment(info, str(deployment_id)) is None:
-            return await _nothing(info, Asked("event", first, after), lambda one: Event.of(one, one.deployment))
+            return await _nothing(info, Asked("event", first, after))
         return await event_page(info, str(deployment_id), first, after)
 
 
-async def _nothing(info: ContextInfo, asked: Asked, show: Callable[[RecordT], NodeT]) -> Connection[NodeT]:
+async def _nothing(info: ContextInfo, asked: Asked) -> Connection[NodeT]:
     """Return an empty page, of a list that the caller may not see."""
     page_length(asked.first)
-    nothing: tuple[RecordT, ...] = ()
-    return await page_of(info, nothing, asked, show, str)
+    nothing: tuple[NodeT, ...] = ()
+    return await page_of(info, nothing, asked, lambda one: one, str)
 
 
 @shows(PromoteAnswer, milliseconds="ms")

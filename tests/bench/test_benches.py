@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from temporalio.testing import WorkflowEnvironment
 
-from bench import drain, engine, events, soak, swap, switch, waiting
+from bench import drain, engine, events, soak, swap, switch, viewers, waiting
 from bench.line import Line
 from bench.report import Cell, Grid
 
@@ -106,3 +106,12 @@ async def test_swap(database_url: str) -> None:
     assert column(grid, "routes a colour") == [2, 5]
     assert column(grid, "times") == [2, 2]
     assert all(isinstance(ratio, float) and ratio > 0 for ratio in column(grid, "ratio to raw"))
+
+
+async def test_viewers(database_url: str, temporal_env: WorkflowEnvironment) -> None:
+    taken, got = await viewers.measure_on(database_url, temporal_env, deployments=300, aborts=2, blocks=1)
+
+    assert column(taken, "viewer") == ["none", "lists", "none", "graphql", "none", "streams"]
+    assert column(taken, "aborts") == [2] * 6
+    assert all(isinstance(median, float) and median > 0 for median in column(taken, "median ms"))
+    assert column(got, "viewer") == [*viewers.VIEWERS]

@@ -197,10 +197,10 @@ async def test_the_examples_of_the_documentation_run_as_written(
         assert json.loads(await shell("start"))["to_revision"] == 2
         assert json.loads(await shell("status"))["deployment"]["deployment"] == deployment.name
         await deployment.phase(RolloutPhase.AWAITING_PROMOTION)
-        assert deployment.name in {one["name"] for one in (await ask("list"))["deployments"]}
+        assert deployment.name in {one["node"]["name"] for one in (await ask("list"))["deployments"]["edges"]}
         shown = (await ask("show"))["deployment"]
         assert shown["phase"] == "AWAITING_PROMOTION"
-        assert len(shown["routes"]) == 4
+        assert len(shown["routes"]["edges"]) == 4
         assert shown["workflow"]["refused"] == []
         assert json.loads(await shell("promote"))["answer"]["state"] == "switched"
         assert (await ask("promote"))["promoteDeployment"]["code"] == "ALREADY_DECIDED"

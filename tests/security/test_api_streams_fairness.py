@@ -151,7 +151,7 @@ async def test_who_resumes_after_a_higher_number_gets_the_lower_one_that_was_com
         await write_event(first, "chat", None, "one")
         await write_event(second, "ads", None, "two: goes on")
     async with following(api, after="0") as follower:
-        seen = []
+        seen: list[dict[str, Any]] = []
         while not seen or seen[-1]["data"]["kind"] != "one":
             seen.append(await follower.next("audit"))
     assert [one["data"]["kind"] for one in seen[-3:]] == ["two: begun", "two: goes on", "one"]

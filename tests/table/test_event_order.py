@@ -6,6 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.table.audit import write_event
 from celadon.table.event_order import BEGINNING, Place, events_after, lines_after, newest_place, place_of
+from celadon.table.migrate import upgrade
 from tests.table.rows import Rows
 
 DEADLINE_SECONDS = 60
@@ -138,3 +139,25 @@ async def test_lines_from_before_transactions_were_kept_stay_in_the_order_of_the
         found = await lines_after(tx, {}, None, BEGINNING, 100)
         assert [one.kind for one in await events_after(tx, {}, None, last, 10)] == ["new"]
     assert [one.id for one in found.events] == sorted(one.id for one in found.events)
+
+
+async def test_lines_of_another_cluster_are_read_and_new_ones_come_after_them(rows: Rows, database_url: str) -> None:
+    """A dump that is restored elsewhere brings numbers of transactions that are not there yet."""
+    await rows.live()
+    await rows.sql("alter table rollout_events disable trigger user")
+    await rows.sql("update rollout_events set transaction_id = 1000000000000 + id")
+    await rows.sql("alter table rollout_events enable trigger user")
+    restored = [row["kind"] for row in await rows.rows("select kind from rollout_events order by id")]
+
+    await upgrade(database_url)
+
+    async with rows.table.transaction() as tx:
+        await _note(tx, "new")
+    assert await _settled(rows, BEGINNING) == [*restored, "new"]
+
+
+async def test_an_upgrade_changes_nothing_of_lines_of_its_own_cluster(rows: Rows, database_url: str) -> None:
+    await rows.live()
+    before = await rows.rows("select id, transaction_id from rollout_events order by id")
+    await upgrade(database_url)
+    assert await rows.rows("select id, transaction_id from rollout_events order by id") == before

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from functools import partial
 
 import structlog
 
@@ -75,7 +76,7 @@ class DirectAccess:
         lines: list[DeploymentLine] = []
         while True:
             after = lines[-1].deployment if lines else None
-            page = await self._session.read(lambda tx, after=after: list_deployments(tx, after=after))
+            page = await self._session.read(partial(list_deployments, after=after))
             lines += page
             if len(page) < LONGEST_PAGE:
                 return DeploymentList.of(at, lines, len(lines))
@@ -124,7 +125,7 @@ class DirectAccess:
         while True:
             before = found[-1].number if found else None
             pages = await self._session.read(
-                lambda tx, before=before: revisions_of(tx, [name], before=before, limit=LONGEST_PAGE),
+                partial(revisions_of, deployments=[name], before=before, limit=LONGEST_PAGE),
             )
             found += pages[name]
             if len(pages[name]) < LONGEST_PAGE:
@@ -137,7 +138,7 @@ class DirectAccess:
         """Return every router."""
         found = [await self._session.read(list_routers)]
         while (after := found[-1].next_after) is not None:
-            found.append(await self._session.read(lambda tx, after=after: list_routers(tx, after=after)))
+            found.append(await self._session.read(partial(list_routers, after=after)))
         return Fleet(at=found[0].at, routers=tuple(one for page in found for one in page.routers))
 
     async def meant(self, name: str, *, to_promote: bool) -> Meant:
