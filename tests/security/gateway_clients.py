@@ -37,8 +37,8 @@ class Attacker:
         """Open a stream on a connection of its own."""
         credentials = self.trusts and grpc.ssl_channel_credentials(
             root_certificates=self.trusts,
-            private_key=self.shows and self.shows.key,
-            certificate_chain=self.shows and self.shows.certificate,
+            private_key=None if self.shows is None else self.shows.key,
+            certificate_chain=None if self.shows is None else self.shows.certificate,
         )
         options = [("grpc.ssl_target_name_override", GATEWAY_NAME), ("grpc.use_local_subchannel_pool", 1)]
         channel = (
