@@ -58,8 +58,8 @@ def api_of(settings: ApiSettings, table: Table, listener: Listener, temporal: Cl
     if signer is None:
         log.warning(
             "callers_not_signed",
-            next_step="set CELADON_SIGNING_KEY_FILE here and CELADON_VERIFY_KEYS_FILE at the workers, so that the "
-            "audit log shows callers as verified",
+            next_step="make a pair with 'celadon api keys', set CELADON_SIGNING_KEY_FILE here and "
+            "CELADON_VERIFY_KEYS_FILE at the workers: without, workers take all that is sent for unsigned",
         )
     metrics = ApiMetrics()
     jwt_check = None

@@ -1,12 +1,10 @@
 """This machine in the place of containers: every declared address, path and program has its counterpart here."""
 
-import json
 import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from celadon.stack.ports import choose_ports
 
@@ -18,7 +16,7 @@ class Placement:
     """Gives each container a loopback port for each of its ports, and a directory for each of its paths."""
 
     def __init__(self, directory: Path, database_url: str, paths: Mapping[str, Path]) -> None:
-        """Place containers in ``directory``; ``paths`` are files that are mounted, by their path in a container."""
+        """Place containers in ``directory``; ``paths`` are what containers share, by its path in them."""
         self.directory = directory
         self.database_url = database_url
         self._paths = paths
@@ -64,21 +62,6 @@ class Placement:
         placed = {name: self.text(container, value) for name, value in merged.items() if name != "PATH"}
         path = os.pathsep.join([str(Path(sys.executable).parent), "/usr/bin", "/bin"])
         return placed | {"PATH": path, "HOME": str(self.home(container))}
-
-    def bootstrap(self, container: str, document: Any) -> Any:
-        """Return Envoy's bootstrap with the addresses of this machine."""
-        if isinstance(document, dict):
-            if document.keys() == {"address", "port_value"}:
-                host, _, port = self._address(container, document["address"], document["port_value"]).partition(":")
-                return {"address": host, "port_value": int(port)}
-            return {key: self.bootstrap(container, value) for key, value in document.items()}
-        if isinstance(document, list):
-            return [self.bootstrap(container, value) for value in document]
-        return document
-
-    def write_bootstrap(self, container: str, source: Path, target: Path) -> None:
-        """Write Envoy's bootstrap for this machine."""
-        target.write_text(json.dumps(self.bootstrap(container, json.loads(source.read_text()))))
 
     def _address(self, container: str, host: str, port: int) -> str:
         """Return where a port is: a host's name is a container's, loopback and all interfaces are one's own."""

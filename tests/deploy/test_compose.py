@@ -38,7 +38,8 @@ def test_it_is_as_the_compose_specification_says() -> None:
 
 
 def test_it_has_all_parts() -> None:
-    assert set(SERVICES) == {"postgres", "temporal", "db-upgrade", "worker", "gateway", "api", "router"}
+    processes = {"postgres", "temporal", "worker", "gateway", "api", "router"}
+    assert set(SERVICES) == processes | {"db-upgrade", "gateway-certificate", "router-enrolment"}
     assert SERVICES["worker"].replicas == 2
     assert SERVICES["worker"].command(IMAGE) == IMAGE.command
 
@@ -114,7 +115,8 @@ def test_what_must_be_kept_is_in_a_volume() -> None:
     mounts = {mount for one in SERVICES.values() for mount in one.content.get("volumes", ())}
     state = IMAGE.environment["CELADON_STATE_DIR"]
 
-    assert mounts == {"postgres:/var/lib/postgresql", f"temporal:{state}"}
+    identities = {mount for mount in mounts if mount.partition(":")[0] in {"authority", "gateway", "router"}}
+    assert mounts - identities == {"postgres:/var/lib/postgresql", f"temporal:{state}"}
     assert database.startswith(f"--db-filename={state}/")
     assert set(document["volumes"]) == {mount.partition(":")[0] for mount in mounts}
     assert "volumes" not in SERVICES["worker"].content, "claims of two workers never meet in one directory"
@@ -140,9 +142,35 @@ def test_a_worker_has_time_to_end_its_steps() -> None:
     assert settings.graceful_shutdown < SERVICES["worker"].stop_time / 2
 
 
-def test_the_bootstrap_is_mounted_where_the_router_reads_it() -> None:
-    router = SERVICES["router"]
-    [mount] = router.content["configs"]
+def _mounts(name: str) -> set[str]:
+    return set(SERVICES[name].content.get("volumes", ()))
 
-    assert compose_document()["configs"][mount["source"]] == {"file": "./envoy.json"}
-    assert mount["target"] in router.command(IMAGE)
+
+def test_gateway_and_router_each_get_their_own_certificate_and_nothing_of_the_ca() -> None:
+    certificate, enrolment = SERVICES["gateway-certificate"], SERVICES["router-enrolment"]
+
+    assert _mounts("gateway") == {"gateway:/etc/celadon/gateway:ro"}
+    assert _mounts("router") == {"router:/etc/celadon/router:ro"}
+    assert SERVICES["gateway"].environment["CELADON_GATEWAY_TLS_DIR"] in certificate.command(IMAGE)
+    assert "--to=/etc/celadon/router" in enrolment.command(IMAGE)
+    assert "/etc/celadon/router/envoy.json" in SERVICES["router"].command(IMAGE)
+    assert {name for name in SERVICES if any("authority" in one for one in _mounts(name))} == {
+        "gateway-certificate",
+        "router-enrolment",
+    }
+    assert certificate.environment["CELADON_AUTHORITY_DIR"] == enrolment.environment["CELADON_AUTHORITY_DIR"]
+
+
+def test_what_is_mounted_belongs_to_the_images_user() -> None:
+    """A new volume takes over owner and mode of the directory in the image."""
+    made = " ".join(one.value for one in IMAGE.last if one.name == "RUN" and "--owner=celadon" in one.value)
+
+    assert "--mode=0700" in made
+    for service in OURS:
+        for mount in _mounts(service):
+            assert mount.split(":")[1] in made.split()
+
+
+def test_envoys_admin_interface_is_a_socket_that_the_health_check_asks() -> None:
+    assert "--admin=/tmp/admin.sock" in SERVICES["router-enrolment"].command(IMAGE)
+    assert "/tmp/admin.sock" in (SERVICES["router"].health_check(IMAGE) or [""])[-1]  # noqa: S108 - in the container

@@ -16,7 +16,7 @@ import pytest_asyncio
 
 from celadon.stack.ports import choose_ports
 from celadon.table.migrate import current_revision, newest_revision
-from tests.deploy.files import DEPLOY, Image, Service, read_image, read_services
+from tests.deploy.files import Image, Service, read_image, read_services
 from tests.deploy.placement import Placement
 from tests.deploy.processes import Started, output_of, start
 
@@ -79,8 +79,8 @@ class Composition:
 @pytest_asyncio.fixture(loop_scope="session")
 async def composition(tmp_path: Path, empty_database_url: str) -> AsyncIterator[Composition]:
     """Bring everything up, and down at the end if the test has not."""
-    placement = Placement(tmp_path, empty_database_url, {"/etc/celadon/envoy.json": tmp_path / "envoy.json"})
-    placement.write_bootstrap("router", DEPLOY / "envoy.json", tmp_path / "envoy.json")
+    shared = {"/etc/celadon": tmp_path / "etc", "/tmp/admin.sock": tmp_path / "admin.sock"}  # noqa: S108 - a container's
+    placement = Placement(tmp_path, empty_database_url, shared)
     composition = Composition(placement)
     try:
         await composition.up()

@@ -19,6 +19,7 @@ KNOWN = {
     "Unit": {"Description", "Wants", "After", "StartLimitIntervalSec"},
     "Service": {
         *("Type", "User", "Group", "EnvironmentFile", "Environment", "StateDirectory", "StateDirectoryMode"),
+        *("RuntimeDirectory", "RuntimeDirectoryMode"),
         *("ExecStart", "Restart", "RestartSec", "KillSignal", "KillMode", "TimeoutStartSec", "TimeoutStopSec"),
         *("OOMPolicy", "TasksMax", "LimitNOFILE", "UMask", "NoNewPrivileges", "CapabilityBoundingSet"),
         "AmbientCapabilities",

@@ -273,6 +273,22 @@ SABOTAGES: Final = (
     ),
     Sabotage(
         7,
+        "believe the zeros of another peer",
+        "celadon/gateway/server.py",
+        "return stream is not None and stream.speaker == speaker",
+        "return True",
+        ("tests/security/test_gateway_identity.py::test_zeros_of_another_process_do_not_stop_blue",),
+    ),
+    Sabotage(
+        7,
+        "believe the acknowledgements of a router that was forgotten",
+        "celadon/table/routers.py",
+        "    if believed is None:\n        return\n",
+        "",
+        ("tests/table/test_enrolments.py::test_what_is_said_of_a_router_that_nobody_enrolled_changes_no_row",),
+    ),
+    Sabotage(
+        7,
         "cut requests without counting them",
         "celadon/table/replicas.py",
         "        row.requests_cut += running\n",

@@ -27,7 +27,7 @@ def api(context: typer.Context) -> None:
     DATABASE_URL                where the table is (needed)
     TEMPORAL_ADDRESS            where Temporal is               localhost:7233
     CELADON_API_ADDRESS         where callers reach it          127.0.0.1:18080
-    CELADON_SIGNING_KEY_FILE    signs who asked                 nobody is shown as verified
+    CELADON_SIGNING_KEY_FILE    signs who asked                 workers take its messages for unsigned ones
     CELADON_OIDC_ISSUER ...     lets callers with a JWT in      only static tokens
     ```
 
@@ -58,6 +58,32 @@ def schema(
     from celadon.cli.api_process import write_schemas
 
     run(lambda: write_schemas(directory))
+
+
+@api_app.command()
+def keys(
+    *,
+    private: Annotated[
+        Path,
+        typer.Option("--private", metavar="FILE", help="The API's own: CELADON_SIGNING_KEY_FILE."),
+    ],
+    public: Annotated[
+        Path,
+        typer.Option("--public", metavar="FILE", help="The workers': CELADON_VERIFY_KEYS_FILE."),
+    ],
+) -> None:
+    """Make the pair of keys with which the API signs and the workers check, unless it is there.
+
+    Whoever can read the private key is believed by the workers, whatever name is given: it is written for its owner alone.
+
+    Examples:
+    ```console
+    celadon api keys --private /etc/celadon/signing/key.pem --public /etc/celadon/verify/key.pub
+    ```
+    """
+    from celadon.cli.api_process import make_keys
+
+    run(lambda: make_keys(private, public))
 
 
 @token_app.command()
