@@ -74,7 +74,7 @@ def keys(
 ) -> None:
     """Make the pair of keys with which the API signs and the workers check, unless it is there.
 
-    Whoever can read the private key is believed by the workers, whatever name is given: it is written for its owner alone.
+    The workers believe whoever can read the private key, whatever name is given: it is for its owner alone.
 
     Examples:
     ```console
