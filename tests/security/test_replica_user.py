@@ -85,18 +85,22 @@ def replica_user(other_user: OtherUser) -> ReplicaUser:
     return ReplicaUser("replica", other_user.uid, other_user.gid, (other_user.gid,), home, "/bin/sh")
 
 
-@pytest.fixture
-def state_dir(reachable_directory: Path, tmp_path: Path) -> Path:
-    """Return a state directory whose place everybody can enter: what keeps others out is its own mode."""
-    return reachable_directory / f"state-{tmp_path.name}"
-
-
 @pytest_asyncio.fixture(loop_scope="session")
-async def local(state_dir: Path, replica_user: ReplicaUser) -> AsyncIterator[LocalProvisioner]:
-    provisioner = LocalProvisioner(LocalSettings(state_dir=state_dir, replica_user=replica_user))
-    yield provisioner
-    for route in await provisioner.remembered():
-        await provisioner.end_stray(route)
+async def state_dir(reachable_directory: Path, tmp_path: Path) -> AsyncIterator[Path]:
+    """Return a state directory whose place everybody can enter, what keeps others out is its own mode.
+
+    Its replicas end with the test.
+    """
+    directory = reachable_directory / f"state-{tmp_path.name}"
+    yield directory
+    rest = LocalProvisioner(LocalSettings(state_dir=directory))
+    for route in await rest.remembered():
+        await rest.end_stray(route)
+
+
+@pytest.fixture
+def local(state_dir: Path, replica_user: ReplicaUser) -> LocalProvisioner:
+    return LocalProvisioner(LocalSettings(state_dir=state_dir, replica_user=replica_user))
 
 
 def a_replica(local: LocalProvisioner, command: tuple[str, ...], **env: str) -> Replica:
