@@ -53,6 +53,7 @@ from celadon.api.orders import (
     TakenAway,
     WentBack,
 )
+from celadon.api.problems import DoorError
 from celadon.api.traces import trace_of
 from celadon.domain.errors import Refusal, RefusalCode, RefusedError, refuse
 from celadon.domain.messages import AbortAnswer, PromoteAnswer, PromoteState, RolloutRequest
@@ -771,8 +772,17 @@ def _number(given: strawberry.ID) -> int:
 
 def _is_a_bug(error: GraphQLError) -> bool:
     """Whether an error was not meant for the caller; it is logged, and the caller learns nothing of it."""
-    if error.original_error is None or isinstance(error.original_error, GraphQLError):
-        return False
+    match error.original_error:
+        case None | GraphQLError():
+            return False
+        case RefusedError() as refused:
+            error.extensions = dict(_as_error(refused.refusal).extensions or {})
+            return False
+        case DoorError() as refused:
+            error.extensions = {"code": refused.problem.code, "nextStep": refused.problem.next_step}
+            return False
+        case _:
+            pass
     log.error("graphql_fault", path=error.path, trace=trace_of(error.original_error))
     return True
 
