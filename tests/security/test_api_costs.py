@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from http import HTTPStatus
 from typing import Any
 
+import aiohttp
 import pytest
 import pytest_asyncio
 from graphql import get_introspection_query
@@ -232,14 +233,18 @@ async def test_one_callers_reads_take_one_connection_at_a_time(api: ApiClient, r
 
 async def test_a_graphql_query_that_waits_behind_too_many_reads_is_told_so(api: ApiClient, rows: Rows) -> None:
     await rows.live()
-    async with rows.table.transaction() as tx:
+    token = await api.token(Role.VIEWER)
+    async with (
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
+        rows.table.transaction() as tx,
+    ):
         await tx.execute(_LOCK)
-        token = await api.token(Role.VIEWER)
-        asked = [asyncio.create_task(api.call("GET", LOCKED, token=token)) for _ in range(140)]
+        many = ApiClient(api.url, session, rows.table)
+        asked = [asyncio.create_task(many.call("GET", LOCKED, token=token)) for _ in range(140)]
         refused = await _first_refused(asked)
         assert refused.code == "TOO_MANY_READS"
         query = {"query": "{ deployments(first: 1) { edges { node { name } } } }"}
-        [error] = (await api.call("POST", "/graphql", token=token, body=query)).json["errors"]
+        [error] = (await many.call("POST", "/graphql", token=token, body=query)).json["errors"]
         assert error["extensions"]["code"] == "TOO_MANY_READS"
         for task in asked:
             task.cancel()
