@@ -1,15 +1,16 @@
 """The GraphQL schema: queries, and mutations that answer with what happened or with a typed refusal."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Annotated, Any, Final, TypeVar
 
 import strawberry
 import structlog
 from graphql import GraphQLError
 from pydantic import BaseModel
-from strawberry.extensions import MaskErrors, MaxTokensLimiter
+from strawberry.extensions import MaskErrors, MaxTokensLimiter, SchemaExtension
 from strawberry.scalars import JSON
 from strawberry.schema.config import StrawberryConfig
+from strawberry.types.graphql import OperationType
 
 from celadon.api.graphql_descriptions import describe, shows
 from celadon.api.graphql_limits import QueryLimit
@@ -770,6 +771,19 @@ def _number(given: strawberry.ID) -> int:
     return int(text)
 
 
+class _QueryTurn(SchemaExtension):
+    """Carries out one query of a caller at a time; changes do not wait."""
+
+    async def on_execute(self) -> AsyncIterator[None]:
+        """Wait for the turn."""
+        context = self.execution_context.context
+        if context is None or self.execution_context.operation_type is not OperationType.QUERY:
+            yield
+            return
+        async with context.desk.whole_query(context.who):
+            yield
+
+
 def _is_a_bug(error: GraphQLError) -> bool:
     """Whether an error was not meant for the caller; it is logged, and the caller learns nothing of it."""
     match error.original_error:
@@ -797,6 +811,7 @@ def make_schema(most_depth: int, most_cost: int) -> strawberry.Schema:
     extensions: list[Any] = [
         lambda: MaxTokensLimiter(max_token_count=_MOST_TOKENS),
         Limit,
+        _QueryTurn,
         lambda: MaskErrors(should_mask_error=_is_a_bug, error_message="an internal error; the API's log has it"),
     ]
     schema = strawberry.Schema(
