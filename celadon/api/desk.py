@@ -7,7 +7,7 @@ the caller may, then updates a workflow or reads and writes the table.
 import hashlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TypeVar
 
 from pydantic import BaseModel
@@ -97,6 +97,7 @@ class Desk:
     def __init__(self, table: Table, rollouts: RolloutClient, *, signs: bool) -> None:
         """Serve from the table and through ``rollouts``; ``signs`` when its commands are signed."""
         self._turns = ReadTurns()
+        self._queries = ReadTurns()
         self._pieces = AnswerPieces()
         self._table = table
         self._rollouts = rollouts
@@ -118,6 +119,10 @@ class Desk:
         who.require([Verb.READ])
         async with self._turns.turn(share_of(who)), self._table.transaction() as tx:
             return await query(tx, who.scope)
+
+    def whole_query(self, who: Principal) -> AbstractAsyncContextManager[None]:
+        """Let queries of many reads wait for one another, those of the same caller; their reads take turns as well."""
+        return self._queries.turn(share_of(who))
 
     async def piece(self, who: Principal) -> None:
         """Wait until another piece of a large answer to a caller may be made."""

@@ -1,16 +1,17 @@
 """The GraphQL schema: queries, and mutations that answer with what happened or with a typed refusal."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Annotated, Any, Final, TypeVar
 
 import strawberry
 import structlog
 from graphql import GraphQLError
 from pydantic import BaseModel
-from strawberry.extensions import MaskErrors, MaxTokensLimiter
+from strawberry.extensions import MaskErrors, MaxTokensLimiter, SchemaExtension
 from strawberry.scalars import JSON
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types.execution import ExecutionContext
+from strawberry.types.graphql import OperationType
 
 from celadon.api.graphql_descriptions import describe, shows
 from celadon.api.graphql_limits import QueryLimit
@@ -54,6 +55,7 @@ from celadon.api.orders import (
     TakenAway,
     WentBack,
 )
+from celadon.api.problems import DoorError
 from celadon.api.traces import trace_of
 from celadon.domain.errors import Refusal, RefusalCode, RefusedError, refuse
 from celadon.domain.messages import AbortAnswer, PromoteAnswer, PromoteState, Reason, RolloutRequest
@@ -774,10 +776,32 @@ def _number(given: strawberry.ID) -> int:
     return int(text)
 
 
+class _QueryTurn(SchemaExtension):
+    """Carries out one query of a caller at a time; changes do not wait."""
+
+    async def on_execute(self) -> AsyncIterator[None]:
+        """Wait for the turn."""
+        context = self.execution_context.context
+        if context is None or self.execution_context.operation_type is not OperationType.QUERY:
+            yield
+            return
+        async with context.desk.whole_query(context.who):
+            yield
+
+
 def _is_a_bug(error: GraphQLError) -> bool:
     """Whether an error was not meant for the caller; it is logged, and the caller learns nothing of it."""
-    if error.original_error is None or isinstance(error.original_error, GraphQLError):
-        return False
+    match error.original_error:
+        case None | GraphQLError():
+            return False
+        case RefusedError() as refused:
+            error.extensions = dict(_as_error(refused.refusal).extensions or {})
+            return False
+        case DoorError() as refused:
+            error.extensions = {"code": refused.problem.code, "nextStep": refused.problem.next_step}
+            return False
+        case _:
+            pass
     log.error("graphql_fault", path=error.path, trace=trace_of(error.original_error))
     return True
 
@@ -799,6 +823,7 @@ def make_schema(most_depth: int, most_cost: int) -> strawberry.Schema:
     extensions: list[Any] = [
         lambda: MaxTokensLimiter(max_token_count=_MOST_TOKENS),
         Limit,
+        _QueryTurn,
         lambda: MaskErrors(should_mask_error=_is_a_bug, error_message="an internal error; the API's log has it"),
     ]
     schema = _Schema(

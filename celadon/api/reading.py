@@ -24,7 +24,7 @@ MOST_WAITING_PER_CALLER: Final = 100
 READ_REST: Final = 2.0
 """How long a caller rests after each read, by how long that took."""
 
-PIECE_REST: Final = 1.0
+PIECE_REST: Final = 2.0
 """How long no other piece of an answer is made after each, by how long that took."""
 
 _LONGEST_REST_SECONDS: Final = 1.0

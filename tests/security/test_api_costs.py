@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from http import HTTPStatus
 from typing import Any
 
+import aiohttp
 import pytest
 import pytest_asyncio
 from graphql import get_introspection_query
@@ -12,7 +14,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from celadon.domain.permissions import Role
 from celadon.table.engine import Table
-from tests.api.conftest import DEADLINE_SECONDS, GENEROUS, ApiClient, running_api
+from tests.api.conftest import DEADLINE_SECONDS, GENEROUS, Answer, ApiClient, running_api
 from tests.table.rows import Rows
 
 pytestmark = pytest.mark.parts
@@ -227,3 +229,33 @@ async def test_one_callers_reads_take_one_connection_at_a_time(api: ApiClient, r
     async with asyncio.timeout(DEADLINE_SECONDS * 2):
         answers = await asyncio.gather(*asked)
     assert {answer.status for answer in answers} <= {200, 503}
+
+
+async def test_a_graphql_query_that_waits_behind_too_many_reads_is_told_so(api: ApiClient, rows: Rows) -> None:
+    await rows.live()
+    token = await api.token(Role.VIEWER)
+    async with (
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
+        rows.table.transaction() as tx,
+    ):
+        await tx.execute(_LOCK)
+        many = ApiClient(api.url, session, rows.table)
+        asked = [asyncio.create_task(many.call("GET", LOCKED, token=token)) for _ in range(140)]
+        refused = await _first_refused(asked)
+        assert refused.code == "TOO_MANY_READS"
+        query = {"query": "{ deployments(first: 1) { edges { node { name } } } }"}
+        [error] = (await many.call("POST", "/graphql", token=token, body=query)).json["errors"]
+        assert error["extensions"]["code"] == "TOO_MANY_READS"
+        for task in asked:
+            task.cancel()
+        await asyncio.gather(*asked, return_exceptions=True)
+
+
+async def _first_refused(asked: list[asyncio.Task[Answer]]) -> Answer:
+    """Return the first answer that came at once, while the others hang."""
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        for answered in asyncio.as_completed(asked):
+            answer = await answered
+            if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
+                return answer
+    raise AssertionError("none was refused")
