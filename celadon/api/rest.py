@@ -53,15 +53,19 @@ _LARGEST: Final = 2**63 - 1
 ERRORS: Final[dict[int | str, dict[str, Any]]] = {
     status.value: {"description": text, "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
     for status, text in (
-        (HTTPStatus.BAD_REQUEST, "The body is no JSON."),
+        (HTTPStatus.BAD_REQUEST, "The body is no JSON, or the address no text."),
         (HTTPStatus.UNAUTHORIZED, "The request does not show who asks."),
         (HTTPStatus.FORBIDDEN, "The caller may not."),
         (HTTPStatus.NOT_FOUND, "It is not there, or not in the caller's scope."),
+        (HTTPStatus.REQUEST_TIMEOUT, "The body did not come in time."),
         (HTTPStatus.CONFLICT, "It does not fit how things stand."),
         (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The body is too large."),
+        (HTTPStatus.REQUEST_URI_TOO_LONG, "The address is too long."),
         (HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The body is not declared as JSON."),
+        (HTTPStatus.MISDIRECTED_REQUEST, "The host name is none of the API's."),
         (HTTPStatus.UNPROCESSABLE_ENTITY, "The request is wrong in itself."),
         (HTTPStatus.TOO_MANY_REQUESTS, "The caller asks too often."),
+        (HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The headers are too long."),
         (HTTPStatus.SERVICE_UNAVAILABLE, "A part that the API stands on is away."),
         (HTTPStatus.GATEWAY_TIMEOUT, "Nobody answered in time."),
     )
