@@ -36,7 +36,6 @@ def keeper_of(table: Table, listener: Listener, client: Client, risks: Collectio
     if local.replica_user is not None:
         local.replica_user.check_that_it_can_be_become()
     elif os.geteuid() == 0:
-        risks = (*risks, WorkerRisk.REPLICAS_RUN_AS_ROOT)
         log.warning(
             "replicas_run_as_root",
             why="a replica can read all keys, tokens and files of this machine",

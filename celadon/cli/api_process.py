@@ -11,6 +11,7 @@ from celadon.cli.faults import CommandError
 from celadon.cli.output import print_text
 from celadon.client.signatures import make_key_pair
 from celadon.logs import log_to_stderr
+from celadon.owned_files import make_directory
 
 
 async def run_api_process() -> ExitCode:
@@ -47,6 +48,8 @@ async def make_keys(private: Path, public: Path) -> ExitCode:
         print_text(f"{private} and {public} are there already")
         return ExitCode.DONE
     try:
+        make_directory(private.parent)
+        make_directory(public.parent, mode=0o755)
         make_key_pair(private, public)
     except OSError as error:
         raise CommandError(f"the keys cannot be written: {error}; name files in directories that are yours") from error

@@ -21,7 +21,13 @@ from celadon.domain.names import RouterNode
 from celadon.domain.states import Door
 from celadon.domain.strictness import Record
 from celadon.gateway.addresses import GatewayAddress, SocketAddress, UnixAddress, parse_gateway_address
-from celadon.gateway.authority import DEFAULT_VALIDITY, LONGEST_VALIDITY, Authority, AuthoritySettings, Issued
+from celadon.gateway.authority import (
+    DEFAULT_VALIDITY,
+    LONGEST_VALIDITY,
+    CertificateAuthority,
+    CertificateAuthoritySettings,
+    Issued,
+)
 from celadon.gateway.certificates import CertificateError, write_version
 from celadon.gateway.enrolling import ADMIN_SOCKET, RouterFiles
 from celadon.gateway.routing import LIVE, PREVIEW
@@ -187,7 +193,7 @@ def _files(
     node: RouterNode,
     gateways: Sequence[GatewayAddress],
     stack: StackAddresses | None,
-    authority: Authority | None,
+    authority: CertificateAuthority | None,
 ) -> RouterFiles:
     usual = Path(node) if stack is None else DataDirectory(stack.data_dir).router_files(node)
     directory = (options.to or usual).absolute()
@@ -246,8 +252,8 @@ def _check_certificate_options(options: EnrolOptions, *, needed: bool) -> None:
         )
 
 
-def _authority(stack: StackAddresses | None) -> Authority:
-    settings = AuthoritySettings()
+def _authority(stack: StackAddresses | None) -> CertificateAuthority:
+    settings = CertificateAuthoritySettings()
     directory = settings.authority_dir or (DataDirectory(stack.data_dir).authority if stack is not None else None)
     if directory is None:
         raise CommandError(
@@ -256,7 +262,7 @@ def _authority(stack: StackAddresses | None) -> Authority:
             "bring certificates of your own with --certificates and --identity",
         )
     try:
-        return Authority.of_directory(directory, settings.trust_domain)
+        return CertificateAuthority.of_directory(directory, settings.trust_domain)
     except (CertificateError, OSError) as error:
         raise CommandError(f"the CA in {directory} cannot be used: {error}") from error
 

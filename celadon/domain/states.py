@@ -77,8 +77,6 @@ class WorkerRisk(StrEnum):
     """Whoever reaches Temporal runs programs: ``CELADON_UNSIGNED=all``."""
     NO_KEYS = "no_keys"
     """No door is believed, so that every sender is shown as declared: ``CELADON_VERIFY_KEYS_FILE`` is not set."""
-    REPLICAS_RUN_AS_ROOT = "replicas_run_as_root"
-    """Replicas run as root: ``CELADON_REPLICA_USER`` is not set."""
 
 
 class DeploymentLifecycle(StrEnum):

@@ -44,7 +44,7 @@ BACKDATED: Final = timedelta(minutes=5)
 """Clocks of two machines differ: a certificate is valid a little before it was made."""
 
 
-class AuthoritySettings(BaseSettings):
+class CertificateAuthoritySettings(BaseSettings):
     """Where the commands that issue certificates find the CA: ``CELADON_AUTHORITY_DIR``, ``CELADON_TRUST_DOMAIN``."""
 
     model_config = SettingsConfigDict(env_prefix="CELADON_", extra="ignore", frozen=True)
@@ -73,7 +73,7 @@ class Issued:
         return {CERTIFICATE: self.certificate, KEY: self.key, CA: self.ca}
 
 
-class Authority:
+class CertificateAuthority:
     """Issues certificates; open it with :meth:`of_directory`."""
 
     def __init__(self, key: EllipticCurvePrivateKey, certificate: x509.Certificate, trust_domain: str) -> None:

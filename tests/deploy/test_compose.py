@@ -39,7 +39,7 @@ def test_it_is_as_the_compose_specification_says() -> None:
 
 def test_it_has_all_parts() -> None:
     processes = {"postgres", "temporal", "worker", "gateway", "api", "router"}
-    assert set(SERVICES) == processes | {"db-upgrade", "gateway-certificate", "router-enrolment"}
+    assert set(SERVICES) == processes | {"db-upgrade", "gateway-certificate", "router-enrolment", "signing-keys"}
     assert SERVICES["worker"].replicas == 2
     assert SERVICES["worker"].command(IMAGE) == IMAGE.command
 
@@ -61,7 +61,8 @@ def test_nothing_is_published_beyond_this_machine() -> None:
 def test_what_is_published_is_for_clients() -> None:
     assert {name for name, one in SERVICES.items() if _published(one)} == {"api", "router"}
     for name, one in SERVICES.items():
-        assert one.content.get("network_mode") is None, name
+        makes_keys = name in {"gateway-certificate", "signing-keys"}
+        assert one.content.get("network_mode") == ("none" if makes_keys else None), name
 
 
 def test_what_decides_is_reached_from_within_alone() -> None:
@@ -73,6 +74,8 @@ def test_what_decides_is_reached_from_within_alone() -> None:
     for name in ("postgres", "temporal", "gateway", "db-upgrade"):
         assert SERVICES[name].content["networks"] == ["inside"], name
     for name, one in SERVICES.items():
+        if one.content.get("network_mode") == "none":
+            continue
         assert "inside" in one.content["networks"], name
         assert one.content["networks"] == ["inside", "outside"] or not _published(one), name
 
@@ -115,11 +118,26 @@ def test_what_must_be_kept_is_in_a_volume() -> None:
     mounts = {mount for one in SERVICES.values() for mount in one.content.get("volumes", ())}
     state = IMAGE.environment["CELADON_STATE_DIR"]
 
-    identities = {mount for mount in mounts if mount.partition(":")[0] in {"authority", "gateway", "router"}}
+    identities = {
+        mount for mount in mounts if mount.partition(":")[0] in {"authority", "gateway", "router", "signing", "verify"}
+    }
     assert mounts - identities == {"postgres:/var/lib/postgresql", f"temporal:{state}"}
     assert database.startswith(f"--db-filename={state}/")
     assert set(document["volumes"]) == {mount.partition(":")[0] for mount in mounts}
-    assert "volumes" not in SERVICES["worker"].content, "claims of two workers never meet in one directory"
+    of_workers = SERVICES["worker"].content["volumes"]
+    assert of_workers == ["verify:/etc/celadon/verify:ro"], "claims of two workers never meet in one directory"
+
+
+def test_the_api_alone_can_read_the_key_that_it_signs_with() -> None:
+    private, public = SERVICES["signing-keys"].content["volumes"]
+    readers = {
+        volume: {name for name, one in SERVICES.items() if f"{volume}:ro" in one.content.get("volumes", ())}
+        for volume in (private, public)
+    }
+
+    assert readers == {private: {"api"}, public: {"worker"}}
+    assert SERVICES["api"].environment["CELADON_SIGNING_KEY_FILE"] in SERVICES["signing-keys"].command(IMAGE)
+    assert SERVICES["worker"].environment["CELADON_VERIFY_KEYS_FILE"] in SERVICES["signing-keys"].command(IMAGE)
 
 
 def test_conditions_can_be_met() -> None:

@@ -118,7 +118,7 @@ async def test_it_comes_up_serves_is_found_well_and_goes_down(
     }
     (tmp_path / "chat.json").write_text(json.dumps(request))
     try:
-        code, told = await composition.run("worker-1", "deploy", "-f", str(tmp_path / "chat.json"), "--wait")
+        code, told = await composition.run("api", "deploy", "-f", str(tmp_path / "chat.json"), "--wait")
         assert code == 0, told
         live = f"http://127.0.0.1:{composition.placement.port('gateway', 8000)}"
         async with aiohttp.ClientSession() as session, session.get(f"{live}/chat/chat") as answer:

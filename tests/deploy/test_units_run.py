@@ -99,7 +99,7 @@ class Machine:
         return await output_of(command, self.environment(self.units["worker"]) | placed)
 
     async def enrol(self) -> None:
-        """Run the commands of deploy/README.md that give gateway and router their certificates."""
+        """Run the commands of deploy/README.md that make keys and give gateway and router their certificates."""
         for line in ENROLMENT:
             code, told = await self.run(*line.split(), CELADON_AUTHORITY_DIR="/etc/celadon/authority")
             assert code == 0, told
@@ -165,7 +165,7 @@ async def test_replicas_outlive_a_restart_of_the_worker(
         "reason": "try it",
     }
     (tmp_path / "chat.json").write_text(json.dumps(request))
-    assert len(ENROLMENT) == 2
+    assert len(ENROLMENT) == 3
     await machine.enrol()
     async with (
         machine.running("gateway"),

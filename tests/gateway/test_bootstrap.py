@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from celadon.domain.names import RouterNode
 from celadon.gateway.addresses import GatewayAddress, UnixAddress, parse_gateway_address
-from celadon.gateway.authority import Authority
+from celadon.gateway.authority import CertificateAuthority
 from celadon.gateway.bootstrap import bootstrap
 from celadon.gateway.discovery import parse_request
 from celadon.gateway.enrolling import RouterFiles
@@ -26,7 +26,11 @@ ON_SOCKET = [UnixAddress(path=Path("/run/celadon/gateway.sock"))]
 
 @pytest.mark.parametrize("gateway", ["127.0.0.1:18000", "[::1]:18000", "gateway.example:18000", str(ON_SOCKET[0])])
 async def test_envoy_accepts_the_bootstrap(tmp_path: Path, gateway: str) -> None:
-    issued = None if gateway.startswith("unix:") else Authority.of_directory(tmp_path / "ca").issue_router("router")
+    issued = (
+        None
+        if gateway.startswith("unix:")
+        else CertificateAuthority.of_directory(tmp_path / "ca").issue_router("router")
+    )
     address = TypeAdapter[GatewayAddress](GatewayAddress).validate_python(parse_gateway_address(gateway))
     files = RouterFiles(RouterNode("router"), tmp_path / "files", [address], ADMIN, gateway_identities=("a.example",))
     files.write(issued)

@@ -12,7 +12,7 @@ from aiohttp import ClientSession
 
 from celadon.domain.enrolment import CertifiedPeer, gateway_identity
 from celadon.domain.names import RouterNode
-from celadon.gateway.authority import Authority
+from celadon.gateway.authority import CertificateAuthority
 from celadon.gateway.certificates import KEY, write_version
 from celadon.gateway.enrolling import RouterFiles
 from celadon.gateway.peers import ServerCertificate, Speaker
@@ -53,7 +53,7 @@ class Noting:
 class Site:
     """A router and its gateway, with the CA that they share."""
 
-    authority: Authority
+    authority: CertificateAuthority
     admission: Noting
     certificate: ServerCertificate
     gateway_directory: Path
@@ -77,7 +77,7 @@ class Site:
 @pytest_asyncio.fixture(loop_scope="session")
 async def site(tmp_path: Path, ports: Routing, blue: Replica, green: Replica) -> AsyncIterator[Site]:
     """Run a router that serves epoch 1, over mutual TLS."""
-    authority, admission = Authority.of_directory(tmp_path / "authority"), Noting()
+    authority, admission = CertificateAuthority.of_directory(tmp_path / "authority"), Noting()
     issued = authority.issue_gateway()
     write_version(tmp_path / "gateway", issued.serial, issued.files)
     certificate = ServerCertificate(tmp_path / "gateway")

@@ -3,11 +3,12 @@
 import asyncio
 import json
 import os
+import re
 import stat
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import psutil
 import pytest
@@ -150,17 +151,18 @@ def _listening_of_options(command: list[str]) -> Iterator[str]:
         yield f"tcp {options[host]}:{options[port]}"
 
 
-def _admin_of_envoy() -> str:
-    address: dict[str, Any] = json.loads((DEPLOY / "envoy.json").read_text())["admin"]["address"]
-    if "pipe" in address:
-        return f"unix {address['pipe']['path']}"
-    return f"tcp {address['socket_address']['address']}:{address['socket_address']['port_value']}"
+def _admin_of_envoy(enrolment: str) -> str:
+    """Return where the admin interface of a router listens that is enrolled by this command."""
+    options = re.findall(r"--admin[= ](\S+)", enrolment)
+    [path] = options
+    return f"unix {path}"
 
 
 def _sockets_of_compose() -> set[tuple[str, str]]:
     """Return the part and each address at which its container listens, with where that is published."""
     image, services = read_image(), read_services()
-    found = {("postgres", "tcp 0.0.0.0:5432"), ("router", _admin_of_envoy())}
+    enrolment = " ".join(services["router-enrolment"].command(image))
+    found = {("postgres", "tcp 0.0.0.0:5432"), ("router", _admin_of_envoy(enrolment))}
     found |= {("temporal", socket) for socket in _listening_of_options(services["temporal"].command(image))}
     for part, service in services.items():
         variables = {**(image.environment if service.is_ours else {}), **service.environment}
@@ -200,5 +202,8 @@ def test_the_units_listen_where_the_table_says() -> None:
         (LISTENS_BY[name], _address(value)) for name, value in addresses.items() if not name.startswith("TEMPORAL_")
     }
 
+    listening.add(("router", _admin_of_envoy((DEPLOY / "README.md").read_text())))
+
     assert listening == {(row.part, row.listens_on) for row in rows_of("systemd")}
-    assert {path.stem.removeprefix("celadon-") for path in unit_files()} == {"worker", "gateway", "api", "db-upgrade"}
+    units = {path.stem.removeprefix("celadon-") for path in unit_files()}
+    assert units == {"worker", "gateway", "api", "router", "db-upgrade"}

@@ -19,7 +19,7 @@ from celadon.domain.enrolment import gateway_identity
 from celadon.domain.names import RouterNode
 from celadon.domain.states import Door
 from celadon.gateway.addresses import SocketAddress
-from celadon.gateway.authority import Authority, Issued
+from celadon.gateway.authority import CertificateAuthority, Issued
 from celadon.gateway.certificates import write_version
 from celadon.gateway.enrolling import RouterFiles
 from celadon.gateway.process import run_gateway
@@ -57,7 +57,7 @@ class Installation:
     """A gateway's process on a TCP address, with the CA of its installation."""
 
     settings: GatewaySettings
-    authority: Authority
+    authority: CertificateAuthority
     table: Table
     directory: Path
     issued: dict[str, Issued] = field(default_factory=dict)
@@ -104,7 +104,7 @@ class Installation:
 @pytest_asyncio.fixture(loop_scope="session")
 async def installation(table: Table, tmp_path: Path) -> AsyncIterator[Installation]:
     """Run a gateway with the routers edge-1 and edge-2 enrolled."""
-    authority = Authority.of_directory(tmp_path / "authority")
+    authority = CertificateAuthority.of_directory(tmp_path / "authority")
     issued = authority.issue_gateway()
     write_version(tmp_path / "gateway", issued.serial, issued.files)
     settings = GatewaySettings(
@@ -164,7 +164,7 @@ def _none(_: Installation) -> None:
 
 
 def _another_ca(installation: Installation) -> Issued:
-    return Authority.of_directory(installation.directory / "evil").issue_router(EDGE)
+    return CertificateAuthority.of_directory(installation.directory / "evil").issue_router(EDGE)
 
 
 def _the_gateways_own(installation: Installation) -> Issued:
@@ -339,7 +339,7 @@ async def test_a_router_takes_its_routes_from_no_process_that_only_listens_there
     tmp_path: Path,
     whose: str,
 ) -> None:
-    evil = Authority.of_directory(tmp_path / "evil")
+    evil = CertificateAuthority.of_directory(tmp_path / "evil")
     shown = installation.issued[OTHER] if whose == "another router's" else evil.issue_gateway()
     server = grpc.aio.server()
     false_gateway, admin = loopback(free_port()), free_socket().path

@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from celadon.domain.names import RouterNode
 from celadon.gateway.addresses import UnixAddress
-from celadon.gateway.authority import CA_KEY, Authority
+from celadon.gateway.authority import CA_KEY, CertificateAuthority
 from celadon.gateway.certificates import CA, CertificateError, make_private_directory, write_version
 from celadon.gateway.enrolling import RouterFiles
 from celadon.gateway.process import run_gateway
@@ -173,7 +173,7 @@ def test_a_directory_of_sockets_that_somebody_prepared_is_refused(
 def test_keys_are_for_their_owner_alone_from_the_first_moment_on(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
-        authority = Authority.of_directory(tmp_path / "authority")
+        authority = CertificateAuthority.of_directory(tmp_path / "authority")
         issued = authority.issue_router("edge-1")
         write_version(tmp_path / "edge-1", issued.serial, issued.files)
     finally:
@@ -188,15 +188,15 @@ def test_keys_are_for_their_owner_alone_from_the_first_moment_on(tmp_path: Path)
 
 def test_a_ca_that_others_may_have_changed_is_refused(tmp_path: Path) -> None:
     directory = tmp_path / "authority"
-    Authority.of_directory(directory)
+    CertificateAuthority.of_directory(directory)
 
     (directory / CA_KEY).chmod(0o640)
     with pytest.raises(CertificateError, match="others may read"):
-        Authority.of_directory(directory)
+        CertificateAuthority.of_directory(directory)
     (directory / CA_KEY).chmod(0o600)
     directory.chmod(0o770)
     with pytest.raises(CertificateError, match="others may write"):
-        Authority.of_directory(directory)
+        CertificateAuthority.of_directory(directory)
 
 
 def test_no_link_leads_away_from_a_directory_of_keys(tmp_path: Path) -> None:
@@ -210,15 +210,15 @@ def test_no_link_leads_away_from_a_directory_of_keys(tmp_path: Path) -> None:
     own.mkdir(mode=0o700)
     (own / CA_KEY).symlink_to(elsewhere / "stolen.key")
     with pytest.raises(OSError, match=CA_KEY):
-        Authority.of_directory(own)
+        CertificateAuthority.of_directory(own)
     assert list(elsewhere.iterdir()) == []
     assert not (own / CA).exists()
 
 
 def test_a_key_of_another_user_is_refused(tmp_path: Path, other_user: OtherUser) -> None:
     directory = tmp_path / "authority"
-    Authority.of_directory(directory)
+    CertificateAuthority.of_directory(directory)
     os.chown(directory / CA_KEY, other_user.uid, other_user.gid)
 
     with pytest.raises(CertificateError, match="is not a file of user id"):
-        Authority.of_directory(directory)
+        CertificateAuthority.of_directory(directory)

@@ -22,11 +22,6 @@ _TOLD: Final[Mapping[str, tuple[str, str, str]]] = MappingProxyType(
             "the audit log shows every sender as declared, and the API starts no revision that is not registered",
             "make a pair of keys (docs/security.md), name the private one at the API and the public one at the worker",
         ),
-        WorkerRisk.REPLICAS_RUN_AS_ROOT: (
-            "replicas run as root",
-            "a replica can read all keys, tokens and files of this machine",
-            "run the worker as an ordinary user, or name a user for replicas in CELADON_REPLICA_USER",
-        ),
     },
 )
 

@@ -26,7 +26,6 @@ async def looked_at(table: Table, *risks: WorkerRisk) -> Inspection:
     [
         (WorkerRisk.UNSIGNED_ALL, "CELADON_UNSIGNED"),
         (WorkerRisk.NO_KEYS, "CELADON_VERIFY_KEYS_FILE"),
-        (WorkerRisk.REPLICAS_RUN_AS_ROOT, "CELADON_REPLICA_USER"),
     ],
 )
 async def test_a_risk_is_told_with_what_takes_it_away(table: Table, risk: WorkerRisk, variable: str) -> None:
