@@ -34,7 +34,7 @@ _Queues: TypeAlias = "OrderedDict[str, deque[asyncio.Future[None]]]"
 
 def share_of(who: Principal) -> str:
     """Return the name under which a caller's reads and streams are counted."""
-    return f"{who.scheme.value}:{who.name}"
+    return " ".join(who.identity)
 
 
 class ReadTurns:

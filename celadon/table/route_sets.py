@@ -1,6 +1,6 @@
 """Opening and closing a rollout's sets."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
@@ -8,18 +8,17 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.domain.authority import Authority
 from celadon.domain.contracts import ABORT, ROLLBACK
-from celadon.domain.errors import Refusal, RefusalCode, RefusedError, refuse
+from celadon.domain.errors import Refusal, RefusalCode, refuse
 from celadon.domain.names import RouteSetId
-from celadon.domain.promotion import refuse_other_rollout
 from celadon.domain.states import RolloutPhase, RouteSetState, SetCondition
-from celadon.domain.steps import CloseStep, DrainEnd, GreenOpened, Judged, JudgeStep, Message, PhaseStep, Step
+from celadon.domain.steps import CloseStep, DrainEnd, GreenOpened, Judged, JudgeStep, PhaseStep, Step
 from celadon.table.acknowledgements import read_acknowledgement
 from celadon.table.audit import write_event, write_notes
 from celadon.table.clock import database_now
 from celadon.table.epoch import raise_epoch, wake_up
+from celadon.table.judging import judge_message
 from celadon.table.locks import lock_deployment, own_rollout
 from celadon.table.models import Rollout, RouteSet
-from celadon.table.spent_requests import spend
 
 
 async def open_green(tx: AsyncSession, step: Step) -> GreenOpened:
@@ -76,35 +75,14 @@ async def judge(tx: AsyncSession, step: JudgeStep, authority: Authority) -> Judg
     await lock_deployment(tx, step.deployment)
     rollout = await own_rollout(tx, step.deployment, step.rollout)
     await write_notes(tx, step)
-    now = await database_now(tx)
-    refusals = [await _refuse(tx, rollout, step, message, authority, now) for message in step.messages]
+    verdicts = [
+        await judge_message(tx, authority, rollout, message, run=step.run, asks={ABORT, ROLLBACK})
+        for message in step.messages
+    ]
+    refusals = [one if isinstance(one, Refusal) else None for one in verdicts]
     if None in refusals and rollout.switch_epoch is None:
         rollout.phase, rollout.phase_since = RolloutPhase.ROLLING_BACK, step.at
     return Judged(refusals=tuple(refusals))
-
-
-async def _refuse(
-    tx: AsyncSession,
-    rollout: Rollout,
-    step: JudgeStep,
-    message: Message,
-    authority: Authority,
-    now: datetime,
-) -> Refusal | None:
-    if message.verb not in {ABORT, ROLLBACK}:
-        return Refusal(
-            code=RefusalCode.UNKNOWN_MESSAGE,
-            message=f"the message {message.verb} does not close green before the switch",
-            next_step=f"send {ABORT}",
-        )
-    other = refuse_other_rollout(rollout.id, rollout.to_revision, message.command)
-    if other is not None:
-        return other
-    try:
-        verdict = authority.of_message(step.deployment, message, now)
-    except RefusedError as error:
-        return error.refusal
-    return await spend(tx, verdict, rollout, message.verb, step.run)
 
 
 async def ask_for_edge(tx: AsyncSession, step: Step) -> None:

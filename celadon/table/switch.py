@@ -12,7 +12,6 @@ from celadon.domain.contracts import ABORT, PROMOTE, ROLLBACK
 from celadon.domain.errors import Refusal, RefusalCode, RefusedError
 from celadon.domain.names import Epoch, Fence
 from celadon.domain.policy import required_healthy
-from celadon.domain.promotion import refuse_other_rollout
 from celadon.domain.states import (
     Door,
     RolloutPhase,
@@ -26,12 +25,12 @@ from celadon.domain.strictness import Record
 from celadon.table.audit import write_event, write_notes
 from celadon.table.clock import database_now
 from celadon.table.epoch import raise_epoch
+from celadon.table.judging import judge_message
 from celadon.table.leases import living_fence
 from celadon.table.leaving import stays, take_back
 from celadon.table.locks import lock_deployment, own_rollout
 from celadon.table.models import Deployment, RefusedDecision, Rollout, Route, RouteSet
 from celadon.table.policies import read_policy
-from celadon.table.spent_requests import spend
 
 
 class _Askers(Record):
@@ -263,22 +262,9 @@ async def _judge(
             message=f"a decision by {step.door.value} comes with the message that asked for it, and none came",
             next_step="send the message again",
         )
-    if message.verb not in askers.messages:
-        return Refusal(
-            code=RefusalCode.UNKNOWN_MESSAGE,
-            message=f"the message {message.verb} does not ask for this step",
-            next_step=f"send one of: {', '.join(sorted(askers.messages))}",
-        )
-    refusal = refuse_other_rollout(rollout.id, rollout.to_revision, message.command)
-    if refusal is not None:
-        return refusal
-    try:
-        verdict = authority.of_message(step.deployment, message, await database_now(tx))
-    except RefusedError as error:
-        return error.refusal
-    refusal = await spend(tx, verdict, rollout, message.verb, step.run)
-    if refusal is not None:
-        return refusal
+    verdict = await judge_message(tx, authority, rollout, message, run=step.run, asks=askers.messages)
+    if isinstance(verdict, Refusal):
+        return verdict
     command = message.command
     return _Asker(
         by=command.by,
