@@ -227,8 +227,7 @@ async def test_an_operator_logs_one_name_out_and_takes_its_unused_links_back(api
 
 
 async def test_a_live_page_ends_with_its_session(api: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("celadon.api.stream.CHECK_CALLER_SECONDS", 0.0)
-    monkeypatch.setattr("celadon.api.stream.LOOK_SECONDS", 0.05)
+    monkeypatch.setattr("celadon.api.stream.CHECK_CALLER_SECONDS", 0.05)
     browser = await with_token(api)
     headers = {"cookie": f"{SESSION_COOKIE}={browser.session}"}
     async with asyncio.timeout(DEADLINE_SECONDS), api.session.get(f"{api.url}/changes", headers=headers) as stream:

@@ -166,7 +166,8 @@ async def test_a_child_of_another_stack_is_left_alone(data_dir: Path, tmp_path: 
     assert is_running(child.pid)
 
     await end_left_behind(other / "children.json")
-    assert await child.wait() == -signal.SIGKILL
+    await child.wait()  # Who ended it may have been told how, so that asyncio is not.
+    assert not is_running(child.pid)
 
 
 @as_root

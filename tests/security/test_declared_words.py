@@ -77,7 +77,8 @@ async def test_rest_refuses_them_in_a_reason(
     answer = await api.call(method, path, Role.ADMIN, body=None if body is None else body | {"reason": HOSTILE})
 
     assert 400 <= answer.status < 500
-    assert "\\x1b" in answer.json["detail"]
+    # What stands in an address is refused before anybody reads it as a reason.
+    assert ("\\x1b" if body is not None else "control characters") in answer.json["detail"]
     assert answer.text.isprintable()
     assert await _content(api_rows) == before
 

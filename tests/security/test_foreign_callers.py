@@ -1,5 +1,6 @@
 """Steps of a rollout run for its own workflow only: Temporal starts an activity on any queue for whoever asks."""
 
+import dataclasses
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,15 +9,21 @@ from typing import Any
 
 import pytest
 from temporalio import workflow
-from temporalio.client import ActivityFailureError, WorkflowFailureError
+from temporalio.client import WorkflowFailureError
 from temporalio.exceptions import ActivityError, ApplicationError
-from temporalio.testing import WorkflowEnvironment
+from temporalio.service import RPCError
+from temporalio.testing import ActivityEnvironment, WorkflowEnvironment
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from activities.own_workflows import REFUSED
+from activities.own_workflows import REFUSED, refuse_caller
 from celadon.domain.contracts import TASK_QUEUE, workflow_id
+from celadon.domain.names import RolloutId, RouteSetId
+from celadon.domain.states import Door
+from celadon.domain.steps import SwitchStep
 from tests.api.conftest import ApiClient, api, keys, rows  # noqa: F401 - fixtures
 from tests.table.rows import Opened, Rows
+
+pytestmark = pytest.mark.parts
 
 
 @workflow.defn(name="Attack", sandboxed=False)
@@ -122,7 +129,7 @@ async def test_without_a_workflow_no_step_runs(
     waiting: Opened,
     temporal_env: WorkflowEnvironment,
 ) -> None:
-    with pytest.raises(ActivityFailureError) as failed:
+    with pytest.raises(RPCError, match="disabled"):
         await temporal_env.client.execute_activity(
             "switch",
             switch_of(waiting),
@@ -131,6 +138,23 @@ async def test_without_a_workflow_no_step_runs(
             start_to_close_timeout=timedelta(seconds=30),
         )
 
-    assert isinstance(failed.value.cause, ApplicationError)
-    assert failed.value.cause.type == REFUSED
     assert await rows.value("select live_set from deployments") == waiting.blue
+
+
+def test_a_worker_of_another_server_runs_no_step_without_a_workflow_either(waiting_step: SwitchStep) -> None:
+    info = dataclasses.replace(ActivityEnvironment.default_info(), workflow_id=None, workflow_type=None)
+    assert "no workflow asks" in refuse_caller(info, waiting_step)
+
+
+@pytest.fixture
+def waiting_step() -> SwitchStep:
+    return SwitchStep(
+        deployment="chat",
+        rollout=RolloutId(1),
+        blue_set=None,
+        green_set=RouteSetId(1),
+        by="eve",
+        door=Door.TIMER,
+        reason="",
+        ack_timeout_seconds=1,
+    )

@@ -22,6 +22,8 @@ from tests.keeper.running import Rollouts, Running, running_keeper
 from tests.provisioners.programs import server, until, until_found
 from tests.security.other_user import OtherUser
 
+pytestmark = pytest.mark.parts
+
 WAITS_THEN_SERVES = """
 import http.server, os, socket, sys, time
 port, gate = int(sys.argv[1]), sys.argv[2]

@@ -26,6 +26,8 @@ from tests.keeper.running import Rollouts, running_keeper
 from tests.provisioners.programs import DEADLINE_SECONDS, processes_of
 from tests.security.other_user import OtherUser
 
+pytestmark = pytest.mark.parts
+
 PERL_SERVER = """
 my $s = IO::Socket::INET->new(LocalAddr => "127.0.0.1", LocalPort => $ARGV[0], Listen => 9, ReuseAddr => 1) or die;
 while (my $c = $s->accept) { print $c "HTTP/1.0 200 OK\\r\\n\\r\\n"; close $c }
@@ -158,8 +160,9 @@ async def test_a_keeper_knows_and_ends_replicas_of_another_user(
 async def test_a_worker_with_the_capabilities_of_the_unit_can_keep_replicas_of_another_user(
     other_user: OtherUser,
     replica_user: ReplicaUser,
+    reachable_directory: Path,
 ) -> None:
-    state = other_user.directory / "state"
+    state = reachable_directory / "state-of-the-unit"
     worker = str(other_user.uid + 1)
     wanted = ",".join(f"+{name.removeprefix('CAP_').lower()}" for name in NEEDED_CAPABILITIES)
     state.mkdir()

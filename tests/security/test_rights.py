@@ -26,6 +26,8 @@ from celadon.table.begin import begin
 from tests.api.conftest import ApiClient, api, keys, rows  # noqa: F401 - fixtures
 from tests.table.rows import Rows
 
+pytestmark = pytest.mark.parts
+
 OPERATOR, APPROVER = Role.OPERATOR, Role.APPROVER
 
 EASED = [

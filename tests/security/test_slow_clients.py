@@ -167,33 +167,6 @@ async def test_whoever_reads_nothing_of_a_long_answer_is_left(table: Table, temp
         assert await is_served(api)
 
 
-async def test_whoever_reads_nothing_of_a_stream_makes_room(
-    table: Table, temporal_env: WorkflowEnvironment, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("celadon.api.stream.LOOK_SECONDS", 0.01)
-    monkeypatch.setattr("celadon.api.stream.HEARTBEAT_SECONDS", 0.0)
-    monkeypatch.setattr("celadon.api.stream._event", lambda *_: "x" * 100_000)
-    monkeypatch.setattr("celadon.api.stream.ChangeStream._if_new", lambda *_: "data: " + "x" * 100_000 + "\n\n")
-    async with running_api(table, temporal_env, **impatient(api_max_streams=1)) as api:
-        token = await api.token(Role.VIEWER)
-        with socket.socket() as greedy:
-            greedy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            greedy.connect((LOOPBACK, int(api.url.rpartition(":")[2])))
-            greedy.sendall(
-                f"GET /v1/stream HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {token}\r\n\r\n".encode()
-            )
-
-            async def none_is_open() -> bool:
-                return "celadon_api_streams 0.0" in (await api.call("GET", "/metrics", Role.VIEWER)).text
-
-            async def one_is_open() -> bool:
-                return "celadon_api_streams 1.0" in (await api.call("GET", "/metrics", Role.VIEWER)).text
-
-            async with asyncio.timeout(DEADLINE_SECONDS):
-                await api.until(one_is_open)
-                await api.until(none_is_open)
-
-
 async def test_a_stream_that_is_quiet_is_no_slow_client(table: Table, temporal_env: WorkflowEnvironment) -> None:
     async with running_api(table, temporal_env, **impatient()) as api:
         headers = {"authorization": f"Bearer {await api.token(Role.VIEWER)}"}

@@ -45,6 +45,8 @@ from tests.cli.conftest import Command, _no_celadon_of_the_operator, command, on
 from tests.cli.scenes import FLEET, LINES, LISTED, NOW, PAST, REVISIONS, VIEWS
 from tests.table.rows import Rows
 
+pytestmark = pytest.mark.parts
+
 __all__ = ["_no_celadon_of_the_operator", "command", "on_table", "rows"]
 
 CELADON: Final = Path(output.__file__).parents[1]

@@ -2,16 +2,20 @@
 
 import pytest
 
-from tests.table.rows import HEALTHY, Rows
+from celadon.domain.steps import Note
+from tests.table.rows import HEALTHY, NOW, Rows
 
 REPLACED = "\N{REPLACEMENT CHARACTER}"
 
 
 async def test_a_nul_in_a_reason_does_not_stop_a_rollout(rows: Rows) -> None:
-    await rows.begin(reason="new\0weights")
+    opened = await rows.open()
+    note = Note(seq=1, at=NOW, kind="promotion_refused", reason="new\0weights")
 
-    assert await rows.value("select reason from rollouts") == f"new{REPLACED}weights"
-    assert await rows.value("select reason from rollout_events") == f"new{REPLACED}weights"
+    await rows.close(opened, opened.green, notes=(note,))
+
+    told = await rows.value("select reason from rollout_events where kind = 'promotion_refused'")
+    assert told == f"new{REPLACED}weights"
 
 
 @pytest.mark.parametrize(("printed", "stored"), [("killed\0", f"killed{REPLACED}"), ("half \ud83d", "half ?")])
