@@ -4,9 +4,10 @@ import stat
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from celadon.client.signatures import AuthoritySettings, KeyFileError, Signer, make_key_pair
-from celadon.domain.authority import Authority
+from celadon.domain.authority import Authority, Unsigned
 
 
 def keyring(*files: Path, together: Path) -> Authority:
@@ -46,3 +47,17 @@ def test_what_is_no_key_is_refused_with_how_to_make_one(tmp_path: Path) -> None:
         AuthoritySettings(verify_keys_file=tmp_path / "wrong").authority()
     with pytest.raises(KeyFileError, match="cannot be read"):
         Signer.of_file(tmp_path / "missing")
+
+
+def test_what_unsigned_messages_may_do_is_set_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert AuthoritySettings().authority().unsigned is Unsigned.DECISIONS
+    monkeypatch.setenv("CELADON_UNSIGNED", "none")
+    monkeypatch.setenv("CELADON_INSTALLATION", "berlin")
+    authority = AuthoritySettings().authority()
+    assert (authority.unsigned, authority.installation) == (Unsigned.NONE, "berlin")
+
+
+def test_a_word_that_says_nothing_of_unsigned_messages_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CELADON_UNSIGNED", "some")
+    with pytest.raises(ValidationError, match="'none', 'decisions' or 'all'"):
+        AuthoritySettings()
