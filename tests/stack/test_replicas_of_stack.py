@@ -9,9 +9,13 @@ from pathlib import Path
 import aiohttp
 import pytest
 from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
 
-from celadon.domain.contracts import TASK_QUEUE
+from celadon.client.rollouts import RolloutClient
+from celadon.domain.messages import RolloutRequest
+from celadon.domain.payload import parse_payload
 from celadon.provisioners.replica_files import ReplicaFiles
+from celadon.stack.access import signer_of
 from celadon.stack.addresses import StackAddresses
 from celadon.stack.replicas import running_replicas
 from tests.stack.processes import DEADLINE_SECONDS, until
@@ -31,8 +35,9 @@ ROLLOUT = {
 
 
 async def deploy(addresses: StackAddresses) -> None:
-    client = await Client.connect(addresses.temporal_address)
-    await client.start_workflow("BlueGreenRollout", ROLLOUT, id="rollout-web", task_queue=TASK_QUEUE)
+    temporal = await Client.connect(addresses.temporal_address, data_converter=pydantic_data_converter)
+    rollouts = RolloutClient(temporal, signer_of(addresses))
+    await rollouts.start(parse_payload(RolloutRequest, ROLLOUT))
     await until_served(addresses)
 
 
