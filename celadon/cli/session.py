@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 from sqlalchemy.ext.asyncio import AsyncSession
 from temporalio.client import Client
 
-from celadon.cli.signing import signer_for
+from celadon.cli.signing import own_signer
 from celadon.cli.table_access import read
 from celadon.cli.target import Target, choose_target
 from celadon.client.connection import TemporalUnreachableError, connect
@@ -60,7 +60,7 @@ class Session:
             TemporalUnreachableError: Temporal does not answer.
 
         """
-        return RolloutClient(await self.temporal(), signer_for(self.target))
+        return RolloutClient(await self.temporal(), own_signer())
 
     async def ask_workflow(self, deployment: str) -> WorkflowAnswer:
         """Ask a deployment's workflow; without Temporal the answer says so."""

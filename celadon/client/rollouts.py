@@ -77,7 +77,7 @@ class RolloutClient:
         """Speak through ``client``, which must use Temporal's Pydantic converter.
 
         A door that has verified who asks gives ``signer``; all that it sends is then signed. Whoever holds the key is
-        believed: a sender that names no door is the command line, and may do what it asks for.
+        believed: a command that names no rights is the key holder's own, and may do what it asks for.
         """
         self._client = client
         self._signer = signer
@@ -293,7 +293,7 @@ class RolloutClient:
         identity = request_id or str(uuid.uuid4())
         if self._signer is not None:
             force = isinstance(command, PromoteCommand) and command.force
-            if command.door is None:
+            if not command.rights:
                 vouched = {"door": KEY_HOLDER.door, "issuer": KEY_HOLDER.issuer, "rights": verbs_of(name, force=force)}
                 command = command.model_copy(update=vouched)
             text = text_of_command(self._signer.installation, deployment, name, identity, command)

@@ -9,7 +9,7 @@ import os
 import pwd
 import re
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
@@ -41,13 +41,13 @@ def listening_sockets(address: Address) -> tuple[ListeningSocket, ...] | None:
     found: list[ListeningSocket] = []
     for table in _TABLES:
         try:
-            text = table.read_text(encoding="ascii")
+            with table.open(encoding="ascii") as lines:
+                next(lines)  # The heading.
+                found += _read_table(lines, wanted, address.port)
         except FileNotFoundError:
             # A kernel without IPv6 has the first table alone.
             if table is _TABLES[0]:
                 return None
-            continue
-        found += _read_table(text, wanted, address.port)
     return tuple(found)
 
 
@@ -82,16 +82,18 @@ def _socket_of(descriptor: str) -> set[int]:
     return set() if match is None else {int(match[1])}
 
 
-def _read_table(text: str, wanted: IPv4Address | IPv6Address, port: int) -> Iterator[ListeningSocket]:
-    """Read a table of the kernel: number, local address, remote address, state, queues, timer, retries, user, ..."""
-    suffix = f":{port:04X}"
-    for line in text.splitlines()[1:]:
-        # Most lines are connections; the cheap question first.
-        if suffix not in line:
-            continue
+def _read_table(lines: Iterable[str], wanted: IPv4Address | IPv6Address, port: int) -> Iterator[ListeningSocket]:
+    """Read a table of the kernel: number, local address, remote address, state, queues, timer, retries, user, ...
+
+    Listening sockets stand before all others (``tcp_seq_next`` in Linux's ``net/ipv4/tcp_ipv4.c``), and only as much is
+    read: a machine with many connections has a table of megabytes.
+    """
+    for line in lines:
         fields = line.split()
+        if fields[3] != _LISTENS:
+            return
         host, _, found_port = fields[1].rpartition(":")
-        if fields[3] == _LISTENS and int(found_port, 16) == port and _gets(_address(host), wanted):
+        if int(found_port, 16) == port and _gets(_address(host), wanted):
             yield ListeningSocket(inode=int(fields[9]), uid=int(fields[7]))
 
 

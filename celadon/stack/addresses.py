@@ -5,6 +5,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from celadon.domain.contracts import DEFAULT_INSTALLATION
 from celadon.owned_files import NotOursError, read_file, write_file
 from celadon.stack.errors import StackError
 from celadon.stack.layout import DataDirectory
@@ -71,6 +72,8 @@ class StackAddresses(BaseModel):
             "DATABASE_URL": self.database_url,
             "TEMPORAL_ADDRESS": self.temporal_address,
             "TEMPORAL_NAMESPACE": NAMESPACE,
+            "CELADON_INSTALLATION": DEFAULT_INSTALLATION,
+            "CELADON_SIGNING_KEY_FILE": str(DataDirectory(self.data_dir).signing_key),
         }
 
     def write(self, file: Path) -> None:

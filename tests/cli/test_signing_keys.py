@@ -6,12 +6,9 @@ from pathlib import Path
 import pytest
 
 from celadon.cli.faults import CommandError
-from celadon.cli.signing import signer_for
-from celadon.cli.target import Target
+from celadon.cli.signing import own_signer
 from celadon.client.signatures import AuthoritySettings, make_key_pair
 from tests.cli.conftest import Command
-
-ELSEWHERE = Target(database_url="postgresql+asyncpg://celadon@there/celadon", described="elsewhere", stack=None)
 
 
 async def make(command: Command, directory: Path) -> tuple[int, str]:
@@ -56,7 +53,7 @@ def test_a_command_signs_with_the_key_that_the_environment_names(
     monkeypatch.setenv("CELADON_SIGNING_KEY_FILE", str(tmp_path / "key.pem"))
     monkeypatch.setenv("CELADON_INSTALLATION", "berlin")
 
-    signer = signer_for(ELSEWHERE)
+    signer = own_signer()
 
     assert signer is not None
     assert signer.installation == "berlin"
@@ -65,10 +62,10 @@ def test_a_command_signs_with_the_key_that_the_environment_names(
 
 
 def test_without_a_key_a_command_signs_nothing() -> None:
-    assert signer_for(ELSEWHERE) is None
+    assert own_signer() is None
 
 
 def test_a_key_that_is_none_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CELADON_SIGNING_KEY_FILE", str(tmp_path / "missing.pem"))
     with pytest.raises(CommandError, match=r"missing\.pem"):
-        signer_for(ELSEWHERE)
+        own_signer()
