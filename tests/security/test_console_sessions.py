@@ -327,6 +327,18 @@ async def test_a_notice_that_somebody_else_has_written_is_not_shown(api: ApiClie
         assert 'class="notice' not in answer.text
 
 
+@pytest.mark.parametrize("replicas", ["9", "99", "999"])
+async def test_a_notice_is_shown_however_long_it_is(api: ApiClient, replicas: str) -> None:
+    rows = await Rows.with_keeper(api.table)
+    await rows.live(replicas=2)
+    browser = await with_token(api)
+
+    await browser.post("/deployments/chat/scale", {"csrf": csrf_of(browser.session), "replicas": replicas})
+
+    assert not set(browser.cookies[NOTICE_COOKIE]) & set('"=')
+    assert f"Replicas: 2 → {replicas}." in (await browser.get("/deployments/chat")).text
+
+
 async def test_a_link_from_another_site_leads_in_with_the_session(api: ApiClient) -> None:
     """Browsers leave a strict cookie out of the first request; the page that answers it makes a second one."""
     first = await Browser(api.url).get("/deployments/chat", sec_fetch_site="cross-site")

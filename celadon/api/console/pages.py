@@ -236,7 +236,8 @@ async def decide(request: Request, name: str, verb: str) -> Response:
             raise
         notice = Notice(tone="bad", text=str(error.refusal)[:_LONGEST_NOTICE])
     response = RedirectResponse(f"/deployments/{quote(name, safe='')}", status_code=HTTPStatus.SEE_OTHER)
-    kept = base64.urlsafe_b64encode(notice.model_dump_json().encode()).decode()
+    # Without the padding, for which a cookie's value would have to stand in quotes.
+    kept = base64.urlsafe_b64encode(notice.model_dump_json().encode()).decode().rstrip("=")
     parts_of(request).sessions.keep_notice(request, response, kept, _NOTICE_SECONDS)
     return response
 
@@ -311,7 +312,8 @@ def _foreign_form() -> DoorError:
 def _notice_of(request: Request) -> Notice | None:
     """Return what came of a decision of this session; what another page or server has put there is left out."""
     kept = parts_of(request).sessions.notice(request)
-    return Notice.model_validate_json(base64.urlsafe_b64decode(kept)) if kept else None
+    padding = "=" * (-len(kept) % 4)
+    return Notice.model_validate_json(base64.urlsafe_b64decode(kept + padding)) if kept else None
 
 
 def _to_login(request: Request) -> Response:
