@@ -73,7 +73,7 @@ async def test_a_rollout_under_a_dead_target_and_a_dead_worker_ends_as_without(
 
     await until(all_told, "the living target was told of everything")
     texts = [one.content["text"] for one in receiver.received]
-    assert any("promoted by ann (update): looks good" in text for text in texts)
+    assert any("promoted by ann (cli): looks good" in text for text in texts)
     history = await run_json(stack, "celadon", "rollout", "history", deployment.name, "-o", "json")
     of_dead = [one for one in history["notified"] if one["target"] == dead]
     assert {one["state"] for one in of_dead} == {"waiting"}
