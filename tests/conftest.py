@@ -1,5 +1,6 @@
 """Whole running parts for tests: a Postgres server, its tables, and a Temporal server whose time can be skipped."""
 
+import os
 import shutil
 import tempfile
 import uuid
@@ -25,6 +26,9 @@ from tests.provisioners.own_ports import choose_own_ports
 # No test asserts how long something takes: machines are shared.
 settings.register_profile("celadon", parent=settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("celadon")
+
+# gRPC restarts its threads in a forked child that only means to exec, and can end it while Python closes its files.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
 
 PATIENCE_SECONDS: Final = 60.0
 """How long tests wait for the table: no machine that stands still for a while breaks a transaction that it holds up."""

@@ -267,7 +267,7 @@ class BlueGreenRollout(Conversation):
         self._decision = f"promotion by {decision.by} ({decision.door.value})"
         answer = await self._do(
             steps.SWITCH,
-            self._switch_step(decision.by, decision.door, decision.reason, decision.message, force=decision.force),
+            self._switch_step(decision.by, decision.door, decision.reason, decision.message),
             f"switch {self._progress.deployment} to {self._named_revision()}, by {decision.by}",
             start_to_close=self._progress.policy.router_ack_timeout + steps.TRANSACTION + steps.GRACE,
         )
@@ -612,8 +612,6 @@ class BlueGreenRollout(Conversation):
         door: Door,
         reason: str,
         message: Message | None,
-        *,
-        force: bool = False,
     ) -> SwitchStep:
         return self._step(
             SwitchStep,
@@ -622,7 +620,6 @@ class BlueGreenRollout(Conversation):
             by=by,
             door=door,
             reason=reason,
-            force=force,
             decision=self._next_decision(),
             message=message,
             ack_timeout_seconds=self._progress.policy.router_ack_timeout.total_seconds(),

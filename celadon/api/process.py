@@ -27,7 +27,6 @@ from celadon.api.settings import ApiSettings
 from celadon.api.streams import Streams
 from celadon.client.connection import connect
 from celadon.client.rollouts import RolloutClient
-from celadon.client.signatures import Signer
 from celadon.domain.durations import parse_duration
 from celadon.gateway.addresses import SocketAddress
 from celadon.stopping import stop_signal
@@ -52,9 +51,7 @@ def api_of(settings: ApiSettings, table: Table, listener: Listener, temporal: Cl
         KeyFileError: the signing key cannot be read.
 
     """
-    signer = (
-        None if settings.signing_key_file is None else Signer.of_file(settings.signing_key_file, settings.installation)
-    )
+    signer = settings.signer()
     if signer is None:
         log.warning(
             "callers_not_signed",

@@ -1,14 +1,13 @@
 """What the API is told by its environment."""
 
 from datetime import timedelta
-from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import BeforeValidator, Field, HttpUrl, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from celadon.api.hosts import is_loopback
-from celadon.domain.contracts import DEFAULT_INSTALLATION
+from celadon.client.signatures import SigningSettings
 from celadon.domain.durations import Duration
 from celadon.domain.identity import OWN_ISSUERS
 from celadon.domain.reachable import Networks
@@ -22,7 +21,7 @@ def _parse_names(value: object) -> object:
     return tuple(part.strip().lower().removesuffix(".") for part in value.split(",") if part.strip())
 
 
-class ApiSettings(BaseSettings):
+class ApiSettings(SigningSettings):
     """``DATABASE_URL`` and ``CELADON_*``; Temporal's own variables are read by its SDK."""
 
     model_config = SettingsConfigDict(
@@ -36,10 +35,6 @@ class ApiSettings(BaseSettings):
     """Where people reach the console, when that is another address; with ``https`` its cookie is sent over TLS only."""
     temporal_ui_url: HttpUrl | None = None
     """Where people reach Temporal's UI; the console links to workflows there."""
-    signing_key_file: Path | None = None
-    """An Ed25519 private key in PEM; without it the worker shows callers as declared, not as verified."""
-    installation: str = DEFAULT_INSTALLATION
-    """The name of this Celadon, which is part of what is signed; the workers have the same."""
     api_requests_per_second: Annotated[float, Field(gt=0)] = 20.0
     """What each caller may ask for in the long run."""
     api_burst: Annotated[int, Field(ge=1)] = 60

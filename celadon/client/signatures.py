@@ -71,6 +71,7 @@ class SigningSettings(BaseSettings):
     signing_key_file: Path | None = None
     """An Ed25519 private key in PEM; without it the worker shows callers as declared, not as verified."""
     installation: str = DEFAULT_INSTALLATION
+    """The name of this Celadon, which is part of what is signed; the workers have the same."""
 
     def signer(self) -> "Signer | None":
         """Read the key, if there is one.

@@ -150,7 +150,11 @@ class Authority:
 
         """
         door = None if memo is None else memo.door
-        if memo is None or not memo.signature or not self.verifies(self._start_text(request, memo), memo.signature):
+        if (
+            memo is None
+            or not memo.signature
+            or not self.verifies(text_of_start(self.installation, request, memo), memo.signature)
+        ):
             return self._unsigned(None if door in VERIFYING_DOORS else door)
         _require_valid(memo.valid_until, memo.request_id, taken_at)
         return Verdict(
@@ -207,9 +211,6 @@ class Authority:
             return False
         text = text_of_command(self.installation, deployment, message.verb, message.request_id, command)
         return self.verifies(text, command.signature)
-
-    def _start_text(self, request: RolloutRequest, memo: StartMemo) -> str:
-        return text_of_start(self.installation, request, memo)
 
     def _unsigned(self, door: Door | None) -> Verdict:
         return Verdict(door=door, rights=_UNSIGNED_RIGHTS[self.unsigned])

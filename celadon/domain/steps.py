@@ -121,7 +121,6 @@ class SwitchStep(Step):
     by: str
     door: Door
     reason: str
-    force: bool = False
     decision: str = ""
     """Which decision it carries out. One that was refused stays refused, however late an attempt of it comes."""
     message: Message | None = None
