@@ -40,6 +40,12 @@ def _variables(settings: type[BaseSettings]) -> Iterator[str]:
         yield _alias(field) or f"{prefix}{name}".upper()
 
 
+def _kinds_of(settings: type[BaseSettings]) -> Iterator[type[BaseSettings]]:
+    for one in settings.__subclasses__():
+        yield one
+        yield from _kinds_of(one)
+
+
 def _alias(field: FieldInfo) -> str | None:
     return field.validation_alias if isinstance(field.validation_alias, str) else None
 
@@ -50,7 +56,7 @@ def read_by_celadon() -> set[str]:
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             if not module.name.endswith("__main__") and ".migrations" not in module.name:
                 importlib.import_module(module.name)
-    ours = [one for one in BaseSettings.__subclasses__() if one.__module__.startswith(("celadon.", "worker."))]
+    ours = [one for one in _kinds_of(BaseSettings) if one.__module__.startswith(("celadon.", "worker."))]
     assert ours
     return {name for one in ours for name in _variables(one)} | {DATA_DIR_VARIABLE, POSTGRES_USER_VARIABLE}
 
