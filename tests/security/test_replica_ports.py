@@ -1,6 +1,7 @@
 """Somebody else listens where a replica should: no request may ever be sent there."""
 
 import os
+import pwd
 import socket
 import subprocess
 import sys
@@ -159,12 +160,19 @@ def steal(port: int, listening: Path, **environment: str) -> subprocess.Popen[by
     return subprocess.Popen(command, env={**os.environ, **environment}, start_new_session=True)
 
 
+def _told(uid: int) -> str:
+    try:
+        return f"user {pwd.getpwuid(uid).pw_name!r}"
+    except KeyError:
+        return f"user id {uid}"
+
+
 async def assert_turned_away(chat: Deploying, victim: Route, uid: int) -> None:  # noqa: F811
     [ended] = await chat.ended(1)
     assert ended.id == victim.id
     assert ended.ready_at is None, "it never counted as healthy"
     assert "another program" in ended.last_error
-    assert str(uid) in ended.last_error or "root" in ended.last_error
+    assert f"of {_told(uid)}," in ended.last_error
     assert (await chat.set_row()).replacements == 0, "the revision is not to blame"
     [event] = await chat.events("port_taken")
     assert event.evidence["route"] == victim.id
