@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 import structlog
+from temporalio.client import WorkflowExecutionStatus
 
 from celadon.domain.errors import RefusedError
 from celadon.domain.states import RolloutOutcome
@@ -97,7 +98,7 @@ class Volley:
             if expected.next_one:
                 await self._start_next(moment, subject)
             elif expected.begun_anew:
-                await self._promote_anew(subject)
+                await self._promote_anew(moment, subject)
             else:
                 await moment.go_on(subject)
             await subject.until_ended(ENDS_WITHIN)
@@ -129,8 +130,8 @@ class Volley:
 
         await until(next_ended, f"the next rollout of {subject.name} is promoted", ENDS_WITHIN)
 
-    async def _promote_anew(self, subject: Subject) -> None:
-        """Promote the rollout that the reset workflow begins."""
+    async def _promote_anew(self, moment: Moment, subject: Subject) -> None:
+        """Promote the rollout that the reset workflow begins; a signed start whose rollout had ended counts no more."""
         await self._let_the_caller_hear(subject)
         description = await subject.handle.describe()
 
@@ -142,8 +143,16 @@ class Volley:
             )
             return bool(rows)
 
-        await until(begun, f"the reset workflow of {subject.name} begins a rollout", CLEAN_WITHIN)
-        await subject.promote_when_it_waits()
+        async def begun_or_refused() -> bool:
+            if await begun():
+                return True
+            newest, run = await subject.newest(), await subject.handle.describe()
+            had_ended = newest is not None and newest.outcome is moment.outcome
+            return had_ended and run.status is WorkflowExecutionStatus.FAILED
+
+        await until(begun_or_refused, f"the reset workflow of {subject.name} begins a rollout", CLEAN_WITHIN)
+        if await begun():
+            await subject.promote_when_it_waits()
 
     async def _let_the_caller_hear(self, subject: Subject) -> None:
         """Whoever waited for an answer of the rollout that is gone hears something, whatever it is."""
