@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import aiohttp
-from temporalio.client import WorkflowHandle
+from temporalio.client import WorkflowExecutionStatus, WorkflowHandle
 
 from celadon.client.patience import NoAnswerError
 from celadon.domain.contracts import workflow_id
-from celadon.domain.errors import RefusedError
+from celadon.domain.errors import RefusalCode, RefusedError
 from celadon.domain.messages import AbortCommand, PromoteCommand, RolloutRequest
 from celadon.domain.payload import parse_payload
 from celadon.domain.states import RolloutOutcome, RolloutPhase
@@ -71,6 +71,8 @@ class Subject:
         self.refusals: list[str] = []
         self.before = 0
         """The newest rollout when the round began."""
+        self.start_is_spent = False
+        """Whether the reset workflow begins nothing, since the signed start of its rollout has counted."""
         self.old_label = ""
         self.label = ""
         self.asking: asyncio.Task[object] | None = None
@@ -121,6 +123,7 @@ class Subject:
         self.before = newest.rollout if newest is not None else 0
         self.old_label, self.label = await self.answers(), f"r{self.round}"
         self.refusals = []
+        self.start_is_spent = False
         self.asking = None
         self.holds = AsyncExitStack()
         self.blocks = _nobody_waits
@@ -181,6 +184,13 @@ class Subject:
         row = rows[0]
         outcome = None if row["outcome"] is None else RolloutOutcome(row["outcome"])
         return Struck(row["id"], RolloutPhase(row["phase"]), outcome, row["blue_set"], row["green_set"])
+
+    async def was_refused_as_spent(self) -> bool:
+        """Whether the latest run of its workflow was refused because its signed start has counted."""
+        if (await self.handle.describe()).status is not WorkflowExecutionStatus.FAILED:
+            return False
+        refusal = (await self.site.rollouts.wait(self.name)).refusal
+        return refusal is not None and refusal.code is RefusalCode.REQUEST_SPENT
 
     async def current(self) -> Struck:
         """Return this round's newest rollout; waits until it has begun."""

@@ -52,11 +52,6 @@ class Cell(BaseModel):
         return not self.problems
 
 
-def _is_promoted_alone(rollouts: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether the struck rollout had ended by itself before its workflow was reset: its signed start is spent then."""
-    return [row["outcome"] for row in rollouts] == [RolloutOutcome.PROMOTED]
-
-
 async def misjudged(site: Site, subject: Subject, expected: Expectation) -> tuple[str, list[str]]:
     """Return how the struck rollout ended, and what is wrong with it and with those after it."""
     wrong: list[str] = []
@@ -66,7 +61,7 @@ async def misjudged(site: Site, subject: Subject, expected: Expectation) -> tupl
         before=subject.before,
         **_of(subject),
     )
-    followed = expected.next_one or (expected.begun_anew and not _is_promoted_alone(rollouts))
+    followed = expected.next_one or (expected.begun_anew and not subject.start_is_spent)
     struck = rollouts[:-1] if followed else rollouts
     ends = [None if row["outcome"] is None else RolloutOutcome(row["outcome"]) for row in struck]
     if len(struck) > 1 or (not struck and None not in expected.outcomes):

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Final
 
 import structlog
-from temporalio.client import WorkflowExecutionStatus
 
 from celadon.domain.errors import RefusedError
 from celadon.domain.states import RolloutOutcome
@@ -146,12 +145,13 @@ class Volley:
         async def begun_or_refused() -> bool:
             if await begun():
                 return True
-            newest, run = await subject.newest(), await subject.handle.describe()
-            had_ended = newest is not None and newest.outcome is moment.outcome
-            return had_ended and run.status is WorkflowExecutionStatus.FAILED
+            newest = await subject.newest()
+            had_ended = newest is not None and newest.rollout != subject.before and newest.outcome is moment.outcome
+            subject.start_is_spent = had_ended and await subject.was_refused_as_spent()
+            return subject.start_is_spent
 
         await until(begun_or_refused, f"the reset workflow of {subject.name} begins a rollout", CLEAN_WITHIN)
-        if await begun():
+        if not subject.start_is_spent:
             await subject.promote_when_it_waits()
 
     async def _let_the_caller_hear(self, subject: Subject) -> None:

@@ -88,13 +88,14 @@ async def test_it_runs_as_a_user_id_that_nothing_else_has(data_dir: Path) -> Non
         server = servers_of(data_dir)[0]
         uid, gid = server.uids(), server.gids()
         # Servers come and go; what has gone meanwhile is left out.
-        everything = [process.info for process in psutil.process_iter(["pid", "ppid", "uids"]) if process.info["uids"]]
-        family = {one["pid"] for one in everything if server.pid in (one["pid"], one["ppid"])}
-        of_user = {one["pid"] for one in everything if one["uids"].real == uid.real}
+        everything = [process.info for process in psutil.process_iter(["pid", "ppid", "uids", "gids"])]
+        family = [one for one in everything if server.pid in (one["pid"], one["ppid"])]
+        of_user = [one for one in everything if one["uids"] is not None and one["uids"].real == uid.real]
 
     with pytest.raises(KeyError):
         pwd.getpwuid(uid.real)
     assert uid.real == uid.effective == uid.saved == gid.real == gid.effective == gid.saved
+    assert {(one["uids"], one["gids"]) for one in family} == {(uid, gid)}
     assert of_user == family
 
 

@@ -1,7 +1,6 @@
 """Somebody else listens where a replica should: no request may ever be sent there."""
 
 import os
-import pwd
 import socket
 import subprocess
 import sys
@@ -13,7 +12,7 @@ import pytest_asyncio
 
 from celadon.domain.states import RouteHealthStatus, RouteStatus
 from celadon.provisioners.claims import ROUTE_VARIABLE
-from celadon.provisioners.listeners import listening_sockets
+from celadon.provisioners.listeners import describe_user, listening_sockets
 from celadon.provisioners.protocol import Address
 from celadon.table.engine import Table
 from celadon.table.models import Route
@@ -160,19 +159,12 @@ def steal(port: int, listening: Path, **environment: str) -> subprocess.Popen[by
     return subprocess.Popen(command, env={**os.environ, **environment}, start_new_session=True)
 
 
-def _told(uid: int) -> str:
-    try:
-        return f"user {pwd.getpwuid(uid).pw_name!r}"
-    except KeyError:
-        return f"user id {uid}"
-
-
 async def assert_turned_away(chat: Deploying, victim: Route, uid: int) -> None:  # noqa: F811
     [ended] = await chat.ended(1)
     assert ended.id == victim.id
     assert ended.ready_at is None, "it never counted as healthy"
     assert "another program" in ended.last_error
-    assert f"of {_told(uid)}," in ended.last_error
+    assert f"of {describe_user(uid)}," in ended.last_error
     assert (await chat.set_row()).replacements == 0, "the revision is not to blame"
     [event] = await chat.events("port_taken")
     assert event.evidence["route"] == victim.id
