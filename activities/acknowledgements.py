@@ -13,11 +13,11 @@ from celadon.table.engine import Table
 from celadon.table.notify import ACKS_CHANNEL, Listener, Subscription
 from celadon.table.routers import ALL_DEPLOYMENTS
 
-_HEARTBEAT_SECONDS: Final = 1.0
+_POLL_SECONDS: Final = 1.0
 
 
 class AcknowledgementWatch:
-    """Waits for routers inside an activity, with heartbeats."""
+    """Waits for routers inside an activity, for as long as its worker is not stopped."""
 
     def __init__(self, table: Table, listener: Listener) -> None:
         """Keep the worker's table and listener."""
@@ -35,10 +35,10 @@ class AcknowledgementWatch:
                 remaining = deadline - time.monotonic()
                 if acknowledgement.complete or remaining <= 0:
                     return acknowledgement
-                await _hear(heard, deployment, min(remaining, _HEARTBEAT_SECONDS))
+                await _hear(heard, deployment, min(remaining, _POLL_SECONDS))
 
     async def pause(self, seconds: float) -> None:
-        """Wait a moment, with a heartbeat."""
+        """Wait a moment."""
         pulse()
         await asyncio.sleep(seconds)
 

@@ -10,17 +10,19 @@ from temporalio.testing import TimeSkippingConfig, WorkflowEnvironment
 from celadon.domain.contracts import SEARCH_ATTRIBUTES
 from celadon.stack.ports import choose_ports
 from celadon.stack.programs import temporal_program
-from celadon.stack.temporal_server import CLOSED_DOORS
+from celadon.stack.temporal_server import CLOSED_DOORS, MOST_BUFFERED_EVENTS
 
 
 @asynccontextmanager
-async def time_skipping_temporal() -> AsyncIterator[WorkflowEnvironment]:
-    """Run a Temporal server on which a workflow's time stands still until it is moved."""
+async def time_skipping_temporal(*settings: str) -> AsyncIterator[WorkflowEnvironment]:
+    """Run a Temporal server on which a workflow's time stands still until it is moved, with more ``settings``."""
     flags = [
         *("--dynamic-config-value", "frontend.WorkflowTimeSkippingEnabled=true"),
         *("--dynamic-config-value", 'history.timerProcessorMaxTimeShift="20ms"'),
     ]
-    for setting in CLOSED_DOORS:
+    # Payloads stay as long as the server lets them be by default: what Celadon itself refuses is to be seen here.
+    flags += ["--dynamic-config-value", f"history.maximumBufferedEventsBatch={MOST_BUFFERED_EVENTS}"]
+    for setting in (*CLOSED_DOORS, *settings):
         flags += ["--dynamic-config-value", setting]
     for name in SEARCH_ATTRIBUTES:
         flags += ["--search-attribute", f"{name}=Keyword"]

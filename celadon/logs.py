@@ -1,14 +1,23 @@
-"""Where log lines go: to standard error, so that standard output holds nothing but the answer."""
+"""Where log lines go: to standard error, so that standard output holds nothing but the answer.
 
+A line that cannot be written is dropped: a process whose terminal was closed, or whose disk is full, goes on, and above
+all it stops when it is told to.
+"""
+
+import errno
 import logging
 import sys
 import traceback
-from typing import TextIO
+from typing import Final, TextIO
 
 import structlog
 from structlog.typing import EventDict, ExcInfo, WrappedLogger
 
 from celadon.domain.shown_text import all_lines, indented_lines, one_line
+from celadon.terminal import lead_nowhere
+
+_GONE_FOR_EVER: Final = frozenset({errno.EPIPE, errno.EIO})
+"""Nobody reads the pipe any more, or the terminal was closed; a full disk may have room again."""
 
 
 def log_to_stderr(level: int = logging.WARNING) -> None:
@@ -16,6 +25,7 @@ def log_to_stderr(level: int = logging.WARNING) -> None:
 
     Libraries log by Python's own module; what no handler takes goes the same way.
     """
+    stream = sys.stderr
     logging.lastResort = _library_handler()
     structlog.configure(
         processors=[
@@ -27,9 +37,29 @@ def log_to_stderr(level: int = logging.WARNING) -> None:
             structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=_indented_traceback),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: _StreamLogger(stream),
         cache_logger_on_first_use=False,
     )
+
+
+class _StreamLogger:
+    """Writes lines to a stream, and drops what that cannot take."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def msg(self, line: str) -> None:
+        try:
+            # In one piece: several threads, and several processes, write to one terminal.
+            self._stream.write(f"{line}\n")
+            self._stream.flush()
+        except ValueError:  # it was closed
+            return
+        except OSError as error:
+            if error.errno in _GONE_FOR_EVER:
+                lead_nowhere(self._stream)
+
+    log = debug = info = warn = warning = fatal = failure = err = error = critical = exception = msg
 
 
 def _text_only(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -4,8 +4,10 @@ Nothing else of Celadon makes Rich's own text, tables, trees or consoles: those 
 write escape sequences as they come.
 """
 
+import os
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import IO, Any, Self, TypeAlias
 
 from rich import console as rich_console
@@ -96,6 +98,10 @@ class TerminalConsole(rich_console.Console):
         """Show things as Rich does, but words as text."""
         super().print(*(Text(one) if isinstance(one, str) else one for one in shown), **layout)
 
+    def on_broken_pipe(self) -> None:
+        """Let whoever prints know that the reader has gone; Rich's own way would end the process."""
+        raise  # noqa: PLE0704 - Rich calls this while it handles the error
+
     def show(self, shown: Shown) -> None:
         """Show one thing; a line that is too long is left to the terminal, so that it can be copied."""
         words = _words(shown)
@@ -123,6 +129,16 @@ def write_line(text: str, stream: IO[str] | None = None) -> None:
     chosen = sys.stdout if stream is None else stream
     chosen.write(f"{one_line(text)}\n")
     chosen.flush()
+
+
+def lead_nowhere(stream: IO[str]) -> None:
+    """Let a stream whose reader has gone, or whose terminal has, take whatever is still written, and drop it."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, stream.fileno())
+        finally:
+            os.close(nowhere)
 
 
 def _words(value: object) -> Text | Table | Tree:

@@ -10,6 +10,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 from temporalio.worker import Worker
 
+from activities.heartbeats import Heartbeats
 from activities.own_workflows import OwnWorkflowsOnly
 from activities.rollout import RolloutActivities
 from celadon.client.connection import connect
@@ -21,17 +22,24 @@ from celadon.notifications.courier import Courier
 from celadon.stopping import stop_signal
 from celadon.table.engine import Table
 from celadon.table.notify import Listener
+from celadon.table.startup import usable_or_stopped
+from celadon.table.trouble_log import TroubleLog
 from worker.keeping import keeper_of
 from worker.notifying import courier_of
 from worker.registration import WORKFLOWS, workflow_runner
 from worker.settings import WorkerSettings
 
-STICKY_TIMEOUT: Final = timedelta(seconds=1)
+STICKY_TIMEOUT: Final = timedelta(milliseconds=500)
 """How long Temporal waits for a worker that holds a rollout in memory before it asks another."""
 
 COURIER_CONNECTIONS: Final = 2
 
-HEARTBEAT_THROTTLE: Final = timedelta(seconds=1)
+HEARTBEAT_THROTTLE: Final = timedelta(milliseconds=300)
+"""Heartbeats that come sooner after another are not sent; less than a third of the shortest heartbeat timeout."""
+
+WORKFLOW_TASKS_AT_ONCE: Final = 8
+"""Each is given up after ``WORKFLOW_TASK_TIMEOUT``, counted from when it was taken: so none is taken that would wait
+for many others here. More would not end sooner, since Python works on one after the other."""
 
 log = structlog.get_logger()
 
@@ -43,6 +51,7 @@ async def run_worker(settings: WorkerSettings) -> None:
         TemporalUnreachableError: Temporal did not answer in time.
         ValidationError: a variable of the environment is missing or wrong.
         OSError: an address or directory cannot be used.
+        DatabaseRefusedError: the database cannot serve Celadon.
 
     """
     with stop_signal() as stop:
@@ -54,6 +63,8 @@ async def _work_until(stop: asyncio.Event, settings: WorkerSettings) -> None:
     host, _, port = settings.metrics_address.rpartition(":")
     trust = AuthoritySettings()
     authority, risks = trust.authority(), trust.risks()
+    if not await usable_or_stopped(settings.database_url, stop, TroubleLog("table_not_usable")):
+        return
     client = await connect(patience=settings.temporal_patience)
     await _register(client)
     async with (
@@ -71,9 +82,10 @@ async def _work_until(stop: asyncio.Event, settings: WorkerSettings) -> None:
             task_queue=TASK_QUEUE,
             workflows=WORKFLOWS,
             activities=RolloutActivities(table, listener, authority).all(),
-            interceptors=[OwnWorkflowsOnly()],
+            interceptors=[OwnWorkflowsOnly(), Heartbeats()],
             workflow_runner=workflow_runner(),
             max_cached_workflows=settings.max_cached_workflows,
+            max_concurrent_workflow_tasks=WORKFLOW_TASKS_AT_ONCE,
             sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
             max_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
             graceful_shutdown_timeout=settings.graceful_shutdown,

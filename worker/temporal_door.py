@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from celadon.client.rollouts import RolloutClient
+from celadon.client.rollouts import RolloutClient, signals_are_exhausted
 from celadon.client.running_workflows import running_workflows
-from celadon.keeper.signalling import TemporalUnreachableError, WorkflowGoneError
+from celadon.keeper.signalling import SignalsExhaustedError, TemporalUnreachableError, WorkflowGoneError
 
 
 class TemporalDoor:
@@ -23,12 +23,15 @@ class TemporalDoor:
 
         Raises:
             WorkflowGoneError: no such workflow runs.
+            SignalsExhaustedError: Temporal takes no more for the workflow's present run.
             TemporalUnreachableError: it is not known whether the signal was taken.
 
         """
         try:
             taken = await self._rollouts.signal(workflow_id, signal, dict(payload))
         except RPCError as error:
+            if signals_are_exhausted(error):
+                raise SignalsExhaustedError(error.message) from error
             raise TemporalUnreachableError(error.message) from error
         if not taken:
             raise WorkflowGoneError(workflow_id)

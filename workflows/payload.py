@@ -1,5 +1,6 @@
 """The parser of what comes to a rollout, as workflows use it: what was taken before is taken at each replay."""
 
+from collections.abc import Mapping
 from typing import Final, TypeVar
 
 from pydantic import BaseModel
@@ -7,12 +8,16 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from celadon.domain import payload as strict
+    from celadon.domain.declared_text import COUNTED_IN_CHARACTERS, RECORDED
     from celadon.domain.errors import RefusedError
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
-_REFUSES_CONTROLS: Final = "refuse-control-characters"
-"""The patch since which names and reasons with control characters are refused."""
+_REFUSED_SINCE: Final = (
+    (COUNTED_IN_CHARACTERS, "count-bytes"),
+    (RECORDED, "refuse-control-characters"),
+)
+"""What was once taken and is refused now, with the patch since which it is; the latest first."""
 
 
 def parse_payload(model: type[ModelT], payload: object) -> ModelT:
@@ -25,14 +30,22 @@ def parse_payload(model: type[ModelT], payload: object) -> ModelT:
     try:
         return strict.parse_payload(model, payload)
     except RefusedError:
-        taken_before = strict.parse_payload(model, payload, recorded=True)
-        if _refuses_controls():
-            raise
-        return taken_before
+        for taken_then, patch in _REFUSED_SINCE:
+            taken_before = _read_as_then(model, payload, taken_then)
+            if taken_before is not None and not _is_patched(patch):
+                return taken_before
+        raise
 
 
-def _refuses_controls() -> bool:
+def _read_as_then(model: type[ModelT], payload: object, recorded: Mapping[str, object]) -> ModelT | None:
     try:
-        return workflow.patched(_REFUSES_CONTROLS)
+        return strict.parse_payload(model, payload, recorded=recorded)
+    except RefusedError:
+        return None
+
+
+def _is_patched(patch: str) -> bool:
+    try:
+        return workflow.patched(patch)
     except workflow.ReadOnlyContextError:
         return True  # A validator of updates: no replay calls it.

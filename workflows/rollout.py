@@ -5,23 +5,27 @@ a step: ``run`` shields the story, and a cancel is an abort that the story reads
 """
 
 import asyncio
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey
-from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.exceptions import ActivityError, ApplicationError, FailureError
 
 with workflow.unsafe.imports_passed_through():
     from pydantic import BaseModel
 
     from celadon.domain import contracts, narration
+    from celadon.domain.abort import pending_after, recorded
     from celadon.domain.attestation import START_MEMO
-    from celadon.domain.errors import Refusal, RefusalCode, RefusedError
-    from celadon.domain.gate import Enter, GoAhead, GoBack, Wait, decide
+    from celadon.domain.errors import Refusal, RefusalCode, RefusedError, refuse
+    from celadon.domain.gate import Enter, GoAhead, GoBack, Wait, decide, hold_after, is_greens_fault
+    from celadon.domain.limits import echo
     from celadon.domain.messages import (
         AbortAnswer,
         AbortCommand,
+        BakeAnswer,
         PromoteAnswer,
         PromoteState,
         RolloutRequest,
@@ -29,7 +33,8 @@ with workflow.unsafe.imports_passed_through():
         StartMemo,
     )
     from celadon.domain.names import Epoch, RolloutId, RouteSetId
-    from celadon.domain.progress import AbortRequest
+    from celadon.domain.progress import AbortRequest, PendingAbort, Progress
+    from celadon.domain.rollout_state import Stage, shown_routers
     from celadon.domain.states import Door, RolloutOutcome, RolloutPhase
     from celadon.domain.steps import (
         BeginStep,
@@ -38,23 +43,39 @@ with workflow.unsafe.imports_passed_through():
         FinishStep,
         JudgeStep,
         Message,
+        Note,
         PhaseStep,
         Step,
         SwitchAnswer,
         SwitchStep,
     )
     from workflows import steps
-    from workflows.conversation import Conversation
+    from workflows.conversation import Conversation, only_input
     from workflows.payload import parse_payload
-    from workflows.standing import BAKE_TIMER, KEPT_MESSAGES
+    from workflows.standing import BAKE_TIMER, CONTINUED, PENDING_AND_HOLDS
     from workflows.steps import ActivityCall
-    from workflows.tickets import refused
+    from workflows.tickets import Pending, refused
 
+RUN_SIGNALS: Final = 500
+"""A rollout continues as new after so many signals; Temporal takes a thousand in one run, or what its operator sets."""
+RUN_EVENTS: Final = 2_000
+"""A rollout continues as new from so many events on, or when Temporal suggests it."""
+RUN_BYTES: Final = 1_000_000
+"""A rollout continues as new from so many bytes of history on."""
+RUN_AGE: Final = timedelta(days=14)
+"""A rollout continues as new at this age, so that patches for histories of earlier versions can go."""
+AGE_TIMER: Final = "new run"
+JUDGED_BYTES: Final = 40 * 1024
+"""Of the messages that one step judges, as JSON."""
+
+MOVES_ON: Final = "rollouts continue as new"
+"""The patch since which they do."""
 _JUDGED_ABORTS: Final = "aborts are judged"
 """The patch that lets the table judge who aborts."""
 
 InputT = TypeVar("InputT", bound=BaseModel)
 OutputT = TypeVar("OutputT")
+AnswerT = TypeVar("AnswerT")
 
 _deployment_attribute = SearchAttributeKey.for_keyword(contracts.SEARCH_DEPLOYMENT)
 _revision_attribute = SearchAttributeKey.for_keyword(contracts.SEARCH_REVISION)
@@ -68,24 +89,32 @@ class BlueGreenRollout(Conversation):
 
     # The platform's side: input, cancellation, the end.
 
+    @workflow.init
+    def __init__(self, payload: Any = None, *more: Any) -> None:  # noqa: ANN401 - as ``run``
+        """Begin, or go on where the run before this one stood."""
+        del more
+        super().__init__(payload)
+
     @workflow.run
-    async def run(self, payload: Any = None) -> RolloutResult:  # noqa: ANN401 - the one parser reads it
-        """Run the rollout; a cancel is an abort, and the story ends by itself.
+    async def run(self, payload: Any = None, *more: Any) -> RolloutResult:  # noqa: ANN401 - the one parser reads it
+        """Run the rollout, or go on with it; a cancel is an abort, and the story ends by itself.
 
         Raises:
             ApplicationError: the input or the first step was refused, or the outcome is ``failed``; then the details
                 hold the result.
 
         """
-        request = self._read_request(payload)
-        story = asyncio.create_task(self._story(request))
+        if self._goes_on:
+            self._tell_details()
+        begin = None if self._goes_on else self._read_start(payload, more)
+        story = asyncio.create_task(self._story(begin))
         while not story.done():
             try:
                 await asyncio.shield(story)
             except asyncio.CancelledError:
                 if not story.done():
                     self._record_cancel()
-            except ApplicationError:
+            except FailureError:
                 break
         self._dismiss_callers()
         await workflow.wait_condition(workflow.all_handlers_finished)
@@ -96,9 +125,10 @@ class BlueGreenRollout(Conversation):
             raise ApplicationError(result.reason, result, type=result.outcome.value, non_retryable=True)
         return result
 
-    def _read_request(self, payload: object) -> RolloutRequest:
+    def _read_start(self, payload: object, more: tuple[object, ...]) -> BeginStep:
         try:
-            request = parse_payload(RolloutRequest, payload)
+            request = parse_payload(RolloutRequest, only_input(payload, more))
+            memo = self._read_memo()
         except RefusedError as error:
             raise refused(error.refusal) from error
         wanted = contracts.workflow_id(request.deployment)
@@ -106,37 +136,55 @@ class BlueGreenRollout(Conversation):
             raise refused(
                 Refusal(
                     code=RefusalCode.WRONG_WORKFLOW_ID,
-                    message=f"the workflow id is {workflow.info().workflow_id}, "
+                    message=f"the workflow id is {echo(workflow.info().workflow_id)}, "
                     f"but a rollout of {request.deployment} runs as {wanted}",
                     next_step=f"start it again with workflow id {wanted}",
                 ),
             )
-        return request
+        return BeginStep(
+            request=request,
+            workflow_id=workflow.info().workflow_id,
+            run_id=workflow.info().run_id,
+            at=workflow.now(),
+            memo=memo,
+            # A reset run has the begin of its first one: what was signed in time stays so.
+            taken_at=workflow.info().workflow_start_time,
+        )
+
+    def _read_memo(self) -> StartMemo | None:
+        """Return what the start's door says; a memo that nobody could have meant fails the start and not its task.
+
+        Raises:
+            RefusedError: it is no memo of a start.
+
+        """
+        try:
+            return workflow.memo_value(START_MEMO, None, type_hint=StartMemo)
+        except Exception as error:
+            raise refuse(
+                RefusalCode.INVALID_PAYLOAD,
+                f"the memo {START_MEMO} cannot be read: {type(error).__name__}",
+                "start the rollout through Celadon, or without this memo",
+            ) from error
 
     # The story.
 
-    async def _story(self, request: RolloutRequest) -> RolloutResult:
-        await self._begin(request)
-        await self._provision_green()
-        passed = await self._pass_the_gate()
-        if isinstance(passed, GoBack):
-            return await self._close_green(passed)
-        return await self._live_with_green(passed)
+    async def _story(self, begin: BeginStep | None) -> RolloutResult:
+        """Tell the story from its begin, or from the stage that the run before this one had come to."""
+        if begin is not None:
+            await self._begin(begin)
+            await self._provision_green()
+        if self._state.stage is Stage.GATE:
+            passed = await self._pass_the_gate()
+            if isinstance(passed, GoBack):
+                return await self._close_green(passed)
+            return await self._live_with_green(passed)
+        if self._state.stage is Stage.DRAINING_GREEN:
+            return await self._drain_green_and_finish()
+        return await self._leave_blue()
 
-    async def _begin(self, request: RolloutRequest) -> None:
-        memo = workflow.memo_value(START_MEMO, None, type_hint=StartMemo)
-        begun = await self._do(
-            steps.BEGIN,
-            BeginStep(
-                request=request,
-                workflow_id=workflow.info().workflow_id,
-                run_id=workflow.info().run_id,
-                at=workflow.now(),
-                memo=memo,
-                taken_at=workflow.info().start_time,
-            ),
-            f"register rollout of {request.deployment}",
-        )
+    async def _begin(self, step: BeginStep) -> None:
+        begun = await self._do(steps.BEGIN, step, f"register rollout of {step.request.deployment}")
         self._update(
             deployment=begun.deployment,
             rollout=begun.rollout,
@@ -146,7 +194,7 @@ class BlueGreenRollout(Conversation):
             to_revision=begun.to_revision,
             blue_set=begun.blue_set,
         )
-        self._started_at = begun.started_at
+        self._state.started_at = begun.started_at
         workflow.upsert_search_attributes(
             [
                 _deployment_attribute.value_set(begun.deployment),
@@ -162,7 +210,8 @@ class BlueGreenRollout(Conversation):
             f"open green: {self._named_revision()}",
         )
         now = workflow.now()
-        told = self._progress.green
+        self._state.stage = Stage.GATE
+        told = self._state.progress.green
         # A reset workflow hears again of the green that its first run had.
         of_this_green = told if told is not None and told.route_set == opened.route_set else None
         self._update(green_set=opened.route_set, green=of_this_green, since=now, unverified_since=now)
@@ -171,7 +220,8 @@ class BlueGreenRollout(Conversation):
         """Bring green through provisioning, verification and promotion, until it is live or given up."""
         while True:
             seen = self._news
-            decision = decide(self._progress, workflow.now())
+            await self._ask_for_missed_edges()
+            decision = decide(self._state.progress, workflow.now())
             match decision:
                 case GoBack(message=None):
                     return decision
@@ -182,13 +232,20 @@ class BlueGreenRollout(Conversation):
                 case Enter():
                     await self._enter(decision)
                 case GoAhead():
+                    before = self._state.progress
                     answer = await self._switch(decision)
                     if answer.refusal is None:
                         return answer
-                    if not answer.message_refused:
-                        await self._return_to_verifying(answer.refusal, scaled=answer.scaled)
+                    if not answer.message_refused and not await self._is_held(before, answer):
+                        await self._return_to_verifying(answer.refusal, answer)
                 case Wait():
                     await self._wait_for_news(seen, decision.first)
+
+    async def _ask_for_missed_edges(self) -> None:
+        """Ask the keeper for green's condition when a flood left edges unread."""
+        if self._missed_edges and self._state.progress.green_set is not None:
+            self._missed_edges = False
+            await self._do(steps.ASK_FOR_EDGE, self._step(Step), "ask the keeper for green's condition")
 
     async def _judge_abort(self, decision: GoBack) -> GoBack | None:
         """Let the table judge who aborts; return the decision of the first abort that counts, if one does.
@@ -197,7 +254,7 @@ class BlueGreenRollout(Conversation):
         """
         if not workflow.patched(_JUDGED_ABORTS):
             return decision
-        asked = [one for one in self._aborts if one.request.message is not None][:KEPT_MESSAGES]
+        asked = _first_within([one for one in self._aborts if one.request.message is not None])
         judged = await self._do(
             steps.JUDGE,
             self._step(JudgeStep, messages=tuple(one.request.message for one in asked), at=workflow.now()),
@@ -217,7 +274,7 @@ class BlueGreenRollout(Conversation):
                 refusal,
             )
         self._update(abort=counts or self._next_abort())
-        again = None if counts is None else decide(self._progress, workflow.now())
+        again = None if counts is None else decide(self._state.progress, workflow.now())
         return again if isinstance(again, GoBack) else None
 
     def _next_abort(self) -> AbortRequest | None:
@@ -226,7 +283,7 @@ class BlueGreenRollout(Conversation):
     async def _enter(self, decision: Enter) -> None:
         """Enter another phase before the switch; a person's promotion that came too late is refused."""
         now = workflow.now()
-        regressed = self._progress.phase is RolloutPhase.AWAITING_PROMOTION
+        regressed = self._state.progress.phase is RolloutPhase.AWAITING_PROMOTION
         if regressed:
             self._refuse_promotions(
                 Refusal(
@@ -239,10 +296,11 @@ class BlueGreenRollout(Conversation):
         self._update(
             phase=decision.phase,
             since=now,
-            unverified_since=now if regressed else self._progress.unverified_since,
+            unverified_since=now if regressed else self._state.progress.unverified_since,
             verified_since=now if waits else None,
-            waited_since=(self._progress.waited_since or now) if waits else self._progress.waited_since,
-            regressions=self._progress.regressions + (1 if regressed and self._progress.dipped_by_itself else 0),
+            waited_since=(self._state.progress.waited_since or now) if waits else self._state.progress.waited_since,
+            regressions=self._state.progress.regressions
+            + (1 if regressed and self._state.progress.dipped_by_itself else 0),
             dipped=False,
             dipped_by_itself=False,
         )
@@ -261,15 +319,15 @@ class BlueGreenRollout(Conversation):
 
     async def _switch(self, decision: GoAhead) -> SwitchAnswer:
         """Ask the table for the switch; what it answers is what happened."""
-        before = self._progress
+        before = self._state.progress
         self._update(phase=RolloutPhase.SWITCHING, since=workflow.now(), promotion=None)
         pending, self._promotions = self._promotions, []
-        self._decision = f"promotion by {decision.by} ({decision.door.value})"
+        self._state.decision = f"promotion by {decision.by} ({decision.door.value})"
         answer = await self._do(
             steps.SWITCH,
             self._switch_step(decision.by, decision.door, decision.reason, decision.message),
-            f"switch {self._progress.deployment} to {self._named_revision()}, by {decision.by}",
-            start_to_close=self._progress.policy.router_ack_timeout + steps.TRANSACTION + steps.GRACE,
+            f"switch {self._state.progress.deployment} to {self._named_revision()}, by {decision.by}",
+            start_to_close=self._state.progress.policy.router_ack_timeout + steps.TRANSACTION + steps.GRACE,
         )
         if answer.refusal is not None:
             # Whoever else asked is not told that somebody's message does not count, but asks in turn.
@@ -282,14 +340,15 @@ class BlueGreenRollout(Conversation):
                 door=decision.door,
                 reason=str(answer.refusal),
                 message=decision.message,
+                of_message=True,
             )
             if answer.message_refused:
                 self._promotions = left
                 promotion = left[0].request if left else None
                 self._update(phase=before.phase, since=before.since, promotion=promotion)
             return answer
-        self._epoch, self._silent = answer.epoch, answer.silent
-        self._update(phase=RolloutPhase.BAKING, since=workflow.now())
+        self._state.epoch, self._state.silent = answer.epoch, shown_routers(answer.silent)
+        self._update(phase=RolloutPhase.BAKING, since=workflow.now(), hold=None)
         for one in pending:
             one.ticket.give(
                 PromoteAnswer(
@@ -302,21 +361,42 @@ class BlueGreenRollout(Conversation):
             )
         return answer
 
-    async def _return_to_verifying(self, refusal: Refusal, *, scaled: bool) -> None:
+    async def _is_held(self, before: Progress, answer: SwitchAnswer) -> bool:
+        """Hold when the switch was refused through no fault of green's; return whether it was.
+
+        The decision is spent and everything else is as ``before``, but that no timer asks until the hold has ended.
+        """
+        hold = hold_after(before.hold, answer, workflow.now())
+        if hold is None or answer.refusal is None or not workflow.patched(PENDING_AND_HOLDS):
+            self._update(hold=None)
+            return False
+        # The signal that ends it may have come before the answer.
+        is_cured = bool(hold.ended_by) and self._state.progress.cures != before.cures
+        self._state.decision = f"{self._state.decision}, refused: {answer.refusal.message}"
+        self._update(phase=before.phase, since=before.since, hold=None if is_cured else hold)
+        await self._do(
+            steps.ENTER_PHASE,
+            self._step(PhaseStep, phase=before.phase, at=before.since),
+            f"hold: {hold.why}",
+        )
+        return True
+
+    async def _return_to_verifying(self, refusal: Refusal, answer: SwitchAnswer) -> None:
         """The re-check refused: the decision is spent, and green has to prove itself again.
 
-        That green grows because somebody scaled it does not count as its regression. Only what the table contradicted
-        is forgotten; an edge that came meanwhile, such as ``failed``, comes once.
+        Only green's own doing counts as its regression, and that it grows because somebody scaled it is not. Only what
+        the table contradicted is forgotten; an edge that came meanwhile, such as ``failed``, comes once.
         """
         now = workflow.now()
-        self._decision = f"{self._decision}, refused: {refusal.message}"
+        counts = is_greens_fault(answer) or (not answer.scaled and not workflow.patched(PENDING_AND_HOLDS))
+        self._state.decision = f"{self._state.decision}, refused: {refusal.message}"
         self._update(
             phase=RolloutPhase.VERIFYING,
             since=now,
             unverified_since=now,
             verified_since=None,
-            regressions=self._progress.regressions + (0 if scaled else 1),
-            green=None if self._progress.green_is_ready else self._progress.green,
+            regressions=self._state.progress.regressions + (1 if counts else 0),
+            green=None if self._state.progress.green_is_ready else self._state.progress.green,
         )
         workflow.upsert_search_attributes([_phase_attribute.value_set(RolloutPhase.VERIFYING.value)])
         await self._do(
@@ -328,63 +408,157 @@ class BlueGreenRollout(Conversation):
 
     async def _live_with_green(self, switched: SwitchAnswer) -> RolloutResult:
         """After the switch: bake with blue warm, then drain it; or switch back."""
-        switched_at = workflow.now()
-        if self._progress.blue_set is None or switched.epoch is None:
-            return await self._finish(RolloutOutcome.PROMOTED, self._decision, switched_at)
+        self._state.switched_at = workflow.now()
+        if self._state.progress.blue_set is None or switched.epoch is None:
+            return await self._finish(RolloutOutcome.PROMOTED, self._state.decision)
         workflow.upsert_search_attributes([_phase_attribute.value_set(RolloutPhase.BAKING.value)])
-        back = await self._bake() or await self._drain_blue(self._progress.blue_set, switched.epoch)
+        self._state.stage = Stage.BAKING
+        return await self._leave_blue()
+
+    async def _leave_blue(self) -> RolloutResult:
+        """Bake, then drain blue; or go back to it."""
+        back = None
+        if self._state.stage is Stage.BAKING:
+            back = await self._bake()
         if back is None:
-            return await self._finish(RolloutOutcome.PROMOTED, self._decision, switched_at)
-        return await self._go_back_to_blue(back, switched_at)
+            self._state.stage = Stage.DRAINING_BLUE
+            back = await self._drain_blue()
+        if back is None:
+            return await self._finish(RolloutOutcome.PROMOTED, self._state.decision)
+        return await self._go_back_to_blue()
 
     async def _bake(self) -> SwitchAnswer | None:
         """Keep blue warm; return the answer of a switch back, or nothing when the bake is over."""
         while True:
-            if self._progress.abort is not None:
-                back = await self._switch_back()
-                if back is not None or (self._cancelled and self._progress.abort is None):
+            if self._state.progress.abort is not None or self._state.progress.pending is not None:
+                back = await self._go_back_as_soon_as_possible()
+                if back is not None or (self._cancelled and self._state.progress.abort is None):
                     return back
                 continue
+            if self._of_the_bake:
+                await self._judge_what_is_asked_of_the_bake()
+                continue
             seen = self._news
-            timer = (BAKE_TIMER, self._progress.since + self._progress.policy.bake)
-            if timer[1] <= workflow.now():
+            timer = (BAKE_TIMER, self._state.progress.since + self._state.progress.policy.bake)
+            if timer[1] <= workflow.now() or self._state.progress.bake_is_over:
                 return None
             await self._wait_for_news(seen, timer)
 
-    async def _drain_blue(self, blue: RouteSetId, epoch: Epoch) -> SwitchAnswer | None:
+    async def _judge_what_is_asked_of_the_bake(self) -> None:
+        """Let the table judge who finishes the bake or withdraws an abort; what does not count is told why."""
+        asked = _first_within(self._of_the_bake)
+        self._of_the_bake = self._of_the_bake[len(asked) :]
+        judged = await self._do(
+            steps.JUDGE,
+            self._step(
+                JudgeStep,
+                messages=tuple(one.request.message for one in asked),
+                at=workflow.now(),
+            ),
+            "judge who finishes the bake or withdraws an abort",
+        )
+        for one, refusal in zip(asked, judged.refusals, strict=True):
+            verb = "" if one.request.message is None else one.request.message.verb
+            if refusal is not None:
+                one.ticket.give(refusal)
+                self._keep_refusal(verb, one.request.door, {"by": one.request.command.by}, refusal)
+                continue
+            finishes, pending, abort = (
+                verb == contracts.FINISH,
+                self._state.progress.pending,
+                self._state.progress.abort,
+            )
+            self._update(
+                pending=None,
+                # One that was to be tried again is given up too; another one that came meanwhile is not.
+                abort=None if pending is not None and abort == pending.request else abort,
+                bake_is_over=self._state.progress.bake_is_over or finishes,
+            )
+            one.ticket.give(BakeAnswer(phase=RolloutPhase.DRAINING if finishes else self._state.progress.phase))
+
+    async def _go_back_as_soon_as_possible(self) -> SwitchAnswer | None:
+        """Go back to blue, and while an abort is pending wait for blue to change and try again; without a timer.
+
+        Returns:
+            The answer of the switch back; nothing when nobody wants it any more or there is no way back.
+
+        """
+        back = await self._switch_back()
+        while back is None and self._state.progress.pending is not None:
+            await self._wait_for_cure()
+            if self._of_the_bake:
+                await self._judge_what_is_asked_of_the_bake()
+            back = await self._switch_back()
+        return back
+
+    async def _drain_blue(self) -> SwitchAnswer | None:
         """Drain blue once every live router has acknowledged; return the answer of a switch back, if one came."""
+        blue, epoch = self._known_blue(), self._known_epoch()
         while True:
-            self._routers_served = None
-            self._update(phase=RolloutPhase.DRAINING, since=workflow.now())
-            drain = asyncio.create_task(self._drain(blue, RolloutPhase.DRAINING, epoch))
-            back = await self._watch_for_way_back(drain)
-            end = await drain
-            if back is not None:
-                return back
-            if end.reopened:
-                return await self._take_the_way_that_was_gone()
-            if end.refusal is None:
-                return None
-            self._silent = end.silent
-            self._update(phase=RolloutPhase.BAKING, since=workflow.now())
-            await self._wait_for_routers(epoch)
-            if self._progress.abort is not None:
-                back = await self._switch_back()
+            if not self._state.awaits_routers:
+                self._state.routers_served = None
+                self._update(phase=RolloutPhase.DRAINING, since=workflow.now(), bake_is_over=True)
+                drain = asyncio.create_task(self._drain(blue, RolloutPhase.DRAINING, epoch))
+                back = await self._watch_for_way_back(drain)
+                end = await drain
                 if back is not None:
                     return back
+                if end.reopened:
+                    return await self._take_the_way_that_was_gone()
+                if end.refusal is None:
+                    self._forget_pending_abort()
+                    return None
+                self._state.silent = shown_routers(end.silent)
+                self._update(phase=RolloutPhase.BAKING, since=workflow.now())
+                if end.refusal.code is RefusalCode.ABORT_REQUESTED:
+                    self._take_up_pending_abort()
+                else:
+                    self._state.awaits_routers = self._state.progress.pending is None
+            if self._state.awaits_routers:
+                await self._wait_for_routers(epoch)
+                self._state.awaits_routers = False
+            if self._state.progress.abort is not None or self._state.progress.pending is not None:
+                back = await self._go_back_as_soon_as_possible()
+                if back is not None:
+                    return back
+
+    def _take_up_pending_abort(self) -> None:
+        """An abort is pending in the table that this run does not know of: it was reset to a moment before that."""
+        if self._state.progress.abort is None and self._state.progress.pending is None:
+            command = AbortCommand(by="reset", reason="an abort was pending before the rollout was reset")
+            self._update(abort=AbortRequest(command=command, door=Door.POLICY, at=workflow.now()))
+
+    def _forget_pending_abort(self) -> None:
+        """Blue is gone: tell in the audit log that there is no way back for the abort that waited."""
+        pending = self._state.progress.pending
+        if pending is None:
+            return
+        self._note(
+            "rollback_refused",
+            by=pending.request.command.by,
+            door=pending.request.door,
+            reason="blue has drained before it could take the traffic",
+            message=pending.request.message,
+        )
+        self._update(pending=None)
 
     async def _take_the_way_that_was_gone(self) -> SwitchAnswer | None:
         """Blue is live again, but this run never went back: it was reset to a moment before that."""
         command = AbortCommand(by="reset", reason="blue is live again: the rollout had gone back before it was reset")
-        if self._progress.abort is None:
+        if self._state.progress.abort is None:
             self._update(abort=AbortRequest(command=command, door=Door.POLICY, at=workflow.now()))
         return await self._switch_back()
 
     async def _watch_for_way_back(self, drain: asyncio.Task[DrainEnd]) -> SwitchAnswer | None:
         while not drain.done():
-            await workflow.wait_condition(lambda: drain.done() or self._progress.abort is not None)
+            await workflow.wait_condition(
+                lambda: drain.done() or self._state.progress.abort is not None or bool(self._of_the_bake),
+            )
             if drain.done():
                 return None
+            if self._of_the_bake:
+                await self._judge_what_is_asked_of_the_bake()
+                continue
             back = await self._switch_back()
             if back is not None:
                 return back
@@ -392,20 +566,31 @@ class BlueGreenRollout(Conversation):
 
     async def _switch_back(self) -> SwitchAnswer | None:
         """Ask the table for the way back to blue; nothing when it refused, and whoever asked is told."""
-        request = self._progress.abort
+        request, cures = self._state.progress.abort, self._state.progress.cures
         if request is None:
             return None
+        keeps_asking = workflow.patched(PENDING_AND_HOLDS)
         answer = await self._do(
             steps.SWITCH_BACK,
-            self._switch_step(request.command.by, request.door, request.command.reason, request.message),
-            f"switch {self._progress.deployment} back to blue, by {request.command.by}",
-            start_to_close=self._progress.policy.router_ack_timeout + steps.TRANSACTION + steps.GRACE,
+            self._switch_step(
+                request.command.by,
+                request.door,
+                request.command.reason,
+                request.message,
+                keeps_asking=keeps_asking,
+            ),
+            f"switch {self._state.progress.deployment} back to blue, by {request.command.by}",
+            start_to_close=self._state.progress.policy.router_ack_timeout + steps.TRANSACTION + steps.GRACE,
         )
         # Also those who asked while the table was being asked: the answer is theirs too, unless it is that somebody
         # else's message does not count.
         told = [one for one in self._aborts if one.request is request or not answer.message_refused]
         self._aborts = [one for one in self._aborts if one not in told]
-        self._update(abort=self._next_abort())
+        pending = pending_after(self._state.progress.pending, request, answer, workflow.now()) if keeps_asking else None
+        self._update(abort=self._next_abort(), pending=pending)
+        if answer.refusal is not None and pending is not None and not answer.message_refused:
+            self._wait_for_blue(pending, answer.refusal, told, is_cured=self._state.progress.cures != cures)
+            return None
         if answer.refusal is not None:
             for one in told:
                 one.ticket.give(answer.refusal)
@@ -415,11 +600,12 @@ class BlueGreenRollout(Conversation):
                 door=request.door,
                 reason=str(answer.refusal),
                 message=request.message,
+                of_message=True,
             )
             return None
-        self._decision = f"rollback by {request.command.by} ({request.door.value})"
-        self._back_reason = request.command.reason or self._decision
-        self._epoch, self._silent = answer.epoch, answer.silent
+        self._state.decision = f"rollback by {request.command.by} ({request.door.value})"
+        self._state.back_reason = request.command.reason or self._state.decision
+        self._state.epoch, self._state.silent = answer.epoch, shown_routers(answer.silent)
         self._update(phase=RolloutPhase.ROLLING_BACK, since=workflow.now())
         for one in told:
             one.ticket.give(
@@ -433,15 +619,37 @@ class BlueGreenRollout(Conversation):
             )
         return answer
 
-    async def _go_back_to_blue(self, back: SwitchAnswer, switched_at: datetime) -> RolloutResult:
+    def _wait_for_blue(
+        self,
+        pending: PendingAbort,
+        refusal: Refusal,
+        told: Sequence[Pending[AbortRequest, AbortAnswer]],
+        *,
+        is_cured: bool,
+    ) -> None:
+        """Blue cannot take the traffic for the moment: keep it, and tell whoever asked that the abort is recorded."""
+        phase = self._state.progress.phase
+        for one in told:
+            one.ticket.give(recorded(refusal, phase))
+        # A run that was reset learns only now that green is live.
+        self._update(phase=RolloutPhase.BAKING if phase is RolloutPhase.ROLLING_BACK else phase)
+        if is_cured and self._state.progress.abort is None:
+            # What blue waited for came before the answer.
+            self._update(abort=pending.request)
+
+    async def _go_back_to_blue(self) -> RolloutResult:
         """Blue is live again: drain green."""
         workflow.upsert_search_attributes([_phase_attribute.value_set(RolloutPhase.ROLLING_BACK.value)])
-        await self._drain_green(back.epoch)
-        return await self._finish(RolloutOutcome.ROLLED_BACK, self._back_reason, switched_at)
+        self._state.stage = Stage.DRAINING_GREEN
+        return await self._drain_green_and_finish()
+
+    async def _drain_green_and_finish(self) -> RolloutResult:
+        await self._drain_green(self._state.epoch)
+        return await self._finish(RolloutOutcome.ROLLED_BACK, self._state.back_reason)
 
     async def _close_green(self, decision: GoBack) -> RolloutResult:
         """Green never became live: close it."""
-        self._decision = f"{decision.outcome.value} by {decision.by} ({decision.door.value})"
+        self._state.decision = f"{decision.outcome.value} by {decision.by} ({decision.door.value})"
         self._refuse_promotions(
             Refusal(
                 code=RefusalCode.ABORT_REQUESTED,
@@ -464,33 +672,36 @@ class BlueGreenRollout(Conversation):
         end = await self._drain_green(None)
         if end is not None and end.reopened:
             return await self._undo_a_switch_that_was_forgotten(decision)
-        return await self._finish(decision.outcome, decision.reason, None)
+        return await self._finish(decision.outcome, decision.reason)
 
     async def _undo_a_switch_that_was_forgotten(self, decision: GoBack) -> RolloutResult:
         """Green is live, but this run never switched: it was reset to a moment before that. Go back as after it."""
         now = workflow.now()
         command = AbortCommand(by=decision.by, reason=decision.reason)
         self._update(abort=AbortRequest(command=command, door=decision.door, at=now, message=decision.message))
-        back = await self._switch_back()
+        back = await self._go_back_as_soon_as_possible()
+        self._state.switched_at = now
         if back is None:
-            return await self._finish(RolloutOutcome.PROMOTED, f"{decision.reason}; blue could not take over", now)
-        return await self._go_back_to_blue(back, now)
+            return await self._finish(RolloutOutcome.PROMOTED, f"{decision.reason}; blue could not take over")
+        return await self._go_back_to_blue()
 
     async def _drain_green(self, epoch: Epoch | None) -> DrainEnd | None:
-        green = self._progress.green_set
+        green = self._state.progress.green_set
         if green is None:
             return None
         while True:
-            self._routers_served = None
-            end = await self._drain(green, RolloutPhase.ROLLING_BACK, epoch)
-            if end.refusal is None or epoch is None:
-                return end
-            self._silent = end.silent
-            await self._wait_for_routers(epoch, abortable=False)
+            if not self._state.awaits_routers:
+                self._state.routers_served = None
+                end = await self._drain(green, RolloutPhase.ROLLING_BACK, epoch)
+                if end.refusal is None or epoch is None:
+                    return end
+                self._state.silent, self._state.awaits_routers = shown_routers(end.silent), True
+            await self._wait_for_routers(self._known_epoch(), abortable=False)
+            self._state.awaits_routers = False
 
     async def _drain(self, route_set: RouteSetId, phase: RolloutPhase, epoch: Epoch | None) -> DrainEnd:
-        colour = "green" if route_set == self._progress.green_set else "blue"
-        policy = self._progress.policy
+        colour = "green" if route_set == self._state.progress.green_set else "blue"
+        policy = self._state.progress.policy
         end = await self._do(
             steps.DRAIN,
             self._step(
@@ -501,19 +712,21 @@ class BlueGreenRollout(Conversation):
                 timeout_seconds=policy.drain_timeout.total_seconds(),
                 needs_acknowledgement=epoch,
             ),
-            f"drain {colour} of {self._progress.deployment}",
+            f"drain {colour} of {self._state.progress.deployment}",
             start_to_close=policy.drain_timeout + policy.router_ack_timeout + steps.GRACE,
         )
         if end.refusal is None:
-            self._silent = ()
+            self._state.silent = ()
         return end
 
-    async def _finish(self, outcome: RolloutOutcome, reason: str, switched_at: datetime | None) -> RolloutResult:
-        progress = self._progress
-        evidence = {"decision": self._decision, "regressions": str(progress.regressions)}
+    async def _finish(self, outcome: RolloutOutcome, reason: str) -> RolloutResult:
+        progress = self._state.progress
+        evidence = {"decision": self._state.decision, "regressions": str(progress.regressions)}
         if progress.green is not None and progress.green.last_error:
             evidence["last_error"] = progress.green.last_error
-        self._update(phase=RolloutPhase.COMPLETED, since=workflow.now(), outcome=outcome, abort=None)
+        self._update(
+            phase=RolloutPhase.COMPLETED, since=workflow.now(), outcome=outcome, abort=None, pending=None, hold=None
+        )
         finished = await self._do(
             steps.FINISH,
             self._step(FinishStep, outcome=outcome, reason=reason, evidence=evidence, at=workflow.now()),
@@ -535,33 +748,89 @@ class BlueGreenRollout(Conversation):
             from_revision=progress.from_revision,
             to_revision=progress.to_revision,
             epoch=finished.epoch,
-            started_at=self._started_at,
-            switched_at=finished.switched_at or switched_at,
+            started_at=self._state.started_at,
+            switched_at=finished.switched_at or self._state.switched_at,
             completed_at=finished.completed_at,
             requests_cut=finished.requests_cut,
-            reason=reason,
-            evidence=evidence,
+            reason=finished.reason or reason,
+            evidence=evidence | ({"last_error": finished.last_error} if finished.last_error else {}),
         )
 
     # Waiting: one timer, nothing in flight.
 
     async def _wait_for_news(self, seen: int, timer: tuple[str, datetime] | None) -> None:
-        now = workflow.now()
-        timeout = None if timer is None else max(timer[1] - now, timedelta(0))
-        summary = None if timer is None else narration.timer_summary(timer[0], timer[1], now)
-        try:
-            await workflow.wait_condition(lambda: self._news != seen, timeout=timeout, timeout_summary=summary)
-        except TimeoutError:
-            return
+        """Wait for a message or for ``timer``; when it is time for that, go on in a new run instead."""
+        await self._rest(lambda: self._news != seen, timer)
 
     async def _wait_for_routers(self, epoch: Epoch, *, abortable: bool = True) -> None:
-        """Wait until the keeper tells that all live routers serve ``epoch``, or for an abort; without a timer."""
-        await workflow.wait_condition(
+        """Wait until the keeper tells that all live routers serve ``epoch``, or for an abort."""
+        await self._rest(
             lambda: (
-                (self._routers_served is not None and self._routers_served >= epoch)
-                or (abortable and self._progress.abort is not None)
+                (self._state.routers_served is not None and self._state.routers_served >= epoch)
+                or (abortable and (self._state.progress.abort is not None or bool(self._of_the_bake)))
             ),
+            None,
         )
+
+    async def _wait_for_cure(self) -> None:
+        """Wait until blue has changed, or nobody wants to go back any more."""
+
+        def ends() -> bool:
+            progress = self._state.progress
+            return progress.abort is not None or progress.pending is None or bool(self._of_the_bake)
+
+        if self._state.stage is Stage.GATE:
+            # A run that was reset to before a switch which it has forgotten: no stage of the next run goes on from it.
+            await workflow.wait_condition(ends)
+        else:
+            await self._rest(ends, None)
+
+    async def _rest(self, ends: Callable[[], bool], timer: tuple[str, datetime] | None) -> None:
+        """Wait until ``ends`` or until ``timer``: a quiet point, at which the rollout may continue as new.
+
+        Raises:
+            ContinueAsNewError: it goes on in a new run.
+
+        """
+        moves = workflow.patched(MOVES_ON)
+        while not ends():
+            if moves and self._is_time_to_move() and self._is_quiet():
+                workflow.continue_as_new(
+                    args=[{CONTINUED: self._state.model_dump(mode="json")}],
+                    task_timeout=workflow.info().task_timeout,
+                )
+            now = workflow.now()
+            wakes = [timer] if timer is not None else []
+            grows_old = self._run_began + RUN_AGE
+            if moves and now < grows_old:
+                wakes.append((AGE_TIMER, grows_old))
+            first = min(wakes, key=lambda one: one[1], default=None)
+            timeout = None if first is None else max(first[1] - now, timedelta(0))
+            summary = None if first is None else narration.timer_summary(first[0], first[1], now)
+            try:
+                await workflow.wait_condition(
+                    lambda: ends() or (moves and self._is_time_to_move() and self._is_quiet()),
+                    timeout=timeout,
+                    timeout_summary=summary,
+                )
+            except TimeoutError:
+                if first == timer:
+                    return
+
+    def _is_time_to_move(self) -> bool:
+        info = workflow.info()
+        return (
+            info.is_continue_as_new_suggested()
+            or self._signals >= RUN_SIGNALS
+            or info.get_current_history_length() >= RUN_EVENTS
+            or info.get_current_history_size() >= RUN_BYTES
+            or workflow.now() >= self._run_began + RUN_AGE
+        )
+
+    def _is_quiet(self) -> bool:
+        """Whether nobody waits for an answer, and no message for a decision."""
+        waits = self._promotions or self._aborts or self._of_the_bake
+        return not waits and workflow.all_handlers_finished()
 
     # Steps.
 
@@ -573,7 +842,7 @@ class BlueGreenRollout(Conversation):
         start_to_close: timedelta | None = None,
     ) -> OutputT:
         """Carry out one step; a refusal that an activity raised fails the rollout with the refusal's own words."""
-        sent = len(self._notes)
+        sent = frozenset((note.run, note.seq) for note in step.notes) if isinstance(step, Step) else frozenset()
         try:
             answer: OutputT = await workflow.execute_activity(
                 call.name,
@@ -592,16 +861,21 @@ class BlueGreenRollout(Conversation):
                     type=error.cause.type,
                     non_retryable=True,
                 ) from error
-            raise
+            raise ApplicationError(
+                f"{call.name} did not end: {error.cause or error}",
+                type=type(error.cause or error).__name__,
+                non_retryable=True,
+            ) from error
         if isinstance(step, Step) and not (isinstance(answer, SwitchAnswer) and answer.refusal is not None):
-            del self._notes[:sent]
+            self._state.notes = self._state.notes.without(sent, _number_of)
         return answer
 
     def _step(self, kind: type[InputT], **fields: Any) -> InputT:  # noqa: ANN401 - the model checks them
+        self._note_what_was_left_out()
         return kind(
-            deployment=self._progress.deployment,
+            deployment=self._state.progress.deployment,
             rollout=self._rollout(),
-            notes=tuple(self._notes),
+            notes=self._state.notes.items,
             run=workflow.info().run_id,
             **fields,
         )
@@ -612,25 +886,54 @@ class BlueGreenRollout(Conversation):
         door: Door,
         reason: str,
         message: Message | None,
+        *,
+        keeps_asking: bool = False,
     ) -> SwitchStep:
         return self._step(
             SwitchStep,
-            blue_set=self._progress.blue_set,
-            green_set=self._progress.green_set,
+            blue_set=self._state.progress.blue_set,
+            green_set=self._state.progress.green_set,
             by=by,
             door=door,
             reason=reason,
             decision=self._next_decision(),
             message=message,
-            ack_timeout_seconds=self._progress.policy.router_ack_timeout.total_seconds(),
+            ack_timeout_seconds=self._state.progress.policy.router_ack_timeout.total_seconds(),
+            keeps_asking=keeps_asking,
         )
 
     def _next_decision(self) -> str:
         """Name a decision, so that the table tells its attempts from those of any other, and of any run."""
-        self._decisions += 1
-        return f"{workflow.info().run_id}/{self._decisions}"
+        self._state.decisions += 1
+        return f"{workflow.info().run_id}/{self._state.decisions}"
 
     def _rollout(self) -> RolloutId:
-        if self._progress.rollout is None:
+        if self._state.progress.rollout is None:
             raise ApplicationError("the rollout has not begun", non_retryable=True)
-        return self._progress.rollout
+        return self._state.progress.rollout
+
+    def _known_blue(self) -> RouteSetId:
+        if self._state.progress.blue_set is None:
+            raise ApplicationError("there is no blue", non_retryable=True)
+        return self._state.progress.blue_set
+
+    def _known_epoch(self) -> Epoch:
+        if self._state.epoch is None:
+            raise ApplicationError("nothing has been switched", non_retryable=True)
+        return self._state.epoch
+
+
+def _number_of(note: Note) -> tuple[str, int]:
+    return note.run, note.seq
+
+
+def _first_within(asked: Sequence[Pending[AbortRequest, AnswerT]]) -> list[Pending[AbortRequest, AnswerT]]:
+    """Return the first requests, as many as one step takes; the others are judged afterwards."""
+    taken: list[Pending[AbortRequest, AnswerT]] = []
+    room = JUDGED_BYTES
+    for one in asked:
+        room -= len(one.request.model_dump_json().encode())
+        if room < 0 and taken:
+            break
+        taken.append(one)
+    return taken

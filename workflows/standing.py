@@ -1,6 +1,7 @@
 """What a rollout knows, and what it tells of itself: status, current details, notes for the audit log."""
 
-from collections import deque
+import json
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -10,52 +11,67 @@ with workflow.unsafe.imports_passed_through():
     from celadon.domain import contracts, narration
     from celadon.domain.errors import Refusal, RefusalCode
     from celadon.domain.gate import DEADLINE_TIMER, PROMOTION_TIMER, Wait, decide
-    from celadon.domain.messages import AbortAnswer, PromoteAnswer, RefusedMessage, RolloutStatus, Timer
-    from celadon.domain.names import Epoch
+    from celadon.domain.limits import NAME_BYTES, echo
+    from celadon.domain.messages import (
+        AbortAnswer,
+        BakeAnswer,
+        PromoteAnswer,
+        RefusedMessage,
+        RolloutStatus,
+        Timer,
+    )
     from celadon.domain.progress import AbortRequest, Progress, PromotionRequest
+    from celadon.domain.rollout_state import RolloutState
     from celadon.domain.states import Door, RolloutPhase
     from celadon.domain.steps import Message, Note
     from celadon.domain.telling import gate_evidence
     from workflows.tickets import Pending
 
 BAKE_TIMER: Final = "bake"
+CONTINUED: Final = "continued"
+"""The key under which a run hands its state to the next one."""
+PENDING_AND_HOLDS: Final = "pending aborts and holds"
+"""The patch after which an abort that blue cannot take for the moment is pending, and a switch that was refused through
+no fault of green's is a hold."""
 KEPT_MESSAGES: Final = 100
-"""How many refusals are kept, and how many messages one step judges."""
+"""How many messages a task reads, and how many wait at once for a decision."""
 _SHOWN_REFUSALS: Final = 10
 
 
 class Standing:
     """The state of one rollout, which messages and the story change and everybody reads."""
 
-    def __init__(self) -> None:
-        """Begin with nothing heard; messages may arrive before ``run``."""
-        self._progress = Progress(
-            deployment=workflow.info().workflow_id.removeprefix(contracts.WORKFLOW_ID_PREFIX),
-            phase=RolloutPhase.PROVISIONING,
-            since=workflow.now(),
+    def __init__(self, payload: object = None) -> None:
+        """Begin with nothing heard, or where the run before this one went on; messages may arrive before ``run``."""
+        continued = _continued_state(payload)
+        self._goes_on = continued is not None
+        self._state = continued or RolloutState(
+            progress=Progress(
+                deployment=workflow.info().workflow_id.removeprefix(contracts.WORKFLOW_ID_PREFIX),
+                phase=RolloutPhase.PROVISIONING,
+                since=workflow.now(),
+            ),
+            started_at=workflow.now(),
         )
+        self._run_began = workflow.now()
         self._news = 0
         self._cancelled = False
+        self._missed_edges = False
+        self._task = 0
+        self._signals = 0
+        self._read_in_task = 0
+        self._read_of_keeper = 0
         self._promotions: list[Pending[PromotionRequest, PromoteAnswer]] = []
         self._aborts: list[Pending[AbortRequest, AbortAnswer]] = []
-        self._routers_served: Epoch | None = None
-        self._silent: tuple[str, ...] = ()
-        self._epoch: Epoch | None = None
-        self._decision = ""
-        self._decisions = 0
-        self._back_reason = ""
-        self._started_at = workflow.now()
-        self._refused: deque[RefusedMessage] = deque(maxlen=KEPT_MESSAGES)
-        self._refused_total = 0
-        self._notes: list[Note] = []
-        self._notes_written = 0
+        self._of_the_bake: list[Pending[AbortRequest, BakeAnswer]] = []
+        """Who asked to finish the bake, or to withdraw an abort."""
 
     @workflow.query(name=contracts.STATUS, description="Phase, timers, decision, last green edge, last refusals.")
     def status(self) -> RolloutStatus:
         """Return what the rollout knows without reading the table."""
         now = workflow.now()
-        progress = self._progress
-        abort = progress.abort
+        progress = self._state.progress
+        abort = progress.abort or (None if progress.pending is None else progress.pending.request)
         return RolloutStatus(
             deployment=progress.deployment,
             rollout=progress.rollout,
@@ -67,42 +83,44 @@ class Standing:
             timers=tuple(
                 Timer(name=name, fires_at=at, remaining=max(at - now, timedelta(0))) for name, at in self._timers(now)
             ),
-            decision=self._decision,
+            decision=self._state.decision,
             holding=narration.holding_reason(progress),
-            approvals=1 if self._epoch is not None or progress.promotion is not None else 0,
+            approvals=1 if self._state.epoch is not None or progress.promotion is not None else 0,
             approvals_needed=1,
             abort_requested="" if abort is None else f"{abort.command.by}: {abort.command.reason}",
             green=progress.green,
-            epoch=self._epoch,
-            silent_routers=self._silent,
-            refused=tuple(self._refused)[-_SHOWN_REFUSALS:],
-            refused_total=self._refused_total,
+            epoch=self._state.epoch,
+            silent_routers=self._state.silent,
+            refused=self._state.refused.items[-_SHOWN_REFUSALS:],
+            refused_total=self._state.refused_total,
             outcome=progress.outcome,
             next_step=narration.next_step(progress),
         )
 
     def _timers(self, now: datetime) -> tuple[tuple[str, datetime], ...]:
-        progress = self._progress
+        progress = self._state.progress
         match progress.phase:
             case RolloutPhase.PROVISIONING | RolloutPhase.VERIFYING | RolloutPhase.AWAITING_PROMOTION:
                 decision = decide(progress, now)
                 return decision.timers if isinstance(decision, Wait) else ()
-            case RolloutPhase.BAKING if not self._silent or now < progress.since + progress.policy.bake:
+            case RolloutPhase.BAKING if progress.pending is not None:
+                return ()
+            case RolloutPhase.BAKING if not self._state.silent or now < progress.since + progress.policy.bake:
                 return ((BAKE_TIMER, progress.since + progress.policy.bake),)
             case _:
                 return ()
 
     def _what_it_waits_for(self) -> dict[str, str]:
         """Return what the audit log, and through it notifications, tell of the promotion; nothing when it is due."""
-        decision = decide(self._progress, workflow.now())
+        decision = decide(self._state.progress, workflow.now())
         if not isinstance(decision, Wait):
             return {}
         return gate_evidence(dict(decision.timers), PROMOTION_TIMER, DEADLINE_TIMER)
 
     def _named_revision(self) -> str:
-        return f"r{self._progress.to_revision}"
+        return f"r{self._state.progress.to_revision}"
 
-    def _note(
+    def _note(  # noqa: PLR0913 - a line of the log has these columns
         self,
         kind: str,
         *,
@@ -111,41 +129,59 @@ class Standing:
         reason: str = "",
         evidence: dict[str, str] | None = None,
         message: Message | None = None,
+        of_message: bool = False,
     ) -> None:
-        self._notes_written += 1
-        self._notes.append(
-            Note(
-                seq=self._notes_written,
-                at=workflow.now(),
-                kind=kind,
-                by=by,
-                door=door,
-                reason=reason,
-                evidence=evidence or {},
-                message=message,
-            ),
+        self._state.notes_written += 1
+        note = Note(
+            seq=self._state.notes_written,
+            run=workflow.info().run_id,
+            at=workflow.now(),
+            kind=kind,
+            by=by,
+            door=door,
+            reason=reason,
+            evidence=evidence or {},
+            message=message,
+        )
+        self._state.keep_note(note, of_message=of_message)
+
+    def _note_what_was_left_out(self) -> None:
+        """Tell the audit log how many messages it does not tell of."""
+        left_out = self._state.notes_left_out + self._state.unread_total - self._state.unread_told
+        if not left_out:
+            return
+        self._state.notes_left_out, self._state.unread_told = 0, self._state.unread_total
+        self._note(
+            "messages_left_out",
+            reason=f"{left_out} more messages came than are told one by one",
+            evidence={"messages": str(left_out), "unread": str(self._state.unread_total)},
         )
 
     def _update(self, **changes: Any) -> None:  # noqa: ANN401 - fields of Progress
-        self._progress = self._progress.model_copy(update=changes)
+        self._state.progress = self._state.progress.model_copy(update=changes)
+        self._tell_details()
+
+    def _tell_details(self) -> None:
+        progress = self._state.progress
         workflow.set_current_details(
-            narration.details(self._progress, self._timers(workflow.now()), self._silent),
+            narration.details(progress, self._timers(workflow.now()), self._state.silent),
         )
 
     def _keep_refusal(self, message: str, door: Door, payload: object, refusal: Refusal) -> None:
-        by = payload.get("by", "") if isinstance(payload, dict) else ""
-        self._refused_total += 1
-        self._refused.append(
-            RefusedMessage(at=workflow.now(), message=message, door=door, by=str(by), refusal=refusal),
+        """Keep that a message changed nothing, and of the message no more than fits."""
+        by = echo(payload.get("by"), NAME_BYTES) if isinstance(payload, Mapping) else ""
+        name = echo(message)
+        self._state.keep_refusal(
+            RefusedMessage(at=workflow.now(), message=name, door=door, by=by, refusal=refusal),
         )
-        if len(self._notes) < KEPT_MESSAGES:
-            self._note(
-                "message_refused",
-                by=str(by),
-                door=door,
-                reason=str(refusal),
-                evidence={"message": message, "code": refusal.code.value},
-            )
+        self._note(
+            "message_refused",
+            by=by,
+            door=door,
+            reason=str(refusal),
+            evidence={"message": name, "code": refusal.code.value},
+            of_message=True,
+        )
 
     def _refuse_promotions(self, refusal: Refusal) -> None:
         pending, self._promotions = self._promotions, []
@@ -158,9 +194,26 @@ class Standing:
         ended = Refusal(
             code=RefusalCode.ROLLOUT_ENDED,
             message="the rollout ended before the message was carried out",
-            next_step=f"see 'celadon rollout history {self._progress.deployment}'",
+            next_step=f"see 'celadon rollout history {self._state.progress.deployment}'",
         )
         self._refuse_promotions(ended)
         pending, self._aborts = self._aborts, []
         for one in pending:
             one.ticket.give(ended)
+        of_the_bake, self._of_the_bake = self._of_the_bake, []
+        for asked in of_the_bake:
+            asked.ticket.give(ended)
+
+
+def _continued_state(payload: object) -> RolloutState | None:
+    """Return the state that the run before this one handed over; nothing for a run that somebody started.
+
+    Temporal also runs a workflow again, with what somebody sent, by a cron expression or a retry policy of the start;
+    rollouts have neither.
+    """
+    info = workflow.info()
+    if info.continued_run_id is None or info.cron_schedule or info.retry_policy is not None:
+        return None
+    if not isinstance(payload, Mapping) or set(payload) != {CONTINUED}:
+        return None
+    return RolloutState.model_validate_json(json.dumps(payload[CONTINUED]))

@@ -36,10 +36,14 @@ TRANSACTION: Final = timedelta(seconds=10)
 GRACE: Final = timedelta(seconds=10)
 """What an activity that waits gets beyond its own deadline."""
 
-HEARTBEAT: Final = timedelta(seconds=3)
+HEARTBEAT: Final = timedelta(seconds=1)
+"""So long after a worker was killed its transaction, or its wait for routers, goes on with another one."""
+
+DRAIN_HEARTBEAT: Final = timedelta(seconds=3)
+"""A drain may last for long, and each heartbeat costs something."""
 
 RETRY: Final = RetryPolicy(
-    initial_interval=timedelta(milliseconds=200),
+    initial_interval=timedelta(milliseconds=100),
     backoff_coefficient=2.0,
     maximum_interval=timedelta(seconds=10),
 )
@@ -54,7 +58,7 @@ class ActivityCall(Generic[InputT, OutputT]):
     takes: type[InputT]
     returns: type[OutputT]
     start_to_close: timedelta = TRANSACTION
-    heartbeat: timedelta | None = None
+    heartbeat: timedelta = HEARTBEAT
 
 
 BEGIN: Final = ActivityCall("begin", BeginStep, Begun)
@@ -62,9 +66,9 @@ PROVISION_GREEN: Final = ActivityCall("provision_green", Step, GreenOpened)
 ENTER_PHASE: Final = ActivityCall("enter_phase", PhaseStep, type(None))
 JUDGE: Final = ActivityCall("judge", JudgeStep, Judged)
 ASK_FOR_EDGE: Final = ActivityCall("ask_for_edge", Step, type(None))
-SWITCH: Final = ActivityCall("switch", SwitchStep, SwitchAnswer, heartbeat=HEARTBEAT)
-SWITCH_BACK: Final = ActivityCall("switch_back", SwitchStep, SwitchAnswer, heartbeat=HEARTBEAT)
-DRAIN: Final = ActivityCall("drain", CloseStep, DrainEnd, heartbeat=HEARTBEAT)
+SWITCH: Final = ActivityCall("switch", SwitchStep, SwitchAnswer)
+SWITCH_BACK: Final = ActivityCall("switch_back", SwitchStep, SwitchAnswer)
+DRAIN: Final = ActivityCall("drain", CloseStep, DrainEnd, heartbeat=DRAIN_HEARTBEAT)
 FINISH: Final = ActivityCall("finish", FinishStep, Finished)
 
 ALL_CALLS: Final = (BEGIN, PROVISION_GREEN, ENTER_PHASE, JUDGE, ASK_FOR_EDGE, SWITCH, SWITCH_BACK, DRAIN, FINISH)

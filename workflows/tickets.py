@@ -1,12 +1,12 @@
 """Who waits inside a rollout for the answer to a message."""
 
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from celadon.domain.errors import Refusal
+    from celadon.domain.errors import Refusal, RefusalCode
 
 AnswerT = TypeVar("AnswerT")
 RequestT = TypeVar("RequestT")
@@ -24,17 +24,10 @@ class Ticket(Generic[AnswerT]):
         if self._answer is None:
             self._answer = answer
 
-    async def wait(self) -> AnswerT:
-        """Wait for the answer.
-
-        Raises:
-            ApplicationError: the message was refused; the type is the refusal's code.
-
-        """
+    async def answer(self) -> AnswerT | Refusal:
+        """Wait for the answer."""
         await workflow.wait_condition(lambda: self._answer is not None)
-        if self._answer is None or isinstance(self._answer, Refusal):
-            raise refused(self._answer)
-        return self._answer
+        return self._answer if self._answer is not None else _NO_ANSWER
 
 
 class Pending(Generic[RequestT, AnswerT]):
@@ -46,8 +39,9 @@ class Pending(Generic[RequestT, AnswerT]):
         self.ticket = ticket
 
 
-def refused(refusal: Refusal | None) -> ApplicationError:
+def refused(refusal: Refusal) -> ApplicationError:
     """Return a refusal as the error that a caller of Temporal sees; it is never retried."""
-    if refusal is None:
-        return ApplicationError("the rollout ended without an answer", type="ROLLOUT_ENDED", non_retryable=True)
     return ApplicationError(str(refusal), refusal, type=refusal.code.value, non_retryable=True)
+
+
+_NO_ANSWER: Final = Refusal(code=RefusalCode.ROLLOUT_ENDED, message="the rollout ended without an answer")

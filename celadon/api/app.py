@@ -11,14 +11,13 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse, PlainTextResponse
 from fastapi.staticfiles import StaticFiles
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from strawberry.fastapi import GraphQLRouter
 
 from celadon.api import rest
 from celadon.api.bodies import body_schemas
 from celadon.api.console import pages
+from celadon.api.console.outages import OutagePages
 from celadon.api.console.rendering import STATIC
 from celadon.api.context import ApiParts, Caller, parts_of
 from celadon.api.graphql_context import GraphContext, graph_context
@@ -26,11 +25,21 @@ from celadon.api.graphql_schema import make_schema
 from celadon.api.limits import BodyLimit, SecurityHeaders
 from celadon.api.measured import Measured
 from celadon.api.probes import Ready
-from celadon.api.problems import TYPE_PREFIX, DoorError, Problem, clipped, problem_of, response_of
+from celadon.api.problems import (
+    TYPE_PREFIX,
+    DoorError,
+    Problem,
+    clipped,
+    not_migrated_yet,
+    problem_of,
+    response_of,
+    table_away,
+)
 from celadon.api.request_guard import RequestGuard
 from celadon.api.settings import ApiSettings
 from celadon.domain.errors import RefusedError
 from celadon.domain.permissions import Verb
+from celadon.table.outages import NotMigratedError, TableAwayError
 
 TITLE: Final = "Celadon"
 _METRICS: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -72,6 +81,7 @@ def make_app(settings: ApiSettings, parts: ApiParts | None = None) -> FastAPI:
         longest_seconds=settings.api_body_timeout.total_seconds(),
     )
     app.add_middleware(RequestGuard, hosts=settings.answered_hosts)
+    app.add_middleware(OutagePages)
     app.add_middleware(SecurityHeaders)
     app.openapi = lambda: _describe(app)  # type: ignore[method-assign]  # FastAPI's own way to say more
     return app
@@ -140,18 +150,15 @@ def _add_errors(app: FastAPI) -> None:
         problem = _problem(status, status.name, str(error.detail), "see the OpenAPI file")
         return response_of(problem, error.headers)
 
-    async def away(_: Request, error: Exception) -> JSONResponse:
-        log.warning("table_away", error=type(error).__name__)
-        problem = _problem(
-            HTTPStatus.SERVICE_UNAVAILABLE,
-            "TABLE_AWAY",
-            "Postgres does not answer",
-            "try again with the same request id; /readyz says when it is back",
-        )
-        return response_of(problem, {"retry-after": "2"})
+    @app.exception_handler(TableAwayError)
+    async def away(_: Request, error: TableAwayError) -> JSONResponse:
+        log.warning("table_away", why=str(error))
+        return response_of(table_away().problem, table_away().headers)
 
-    for kind in (DBAPIError, PoolTimeoutError, OSError):
-        app.add_exception_handler(kind, away)
+    @app.exception_handler(NotMigratedError)
+    async def not_migrated(_: Request, error: NotMigratedError) -> JSONResponse:
+        log.error("not_migrated", why=str(error))
+        return response_of(not_migrated_yet().problem)
 
 
 def _problem(status: HTTPStatus, code: str, detail: str, next_step: str) -> Problem:

@@ -16,6 +16,7 @@ from celadon.api.principal import Principal
 from celadon.api.probes import Readiness
 from celadon.api.settings import ApiSettings
 from celadon.api.streams import Streams
+from celadon.api.workflow_watch import WorkflowWatch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,7 @@ class ApiParts:
     sessions: Sessions
     settings: ApiSettings
     streams: Streams
+    workflow_watch: WorkflowWatch
     workflows_url: str
     """The address of Temporal's UI for our namespace; empty when it is not known."""
 

@@ -62,7 +62,15 @@ from celadon.table.api_requests import (
 from celadon.table.clock import database_now
 from celadon.table.deletion import DeleteOrder, delete
 from celadon.table.engine import Table
-from celadon.table.event_order import Place, SettledLines, events_after, lines_after, place_of
+from celadon.table.event_order import (
+    Place,
+    SettledLines,
+    events_after,
+    lines_after,
+    newest_events,
+    place_of,
+    settled_soon,
+)
 from celadon.table.fleet import MOST_BEHIND, forget_router, list_routers
 from celadon.table.history import latest_rollout, read_events, rollout_of_run
 from celadon.table.labels import labels_of, within
@@ -229,12 +237,28 @@ class Desk:
         async with self._reading(who, name) as tx:
             return await read_history(tx, name, rollout=rollout, limit=limit)
 
-    async def events(self, who: Principal, name: str | None, *, after: int, limit: int) -> EventPage:
-        """Return lines of the audit log after one of them, of one deployment or of all that the caller may see."""
+    async def events(
+        self,
+        who: Principal,
+        name: str | None,
+        *,
+        after: int,
+        limit: int,
+        newest: bool = False,
+    ) -> EventPage:
+        """Return lines of the audit log after one of them, of one deployment or of all that the caller may see.
+
+        They are the first of those, or with ``newest`` the last.
+        """
         if name is not None:
             async with self._serving(who, name, [Verb.READ]):
                 pass
-        found = await self.read(who, lambda tx, scope: events_after(tx, scope, name, after, limit))
+        if newest:
+            found = await settled_soon(
+                lambda: self.read(who, lambda tx, scope: newest_events(tx, scope, name, after, limit)),
+            )
+        else:
+            found = await self.read(who, lambda tx, scope: events_after(tx, scope, name, after, limit))
         return EventPage.of(found, after)
 
     async def place_of(self, who: Principal, line: int) -> Place:
@@ -361,7 +385,7 @@ class Desk:
             return await self._registered(request.deployment, run_id)
 
         content = named.model_dump(mode="json", exclude_unset=True)
-        return await self._once(who, request_id, Verb.START, content, {}, carry_out, Started)
+        return await self._once(who, request_id, Verb.START, content, _nothing_meant, carry_out, Started)
 
     async def promote(
         self,
@@ -466,7 +490,7 @@ class Desk:
             return Rescaled(**dict(scaled))
 
         content = {"deployment": name, **order.model_dump(mode="json")}
-        return await self._once(who, request_id, Verb.SCALE, content, {}, carry_out, Rescaled)
+        return await self._once(who, request_id, Verb.SCALE, content, _nothing_meant, carry_out, Rescaled)
 
     async def delete(self, who: Principal, name: str, order: DeleteRequest) -> TakenAway:
         """Take a deployment away. Twice does it once.
@@ -483,12 +507,14 @@ class Desk:
 
     async def _end_rollout(self, who: Principal, name: str, reason: str) -> None:
         """Ask a rollout that is under way to end, since its deployment is to go."""
-        async with self._serving(who, name, [Verb.DELETE, Verb.ABORT]) as tx:
+        # With the right to promote: should blue be sick, the bake is finished instead of rolled back.
+        verbs = [Verb.ABORT, Verb.PROMOTE]
+        async with self._serving(who, name, [Verb.DELETE, *verbs]) as tx:
             latest = await latest_rollout(tx, name)
         if latest is None or latest.outcome is not None:
             return
         told = f"the deployment is deleted: {reason}" if reason else "the deployment is deleted"
-        given = {"rollout": latest.rollout, "by": who.name, "reason": told, **self._vouched(who, [Verb.ABORT])}
+        given = {"rollout": latest.rollout, "by": who.name, "reason": told, **self._vouched(who, verbs)}
         command = AbortCommand.model_validate({key: value for key, value in given.items() if value is not None})
         await _answered(end_rollout(self._rollouts, name, command))
 
@@ -572,8 +598,11 @@ class Desk:
         async with self._serving(who, name, verbs):
             pass
         content = {"deployment": name, **order.model_dump(mode="json")}
-        meant = await self._meant(name, verbs[0])
-        return await self._once(who, request_id, verbs[0], content, meant.model_dump(mode="json"), carry_out, kind)
+
+        async def mean() -> Mapping[str, object]:
+            return (await self._meant(name, verbs[0])).model_dump(mode="json")
+
+        return await self._once(who, request_id, verbs[0], content, mean, carry_out, kind)
 
     async def _once(  # noqa: PLR0913, PLR0917 - what every change has
         self,
@@ -581,13 +610,16 @@ class Desk:
         request_id: str | None,
         verb: Verb,
         content: Mapping[str, object],
-        meant: Mapping[str, object],
+        mean: Callable[[], Awaitable[Mapping[str, object]]],
         carry_out: Callable[[Mapping[str, object]], Awaitable[ModelT]],
         kind: type[ModelT],
     ) -> ModelT:
-        """Carry a request out; a repeat under the same id means what the first one meant, and gets its answer."""
+        """Carry a request out; a repeat under the same id means what the first one meant, and gets its answer.
+
+        What a repeat would ``mean`` now is not asked: the first one may have ended what it was about.
+        """
         if request_id is None:
-            return await _answered(carry_out(meant))
+            return await _answered(carry_out(await mean()))
         key = RequestKey(
             issuer=who.issuer,
             principal=who.name,
@@ -595,8 +627,11 @@ class Desk:
             fingerprint=fingerprint_of(verb.value, content),
         )
         async with self._table.transaction() as tx:
-            known = await find_request(tx, key)
-            claimed = known or await claim_request(tx, key, {name: _plain(value) for name, value in meant.items()})
+            claimed = await find_request(tx, key)
+        if claimed is None:
+            meant = {name: _plain(value) for name, value in (await mean()).items()}
+            async with self._table.transaction() as tx:
+                claimed = await claim_request(tx, key, meant)
         if claimed.answer is not None:
             return kind.model_validate(claimed.answer)
         try:
@@ -626,6 +661,11 @@ class Desk:
         if isinstance(found, RolloutEnded):
             raise _refused_at_once(name, found)
         return Started.of(name, run_id, found)
+
+
+async def _nothing_meant() -> Mapping[str, object]:
+    """Return what a request means that says all of it itself."""
+    return {}
 
 
 async def _answered(answer: Awaitable[AnswerT]) -> AnswerT:

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import structlog
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from celadon.api.topics import DeploymentTopic, ScopeTopic, Topic
 from celadon.api.traces import trace_of
@@ -21,6 +19,7 @@ from celadon.client.rollouts import RolloutClient
 from celadon.table.engine import Table
 from celadon.table.event_order import Place, newest_place
 from celadon.table.notify import ACKS_CHANNEL, EVENTS_CHANNEL, ROUTES_CHANNEL, Listener
+from celadon.table.outages import TableAwayError
 from celadon.table.routers import ALL_DEPLOYMENTS
 
 LOOK_SECONDS: Final = 2.0
@@ -161,8 +160,8 @@ class ChangeFeed:
                 try:
                     more = await self._read(topic)
                     await topic.ask()
-                except (DBAPIError, PoolTimeoutError, OSError) as error:
-                    log.warning("feed_lost", error=type(error).__name__)
+                except TableAwayError as error:
+                    log.warning("feed_lost", why=str(error))
                     loop.call_later(_RETRY_SECONDS, topic.due.set)
                     continue
                 if more:

@@ -55,13 +55,14 @@ from celadon.api.orders import (
     TakenAway,
     WentBack,
 )
-from celadon.api.problems import DoorError
+from celadon.api.problems import DoorError, not_migrated_yet, table_away
 from celadon.api.traces import trace_of
 from celadon.domain.errors import Refusal, RefusalCode, RefusedError, refuse
-from celadon.domain.messages import AbortAnswer, PromoteAnswer, PromoteState, Reason, RolloutRequest
+from celadon.domain.messages import AbortAnswer, AbortState, PromoteAnswer, PromoteState, Reason, RolloutRequest
 from celadon.domain.payload import parse_payload
 from celadon.domain.states import DeploymentLifecycle, RolloutOutcome, RolloutPhase
 from celadon.domain.strictness import StrictModel
+from celadon.table.outages import NotMigratedError, TableAwayError
 from celadon.table.records.changes import Forgotten
 from celadon.table.records.rollouts import RolloutFilter
 from celadon.table.records.routers import RouterState
@@ -250,7 +251,9 @@ class BackPayload:
     deployment: Deployment
     """The deployment as it is after that."""
     rollout_id: strawberry.ID | None
-    outcome: RolloutOutcome
+    state: AbortState
+    outcome: RolloutOutcome | None
+    why: str
     switch: Switch
     """How far traffic and routers went while the caller waited."""
 
@@ -704,7 +707,9 @@ async def _go_back(
     return BackPayload(
         deployment=await _after(info, done.deployment),
         rollout_id=None if done.rollout is None else strawberry.ID(str(done.rollout)),
+        state=done.answer.state,
         outcome=done.answer.outcome,
+        why=done.answer.why,
         switch=Switch(
             epoch=done.answer.epoch,
             acknowledged_by=list(done.answer.acknowledged_by),
@@ -800,10 +805,23 @@ def _is_a_bug(error: GraphQLError) -> bool:
         case DoorError() as refused:
             error.extensions = {"code": refused.problem.code, "nextStep": refused.problem.next_step}
             return False
+        case TableAwayError() as away:
+            log.warning("table_away", why=str(away))
+            return _told_as(error, table_away())
+        case NotMigratedError() as lacking:
+            log.error("not_migrated", why=str(lacking))
+            return _told_as(error, not_migrated_yet())
         case _:
             pass
     log.error("graphql_fault", path=error.path, trace=trace_of(error.original_error))
     return True
+
+
+def _told_as(error: GraphQLError, told: DoorError) -> bool:
+    """Tell a caller of an error in other words; it is no bug."""
+    error.message = told.problem.detail
+    error.extensions = {"code": told.problem.code, "nextStep": told.problem.next_step}
+    return False
 
 
 class _Schema(strawberry.Schema):

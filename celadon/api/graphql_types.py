@@ -18,7 +18,7 @@ from celadon.api.graphql_limits import LONGEST_PAGE
 from celadon.api.orders import ListedDeployment
 from celadon.client.rollout_view import table_next_step, who_must_act
 from celadon.domain.errors import Refusal, RefusalCode
-from celadon.domain.messages import PromoteState, RefusedMessage, RolloutStatus
+from celadon.domain.messages import AbortState, PromoteState, RefusedMessage, RolloutStatus
 from celadon.domain.messages import Timer as StatusTimer
 from celadon.domain.states import (
     DeploymentLifecycle,
@@ -31,6 +31,8 @@ from celadon.domain.states import (
     RouteTrafficStatus,
     SetCondition,
 )
+from celadon.domain.workflow_condition import TaskFault, WorkflowState
+from celadon.domain.workflow_condition import WorkflowCondition as WorkflowConditionRecord
 from celadon.table.records.deployments import DeploymentLine
 from celadon.table.records.events import AuditEvent, DeploymentEvent
 from celadon.table.records.revisions import RevisionRecord
@@ -48,6 +50,7 @@ ContextInfo: TypeAlias = Info[GraphContext, None]
 for _kind in (
     DeploymentLifecycle,
     Door,
+    AbortState,
     PromoteState,
     RefusalCode,
     RolloutOutcome,
@@ -58,6 +61,8 @@ for _kind in (
     RouteStatus,
     RouteTrafficStatus,
     SetCondition,
+    TaskFault,
+    WorkflowState,
 ):
     strawberry.enum(_kind)
 
@@ -447,6 +452,33 @@ class Workflow:
         )
 
 
+@shows(WorkflowConditionRecord)
+@strawberry.type
+class WorkflowCondition:
+    """Whether a rollout's workflow gets on, by what Temporal says of its tasks."""
+
+    state: WorkflowState
+    since: datetime | None
+    attempt: int
+    fault: TaskFault | None
+    message: str
+    told: str
+    next_step: str
+
+    @classmethod
+    def of(cls, condition: WorkflowConditionRecord) -> Self:
+        """Show a condition."""
+        return cls(
+            state=condition.state,
+            since=condition.since,
+            attempt=condition.attempt,
+            fault=condition.fault,
+            message=condition.message,
+            told=condition.told,
+            next_step=condition.next_step,
+        )
+
+
 @shows(ListedDeployment, id="deployment", name="deployment")
 @strawberry.type
 class Deployment:
@@ -536,6 +568,12 @@ class Deployment:
         """Ask the workflow; it is asked once, however often it is selected."""
         answer = await info.context.loaders.workflows.load(self.name)
         return None if answer.status is None else Workflow.of(answer.status)
+
+    @strawberry.field(description="Whether the workflow of its rollout gets on; nothing when none runs.")
+    async def workflow_condition(self, info: ContextInfo) -> WorkflowCondition | None:
+        """Ask Temporal, together with the workflow."""
+        answer = await info.context.loaders.workflows.load(self.name)
+        return None if answer.condition is None else WorkflowCondition.of(answer.condition)
 
 
 class Asked(NamedTuple):

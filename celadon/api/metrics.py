@@ -1,6 +1,11 @@
 """What the API counts, for Prometheus."""
 
+from collections.abc import Mapping
+from math import nan
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from celadon.domain.workflow_condition import WorkflowState
 
 _SECONDS = (0.005, 0.02, 0.05, 0.1, 0.3, 1.0, 3.0, 10.0, 60.0)
 
@@ -31,6 +36,23 @@ class ApiMetrics:
             registry=self._registry,
         )
         self.streams = Gauge("celadon_api_streams", "Live streams that are open.", registry=self._registry)
+        self.workflows = Gauge(
+            "celadon_rollout_workflows",
+            "Unfinished rollouts by how their workflow is: healthy, failing, not_picked_up or unknown.",
+            ("state",),
+            registry=self._registry,
+        )
+        self.forget_workflows()
+
+    def count_workflows(self, states: Mapping[WorkflowState, int]) -> None:
+        """Publish how many unfinished rollouts there are of each state."""
+        for state in WorkflowState:
+            self.workflows.labels(state.value).set(states.get(state, 0))
+
+    def forget_workflows(self) -> None:
+        """Publish that no such number is known."""
+        for state in WorkflowState:
+            self.workflows.labels(state.value).set(nan)
 
     def text(self) -> bytes:
         """Return everything in Prometheus's text format."""

@@ -4,13 +4,13 @@ import asyncio
 from typing import Final
 
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from temporalio.client import Client
 from temporalio.service import RPCError
 
 from celadon.domain.strictness import Record
 from celadon.table.engine import Table
+from celadon.table.outages import TABLE_OUTAGES, NotMigratedError
+from celadon.table.trouble_log import TroubleLog
 
 _PATIENCE_SECONDS: Final = 3.0
 
@@ -36,6 +36,7 @@ class Readiness:
         """Ask these."""
         self._table = table
         self._temporal = temporal
+        self._trouble = TroubleLog("not_ready")
 
     async def look(self) -> Ready:
         """Ask both at once; a part that does not answer in time is not reached."""
@@ -46,8 +47,12 @@ class Readiness:
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS), self._table.transaction() as tx:
                 await tx.execute(text("select 1"))
-        except (TimeoutError, OSError, DBAPIError, PoolTimeoutError):
+        except (*TABLE_OUTAGES, NotMigratedError):
             return False
+        except Exception as error:  # noqa: BLE001 - whatever it is, callers cannot be served
+            self._trouble.tell(error)
+            return False
+        self._trouble.is_over()
         return True
 
     async def _temporal_answers(self) -> bool:

@@ -111,3 +111,25 @@ def response_of(problem: Problem, headers: Mapping[str, str] | None = None) -> J
         headers=dict(headers or {}),
         media_type=MEDIA_TYPE,
     )
+
+
+def table_away() -> DoorError:
+    """Return what is answered while Postgres is away."""
+    return DoorError(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "TABLE_AWAY",
+        "Postgres does not answer",
+        "try again with the same request id; /readyz says when it is back",
+        retry_after=2,
+    )
+
+
+def not_migrated_yet() -> DoorError:
+    """Return what is answered when the database lacks what this version uses."""
+    return DoorError(
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "NOT_MIGRATED",
+        "the database lacks tables or columns of this version of Celadon",
+        "tell an operator: run 'celadon db upgrade' of the API's version, or start the API of the version that has "
+        "migrated it",
+    )

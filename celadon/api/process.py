@@ -25,13 +25,17 @@ from celadon.api.probes import Readiness
 from celadon.api.protocol import ConnectionLimits, Connections, GuardedProtocol, possible_connections
 from celadon.api.settings import ApiSettings
 from celadon.api.streams import Streams
+from celadon.api.workflow_watch import WorkflowWatch
 from celadon.client.connection import connect
 from celadon.client.rollouts import RolloutClient
 from celadon.domain.durations import parse_duration
 from celadon.gateway.addresses import SocketAddress
+from celadon.racing import first_to_end
 from celadon.stopping import stop_signal
 from celadon.table.engine import Table
 from celadon.table.notify import Listener
+from celadon.table.startup import usable_or_stopped
+from celadon.table.trouble_log import TroubleLog
 
 APPLICATION_NAME: Final = "celadon-api"
 
@@ -77,6 +81,7 @@ def api_of(settings: ApiSettings, table: Table, listener: Listener, temporal: Cl
         sessions=Sessions(table, settings.oidc_issuer, over_tls=over_tls),
         settings=settings,
         streams=Streams(settings.api_max_streams, settings.api_max_streams_per_caller, metrics),
+        workflow_watch=WorkflowWatch(table, rollouts, metrics),
         workflows_url=""
         if settings.temporal_ui_url is None
         else f"{str(settings.temporal_ui_url).rstrip('/')}/namespaces/{temporal.namespace}",
@@ -91,6 +96,7 @@ async def run_api(settings: ApiSettings) -> None:
         TemporalUnreachableError: Temporal did not answer in time.
         KeyFileError: the signing key cannot be read.
         OSError: the address is not free.
+        DatabaseRefusedError: the database cannot serve Celadon.
 
     """
     with stop_signal() as stop:
@@ -99,10 +105,30 @@ async def run_api(settings: ApiSettings) -> None:
             table = await held.enter_async_context(Table(settings.database_url, APPLICATION_NAME))
             listener = await held.enter_async_context(Listener(settings.database_url, APPLICATION_NAME))
             app = api_of(settings, table, listener, temporal)
+            parts: ApiParts = app.state.parts
             with await listening_on(settings.api_address) as listening:
                 log.info("api_listening", address=str(settings.api_address))
-                await serve(app, listening, stop, limits_of(settings))
+                checking = asyncio.create_task(_check_table(settings, stop), name="celadon-startup")
+                await first_to_end(
+                    serve(app, listening, stop, limits_of(settings)),
+                    parts.workflow_watch.watch_until_cancelled(),
+                )
+                await checking
     log.info("api_stopped")
+
+
+async def _check_table(settings: ApiSettings, stop: asyncio.Event) -> None:
+    """Make sure, while callers are answered already, that the database can be used; else let the process end.
+
+    Raises:
+        DatabaseRefusedError: it cannot serve Celadon at all.
+
+    """
+    try:
+        await usable_or_stopped(settings.database_url, stop, TroubleLog("table_not_usable"))
+    except Exception:
+        stop.set()
+        raise
 
 
 def limits_of(settings: ApiSettings) -> ConnectionLimits:

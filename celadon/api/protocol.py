@@ -26,7 +26,9 @@ _PROGRESS_BYTES: Final = 64 * 1024
 """Whoever reads so many while time is given reads slowly, and is left in peace."""
 
 _BUSY: Final = (
-    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain\r\nretry-after: 2\r\nconnection: close\r\n"
+    # A browser asks again by itself.
+    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain\r\nretry-after: 2\r\nrefresh: 3\r\n"
+    b"connection: close\r\n"
     b"content-length: 30\r\n\r\ntoo many connections are open\n"
 )
 

@@ -81,6 +81,7 @@ Key = Annotated[
 Limit = Annotated[int, Query(ge=1, le=LONGEST_PAGE, description="How many at most.")]
 Before = Annotated[int | None, Query(ge=1, le=_LARGEST, description="Only older ones.")]
 After = Annotated[int, Query(ge=0, le=_LARGEST, description="Only lines that come after this one.")]
+Newest = Annotated[bool, Query(description="The last of those lines, instead of the first.")]
 AfterName = Annotated[str | None, Query(max_length=200, description="Only those whose names come after this one.")]
 LastEventId = Annotated[
     int | None,
@@ -301,15 +302,30 @@ async def scale(
 
 
 @router.get("/deployments/{name}/events")
-async def list_events_of(who: Caller, desk: DeskOf, name: Name, after: After = 0, limit: Limit = 100) -> EventPage:
+async def list_events_of(
+    who: Caller,
+    desk: DeskOf,
+    name: Name,
+    after: After = 0,
+    limit: Limit = 100,
+    *,
+    newest: Newest = False,
+) -> EventPage:
     """Read one deployment's audit log, oldest first."""
-    return await desk.events(who, name, after=after, limit=limit)
+    return await desk.events(who, name, after=after, limit=limit, newest=newest)
 
 
 @router.get("/events")
-async def list_events(who: Caller, desk: DeskOf, after: After = 0, limit: Limit = 100) -> EventPage:
+async def list_events(
+    who: Caller,
+    desk: DeskOf,
+    after: After = 0,
+    limit: Limit = 100,
+    *,
+    newest: Newest = False,
+) -> EventPage:
     """Read the audit log of all deployments, oldest first."""
-    return await desk.events(who, None, after=after, limit=limit)
+    return await desk.events(who, None, after=after, limit=limit, newest=newest)
 
 
 @router.get("/routers")

@@ -5,6 +5,7 @@
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Final
@@ -77,7 +78,8 @@ async def names_of_api(target: "ApiTarget") -> list[str]:
     from celadon.cli.access.calls import calling
     from celadon.table.paging import LONGEST_PAGE
 
-    async with calling(target) as calls:
+    # Somebody waits for what a key shall complete.
+    async with calling(target, timedelta(0)) as calls:
         found = [await calls.get("/v1/deployments", _Names, limit=LONGEST_PAGE)]
         while (after := found[-1].next_after) is not None:
             found.append(await calls.get("/v1/deployments", _Names, after=after, limit=LONGEST_PAGE))

@@ -214,6 +214,8 @@ def _describe_promotion(answer: PromoteAnswer, deployment: str) -> tuple[Shown, 
 
 
 def _describe_abort(answer: AbortAnswer, deployment: str) -> tuple[Shown, ...]:
+    if answer.outcome is None:
+        return (f"Recorded: {answer.why}.", f"See: celadon rollout status {deployment}")
     if answer.epoch is not None:
         return _describe_switch("Back on blue", answer.epoch, answer)
     if answer.outcome is RolloutOutcome.ABORTED:

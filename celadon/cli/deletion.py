@@ -8,7 +8,7 @@ from celadon.cli.access.protocol import Access
 from celadon.cli.ending import ExitCode
 from celadon.cli.faults import CommandError
 from celadon.cli.output import OutputFormat, print_note, print_object, print_text
-from celadon.cli.patience import Patience, a_moment
+from celadon.cli.patience import Patience, a_moment, outlasting
 from celadon.cli.target_choice import TargetChoice
 from celadon.client.patience import NoAnswerError
 from celadon.domain.errors import RefusalCode, RefusedError
@@ -49,7 +49,7 @@ async def delete_deployment(deletion: Deletion, target: TargetChoice, output: Ou
         async with patience.waiting(f"the replicas of {name} did not stop", f"it goes on: {_see(name)}"):
             while deletion.wait and view.lifecycle is DeploymentLifecycle.DESTROYING:
                 await a_moment()
-                view = await access.deployment(name)
+                view = await outlasting(lambda: access.deployment(name))
     if output.is_for_programs:
         print_object(answer.model_copy(update={"lifecycle": view.lifecycle}), output)
     else:
@@ -76,7 +76,7 @@ async def _delete(access: Access, deletion: Deletion, by: str, patience: Patienc
 
 async def _until_ended(access: Access, name: str, rollout: RolloutId) -> None:
     while True:
-        record = await access.rollout(name, rollout)
+        record = await outlasting(lambda: access.rollout(name, rollout))
         if record is None or record.outcome is not None:
             return
         await a_moment()

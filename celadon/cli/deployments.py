@@ -10,7 +10,7 @@ from celadon.cli.columns import table_of
 from celadon.cli.ending import ExitCode
 from celadon.cli.faults import CommandError
 from celadon.cli.output import OutputFormat, print_note, print_object, print_text
-from celadon.cli.patience import Patience, a_moment
+from celadon.cli.patience import Patience, a_moment, outlasting
 from celadon.cli.target_choice import TargetChoice
 from celadon.cli.tree import rollout_tree
 from celadon.client.patience import NoAnswerError
@@ -104,7 +104,7 @@ async def scale_deployment(scaling: Scaling, target: TargetChoice, output: Outpu
 async def _until_scaled(access: Access, scaling: Scaling) -> None:
     """Wait until as many live replicas as wanted are healthy, and none leaves any more."""
     while True:
-        view = await access.deployment(scaling.deployment)
+        view = await outlasting(lambda: access.deployment(scaling.deployment))
         if view.replicas != scaling.replicas:
             raise CommandError(f"somebody lets {scaling.deployment} have {view.replicas} replicas meanwhile")
         live = next((one for one in view.sets if one.is_live), None)

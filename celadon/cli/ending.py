@@ -4,10 +4,12 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from enum import IntEnum
 from typing import Final, NoReturn, TextIO
 
 from celadon.cli.output import print_bug, print_ending
+from celadon.terminal import lead_nowhere
 
 
 class ExitCode(IntEnum):
@@ -50,7 +52,8 @@ def _exit_code_of(program: Callable[[], object]) -> int:
     except BrokenPipeError:
         return ExitCode.FAILED
     except Exception as error:  # noqa: BLE001 - a bug is shown whole, and the exit code is right all the same
-        print_bug(error)
+        with suppress(OSError):
+            print_bug(error)
         return ExitCode.FAILED
     return ExitCode.DONE
 
@@ -59,8 +62,8 @@ def _flush(stream: TextIO) -> int:
     """Write what is still to be written; whoever read it may have gone (``celadon rollout list | head -1``)."""
     try:
         stream.flush()
-    except BrokenPipeError:
+    except OSError:
         # What is left goes nowhere, or the interpreter would complain of it at its exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        lead_nowhere(stream)
         return ExitCode.FAILED
     return ExitCode.DONE

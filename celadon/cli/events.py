@@ -12,7 +12,7 @@ from celadon.cli.access.opening import open_access
 from celadon.cli.access.protocol import Access
 from celadon.cli.columns import table_of
 from celadon.cli.ending import ExitCode
-from celadon.cli.faults import CommandError
+from celadon.cli.faults import CommandError, is_outage
 from celadon.cli.output import OutputFormat, print_object, print_one_of_many, print_text
 from celadon.cli.target_choice import TargetChoice
 from celadon.client.wording import describe_event
@@ -28,12 +28,12 @@ log = structlog.get_logger()
 
 async def show_events(
     deployment: str | None,
-    after: int,
+    after: int | None,
     limit: int,
     target: TargetChoice,
     output: OutputFormat,
 ) -> ExitCode:
-    """Show lines of the audit log.
+    """Show the newest lines of the audit log, or those that come after one of them.
 
     Raises:
         CommandError: there is no Celadon.
@@ -41,13 +41,14 @@ async def show_events(
 
     """
     async with open_access(target) as access:
-        page = await access.events(deployment, after=after, limit=limit)
+        page = await access.events(deployment, after=after or 0, limit=limit, newest=after is None)
     if output.is_for_programs:
         print_object(page, output)
     elif page.events:
         print_text(event_table(page.events))
         if len(page.events) == limit:
-            print_text("", f"There may be more: celadon events --after {page.next_after}")
+            more = "older lines: celadon events --after 0" if after is None else _more(page.next_after)
+            print_text("", f"There may be {more}")
     else:
         print_text("There is no such line." if after else "Nothing has happened yet.")
     return ExitCode.DONE
@@ -55,18 +56,36 @@ async def show_events(
 
 async def follow_events(
     deployment: str | None,
-    after: int,
+    after: int | None,
+    limit: int | None,
     target: TargetChoice,
     output: OutputFormat,
 ) -> ExitCode:
-    """Show lines of the audit log, and what comes, for ever; errors as above, until the first answer."""
-    async with open_access(target) as access, aclosing(coming_events(access, deployment, after)) as coming:
-        async for line in coming:
-            if output.is_for_programs:
-                print_one_of_many(line, output)
-            else:
-                print_text(Text(f"{moment(line.at)}  {line.deployment}  {describe_event(line)}"))
+    """Show what comes from now on, for ever; before it the lines after one of them, or the newest ``limit``.
+
+    Errors as above, until the first answer.
+    """
+    async with open_access(target) as access:
+        if after is None:
+            page = await access.events(deployment, after=0, limit=limit or 1, newest=True)
+            after = page.next_after
+            for line in page.events if limit else ():
+                _show_line(line, output)
+        async with aclosing(coming_events(access, deployment, after)) as coming:
+            async for line in coming:
+                _show_line(line, output)
     return ExitCode.DONE
+
+
+def _show_line(line: DeploymentEvent, output: OutputFormat) -> None:
+    if output.is_for_programs:
+        print_one_of_many(line, output)
+    else:
+        print_text(Text(f"{moment(line.at)}  {line.deployment}  {describe_event(line)}"))
+
+
+def _more(after: int) -> str:
+    return f"more: celadon events --after {after}"
 
 
 async def coming_events(
@@ -88,6 +107,8 @@ async def coming_events(
         try:
             page = await access.events(deployment, after=page.next_after, limit=PAGE)
         except CommandError as error:
+            if not is_outage(error):
+                raise
             page = EventPage(events=(), next_after=page.next_after)
             if not lost:
                 log.warning("celadon_lost", error=str(error))

@@ -4,6 +4,7 @@
 
 import os
 from http import HTTPStatus
+from typing import Final
 
 from pydantic import ValidationError
 
@@ -13,6 +14,10 @@ from celadon.domain.errors import RefusedError
 
 class CommandError(Exception):
     """A command cannot do what it was asked; the text is the whole sentence."""
+
+
+class OutageError(CommandError):
+    """A part of Celadon is away, and may come back: whoever waits for something waits on."""
 
 
 class ApiError(CommandError):
@@ -31,6 +36,17 @@ class ApiError(CommandError):
     def may_pass(self) -> bool:
         """Whether the same request may be answered later."""
         return self.status == HTTPStatus.TOO_MANY_REQUESTS or self.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+OUTAGE_STATUSES: Final = frozenset(
+    {HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT},
+)
+"""What a proxy answers, or the API itself, while something behind it is away."""
+
+
+def is_outage(error: Exception) -> bool:
+    """Whether an error may pass by itself, without anybody who changes anything."""
+    return isinstance(error, OutageError) or (isinstance(error, ApiError) and error.may_pass)
 
 
 def explain(error: Exception) -> str | None:
@@ -52,10 +68,13 @@ def _explain_rooms(error: Exception) -> str | None:
     from celadon.owned_files import NotOursError
     from celadon.provisioners.replica_user import ReplicaUserError
     from celadon.stack.errors import StackError
+    from celadon.table.startup import DatabaseRefusedError
 
     if isinstance(error, SettingsError):
         return f"the environment cannot be read: {error}"
-    foreseen = TemporalUnreachableError | KeyFileError | ReplicaUserError | StackError | NotOursError
+    foreseen = (
+        TemporalUnreachableError | KeyFileError | ReplicaUserError | StackError | NotOursError | DatabaseRefusedError
+    )
     return str(error) if isinstance(error, foreseen) else None
 
 

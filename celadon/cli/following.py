@@ -8,7 +8,7 @@ from typing import Final
 
 import structlog
 
-from celadon.cli.faults import CommandError
+from celadon.cli.faults import OutageError
 from celadon.cli.session import Session
 from celadon.client.overview import view_rollout
 from celadon.client.rollout_view import RolloutView, WorkflowAnswer
@@ -45,7 +45,7 @@ class Follower:
         while True:
             try:
                 view, record = await self._look()
-            except CommandError as error:
+            except OutageError as error:
                 if not lost:
                     log.warning("table_lost", error=str(error))
                 lost = True

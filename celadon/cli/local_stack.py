@@ -1,7 +1,9 @@
 """``celadon up`` and ``celadon demo``."""
 
 import logging
+import sys
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 
 import typer
@@ -9,14 +11,16 @@ from pydantic import ValidationError
 
 from celadon.cli.ending import ExitCode
 from celadon.cli.output import OutputFormat, print_object, print_text
+from celadon.cli.patience import Patience
 from celadon.cli.target import local_data_dir
 from celadon.logs import log_to_stderr
 from celadon.stack.addresses import StackAddresses
 from celadon.stack.demo.demo import DemoOptions, run_demo
 from celadon.stack.layout import DEFAULT_DATA_DIR
 from celadon.stack.shape import ShapeChoice
+from celadon.stack.shutdown import stop_stack
 from celadon.stack.stack import Stack, run_stack
-from celadon.terminal import Shown, Table, Text
+from celadon.terminal import Shown, Table, Text, lead_nowhere
 
 
 async def run_up(data_dir: Path | None, output: OutputFormat, shape: ShapeChoice) -> ExitCode:
@@ -29,12 +33,40 @@ async def run_up(data_dir: Path | None, output: OutputFormat, shape: ShapeChoice
     log_to_stderr(logging.INFO)
 
     def announce(addresses: StackAddresses) -> None:
-        if output.is_for_programs:
-            print_object(addresses, output)
-        else:
-            print_text(*_describe(addresses))
+        try:
+            if output.is_for_programs:
+                print_object(addresses, output)
+            else:
+                print_text(*_describe(addresses))
+        except OSError:  # nobody reads that any more, which is no reason to stop what is served
+            lead_nowhere(sys.stdout)
 
     await run_stack(Stack(local_data_dir(data_dir), **shape), announce)
+    return ExitCode.DONE
+
+
+async def run_down(data_dir: Path | None, timeout: timedelta, output: OutputFormat) -> ExitCode:
+    """Stop the local stack and wait until it is gone; one that does not run is stopped already.
+
+    Raises:
+        StackError: there is none, or it is not this user's.
+        CommandError: it has not ended in time.
+
+    """
+    directory = local_data_dir(data_dir)
+    what = f"the stack in {directory.absolute()} has not ended"
+    instead = f"it goes on stopping; see {directory.absolute() / 'logs'}, or run 'celadon down' again to wait on"
+    async with Patience(timeout).waiting(what, instead):
+        stopped = await stop_stack(directory)
+    if output.is_for_programs:
+        print_object(stopped, output)
+        return ExitCode.DONE
+    if stopped.pid is not None:
+        print_text(f"Stopped the stack in {stopped.data_dir} (process {stopped.pid}).")
+    else:
+        print_text(f"No stack runs in {stopped.data_dir}.")
+    if stopped.ended:
+        print_text(f"Ended what was left behind: {', '.join(stopped.ended)}.")
     return ExitCode.DONE
 
 
@@ -83,7 +115,7 @@ def _describe(addresses: StackAddresses) -> tuple[Shown, ...]:
     return (
         Text("")
         .append("Celadon runs.", style="bold green")
-        .append(" Ctrl-C stops it; the same command resumes it with nothing lost."),
+        .append(" Ctrl-C or 'celadon down' stops it; the same command resumes it with nothing lost."),
         where,
         f"In another terminal: celadon deploy -f FILE{option} · celadon rollout list{option} · celadon --help",
     )

@@ -14,7 +14,7 @@ from celadon.cli.commands.events import events
 from celadon.cli.commands.files import init, schema
 from celadon.cli.commands.logins import login, logout, profile_app, whoami
 from celadon.cli.commands.notifications import notify_app
-from celadon.cli.commands.processes import db_app, demo, gateway_app, up
+from celadon.cli.commands.processes import db_app, demo, down, gateway_app, up
 from celadon.cli.commands.revisions import revision_app
 from celadon.cli.commands.rollouts import deploy, rollout_app
 from celadon.cli.commands.routers import router_app
@@ -60,6 +60,7 @@ app.command(rich_help_panel=_LOG_IN)(whoami)
 app.add_typer(profile_app, name="profile", rich_help_panel=_LOG_IN, help="The APIs that you have logged in to.")
 
 app.command(rich_help_panel=_RUN)(up)
+app.command(rich_help_panel=_RUN)(down)
 app.command(rich_help_panel=_RUN)(demo)
 app.add_typer(console_app, name="console", rich_help_panel=_RUN)
 app.add_typer(router_app, name="router", rich_help_panel=_RUN, help="The routers that take their routes from Celadon.")

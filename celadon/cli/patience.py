@@ -2,13 +2,19 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Final
+from typing import Final, TypeVar
 
-from celadon.cli.faults import CommandError
+import structlog
+
+from celadon.cli.faults import CommandError, is_outage
 from celadon.domain.durations import format_duration
+
+log = structlog.get_logger()
+
+AnswerT = TypeVar("AnswerT")
 
 POLL_EVERY: Final = timedelta(seconds=0.5)
 
@@ -41,6 +47,21 @@ class Patience:
             if self._timeout is None:
                 raise
             raise CommandError(f"{what} within {format_duration(self._timeout)}; {instead}") from error
+
+
+async def outlasting(read: Callable[[], Awaitable[AnswerT]]) -> AnswerT:
+    """Read something that is waited for, however long Celadon is away meanwhile; it is said once."""
+    said = False
+    while True:
+        try:
+            return await read()
+        except CommandError as error:
+            if not is_outage(error):
+                raise
+            if not said:
+                log.warning("celadon_lost", error=str(error))
+            said = True
+        await a_moment()
 
 
 async def a_moment() -> None:

@@ -108,6 +108,8 @@ def _serves(one: RouterLine) -> Text:
             return Text(f"{gone}; nobody waits for it", style="dim")
         case RouterState.ENROLLED:
             return Text("nothing yet: it has not connected", style="cyan")
+        case RouterState.NEW if not one.stream_is_up:
+            return Text("nothing, and it is not connected any more; nobody waits for it", style="bold yellow")
         case RouterState.NEW:
             return Text("nothing yet; nobody waits for it", style="cyan")
         case RouterState.LIVE | RouterState.CUT_OFF if one.behind:

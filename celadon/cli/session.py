@@ -79,7 +79,7 @@ class Session:
         """
         answer = await self.ask_workflow(deployment)
         view = await self.read(lambda tx: view_rollout(tx, deployment, answer))
-        if view is None or (view.deployment is None and answer.status is None):
+        if view is None or (view.deployment is None and answer.status is None and answer.stuck is None):
             raise await self.no_such_deployment(deployment)
         return view
 

@@ -2,24 +2,22 @@
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Final, TypeVar
+from typing import TypeVar
 
-import asyncpg
 from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from celadon.cli.faults import CommandError
+from celadon.cli.faults import CommandError, OutageError
 from celadon.table.engine import Table
-
-_MISSING: Final = frozenset({"42P01", "42703", "3F000"})
-"""SQLSTATE of a table, a column or a schema that is not there."""
-
-_OUR_FAULT: Final = "42"
-"""The class of SQLSTATE of statements that are wrong."""
-
-_NOT_ALLOWED: Final = "42501"
+from celadon.table.outages import (
+    UPGRADE,
+    NotMigratedError,
+    TableAwayError,
+    address_refusal,
+    database_trouble_named,
+    describe,
+)
 
 AnswerT = TypeVar("AnswerT")
 
@@ -61,28 +59,23 @@ def database_faults_told(database_url: str) -> Iterator[None]:
 
     """
     try:
-        yield
-    except DBAPIError as error:
-        state = str(getattr(error.orig, "sqlstate", None) or "")
-        if state in _MISSING:
-            raise CommandError(
-                f"the database {_where(database_url)} lacks tables of this version of Celadon; "
-                "run 'celadon db upgrade'",
-            ) from error
-        if state.startswith(_OUR_FAULT) and state != _NOT_ALLOWED:
+        with database_trouble_named():
+            yield
+    except NotMigratedError as error:
+        raise CommandError(
+            f"the database {_where(database_url)} lacks tables or columns of this version of Celadon "
+            f"({describe(error.__cause__ or error)}); {UPGRADE}",
+        ) from error
+    except TableAwayError as error:
+        raise OutageError(
+            f"Postgres does not answer at {_where(database_url)}: {error}; start it ('celadon up' starts a whole local "
+            "stack), or correct DATABASE_URL",
+        ) from error
+    except Exception as error:
+        refusal = address_refusal(error)
+        if refusal is None:
             raise
-        raise _refused(database_url, error.orig or error) from error
-    except (OSError, PoolTimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise _refused(database_url, error) from error
-
-
-def _refused(database_url: str, error: BaseException) -> CommandError:
-    # SQLAlchemy writes the driver's class before the driver's message.
-    told = str(error).strip().rpartition(">: ")[2] or type(error).__name__
-    return CommandError(
-        f"Postgres does not answer at {_where(database_url)}: {told.splitlines()[0]}; start it ('celadon up' starts a "
-        "whole local stack), or correct DATABASE_URL",
-    )
+        raise CommandError(f"Postgres lets nobody in by {_where(database_url)}: {refusal}") from error
 
 
 def _where(database_url: str) -> str:

@@ -52,7 +52,10 @@ def describe_outcome(rollout: RolloutRecord) -> Text:
 def _unregistered(view: RolloutView) -> Tree:
     status = view.workflow.status
     if status is None:
-        return Tree(f"its first rollout is not registered yet: {view.workflow.silence}")
+        tree = Tree(f"its first rollout is not registered yet: {view.workflow.silence}")
+        if view.next_step:
+            tree.add(_next(view))
+        return tree
     tree = Tree(Text(status.deployment, style="bold").append(" is new; its first rollout begins", style="not bold"))
     _add_refusals(tree, status)
     return tree
@@ -87,14 +90,18 @@ def _add_rollout(tree: Tree, view: RolloutView, rollout: RolloutRecord, now: dat
     if view.status is not None:
         _add_progress(branch, view.status, now)
     if view.next_step:
-        branch.add(Text("next: ", style="bold").append(view.next_step, style="not bold"))
+        branch.add(_next(view))
+
+
+def _next(view: RolloutView) -> Text:
+    return Text("next: ", style="bold").append(view.next_step, style="not bold")
 
 
 def _add_progress(branch: Tree, status: RolloutStatus, now: datetime) -> None:
     """Add what only the workflow knows."""
     for timer in status.timers:
         branch.add(Text(f"timer: {timer.name} in {span(timer.fires_at - now)}", style="yellow"))
-    if not status.timers and status.phase is RolloutPhase.AWAITING_PROMOTION:
+    if not status.timers and not status.holding and status.phase is RolloutPhase.AWAITING_PROMOTION:
         branch.add(Text("timer: none, a person decides", style="yellow"))
     if status.holding:
         branch.add(Text(f"holding: {status.holding}", style="bold yellow"))
@@ -267,7 +274,9 @@ def _add_warnings(tree: Tree, view: RolloutView, deployment: DeploymentView) -> 
     if not deployment.keeper_alive:
         told = "no keeper is at work: start a worker ('python -m worker'), or nothing starts, stops or is replaced"
         tree.add(Text(told, style="bold red"))
-    if under_way and view.workflow.silence:
+    if under_way and view.stuck is not None:
+        tree.add(Text(f"the rollout does not get on: {view.stuck.told}", style="bold red"))
+    elif under_way and view.workflow.silence:
         told = (
             "its workflow is gone from Temporal: the keeper ends the rollout and cleans up within a minute"
             if view.workflow.silence == NO_WORKFLOW

@@ -10,15 +10,16 @@ from celadon.cli.access.opening import open_access
 from celadon.cli.access.protocol import Access
 from celadon.cli.ending import ExitCode
 from celadon.cli.output import OutputFormat, print_line, print_one_of_many, print_text
-from celadon.cli.patience import Patience
+from celadon.cli.patience import Patience, outlasting
 from celadon.cli.target_choice import TargetChoice
 from celadon.cli.tree import describe_outcome, rollout_tree
 from celadon.client.rollout_view import RolloutView
-from celadon.client.wording import revision_name
+from celadon.client.wording import in_words, revision_name
 from celadon.domain.errors import RefusalCode, refuse
 from celadon.domain.moments import clock, span
 from celadon.domain.names import RolloutId
 from celadon.domain.states import RolloutOutcome, RouteSetState
+from celadon.domain.workflow_condition import WorkflowCondition
 from celadon.table.records.deployments import DeploymentView, SetView
 from celadon.table.records.rollouts import RolloutRecord
 from celadon.terminal import live_picture
@@ -99,6 +100,8 @@ class LineScreen:
         if view.status is not None:
             now = self._now()
             told = "".join(f" · {one.name} in {span(one.fires_at - now)}" for one in view.status.timers)
+            if view.status.holding:
+                told += f" · holding: {view.status.holding}"
         if view.next_step != self._next_step:
             self._next_step = view.next_step
             told += f" · next: {view.next_step}" if view.next_step else ""
@@ -186,7 +189,7 @@ async def _show_to_end(access: Access, deployment: str, rollout: RolloutId, scre
         with screen:
             async for view in views:
                 screen.show(view)
-    record = await access.rollout(deployment, rollout)
+    record = await outlasting(lambda: access.rollout(deployment, rollout))
     if record is None:
         raise no_such_rollout(deployment, rollout)
     return record
@@ -205,7 +208,14 @@ def _print_ending(record: RolloutRecord) -> None:
 def _state_line(view: RolloutView) -> str:
     """Return what a change is judged by."""
     phase = view.phase.value if view.phase is not None else "registering"
-    return f"{phase}{_counts(view.deployment) if view.deployment is not None else ''}"
+    counts = _counts(view.deployment) if view.deployment is not None else ""
+    return f"{phase}{counts}{'' if view.stuck is None else _stuck(view.stuck)}"
+
+
+def _stuck(condition: WorkflowCondition) -> str:
+    """Return why a rollout does not get on, without what changes at each attempt."""
+    why = f" ({condition.message})" if condition.message else ""
+    return f" · does not get on: its workflow is {in_words(condition.state.value)}{why}"
 
 
 def _counts(deployment: DeploymentView) -> str:

@@ -6,10 +6,16 @@ import structlog
 
 from celadon.client.rollouts import RolloutClient
 from celadon.domain.errors import RefusalCode, RefusedError
-from celadon.domain.messages import AbortCommand
+from celadon.domain.messages import AbortCommand, AbortState, BakeCommand
 
 _ENDS_ANYWAY: Final = frozenset(
-    {RefusalCode.ROLLOUT_ENDED, RefusalCode.NO_SUCH_ROLLOUT, RefusalCode.ROLLING_BACK, RefusalCode.WRONG_ROLLOUT},
+    {
+        RefusalCode.ROLLOUT_ENDED,
+        RefusalCode.NO_SUCH_ROLLOUT,
+        RefusalCode.ROLLING_BACK,
+        RefusalCode.WRONG_ROLLOUT,
+        RefusalCode.NOT_BAKING,
+    },
 )
 """An abort that is refused so has nothing left to do: the rollout ends by itself, or a keeper ends it."""
 
@@ -19,12 +25,17 @@ log = structlog.get_logger()
 async def end_rollout(rollouts: RolloutClient, deployment: str, command: AbortCommand) -> None:
     """Abort a rollout or, where there is no way back, cancel it, which lets it end; waits for neither's end.
 
+    A way back that waits for blue is given up: nobody needs blue any more.
+
     Raises:
         NoAnswerError: nobody answered.
 
     """
     try:
-        await rollouts.abort(deployment, command)
+        answer = await rollouts.abort(deployment, command)
+        if answer.state is AbortState.RECORDED:
+            finish = {"reason", "by", "rollout", "door", "issuer", "rights"}
+            await rollouts.finish(deployment, BakeCommand(**command.model_dump(include=finish)))
     except RefusedError as error:
         if error.refusal.code in _ENDS_ANYWAY:
             return

@@ -2,25 +2,30 @@
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from celadon.client.patience import NoAnswerError
+from celadon.client.patience import CouldNotAnswerError, NoAnswerError
 from celadon.client.rollout_view import NO_WORKFLOW, RolloutView, WorkflowAnswer
 from celadon.client.rollouts import RolloutClient
 from celadon.domain.contracts import workflow_id
 from celadon.domain.errors import RefusedError
+from celadon.domain.workflow_condition import WorkflowState, condition_of_query, unknown_condition
 from celadon.table.overview import view_deployment
 
 
 async def ask_workflow(rollouts: RolloutClient, deployment: str) -> WorkflowAnswer:
-    """Ask a deployment's rollout for what it knows, without waiting for one that does not run."""
-    running = await rollouts.is_running(workflow_id(deployment))
-    if running is None:
-        return WorkflowAnswer(silence="Temporal did not answer")
-    if not running:
+    """Ask a deployment's rollout for what it knows, without waiting for one that does not run or cannot answer."""
+    identity = workflow_id(deployment)
+    condition = await rollouts.condition(identity)
+    if condition is None:
         return WorkflowAnswer(silence=NO_WORKFLOW)
+    if condition.state is not WorkflowState.HEALTHY:
+        return WorkflowAnswer(silence=condition.told, condition=condition)
     try:
-        return WorkflowAnswer(status=await rollouts.status(deployment))
+        return WorkflowAnswer(status=await rollouts.status(deployment), condition=condition)
+    except CouldNotAnswerError as error:
+        condition = condition_of_query(identity, error.failure)
+        return WorkflowAnswer(silence=condition.told, condition=condition)
     except (NoAnswerError, RefusedError) as error:
-        return WorkflowAnswer(silence=str(error))
+        return WorkflowAnswer(silence=str(error), condition=unknown_condition(str(error)))
 
 
 async def view_rollout(tx: AsyncSession, deployment: str, answer: WorkflowAnswer) -> RolloutView | None:

@@ -1,15 +1,18 @@
 """A rollout as its workflow and the table know it together; either may be missing, and then says so."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Final, assert_never
 
 from pydantic import computed_field
 
+from celadon.domain.contracts import BLUE_CHANGED, GATE_CHANGED, KEEPER_BACK
 from celadon.domain.messages import RolloutStatus
 from celadon.domain.narration import next_step
 from celadon.domain.progress import Progress
 from celadon.domain.states import RolloutPhase
 from celadon.domain.strictness import Record
+from celadon.domain.workflow_condition import WorkflowCondition
 from celadon.table.records.deployments import DeploymentView
 from celadon.table.records.rollouts import RolloutRecord
 
@@ -23,6 +26,13 @@ class WorkflowAnswer(Record):
     """What it says; nothing when none runs or none answers."""
     silence: str = ""
     """Why there is no status; empty when there is one, or when nobody needs it."""
+    condition: WorkflowCondition | None = None
+    """Whether the workflow gets on; nothing when none runs, or when nobody has asked."""
+
+    @property
+    def stuck(self) -> WorkflowCondition | None:
+        """The condition of a workflow that does not get on; nothing when it does, or when that is not known."""
+        return self.condition if self.condition is not None and self.condition.is_stuck else None
 
 
 class RolloutView(Record):
@@ -67,9 +77,18 @@ class RolloutView(Record):
         if self.status is not None:
             return self.status.next_step
         rollout = self._rollout
+        stuck = self.stuck
+        if stuck is not None:
+            return stuck.next_step
         if rollout is not None and rollout.outcome is None and self.workflow.silence == NO_WORKFLOW:
             return "wait: a keeper ends this rollout, whose workflow is gone, and cleans up"
         return "" if rollout is None else table_next_step(rollout)
+
+    @property
+    def stuck(self) -> WorkflowCondition | None:
+        """Why the rollout under way does not get on; nothing when it does, has ended, or when that is not known."""
+        rollout = self._rollout
+        return None if rollout is not None and rollout.outcome is not None else self.workflow.stuck
 
     @property
     def _rollout(self) -> RolloutRecord | None:
@@ -95,10 +114,19 @@ def table_next_step(rollout: RolloutRecord) -> str:
     )
 
 
+_WHOSE_TURN: Final[Mapping[str | None, str]] = {
+    BLUE_CHANGED: "keeper: healthy replicas of blue",
+    GATE_CHANGED: "the end of the freeze",
+    KEEPER_BACK: "keeper",
+}
+
+
 def who_must_act(rollout: RolloutRecord | None) -> str:
     """Return who moves a rollout on, by what the table knows; empty when it has ended or there is none."""
     if rollout is None:
         return ""
+    if rollout.awaits_signal in _WHOSE_TURN:
+        return _WHOSE_TURN[rollout.awaits_signal]
     match rollout.phase:
         case RolloutPhase.PROVISIONING | RolloutPhase.VERIFYING | RolloutPhase.ROLLING_BACK:
             return "keeper"

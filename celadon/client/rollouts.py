@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final, TypeVar
 
@@ -19,8 +20,15 @@ from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import ApplicationError, FailureError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from celadon.client.patience import QUERY_PATIENCE, UPDATE_PATIENCE, NoAnswerError
+from celadon.client.patience import (
+    QUERY_PATIENCE,
+    SIGNAL_PATIENCE,
+    UPDATE_PATIENCE,
+    CouldNotAnswerError,
+    NoAnswerError,
+)
 from celadon.client.signatures import Signer
+from celadon.client.workflow_condition import read_condition
 from celadon.domain import contracts
 from celadon.domain.absence import nothing_under_way
 from celadon.domain.attestation import START_MEMO, START_VALID, text_of_command, text_of_start
@@ -30,6 +38,8 @@ from celadon.domain.identity import KEY_ISSUER
 from celadon.domain.messages import (
     AbortAnswer,
     AbortCommand,
+    BakeAnswer,
+    BakeCommand,
     PromoteAnswer,
     PromoteCommand,
     RolloutRequest,
@@ -41,8 +51,16 @@ from celadon.domain.narration import request_details
 from celadon.domain.permissions import Verb
 from celadon.domain.states import Door
 from celadon.domain.strictness import Record
+from celadon.domain.workflow_condition import WorkflowCondition
+
+_EXHAUSTED: Final = "exceeded workflow execution limit for signal"
 
 AnswerT = TypeVar("AnswerT")
+
+_MOVES: Final = ("unable to perform workflow execution update due to unexpected", "workflow task is not scheduled yet")
+"""How Temporal's messages begin when a workflow has just gone on in a new run, in lower case."""
+_LEFT_BY_A_MOVE: Final = frozenset({"AcceptedUpdateCompletedWorkflow", "AbortedByClosingWorkflow"})
+_MOVE_PAUSE_SECONDS: Final = 0.05
 
 
 class Sender(Record):
@@ -123,7 +141,10 @@ class RolloutClient:
                 return None
             raise _explain(error, deployment) from error
         memo = await latest.memo_value(START_MEMO, None, type_hint=StartMemo)
-        return latest.run_id if memo is not None and memo.request_id == request_id else None
+        if memo is None or memo.request_id != request_id:
+            return None
+        # A rollout that continued as new is known by the run that began it.
+        return latest.raw_description.workflow_execution_info.first_run_id or latest.run_id
 
     async def _start(self, request: RolloutRequest, memo: StartMemo) -> str:
         identity = contracts.workflow_id(request.deployment)
@@ -133,6 +154,7 @@ class RolloutClient:
                 request.model_dump(mode="json", exclude_unset=True),
                 id=identity,
                 task_queue=contracts.TASK_QUEUE,
+                task_timeout=contracts.WORKFLOW_TASK_TIMEOUT,
                 id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
                 static_summary=f"blue-green rollout of **{request.deployment}**",
@@ -196,6 +218,28 @@ class RolloutClient:
         """Return traffic to blue after the switch. Arguments and errors as for ``promote``."""
         return await self._update(deployment, contracts.ROLLBACK, command, AbortAnswer, request_id, patience)
 
+    async def finish(
+        self,
+        deployment: str,
+        command: BakeCommand,
+        *,
+        request_id: str | None = None,
+        patience: timedelta = UPDATE_PATIENCE,
+    ) -> BakeAnswer:
+        """End the bake now, and give up an abort that is pending. Arguments and errors as for ``promote``."""
+        return await self._update(deployment, contracts.FINISH, command, BakeAnswer, request_id, patience)
+
+    async def withdraw(
+        self,
+        deployment: str,
+        command: BakeCommand,
+        *,
+        request_id: str | None = None,
+        patience: timedelta = UPDATE_PATIENCE,
+    ) -> BakeAnswer:
+        """Take back one's own abort that is pending. Arguments and errors as for ``promote``."""
+        return await self._update(deployment, contracts.WITHDRAW, command, BakeAnswer, request_id, patience)
+
     async def cancel(self, deployment: str) -> bool:
         """Ask for a rollout's cancellation, which means abort and otherwise lets it end; false when none runs.
 
@@ -211,25 +255,25 @@ class RolloutClient:
             raise _explain(error, deployment) from error
         return True
 
-    async def status(self, deployment: str, *, run_id: str | None = None) -> RolloutStatus:
-        """Ask a rollout for what it knows.
+    async def status(self, deployment: str, *, patience: timedelta = QUERY_PATIENCE) -> RolloutStatus:
+        """Ask a rollout for what it knows, in whichever run it goes on.
 
         Raises:
             RefusedError: there is no rollout of the deployment in Temporal.
+            CouldNotAnswerError: a worker cannot take up the rollout's history.
             NoAnswerError: no worker answered in time.
 
         """
-        handle = self._handle(deployment, run_id)
+        handle = self._handle(deployment)
         try:
-            status: RolloutStatus = await handle.query(
-                contracts.STATUS,
-                result_type=RolloutStatus,
-                rpc_timeout=QUERY_PATIENCE,
+            status: RolloutStatus = await _through_moves(
+                lambda: handle.query(contracts.STATUS, result_type=RolloutStatus, rpc_timeout=patience),
+                patience,
             )
         except RPCError as error:
             raise _explain(error, deployment) from error
         except WorkflowQueryFailedError as error:
-            raise NoAnswerError(f"the rollout of {deployment} could not answer: {error}") from error
+            raise CouldNotAnswerError(f"the rollout of {deployment} could not answer: {error}", str(error)) from error
         return status
 
     async def wait(self, deployment: str, *, run_id: str | None = None) -> RolloutEnded:
@@ -256,12 +300,16 @@ class RolloutClient:
 
         """
         try:
-            await self._client.get_workflow_handle(workflow_id).signal(signal, payload)
+            await self._client.get_workflow_handle(workflow_id).signal(signal, payload, rpc_timeout=SIGNAL_PATIENCE)
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:
                 return False
             raise
         return True
+
+    async def condition(self, workflow_id: str) -> WorkflowCondition | None:
+        """Return whether the workflow that runs under an id gets on, which may not be known; nothing when none runs."""
+        return await read_condition(self._client, workflow_id)
 
     async def is_running(self, workflow_id: str) -> bool | None:
         """Return whether a workflow runs; nothing when Temporal does not say."""
@@ -301,12 +349,15 @@ class RolloutClient:
         try:
             # The SDK repeats a call that timed out for as long as no worker has taken the update.
             async with asyncio.timeout(patience.total_seconds()):
-                given: AnswerT = await self._handle(deployment).execute_update(
-                    name,
-                    command.model_dump(mode="json", exclude_unset=True),
-                    id=identity,
-                    result_type=answer,
-                    rpc_timeout=patience,
+                given: AnswerT = await _through_moves(
+                    lambda: self._handle(deployment).execute_update(
+                        name,
+                        command.model_dump(mode="json", exclude_unset=True),
+                        id=identity,
+                        result_type=answer,
+                        rpc_timeout=patience,
+                    ),
+                    patience,
                 )
         except WorkflowUpdateFailedError as error:
             raise RefusedError(_refusal(error.cause)) from error
@@ -318,6 +369,39 @@ class RolloutClient:
         except RPCError as error:
             raise _explain(error, deployment, to_promote=name == contracts.PROMOTE) from error
         return given
+
+
+async def _through_moves(call: Callable[[], Awaitable[AnswerT]], patience: timedelta) -> AnswerT:
+    """Return what ``call`` returns; repeat it while the rollout moves to a new run, which takes some milliseconds.
+
+    A repeat of an update has the same id: at most one of them is carried out.
+
+    Raises:
+        RPCError: it failed for another reason, or the move lasts longer than ``patience``.
+
+    """
+    clock = asyncio.get_running_loop()
+    until = clock.time() + patience.total_seconds()
+    while True:
+        try:
+            return await call()
+        except RPCError as error:
+            moves = error.status is RPCStatusCode.FAILED_PRECONDITION and error.message.lower().startswith(_MOVES)
+            if not moves or clock.time() > until:
+                raise
+        except WorkflowUpdateFailedError as error:
+            moves = isinstance(error.cause, ApplicationError) and error.cause.type in _LEFT_BY_A_MOVE
+            if not moves or clock.time() > until:
+                raise
+        await asyncio.sleep(_MOVE_PAUSE_SECONDS)
+
+
+def signals_are_exhausted(error: RPCError) -> bool:
+    """Whether Temporal refused a signal because the workflow's run has taken as many as it may (10,000, as a rule).
+
+    The workflow goes on, and the run that it continues as can take signals again.
+    """
+    return error.status is RPCStatusCode.INVALID_ARGUMENT and _EXHAUSTED in error.message.lower()
 
 
 def _refusal(cause: BaseException | None) -> Refusal:

@@ -1,11 +1,13 @@
 """What an abort or a rollback does now. An abort never depends on green's health."""
 
+from datetime import datetime
 from typing import assert_never
 
 from celadon.domain.errors import Refusal, RefusalCode
-from celadon.domain.messages import AbortCommand
-from celadon.domain.progress import Progress
+from celadon.domain.messages import AbortAnswer, AbortCommand, AbortState
+from celadon.domain.progress import AbortRequest, PendingAbort, Progress
 from celadon.domain.states import RolloutPhase
+from celadon.domain.steps import SwitchAnswer
 
 
 def refuse_abort(
@@ -57,3 +59,35 @@ def refuse_abort(
             )
         case _ as unreachable:
             assert_never(unreachable)
+
+
+def pending_after(
+    pending: PendingAbort | None,
+    request: AbortRequest,
+    answer: SwitchAnswer,
+    now: datetime,
+) -> PendingAbort | None:
+    """Return the abort that is pending once the table has answered ``request``; nothing when none is.
+
+    Only an incurable refusal ends a way back. That somebody's message does not count says nothing of another's, so it
+    ends the pending abort only when it is the one that was tried.
+    """
+    if answer.refusal is None:
+        return None
+    if answer.message_refused:
+        return None if pending is not None and pending.request == request else pending
+    if answer.refusal.code is not RefusalCode.NO_HEALTHY_BLUE:
+        return None
+    if pending is None:
+        return PendingAbort(request=request, since=now, why=answer.refusal.message)
+    return pending.model_copy(update={"why": answer.refusal.message})
+
+
+def recorded(refusal: Refusal, phase: RolloutPhase) -> AbortAnswer:
+    """Return the answer to an abort that was taken, and that blue cannot take for the moment."""
+    until = (
+        "blue drains, and it goes back if blue recovers before it is gone"
+        if phase is RolloutPhase.DRAINING
+        else "it goes back as soon as it can"
+    )
+    return AbortAnswer(state=AbortState.RECORDED, why=f"{refusal.message}; {until}")

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Final, TypeVar
 
 from celadon.domain.attestation import START, text_of_command, text_of_start
-from celadon.domain.contracts import ABORT, DEFAULT_INSTALLATION, PROMOTE, ROLLBACK
+from celadon.domain.contracts import ABORT, DEFAULT_INSTALLATION, FINISH, PROMOTE, ROLLBACK, WITHDRAW
 from celadon.domain.errors import Refusal, RefusalCode, RefusedError
 from celadon.domain.messages import PromoteCommand, RolloutRequest, StartMemo
 from celadon.domain.permissions import Verb
@@ -47,8 +47,17 @@ _UNSIGNED_RIGHTS: Final[Mapping[Unsigned, frozenset[Verb]]] = MappingProxyType(
 )
 
 _VERBS: Final[Mapping[str, Verb]] = MappingProxyType(
-    {PROMOTE: Verb.PROMOTE, ABORT: Verb.ABORT, ROLLBACK: Verb.ROLLBACK},
+    {
+        PROMOTE: Verb.PROMOTE,
+        ABORT: Verb.ABORT,
+        ROLLBACK: Verb.ROLLBACK,
+        FINISH: Verb.PROMOTE,
+        WITHDRAW: Verb.ABORT,
+    },
 )
+"""The right that each message takes. To finish a bake is to promote for good; whoever may pull the brake may release
+it."""
+
 
 _NOTE_VERBS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
@@ -58,6 +67,8 @@ _NOTE_VERBS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "rollback_requested": (ROLLBACK,),
         "rollback_refused": (ABORT, ROLLBACK),
         "aborted": (ABORT, ROLLBACK),
+        "finish_requested": (FINISH,),
+        "withdrawal_requested": (WITHDRAW,),
     },
 )
 """Of which messages a line of the audit log may tell: what was signed vouches for nothing else."""
@@ -184,6 +195,14 @@ class Authority:
                 request_id=message.request_id,
             )
         verdict.require(_VERBS[message.verb], deployment)
+        if message.verb == FINISH and not verdict.verified and self.unsigned is not Unsigned.ALL:
+            raise RefusedError(
+                Refusal(
+                    code=RefusalCode.UNSIGNED,
+                    message=f"nobody vouches for the sender, and an unsigned message may not finish {deployment}",
+                    next_step="wait for the end of the bake, or have somebody send it who signs",
+                ),
+            )
         if isinstance(command, PromoteCommand) and command.force:
             verdict.require(Verb.FORCE, deployment)
         return verdict

@@ -14,6 +14,12 @@ from celadon.domain.strictness import Record
 
 MAX_NODE_LENGTH: Final = 100
 
+MAX_SPOKEN_NODE_BYTES: Final = 200
+"""What a peer may say at most that it is; more is not even compared with what was enrolled."""
+
+MAX_REFUSAL_BYTES: Final = 2000
+"""How much of what a router refuses is kept."""
+
 CERTIFICATE_EXPIRES_SOON: Final = timedelta(days=30)
 """From so long before its end on, people are warned."""
 
@@ -86,6 +92,26 @@ def refusal_of(node: str, peer: Peer, enrolment: Enrolment | None, now: datetime
         return f"the certificate does not name router {node}"
     if enrolment.serials and peer.serial not in enrolment.serials:
         return f"the certificate of router {node} was replaced or revoked; {enrol} again"
+    return None
+
+
+def bounded(text: str, limit: int) -> str:
+    """Return the beginning of a text that takes at most ``limit`` bytes of UTF-8, with a mark when that is not all."""
+    encoded = text.encode(errors="replace")
+    if len(encoded) <= limit:
+        return text
+    mark = "…"
+    return encoded[: limit - len(mark.encode())].decode(errors="ignore") + mark
+
+
+def refusal_of_spoken_node(node: str) -> str | None:
+    """Return why a peer cannot be the router that it says it is, whoever it is; ``None`` when it can."""
+    size = len(node.encode(errors="replace"))
+    if size > MAX_SPOKEN_NODE_BYTES:
+        return (
+            f"node.id {bounded(node, 100)!r} has {size} bytes; a router's name has at most {MAX_SPOKEN_NODE_BYTES}: "
+            "set node.id to the name under which the router was enrolled"
+        )
     return None
 
 

@@ -4,8 +4,16 @@ A refusal is an answer, not a fault: it is told to whoever asked and is never re
 """
 
 from enum import StrEnum
+from typing import Annotated, Final
 
+from pydantic import AfterValidator
+
+from celadon.domain.limits import REFUSAL_BYTES, clip
+from celadon.domain.shown_text import all_lines
 from celadon.domain.strictness import Record
+
+_NEXT_STEP_BYTES: Final = 320
+_MESSAGE_BYTES: Final = REFUSAL_BYTES - _NEXT_STEP_BYTES
 
 
 class RefusalCode(StrEnum):
@@ -47,6 +55,8 @@ class RefusalCode(StrEnum):
     """The command names another rollout than the one under way."""
     FORCE_NEEDS_REASON = "FORCE_NEEDS_REASON"
     """Force was asked for without a reason for the audit log."""
+    TOO_MANY_MESSAGES = "TOO_MANY_MESSAGES"
+    """More messages came at once than a rollout reads; those beyond were counted and left unread."""
     TOO_LATE = "TOO_LATE"
     """The command arrived after its sender had given up, or a signed message after it had ceased to be valid."""
     UNSIGNED = "UNSIGNED"
@@ -73,6 +83,10 @@ class RefusalCode(StrEnum):
     """There is no blue to go back to."""
     BLUE_DRAINED = "BLUE_DRAINED"
     """Blue has drained, or has no healthy replica left while it drains; there is no way back."""
+    NOT_BAKING = "NOT_BAKING"
+    """The rollout does not bake, so there is nothing to finish."""
+    NO_PENDING_ABORT = "NO_PENDING_ABORT"
+    """No abort of the rollout is pending, so there is nothing to withdraw."""
     ROUTERS_SILENT = "ROUTERS_SILENT"
     """Live routers have not acknowledged the epoch that this needs."""
     ROLLING_BACK = "ROLLING_BACK"
@@ -103,14 +117,25 @@ class RefusalCode(StrEnum):
     """A variable whose name looks like a secret has its value in plain text."""
 
 
+def _bounded_message(text: str) -> str:
+    return clip(all_lines(text[:REFUSAL_BYTES]), _MESSAGE_BYTES)
+
+
+def _bounded_next_step(text: str) -> str:
+    return clip(all_lines(text[:REFUSAL_BYTES]), _NEXT_STEP_BYTES)
+
+
 class Refusal(Record):
-    """One refusal: what was refused and why, and what to do next."""
+    """One refusal: what was refused and why, and what to do next.
+
+    It holds at most 1 KB and no character that is obeyed, whatever it was made of.
+    """
 
     code: RefusalCode
     """The stable name of the reason."""
-    message: str
+    message: Annotated[str, AfterValidator(_bounded_message)]
     """What was refused and why, for people."""
-    next_step: str = ""
+    next_step: Annotated[str, AfterValidator(_bounded_next_step)] = ""
     """What to do next; empty when there is nothing to do."""
 
     def __str__(self) -> str:

@@ -3,14 +3,18 @@
 Taken once after all messages of a workflow task: abort beats promote, and a message beats a timer.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Final, assert_never
 
+from celadon.domain.curable import CURED_BY
 from celadon.domain.durations import format_duration
+from celadon.domain.errors import RefusalCode
 from celadon.domain.policy import OnDeadline
-from celadon.domain.progress import Progress, PromotionRequest
+from celadon.domain.progress import Hold, HoldKind, Progress, PromotionRequest
 from celadon.domain.states import Door, RolloutOutcome, RolloutPhase, SetCondition
-from celadon.domain.steps import Message
+from celadon.domain.steps import Message, SwitchAnswer
 from celadon.domain.strictness import Record
 
 PROVISIONING_TIMER: Final = "provisioning deadline"
@@ -102,6 +106,38 @@ def decide(progress: Progress, now: datetime) -> GateDecision:
             assert_never(unreachable)
 
 
+_HOLDS: Final[Mapping[RefusalCode, HoldKind]] = MappingProxyType(
+    {
+        RefusalCode.FROZEN: HoldKind.FROZEN,
+        RefusalCode.KEEPER_SILENT: HoldKind.KEEPER_SILENT,
+        RefusalCode.BLUE_CHANGED: HoldKind.BLUE_CHANGED,
+        RefusalCode.FORBIDDEN: HoldKind.NOT_BY_ITSELF,
+    },
+)
+"""Refusals of the switch that are nobody's fault, least of all green's."""
+
+
+def hold_after(before: Hold | None, answer: SwitchAnswer, now: datetime) -> Hold | None:
+    """Return what holds a rollout once the table has answered its switch; nothing when it is green that has to act.
+
+    A message that does not count leaves things as they were.
+    """
+    if answer.message_refused:
+        return before
+    kind = None if answer.refusal is None else _HOLDS.get(answer.refusal.code)
+    if kind is None or answer.refusal is None:
+        return None
+    since = before.since if before is not None and before.kind is kind else now
+    ended_by = CURED_BY.get(answer.refusal.code, "")
+    return Hold(kind=kind, since=since, why=answer.refusal.message, ended_by=ended_by)
+
+
+def is_greens_fault(answer: SwitchAnswer) -> bool:
+    """Whether a refused switch counts as a regression of green: too few of it were healthy, and nobody scaled it."""
+    is_refused_for_health = answer.refusal is not None and answer.refusal.code is RefusalCode.NO_HEALTHY_GREEN
+    return is_refused_for_health and not answer.scaled
+
+
 def _in_provisioning(progress: Progress, now: datetime) -> GateDecision:
     if progress.green is not None and progress.green.condition is not SetCondition.STARTING:
         return Enter(phase=RolloutPhase.VERIFYING, why="all replicas of green run")
@@ -143,7 +179,7 @@ def _in_awaiting(progress: Progress, now: datetime) -> GateDecision:
         return _go_ahead(progress.promotion)
     if progress.dipped:
         return regression
-    if progress.holding:
+    if progress.holding or progress.hold is not None:
         return Wait(timers=())
     if not progress.gated:
         return GoAhead(by="policy", door=Door.POLICY, reason="first deployment")

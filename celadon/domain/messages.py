@@ -13,6 +13,7 @@ from celadon.domain.declared_text import check_person, check_reason
 from celadon.domain.durations import Duration
 from celadon.domain.errors import Refusal
 from celadon.domain.labels import Labels
+from celadon.domain.limits import bounded_cause
 from celadon.domain.names import DeploymentName, Epoch, RevisionNumber, RolloutId, RouteSetId
 from celadon.domain.permissions import Verb
 from celadon.domain.policy import BlueGreenPolicy
@@ -128,6 +129,10 @@ class AbortCommand(Command):
     """Asks to go back: before the switch green is closed, after it traffic returns to blue."""
 
 
+class BakeCommand(AbortCommand):
+    """Asks to finish the bake now, or to withdraw one's own abort that is pending."""
+
+
 class GreenChanged(Record):
     """An edge of the green set's condition, told by the keeper; ``seq`` rises with each edge of the set."""
 
@@ -147,10 +152,12 @@ class GreenChanged(Record):
     """Replicas that the set should have."""
     failed: bool = False
     """Whether the keeper gave the set up."""
-    last_error: str = ""
-    """What went wrong last; empty when nothing did."""
+    last_error: Annotated[str, AfterValidator(bounded_cause)] = ""
+    """What went wrong last, in at most 2,000 bytes; empty when nothing did."""
     scaled: bool = False
     """Whether somebody made green grow just now: that it is not ready then is no fault of its revision."""
+    rollout: RolloutId | None = None
+    """The rollout that opened the set; nothing when a keeper of an earlier release told it."""
 
 
 class RoutersAcknowledged(Record):
@@ -158,6 +165,47 @@ class RoutersAcknowledged(Record):
 
     epoch: Epoch
     """The epoch that all live routers serve."""
+    rollout: RolloutId | None = None
+    """The rollout that waits for it; nothing when a keeper of an earlier release told it."""
+
+
+class BlueChanged(Record):
+    """Blue can take the traffic now, or never again; told by the keeper to a rollout whose way back waits for it."""
+
+    rollout: RolloutId
+    """The rollout that asked; any other drops it."""
+    route_set: RouteSetId
+    """Blue's set."""
+    seq: int
+    """The deployment's epoch, which rises with each change of a replica."""
+    ready: int
+    """Healthy replicas of blue."""
+    required: int
+    """Healthy replicas that the way back asks for."""
+    wanted: int
+    """Replicas that blue should have."""
+    gone: bool = False
+    """Whether there is no way back any more."""
+
+
+class KeeperBack(Record):
+    """A living keeper has looked at green; told to a rollout whose switch was refused because none had."""
+
+    rollout: RolloutId
+    """The rollout that asked; any other drops it."""
+    ready: int
+    """Healthy replicas of green that this keeper has seen."""
+    required: int
+    """Healthy replicas that a switch asks for."""
+
+
+class GateChanged(Record):
+    """What kept the gate shut has ended; told to a rollout whose switch was refused because of it."""
+
+    rollout: RolloutId
+    """The rollout that asked; any other drops it."""
+    what: str
+    """What has ended, for people, such as ``the freeze has ended``."""
 
 
 class PromoteState(StrEnum):
@@ -190,11 +238,24 @@ class PromoteAnswer(Record):
     """From the switch's begin to the last router's acknowledgement, in milliseconds."""
 
 
+class AbortState(StrEnum):
+    """How far an abort or rollback went while its caller waited."""
+
+    RECORDED = "recorded"
+    """It was taken, and blue cannot take the traffic for the moment; traffic goes back as soon as blue can."""
+    DECIDED = "decided"
+    """Green is being closed, or traffic goes to blue again."""
+
+
 class AbortAnswer(Record):
     """The answer to an abort or rollback."""
 
-    outcome: RolloutOutcome
-    """How the rollout ends: aborted before the switch, rolled back after it."""
+    state: AbortState = AbortState.DECIDED
+    """How far it went while its caller waited."""
+    outcome: RolloutOutcome | None = None
+    """How the rollout ends: aborted before the switch, rolled back after it; nothing while it is only recorded."""
+    why: str = ""
+    """Why it is only recorded; empty when it is decided."""
     epoch: Epoch | None = None
     """Set when traffic returned to blue."""
     acknowledged_by: tuple[str, ...] = ()
@@ -203,6 +264,13 @@ class AbortAnswer(Record):
     """Live routers that did not acknowledge the epoch within ``router_ack_timeout``."""
     ms: float = 0.0
     """From the begin of the way back to the last router's acknowledgement, in milliseconds."""
+
+
+class BakeAnswer(Record):
+    """The answer to ``finish`` or ``withdraw``."""
+
+    phase: RolloutPhase
+    """How the rollout goes on: draining once its bake is finished, else as before."""
 
 
 class RolloutResult(Record):
@@ -280,7 +348,7 @@ class RolloutStatus(Record):
     decision: str
     """What was decided last and by whom; empty while nothing was."""
     holding: str
-    """Why no timer runs and a person must decide; empty when that is not so."""
+    """Why no timer decides now, and what ends that: a person, or what is named; empty when that is not so."""
     approvals: int
     """Approvals that there are."""
     approvals_needed: int

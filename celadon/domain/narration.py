@@ -1,22 +1,66 @@
 """What a rollout says of itself to people: its details in the Temporal UI and its next step."""
 
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import assert_never
+from typing import Final, assert_never
 
 from celadon.domain.contracts import workflow_id
 from celadon.domain.durations import format_duration
 from celadon.domain.gate import PROMOTION_TIMER
-from celadon.domain.progress import Progress
+from celadon.domain.progress import HoldKind, Progress
 from celadon.domain.shown_text import code_span
 from celadon.domain.states import RolloutPhase
 
+_UNTIL: Final[Mapping[HoldKind, str]] = {
+    HoldKind.FROZEN: "no timer promotes until the freeze has ended",
+    HoldKind.KEEPER_SILENT: "no timer promotes until a keeper has looked at green; start a worker: python -m worker",
+    HoldKind.BLUE_CHANGED: "this rollout cannot switch any more; abort it: celadon abort {deployment}",
+    HoldKind.NOT_BY_ITSELF: "no timer promotes, a person decides",
+}
 
-def holding_reason(progress: Progress) -> str:
-    """Return why no timer runs before the switch; empty when timers decide."""
-    waits = progress.phase in {RolloutPhase.VERIFYING, RolloutPhase.AWAITING_PROMOTION}
-    if not waits or not progress.holding:
+
+def holding_reason(progress: Progress, quote: Callable[[str], str] = str) -> str:
+    """Return why no timer decides now, before the switch or in the bake; empty when timers decide.
+
+    Args:
+        progress: the rollout.
+        quote: how words of people are written.
+
+    """
+    match progress.phase:
+        case RolloutPhase.VERIFYING | RolloutPhase.AWAITING_PROMOTION:
+            return "; ".join(part for part in (_too_many_regressions(progress), _hold(progress)) if part)
+        case RolloutPhase.BAKING | RolloutPhase.DRAINING:
+            return _pending_abort(progress, quote)
+        case _:
+            return ""
+
+
+def _too_many_regressions(progress: Progress) -> str:
+    if not progress.holding:
         return ""
     return f"green regressed {progress.regressions} times, more than max_regressions: timers stopped, a person decides"
+
+
+def _hold(progress: Progress) -> str:
+    hold = progress.hold
+    if hold is None or progress.phase is not RolloutPhase.AWAITING_PROMOTION:
+        return ""
+    until = _UNTIL[hold.kind].format(deployment=progress.deployment)
+    return f"since {hold.since:%Y-%m-%d %H:%M:%S} UTC: {hold.why}; {until}"
+
+
+def _pending_abort(progress: Progress, quote: Callable[[str], str]) -> str:
+    pending = progress.pending
+    if pending is None:
+        return ""
+    by, since = quote(pending.request.command.by), f"{pending.since:%Y-%m-%d %H:%M:%S} UTC"
+    until = (
+        "traffic goes back as soon as blue can take it"
+        if progress.phase is RolloutPhase.BAKING
+        else "blue drains; traffic goes back if blue can take it before it is gone"
+    )
+    return f"an abort by {by} is pending since {since}: {pending.why}; {until}"
 
 
 def next_step(progress: Progress) -> str:
@@ -25,10 +69,14 @@ def next_step(progress: Progress) -> str:
     match progress.phase:
         case RolloutPhase.PROVISIONING | RolloutPhase.VERIFYING:
             return f"wait, or abort: celadon abort {name}"
+        case RolloutPhase.AWAITING_PROMOTION if progress.hold is not None:
+            return _next_step_of_hold(progress.hold.kind, name)
         case RolloutPhase.AWAITING_PROMOTION:
             return f"promote: celadon promote {name} --revision {progress.to_revision} · abort: celadon abort {name}"
         case RolloutPhase.SWITCHING:
             return "wait for the routers' acknowledgements"
+        case RolloutPhase.BAKING | RolloutPhase.DRAINING if progress.pending is not None:
+            return f"wait for healthy replicas of blue: celadon rollout status {name}"
         case RolloutPhase.BAKING:
             return f"wait, or go back to blue: celadon rollback {name}"
         case RolloutPhase.DRAINING:
@@ -37,6 +85,20 @@ def next_step(progress: Progress) -> str:
             return "wait until green has drained"
         case RolloutPhase.COMPLETED:
             return f"start the next rollout: celadon deploy -f FILE · see this one: celadon rollout history {name}"
+        case _ as unreachable:
+            assert_never(unreachable)
+
+
+def _next_step_of_hold(kind: HoldKind, name: str) -> str:
+    match kind:
+        case HoldKind.FROZEN:
+            return f"wait for the end of the freeze, or abort: celadon abort {name}"
+        case HoldKind.KEEPER_SILENT:
+            return f"start a worker: python -m worker · abort: celadon abort {name}"
+        case HoldKind.BLUE_CHANGED:
+            return f"abort and start a new rollout: celadon abort {name}"
+        case HoldKind.NOT_BY_ITSELF:
+            return f"promote: celadon promote {name} · abort: celadon abort {name}"
         case _ as unreachable:
             assert_never(unreachable)
 
@@ -61,9 +123,9 @@ def details(progress: Progress, timers: tuple[tuple[str, datetime], ...], silent
         counts = f"{green.running} of {green.wanted} run, {green.ready} healthy, {green.required} required"
         lines.append(f"- green: {counts}{error}")
     lines += [f"- timer: {timer} at {at:%Y-%m-%d %H:%M:%S} UTC" for timer, at in timers]
-    if not timers and progress.phase is RolloutPhase.AWAITING_PROMOTION:
+    if not timers and progress.phase is RolloutPhase.AWAITING_PROMOTION and progress.hold is None:
         lines.append("- timer: none, a person decides")
-    held = holding_reason(progress)
+    held = holding_reason(progress, code_span)
     if held:
         lines.append(f"- **holding**: {held}")
     if silent:

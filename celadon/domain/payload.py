@@ -12,24 +12,28 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from celadon.domain import policy, revision
-from celadon.domain.declared_text import RECORDED
 from celadon.domain.errors import RefusalCode, refuse
-from celadon.domain.messages import NUMBER_TAG, OBJECT_TAG
+from celadon.domain.limits import ECHO_BYTES, MESSAGE_BYTES, REQUEST_BYTES, clip
+from celadon.domain.messages import NUMBER_TAG, OBJECT_TAG, RolloutRequest
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 _SHOWN_PROBLEMS = 5
-_SHOWN_INPUT = 120
 _TAGS = frozenset({OBJECT_TAG, NUMBER_TAG})
 
 
-def parse_payload(model: type[ModelT], payload: object, *, recorded: bool = False) -> ModelT:
+def parse_payload(
+    model: type[ModelT],
+    payload: object,
+    *,
+    recorded: Mapping[str, object] | None = None,
+) -> ModelT:
     """Read ``payload`` (nothing, a JSON object, or an instance) as ``model``.
 
     Args:
         model: what it should be.
         payload: what came.
-        recorded: whether an earlier version may have taken it, which refused less.
+        recorded: what an earlier version, which may have taken it, did not refuse yet: a context of ``declared_text``.
 
     Raises:
         RefusedError: with code ``INVALID_PAYLOAD``; the message names each key that is wrong and why.
@@ -47,7 +51,10 @@ def parse_payload(model: type[ModelT], payload: object, *, recorded: bool = Fals
             f"send one JSON object with keys among: {_keys(model)}",
         )
     try:
-        return model.model_validate_json(json.dumps(dict(content)), context=RECORDED if recorded else None)
+        document = json.dumps(dict(content))
+        if recorded is None:
+            _check_size(model, document)
+        return model.model_validate_json(document, context=recorded)
     except ValidationError as error:
         raise refuse(
             RefusalCode.INVALID_PAYLOAD,
@@ -56,6 +63,16 @@ def parse_payload(model: type[ModelT], payload: object, *, recorded: bool = Fals
         ) from None
     except (TypeError, ValueError, RecursionError) as error:
         raise refuse(RefusalCode.INVALID_PAYLOAD, f"the input is no JSON: {error}") from None
+
+
+def _check_size(model: type[BaseModel], document: str) -> None:
+    limit = REQUEST_BYTES if issubclass(model, RolloutRequest) else MESSAGE_BYTES
+    if len(document) > limit:
+        raise refuse(
+            RefusalCode.INVALID_PAYLOAD,
+            f"the input has {len(document):,} bytes as JSON in ASCII, and at most {limit:,} are read",
+            "shorten it",
+        )
 
 
 def _keys(model: type[BaseModel]) -> str:
@@ -79,10 +96,9 @@ def _what(problem: ErrorDetails) -> str:
 
 
 def _where(location: tuple[int | str, ...]) -> str:
-    path = ".".join(str(part) for part in location if part not in _TAGS)
+    path = ".".join(clip(str(part), ECHO_BYTES) for part in location if part not in _TAGS)
     return f"{path}: " if path else ""
 
 
 def _show(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= _SHOWN_INPUT else f"{text[:_SHOWN_INPUT]}…"
+    return clip(repr(value), ECHO_BYTES)

@@ -1,11 +1,15 @@
 """May this promotion go ahead, and if not, why."""
 
-from typing import assert_never
+from typing import Final, assert_never
 
 from celadon.domain.errors import Refusal, RefusalCode
 from celadon.domain.messages import Command, PromoteCommand
 from celadon.domain.progress import Progress
 from celadon.domain.states import RolloutPhase
+from celadon.domain.text_bounds import first_bytes
+
+_LONGEST_ERROR: Final = 400
+"""Bytes of what green has failed with that a refusal repeats."""
 
 
 def refuse_promotion(progress: Progress, command: PromoteCommand) -> Refusal | None:
@@ -120,6 +124,10 @@ def _refuse_health(progress: Progress) -> Refusal | None:
     return Refusal(
         code=RefusalCode.NO_HEALTHY_GREEN,
         message=f"too few healthy replicas of green: {ready}, required are {required}"
-        + (f" (last error: {green.last_error})" if green is not None and green.last_error else ""),
+        + (
+            f" (last error: {first_bytes(green.last_error, _LONGEST_ERROR)})"
+            if green is not None and green.last_error
+            else ""
+        ),
         next_step="wait until they are healthy, or abort; force does not override health",
     )

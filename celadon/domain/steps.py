@@ -24,15 +24,20 @@ class Message(Record):
     """The name of the signal or update."""
     request_id: str = ""
     """The update's id; empty for a signal, which has none."""
+    run: str = ""
+    """The run of the workflow that took it. Temporal gives the updates of one run different ids, so that an id that
+    another run takes is a repeat; empty in what earlier versions took."""
     came_by: Door
     """How it came in; what it says of its door counts only when it is signed."""
     command: Annotated[AbortCommand | PromoteCommand, Field(union_mode="left_to_right")]
 
 
 class Note(Record):
-    """One line of the audit log that the workflow has to tell; ``seq`` makes it idempotent within its rollout."""
+    """One line of the audit log that the workflow has to tell; ``run`` and ``seq`` make it idempotent."""
 
     seq: int
+    run: str = ""
+    """The run of the workflow that wrote it: after a reset the numbers come again. Empty: that of its step."""
     at: datetime
     kind: str
     by: str = ""
@@ -82,8 +87,7 @@ class Step(Record):
     rollout: RolloutId
     notes: tuple[Note, ...] = ()
     run: str = ""
-    """The workflow's run. Temporal gives the updates of one run different ids, so that an id that comes again in
-    another run is a repeat."""
+    """The workflow's run."""
 
 
 class JudgeStep(Step):
@@ -127,6 +131,8 @@ class SwitchStep(Step):
     """The command that it carries out; none when the policy, a timer or a cancellation asks."""
     ack_timeout_seconds: float
     """How long to wait for the routers once the switch is committed."""
+    keeps_asking: bool = False
+    """Whether the rollout asks again for a way back that blue cannot take for the moment, and keeps blue until then."""
 
 
 class SwitchAnswer(Record):
@@ -188,3 +194,7 @@ class Finished(Record):
     requests_cut: int
     outcome: RolloutOutcome | None = None
     """What the table holds to have happened; a run that was reset may have believed something else."""
+    reason: str = ""
+    """Why, as the table tells it: with what green's replicas have failed with."""
+    last_error: str = ""
+    """The causes of green's failures; empty when nothing went wrong."""

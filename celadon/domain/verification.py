@@ -23,9 +23,3 @@ def set_condition(
     if not started:
         return SetCondition.STARTING
     return SetCondition.READY if ready >= required else SetCondition.RUNNING
-
-
-def with_last_words(error: str, output: str) -> str:
-    """Return why a replica ended, with the last line that it printed: the one that most often says what was wrong."""
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    return f"{error}: {lines[-1]}" if lines else error

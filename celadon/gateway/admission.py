@@ -4,8 +4,6 @@ import asyncio
 from datetime import UTC, datetime
 from typing import Final
 
-import structlog
-
 from celadon.domain.enrolment import Enrolment, refusal_of
 from celadon.domain.names import RouterNode
 from celadon.gateway.metrics import GatewayMetrics
@@ -14,14 +12,11 @@ from celadon.gateway.server import XdsServer
 from celadon.table.engine import Table
 from celadon.table.enrolments import read_enrolments
 from celadon.table.notify import Subscription
-from celadon.table.outages import TABLE_OUTAGES, describe
 
 POLL_SECONDS: Final = 5.0
 """How often enrolments are read although nothing was heard; certificates that expired are found then, too."""
 
 RETRY_SECONDS: Final = 0.5
-
-log = structlog.get_logger()
 
 
 class TableAdmission:
@@ -30,7 +25,7 @@ class TableAdmission:
     def __init__(self, table: Table, metrics: GatewayMetrics) -> None:
         """Begin with nobody known: who is enrolled is read when the first router comes, and from then on followed."""
         self._table = table
-        self._metrics = metrics
+        self._reading_enrolments = metrics.trouble("enrolments", "enrolments_not_read")
         self._enrolments: dict[RouterNode, Enrolment] = {}
         self._reading = asyncio.Lock()
 
@@ -38,7 +33,8 @@ class TableAdmission:
         """Read all enrolments.
 
         Raises:
-            Exception: one of ``TABLE_OUTAGES``, when Postgres is away.
+            TableAwayError: Postgres is away.
+            NotMigratedError: the database lacks what this version uses.
 
         """
         async with self._reading, self._table.transaction() as tx:
@@ -47,16 +43,15 @@ class TableAdmission:
     async def refusal(self, speaker: Speaker) -> str | None:
         """Return why a peer may not speak for a router, by what the table has now; ``None`` when it may.
 
-        While Postgres is away, what was read last decides.
+        While the table cannot be read, what was read last decides.
         """
         why = self.refusal_now(speaker)
         if why is None:
             return None
         try:
             await self.load()
-        except TABLE_OUTAGES as error:
-            self._metrics.table_errors.inc()
-            log.warning("enrolments_not_read", why=describe(error))
+        except Exception as error:  # noqa: BLE001 - it is told
+            self._reading_enrolments.tell(error)
         return self.refusal_now(speaker)
 
     def refusal_now(self, speaker: Speaker) -> str | None:
@@ -65,16 +60,12 @@ class TableAdmission:
 
     async def follow(self, heard: Subscription, server: XdsServer) -> None:
         """End the streams of routers that are no longer believed, until cancelled."""
-        in_doubt = False
         while True:
-            await heard.get(RETRY_SECONDS if in_doubt else POLL_SECONDS)
+            await heard.get(RETRY_SECONDS if self._reading_enrolments.is_in_trouble else POLL_SECONDS)
             try:
                 await self.load()
-            except TABLE_OUTAGES as error:
-                self._metrics.table_errors.inc()
-                if not in_doubt:
-                    log.warning("enrolments_not_read", why=describe(error))
-                in_doubt = True
+            except Exception as error:  # noqa: BLE001 - it is told
+                self._reading_enrolments.tell(error)
             else:
-                in_doubt = False
+                self._reading_enrolments.is_over()
             server.end_refused_streams()

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Final
 
+from celadon.domain.enrolment import MAX_REFUSAL_BYTES, bounded
 from celadon.domain.names import DeploymentName, Epoch
 from celadon.gateway.addresses import SocketAddress
 from celadon.gateway.discovery import DiscoveryRequest, DiscoveryResponse
@@ -183,7 +184,7 @@ class DeltaStream:
             for kind, subscription in self._subscriptions.items()
             for name, why in sorted(subscription.refused.items())
         ]
-        return "\n".join(refusals) or None
+        return bounded("\n".join(refusals), MAX_REFUSAL_BYTES) or None
 
     # How
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol, cast
 
+from celadon.domain.enrolment import MAX_REFUSAL_BYTES, bounded
 from celadon.domain.names import RouterNode
 from celadon.gateway.addresses import SocketAddress
 from celadon.gateway.bootstrap import LISTENS_METADATA
@@ -91,7 +92,7 @@ def parse_request(wire: bytes) -> DiscoveryRequest:
         unsubscribe=tuple(request.resource_names_unsubscribe),
         initial_versions=dict(request.initial_resource_versions),
         nonce=request.response_nonce,
-        refusal=request.error_detail.message if request.HasField("error_detail") else None,
+        refusal=bounded(request.error_detail.message, MAX_REFUSAL_BYTES) if request.HasField("error_detail") else None,
     )
 
 

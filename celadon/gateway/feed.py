@@ -14,7 +14,7 @@ from celadon.gateway.metrics import GatewayMetrics
 from celadon.gateway.server import XdsServer
 from celadon.table.engine import Table
 from celadon.table.notify import Subscription
-from celadon.table.outages import TABLE_OUTAGES, describe
+from celadon.table.outages import TABLE_OUTAGES, NotMigratedError
 from celadon.table.panic import tell_panic
 from celadon.table.traffic import read_all_traffic, read_epochs, read_traffic
 
@@ -48,27 +48,25 @@ class PublicationFeed:
         """When the newest comparison with the table began, in seconds of the event loop's clock."""
         self._panics_to_tell: dict[DeploymentName, Publication] = {}
         """Publications that differ in panic from what the audit log was told last."""
+        self._following = metrics.trouble("publications", "table_not_followed")
+        self._telling = metrics.trouble("panics", "panic_not_told")
 
     async def load(self) -> list[Publication]:
-        """Return the publications of all deployments; waits for as long as the table cannot be read."""
-        told = ""
+        """Return the publications of all deployments; waits for as long as Postgres is away or not migrated."""
+        loading = self._metrics.trouble("publications", "table_not_loaded")
         while True:
             try:
                 async with self._table.transaction() as tx:
                     traffic = await read_all_traffic(tx)
-            except TABLE_OUTAGES as error:
-                self._metrics.table_errors.inc()
-                why = describe(error)
-                if why != told:
-                    log.warning("table_not_loaded", why=why, next_step="start Postgres, or run `celadon db upgrade`")
-                    told = why
+            except (*TABLE_OUTAGES, NotMigratedError) as error:
+                loading.tell(error)
                 await asyncio.sleep(RETRY_SECONDS)
             else:
                 log.info("table_loaded", deployments=len(traffic))
                 return self._publish(traffic)
 
     async def follow(self, heard: Subscription, server: XdsServer) -> None:
-        """Tell the server of every change, until cancelled; routers keep what they have while Postgres is away."""
+        """Tell the server of every change, until cancelled; routers keep what they have while the table is not read."""
         in_doubt = False
         while True:
             payloads = await heard.get(RETRY_SECONDS if in_doubt or self._panics_to_tell else POLL_SECONDS)
@@ -80,21 +78,18 @@ class PublicationFeed:
                         changed, gone = await self._read({json.loads(payload)["deployment"] for payload in payloads})
                     if changed or gone:
                         server.publish(changed, gone)
-            except TABLE_OUTAGES as error:
-                self._metrics.table_errors.inc()
-                if not in_doubt:
-                    log.warning("table_not_followed", why=describe(error))
+            except Exception as error:  # noqa: BLE001 - it is told; routers keep what they have
+                self._following.tell(error)
                 in_doubt = True
             else:
-                if in_doubt:
-                    log.info("table_followed_again")
+                self._following.is_over()
                 in_doubt = False
                 await self._tell_panics()
 
     async def catch_up(self, server: XdsServer, *, patient: bool) -> None:
         """Tell the server all that the table has now; one comparison serves all who asked before it began.
 
-        ``patient`` waits for as long as Postgres is away; else the first failure is the end of it.
+        ``patient`` waits for as long as the table cannot be read; else the first failure is the end of it.
         """
         asked_at = asyncio.get_running_loop().time()
         while self._compared_at < asked_at:
@@ -104,9 +99,9 @@ class PublicationFeed:
                         changed, gone = await self._compare()
                         if changed or gone:
                             server.publish(changed, gone)
-            except TABLE_OUTAGES as error:
-                self._metrics.table_errors.inc()
-                log.warning("router_waits_for_table" if patient else "router_told_what_is_known", why=describe(error))
+            except Exception as error:  # noqa: BLE001 - it is told
+                self._following.tell(error)
+                log.warning("router_waits_for_table" if patient else "router_told_what_is_known")
                 if not patient:
                     return
                 await asyncio.sleep(RETRY_SECONDS)
@@ -117,10 +112,10 @@ class PublicationFeed:
             try:
                 async with self._table.transaction() as tx:
                     told = await tell_panic(tx, name, publication.epoch, panic=publication.panic, gateway=self._gateway)
-            except TABLE_OUTAGES as error:
-                self._metrics.table_errors.inc()
-                log.warning("panic_not_told", deployment=name, why=describe(error))
+            except Exception as error:  # noqa: BLE001 - it is told, and the panic is told again
+                self._telling.tell(error)
                 return
+            self._telling.is_over()
             if told:
                 log.warning("panic" if publication.panic else "panic_over", deployment=name, epoch=publication.epoch)
             if self._panics_to_tell.get(name) is publication:

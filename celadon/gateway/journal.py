@@ -2,26 +2,29 @@
 
 News of all routers is collected and written by one task in one transaction, so a thousand acknowledgements at a
 router's start cost one, and an acknowledgement alone is written at once. While Postgres is away the newest state of
-each router is kept and written when it is back.
+each router is kept and written when it is back. News that the table refuses for what they say are written apart from
+all others, and dropped when they are refused once more: no router keeps back what another one says.
 """
 
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
+from time import monotonic
 from typing import Final
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from celadon.domain.names import DeploymentName, Epoch, RouterNode
+from celadon.domain.names import DeploymentName, Epoch, RouteId, RouterNode
 from celadon.gateway.load_reports import Drainee, DrainLoad, Leaver
 from celadon.gateway.metrics import GatewayMetrics
 from celadon.table.engine import Table
-from celadon.table.outages import TABLE_OUTAGES, describe
+from celadon.table.outages import blames_record, describe
 from celadon.table.routers import (
     DepartureLoad,
     SetLoad,
+    lock_for_news,
     record_departures,
     record_load,
     router_acknowledged,
@@ -34,6 +37,9 @@ from celadon.table.routers import (
 SEEN_SECONDS: Final = 3.0
 """How often it is written that a router's stream is up."""
 
+MOST_RUNNING: Final = 2**31 - 1
+"""More running requests than a row holds are as many as it holds; routers count with 64 bits."""
+
 RETRY_SECONDS: Final = 0.2
 MAX_RETRY_SECONDS: Final = 2.0
 
@@ -42,17 +48,17 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class _Ended:
-    """When a stream began and when it ended."""
+    """When a stream began and when it ended, by this process's own clock."""
 
-    connected_at: datetime
-    at: datetime
+    connected_at: float
+    at: float
 
 
 @dataclass(slots=True)
 class _News:
-    """What is to be written of one router."""
+    """What is to be written of one router. Moments are of a clock that nobody sets, and told as ages."""
 
-    connected_at: datetime | None = None
+    connected_at: float | None = None
     certificate_expires_at: datetime | None = None
     """Of the certificate with which it connected."""
     ended: "_Ended | None" = None
@@ -73,6 +79,25 @@ class _News:
             loads={**older.loads, **self.loads},
         )
 
+    def apart(self) -> "list[_News]":
+        """Return the same news one by one, in the order in which they are written."""
+        stream = _News(self.connected_at, self.certificate_expires_at, self.ended)
+        apart = [stream] if stream != _News() else []
+        if self.epochs:
+            apart.append(_News(epochs=self.epochs))
+        if self.refusal is not None:
+            apart.append(_News(refusal=self.refusal))
+        return [*apart, *(_News(loads={drainee: load}) for drainee, load in self.loads.items())]
+
+
+@dataclass(frozen=True, slots=True)
+class _Stream:
+    """A stream as the table has it."""
+
+    connected_at: float
+    started_at: datetime
+    """By the database's clock."""
+
 
 class TableJournal:
     """Writes what routers say into the table; ``gateway`` names this process there."""
@@ -84,12 +109,16 @@ class TableJournal:
         self._metrics = metrics
         self._news: dict[RouterNode, _News] = {}
         self._refusals: dict[RouterNode, str] = {}
-        self._connected: dict[RouterNode, datetime] = {}
+        self._connected: dict[RouterNode, float] = {}
+        self._written: dict[RouterNode, _Stream] = {}
+        """The newest stream of each router that is in the table."""
         self._wake = asyncio.Event()
+        self._trouble = metrics.trouble("news of routers", "router_news_not_written")
+        self._seeing = metrics.trouble("streams that are up", "routers_not_marked_seen")
 
     def connected(self, node: RouterNode, certificate_expires_at: datetime | None) -> None:
         """Note that a router opened its stream."""
-        now = self._connected[node] = datetime.now(UTC)
+        now = self._connected[node] = monotonic()
         self._refusals.pop(node, None)
         news = self._of(node)
         news.connected_at, news.ended, news.refusal = now, None, ""
@@ -99,7 +128,7 @@ class TableJournal:
         """Note that a router's newest stream ended."""
         connected_at = self._connected.pop(node, None)
         if connected_at is not None:
-            self._of(node).ended = _Ended(connected_at, datetime.now(UTC))
+            self._of(node).ended = _Ended(connected_at, monotonic())
 
     def acknowledged(self, node: RouterNode, epochs: Mapping[DeploymentName, Epoch]) -> None:
         """Note that a router serves these epochs."""
@@ -115,7 +144,7 @@ class TableJournal:
         self._of(node).loads.update(loads)
 
     async def run(self) -> None:
-        """Write all news as they come, until cancelled; failures of Postgres are tried again without end."""
+        """Write all news as they come, until cancelled; what Postgres cannot take now is tried again without end."""
         retry = RETRY_SECONDS
         while True:
             await self._wake.wait()
@@ -123,15 +152,16 @@ class TableJournal:
             batch, self._news = self._news, {}
             try:
                 await self._write(batch)
-            except TABLE_OUTAGES as error:
-                self._metrics.table_errors.inc()
-                log.warning("router_news_not_written", routers=len(batch), why=describe(error))
-                for node, older in batch.items():
-                    self._of(node)
-                    self._news[node] = self._news[node].after(older)
-                await asyncio.sleep(retry)
-                retry = min(retry * 2, MAX_RETRY_SECONDS)
+            except Exception as error:  # noqa: BLE001 - it is told
+                self._trouble.tell(error)
+                if blames_record(error):
+                    batch = await self._write_apart(batch)
+                if batch:
+                    self._keep(batch)
+                    await asyncio.sleep(retry)
+                    retry = min(retry * 2, MAX_RETRY_SECONDS)
             else:
+                self._trouble.is_over()
                 retry = RETRY_SECONDS
 
     async def keep_seen(self) -> None:
@@ -142,10 +172,34 @@ class TableJournal:
                 continue
             try:
                 async with self._table.transaction() as tx:
-                    await router_seen(tx, sorted(self._connected))
-            except TABLE_OUTAGES as error:
-                self._metrics.table_errors.inc()
-                log.warning("routers_not_marked_seen", why=describe(error))
+                    await router_seen(tx, self._connected)
+            except Exception as error:  # noqa: BLE001 - it is told
+                self._seeing.tell(error)
+            else:
+                self._seeing.is_over()
+
+    def _keep(self, batch: Mapping[RouterNode, _News]) -> None:
+        """Keep news that could not be written beneath what came since."""
+        for node, older in batch.items():
+            self._news[node] = self._of(node).after(older)
+
+    async def _write_apart(self, batch: Mapping[RouterNode, _News]) -> dict[RouterNode, _News]:
+        """Write news one by one and drop what the table refuses; return what it could not take now."""
+        left: dict[RouterNode, _News] = {}
+        for node, news in sorted(batch.items()):
+            for one in news.apart():
+                if node in left:
+                    left[node] = one.after(left[node])
+                    continue
+                try:
+                    await self._write({node: one})
+                except Exception as error:
+                    if not blames_record(error):
+                        left[node] = one
+                        continue
+                    self._metrics.dropped_news.inc()
+                    log.exception("router_news_dropped", router=node, why=describe(error))
+        return left
 
     def _of(self, node: RouterNode) -> _News:
         """Return the news of a router that wait to be written, and see to it that they are."""
@@ -153,16 +207,32 @@ class TableJournal:
         return self._news.setdefault(node, _News())
 
     async def _write(self, batch: Mapping[RouterNode, _News]) -> None:
+        written: dict[RouterNode, _Stream] = {}
         async with self._table.transaction() as tx:
+            if len(batch) > 1:
+                await _lock(tx, batch)
             for node, news in sorted(batch.items()):
-                await self._write_router(tx, node, news)
+                stream = await self._write_router(tx, node, news)
+                if stream is not None:
+                    written[node] = stream
+        self._written |= written
 
-    async def _write_router(self, tx: AsyncSession, node: RouterNode, news: _News) -> None:
-        """Write one router's news; what it still refuses is written after its acknowledgements, which clear it."""
+    async def _write_router(self, tx: AsyncSession, node: RouterNode, news: _News) -> _Stream | None:
+        """Write one router's news, and return its stream if that is new.
+
+        What it still refuses is written after its acknowledgements, which clear it.
+        """
+        stream = None
         if news.connected_at is not None:
-            await router_connected(tx, node, self._gateway, news.connected_at, news.certificate_expires_at)
+            ago, expires_at = _age(news.connected_at), news.certificate_expires_at
+            started_at = await router_connected(tx, node, self._gateway, ago, expires_at)
+            if started_at is not None:
+                stream = _Stream(news.connected_at, started_at)
         if news.ended is not None:
-            await router_disconnected(tx, node, self._gateway, news.ended.connected_at, news.ended.at)
+            ended = stream or self._written.get(node)
+            # Of a stream that the table does not have, since a newer one was there already, the end is no news.
+            if ended is not None and ended.connected_at == news.ended.connected_at:
+                await router_disconnected(tx, node, self._gateway, ended.started_at, _age(news.ended.at))
         if news.epochs:
             await router_acknowledged(tx, node, news.epochs)
         refusal = self._refusals.get(node, "") if news.epochs else news.refusal
@@ -170,6 +240,23 @@ class TableJournal:
             await router_refused(tx, node, refusal or "")
         if news.loads:
             await _write_loads(tx, node, news.loads)
+        return stream
+
+
+def _age(moment: float) -> timedelta:
+    return timedelta(seconds=max(0.0, monotonic() - moment))
+
+
+async def _lock(tx: AsyncSession, batch: Mapping[RouterNode, _News]) -> None:
+    """Lock the rows of all news, in the order of all writers."""
+    drainees = [drainee for news in batch.values() for drainee in news.loads]
+    await lock_for_news(
+        tx,
+        batch,
+        {name for news in batch.values() for name in news.epochs},
+        {one for one in drainees if not isinstance(one, Leaver)},
+        {RouteId(one.route) for one in drainees if isinstance(one, Leaver)},
+    )
 
 
 async def _write_loads(
@@ -187,7 +274,7 @@ async def _write_loads(
                 members[drainee.route] = DepartureLoad(
                     route=drainee.route,
                     epoch=epoch,
-                    running=load.running,
+                    running=min(load.running, MOST_RUNNING),
                     zero_reports=load.zero_reports,
                 )
         else:
@@ -195,7 +282,7 @@ async def _write_loads(
                 SetLoad(
                     route_set=drainee,
                     epoch=epoch,
-                    running=load.running,
+                    running=min(load.running, MOST_RUNNING),
                     zero_reports=load.zero_reports,
                 )
             )

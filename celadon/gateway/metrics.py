@@ -7,6 +7,7 @@ from wsgiref.simple_server import WSGIServer
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
 from celadon.gateway.addresses import SocketAddress
+from celadon.table.trouble_log import TroubleLog
 
 ACK_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0)
 
@@ -74,6 +75,22 @@ class GatewayMetrics:
             "Failed attempts to read from or write to the table.",
             registry=self.registry,
         )
+
+        self.faults = Counter(
+            "celadon_gateway_faults",
+            "Errors of the database that waiting does not heal; the part that met one goes on by itself.",
+            ["part"],
+            registry=self.registry,
+        )
+        self.dropped_news = Counter(
+            "celadon_gateway_dropped_news",
+            "News of routers that the table has refused for what they say, so that they were dropped.",
+            registry=self.registry,
+        )
+
+    def trouble(self, part: str, event: str) -> TroubleLog:
+        """Return where a part of the gateway tells of its troubles with the table."""
+        return TroubleLog(event, self.table_errors.inc, self.faults.labels(part).inc)
 
     def serve(self, address: SocketAddress) -> tuple[WSGIServer, Thread]:
         """Answer scrapes in a thread; raises ``OSError`` when the address is not free."""

@@ -21,7 +21,8 @@ from celadon.racing import first_to_end
 from celadon.reach_settings import ReachSettings
 from celadon.stopping import stop_signal
 from celadon.table.engine import Table
-from celadon.table.notify import ENROLMENTS_CHANNEL, ROUTES_CHANNEL, Listener
+from celadon.table.notify import ENROLMENTS_CHANNEL, LISTENER_LOST, ROUTES_CHANNEL, Listener
+from celadon.table.startup import until_usable
 
 APPLICATION_NAME: Final = "celadon-gateway"
 
@@ -36,6 +37,7 @@ async def run_gateway(settings: GatewaySettings) -> None:
     Raises:
         OSError: an address of the gateway is not free.
         CertificateError: its certificates cannot be used.
+        DatabaseRefusedError: the database cannot serve Celadon.
 
     """
     credentials = None
@@ -51,9 +53,10 @@ async def _follow_table(
     metrics: GatewayMetrics,
     credentials: grpc.ServerCredentials | None,
 ) -> None:
+    await until_usable(settings.database_url, metrics.trouble("start", "table_not_loaded"))
     async with (
         Table(settings.database_url, APPLICATION_NAME) as table,
-        Listener(settings.database_url, APPLICATION_NAME) as listener,
+        Listener(settings.database_url, APPLICATION_NAME, metrics.trouble("listener", LISTENER_LOST)) as listener,
         listener.subscribe(ROUTES_CHANNEL) as heard,
         listener.subscribe(ENROLMENTS_CHANNEL) as heard_of_enrolments,
     ):

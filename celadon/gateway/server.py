@@ -15,7 +15,7 @@ import grpc
 import grpc.aio
 import structlog
 
-from celadon.domain.enrolment import CertifiedPeer
+from celadon.domain.enrolment import CertifiedPeer, refusal_of_spoken_node
 from celadon.domain.names import DeploymentName, Epoch, RouterNode
 from celadon.domain.publication import Publication
 from celadon.gateway import discovery, load_reports
@@ -39,11 +39,14 @@ SERVER_OPTIONS: Final = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
+    # An answer to a ping is waited for as long as the longer of the two says, which is a minute where nobody sets it.
+    ("grpc.http2.ping_timeout_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
 )
-"""One process a port; messages of any size; a router that vanished is noticed; the pings of routers are welcome."""
+"""One process a port; messages of any size; a router that vanished or froze is noticed within 15 s; the pings of
+routers are welcome."""
 
 STOP_GRACE_SECONDS: Final = 0.5
 
@@ -246,6 +249,12 @@ class XdsServer:
         """
         if not node:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first message must name the router: set node.id")
+            raise AssertionError(_ABORT_RAISES)
+        unspeakable = refusal_of_spoken_node(node)
+        if unspeakable is not None:
+            self._metrics.refused_streams.labels(service).inc()
+            log.warning("stream_refused", service=service, why=unspeakable)
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, unspeakable)
             raise AssertionError(_ABORT_RAISES)
         speaker = Speaker(RouterNode(node), peer_of(context), context.peer())
         why = await self._admission.refusal(speaker)

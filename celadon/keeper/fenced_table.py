@@ -6,14 +6,13 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 import structlog
-from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.domain.names import Fence
 from celadon.keeper.lease import Lease
 from celadon.table.condition import owes_signal
 from celadon.table.engine import Table
-from celadon.table.outages import TABLE_OUTAGES
+from celadon.table.outages import TABLE_OUTAGES, NotMigratedError
 
 _FIRST_RETRY_SECONDS: Final = 0.1
 _LAST_RETRY_SECONDS: Final = 1.0
@@ -78,23 +77,29 @@ class FencedTable:
         async def run(tx: AsyncSession) -> tuple[T, bool]:
             return await change(tx, self._lease.fence), owes_signal(tx)
 
-        async with self._turn or contextlib.nullcontext(), self._writes:
-            result, is_owing = await self._retry(run)
+        async with self._turn or contextlib.nullcontext():
+            result, is_owing = await self._retry(run, self._writes)
         if is_owing:
             self.owing.set()
         return result
 
-    async def _retry(self, run: Callable[[AsyncSession], Awaitable[T]]) -> T:
+    async def _retry(
+        self,
+        run: Callable[[AsyncSession], Awaitable[T]],
+        permits: asyncio.Semaphore | None = None,
+    ) -> T:
+        """Run until it is done; each attempt takes a permit of its own.
+
+        So a change that has to wait for its rows, however long, keeps nobody else from trying. What waiting does not
+        heal is raised: then the part that asked fails, and no other.
+        """
         pause = _FIRST_RETRY_SECONDS
         while True:
             self._lease.check()
             try:
-                async with self._table.transaction() as tx:
+                async with permits or contextlib.nullcontext(), self._table.transaction() as tx:
                     return await run(tx)
-            except (IntegrityError, DataError):
-                # A fault of ours, which a second attempt would not cure.
-                raise
-            except TABLE_OUTAGES as error:
+            except (*TABLE_OUTAGES, NotMigratedError) as error:
                 log.warning("table_not_used", error=str(error) or type(error).__name__)
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LAST_RETRY_SECONDS)

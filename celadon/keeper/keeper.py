@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -17,6 +17,7 @@ from celadon.domain.names import Epoch, RouteId, RouteSetId
 from celadon.domain.reachable import Reach
 from celadon.domain.revision import Provisioner
 from celadon.domain.states import RouteSetState, WorkerRisk
+from celadon.keeper.faults import attempt, survive
 from celadon.keeper.fenced_table import FencedTable
 from celadon.keeper.lease import Lease
 from celadon.keeper.metrics import KeeperMetrics
@@ -31,20 +32,16 @@ from celadon.racing import first_to_end, task_group, wait_at_most
 from celadon.table.engine import Table
 from celadon.table.epoch import OWES
 from celadon.table.keeping import DepartureReports, DrainReports, read_departure_reports, read_drain_reports
-from celadon.table.kept_sets import KeptSet, SetVersion, read_kept_sets, read_set_versions
+from celadon.table.kept_sets import KeptSet, SetVersion, read_kept_sets, read_set_versions, read_unended_routes
 from celadon.table.leases import LeaseLostError
 from celadon.table.notify import ACKS_CHANNEL, ROUTES_CHANNEL, Listener
-from celadon.table.outages import TABLE_OUTAGES
 from celadon.table.replicas import stop_for_exit
 
-_TAKE_SECONDS: Final = 0.5
+_TAKE_SECONDS: Final = 0.25
 """How often a keeper without the lease asks for it."""
 
 _OUTWAIT: Final = KEEPER_LEASE + timedelta(seconds=2)
 """How long a keeper that is to stop replicas waits for the lease of one that died."""
-
-_FAULT_SECONDS: Final = 1.0
-"""How long a part rests after an unexpected error."""
 
 _REREAD_SECONDS: Final = 5.0
 """How often versions are compared although nothing was heard: notifications are not kept while nobody listens."""
@@ -99,6 +96,9 @@ class Keeper:
         self._holder = holder
         self._reach = reach
         self._risks = tuple(risks)
+        self._asking = metrics.trouble("lease", "lease_not_asked_for")
+        self._renewing = metrics.trouble("lease", "lease_not_renewed")
+        self._releasing = metrics.trouble("lease", "lease_not_released")
         self._stop_wanted = asyncio.Event()
         self._stop_replicas = False
         self._replicas_stopped = False
@@ -140,15 +140,23 @@ class Keeper:
         finally:
             self._metrics.lease_held.set(0)
             self._metrics.count_replicas(())
-            await _release(lease)
+            await self._release(lease)
         return True
 
     async def _take(self, lease_table: Table) -> Lease | None:
         try:
-            return await Lease.take(lease_table, self._holder, self._risks)
-        except TABLE_OUTAGES as error:
-            log.warning("lease_not_asked_for", error=str(error) or type(error).__name__)
+            lease = await Lease.take(lease_table, self._holder, self._risks, self._renewing)
+        except Exception as error:  # noqa: BLE001 - it is told, and the lease is asked for again
+            self._asking.tell(error)
             return None
+        self._asking.is_over()
+        return lease
+
+    async def _release(self, lease: Lease) -> None:
+        try:
+            await lease.release()
+        except Exception as error:  # noqa: BLE001 - it is told; the lease expires by itself
+            self._releasing.tell(error)
 
     async def _hold(self, lease: Lease) -> None:
         """Work under one lease until it is lost or the stop is wanted."""
@@ -171,9 +179,17 @@ class Keeper:
         await first_to_end(
             wait_at_most(self._stop_wanted, None),
             term.keep(prober),
-            term.survive("outbox", outbox.deliver_until_cancelled),
-            term.survive("routers", lambda: tell_caught_up_until_cancelled(term.table, self._listener)),
-            term.survive("rollouts", lambda: end_left_rollouts_until_cancelled(term.table, self._workflows)),
+            survive("outbox", outbox.deliver_until_cancelled, self._metrics),
+            survive(
+                "routers",
+                lambda: tell_caught_up_until_cancelled(term.table, self._listener, self._metrics),
+                self._metrics,
+            ),
+            survive(
+                "rollouts",
+                lambda: end_left_rollouts_until_cancelled(term.table, self._workflows, self._metrics),
+                self._metrics,
+            ),
         )
         if self._stop_replicas:
             await term.stop_all_replicas(prober)
@@ -197,27 +213,15 @@ class _Term:
         self._sets: dict[RouteSetId, SetKeeper] = {}
         self._versions: dict[str, frozenset[SetVersion]] = {}
         self._draining = asyncio.Event()
+        self._reading = asyncio.Lock()
+        """Readings are handed over in the order of the table."""
 
     async def keep(self, prober: Prober) -> None:
         """Follow the table and look after every set until cancelled."""
         tools = Tools(self.table, prober, self._metrics)
         async with task_group() as group:
-            group.create_task(self.survive("drains", self._watch_drains))
-            await self.survive("table", lambda: self._follow(group, tools))
-
-    async def survive(self, part: str, run: Callable[[], Awaitable[None]]) -> None:
-        """Run a part until it ends; begin it again after an unexpected error, which must not take the others down."""
-        while True:
-            try:
-                await run()
-            except* LeaseLostError:
-                raise
-            except* Exception:
-                log.exception("keeper_fault", part=part)
-                self._metrics.faults.labels(part).inc()
-            else:
-                return
-            await asyncio.sleep(_FAULT_SECONDS)
+            group.create_task(survive("drains", self._watch_drains, self._metrics))
+            await survive("table", lambda: self._follow(group, tools), self._metrics)
 
     async def stop_all_replicas(self, prober: Prober) -> None:
         """Stop the replicas that this machine runs, all at once; they are started again by the next keeper."""
@@ -227,7 +231,8 @@ class _Term:
         async with task_group() as group:
             for kept in sets:
                 if kept.revision.provisioner is Provisioner.LOCAL:
-                    group.create_task(self._stop_set(tools, kept))
+                    stop = partial(self._stop_set, tools, kept)
+                    group.create_task(attempt("exit", stop, self._metrics, route_set=kept.route_set))
         log.info("replicas_stopped_for_exit")
 
     async def _stop_set(self, tools: Tools, kept: KeptSet) -> None:
@@ -237,14 +242,16 @@ class _Term:
             for row in kept.routes:
                 replica = ReplicaKeeper(tools, self._provisioners[kept.revision.provisioner], kept, row)
                 replica.stop()
-                group.create_task(replica.run())
+                group.create_task(attempt("exit", replica.run, self._metrics, route=row.route))
 
     async def _follow(self, group: asyncio.TaskGroup, tools: Tools) -> None:
         """Read what changes, and hand it to the sets."""
         async with self._listener.subscribe(ROUTES_CHANNEL) as heard:
+            # Also when it begins anew: what was read before the fault may not have been handed over.
+            self._versions.clear()
             remembered = await self._remembered()
             await self._compare(group, tools)
-            group.create_task(self.survive("strays", partial(self._end_strays, self._strays(remembered))))
+            self._end_strays(group, await self._strays(remembered))
             while True:
                 payloads = await heard.get(_REREAD_SECONDS)
                 if not payloads or "" in payloads:
@@ -253,7 +260,7 @@ class _Term:
                     told = [json.loads(payload) for payload in payloads]
                     if any(one.get(OWES) for one in told):
                         self.table.owing.set()
-                    await self._read(group, tools, {one["deployment"] for one in told})
+                    await self._read_all(group, tools, {one["deployment"] for one in told})
                 await asyncio.sleep(_BETWEEN_READS_SECONDS)
 
     async def _compare(self, group: asyncio.TaskGroup, tools: Tools) -> None:
@@ -263,36 +270,52 @@ class _Term:
         changed = sorted(name for name in versions.keys() | known.keys() if versions.get(name) != known.get(name))
         # Bit by bit: a keeper that takes thousands of sets over must renew its lease meanwhile.
         for start in range(0, len(changed), _READ_AT_ONCE):
-            await self._read(group, tools, frozenset(changed[start : start + _READ_AT_ONCE]))
+            await self._read_all(group, tools, frozenset(changed[start : start + _READ_AT_ONCE]))
 
-    async def _read(self, group: asyncio.TaskGroup, tools: Tools, deployments: Collection[str]) -> None:
-        if not deployments:
-            return
-        read = await self.table.read(lambda tx: read_kept_sets(tx, deployments))
-        for name in deployments:
-            self._versions.pop(name, None)
-        present = {kept.route_set for kept in read}
-        for route_set, keeper in self._sets.items():
-            if keeper.kept.deployment in deployments and route_set not in present:
-                keeper.is_gone()
-        for kept in read:
-            self._versions[kept.deployment] = self._versions.get(kept.deployment, frozenset()) | {kept.version}
-            if kept.route_set in self._sets:
-                self._sets[kept.route_set].update(kept)
-            else:
-                self._begin(group, tools, kept)
-            if kept.state is RouteSetState.DRAINING or kept.leaving:
-                self._draining.set()
+    async def _read_all(self, group: asyncio.TaskGroup, tools: Tools, deployments: Collection[str]) -> None:
+        """Read some deployments; one that cannot be read, which the next comparison tries again, stops no other."""
+        if not await attempt("table", partial(self._read, group, tools, deployments), self._metrics):
+            for name in sorted(deployments):
+                read = partial(self._read, group, tools, {name})
+                await attempt("deployment", read, self._metrics, deployment=name)
         self._metrics.count_replicas(route for one in self._sets.values() for route in one.kept.routes)
 
+    async def _read(self, group: asyncio.TaskGroup, tools: Tools, deployments: Collection[str]) -> None:
+        """Read some deployments and hand what was read to their sets."""
+        if not deployments:
+            return
+        async with self._reading:
+            for name in deployments:
+                self._versions.pop(name, None)
+            read = await self.table.read(lambda tx: read_kept_sets(tx, deployments))
+            present = {kept.route_set for kept in read}
+            for route_set, keeper in self._sets.items():
+                if keeper.kept.deployment in deployments and route_set not in present:
+                    keeper.is_gone()
+            for kept in read:
+                if kept.route_set in self._sets:
+                    self._sets[kept.route_set].update(kept)
+                else:
+                    self._begin(group, tools, kept)
+                if kept.state is RouteSetState.DRAINING or kept.leaving:
+                    self._draining.set()
+            # Last, so that whatever was not handed over is read again.
+            for kept in read:
+                self._versions[kept.deployment] = self._versions.get(kept.deployment, frozenset()) | {kept.version}
+
     def _begin(self, group: asyncio.TaskGroup, tools: Tools, kept: KeptSet) -> None:
-        provisioner = self._provisioners[kept.revision.provisioner]
-        keeper = SetKeeper(tools, provisioner, kept, self._addresses_in_use)
+        keeper = SetKeeper(
+            tools,
+            self._provisioners[kept.revision.provisioner],
+            kept,
+            addresses_in_use=self._addresses_in_use,
+            reread=partial(self._read, group, tools, {kept.deployment}),
+        )
         self._sets[kept.route_set] = keeper
         group.create_task(self._run_set(keeper), name=f"set-{kept.route_set}")
 
     async def _run_set(self, keeper: SetKeeper) -> None:
-        await self.survive("set", keeper.run)
+        await survive("set", keeper.run, self._metrics, route_set=keeper.kept.route_set)
         del self._sets[keeper.kept.route_set]
 
     def _addresses_in_use(self) -> frozenset[Address]:
@@ -302,17 +325,21 @@ class _Term:
         """Return what provisioners remember now; the table read after this has a row for all that is wanted."""
         return {name: await provisioner.remembered() for name, provisioner in self._provisioners.items()}
 
-    def _strays(self, remembered: Mapping[Provisioner, frozenset[RouteId]]) -> list[tuple[Provisioner, RouteId]]:
-        wanted = {route.route for one in self._sets.values() for route in one.kept.routes}
+    async def _strays(
+        self,
+        remembered: Mapping[Provisioner, frozenset[RouteId]],
+    ) -> list[tuple[Provisioner, RouteId]]:
+        """Return what nobody wants of the remembered; also a deployment that cannot be read wants its replicas."""
+        wanted = await self.table.read(read_unended_routes) if any(remembered.values()) else frozenset()
         return [(name, route) for name, routes in remembered.items() for route in routes - wanted]
 
-    async def _end_strays(self, strays: Collection[tuple[Provisioner, RouteId]]) -> None:
+    def _end_strays(self, group: asyncio.TaskGroup, strays: Collection[tuple[Provisioner, RouteId]]) -> None:
         """End replicas whose rows have ended, which a keeper that died in between could not."""
         self.table.check_lease()
-        async with task_group() as group:
-            for name, route in strays:
-                log.warning("stray_replica", provisioner=name.value, route=route)
-                group.create_task(self._provisioners[name].end_stray(route))
+        for name, route in strays:
+            log.warning("stray_replica", provisioner=name.value, route=route)
+            end = partial(self._provisioners[name].end_stray, route)
+            group.create_task(survive("strays", end, self._metrics, route=route))
 
     async def _watch_drains(self) -> None:
         """Decide on draining sets and leaving members as routers report, for as long as there are any."""
@@ -371,13 +398,6 @@ def _decide_departures(kept: KeptSet, reports: DepartureReports) -> dict[tuple[R
                 past_router_patience=reports.at >= one.leaving_deadline + kept.router_ack_timeout,
             )
     return decisions
-
-
-async def _release(lease: Lease) -> None:
-    try:
-        await lease.release()
-    except TABLE_OUTAGES as error:
-        log.warning("lease_not_released", fence=lease.fence, error=str(error) or type(error).__name__)
 
 
 def _first_of(errors: BaseExceptionGroup[LeaseLostError]) -> str:

@@ -6,14 +6,12 @@ from collections.abc import Collection
 from datetime import timedelta
 from typing import Final
 
-import structlog
-
 from celadon.domain.contracts import KEEPER_LEASE, KEEPER_RENEWAL
 from celadon.domain.names import Fence
 from celadon.domain.states import WorkerRisk
 from celadon.table.engine import Table
 from celadon.table.leases import LeaseLostError, lock_free_lease, release_lease, renew_lease, take_lease
-from celadon.table.outages import TABLE_OUTAGES
+from celadon.table.trouble_log import TroubleLog
 
 _RETRY_SECONDS: Final = 0.2
 RELEASE_WITHIN: Final = KEEPER_RENEWAL
@@ -25,8 +23,6 @@ CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 _SAFETY: Final = timedelta(milliseconds=200)
 """A keeper holds its lease for itself a little shorter than for others."""
 
-log = structlog.get_logger()
-
 
 def _now() -> float:
     return time.clock_gettime(CLOCK)
@@ -35,22 +31,29 @@ def _now() -> float:
 class Lease:
     """A lease that is held. It is counted from before each renewal was asked for, so it never outlives the row's."""
 
-    def __init__(self, table: Table, fence: Fence, asked_at: float) -> None:
+    def __init__(self, table: Table, fence: Fence, asked_at: float, trouble: TroubleLog | None = None) -> None:
         """Hold the lease of ``fence``, which was asked for at a moment of the keeper's clock."""
+        self._trouble = trouble or TroubleLog("lease_not_renewed")
         self._table = table
         self.fence = fence
         self._valid_until = _valid_until(asked_at)
 
     @classmethod
-    async def take(cls, table: Table, holder: str, risks: Collection[WorkerRisk] = ()) -> "Lease | None":
-        """Take the lease; nothing while another keeper holds it."""
+    async def take(
+        cls,
+        table: Table,
+        holder: str,
+        risks: Collection[WorkerRisk] = (),
+        trouble: TroubleLog | None = None,
+    ) -> "Lease | None":
+        """Take the lease; nothing while another keeper holds it. What keeps renewals back is told by ``trouble``."""
         async with table.transaction() as tx:
             if not await lock_free_lease(tx):
                 return None
             # Only now: an earlier keeper that was paused in a transaction may have kept this one waiting for seconds.
             asked_at = _now()
             fence = await take_lease(tx, holder, risks)
-        return None if fence is None else cls(table, fence, asked_at)
+        return None if fence is None else cls(table, fence, asked_at, trouble)
 
     def check(self) -> None:
         """Make sure, before a side effect, that the lease is still held.
@@ -76,12 +79,15 @@ class Lease:
             try:
                 async with asyncio.timeout(max(0.0, self._valid_until - asked_at)), self._table.transaction() as tx:
                     await renew_lease(tx, self.fence)
-            except TABLE_OUTAGES as error:
+            except LeaseLostError:
+                raise
+            except Exception as error:  # noqa: BLE001 - it is told; without renewals the lease is soon lost
                 self.check()
-                log.warning("lease_not_renewed", fence=self.fence, error=str(error) or type(error).__name__)
+                self._trouble.tell(error)
                 pause = _RETRY_SECONDS
             else:
                 self.check()
+                self._trouble.is_over()
                 self._valid_until = _valid_until(asked_at)
                 pause = KEEPER_RENEWAL.total_seconds()
 

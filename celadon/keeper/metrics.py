@@ -8,6 +8,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge
 
 from celadon.domain.states import RouteHealthStatus, RouteStatus
 from celadon.table.kept_sets import KeptRoute
+from celadon.table.trouble_log import TroubleLog
 
 _UNFINISHED = (RouteStatus.PROVISIONING, RouteStatus.RUNNING, RouteStatus.TERMINATING)
 
@@ -41,6 +42,16 @@ class KeeperMetrics:
             ["part"],
             registry=registry,
         )
+
+        self.table_errors = Counter(
+            "celadon_keeper_table_errors",
+            "Failed attempts to use the table which are made again, because waiting or a migration heals them.",
+            registry=registry,
+        )
+
+    def trouble(self, part: str, event: str) -> TroubleLog:
+        """Return where a part of the worker tells of its troubles with the table."""
+        return TroubleLog(event, self.table_errors.inc, self.faults.labels(part).inc)
 
     def count_replicas(self, routes: Iterable[KeptRoute]) -> None:
         """Publish how many replicas there are of each kind."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from http import HTTPStatus
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 import aiohttp
 from yarl import URL
@@ -14,6 +14,12 @@ from yarl import URL
 from celadon.domain.health import HealthCheck
 from celadon.domain.reachable import Reach
 from celadon.provisioners.protocol import Address
+
+_ANSWER_BYTES: Final = 4_000
+"""Of an answer that is no success. Less is shown, so that no half of a secret is, which would not be known as one."""
+
+_ANSWER_SECONDS: Final = 0.5
+"""How long the rest of such an answer is waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +84,34 @@ class Prober:
                 timeout=aiohttp.ClientTimeout(total=patience.total_seconds()),
             ) as response:
                 status = response.status
+                answer = "" if _passes(status) else await _begin_of(response)
         except TimeoutError:
             return ProbeResult(f"GET {path}: no answer within {patience.total_seconds():g}s")
         except aiohttp.ClientConnectorError as error:
             return ProbeResult(f"GET {path}: {_describe(error.os_error)}")
         except (aiohttp.ClientError, OSError) as error:
             return ProbeResult(f"GET {path}: {error or type(error).__name__}")
-        if HTTPStatus(HTTPStatus.OK) <= status < HTTPStatus.MULTIPLE_CHOICES:
+        if _passes(status):
             return ProbeResult()
-        return ProbeResult(f"GET {path}: answered {status}")
+        return ProbeResult(f"GET {path}: answered {status}" + (f": {answer}" if answer else ""))
+
+
+def _passes(status: int) -> bool:
+    return HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES
+
+
+async def _begin_of(response: aiohttp.ClientResponse) -> str:
+    """Return the begin of what a replica answered, which often says what is wrong; its status alone when that fails."""
+    if response.headers.get("Content-Encoding", "identity") != "identity":
+        return ""
+    try:
+        async with asyncio.timeout(_ANSWER_SECONDS):
+            begin = await response.content.readexactly(_ANSWER_BYTES)
+    except asyncio.IncompleteReadError as error:
+        begin = error.partial
+    except (TimeoutError, aiohttp.ClientError, OSError):
+        return ""
+    return begin.decode(errors="replace").strip()
 
 
 async def connect(address: Address, patience: timedelta) -> ProbeResult:

@@ -8,9 +8,12 @@ from typing import Final, assert_never
 
 import structlog
 
+from celadon.domain.failure_cause import LONGEST_CAUSE, are_alike
 from celadon.domain.health import HealthRecord, judge
 from celadon.domain.names import RouteId
+from celadon.domain.shown_text import one_line
 from celadon.domain.states import RouteHealthStatus, RouteStatus
+from celadon.domain.text_bounds import first_bytes
 from celadon.keeper.fenced_table import FencedTable
 from celadon.keeper.metrics import KeeperMetrics
 from celadon.keeper.probes import Prober, ProbeResult, connect
@@ -26,15 +29,21 @@ from celadon.provisioners.protocol import (
 from celadon.racing import first_to_end
 from celadon.table.kept_sets import KeptRoute, KeptSet
 from celadon.table.labels import labels_of
-from celadon.table.replicas import route_confirmed, route_ended, route_health, route_running
+from celadon.table.replicas import route_confirmed, route_ended, route_error, route_health, route_running
 
 _SETTLING: Final = timedelta(seconds=1)
 """A replica counts as running when it listens or has lived so long: a command that ends at once never does."""
 
 _SETTLING_POLL: Final = timedelta(milliseconds=50)
 
+_CLEARED_SOON: Final = timedelta(milliseconds=250)
+"""What a replica that has ended leaves behind is ended within, as a rule: one write then says all."""
+
 _TRUSTED: Final = timedelta(minutes=1)
 """How long who listens is not asked again while probes pass. It costs a look at all connections of the machine."""
+
+_TOLD_AGAIN: Final = timedelta(seconds=10)
+"""How long another answer of a replica that stays unhealthy waits to be written down."""
 
 log = structlog.get_logger()
 
@@ -72,13 +81,18 @@ class ReplicaKeeper:
         self._health = HealthRecord(status=row.health)
         self._is_confirmed = False
         """Whether this term's keeper has written down what it saw."""
-        self._was_healthy = row.health in {RouteHealthStatus.HEALTHY, RouteHealthStatus.DEGRADED}
+        self._was_healthy = row.was_ready
         self._listened_at = float("-inf")
         """When it was last seen that the replica itself listens at its address; long ago once a probe has failed."""
+        self._told_error = ""
+        self._told_at = float("-inf")
+        """What was written down last of its probes, and when."""
         self._stop_wanted = asyncio.Event()
         if row.status is RouteStatus.TERMINATING:
             self._stop_wanted.set()
         self.row = row
+        self.was_run = False
+        """Whether :meth:`run` was called; it cannot be called again."""
 
     @property
     def is_stopping(self) -> bool:
@@ -96,20 +110,54 @@ class ReplicaKeeper:
             LeaseLostError: the keeper must not act any more; the replica goes on.
 
         """
+        self.was_run = True
         began = time.monotonic()
         ended = None if self.is_stopping else await first_to_end(self._wait_for_stop(), self._serve())
         lived = timedelta(seconds=time.monotonic() - began)
         route = self._replica.route
         self._tools.table.check_lease()
-        # Also after an end by itself: processes that it has started may be left.
-        await self._provisioner.stop(self._replica)
+        await self._clear_away(ended)
         if ended is None:
-            await self._write_end(RouteStatus.TERMINATED, Ended("", failed=False))
+            is_sick = self._health.status is RouteHealthStatus.UNHEALTHY
+            output = self._provisioner.last_output(self._replica) if is_sick else ""
+            await self._write_end(RouteStatus.TERMINATED, Ended("", output, failed=False))
         else:
             status = RouteStatus.TERMINATED if self._was_healthy else RouteStatus.FAILED_TO_START
             await self._write_end(status, await self._excuse(ended))
         await self._provisioner.forget(route)
         return ReplicaEnd(route, failed=ended is not None and ended.failed, by_itself=ended is not None, lived=lived)
+
+    async def _clear_away(self, ended: Ended | None) -> None:
+        """End the replica, or the processes that it has left behind when it ended by itself.
+
+        Those may take seconds. Routers hear of an end by itself before, and another replica takes its place after it:
+        what is left may hold the memory that the other one needs.
+        """
+        clearing = asyncio.create_task(self._provisioner.stop(self._replica))
+        try:
+            if ended is not None and self._was_healthy:
+                await asyncio.wait({clearing}, timeout=_CLEARED_SOON.total_seconds())
+                if not clearing.done():
+                    await self._take_out(ended)
+            await clearing
+        finally:
+            clearing.cancel()
+            await asyncio.gather(clearing, return_exceptions=True)
+
+    async def _take_out(self, ended: Ended) -> None:
+        """Let routers send it no more requests: its process has ended, whatever the last probe said."""
+        error = self._provisioner.mask(self._replica, ended.error)
+        await self._tools.table.write(
+            lambda tx, fence: route_health(
+                tx,
+                fence,
+                self._kept,
+                self._replica.route,
+                health=RouteHealthStatus.UNHEALTHY,
+                error=error,
+            ),
+        )
+        log.info("replica_taken_out", **self._names(), error=error)
 
     async def _excuse(self, ended: Ended) -> Ended:
         """Return an end that is not the revision's fault when another program took the port before it could listen."""
@@ -202,8 +250,11 @@ class ReplicaKeeper:
 
     async def _judge(self, result: ProbeResult) -> None:
         """Write an edge of health down; what one more probe of the same kind says is nobody's news."""
-        error = self._provisioner.mask(self._replica, result.error) if result.error else ""
+        error = first_bytes(one_line(self._provisioner.mask(self._replica, result.error)), LONGEST_CAUSE)
         after = judge(self._health, self._kept.revision.health_check, passed=result.passed)
+        output = ""
+        if after.status is RouteHealthStatus.UNHEALTHY and self._has_news(after.status, error):
+            output = self._provisioner.last_output(self._replica)
         if after.status is not self._health.status:
             await self._tools.table.write(
                 lambda tx, fence: route_health(
@@ -213,17 +264,34 @@ class ReplicaKeeper:
                     self._replica.route,
                     health=after.status,
                     error=error,
+                    output=output,
                 ),
             )
             self._is_confirmed = True
+            self._note_told(error)
             log.info("replica_health", **self._names(), health=after.status.value, error=error)
         elif not self._is_confirmed:
             await self._tools.table.write(
                 lambda tx, fence: route_confirmed(tx, fence, self._kept, self._replica.route),
             )
             self._is_confirmed = True
+        elif after.status is RouteHealthStatus.UNHEALTHY and self._has_news(after.status, error):
+            await self._tools.table.write(
+                lambda tx, fence: route_error(tx, fence, self._kept, self._replica.route, error=error, output=output),
+            )
+            self._note_told(error)
         self._health = after
         self._was_healthy = self._was_healthy or after.status is RouteHealthStatus.HEALTHY
+
+    def _has_news(self, health: RouteHealthStatus, error: str) -> bool:
+        """Whether a replica fails otherwise than was written down; only now and then, as each answer may be new."""
+        if health is not self._health.status:
+            return True
+        is_due = time.monotonic() >= self._told_at + _TOLD_AGAIN.total_seconds()
+        return is_due and not are_alike(error, self._told_error)
+
+    def _note_told(self, error: str) -> None:
+        self._told_error, self._told_at = error, time.monotonic()
 
     async def _write_end(self, status: RouteStatus, ended: Ended) -> None:
         error, output = (self._provisioner.mask(self._replica, text) for text in (ended.error, ended.output))

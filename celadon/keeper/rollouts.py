@@ -1,11 +1,14 @@
 """What the keeper does for rollouts: tells those that wait for routers, and ends those whose workflow is gone."""
 
 import asyncio
+from functools import partial
 from typing import Final
 
 import structlog
 
+from celadon.keeper.faults import attempt
 from celadon.keeper.fenced_table import FencedTable
+from celadon.keeper.metrics import KeeperMetrics
 from celadon.keeper.signalling import WorkflowDirectory
 from celadon.table.keeping import (
     UnfinishedRollout,
@@ -25,8 +28,8 @@ _COMPARISON_SECONDS: Final = 30.0
 log = structlog.get_logger()
 
 
-async def tell_caught_up_until_cancelled(table: FencedTable, listener: Listener) -> None:
-    """Tell rollouts soon after the last router they wait for has acknowledged.
+async def tell_caught_up_until_cancelled(table: FencedTable, listener: Listener, metrics: KeeperMetrics) -> None:
+    """Tell rollouts soon after the last router they wait for has acknowledged, each whatever happens to another.
 
     Raises:
         LeaseLostError: the keeper must not act any more.
@@ -35,11 +38,15 @@ async def tell_caught_up_until_cancelled(table: FencedTable, listener: Listener)
     async with listener.subscribe(ACKS_CHANNEL) as heard:
         while True:
             for waiting in await table.read(read_waiting_rollouts):
-                await _tell(table, waiting)
+                await attempt("routers", partial(_tell, table, waiting), metrics, rollout=waiting.rollout)
             await heard.get(_ACKNOWLEDGEMENT_SECONDS)
 
 
-async def end_left_rollouts_until_cancelled(table: FencedTable, workflows: WorkflowDirectory) -> None:
+async def end_left_rollouts_until_cancelled(
+    table: FencedTable,
+    workflows: WorkflowDirectory,
+    metrics: KeeperMetrics,
+) -> None:
     """Compare unfinished rollouts with Temporal now and then; end those that no workflow carries any more.
 
     Raises:
@@ -48,8 +55,8 @@ async def end_left_rollouts_until_cancelled(table: FencedTable, workflows: Workf
     """
     while True:
         for rollout in await _unlisted(table, workflows):
-            if await workflows.is_running(rollout.workflow_id) is False:
-                await _end(table, rollout)
+            end = partial(_end_left, table, workflows, rollout)
+            await attempt("rollouts", end, metrics, rollout=rollout.rollout)
         await asyncio.sleep(_COMPARISON_SECONDS)
 
 
@@ -69,6 +76,8 @@ async def _tell(table: FencedTable, waiting: WaitingRollout) -> None:
         log.info("routers_caught_up", deployment=waiting.deployment, rollout=waiting.rollout, epoch=waiting.epoch)
 
 
-async def _end(table: FencedTable, rollout: UnfinishedRollout) -> None:
+async def _end_left(table: FencedTable, workflows: WorkflowDirectory, rollout: UnfinishedRollout) -> None:
+    if await workflows.is_running(rollout.workflow_id) is not False:
+        return
     if await table.write(lambda tx, fence: abandon_rollout(tx, fence, rollout, "terminated")):
         log.warning("rollout_left_behind", deployment=rollout.deployment, rollout=rollout.rollout)

@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Final, assert_never
 
@@ -12,6 +12,7 @@ from celadon.domain.drain import DrainDecision, DrainVerdict
 from celadon.domain.names import Epoch, RouteId
 from celadon.domain.states import RouteHealthStatus, RouteSetState, RouteStatus
 from celadon.keeper.backoff import StartBackoff
+from celadon.keeper.faults import FAULT_SECONDS, attempt, survive
 from celadon.keeper.replica_keeper import ReplicaKeeper, Tools
 from celadon.provisioners.protocol import Address, ReplicaProvisioner
 from celadon.racing import task_group, wait_at_most
@@ -38,7 +39,8 @@ class SetKeeper:
     """Looks after one set and its replicas.
 
     It acts on readings of the table that may be out of date; each write checks its reason again. Which replicas there
-    are it knows from its own tasks, one for every replica that has not ended.
+    are it knows from its own tasks, one for every replica that has not ended. An unexpected error in one of them, or in
+    a step of its own, stops none of the others; whoever met it goes on from what the table says by then.
     """
 
     def __init__(
@@ -46,12 +48,27 @@ class SetKeeper:
         tools: Tools,
         provisioner: ReplicaProvisioner,
         kept: KeptSet,
+        *,
         addresses_in_use: Callable[[], frozenset[Address]],
+        reread: Callable[[], Awaitable[None]],
     ) -> None:
-        """Take over a set as its row says; ``addresses_in_use`` gives those of all sets."""
+        """Take over a set as its row says.
+
+        Args:
+            tools: what replicas' keepers work with.
+            provisioner: who runs the set's replicas.
+            kept: the set, as it was read last.
+            addresses_in_use: gives the addresses of all sets.
+            reread: reads the set anew and hands it to :meth:`update`, or calls :meth:`is_gone`.
+
+        """
         self._tools = replace(tools, table=tools.table.in_turn())
         self._provisioner = provisioner
         self._addresses_in_use = addresses_in_use
+        self._reread = reread
+        self._is_outdated = False
+        """Whether a fault came between a reading and what it asked for."""
+        self._was_run = False
         self._changed = asyncio.Event()
         self._replicas: dict[RouteId, ReplicaKeeper] = {}
         """Oldest first."""
@@ -112,11 +129,29 @@ class SetKeeper:
             LeaseLostError: the keeper must not act any more; the replicas go on. (In a group.)
 
         """
+        self._is_outdated, self._was_run = self._was_run, True
         self._replicas.clear()
         async with task_group() as group:
             while self.kept.state is not RouteSetState.GONE:
                 self._changed.clear()
-                await wait_at_most(self._changed, await self._step(group))
+                await wait_at_most(self._changed, await self._attempt_step(group))
+
+    async def _attempt_step(self, group: asyncio.TaskGroup) -> float | None:
+        """Do one step; after an unexpected error rest, and let the next step begin with a new reading."""
+        pause: float | None = 0.0
+
+        async def step() -> None:
+            nonlocal pause
+            if self._is_outdated:
+                await self._reread()
+            pause = await self._step(group)
+
+        if await attempt("set", step, self._tools.metrics, **self._names()):
+            self._is_outdated = False
+        else:
+            self._is_outdated = True
+            await asyncio.sleep(FAULT_SECONDS)
+        return pause
 
     async def _step(self, group: asyncio.TaskGroup) -> float | None:
         """Do what the newest reading asks for; return after how many seconds at most to come again."""
@@ -214,17 +249,31 @@ class SetKeeper:
             self._replicas[route].stop()
 
     def _look_after(self, group: asyncio.TaskGroup, row: KeptRoute) -> None:
-        replica = ReplicaKeeper(self._tools, self._provisioner, self.kept, row)
-        self._replicas[row.route] = replica
-        group.create_task(self._run_replica(replica), name=f"replica-{row.route}")
+        self._replicas[row.route] = ReplicaKeeper(self._tools, self._provisioner, self.kept, row)
+        group.create_task(self._run_replica(row.route), name=f"replica-{row.route}")
 
-    async def _run_replica(self, replica: ReplicaKeeper) -> None:
+    async def _run_replica(self, route: RouteId) -> None:
+        await survive("replica", lambda: self._pursue(route), self._tools.metrics, **self._names(), route=route)
+        self._ended.add(route)
+        del self._replicas[route]
+        self._changed.set()
+
+    async def _pursue(self, route: RouteId) -> None:
+        """Look after a replica until it has ended and is forgotten; after a fault from what its row says by then."""
+        replica = self._replicas[route]
+        if replica.was_run:
+            await self._reread()
+            row = next((one for one in self.kept.routes if one.route == route), None)
+            if row is None:
+                # Its end is written down, so another may take its place while the rest of it is cleared away.
+                replica.stop()
+                self._changed.set()
+                await self._provisioner.end_stray(route)
+                return
+            replica = self._replicas[route] = ReplicaKeeper(self._tools, self._provisioner, self.kept, row)
         end = await replica.run()
         if end.by_itself:
             self._backoff.failed(end.lived)
-        self._ended.add(end.route)
-        del self._replicas[end.route]
-        self._changed.set()
 
     def _names(self) -> dict[str, object]:
         return {"deployment": self.kept.deployment, "route_set": self.kept.route_set}

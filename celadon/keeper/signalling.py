@@ -12,6 +12,10 @@ class TemporalUnreachableError(Exception):
     """Temporal did not answer, or not in time; the same can be asked again later."""
 
 
+class SignalsExhaustedError(Exception):
+    """The workflow's run has taken as many signals as Temporal allows; the run that it continues as can take more."""
+
+
 class Signaller(Protocol):
     """Sends signals to workflows."""
 
@@ -20,6 +24,7 @@ class Signaller(Protocol):
 
         Raises:
             WorkflowGoneError: no such workflow runs.
+            SignalsExhaustedError: Temporal takes no more for the workflow's present run.
             TemporalUnreachableError: it is not known whether the signal was taken.
 
         """

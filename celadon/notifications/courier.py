@@ -22,7 +22,7 @@ from celadon.table.clock import database_now
 from celadon.table.deliveries import Claim, Due, claim, mark, read_due, read_loads, read_target_of
 from celadon.table.engine import Table
 from celadon.table.notify import NOTIFICATIONS_CHANNEL, Listener, Subscription
-from celadon.table.outages import TABLE_OUTAGES, describe
+from celadon.table.outages import TABLE_OUTAGES, NotMigratedError, describe
 from celadon.table.targets import NotifyTargetRecord
 
 AT_ONCE: Final = 4
@@ -71,6 +71,7 @@ class Courier:
         self._schedule = schedule
         self._lease = timeout + claim_grace
         self._metrics = metrics
+        self._reading = metrics.trouble("reading", "notifications_not_read")
         self._stop = asyncio.Event()
         self._busy: set[str] = set()
         self._asked: set[str] = set()
@@ -97,9 +98,10 @@ class Courier:
         """Set a task to work for each target that has something due; return after how many seconds to look again."""
         try:
             due = await self._read_due()
-        except TABLE_OUTAGES as error:
-            log.warning("notifications_not_read", error=describe(error))
+        except Exception as error:  # noqa: BLE001 - it is told; the worker does not end for it
+            self._reading.tell(error)
             return _FAULT_SECONDS
+        self._reading.is_over()
         for target in due.targets:
             self._asked.add(target)
             if target not in self._busy:
@@ -122,13 +124,14 @@ class Courier:
                 self._asked.discard(target)
                 while not self._stop.is_set() and await self._deliver_some(target):
                     pass
-        except* TABLE_OUTAGES as errors:
+        except* (*TABLE_OUTAGES, NotMigratedError) as errors:
             # What was sent and could not be marked is sent again, under its id, once the claim has lapsed.
             log.warning("notifications_not_delivered", target=target, error=describe(_first_of(errors)))
             await wait_at_most(self._stop, _FAULT_SECONDS)
         except* Exception:
             # One target's fault must take neither the others nor the worker down.
             log.exception("notifications_fault", target=target)
+            self._metrics.faults.labels("delivery").inc()
             await wait_at_most(self._stop, _FAULT_SECONDS)
         finally:
             self._busy.discard(target)

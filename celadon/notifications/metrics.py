@@ -6,6 +6,7 @@ from datetime import datetime
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge
 
 from celadon.table.deliveries import TargetLoad
+from celadon.table.trouble_log import TroubleLog
 
 
 class NotificationMetrics:
@@ -49,6 +50,22 @@ class NotificationMetrics:
             ["target"],
             registry=registry,
         )
+
+        self.table_errors = Counter(
+            "celadon_notifications_table_errors",
+            "Failed attempts to read what is due which are made again, because waiting or a migration heals them.",
+            registry=registry,
+        )
+        self.faults = Counter(
+            "celadon_notifications_faults",
+            "Unexpected errors; the part that met one goes on by itself.",
+            ["part"],
+            registry=registry,
+        )
+
+    def trouble(self, part: str, event: str) -> TroubleLog:
+        """Return where a part of the courier tells of its troubles with the table."""
+        return TroubleLog(event, self.table_errors.inc, self.faults.labels(part).inc)
 
     def show(self, loads: Collection[TargetLoad], now: datetime) -> None:
         """Publish how far targets are behind."""

@@ -97,11 +97,11 @@ class LocalProvisioner:
                 await self.stop(replica)
                 raise StartError(
                     f"the launcher did not begin within {_CLAIM_WITHIN_SECONDS:.0f}s: is the machine overloaded?",
-                    self._output(replica),
+                    self.last_output(replica),
                     failed=False,
                 )
             if not self._launches.is_running(replica.route) and self._files.claim(replica.route) is None:
-                raise StartError("the launcher failed, see its output", self._output(replica), failed=False)
+                raise StartError("the launcher failed, see its output", self.last_output(replica), failed=False)
             await asyncio.sleep(_CLAIM_POLL_SECONDS)
 
     async def look(self, replica: Replica) -> Observation:
@@ -142,6 +142,10 @@ class LocalProvisioner:
         if not sockets:
             return ListenerCheck(Listener.NONE, f"nobody listens on {replica.address}")
         return ListenerCheck(Listener.OWN)
+
+    def last_output(self, replica: Replica) -> str:
+        """Return the end of what a replica has printed, without secrets."""
+        return self._files.last_output(replica.route, lambda text: self.mask(replica, text))
 
     def mask(self, replica: Replica, text: str) -> str:
         """Strike out the values of a replica's secrets, also those that it began with, and what looks like a token."""
@@ -215,12 +219,9 @@ class LocalProvisioner:
         if claim.pid is None:
             return Ended("it was stopped before it began", failed=False)
         if not claim.of_this_boot:
-            return Ended("it ended with a restart of the machine", self._output(replica), failed=False)
+            return Ended("it ended with a restart of the machine", self.last_output(replica), failed=False)
         error = self._files.error(replica.route) or self._describe_exit(replica.route, claim)
-        return Ended(error, self._output(replica))
-
-    def _output(self, replica: Replica) -> str:
-        return self._files.last_output(replica.route, lambda text: self.mask(replica, text))
+        return Ended(error, self.last_output(replica))
 
     def _describe_exit(self, route: RouteId, claim: Claim) -> str:
         code = None if claim.pid is None else self._launches.exit_code(route, claim.pid)

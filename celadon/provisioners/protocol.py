@@ -131,6 +131,9 @@ class ReplicaProvisioner(Protocol):
     async def check_listener(self, replica: Replica) -> ListenerCheck:
         """Return who listens at a replica's address: a port that answers says nothing of who answers."""
 
+    def last_output(self, replica: Replica) -> str:
+        """Return the last lines that a replica has printed, without secrets; empty when nobody can tell."""
+
     def mask(self, replica: Replica, text: str) -> str:
         """Return what a replica, or a probe of it, has said without secrets."""
 

@@ -44,6 +44,10 @@ class StaticProvisioner:
         """Return that all is well: who listens at an endpoint is whoever the revision means."""
         return ListenerCheck(Listener.OWN)
 
+    def last_output(self, replica: Replica) -> str:  # noqa: ARG002 - part of the protocol
+        """Return nothing: what an endpoint prints is seen elsewhere."""
+        return ""
+
     def mask(self, replica: Replica, text: str) -> str:  # noqa: ARG002 - part of the protocol
         """Strike out what looks like a token."""
         return mask(text)

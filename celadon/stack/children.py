@@ -37,7 +37,9 @@ from celadon.stack.temporal_server import temporal_spec
 from celadon.table.engine import Table
 from celadon.table.enrolments import NewEnrolment, enrol_router
 from celadon.table.migrate import upgrade
+from celadon.table.outages import NotMigratedError, TableAwayError
 from celadon.table.registration import Author
+from celadon.table.routers import lock_for_news
 
 _PYTHON: Final = (sys.executable, "-P", "-u", "-m")
 """Without the working directory on the import path: a module of the operator's must not pass for one of ours."""
@@ -197,7 +199,7 @@ async def _bring_up_to_date(url: str, directory: DataDirectory, shape: StackShap
         await upgrade(url)
         await ensure_admin_token(directory, url)
         await _enrol_routers(url, shape)
-    except (OSError, asyncpg.PostgresError, SQLAlchemyError, CommandError) as error:
+    except (OSError, asyncpg.PostgresError, SQLAlchemyError, TableAwayError, NotMigratedError, CommandError) as error:
         raise StackError(f"the database cannot be brought up to date: {error}") from error
 
 
@@ -205,5 +207,7 @@ async def _enrol_routers(url: str, shape: StackShape) -> None:
     """Let the gateways believe the routers of the stack, each on its word, which reaches them by their socket alone."""
     author = Author(by=login_name() or UNDECLARED, door=Door.CLI, reason="celadon up")
     async with Table(url, "celadon-up", pool_size=1) as table, table.transaction() as tx:
-        for number in range(1, shape.routers + 1):
-            await enrol_router(tx, NewEnrolment(node=router_node(number)), author)
+        nodes = [router_node(number) for number in range(1, shape.routers + 1)]
+        await lock_for_news(tx, nodes)
+        for node in nodes:
+            await enrol_router(tx, NewEnrolment(node=node), author)

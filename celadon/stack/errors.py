@@ -1,5 +1,6 @@
 """What goes wrong with a local stack, told so that the reader knows what to do next."""
 
+import shlex
 from pathlib import Path
 
 
@@ -25,11 +26,14 @@ class ChildFailedError(StackError):
 class DirectoryInUseError(StackError):
     """Another stack runs in the data directory."""
 
-    def __init__(self, data_dir: Path, holder: str) -> None:
-        """Say that ``holder`` runs in ``data_dir``."""
+    def __init__(self, data_dir: Path, holder: str, where: str = "") -> None:
+        """Say that ``holder`` runs in ``data_dir``, and ``where`` it is reached, as far as that is known."""
         super().__init__(
-            f"a stack already runs in {data_dir} ({holder}): stop it, or name another directory with --data-dir",
+            f"a stack already runs in {data_dir} ({holder}){f': {where}' if where else ''}; stop it with "
+            f"'celadon down --data-dir {shlex.quote(str(data_dir))}', or name another directory with --data-dir",
         )
+        self.data_dir = data_dir
+        self.holder = holder
 
 
 class MissingProgramError(StackError):

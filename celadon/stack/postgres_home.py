@@ -12,12 +12,16 @@ import shutil
 import stat
 import tempfile
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Final
+
+import structlog
 
 from celadon.owned_files import NotOursError, check_path, make_directory, read_text, write_file
 from celadon.stack.account import Account
 from celadon.stack.errors import StackError
+from celadon.stack.layout import POSTGRES_NAMES
 from celadon.stack.programs import postgres_packages, postgres_version
 
 SHARED_ROOT: Final = Path("/var/lib/celadon")
@@ -26,8 +30,11 @@ SOCKET_PORT: Final = 5432
 
 _LONGEST_SOCKET_PATH: Final = 103
 """Bytes that every system takes in the path of a Unix socket (Linux takes 107)."""
-_REMEMBERED_IN: Final = "postgres.path"
+_WITHIN, _REMEMBERED_IN = POSTGRES_NAMES
+_CLUSTER: Final = "cluster"
 _BELONGS_TO: Final = "data-directory"
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +50,7 @@ class PostgresHome:
     @property
     def cluster(self) -> Path:
         """The data directory of Postgres itself."""
-        return self.directory / "cluster"
+        return self.directory / _CLUSTER
 
     @property
     def access_rules(self) -> Path:
@@ -79,7 +86,7 @@ def prepare_home(
         _open_to_enter(shared_root, 0o755)
     _open_to_enter(directory, 0o700 if account.is_current else 0o710, account)
     _claim(directory, data_dir)
-    socket_directory = _socket_directory(directory, account)
+    socket_directory = _socket_directory(directory, account.uid)
     _own(socket_directory, account, is_in_ours=socket_directory.parent == directory)
     programs = _programs(account, shared_root, installed or postgres_packages())
     return PostgresHome(directory, programs, socket_directory, account)
@@ -92,18 +99,54 @@ def owner_of(data_dir: Path) -> int | None:
         NotOursError: what remembers its place is not ours.
 
     """
-    directory = _remembered(data_dir) or data_dir / "postgres"
+    directory = _remembered(data_dir) or data_dir / _WITHIN
     try:
-        return (directory / "cluster").lstat().st_uid
+        return (directory / _CLUSTER).lstat().st_uid
     except FileNotFoundError:
         return None
 
 
+def remove_outer_sockets(data_dir: Path) -> None:
+    """Remove the directory of the socket of ``data_dir``'s Postgres, which does not run, if it lies elsewhere.
+
+    Raises:
+        OSError: it cannot be removed, or what remembers the database's place is not ours.
+
+    """
+    owner = owner_of(data_dir)
+    directory = _remembered(data_dir.resolve()) or data_dir.resolve() / _WITHIN
+    if owner is None:
+        return
+    sockets = _socket_directory(directory, owner)
+    try:
+        found = sockets.lstat()
+    except FileNotFoundError:
+        return
+    if sockets.parent != directory and stat.S_ISDIR(found.st_mode) and found.st_uid == owner:
+        shutil.rmtree(sockets)
+
+
 def choose_directory(data_dir: Path, account: Account, shared_root: Path = SHARED_ROOT) -> Path:
-    """Return where the Postgres of a new ``data_dir`` lives: in it, or elsewhere when ``account`` cannot enter it."""
+    """Return where the Postgres of a new ``data_dir`` lives: in it, or elsewhere when ``account`` cannot enter it.
+
+    A database that lies there already is of a data directory that was removed, and forgotten with it.
+    """
     if account.can_enter(data_dir):
-        return data_dir / "postgres"
-    return shared_root / _short_hash(data_dir)
+        return data_dir / _WITHIN
+    name = _short_hash(data_dir)
+    directories = (shared_root / (name if number == 1 else f"{name}-{number}") for number in count(1))
+    return next(directory for directory in directories if not _is_forgotten(directory, data_dir))
+
+
+def _is_forgotten(directory: Path, data_dir: Path) -> bool:
+    if not (directory / _CLUSTER).exists():
+        return False
+    log.warning(
+        "postgres.forgotten_database",
+        directory=str(directory),
+        next_step=f"it is left alone: remove it, if {data_dir} was removed on purpose",
+    )
+    return True
 
 
 def _remembered(data_dir: Path) -> Path | None:
@@ -141,11 +184,11 @@ def _open_to_enter(directory: Path, mode: int, account: Account | None = None) -
     directory.chmod(mode)
 
 
-def _socket_directory(directory: Path, account: Account) -> Path:
+def _socket_directory(directory: Path, user: int) -> Path:
     beside = directory / "socket"
     if len(os.fsencode(beside / f".s.PGSQL.{SOCKET_PORT}.lock")) <= _LONGEST_SOCKET_PATH:
         return beside
-    return Path(tempfile.gettempdir()) / f"celadon-{account.uid}-{_short_hash(directory)}"
+    return Path(tempfile.gettempdir()) / f"celadon-{user}-{_short_hash(directory)}"
 
 
 def _programs(account: Account, shared_root: Path, installed: tuple[Path, ...]) -> Path:

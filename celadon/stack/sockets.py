@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import stat
 import tempfile
 from dataclasses import dataclass
@@ -49,6 +50,20 @@ class SocketDirectory:
                 f"{self.path} is not a directory that this user alone can enter: look at who made it, remove it and "
                 "try again",
             )
+
+    def remove(self) -> None:
+        """Remove the directory with its sockets; one that is not there, or not this user's, is no error.
+
+        Raises:
+            OSError: it cannot be removed.
+
+        """
+        try:
+            found = self.path.lstat()
+        except FileNotFoundError:
+            return
+        if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid():
+            shutil.rmtree(self.path)
 
     def gateway(self, name: str) -> Path:
         """Return the socket on which a gateway listens."""

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -16,17 +16,18 @@ from celadon.gateway.addresses import UnixAddress
 from celadon.stack.account import account_for_postgres
 from celadon.stack.addresses import RouterAddresses, StackAddresses
 from celadon.stack.children import router_gateway, router_node, stack_children
-from celadon.stack.errors import StackError
-from celadon.stack.layout import DEFAULT_DATA_DIR, DataDirectory
+from celadon.stack.errors import DirectoryInUseError, StackError
+from celadon.stack.layout import DEFAULT_DATA_DIR, DataDirectory, HeldLock
 from celadon.stack.left_behind import RunningChild, child_mark, end_left_behind, record_children
 from celadon.stack.ports import address
 from celadon.stack.postgres import database_url, initialise
-from celadon.stack.postgres_home import PostgresHome, owner_of, prepare_home
+from celadon.stack.postgres_home import SHARED_ROOT, PostgresHome, owner_of, prepare_home
 from celadon.stack.process import ChildSpec
 from celadon.stack.replicas import running_replicas
 from celadon.stack.settings import Port, StackSettings
 from celadon.stack.shape import ShapeChoice, numbered
 from celadon.stack.supervisor import ChildStatus, Supervisor
+from celadon.stopping import stop_signals
 
 log = structlog.get_logger()
 
@@ -44,18 +45,23 @@ class Stack:
         data_dir: Path = DEFAULT_DATA_DIR,
         working_directory: Path | None = None,
         describe: DescribeChildren = stack_children,
+        demo_root: Path | None = None,
         **shape: Unpack[ShapeChoice],
     ) -> None:
         """Name the directory; nothing is touched yet.
 
         ``working_directory`` is where the commands of revisions run, by default where this process does; ``describe``
         names the children, by default all of them; what ``shape`` leaves out is as it was at the last start.
+        ``demo_root`` is of the demonstration, whose directories no other stack may use: it is where root's Postgres
+        lives then that cannot live in the data directory.
         """
         self._data_dir = data_dir
         self._working_directory = working_directory or Path.cwd()
         self._describe = describe
+        self._demo_root = demo_root
         self._shape = shape
         self._held = ExitStack()
+        self._lock: HeldLock | None = None
         self._directory: DataDirectory | None = None
         self._supervisor: Supervisor | None = None
         self._specs: dict[str, ChildSpec] = {}
@@ -71,7 +77,15 @@ class Stack:
 
         """
         self._directory = directory = DataDirectory.create(self._data_dir)
-        self._held.enter_context(directory.locked())
+        if self._demo_root is None and directory.demo_mark.exists():
+            raise StackError(
+                f"{directory.path} is a directory of the demonstration, which empties it each time: name another one "
+                "with --data-dir",
+            )
+        try:
+            self._lock = self._held.enter_context(directory.locked())
+        except DirectoryInUseError as error:
+            raise DirectoryInUseError(error.data_dir, error.holder, _where(directory)) from error
         try:
             await self._start(directory)
         except BaseException as error:
@@ -129,7 +143,7 @@ class Stack:
         await end_left_behind(directory.children_file)
         settings = StackSettings.load(directory.settings_file, **self._shape)
         account = account_for_postgres(owner_of(directory.path))
-        home = await asyncio.to_thread(prepare_home, directory.path, account)
+        home = await asyncio.to_thread(prepare_home, directory.path, account, self._demo_root or SHARED_ROOT)
         await initialise(home)
         self._addresses = _addresses(directory, settings, home)
         mark = child_mark(directory.path)
@@ -144,6 +158,10 @@ class Stack:
     async def _stop(self) -> None:
         self.is_stopping = True
         self._is_ready = False
+        if self._lock is not None:
+            # A full disk is no reason to run on.
+            with suppress(OSError):
+                self._lock.note(is_stopping=True)
         if self._directory is not None:
             self._directory.stack_file.unlink(missing_ok=True)
         if self._directory is not None and self._supervisor is not None:
@@ -180,7 +198,7 @@ async def run_stack(stack: Stack, announce: Callable[[StackAddresses], None]) ->
     """Run ``stack`` until a signal ends it (``celadon up``).
 
     ``announce`` is told where everything is once it is ready. The first Ctrl-C, SIGTERM or SIGHUP stops the stack in
-    good order; a second one ends all children at once.
+    good order; a second Ctrl-C or SIGTERM ends all children at once.
 
     Raises:
         StackError: it cannot be started, or not be kept running.
@@ -191,16 +209,14 @@ async def run_stack(stack: Stack, announce: Callable[[StackAddresses], None]) ->
     endings: list[asyncio.Task[None]] = []
 
     def on_signal(number: signal.Signals) -> None:
-        if stack.is_stopping or endings or serving.cancelling():
+        if not (stack.is_stopping or endings or serving.cancelling()):
+            serving.cancel()
+            log.info("stack.stopping", signal=number.name)
+        elif number is not signal.SIGHUP:  # a terminal that closes sends it more than once: the kernel, and the shell
             log.warning("stack.killing", signal=number.name)
             endings.append(loop.create_task(stack.kill()))
-        else:
-            log.info("stack.stopping", signal=number.name)
-            serving.cancel()
 
-    handled = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup sets it, for what shall outlive its terminal
-        handled.append(signal.SIGHUP)
+    handled = stop_signals()
     for number in handled:
         loop.add_signal_handler(number, on_signal, number)
     try:
@@ -218,6 +234,18 @@ async def _serve(stack: Stack, announce: Callable[[StackAddresses], None]) -> No
     async with stack:
         announce(stack.addresses)
         await stack.until_broken()
+
+
+def _where(directory: DataDirectory) -> str:
+    """Say where the stack is reached that runs in a directory, or that it cannot be reached yet."""
+    try:
+        addresses = StackAddresses.of_running(directory.path)
+    except StackError:
+        return "it is starting, or stopping"
+    return (
+        f"console and API at {addresses.api}, router at {addresses.router}, Temporal at {addresses.temporal_address} "
+        f"(UI {addresses.temporal_ui})"
+    )
 
 
 def _user_of(spec: ChildSpec) -> int:

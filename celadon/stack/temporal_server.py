@@ -31,6 +31,26 @@ CLOSED_DOORS: Final = (
 )
 """Settings of the server (``--dynamic-config-value``) that shut what Celadon does not use."""
 
+LONGEST_PAYLOAD: Final = 256 * 1024
+"""In bytes. The default, 2 MiB, lets a few messages fill a workflow's history, which the server then terminates."""
+
+MOST_BUFFERED_EVENTS: Final = 20_000
+"""The server fails a workflow task during which more events came. By default that is 100: beside a flood of signals no
+task of a rollout completes, and nobody's decision is answered."""
+
+MOST_SIGNALS: Final = 1_000
+"""Of one run of a workflow; a rollout goes on in a new run after half of them. The default, 10,000, is more than a
+worker that was away reads within the time of one workflow task."""
+
+LIMITS: Final = (
+    f"limit.blobSize.error={LONGEST_PAYLOAD}",
+    # The server looks at the error's limit only above the warning's, which is 512 KiB by default.
+    f"limit.blobSize.warn={LONGEST_PAYLOAD}",
+    f"history.maximumBufferedEventsBatch={MOST_BUFFERED_EVENTS}",
+    f"history.maximumSignalsPerExecution={MOST_SIGNALS}",
+)
+"""Settings of the server that bound what a flood of messages does to a rollout; production sets the same."""
+
 _RPC_TIMEOUT: Final = timedelta(seconds=2)
 
 
@@ -53,7 +73,7 @@ def temporal_spec(database: Path, port: int, ui_port: int, ui_host: str) -> Chil
         *("--sqlite-pragma", "journal_mode=wal", "--sqlite-pragma", "synchronous=normal"),
         # Timers and retries fire up to this much late; the default is one second.
         *("--dynamic-config-value", 'history.timerProcessorMaxTimeShift="20ms"'),
-        *(flag for setting in CLOSED_DOORS for flag in ("--dynamic-config-value", setting)),
+        *(flag for setting in (*CLOSED_DOORS, *LIMITS) for flag in ("--dynamic-config-value", setting)),
     )
     return ChildSpec(
         name="temporal",

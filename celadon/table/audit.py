@@ -1,6 +1,7 @@
 """The append-only audit log: who, through which door, what, why, on which evidence; and who is told of it."""
 
 from collections.abc import Mapping
+from typing import Final
 
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -11,6 +12,9 @@ from celadon.domain.telling import Line
 from celadon.table.models import RolloutEvent
 from celadon.table.spent_requests import counted_in_other_runs
 from celadon.table.telling import tell
+
+_ROWS_AT_ONCE: Final = 500
+"""Postgres takes at most 65,535 parameters with one statement, and its driver half as many."""
 
 
 async def write_event(  # noqa: PLR0913 - a line of the log has these columns
@@ -61,6 +65,7 @@ async def write_notes(tx: AsyncSession, step: Step) -> None:
         {
             "deployment": step.deployment,
             "rollout": step.rollout,
+            "run": note.run,
             "seq": note.seq,
             "at": note.at,
             "kind": note.kind,
@@ -75,14 +80,16 @@ async def write_notes(tx: AsyncSession, step: Step) -> None:
     ]
     if not rows:
         return
-    written = await tx.execute(
-        insert(RolloutEvent)
-        .values(rows)
-        .on_conflict_do_nothing(index_elements=["rollout", "seq"])
-        .returning(RolloutEvent),
-    )
-    # Only what is new is returned, so that what an earlier attempt wrote is not told again.
-    await tell(tx, step.rollout, [_line(row) for row in sorted(written.scalars(), key=lambda row: row.seq or 0)])
+    written: list[RolloutEvent] = []
+    for first in range(0, len(rows), _ROWS_AT_ONCE):
+        # Only what is new is returned, so that what an earlier attempt wrote is not told again.
+        written += await tx.scalars(
+            insert(RolloutEvent)
+            .values(rows[first : first + _ROWS_AT_ONCE])
+            .on_conflict_do_nothing(index_elements=["rollout", "run", "seq"])
+            .returning(RolloutEvent),
+        )
+    await tell(tx, step.rollout, [_line(row) for row in sorted(written, key=lambda row: row.seq or 0)])
 
 
 def _id_of(note: Note) -> tuple[str, str] | None:

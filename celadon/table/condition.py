@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.domain.contracts import GREEN_CHANGED
 from celadon.domain.messages import GreenChanged
-from celadon.domain.names import RouteSetId
+from celadon.domain.names import RolloutId, RouteSetId
 from celadon.domain.policy import BlueGreenPolicy, required_healthy
 from celadon.domain.states import RouteHealthStatus, RouteSetState, RouteStatus, SetCondition
 from celadon.domain.strictness import Record
@@ -95,6 +95,7 @@ async def tell_rollout(tx: AsyncSession, row: RouteSet, *, scaled: bool = False)
         failed=condition is SetCondition.FAILED,
         last_error=row.last_error,
         scaled=scaled,
+        rollout=RolloutId(rollout.id),
     )
     await owe_signal(tx, rollout.workflow_id, GREEN_CHANGED, edge)
 

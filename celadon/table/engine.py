@@ -6,7 +6,10 @@ from typing import Final, Self
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+
+from celadon.table.connecting import open_engine
+from celadon.table.outages import database_trouble_named
 
 STATEMENT_TIMEOUT_SECONDS: Final = 5.0
 """Below the start-to-close timeout of a table transaction (10 s), so that no attempt outlives its activity."""
@@ -41,29 +44,31 @@ class Table:
 
         """
         self.database_url = database_url
-        self._engine = create_async_engine(
+        milliseconds = str(round(patience_seconds * 1000))
+        self._engine = open_engine(
             database_url,
+            application_name,
             pool_size=pool_size,
-            max_overflow=0,
-            pool_pre_ping=True,
-            connect_args={
-                "timeout": patience_seconds,
-                "command_timeout": patience_seconds * 2,
-                "server_settings": {
-                    "application_name": application_name,
-                    "statement_timeout": str(round(patience_seconds * 1000)),
-                    "idle_in_transaction_session_timeout": str(round(patience_seconds * 1000)),
-                    "timezone": "UTC",
-                },
-            },
+            timeout=patience_seconds,
+            limits=(
+                ("statement_timeout", milliseconds),
+                ("idle_in_transaction_session_timeout", milliseconds),
+            ),
         )
         self._sessions = async_sessionmaker(self._engine, expire_on_commit=False, autoflush=False)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
-        """Open one transaction: committed when the block ends, rolled back when it raises."""
-        async with self._sessions() as session, session.begin():
-            yield session
+        """Open one transaction: committed when the block ends, rolled back when it raises.
+
+        Raises:
+            TableAwayError: the table cannot be used at the moment; whether a commit succeeded may not be known.
+            NotMigratedError: the database lacks what this version uses.
+
+        """
+        with database_trouble_named():
+            async with self._sessions() as session, session.begin():
+                yield session
 
     async def close(self) -> None:
         """Close all connections."""

@@ -6,6 +6,7 @@ from typing import Final
 
 from sqlalchemy import case, func, select, update
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.domain.enrolment import Enrolment
@@ -42,19 +43,25 @@ async def enrol_router(tx: AsyncSession, wanted: NewEnrolment, author: Author) -
         RefusedError: another router bears the identity.
 
     """
+    touched = Router.node == wanted.node
     if wanted.identity is not None:
-        other = await tx.scalar(
-            select(Router.node).where(Router.identity == wanted.identity, Router.node != wanted.node),
-        )
-        if other is not None:
+        # The row that bears the identity too, in the order of all writers; it is compared under its lock.
+        touched |= Router.identity == wanted.identity
+    found = await tx.execute(
+        select(Router.node, is_enrolled.label("is_enrolled")).where(touched).order_by(Router.node).with_for_update(),
+    )
+    was_enrolled = False
+    for row in found:
+        if row.node == wanted.node:
+            was_enrolled = row.is_enrolled
+        else:
             raise refuse(
                 RefusalCode.IDENTITY_TAKEN,
-                f"router {other} is enrolled with the identity {wanted.identity}",
-                f"give router {wanted.node} a certificate of its own, or forget {other} first",
+                f"router {row.node} is enrolled with the identity {wanted.identity}",
+                f"give router {wanted.node} a certificate of its own, or forget {row.node} first",
             )
-    was_enrolled = await tx.scalar(select(is_enrolled).where(Router.node == wanted.node).with_for_update())
     values = {"identity": wanted.identity, "serial": wanted.serial, "expires_at": wanted.expires_at}
-    await tx.execute(
+    statement = (
         insert(Router)
         .values(node=wanted.node, enrolled_at=func.clock_timestamp(), **values)
         .on_conflict_do_update(
@@ -64,8 +71,17 @@ async def enrol_router(tx: AsyncSession, wanted: NewEnrolment, author: Author) -
                 "enrolled_at": func.coalesce(Router.enrolled_at, func.clock_timestamp()),
                 "previous_serial": case((Router.serial.is_distinct_from(wanted.serial), Router.serial)),
             },
-        ),
+        )
     )
+    try:
+        await tx.execute(statement)
+    except IntegrityError as error:
+        # Two routers that are new are enrolled at once: neither had a row that the other could have locked.
+        raise refuse(
+            RefusalCode.IDENTITY_TAKEN,
+            f"another router was enrolled with the identity {wanted.identity} at the same moment",
+            f"see 'celadon router list'; give router {wanted.node} a certificate of its own",
+        ) from error
     kind = RENEWED if was_enrolled else ENROLLED
     # The stack enrols its own routers at each start, which changes nothing.
     if wanted.identity is not None or not was_enrolled:

@@ -6,8 +6,9 @@ transaction below it has ended, so no line can still come before one that was re
 Snapshot Information Functions".) A line's number names its place in this order, so it is all that a reader must keep.
 """
 
-from collections.abc import Mapping
-from typing import NamedTuple
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, NamedTuple
 
 from sqlalchemy import BigInteger, ColumnElement, Text, cast, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -39,6 +40,9 @@ class SettledLines(NamedTuple):
 
 
 BEGINNING = Place(-1, 0)
+
+_READS_OF_NEWEST: Final = 6
+_HELD_BACK_SECONDS: Final = 0.1
 
 _order = (RolloutEvent.transaction_id, RolloutEvent.id)
 
@@ -103,6 +107,32 @@ async def lines_after(
     )
 
 
+async def newest_lines(
+    tx: AsyncSession,
+    scope: Mapping[str, str],
+    deployment: str | None,
+    place: Place,
+    limit: int,
+) -> SettledLines:
+    """Return the last lines of those that come after ``place``, at most ``limit``, in the order of reading."""
+    query = select(RolloutEvent).where(tuple_(*_order) > tuple_(*place))
+    if scope:
+        query = query.join(Deployment, Deployment.name == RolloutEvent.deployment).where(within(scope))
+    if deployment is not None:
+        query = query.where(RolloutEvent.deployment == deployment)
+    settled = query.where(RolloutEvent.transaction_id < _horizon())
+    latest_first = settled.order_by(RolloutEvent.transaction_id.desc(), RolloutEvent.id.desc()).limit(limit)
+    rows = (await tx.scalars(latest_first)).all()[::-1]
+    unsettled = query.where(RolloutEvent.transaction_id >= _horizon()).limit(1)
+    places = tuple(Place(row.transaction_id, row.id) for row in rows)
+    return SettledLines(
+        events=tuple(event_of(row) for row in rows),
+        places=places,
+        last=places[-1] if places else place,
+        held_back=(await tx.scalar(unsettled)) is not None,
+    )
+
+
 async def events_after(
     tx: AsyncSession,
     scope: Mapping[str, str],
@@ -112,6 +142,30 @@ async def events_after(
 ) -> tuple[DeploymentEvent, ...]:
     """Return the lines that come after the line ``after``, of one deployment or of all; 0 is before the first."""
     return (await lines_after(tx, scope, deployment, await place_of(tx, after), limit)).events
+
+
+async def newest_events(
+    tx: AsyncSession,
+    scope: Mapping[str, str],
+    deployment: str | None,
+    after: int,
+    limit: int,
+) -> SettledLines:
+    """Return the last of the lines that come after the line ``after``, of one deployment or of all."""
+    return await newest_lines(tx, scope, deployment, await place_of(tx, after), limit)
+
+
+async def settled_soon(read: Callable[[], Awaitable[SettledLines]]) -> tuple[DeploymentEvent, ...]:
+    """Read the last lines, a few times while some are held back: mostly another transaction just ends.
+
+    Where one stays open for long, what it holds back comes later; it is never skipped.
+    """
+    for _ in range(_READS_OF_NEWEST):
+        found = await read()
+        if not found.held_back:
+            break
+        await asyncio.sleep(_HELD_BACK_SECONDS)
+    return found.events
 
 
 def event_of(row: RolloutEvent) -> DeploymentEvent:

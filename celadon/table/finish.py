@@ -1,10 +1,12 @@
 """How a rollout ends: by its own last step, or because its workflow did without saying so."""
 
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from celadon.domain.failure_cause import with_cause
 from celadon.domain.names import Epoch
 from celadon.domain.states import (
     DeploymentLifecycle,
@@ -19,6 +21,9 @@ from celadon.table.locks import lock_deployment, own_rollout
 from celadon.table.models import Deployment, Rollout, RouteSet
 from celadon.table.policies import read_policy
 from celadon.table.route_sets import count_cut, drain_set
+
+_LAST_ERROR: Final = "last_error"
+"""What the evidence of a rollout calls the causes of its green's failures."""
 
 
 async def finish(tx: AsyncSession, step: FinishStep) -> Finished:
@@ -37,9 +42,23 @@ async def finish(tx: AsyncSession, step: FinishStep) -> Finished:
     rollout = await own_rollout(tx, step.deployment, step.rollout)
     await write_notes(tx, step)
     await _close_all_but_live(tx, deployment, rollout)
-    await _end(tx, deployment, rollout, _what_happened(rollout, step.outcome), step.reason, step.at)
-    rollout.evidence = dict(step.evidence)
+    outcome, reason, evidence = _what_happened(rollout, step.outcome), step.reason, dict(step.evidence)
+    cause = await _cause_of_failure(tx, rollout)
+    if cause and outcome is not RolloutOutcome.PROMOTED:
+        # A rollout hears of edges alone, and of none while its green stays sick: the table knows the last answer.
+        if outcome is RolloutOutcome.FAILED:
+            reason = with_cause(reason, evidence.get(_LAST_ERROR, ""), cause)
+        evidence[_LAST_ERROR] = cause
+    await _end(tx, deployment, rollout, outcome, reason, step.at)
+    rollout.evidence = evidence
     return _finished(deployment, rollout)
+
+
+async def _cause_of_failure(tx: AsyncSession, rollout: Rollout) -> str:
+    """Return what the replicas of a green that was never live have failed with; empty when nothing went wrong."""
+    if rollout.green_set is None or rollout.switch_epoch is not None:
+        return ""
+    return await tx.scalar(select(RouteSet.last_error).where(RouteSet.id == rollout.green_set)) or ""
 
 
 async def abandon(tx: AsyncSession, deployment: Deployment, rollout: Rollout, why: str, at: datetime) -> None:
@@ -71,6 +90,8 @@ def _finished(deployment: Deployment, rollout: Rollout) -> Finished:
         completed_at=rollout.completed_at,
         requests_cut=rollout.requests_cut,
         outcome=rollout.outcome,
+        reason=rollout.outcome_reason,
+        last_error=rollout.evidence.get(_LAST_ERROR, ""),
     )
 
 
@@ -108,7 +129,7 @@ async def _end(
 ) -> None:
     rollout.outcome, rollout.outcome_reason, rollout.completed_at = outcome, reason, at
     rollout.phase, rollout.phase_since = RolloutPhase.COMPLETED, at
-    rollout.awaits_epoch = None
+    rollout.awaits_epoch = rollout.awaits_signal = rollout.pending_abort = None
     rollout.requests_cut = await count_cut(tx, rollout)
     if deployment.lifecycle not in {DeploymentLifecycle.DESTROYING, DeploymentLifecycle.DESTROYED}:
         lives = deployment.live_set is not None

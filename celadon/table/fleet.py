@@ -3,14 +3,13 @@
 import json
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from sqlalchemy import func, literal, select, true, update
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from celadon.domain.contracts import ROUTER_LEASE
 from celadon.domain.errors import RefusalCode, refuse
 from celadon.domain.moments import span
 from celadon.domain.names import Epoch, RouterNode
@@ -23,12 +22,10 @@ from celadon.table.models import Deployment, RolloutEvent, Router, RouterAck
 from celadon.table.notify import ACKS_CHANNEL, notification
 from celadon.table.paging import LONGEST_PAGE
 from celadon.table.records.changes import Forgotten
-from celadon.table.records.routers import BehindLine, Fleet, RouterLine, RouterState
+from celadon.table.records.routers import BehindLine, Fleet, RouterLine
 from celadon.table.registration import Author
+from celadon.table.router_state import state_of, stream_is_up
 from celadon.table.routers import ALL_DEPLOYMENTS
-
-STREAM_IS_DOWN_AFTER: Final = timedelta(seconds=10)
-"""A gateway writes every 3 s that a stream is up; one that was killed cannot write that it is down."""
 
 MOST_BEHIND: Final = 100
 """How many deployments that it is behind with are told of each router in the list."""
@@ -135,12 +132,12 @@ async def forget_router(tx: AsyncSession, node: str, *, author: Author, force: b
             f"there are: {', '.join(names)}" if names else "none was ever enrolled",
         )
     now = await database_now(tx)
-    was = _state(row, now)
+    was = state_of(row, now)
     # What it served was told already when it was forgotten before.
     is_told = row.gone_at is not None
     if row.gone_at is not None and row.enrolled_at is None:
         return Forgotten(router=RouterNode(node), was=was, deployments=())
-    if row.seen_at is not None and _stream_is_up(row, now) and not force:
+    if row.seen_at is not None and stream_is_up(row, now) and not force:
         raise refuse(
             RefusalCode.ROUTER_CONNECTED,
             f"router {node} is connected to gateway {row.gateway}, seen {span(now - row.seen_at)} ago",
@@ -172,6 +169,8 @@ async def _tell(tx: AsyncSession, author: Author, evidence: Mapping[str, str]) -
         )
         .join(RouterAck, RouterAck.deployment == Deployment.name)
         .where(RouterAck.router == evidence["router"], Deployment.lifecycle != DeploymentLifecycle.DESTROYED)
+        # Each line locks its deployment, in the order in which other writers lock them.
+        .order_by(Deployment.name)
     )
     names = await tx.scalars(
         insert(RolloutEvent)
@@ -184,9 +183,9 @@ async def _tell(tx: AsyncSession, author: Author, evidence: Mapping[str, str]) -
 def _line(row: Router, behind: Sequence[BehindLine], now: datetime, most_behind: int) -> RouterLine:
     return RouterLine(
         router=RouterNode(row.node),
-        state=_state(row, now),
+        state=state_of(row, now),
         gateway=row.gateway,
-        stream_is_up=_stream_is_up(row, now),
+        stream_is_up=stream_is_up(row, now),
         stream_started_at=row.stream_started_at,
         seen_at=row.seen_at,
         acknowledged_at=row.acknowledged_at,
@@ -198,19 +197,3 @@ def _line(row: Router, behind: Sequence[BehindLine], now: datetime, most_behind:
         behind=tuple(behind[:most_behind]),
         behind_more=len(behind) > most_behind,
     )
-
-
-def _state(row: Router, now: datetime) -> RouterState:
-    if row.gone_at is not None:
-        return RouterState.GONE if row.enrolled_at is None else RouterState.ENROLLED
-    if row.seen_at is None:
-        return RouterState.ENROLLED
-    if row.seen_at <= now - ROUTER_LEASE:
-        return RouterState.GONE
-    if row.acknowledged_at is None:
-        return RouterState.NEW
-    return RouterState.LIVE if _stream_is_up(row, now) else RouterState.CUT_OFF
-
-
-def _stream_is_up(row: Router, now: datetime) -> bool:
-    return row.stream_ended_at is None and row.seen_at is not None and row.seen_at > now - STREAM_IS_DOWN_AFTER

@@ -34,6 +34,7 @@ def record_of(row: Rollout) -> RolloutRecord:
         switched_back_at=row.switched_back_at,
         switch_back_epoch=None if row.switch_back_epoch is None else Epoch(row.switch_back_epoch),
         awaits_epoch=None if row.awaits_epoch is None else Epoch(row.awaits_epoch),
+        awaits_signal=row.awaits_signal,
         outcome=row.outcome,
         outcome_reason=row.outcome_reason,
         evidence={name: str(value) for name, value in row.evidence.items()},

@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from celadon.domain.contracts import KEEPER_LEASE, ROUTER_LEASE
+from celadon.domain.contracts import KEEPER_LEASE
 from celadon.domain.names import RevisionNumber, RolloutId, RouteId, RouterNode, RouteSetId
 from celadon.domain.publication import publish
 from celadon.domain.states import DeploymentLifecycle, RolloutOutcome, RolloutPhase, RouteSetState, SetCondition
@@ -14,6 +14,8 @@ from celadon.domain.strictness import Record
 from celadon.table.acknowledgements import is_live
 from celadon.table.leases import SHARD
 from celadon.table.models import Deployment, KeeperLease, OutboxMessage, Rollout, Route, Router, RouterAck, RouteSet
+from celadon.table.records.routers import RouterState
+from celadon.table.router_state import state_of, stream_is_up
 from celadon.table.traffic import read_all_traffic
 
 
@@ -37,12 +39,12 @@ class RouterFinding(Record):
     enrolled: bool
     """Whether gateways let it in."""
     certificate_expires_at: datetime | None
-    acknowledged: bool
-    """Whether it has ever served anything."""
-    live: bool
+    state: RouterState
+    stream_is_up: bool
+    """Whether it is connected to a gateway."""
     nack: str
     behind: tuple[str, ...]
-    """Deployments of which it does not serve the present epoch, when it is live."""
+    """Deployments of which it does not serve the present epoch, when it is waited for."""
 
 
 class FailedSetFinding(Record):
@@ -157,7 +159,8 @@ async def _find_routers(tx: AsyncSession, now: datetime) -> tuple[RouterFinding,
     silent: dict[str, list[str]] = {}
     for node, name in behind:
         silent.setdefault(node, []).append(name)
-    rows = await tx.scalars(select(Router).where(Router.gone_at.is_(None)).order_by(Router.node))
+    query = select(Router).where(Router.gone_at.is_(None)).order_by(Router.node)
+    rows = await tx.scalars(query.execution_options(populate_existing=True))
     return tuple(
         RouterFinding(
             router=RouterNode(row.node),
@@ -165,8 +168,8 @@ async def _find_routers(tx: AsyncSession, now: datetime) -> tuple[RouterFinding,
             seen_at=row.seen_at,
             enrolled=row.enrolled_at is not None,
             certificate_expires_at=row.expires_at,
-            acknowledged=row.acknowledged_at is not None,
-            live=row.acknowledged_at is not None and row.seen_at is not None and row.seen_at > now - ROUTER_LEASE,
+            state=state_of(row, now),
+            stream_is_up=stream_is_up(row, now),
             nack=row.nack,
             behind=tuple(silent.get(row.node, ())),
         )

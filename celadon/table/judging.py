@@ -31,7 +31,7 @@ async def judge_message(
         authority: whom the installation believes.
         rollout: the one for which the message came.
         message: as it came.
-        run: the workflow's run.
+        run: the workflow's run, for a message that does not say which run took it.
         asks: the messages that ask for the step.
 
     """
@@ -48,4 +48,4 @@ async def judge_message(
         verdict = authority.of_message(rollout.deployment, message, await database_now(tx))
     except RefusedError as error:
         return error.refusal
-    return await spend(tx, verdict, rollout, message.verb, run) or verdict
+    return await spend(tx, verdict, rollout, message.verb, message.run or run) or verdict

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import ARRAY, Text, all_, delete, func, literal, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.domain.contracts import ROUTERS_ACKNOWLEDGED
@@ -62,9 +62,13 @@ class WaitingRollout(Record):
     epoch: Epoch
 
 
-async def read_owed_signals(tx: AsyncSession, limit: int) -> Sequence[OwedSignal]:
-    """Return owed signals, oldest first."""
-    rows = await tx.scalars(select(OutboxMessage).order_by(OutboxMessage.id).limit(limit))
+async def read_owed_signals(tx: AsyncSession, limit: int, without: Collection[str] = ()) -> Sequence[OwedSignal]:
+    """Return owed signals, oldest first, but for those of the workflows ``without``."""
+    query = select(OutboxMessage).order_by(OutboxMessage.id).limit(limit)
+    if without:
+        # One parameter, however many there are.
+        query = query.where(OutboxMessage.workflow_id != all_(literal(list(without), ARRAY(Text))))
+    rows = await tx.scalars(query)
     return [OwedSignal(id=row.id, workflow_id=row.workflow_id, signal=row.signal, payload=row.payload) for row in rows]
 
 
@@ -179,7 +183,8 @@ async def tell_when_caught_up(tx: AsyncSession, fence: Fence, waiting: WaitingRo
     if rollout.awaits_epoch != waiting.epoch:
         return False
     rollout.awaits_epoch = None
-    await owe_signal(tx, rollout.workflow_id, ROUTERS_ACKNOWLEDGED, RoutersAcknowledged(epoch=waiting.epoch))
+    told = RoutersAcknowledged(epoch=waiting.epoch, rollout=waiting.rollout)
+    await owe_signal(tx, rollout.workflow_id, ROUTERS_ACKNOWLEDGED, told)
     return True
 
 

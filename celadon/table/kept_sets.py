@@ -37,6 +37,8 @@ class KeptRoute(Record):
     port: int
     status: RouteStatus
     health: RouteHealthStatus
+    was_ready: bool = False
+    """Whether it has ever been healthy."""
     leaving_epoch: Epoch | None = None
     """Set when it was told to leave its set: from this epoch on routers send it no new request."""
     leaving_deadline: datetime | None = None
@@ -162,6 +164,11 @@ async def read_kept_sets(tx: AsyncSession, deployments: Collection[str]) -> list
     ]
 
 
+async def read_unended_routes(tx: AsyncSession) -> frozenset[RouteId]:
+    """Return every replica that has not ended, of all deployments."""
+    return frozenset(RouteId(route) for route in await tx.scalars(select(Route.id).where(Route.ended_at.is_(None))))
+
+
 def _kept(
     row: RouteSet,
     rollout: Rollout,
@@ -195,6 +202,7 @@ def _kept(
                 port=route.port,
                 status=route.status,
                 health=route.health,
+                was_ready=route.ready_at is not None,
                 leaving_epoch=None if route.leaving_epoch is None else Epoch(route.leaving_epoch),
                 leaving_deadline=route.leaving_deadline,
             )

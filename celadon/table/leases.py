@@ -113,6 +113,12 @@ async def living_fence(tx: AsyncSession) -> Fence | None:
     return None if fence is None else Fence(fence)
 
 
+async def newest_fence(tx: AsyncSession) -> Fence | None:
+    """Return the fence of the keeper that has taken the lease last, alive or not; nothing when there never was one."""
+    fence = await tx.scalar(select(KeeperLease.fence).where(KeeperLease.shard == SHARD))
+    return None if fence is None else Fence(fence)
+
+
 async def keeper_is_alive(tx: AsyncSession) -> bool:
     """Return whether a keeper has renewed its lease within the last 3 seconds."""
     return await living_fence(tx) is not None

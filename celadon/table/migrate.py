@@ -8,8 +8,10 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
-from sqlalchemy.ext.asyncio import create_async_engine
-from sqlalchemy.pool import NullPool
+
+from celadon.table.connecting import open_engine
+
+_APPLICATION_NAME: Final = "celadon-migrations"
 
 _LOCK: Final = 7_229_135_001
 """The advisory lock under which one process at a time migrates."""
@@ -68,7 +70,7 @@ async def upgrade(database_url: str) -> str:
             for statement in _FORGET_TRANSACTIONS:
                 connection.execute(text(statement))
 
-    engine = create_async_engine(database_url, poolclass=NullPool)
+    engine = open_engine(database_url, _APPLICATION_NAME)
     try:
         async with engine.begin() as connection:
             await connection.run_sync(run)
@@ -79,7 +81,7 @@ async def upgrade(database_url: str) -> str:
 
 async def current_revision(database_url: str) -> str | None:
     """Return the revision that the database has; nothing when it was never migrated."""
-    engine = create_async_engine(database_url, poolclass=NullPool)
+    engine = open_engine(database_url, _APPLICATION_NAME)
     try:
         async with engine.connect() as connection:
             return await connection.run_sync(lambda sync: MigrationContext.configure(sync).get_current_revision())

@@ -143,6 +143,12 @@ class Rollout(Base):
         CheckConstraint("(outcome is null) = (completed_at is null)", name="ended"),
         CheckConstraint("(switched_at is null) = (switch_epoch is null)", name="switched"),
         CheckConstraint("scaled_to >= 0", name="scaled_to"),
+        CheckConstraint(
+            "awaits_signal is null"
+            " or (outcome is null and awaits_signal in ('blue_changed', 'gate_changed', 'keeper_back'))",
+            name="awaits_signal",
+        ),
+        CheckConstraint("pending_abort is null or outcome is null", name="pending_abort"),
         Index("uq_rollouts_unfinished", "deployment", unique=True, postgresql_where=text("outcome is null")),
         Index("ix_rollouts_deployment_id", "deployment", "id"),
     )
@@ -171,6 +177,12 @@ class Rollout(Base):
     """How many replicas a scaling during this rollout asked for last; it outlasts what the request said."""
     awaits_epoch: Mapped[int | None] = mapped_column(BigInteger)
     """Set while the rollout waits until every live router serves this epoch; the keeper tells it."""
+    awaits_signal: Mapped[str | None]
+    """The internal signal that the rollout waits for since a step was refused for the moment; whoever owes it clears
+    this."""
+    pending_abort: Mapped[dict[str, Any] | None] = mapped_column(StorableJson(none_as_null=True))
+    """The abort that blue cannot take for the moment, and that counts: who asked, as was judged when it came. While it
+    is set, blue is not closed."""
     outcome: Mapped[RolloutOutcome | None]
     outcome_reason: Mapped[str] = mapped_column(server_default="")
     evidence: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
@@ -281,7 +293,7 @@ class RolloutEvent(Base):
 
     __tablename__ = "rollout_events"
     __table_args__ = (
-        UniqueConstraint("rollout", "seq"),
+        UniqueConstraint("rollout", "run", "seq"),
         ForeignKeyConstraint(["rollout", "deployment"], ["rollouts.id", "rollouts.deployment"]),
         Index("ix_rollout_events_deployment_id", "deployment", "id"),
         Index("ix_rollout_events_order", "transaction_id", "id"),
@@ -291,8 +303,10 @@ class RolloutEvent(Base):
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     deployment: Mapped[str] = mapped_column(ForeignKey("deployments.name"))
     rollout: Mapped[int | None] = mapped_column(BigInteger)
+    run: Mapped[str] = mapped_column(server_default="")
+    """The run of the workflow that tells this line; empty when no workflow does, or from before it was kept."""
     seq: Mapped[int | None]
-    """The workflow's own number of this line, so that a second attempt writes it once."""
+    """The run's own number of this line, so that a second attempt writes it once."""
     at: Mapped[datetime] = mapped_column(server_default=text("clock_timestamp()"))
     kind: Mapped[str]
     actor: Mapped[str] = mapped_column(server_default="")

@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Final, Self
 
-import asyncpg
-import structlog
 from sqlalchemy import Select, func, select
-from sqlalchemy.engine import make_url
+
+from celadon.table.connecting import connect
+from celadon.table.trouble_log import TroubleLog
 
 ROUTES_CHANNEL: Final = "celadon_routes"
 ACKS_CHANNEL: Final = "celadon_acks"
@@ -21,10 +21,11 @@ EVENTS_CHANNEL: Final = "celadon_events"
 
 _CHANNELS: Final = (ROUTES_CHANNEL, ACKS_CHANNEL, NOTIFICATIONS_CHANNEL, ENROLMENTS_CHANNEL, EVENTS_CHANNEL)
 
+LISTENER_LOST: Final = "listener_lost"
+"""What is logged when the connection is lost, or cannot be made."""
+
 _RECONNECT_SECONDS = 0.5
 _PING_SECONDS = 5.0
-
-log = structlog.get_logger()
 
 
 def notification(channel: str, payload: str) -> Select[tuple[None]]:
@@ -58,13 +59,14 @@ class Subscription:
 class Listener:
     """Holds the LISTEN connection, reconnects for ever, and tells every subscriber to reread after a gap."""
 
-    def __init__(self, database_url: str, application_name: str) -> None:
-        """Prepare; the connection is made when the context is entered."""
-        self._url = make_url(database_url)
+    def __init__(self, database_url: str, application_name: str, trouble: TroubleLog | None = None) -> None:
+        """Prepare; the connection is made when the context is entered. What goes wrong is told by ``trouble``."""
+        self._database_url = database_url
         self._application_name = application_name
         self._subscriptions: dict[str, set[Subscription]] = {channel: set() for channel in _CHANNELS}
         self._task: asyncio.Task[None] | None = None
         self.connected = asyncio.Event()
+        self._trouble = trouble or TroubleLog(LISTENER_LOST)
 
     async def __aenter__(self) -> Self:
         """Start to listen in the background."""
@@ -102,31 +104,21 @@ class Listener:
         while True:
             try:
                 await self._listen_once()
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
-                log.warning("listener_lost", error=str(error) or type(error).__name__)
+            except Exception as error:  # noqa: BLE001 - it is told; a wrong password may be put right meanwhile
+                self._trouble.tell(error)
             self.connected.clear()
             await asyncio.sleep(_RECONNECT_SECONDS)
 
     async def _listen_once(self) -> None:
         """Listen until the connection is lost."""
-        url = self._url.set(drivername="postgresql")
-        host = url.query.get("host", url.host)
-        port = url.query.get("port", url.port)
-        connection: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(
-            host=host if isinstance(host, str) else None,
-            port=int(port) if isinstance(port, str | int) else None,
-            user=url.username,
-            password=url.password,
-            database=url.database,
-            timeout=_PING_SECONDS,
-            server_settings={"application_name": self._application_name},
-        )
+        connection = await connect(self._database_url, self._application_name, timeout=_PING_SECONDS)
         closed = asyncio.Event()
         connection.add_termination_listener(lambda _: closed.set())
         try:
             for channel in self._subscriptions:
                 await connection.add_listener(channel, self._tell)
             self.connected.set()
+            self._trouble.is_over()
             for subscriptions in self._subscriptions.values():
                 for subscription in subscriptions:
                     subscription.put("")

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, func, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
@@ -166,7 +166,7 @@ async def _view_sets(
         )
     ).all()
     replicas = await _view_replicas(tx, [row.id for row in rows])
-    failures = await _view_failures(tx, [row.id for row in rows])
+    failures = await _view_failures(tx, [row.id for row in rows], rollout)
     cut = await _count_cut_members(tx, [row.id for row in rows])
     load = await _view_load(tx, [row.id for row in rows if row.state is RouteSetState.DRAINING])
     return tuple(
@@ -266,8 +266,15 @@ async def _count_cut_members(tx: AsyncSession, sets: list[int]) -> dict[int, int
     return {row.set_id: row.cut for row in rows}
 
 
-async def _view_failures(tx: AsyncSession, sets: list[int]) -> defaultdict[int, list[FailureView]]:
-    """Return replicas that ended with an error; those that were stopped in good order are left out."""
+async def _view_failures(
+    tx: AsyncSession,
+    sets: list[int],
+    rollout: RolloutRecord | None,
+) -> defaultdict[int, list[FailureView]]:
+    """Return replicas that ended with an error; those that were stopped in good order are left out.
+
+    What an older set's replicas have failed with before the latest rollout began was told in another one's view.
+    """
     found: defaultdict[int, list[FailureView]] = defaultdict(list)
     rows = await tx.scalars(
         select(Route)
@@ -275,6 +282,7 @@ async def _view_failures(tx: AsyncSession, sets: list[int]) -> defaultdict[int, 
             Route.set_id.in_(sets),
             Route.ended_at.is_not(None),
             (Route.status == RouteStatus.FAILED_TO_START) | (Route.last_error != ""),
+            true() if rollout is None else (Route.set_id == rollout.green_set) | (Route.ended_at >= rollout.started_at),
         )
         .order_by(Route.ended_at.desc(), Route.id)
         .limit(_SHOWN_FAILURES * max(1, len(sets))),

@@ -7,18 +7,22 @@ Who decides to stop a replica has read the table earlier, so each reason for a s
 from sqlalchemy import ColumnElement, Update, case, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute
 
+from celadon.domain.failure_cause import LONGEST_CAUSE
 from celadon.domain.names import Epoch, Fence, RouteId, RouteSetId
 from celadon.domain.scaling import who_leaves
 from celadon.domain.states import RouteHealthStatus, RouteSetState, RouteStatus, SetCondition
 from celadon.domain.strictness import Record
-from celadon.domain.verification import with_last_words
+from celadon.domain.text_bounds import first_bytes, last_bytes
 from celadon.table.acknowledgements import is_live, read_acknowledgement
+from celadon.table.asked_signals import answer_asked
 from celadon.table.audit import write_event
 from celadon.table.clock import database_now
 from celadon.table.condition import tell_rollout
 from celadon.table.deletion import destroy_if_empty
 from celadon.table.epoch import raise_epoch
+from celadon.table.failure_causes import read_failure_causes
 from celadon.table.kept_sets import KeptRoute, KeptSet
 from celadon.table.leases import hold_fence
 from celadon.table.leaving import read_members, stays, take_back
@@ -28,7 +32,7 @@ from celadon.table.policies import read_policy
 from celadon.table.routers import counts_for_drain
 
 _OUTPUT_LIMIT = 8_000
-_ERROR_LIMIT = 1_000
+"""Bytes of a replica's output that are kept."""
 
 
 async def add_route(
@@ -94,7 +98,7 @@ async def route_running(tx: AsyncSession, fence: Fence, kept: KeptSet, route: Ro
     )
 
 
-async def route_health(
+async def route_health(  # noqa: PLR0913 - an edge has its health, an answer and last words
     tx: AsyncSession,
     fence: Fence,
     kept: KeptSet,
@@ -102,12 +106,11 @@ async def route_health(
     *,
     health: RouteHealthStatus,
     error: str,
+    output: str = "",
 ) -> None:
-    """Write down an edge of a replica's health, with what the last probe said."""
+    """Write down an edge of a replica's health, with what the last probe said and the replica printed."""
     row = await _lock_set(tx, fence, kept)
     is_good = health is RouteHealthStatus.HEALTHY
-    if error:
-        row.last_error = error[:_ERROR_LIMIT]
     await _change(
         tx,
         row,
@@ -116,21 +119,49 @@ async def route_health(
         .values(
             health=health,
             health_fence=fence,
-            last_error=error[:_ERROR_LIMIT],
+            last_error=first_bytes(error, LONGEST_CAUSE),
+            output=last_bytes(output, _OUTPUT_LIMIT),
             ready_at=func.coalesce(Route.ready_at, func.clock_timestamp()) if is_good else Route.ready_at,
         ),
+        told=True,
     )
+
+
+async def route_error(
+    tx: AsyncSession,
+    fence: Fence,
+    kept: KeptSet,
+    route: RouteId,
+    *,
+    error: str,
+    output: str,
+) -> None:
+    """Write down that an unhealthy replica fails otherwise than before; routers hear nothing of it, nor the rollout."""
+    row = await _lock_set(tx, fence, kept)
+    await tx.execute(
+        update(Route)
+        .where(
+            Route.id == route,
+            Route.ended_at.is_(None),
+            Route.status == RouteStatus.RUNNING,
+            Route.health == RouteHealthStatus.UNHEALTHY,
+        )
+        .values(last_error=first_bytes(error, LONGEST_CAUSE), output=last_bytes(output, _OUTPUT_LIMIT))
+        .execution_options(synchronize_session=False),
+    )
+    row.last_error = await read_failure_causes(tx, row)
 
 
 async def route_confirmed(tx: AsyncSession, fence: Fence, kept: KeptSet, route: RouteId) -> None:
     """Write down that a keeper which took over has seen the replica as its row says; routers hear nothing of it."""
-    await _lock_set(tx, fence, kept)
+    row = await _lock_set(tx, fence, kept)
     await tx.execute(
         update(Route)
         .where(Route.id == route, Route.ended_at.is_(None), Route.status == RouteStatus.RUNNING)
         .values(health_fence=fence)
         .execution_options(synchronize_session=False),
     )
+    await answer_asked(tx, row.deployment)
 
 
 class Leaving(Record):
@@ -167,6 +198,7 @@ async def let_leave(tx: AsyncSession, fence: Fence, kept: KeptSet) -> Leaving:
     )
     status = {RouteId(route): now for route, now in rows}
     await tell_rollout(tx, row)
+    await answer_asked(tx, row.deployment)
     stopped = frozenset(route for route, now in status.items() if now is RouteStatus.TERMINATING)
     return Leaving(stopped=stopped, drained=frozenset(status) - stopped)
 
@@ -274,13 +306,12 @@ async def route_ended(  # noqa: PLR0913 - an end has a status, an error and last
             status=status,
             health=RouteHealthStatus.UNHEALTHY if failed else Route.health,
             ended_at=func.clock_timestamp(),
-            last_error=error[:_ERROR_LIMIT],
-            output=output[-_OUTPUT_LIMIT:],
+            # One that was stopped because it never became healthy keeps what it failed with.
+            last_error=first_bytes(error, LONGEST_CAUSE) if error else _kept_if_sick(Route.last_error),
+            output=last_bytes(output, _OUTPUT_LIMIT) if error or output else _kept_if_sick(Route.output),
         )
     )
-    if error:
-        row.last_error = with_last_words(error, output)[:_ERROR_LIMIT]
-    changed = await _change(tx, row, ended, failures=1 if failed else 0)
+    changed = await _change(tx, row, ended, failures=1 if failed else 0, told=bool(error))
     if changed and (failed or port_taken):
         await write_event(
             tx,
@@ -288,9 +319,14 @@ async def route_ended(  # noqa: PLR0913 - an end has a status, an error and last
             row.rollout,
             "port_taken" if port_taken else "replica_failed",
             actor="keeper",
-            reason=error[:_ERROR_LIMIT],
-            evidence={"route": route, "status": status.value, "output": output[-_ERROR_LIMIT:]},
+            reason=first_bytes(error, LONGEST_CAUSE),
+            evidence={"route": route, "status": status.value, "output": last_bytes(output, LONGEST_CAUSE)},
         )
+
+
+def _kept_if_sick(column: InstrumentedAttribute[str]) -> ColumnElement[str]:
+    """Return what stands in a column of an unhealthy replica; nothing of any other."""
+    return case((Route.health == RouteHealthStatus.UNHEALTHY, column), else_="")
 
 
 async def set_gone(tx: AsyncSession, fence: Fence, kept: KeptSet) -> bool:
@@ -310,7 +346,9 @@ async def set_gone(tx: AsyncSession, fence: Fence, kept: KeptSet) -> bool:
 
 async def tell_condition(tx: AsyncSession, fence: Fence, kept: KeptSet) -> None:
     """Compare a set's condition with what its rollout was told last, and tell a difference."""
-    await tell_rollout(tx, await _lock_set(tx, fence, kept))
+    row = await _lock_set(tx, fence, kept)
+    await tell_rollout(tx, row)
+    await answer_asked(tx, row.deployment)
 
 
 async def _lock_set(tx: AsyncSession, fence: Fence, kept: KeptSet) -> RouteSet:
@@ -326,14 +364,33 @@ async def _lock_set(tx: AsyncSession, fence: Fence, kept: KeptSet) -> RouteSet:
     return rows.scalar_one()
 
 
-async def _change(tx: AsyncSession, row: RouteSet, statement: Update, *, failures: int = 0) -> frozenset[RouteId]:
-    """Apply a change of replicas, publish it, and tell the rollout when the set's condition turned."""
+async def _change(
+    tx: AsyncSession,
+    row: RouteSet,
+    statement: Update,
+    *,
+    failures: int = 0,
+    told: bool = False,
+) -> frozenset[RouteId]:
+    """Apply a change of replicas, publish it, and tell the rollout when the set's condition turned.
+
+    Args:
+        tx: the transaction.
+        row: the set, locked.
+        statement: changes replicas of it.
+        failures: how many of them failed with that.
+        told: whether it changes what is told of failures.
+
+    """
     changed = frozenset(RouteId(route) for route in await tx.scalars(statement.returning(Route.id)))
     if changed:
         row.replacements += failures if row.state is RouteSetState.OPEN else 0
+        if told:
+            row.last_error = await read_failure_causes(tx, row)
         await take_back(tx, row)
         await raise_epoch(tx, row.deployment)
         await tell_rollout(tx, row)
+        await answer_asked(tx, row.deployment)
     return changed
 
 

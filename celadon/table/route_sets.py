@@ -1,13 +1,14 @@
 """Opening and closing a rollout's sets."""
 
 from datetime import timedelta
+from typing import Final
 
 from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.domain.authority import Authority
-from celadon.domain.contracts import ABORT, ROLLBACK
+from celadon.domain.contracts import ABORT, FINISH, ROLLBACK, WITHDRAW
 from celadon.domain.errors import Refusal, RefusalCode, refuse
 from celadon.domain.names import RouteSetId
 from celadon.domain.states import RolloutPhase, RouteSetState, SetCondition
@@ -19,6 +20,9 @@ from celadon.table.epoch import raise_epoch, wake_up
 from celadon.table.judging import judge_message
 from celadon.table.locks import lock_deployment, own_rollout
 from celadon.table.models import Rollout, RouteSet
+from celadon.table.pending_aborts import give_up_pending, refuse_withdrawal
+
+_JUDGED: Final = frozenset({ABORT, ROLLBACK, FINISH, WITHDRAW})
 
 
 async def open_green(tx: AsyncSession, step: Step) -> GreenOpened:
@@ -66,7 +70,10 @@ async def enter_phase(tx: AsyncSession, step: PhaseStep) -> None:
 
 
 async def judge(tx: AsyncSession, step: JudgeStep, authority: Authority) -> Judged:
-    """Judge aborts that came before the switch; with the first that counts the rollout is rolling back.
+    """Judge messages that lead to no step of their own.
+
+    With the first abort that counts, before the switch, the rollout is rolling back. With a ``finish`` or a
+    ``withdraw`` that counts, no abort is pending any more.
 
     Raises:
         RefusedError: the rollout no longer owns its deployment.
@@ -76,12 +83,20 @@ async def judge(tx: AsyncSession, step: JudgeStep, authority: Authority) -> Judg
     rollout = await own_rollout(tx, step.deployment, step.rollout)
     await write_notes(tx, step)
     verdicts = [
-        await judge_message(tx, authority, rollout, message, run=step.run, asks={ABORT, ROLLBACK})
-        for message in step.messages
+        await judge_message(tx, authority, rollout, message, run=step.run, asks=_JUDGED) for message in step.messages
     ]
-    refusals = [one if isinstance(one, Refusal) else None for one in verdicts]
-    if None in refusals and rollout.switch_epoch is None:
-        rollout.phase, rollout.phase_since = RolloutPhase.ROLLING_BACK, step.at
+    refusals: list[Refusal | None] = []
+    for message, verdict in zip(step.messages, verdicts, strict=True):
+        refusal = verdict if isinstance(verdict, Refusal) else None
+        if not isinstance(verdict, Refusal) and message.verb == WITHDRAW:
+            refusal = refuse_withdrawal(rollout, message, verdict)
+        refusals.append(refusal)
+        if refusal is not None:
+            continue
+        if message.verb in {FINISH, WITHDRAW}:
+            give_up_pending(rollout)
+        elif rollout.switch_epoch is None:
+            rollout.phase, rollout.phase_since = RolloutPhase.ROLLING_BACK, step.at
     return Judged(refusals=tuple(refusals))
 
 
@@ -130,6 +145,8 @@ async def close_set(tx: AsyncSession, step: CloseStep) -> DrainEnd | None:
     row = await tx.scalar(select(RouteSet).where(RouteSet.id == step.route_set).with_for_update())
     if row is None or row.state is not RouteSetState.OPEN:
         return None
+    if rollout.pending_abort is not None and step.route_set == rollout.blue_set:
+        return DrainEnd(refusal=_wanted_back(rollout))
     if step.needs_acknowledgement is not None:
         acknowledgement = await read_acknowledgement(tx, step.deployment, step.needs_acknowledgement)
         if acknowledgement.silent:
@@ -148,6 +165,14 @@ async def close_set(tx: AsyncSession, step: CloseStep) -> DrainEnd | None:
     await drain_set(tx, row, epoch, timedelta(seconds=step.timeout_seconds))
     await write_event(tx, step.deployment, step.rollout, "draining", evidence={"route_set": str(step.route_set)})
     return None
+
+
+def _wanted_back(rollout: Rollout) -> Refusal:
+    return Refusal(
+        code=RefusalCode.ABORT_REQUESTED,
+        message=f"an abort of rollout {rollout.id} is pending, so blue is kept",
+        next_step="it goes back as soon as blue can take the traffic",
+    )
 
 
 async def drain_set(tx: AsyncSession, row: RouteSet, epoch: int, within: timedelta) -> None:

@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
-from typing import Final
+from datetime import datetime, timedelta
+from typing import Any, Final
 
-from sqlalchemy import Exists, case, exists, func, select, update
+from sqlalchemy import Exists, Select, case, exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute
 
 from celadon.domain.names import Epoch, RouteId, RouteSetId
 from celadon.domain.strictness import Record
@@ -47,26 +48,64 @@ is_enrolled: Final = Router.enrolled_at.is_not(None)
 """Whether gateways believe a router; what is said of any other changes nothing."""
 
 
+async def lock_for_news(
+    tx: AsyncSession,
+    routers: Iterable[str],
+    deployments: Iterable[str] = (),
+    route_sets: Iterable[RouteSetId] = (),
+    routes: Iterable[RouteId] = (),
+) -> None:
+    """Lock what news of several routers touch, before the first of them is written.
+
+    Whoever locks rows of several routers locks them here: routers before all else, then deployments, route sets and
+    routes, each by name or number. So two writers wait for each other in one order and never in a circle.
+    """
+    await tx.execute(_in_order(Router.node, routers).with_for_update(key_share=True))
+    referred: tuple[tuple[InstrumentedAttribute[Any], Sequence[object]], ...] = (
+        (Deployment.name, list(deployments)),
+        (RouteSet.id, list(route_sets)),
+        (Route.id, list(routes)),
+    )
+    for column, keys in referred:
+        if keys:
+            # As their foreign keys lock them.
+            await tx.execute(_in_order(column, keys).with_for_update(read=True, key_share=True))
+
+
+def _in_order(column: InstrumentedAttribute[Any], keys: Iterable[object]) -> Select[Any]:
+    return select(column).where(column.in_(list(keys))).order_by(column)
+
+
 async def router_connected(
     tx: AsyncSession,
     node: str,
     gateway: str,
-    at: datetime,
+    ago: timedelta = timedelta(0),
     certificate_expires_at: datetime | None = None,
-) -> None:
+) -> datetime | None:
     """Write down that a router has opened a stream; a router that reconnects counts as live again.
+
+    The database's clock says when, so that gateways whose clocks differ agree on which stream is the newest.
 
     Args:
         tx: the transaction.
         node: the router.
-        gateway: which gateway it asks.
-        at: when the stream began, by the gateway's clock; an older one than is known changes nothing.
+        gateway: which gateway it asks; of one gateway, what is written later is newer.
+        ago: how long ago the stream began; one that is older than another gateway's changes nothing.
         certificate_expires_at: of the certificate that it showed; ``None`` on a Unix socket.
 
+    Returns:
+        Since when the table has the stream, by which its end is told later; ``None`` when it changed nothing.
+
     """
-    await tx.execute(
+    at = func.clock_timestamp() - ago
+    started_at: datetime | None = await tx.scalar(
         update(Router)
-        .where(Router.node == node, is_enrolled, func.coalesce(Router.stream_started_at, at) <= at)
+        .where(
+            Router.node == node,
+            is_enrolled,
+            (Router.gateway == gateway) | (func.coalesce(Router.stream_started_at, at) <= at),
+        )
         .values(
             gateway=gateway,
             stream_started_at=at,
@@ -75,27 +114,45 @@ async def router_connected(
             gone_at=None,
             # Of certificates that Celadon issues the newest one is known already, and the router may show an older.
             expires_at=case((Router.serial.is_(None), certificate_expires_at), else_=Router.expires_at),
-        ),
+        )
+        .returning(Router.stream_started_at),
     )
+    return started_at
 
 
-async def router_disconnected(tx: AsyncSession, node: str, gateway: str, started_at: datetime, at: datetime) -> None:
+async def router_disconnected(
+    tx: AsyncSession,
+    node: str,
+    gateway: str,
+    started_at: datetime,
+    ago: timedelta = timedelta(0),
+) -> None:
     """Write down that a stream has ended, unless a newer one has taken its place.
 
     That is no goodbye: an Envoy that is stopped in good order ends its stream like one whose network broke, which may
     well serve on. So the router stays live, and is waited for.
+
+    Args:
+        tx: the transaction.
+        node: the router.
+        gateway: which gateway had the stream.
+        started_at: since when the table has the stream, as :func:`router_connected` has returned it.
+        ago: how long ago it ended.
+
     """
     await tx.execute(
         update(Router)
         .where(Router.node == node, Router.gateway == gateway, Router.stream_started_at == started_at)
-        .values(stream_ended_at=at),
+        .values(stream_ended_at=func.clock_timestamp() - ago),
     )
 
 
 async def router_seen(tx: AsyncSession, nodes: Iterable[str]) -> None:
     """Write down that streams of these routers are up."""
+    nodes = list(nodes)
+    await lock_for_news(tx, nodes)
     await tx.execute(
-        update(Router).where(Router.node.in_(list(nodes)), is_enrolled).values(seen_at=func.clock_timestamp()),
+        update(Router).where(Router.node.in_(nodes), is_enrolled).values(seen_at=func.clock_timestamp()),
     )
 
 

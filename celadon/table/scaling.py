@@ -8,6 +8,7 @@ from celadon.domain.messages import MAX_REPLICAS
 from celadon.domain.names import Epoch
 from celadon.domain.states import DeploymentLifecycle, Door, RouteSetState
 from celadon.domain.strictness import Record
+from celadon.table.asked_signals import answer_asked
 from celadon.table.audit import write_event
 from celadon.table.condition import tell_rollout
 from celadon.table.epoch import raise_epoch, wake_up
@@ -69,6 +70,7 @@ async def scale(tx: AsyncSession, order: ScaleOrder) -> Scaled:
     await tx.refresh(deployment, ["epoch"])
     for row in sets:
         await tell_rollout(tx, row, scaled=row.id in grown)
+    await answer_asked(tx, deployment.name)
     await tx.execute(wake_up(deployment.name, deployment.epoch, owes=True))
     await write_event(
         tx,

@@ -89,18 +89,21 @@ async def counted_in_other_runs(
     notes: Iterable[Note],
     run: str,
 ) -> frozenset[tuple[str, str]]:
-    """Return verb and id of those messages that counted in another run of the workflow than ``run``."""
-    asked = [(note.message.verb, note.message.request_id) for note in notes if note.message is not None]
+    """Return verb and id of those messages that counted in another run than took them (``run``, if they do not say)."""
+    asked = {
+        (note.message.verb, note.message.request_id): note.message.run or run
+        for note in notes
+        if note.message is not None
+    }
     if not asked:
         return frozenset()
     rows = await tx.execute(
-        select(SpentRequest.verb, SpentRequest.request_id).where(
+        select(SpentRequest.verb, SpentRequest.request_id, SpentRequest.run).where(
             SpentRequest.deployment == deployment,
             tuple_(SpentRequest.verb, SpentRequest.request_id).in_(asked),
-            SpentRequest.run != run,
         ),
     )
-    return frozenset((row.verb, row.request_id) for row in rows)
+    return frozenset((row.verb, row.request_id) for row in rows if row.run != asked[row.verb, row.request_id])
 
 
 def _goes_back(rollout: Rollout) -> bool:

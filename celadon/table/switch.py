@@ -2,22 +2,21 @@
 
 from typing import Final
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.domain.authority import Authority
 from celadon.domain.automatic_switch import switches_by_itself
 from celadon.domain.contracts import ABORT, PROMOTE, ROLLBACK
+from celadon.domain.curable import CURED_BY
 from celadon.domain.errors import Refusal, RefusalCode, RefusedError
 from celadon.domain.names import Epoch, Fence
 from celadon.domain.policy import required_healthy
 from celadon.domain.states import (
     Door,
     RolloutPhase,
-    RouteHealthStatus,
     RouteSetState,
-    RouteStatus,
     SetCondition,
 )
 from celadon.domain.steps import SwitchAnswer, SwitchStep
@@ -27,10 +26,12 @@ from celadon.table.clock import database_now
 from celadon.table.epoch import raise_epoch
 from celadon.table.judging import judge_message
 from celadon.table.leases import living_fence
-from celadon.table.leaving import stays, take_back
+from celadon.table.leaving import take_back
 from celadon.table.locks import lock_deployment, own_rollout
-from celadon.table.models import Deployment, RefusedDecision, Rollout, Route, RouteSet
+from celadon.table.models import Deployment, RefusedDecision, Rollout, RouteSet
+from celadon.table.pending_aborts import Asker, read_pending, store_pending
 from celadon.table.policies import read_policy
+from celadon.table.way_back import WayBack, count_healthy, read_way_back, wanted_again
 
 
 class _Askers(Record):
@@ -105,11 +106,24 @@ async def _keep_refused(tx: AsyncSession, step: SwitchStep, answer: SwitchAnswer
     """Write down that a decision was refused; a rollout that has ended decides nothing more anyway."""
     if not step.decision or answer.refusal is None or answer.refusal.code is RefusalCode.NOT_OWNER:
         return
-    await tx.execute(
+    is_new = await tx.scalar(
         insert(RefusedDecision)
         .values(rollout=step.rollout, decision=step.decision, answer=answer.model_dump(mode="json"))
-        .on_conflict_do_nothing(),
+        .on_conflict_do_nothing()
+        .returning(RefusedDecision.rollout),
     )
+    if is_new is not None and not answer.message_refused:
+        await _ask_for_signal(tx, step, answer.refusal)
+
+
+async def _ask_for_signal(tx: AsyncSession, step: SwitchStep, refusal: Refusal) -> None:
+    """Let the rollout be told when a step that was refused for the moment is worth another attempt."""
+    rollout = await tx.get(Rollout, step.rollout)
+    if rollout is not None and rollout.outcome is None:
+        rollout.awaits_signal = CURED_BY.get(refusal.code)
+        if refusal.code is not RefusalCode.NO_HEALTHY_BLUE:
+            rollout.pending_abort = None
+        await tx.flush()
 
 
 async def _switch(
@@ -136,7 +150,7 @@ async def _switch(
         return SwitchAnswer(refusal=error.refusal)
     required = required_healthy(green.wanted, read_policy(rollout.policy).min_healthy)
     fence = await living_fence(tx)
-    healthy, confirmed = await _count_healthy(tx, green.id, fence)
+    healthy, confirmed = await count_healthy(tx, green.id, fence)
     refusal = _refuse_health(fence, healthy=healthy, confirmed=confirmed, required=required)
     if refusal is not None:
         return SwitchAnswer(refusal=refusal, healthy_green=healthy, required=required, scaled=green.growing)
@@ -150,6 +164,7 @@ async def _switch(
     rollout.phase = RolloutPhase.BAKING
     rollout.phase_since = rollout.switched_at = now
     rollout.switch_epoch = epoch
+    rollout.awaits_signal = None
     await write_event(
         tx,
         step.deployment,
@@ -178,7 +193,7 @@ async def _switch_back(
         rollout = await own_rollout(tx, step.deployment, step.rollout)
     except RefusedError as error:
         return SwitchAnswer(refusal=error.refusal)
-    asker = await _judge(tx, rollout, step, authority, _GOES_BACK)
+    asker = read_pending(rollout, step) or await _judge(tx, rollout, step, authority, _GOES_BACK)
     if isinstance(asker, Refusal):
         return SwitchAnswer(refusal=asker, message_refused=True)
     if deployment.live_set != step.green_set or rollout.green_set != step.green_set:
@@ -202,12 +217,14 @@ async def _switch_back(
         )
     }
     blue, green = sets[step.blue_set], sets[step.green_set]
-    refusal = await _refuse_way_back(tx, rollout, blue, green)
-    if refusal is not None:
-        return SwitchAnswer(refusal=refusal)
+    way_back = await read_way_back(tx, rollout, blue, green)
+    if way_back.refusal is not None:
+        if step.keeps_asking and way_back.refusal.code is RefusalCode.NO_HEALTHY_BLUE:
+            await _keep_pending(tx, rollout, step, asker, way_back)
+        return SwitchAnswer(refusal=way_back.refusal)
 
     await write_notes(tx, step)
-    blue.wanted = _wanted_again(rollout, blue)
+    blue.wanted = wanted_again(rollout, blue)
     blue.state = RouteSetState.OPEN
     blue.drain_since = blue.drain_epoch = blue.drain_deadline = None
     await tx.flush()
@@ -219,7 +236,7 @@ async def _switch_back(
     rollout.phase = RolloutPhase.ROLLING_BACK
     rollout.phase_since = rollout.switched_back_at = now
     rollout.switch_back_epoch = epoch
-    rollout.awaits_epoch = None
+    rollout.awaits_epoch = rollout.awaits_signal = rollout.pending_abort = None
     await write_event(
         tx,
         step.deployment,
@@ -235,14 +252,30 @@ async def _switch_back(
     return SwitchAnswer(epoch=epoch, at=now)
 
 
-class _Asker(Record):
-    """Who asks for a step, as far as that is known."""
-
-    by: str
-    door: Door | None
-    reason: str
-    verified: bool = False
-    issuer: str = ""
+async def _keep_pending(
+    tx: AsyncSession,
+    rollout: Rollout,
+    step: SwitchStep,
+    asker: Asker,
+    way_back: WayBack,
+) -> None:
+    """Write down that an abort counts and that blue cannot take the traffic for the moment; the first one stays."""
+    await write_notes(tx, step)
+    if rollout.pending_abort is not None:
+        return
+    store_pending(rollout, step, asker)
+    await write_event(
+        tx,
+        step.deployment,
+        step.rollout,
+        "abort_pending",
+        actor=asker.by,
+        door=asker.door,
+        reason=asker.reason,
+        verified=asker.verified,
+        issuer=asker.issuer,
+        evidence={"healthy": str(way_back.healthy), "required": str(way_back.required), "of": str(way_back.wanted)},
+    )
 
 
 async def _judge(
@@ -251,12 +284,12 @@ async def _judge(
     step: SwitchStep,
     authority: Authority,
     askers: _Askers,
-) -> _Asker | Refusal:
+) -> Asker | Refusal:
     """Return who asks, or why the message does not count."""
     message = step.message
     if message is None:
         if step.door in askers.doors:
-            return _Asker(by=step.by, door=step.door, reason=step.reason)
+            return Asker(by=step.by, door=step.door, reason=step.reason)
         return Refusal(
             code=RefusalCode.UNSIGNED,
             message=f"a decision by {step.door.value} comes with the message that asked for it, and none came",
@@ -266,7 +299,7 @@ async def _judge(
     if isinstance(verdict, Refusal):
         return verdict
     command = message.command
-    return _Asker(
+    return Asker(
         by=command.by,
         door=verdict.door,
         reason=command.reason,
@@ -329,25 +362,6 @@ def _green_changed(deployment: Deployment, step: SwitchStep) -> Refusal:
     )
 
 
-async def _count_healthy(tx: AsyncSession, route_set: int, fence: Fence | None) -> tuple[int, int]:
-    """Count the healthy replicas of a set whose row is locked, and those of them that the keeper of ``fence`` has seen.
-
-    The keeper changes health only under the same lock.
-    """
-    row = (
-        await tx.execute(
-            select(func.count(), func.count().filter(Route.health_fence == fence)).where(
-                Route.set_id == route_set,
-                Route.ended_at.is_(None),
-                Route.status == RouteStatus.RUNNING,
-                Route.health == RouteHealthStatus.HEALTHY,
-                stays,
-            ),
-        )
-    ).one()
-    return row[0], row[1]
-
-
 def _refuse_health(fence: Fence | None, *, healthy: int, confirmed: int, required: int) -> Refusal | None:
     """Refuse health that nobody vouches for: no keeper lives, or the one that took over has not looked yet."""
     if required and fence is None:
@@ -370,41 +384,3 @@ def _refuse_health(fence: Fence | None, *, healthy: int, confirmed: int, require
             next_step="promote again when it has probed them",
         )
     return None
-
-
-def _wanted_again(rollout: Rollout, blue: RouteSet) -> int:
-    """Return how many replicas blue will want when it is live again: a scaling leaves a set that drains alone."""
-    if blue.state is RouteSetState.DRAINING and rollout.scaled_to is not None:
-        return rollout.scaled_to
-    return blue.wanted
-
-
-async def _refuse_way_back(tx: AsyncSession, rollout: Rollout, blue: RouteSet, green: RouteSet) -> Refusal | None:
-    if blue.state is RouteSetState.GONE:
-        return Refusal(
-            code=RefusalCode.BLUE_DRAINED,
-            message="blue has drained and its replicas have stopped",
-            next_step="start a rollout with the revision that should be live",
-        )
-    if _wanted_again(rollout, blue) == 0:
-        return None
-    share = read_policy(rollout.policy).min_healthy
-    healthy_blue, _ = await _count_healthy(tx, blue.id, None)
-    healthy_green, _ = await _count_healthy(tx, green.id, None)
-    green_required = required_healthy(green.wanted, share)
-    drains = blue.state is RouteSetState.DRAINING
-    green_is_healthy = green_required > 0 and healthy_green >= green_required
-    needed = required_healthy(blue.wanted, share) if green_is_healthy and not drains else 1
-    if healthy_blue >= needed:
-        return None
-    if drains:
-        return Refusal(
-            code=RefusalCode.BLUE_DRAINED,
-            message="blue drains and has no healthy replica left",
-            next_step="start a rollout with the revision that should be live",
-        )
-    return Refusal(
-        code=RefusalCode.NO_HEALTHY_BLUE,
-        message=f"too few healthy replicas of blue: {healthy_blue}, required are {needed}",
-        next_step="try again when blue is healthy, or start a rollout with the revision that should be live",
-    )

@@ -13,6 +13,7 @@ import pytest_asyncio
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
+from activities.heartbeats import Heartbeats
 from activities.own_workflows import OwnWorkflowsOnly
 from activities.rollout import RolloutActivities
 from celadon.api.process import api_of, limits_of, listening_on, serve
@@ -166,7 +167,7 @@ async def api(table: Table, temporal_env: WorkflowEnvironment, keys: Path) -> As
             workflows=WORKFLOWS,
             activities=RolloutActivities(table, listener, authority).all(),
             workflow_runner=workflow_runner(),
-            interceptors=[OwnWorkflowsOnly()],
+            interceptors=[OwnWorkflowsOnly(), Heartbeats()],
         ),
     ):
         yield client

@@ -2,7 +2,12 @@
 
 import pytest
 
-from celadon.domain.permissions import Role
+from celadon.api.orders import BackOrder, WentBack
+from celadon.domain.messages import AbortAnswer
+from celadon.domain.names import RevisionNumber, RolloutId
+from celadon.domain.permissions import Role, Verb
+from celadon.domain.states import RolloutOutcome
+from celadon.table.api_requests import RequestKey, answer_request, claim_request, fingerprint_of
 from tests.api.conftest import ApiClient
 from tests.table.rows import Rows
 
@@ -38,6 +43,33 @@ async def test_a_repeated_abort_gets_the_first_answer(api: ApiClient, rows: Rows
     assert first.status == 200, first.text
     assert first.json["answer"]["outcome"] == "aborted"
     assert (await api.call("POST", path, Role.OPERATOR, body=body, headers=FIRST)).json == first.json
+
+
+async def test_a_repeat_gets_the_first_answer_when_no_rollout_is_under_way_any_more(api: ApiClient, rows: Rows) -> None:
+    await rows.live()
+    path, order = "/v1/deployments/chat/abort", BackOrder(reason="wrong weights")
+    first = WentBack(
+        deployment="chat",
+        rollout=RolloutId(1),
+        revision=RevisionNumber(2),
+        by="operator",
+        answer=AbortAnswer(outcome=RolloutOutcome.ABORTED),
+    )
+    content = {"deployment": "chat", **order.model_dump(mode="json")}
+    key = RequestKey(
+        issuer="token",
+        principal="operator",
+        request_id=FIRST["Idempotency-Key"],
+        fingerprint=fingerprint_of(Verb.ABORT.value, content),
+    )
+    async with api.table.transaction() as tx:
+        await claim_request(tx, key, {})
+        await answer_request(tx, key, first.model_dump(mode="json"))
+    assert (await api.call("POST", path, Role.OPERATOR, body={})).code == "NO_SUCH_ROLLOUT"
+
+    again = await api.call("POST", path, Role.OPERATOR, body={"reason": "wrong weights"}, headers=FIRST)
+
+    assert again.json == first.model_dump(mode="json")
 
 
 async def test_a_repeat_never_means_a_later_rollout(api: ApiClient, rows: Rows) -> None:

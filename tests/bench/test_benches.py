@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from temporalio.testing import WorkflowEnvironment
 
-from bench import drain, engine, events, soak, swap, switch, viewers, waiting
+from bench import drain, engine, events, kill, soak, swap, switch, viewers, waiting
 from bench.line import Line
 from bench.report import Cell, Grid
 
@@ -28,6 +28,15 @@ async def test_switch(line: Line) -> None:
     [actions] = column(cost, "billable actions")
     assert isinstance(actions, int)
     assert 20 <= actions < 25
+
+
+async def test_kill(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The one death of the test need not be the worker's first.
+    monkeypatch.setattr(kill, "STEADY_AFTER", timedelta(0))
+    grid = await kill.measure_on(line, 1, 2, 1)
+
+    assert column(grid, "promotions") == [2]
+    assert all(isinstance(taken, float) and taken > 0 for taken in column(grid, "median ms"))
 
 
 async def test_drain_never_stops_a_replica_before_its_last_request_has_ended(line: Line) -> None:

@@ -20,6 +20,7 @@ from celadon.domain.states import (
     RouteStatus,
     SetCondition,
 )
+from celadon.domain.workflow_condition import PendingTask, TaskFailure, TaskFault, TaskReading, judge_workflow
 from celadon.table.records.deliveries import ToldRecord
 from celadon.table.records.deployments import (
     Colour,
@@ -294,6 +295,35 @@ def _baking() -> RolloutView:
     )
 
 
+def _pending_abort() -> RolloutView:
+    record = rollout(RolloutPhase.BAKING, switched_at=ago(400), switch_epoch=Epoch(4), phase_since=ago(400))
+    return view(
+        record,
+        route_set(Colour.BLUE, THREE, is_live=False),
+        route_set(Colour.GREEN, _NEW, is_live=True),
+        answer={
+            "abort_requested": "ben: wrong weights",
+            "holding": "an abort by ben is pending since 2026-03-01 11:58:00 UTC: blue cannot take the traffic for the "
+            "moment (1 of 3 healthy, 3 required); traffic goes back as soon as blue can take it",
+        },
+        epoch=Epoch(4),
+        live_set=GREEN,
+        live_revision=RevisionNumber(2),
+    )
+
+
+def _held() -> RolloutView:
+    return view(
+        rollout(RolloutPhase.AWAITING_PROMOTION, phase_since=ago(400)),
+        route_set(Colour.BLUE, THREE, is_live=True),
+        route_set(Colour.GREEN, _NEW),
+        answer={
+            "holding": "since 2026-03-01 11:58:00 UTC: deployment chat is frozen; no timer promotes until the freeze "
+            "has ended",
+        },
+    )
+
+
 def _draining() -> RolloutView:
     record = rollout(RolloutPhase.DRAINING, switched_at=ago(400), switch_epoch=Epoch(4), phase_since=ago(40))
     drained = route_set(
@@ -369,15 +399,34 @@ def _first() -> RolloutView:
     )
 
 
+def _stuck() -> RolloutView:
+    reading = TaskReading(
+        pending=PendingTask(attempt=7, scheduled_at=ago(20), taken=True),
+        failure=TaskFailure(fault=TaskFault.FAILURE, message="KeyError: 'green'", at=ago(900)),
+        polled_at=ago(5),
+    )
+    condition = judge_workflow("rollout-chat", reading, NOW)
+    record = rollout(RolloutPhase.AWAITING_PROMOTION, phase_since=ago(1000))
+    return view(
+        record,
+        route_set(Colour.BLUE, THREE, is_live=True),
+        route_set(Colour.GREEN, _NEW),
+        answer=WorkflowAnswer(silence=condition.told, condition=condition),
+    )
+
+
 VIEWS: Final = {
     "provisioning": _provisioning(),
     "verifying-first": _first(),
     "awaiting-promotion": _awaiting(),
     "switching": _switching(),
     "baking-silent-router": _baking(),
+    "baking-pending-abort": _pending_abort(),
+    "awaiting-promotion-held": _held(),
     "draining": _draining(),
     "rolling-back": _rolling_back(),
     "ended": _ended(),
+    "failing-task": _stuck(),
     "not-registered": RolloutView(deployment=None, workflow=WorkflowAnswer(silence="no worker answered")),
 }
 """By name: one of every phase, and every kind of thing that a tree shows."""

@@ -112,3 +112,26 @@ async def test_who_must_act_follows_from_the_phase(
     record = (await _record(rows)).model_copy(update={"phase": phase})
 
     assert who_must_act(record) == who
+
+
+@pytest.mark.parametrize(
+    ("phase", "signal", "who"),
+    [
+        (RolloutPhase.AWAITING_PROMOTION, "gate_changed", "the end of the freeze"),
+        (RolloutPhase.AWAITING_PROMOTION, "keeper_back", "keeper"),
+        (RolloutPhase.BAKING, "blue_changed", "keeper: healthy replicas of blue"),
+    ],
+)
+async def test_who_must_act_is_whoever_a_refused_step_waits_for(
+    phase: RolloutPhase,
+    signal: str,
+    who: str,
+    rows: Rows,
+) -> None:
+    await rows.live()
+    await rows.ready("run-2", policy={"auto_promote": True})
+    await rows.sql("update rollouts set awaits_signal = :signal where outcome is null", signal=signal)
+
+    record = (await _record(rows)).model_copy(update={"phase": phase})
+
+    assert who_must_act(record) == who

@@ -6,7 +6,7 @@ from importlib.resources import files
 from jsonschema.validators import validator_for
 from sqlalchemy import make_url
 
-from celadon.stack.temporal_server import CLOSED_DOORS
+from celadon.stack.temporal_server import CLOSED_DOORS, LIMITS
 from celadon.table.engine import DatabaseSettings
 from tests.deploy.files import PASSWORD, Service, compose_document, read_image, read_services
 from worker.settings import WorkerSettings
@@ -83,7 +83,7 @@ def test_what_decides_is_reached_from_within_alone() -> None:
 def test_temporals_side_doors_are_shut_as_in_the_local_stack() -> None:
     shut = {one.partition("=")[2] for one in SERVICES["temporal"].command(IMAGE) if one.startswith("--dynamic-config")}
 
-    assert set(CLOSED_DOORS) <= shut
+    assert {*CLOSED_DOORS, *LIMITS} <= shut
 
 
 def test_all_speak_to_the_same_database() -> None:

@@ -2,11 +2,14 @@
 
 import pytest
 
-from celadon.domain.abort import refuse_abort
-from celadon.domain.errors import RefusalCode
-from celadon.domain.messages import AbortCommand, GreenChanged
+from celadon.domain.abort import pending_after, recorded, refuse_abort
+from celadon.domain.errors import Refusal, RefusalCode
+from celadon.domain.messages import AbortCommand, AbortState, GreenChanged
+from celadon.domain.names import Epoch
+from celadon.domain.progress import PendingAbort
 from celadon.domain.states import RolloutPhase, SetCondition
-from tests.domain.rollouts import green, rollout
+from celadon.domain.steps import SwitchAnswer
+from tests.domain.rollouts import NOW, abort, before, green, rollout
 
 
 @pytest.mark.parametrize(
@@ -61,3 +64,67 @@ def test_an_abort_never_depends_on_greens_health(phase: RolloutPhase, edge: Gree
         command,
         rollback=False,
     )
+
+
+# What becomes of an abort that the table has answered.
+
+SICK = "blue cannot take the traffic for the moment (1 of 3 healthy, 3 required)"
+WAITING = PendingAbort(request=abort(by="ann"), since=before(minutes=2), why="0 of 3 healthy")
+
+
+def refused(code: RefusalCode, **answer: bool) -> SwitchAnswer:
+    return SwitchAnswer(refusal=Refusal(code=code, message=SICK), **answer)
+
+
+@pytest.mark.parametrize("code", list(RefusalCode))
+def test_only_a_blue_that_is_sick_for_the_moment_leaves_an_abort_pending(code: RefusalCode) -> None:
+    pending = pending_after(None, abort(), refused(code), NOW)
+
+    assert (pending is not None) is (code is RefusalCode.NO_HEALTHY_BLUE)
+
+
+def test_a_pending_abort_knows_since_when_and_why() -> None:
+    pending = pending_after(None, abort(by="bob"), refused(RefusalCode.NO_HEALTHY_BLUE), NOW)
+
+    assert pending == PendingAbort(request=abort(by="bob"), since=NOW, why=SICK)
+
+
+@pytest.mark.parametrize("request_by", ["ann", "bob"])
+def test_the_first_abort_stays_pending_with_what_was_said_last(request_by: str) -> None:
+    pending = pending_after(WAITING, abort(by=request_by), refused(RefusalCode.NO_HEALTHY_BLUE), NOW)
+
+    assert pending == WAITING.model_copy(update={"why": SICK})
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        SwitchAnswer(epoch=Epoch(6)),
+        refused(RefusalCode.BLUE_DRAINED),
+        refused(RefusalCode.NO_BLUE),
+        refused(RefusalCode.GREEN_CHANGED),
+        refused(RefusalCode.NOT_OWNER),
+    ],
+)
+def test_success_and_an_incurable_refusal_end_a_pending_abort(answer: SwitchAnswer) -> None:
+    assert pending_after(WAITING, abort(by="bob"), answer, NOW) is None
+
+
+def test_a_message_that_does_not_count_ends_no_pending_abort_but_its_own() -> None:
+    not_counted = refused(RefusalCode.UNSIGNED, message_refused=True)
+
+    assert pending_after(WAITING, abort(by="eve"), not_counted, NOW) == WAITING
+    assert pending_after(WAITING, WAITING.request, not_counted, NOW) is None
+    assert pending_after(None, abort(by="eve"), not_counted, NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("phase", "until"),
+    [(RolloutPhase.BAKING, "it goes back as soon as it can"), (RolloutPhase.DRAINING, "before it is gone")],
+)
+def test_a_recorded_abort_says_why_it_waits_and_until_when(phase: RolloutPhase, until: str) -> None:
+    answer = recorded(Refusal(code=RefusalCode.NO_HEALTHY_BLUE, message=SICK), phase)
+
+    assert (answer.state, answer.outcome, answer.epoch) == (AbortState.RECORDED, None, None)
+    assert answer.why.startswith(SICK)
+    assert answer.why.endswith(until)

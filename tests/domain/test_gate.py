@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from celadon.domain.contracts import GATE_CHANGED, KEEPER_BACK
+from celadon.domain.errors import Refusal, RefusalCode
 from celadon.domain.gate import (
     DEADLINE_TIMER,
     PROMOTION_TIMER,
@@ -17,10 +19,14 @@ from celadon.domain.gate import (
     GoBack,
     Wait,
     decide,
+    hold_after,
+    is_greens_fault,
 )
+from celadon.domain.names import Epoch
 from celadon.domain.policy import BlueGreenPolicy, OnDeadline
-from celadon.domain.progress import Progress
+from celadon.domain.progress import Hold, HoldKind, Progress
 from celadon.domain.states import Door, RolloutOutcome, RolloutPhase, SetCondition
+from celadon.domain.steps import SwitchAnswer
 from tests.domain.rollouts import NOW, abort, before, green, promotion, rollout
 
 PROVISIONING, VERIFYING = RolloutPhase.PROVISIONING, RolloutPhase.VERIFYING
@@ -297,6 +303,87 @@ def test_after_too_many_regressions_a_person_still_promotes() -> None:
     assert isinstance(decided, GoAhead)
 
 
+# Holds.
+
+
+def refused(code: RefusalCode, **answer: Any) -> SwitchAnswer:
+    return SwitchAnswer(refusal=Refusal(code=code, message="no"), **answer)
+
+
+HOLDS = [
+    (RefusalCode.FROZEN, HoldKind.FROZEN, GATE_CHANGED),
+    (RefusalCode.KEEPER_SILENT, HoldKind.KEEPER_SILENT, KEEPER_BACK),
+    (RefusalCode.BLUE_CHANGED, HoldKind.BLUE_CHANGED, ""),
+    (RefusalCode.FORBIDDEN, HoldKind.NOT_BY_ITSELF, ""),
+]
+
+
+@pytest.mark.parametrize(("code", "kind", "ended_by"), HOLDS)
+def test_a_refusal_that_is_nobodys_fault_is_a_hold_that_names_what_ends_it(
+    code: RefusalCode,
+    kind: HoldKind,
+    ended_by: str,
+) -> None:
+    assert hold_after(None, refused(code), NOW) == Hold(kind=kind, since=NOW, why="no", ended_by=ended_by)
+
+
+def test_a_hold_that_is_met_again_lasts_since_it_began() -> None:
+    first = hold_after(None, refused(RefusalCode.FROZEN), before(hours=1))
+
+    again = hold_after(first, refused(RefusalCode.FROZEN), NOW)
+    other = hold_after(first, refused(RefusalCode.KEEPER_SILENT), NOW)
+
+    assert again is not None
+    assert again.since == before(hours=1)
+    assert other is not None
+    assert other.since == NOW
+
+
+def test_a_message_that_does_not_count_leaves_the_hold_as_it_was() -> None:
+    held = hold_after(None, refused(RefusalCode.FROZEN), NOW)
+
+    assert hold_after(held, refused(RefusalCode.UNSIGNED, message_refused=True), NOW) == held
+    assert hold_after(None, refused(RefusalCode.FORBIDDEN, message_refused=True), NOW) is None
+
+
+def test_a_switch_that_is_refused_for_greens_health_ends_the_hold() -> None:
+    held = hold_after(None, refused(RefusalCode.FROZEN), NOW)
+
+    assert hold_after(held, refused(RefusalCode.NO_HEALTHY_GREEN), NOW) is None
+    assert hold_after(held, SwitchAnswer(epoch=Epoch(3)), NOW) is None
+
+
+@pytest.mark.parametrize("code", list(RefusalCode))
+@pytest.mark.parametrize("scaled", [False, True])
+def test_only_too_few_healthy_greens_that_nobody_scaled_count_against_green(
+    code: RefusalCode,
+    *,
+    scaled: bool,
+) -> None:
+    counts = is_greens_fault(refused(code, scaled=scaled))
+
+    assert counts is (code is RefusalCode.NO_HEALTHY_GREEN and not scaled)
+
+
+HELD = Hold(kind=HoldKind.FROZEN, since=before(minutes=1), why="deployment chat is frozen", ended_by=GATE_CHANGED)
+
+
+@pytest.mark.parametrize("gated", [True, False])
+@pytest.mark.parametrize("on_deadline", list(OnDeadline))
+def test_no_timer_that_is_due_decides_while_the_rollout_is_held(on_deadline: OnDeadline, *, gated: bool) -> None:
+    policy = auto(promotion_deadline=timedelta(0), on_deadline=on_deadline)
+
+    assert decision(AWAITING, policy=policy, gated=gated, hold=HELD) == Wait(timers=())
+
+
+def test_a_person_still_promotes_a_rollout_that_is_held() -> None:
+    assert isinstance(decision(AWAITING, policy=auto(), hold=HELD, promotion=promotion()), GoAhead)
+
+
+def test_a_green_that_regressed_is_verified_anew_although_the_rollout_is_held() -> None:
+    assert isinstance(decision(AWAITING, hold=HELD, green=green(SetCondition.RUNNING, ready=2)), Enter)
+
+
 # Ways back.
 
 
@@ -359,6 +446,7 @@ _rollouts = st.builds(
     verified_since=st.none() | _moments,
     waited_since=st.none() | _moments,
     regressions=st.integers(min_value=0, max_value=5),
+    hold=st.none() | st.sampled_from([HELD, HELD.model_copy(update={"kind": HoldKind.BLUE_CHANGED, "ended_by": ""})]),
     abort=st.none() | st.just(abort()),
     promotion=st.none() | st.just(promotion()) | st.just(promotion(force=True, reason="now")),
 )
@@ -374,6 +462,22 @@ def test_a_rollout_never_goes_ahead_while_green_is_not_ready_unless_a_person_for
     decided = decide(progress, NOW)
 
     assert not isinstance(decided, GoAhead) or progress.green_is_ready or decided.force
+
+
+@given(_rollouts)
+def test_a_rollout_that_is_held_goes_ahead_for_a_person_alone(progress: Progress) -> None:
+    decided = decide(progress, NOW)
+
+    if progress.hold is not None and isinstance(decided, GoAhead):
+        assert progress.promotion is not None
+
+
+@given(_rollouts)
+def test_a_rollout_that_is_held_never_expires(progress: Progress) -> None:
+    decided = decide(progress, NOW)
+
+    if progress.hold is not None and isinstance(decided, GoBack):
+        assert decided.outcome is not RolloutOutcome.EXPIRED
 
 
 @given(_rollouts)

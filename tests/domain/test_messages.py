@@ -7,10 +7,15 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
+from celadon.domain.declared_text import RECORDED
 from celadon.domain.errors import Refusal, RefusalCode, RefusedError, refuse
 from celadon.domain.messages import (
     AbortAnswer,
     AbortCommand,
+    AbortState,
+    BlueChanged,
+    GateChanged,
+    KeeperBack,
     PromoteAnswer,
     PromoteCommand,
     PromoteState,
@@ -21,7 +26,7 @@ from celadon.domain.messages import (
     RoutersAcknowledged,
     Timer,
 )
-from celadon.domain.names import Epoch, RevisionNumber, RolloutId
+from celadon.domain.names import Epoch, RevisionNumber, RolloutId, RouteSetId
 from celadon.domain.payload import parse_payload
 from celadon.domain.policy import BlueGreenPolicy, resolve_policy
 from celadon.domain.revision import Revision
@@ -50,6 +55,10 @@ RECORDS: list[BaseModel] = [
         state=PromoteState.SWITCHED, epoch=Epoch(4), acknowledged_by=("edge-1",), silent=("edge-2",), ms=12.5
     ),
     AbortAnswer(outcome=RolloutOutcome.ROLLED_BACK, epoch=Epoch(5)),
+    AbortAnswer(state=AbortState.RECORDED, why="blue cannot take the traffic for the moment"),
+    BlueChanged(rollout=RolloutId(7), route_set=RouteSetId(11), seq=9, ready=3, required=3, wanted=3),
+    KeeperBack(rollout=RolloutId(7), ready=3, required=3),
+    GateChanged(rollout=RolloutId(7), what="the freeze has ended"),
     RolloutResult(
         rollout=RolloutId(7),
         outcome=RolloutOutcome.PROMOTED,
@@ -180,7 +189,7 @@ def test_a_reason_may_have_lines_tabs_and_joined_emoji() -> None:
 
 @pytest.mark.parametrize("text", HOSTILE_TEXTS, ids=ascii)
 def test_what_was_taken_before_it_was_refused_is_read_with_numbers(text: str) -> None:
-    command = parse_payload(PromoteCommand, {"by": text, "reason": f"one\n{text}"}, recorded=True)
+    command = parse_payload(PromoteCommand, {"by": text, "reason": f"one\n{text}"}, recorded=RECORDED)
 
     assert not find_control(command.by)
     assert not find_control(command.reason, prose=True)
@@ -190,4 +199,10 @@ def test_what_was_taken_before_it_was_refused_is_read_with_numbers(text: str) ->
 
 def test_what_was_taken_before_is_still_refused_for_other_reasons() -> None:
     with pytest.raises(RefusedError, match="revision"):
-        parse_payload(PromoteCommand, {"by": "ann\x1b", "revision": "two"}, recorded=True)
+        parse_payload(PromoteCommand, {"by": "ann\x1b", "revision": "two"}, recorded=RECORDED)
+
+
+def test_an_answer_to_an_abort_from_before_aborts_could_be_pending_is_decided() -> None:
+    answer = AbortAnswer.model_validate({"outcome": "rolled_back", "epoch": 5})
+
+    assert (answer.state, answer.why) == (AbortState.DECIDED, "")

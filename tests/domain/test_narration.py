@@ -7,9 +7,10 @@ import pytest
 from celadon.domain.gate import PROMOTION_TIMER, PROVISIONING_TIMER
 from celadon.domain.narration import details, holding_reason, next_step, request_details, timer_summary
 from celadon.domain.policy import BlueGreenPolicy
+from celadon.domain.progress import Hold, HoldKind, PendingAbort
 from celadon.domain.shown_text import find_control
 from celadon.domain.states import RolloutPhase, SetCondition
-from tests.domain.rollouts import NOW, green, rollout
+from tests.domain.rollouts import NOW, abort, green, rollout
 
 AWAITING = RolloutPhase.AWAITING_PROMOTION
 
@@ -80,6 +81,35 @@ def test_a_rollout_holds_only_before_the_switch(phase: RolloutPhase) -> None:
     progress = rollout(phase, policy=BlueGreenPolicy(max_regressions=1), regressions=2)
 
     assert bool(holding_reason(progress)) is (phase in {RolloutPhase.VERIFYING, AWAITING})
+
+
+PENDING = PendingAbort(request=abort(by="ann"), since=NOW, why="blue cannot take the traffic for the moment")
+
+
+@pytest.mark.parametrize("phase", list(RolloutPhase))
+def test_a_pending_abort_is_told_while_there_may_be_a_way_back(phase: RolloutPhase) -> None:
+    told = holding_reason(rollout(phase, pending=PENDING))
+
+    assert bool(told) is (phase in {RolloutPhase.BAKING, RolloutPhase.DRAINING})
+    assert told.startswith("an abort by ann is pending since 2026-03-01 12:00:00 UTC: blue cannot") or not told
+
+
+def test_details_tell_of_a_pending_abort_whose_sender_is_code() -> None:
+    told = details(rollout(RolloutPhase.BAKING, pending=PENDING), (), ())
+
+    assert "- **holding**: an abort by `ann` is pending since 2026-03-01 12:00:00 UTC" in told
+
+
+@pytest.mark.parametrize("kind", list(HoldKind))
+def test_a_hold_is_told_with_what_ends_it_and_what_to_do(kind: HoldKind) -> None:
+    held = rollout(AWAITING, hold=Hold(kind=kind, since=NOW, why="the reason"))
+
+    told = holding_reason(held)
+
+    assert told.startswith("since 2026-03-01 12:00:00 UTC: the reason; ")
+    assert "{" not in told
+    assert next_step(held) != next_step(rollout(AWAITING))
+    assert "a person decides" not in details(held, (), ()) or kind is HoldKind.NOT_BY_ITSELF
 
 
 @pytest.mark.parametrize(("timer", "verb"), [(PROMOTION_TIMER, "promotes"), (PROVISIONING_TIMER, "ends")])

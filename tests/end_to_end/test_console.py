@@ -7,14 +7,14 @@ from typing import Literal
 import pytest
 import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, Route, expect
 
 from celadon.domain.permissions import Role
 from celadon.stack.addresses import StackAddresses
 from celadon.table.console_logins import create_login
 from celadon.table.engine import Table
 from tests.end_to_end.browser import DEADLINE_MS, running_browser
-from tests.end_to_end.conftest import LiveDeployment
+from tests.end_to_end.conftest import LiveDeployment, until
 
 pytestmark = pytest.mark.stack
 
@@ -94,6 +94,56 @@ async def test_a_person_watches_promotes_and_sees_the_switch_without_reloading(
             await expect(page.locator("[aria-current=step]")).to_contain_text("baking", timeout=DEADLINE_MS)
         await _shows(ben, "answers look good")
         assert await ben.evaluate("window.loadedOnce") is True
+
+
+async def test_a_page_comes_back_by_itself_after_its_stream_was_refused(
+    people: People,
+    deployment: LiveDeployment,
+) -> None:
+    """A browser gives up a stream for good that is answered 503, as by a proxy while the API is restarted."""
+    await deployment.serve("r1", replicas=1)
+    refused: list[str] = []
+
+    async def refuse(route: Route) -> None:
+        refused.append(route.request.url)
+        await route.fulfill(status=503, content_type="text/html", body="<html>502</html>")
+
+    async with people.person(Role.VIEWER) as ben:
+        await ben.route("**/changes*", refuse)
+        await ben.goto(f"/deployments/{deployment.name}")
+        await ben.evaluate("window.loadedOnce = true")
+        await expect(ben.locator("#connection")).to_contain_text("Reconnecting", timeout=DEADLINE_MS)
+        await until(lambda: _are_at_least(refused, 2), "the page asks for its stream again")
+        await ben.unroute("**/changes*")
+
+        await deployment.start("r2", replicas=1)
+
+        await expect(ben.locator("[aria-current=step]")).to_contain_text("awaiting promotion", timeout=DEADLINE_MS)
+        await expect(ben.locator("#connection")).to_have_text("", timeout=DEADLINE_MS)
+        assert await ben.evaluate("window.loadedOnce") is True
+
+
+async def test_a_page_that_met_an_outage_is_read_again_by_itself(people: People, deployment: LiveDeployment) -> None:
+    await deployment.serve("r1", replicas=1)
+    met: list[str] = []
+
+    async def away_once(route: Route) -> None:
+        met.append(route.request.url)
+        if len(met) == 1:
+            headers = {"content-type": "text/html", "refresh": "1"}
+            await route.fulfill(status=503, headers=headers, body="<html>away</html>")
+        else:
+            await route.continue_()
+
+    async with people.person(Role.VIEWER) as ben:
+        await ben.route(f"**/deployments/{deployment.name}", away_once)
+        await ben.goto(f"/deployments/{deployment.name}")
+
+        await expect(ben.locator("#live-revision")).to_have_text("r1", timeout=DEADLINE_MS)
+
+
+async def _are_at_least(found: list[str], number: int) -> bool:
+    return len(found) >= number
 
 
 async def test_a_person_rolls_back_and_reads_the_story(people: People, deployment: LiveDeployment) -> None:

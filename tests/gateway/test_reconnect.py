@@ -10,6 +10,7 @@ import pytest
 from celadon.domain.names import RouterNode
 from celadon.domain.publication import SetRole
 from celadon.gateway import discovery, load_reports, resources
+from celadon.gateway.protobuf import message_class
 from celadon.gateway.resources import ResourceType
 from tests.gateway.conftest import Gateway, free_port, serving
 from tests.gateway.load import under_load
@@ -124,6 +125,31 @@ async def test_a_router_without_a_name_is_told_what_is_missing(gateway: Gateway)
             call = open_stream()
             await call.write(b"")
             assert (await call.code(), "node.id" in await call.details()) == (grpc.StatusCode.INVALID_ARGUMENT, True)
+
+
+@pytest.mark.parametrize("name", ["x" * 3000, "é" * 101])
+async def test_a_name_that_no_router_can_have_is_refused_at_the_door_and_not_repeated(
+    gateway: Gateway,
+    name: str,
+) -> None:
+    async with grpc.aio.insecure_channel(str(gateway.address)) as channel:
+        for service, message in (
+            (discovery, "envoy.service.discovery.v3.DeltaDiscoveryRequest"),
+            (load_reports, "envoy.service.load_stats.v3.LoadStatsRequest"),
+        ):
+            request = message_class(message).FromString(b"")
+            request.node.id = name  # type: ignore[attr-defined]
+            open_stream: grpc.aio.StreamStreamMultiCallable[bytes, bytes]
+            open_stream = channel.stream_stream(f"/{service.SERVICE}/{service.METHOD}")
+            call = open_stream()
+            await call.write(request.SerializeToString())
+
+            assert await call.code() is grpc.StatusCode.INVALID_ARGUMENT
+            told = str(await call.details())
+            assert "200" in told
+            assert len(told.encode()) < 400
+
+    assert gateway.heard.connections == []
 
 
 async def test_the_newest_stream_of_a_router_wins(gateway: Gateway, router: Router, tmp_path: Path) -> None:

@@ -19,10 +19,11 @@ from celadon.domain.errors import RefusedError
 from celadon.domain.messages import AbortAnswer, PromoteAnswer, RolloutRequest, RolloutResult
 from celadon.domain.payload import parse_payload
 from celadon.domain.states import Door, RolloutOutcome, RolloutPhase, RouteHealthStatus, RouteSetState, RouteStatus
-from celadon.domain.steps import BeginStep, CloseStep, SwitchAnswer
+from celadon.domain.steps import BeginStep, CloseStep, SwitchAnswer, SwitchStep
 from celadon.table.deletion import DeleteOrder, delete
 from celadon.table.engine import Table
-from celadon.table.models import Base
+from celadon.table.freezing import freeze, thaw
+from celadon.table.models import Base, RefusedDecision
 from celadon.table.scaling import ScaleOrder, scale
 from tests.invariants import rules
 from tests.invariants.attempts import StepAnswer, StillInFlight, attempt
@@ -125,7 +126,7 @@ _messages = st.one_of(
     ),
     st.builds(
         lambda name, update: Message(name, {"by": "bob", "reason": "wrong"}, update=update),
-        st.sampled_from([contracts.ABORT, contracts.ROLLBACK]),
+        st.sampled_from([contracts.ABORT, contracts.ABORT, contracts.ROLLBACK, contracts.FINISH, contracts.WITHDRAW]),
         st.booleans(),
     ),
 )
@@ -453,9 +454,25 @@ class RolloutMachine(RuleBasedStateMachine):
         return asked.is_pending or run is not self.runs[-1]
 
     def _carry_out(self, run: Execution, number: int) -> None:
+        self._check_that_no_timer_asks_while_it_is_held(run, run.asked[number])
         answer = self._try(run.asked[number])
         if not isinstance(answer, StillInFlight):
             self._task(run, Answer(number, answer))
+
+    def _check_that_no_timer_asks_while_it_is_held(self, run: Execution, asked: Asked) -> None:
+        """A switch that was refused for the moment is asked for again by a person, or after the signal that ends it."""
+        step = asked.step
+        if not isinstance(step, SwitchStep) or asked.name != "switch" or step.message is not None or run.was_reset:
+            return
+        rollout = self._look().rollout(step.rollout)
+        if rollout is not None and rollout.awaits_signal is not None:
+            told = self.world.run(self._was_refused(step))
+            assert told, f"a timer asks for a switch while the rollout waits for {rollout.awaits_signal}"
+
+    async def _was_refused(self, step: SwitchStep) -> bool:
+        """Whether it is this decision that was refused, whose answer was lost."""
+        async with self.world.table.transaction() as tx:
+            return await tx.get(RefusedDecision, (step.rollout, step.decision)) is not None
 
     def _try(self, asked: Asked) -> StepAnswer | StillInFlight:
         before = self._look()
@@ -598,7 +615,8 @@ class RolloutMachine(RuleBasedStateMachine):
 
     @happens(frozen=st.sampled_from([True, False, False]))
     def the_deployment_is_frozen_or_not(self, frozen: bool) -> None:  # noqa: FBT001 - drawn
-        self.world.run(self._execute("update deployments set frozen = :frozen", frozen=frozen))
+        if self.seen.deployment is not None:
+            self.world.run(self._order(lambda tx: (freeze if frozen else thaw)(tx, DEPLOYMENT), "freeze or thaw"))
 
     @happens(
         span=st.sampled_from([timedelta(seconds=5), timedelta(minutes=6), timedelta(minutes=11), timedelta(hours=2)]),
@@ -668,7 +686,8 @@ class RolloutMachine(RuleBasedStateMachine):
 
     def _let_it_end(self) -> None:
         world = self.world
-        world.run(self._execute("update deployments set frozen = false"))
+        if self._look().deployment is not None:
+            world.run(self._order(lambda tx: thaw(tx, DEPLOYMENT), "thaw"))
         if not self.keeper.is_alive:
             world.run(self.keeper.expire())
             world.run(self.keeper.take())

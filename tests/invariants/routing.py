@@ -2,7 +2,6 @@
 
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from celadon.domain.errors import RefusedError
@@ -52,16 +51,13 @@ class ModelRouters:
     def __init__(self, table: Table, deployment: str, count: int) -> None:
         self._table = table
         self._deployment = deployment
-        self._streams = 0
         self.all = [ModelRouter(f"router-{number}") for number in range(count)]
 
     async def connect(self, router: ModelRouter) -> None:
         """Let a router open a stream; until it takes something it serves what it served before."""
-        self._streams += 1
-        at = datetime.now(UTC) + timedelta(milliseconds=self._streams)
         async with self._table.transaction() as tx:
             await enrol_router(tx, NewEnrolment(node=RouterNode(router.node)), _SOMEBODY)
-            await router_connected(tx, router.node, "gateway-1", at)
+            await router_connected(tx, router.node, "gateway-1")
         router.is_connected = True
 
     async def take(self, router: ModelRouter, *, acknowledges: bool) -> None:

@@ -134,6 +134,24 @@ def a_switch_makes_nothing_unreachable(before: Snapshot, after: Snapshot) -> Non
     assert serving, "the pointer moved to a set that nobody can reach"
 
 
+def a_pending_abort_keeps_blue(before: Snapshot, after: Snapshot) -> None:
+    """While an abort waits for blue, nobody lets blue drain."""
+    for rollout in after.tables.rollouts:
+        was = before.rollout(rollout.id)
+        if was is None or was.pending_abort is None or rollout.pending_abort is None or rollout.blue_set is None:
+            continue
+        if before.route_set(rollout.blue_set).state is RouteSetState.OPEN:
+            state = after.route_set(rollout.blue_set).state
+            assert state is RouteSetState.OPEN, f"blue of rollout {rollout.id} is {state} while an abort is pending"
+
+
+def an_ended_rollout_waits_for_nothing(_: Snapshot, after: Snapshot) -> None:
+    """No abort of it is pending, and nobody owes it a signal."""
+    for rollout in after.tables.rollouts:
+        if rollout.outcome is not None:
+            assert (rollout.awaits_signal, rollout.pending_abort) == (None, None)
+
+
 ALL: Final[tuple[Callable[[Snapshot, Snapshot], None], ...]] = (
     at_most_one_set_is_live,
     the_live_set_is_open,
@@ -147,6 +165,8 @@ ALL: Final[tuple[Callable[[Snapshot, Snapshot], None], ...]] = (
     an_ended_rollout_leaves_no_open_set_but_the_live_one,
     what_is_gone_is_gone,
     a_switch_makes_nothing_unreachable,
+    a_pending_abort_keeps_blue,
+    an_ended_rollout_waits_for_nothing,
 )
 
 

@@ -66,6 +66,8 @@ class RolloutRow(_Row):
     blue_set: int | None
     green_set: int | None
     phase: RolloutPhase
+    awaits_signal: str | None
+    pending_abort: dict[str, object] | None
     switch_epoch: int | None
     switch_back_epoch: int | None
     outcome: RolloutOutcome | None

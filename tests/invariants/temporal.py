@@ -19,7 +19,7 @@ from temporalio.exceptions import ActivityError, ApplicationError
 
 from celadon.domain.messages import RolloutRequest, RolloutResult, RolloutStatus
 from celadon.domain.steps import BeginStep, Step
-from workflows.rollout import BlueGreenRollout
+from workflows.rollout import MOVES_ON, BlueGreenRollout
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -131,6 +131,8 @@ class Execution:
     now: datetime
     asked: list[Asked] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
+    was_reset: bool = False
+    """Whether it has the history of an earlier run."""
     _waiting: list[_Waiting] = field(default_factory=list)
     _log: list[_Logged] = field(default_factory=list)
 
@@ -202,7 +204,7 @@ class Execution:
     def reset(self, tasks: int, run_id: str, now: datetime) -> "Execution":
         """Return a new run that has the history of the first ``tasks`` tasks, and every later message again."""
         first = self._log[0]
-        run = Execution(self.loop, self.workflow_id, run_id, self.request, first.at)
+        run = Execution(self.loop, self.workflow_id, run_id, self.request, first.at, was_reset=True)
         for logged in self._log[1:tasks]:
             run.task(logged.at, *logged.jobs)
         for asked in run.asked:
@@ -289,14 +291,23 @@ class Execution:
     # What a workflow asks of its runtime.
 
     def workflow_info(self) -> SimpleNamespace:
-        return SimpleNamespace(workflow_id=self.workflow_id, run_id=self.run_id, start_time=self._started_at)
+        return SimpleNamespace(
+            workflow_id=self.workflow_id,
+            run_id=self.run_id,
+            start_time=self._started_at,
+            workflow_start_time=self._started_at,
+            continued_run_id=None,
+            cron_schedule=None,
+            retry_policy=None,
+            get_current_history_length=lambda: self.tasks,
+        )
 
     def workflow_memo_value(self, _: str, default: T, **__: object) -> T:
         return default
 
-    def workflow_patch(self, *_: object, **__: object) -> bool:
-        """Every run is a new one: nothing is replayed."""
-        return True
+    def workflow_patch(self, identity: str, **_: object) -> bool:
+        """Every run is a new one, and nothing is replayed; none lives long enough to continue as new."""
+        return identity != MOVES_ON
 
     def workflow_time_ns(self) -> int:
         return (self.now - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) * 1000

@@ -5,12 +5,13 @@
 
 import asyncio
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from celadon.domain.states import RolloutPhase
+from celadon.domain.states import RolloutOutcome, RolloutPhase
 from celadon.table.engine import Table
 from tests.conftest import PATIENCE_SECONDS
 from tests.invariants.machine import RolloutMachine, World
@@ -84,6 +85,41 @@ def test_a_story_of_a_workflow_that_was_reset(world: World, task: int, *, goes_b
     machine.all_rules_hold()
 
     machine.teardown()
+
+
+def test_a_story_of_an_abort_that_blue_cannot_take_for_the_moment(world: World) -> None:
+    """The bake is over long ago when blue has recovered; traffic goes back all the same."""
+    machine = RolloutMachine(world)
+    machine.begin_anew(first=REQUEST, second=REQUEST, reaches=RolloutPhase.BAKING)
+    machine.somebody_switches_to_a_colour("sickens")
+    for _ in range(3):
+        machine.time_passes(timedelta(minutes=11))
+        machine.the_worker_works(STEPS)
+        machine.all_rules_hold()
+    assert machine.run is not None
+    assert machine.run.status().phase is RolloutPhase.BAKING
+
+    machine.teardown()
+
+    assert machine.seen.tables.rollouts[-1].outcome is RolloutOutcome.ROLLED_BACK
+
+
+def test_a_story_of_timers_that_meet_a_freeze(world: World) -> None:
+    """The rollout asks once, and again when the freeze has ended."""
+    machine = RolloutMachine(world)
+    auto = REQUEST | {"policy": {"auto_promote": True, "promote_after": "5m", "max_regressions": 0}}
+    machine.begin_anew(first=REQUEST, second=auto, reaches=RolloutPhase.AWAITING_PROMOTION)
+    machine.the_deployment_is_frozen_or_not(frozen=True)
+    for _ in range(3):
+        machine.time_passes(timedelta(minutes=11))
+        machine.the_worker_works(STEPS)
+        machine.all_rules_hold()
+    assert machine.run is not None
+    assert len([one for one in machine.run.asked if one.name == "switch"]) == 1
+
+    machine.teardown()
+
+    assert machine.seen.tables.rollouts[-1].outcome is RolloutOutcome.PROMOTED
 
 
 def test_a_few_stories(world: World) -> None:

@@ -1,7 +1,6 @@
 """What gateways write down of routers, one statement at a time."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from celadon.domain.names import Epoch, RouteId, RouterNode, RouteSetId
 from celadon.domain.states import Door
@@ -32,7 +31,7 @@ class Router:
         """Serve what there is."""
         async with self.table.transaction() as tx:
             await enrol_router(tx, NewEnrolment(node=RouterNode(self.node)), Author(by="ann", door=Door.CLI))
-            await router_connected(tx, self.node, "gateway", datetime.now(UTC))
+            await router_connected(tx, self.node, "gateway")
         await self.acknowledge()
 
     async def acknowledge(self) -> None:

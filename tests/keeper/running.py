@@ -13,13 +13,14 @@ from celadon.domain.reachable import Reach
 from celadon.domain.revision import Provisioner
 from celadon.keeper.keeper import Keeper
 from celadon.keeper.metrics import KeeperMetrics
-from celadon.keeper.signalling import TemporalUnreachableError, WorkflowGoneError
+from celadon.keeper.signalling import SignalsExhaustedError, TemporalUnreachableError, WorkflowGoneError
 from celadon.provisioners.local import LocalProvisioner
 from celadon.provisioners.replica_user import ReplicaUser
 from celadon.provisioners.settings import LocalSettings
 from celadon.provisioners.static import StaticProvisioner
 from celadon.table.engine import Table
 from celadon.table.notify import Listener
+from worker.temporal_door import TemporalDoor
 
 
 @dataclass
@@ -37,6 +38,14 @@ class Rollouts:
     asked: list[str] = field(default_factory=list)
     deaf: set[str] = field(default_factory=set)
     """Workflows that are gone when a signal comes."""
+    exhausted: set[str] = field(default_factory=set)
+    """Workflows whose runs take no more signals."""
+    broken: set[str] = field(default_factory=set)
+    """Workflows that no signal can be sent to, for a reason that nobody expects."""
+    hanging: set[str] = field(default_factory=set)
+    """Workflows of which Temporal says nothing."""
+    refused: list[str] = field(default_factory=list)
+    """Workflows in the order in which they took no signal because they are exhausted."""
 
     async def signal(self, workflow_id: str, signal: str, payload: Mapping[str, object]) -> None:
         """Take a signal down."""
@@ -44,6 +53,13 @@ class Rollouts:
             raise TemporalUnreachableError("away for a test")
         if workflow_id in self.deaf:
             raise WorkflowGoneError(workflow_id)
+        if workflow_id in self.exhausted:
+            self.refused.append(workflow_id)
+            raise SignalsExhaustedError("exceeded for a test")
+        if workflow_id in self.broken:
+            raise RuntimeError("broken for a test")
+        if workflow_id in self.hanging:
+            await asyncio.get_running_loop().create_future()
         self.heard.append((workflow_id, signal, payload))
 
     async def listed(self) -> frozenset[str] | None:
@@ -87,17 +103,19 @@ class Running:
 async def running_keeper(
     table: Table,
     state_dir: Path,
-    rollouts: Rollouts,
+    rollouts: Rollouts | TemporalDoor,
     *,
     secrets_dir: Path | None = None,
     replica_user: ReplicaUser | None = None,
     reach: Reach = Reach(),  # noqa: B008 - it is frozen
     holder: str = "keeper",
+    local: LocalProvisioner | None = None,
 ) -> AsyncIterator[Running]:
     """Run a keeper until the block ends; its replicas go on."""
     registry = CollectorRegistry()
     metrics = KeeperMetrics(registry)
-    local = LocalProvisioner(LocalSettings(state_dir=state_dir, secrets_dir=secrets_dir, replica_user=replica_user))
+    settings = LocalSettings(state_dir=state_dir, secrets_dir=secrets_dir, replica_user=replica_user)
+    local = local or LocalProvisioner(settings)
     async with Listener(table.database_url, f"listener-{os.getpid()}") as listener:
         keeper = Keeper(
             table=table,

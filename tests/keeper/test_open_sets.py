@@ -78,7 +78,7 @@ async def test_a_replica_that_ends_at_once_fails_to_start_and_its_set_fails(
     assert {route.status for route in routes} == {RouteStatus.FAILED_TO_START}
     assert {route.last_error for route in routes} == {"exited with code 7"}
     assert {route.output for route in routes} == {"no weights"}
-    assert rollouts.heard[-1][2]["last_error"] == "exited with code 7: no weights"
+    assert rollouts.heard[-1][2]["last_error"] == "exited with code 7: no weights (\u00d74)"
     assert (await chat.set_row()).condition is SetCondition.FAILED
 
 

@@ -1,6 +1,5 @@
 """What the keeper does for rollouts."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 from celadon.domain.names import Epoch, RouterNode
@@ -25,7 +24,7 @@ async def test_a_rollout_hears_when_the_last_router_has_caught_up(
     epoch = Epoch(await chat.epoch() + 1)
     async with table.transaction() as tx:
         await enrol_router(tx, NewEnrolment(node=RouterNode("east")), Author(by="ann", door=Door.CLI))
-        await router_connected(tx, "east", "gateway", datetime.now(UTC))
+        await router_connected(tx, "east", "gateway")
         await router_acknowledged(tx, "east", {chat.name: Epoch(0)})
         rollout = await tx.get_one(Rollout, chat.rollout)
         rollout.awaits_epoch = epoch
@@ -33,7 +32,7 @@ async def test_a_rollout_hears_when_the_last_router_has_caught_up(
         await router_acknowledged(tx, "east", {chat.name: epoch})
     await until(lambda: any(signal == "routers_acknowledged" for _, signal, _ in rollouts.heard))
     [payload] = [payload for _, signal, payload in rollouts.heard if signal == "routers_acknowledged"]
-    assert payload == {"epoch": epoch}
+    assert payload == {"epoch": epoch, "rollout": (await chat.rollout_row()).id}
     assert (await chat.rollout_row()).awaits_epoch is None
     del keeper
 

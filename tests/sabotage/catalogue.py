@@ -20,7 +20,9 @@ RULES: Final = {
     10: "a green that fails is replaced so often and no more",
     11: "one decision after all messages; the loser is told",
     12: "failures are retried, refusals are final, whoever lost its place changes nothing",
+    13: "what comes from outside is bounded, and a rollout goes on in a new run unnoticed",
     14: "who may do a thing is decided on what will happen, and a signed message counts once",
+    15: "only green's own doing counts against green, and only an incurable refusal ends a way back",
 }
 
 
@@ -53,8 +55,8 @@ SABOTAGES: Final = (
         1,
         "wake up every day to look",
         "workflows/rollout.py",
-        "timeout = None if timer is None else max(timer[1] - now, timedelta(0))",
-        "timeout = None if timer is None else min(timer[1] - now, timedelta(days=1))",
+        "timeout = None if first is None else max(first[1] - now, timedelta(0))",
+        "timeout = None if first is None else min(first[1] - now, timedelta(days=1))",
         ("tests/workflows/test_waiting.py::test_a_week_at_the_gate_writes_no_history",),
     ),
     Sabotage(
@@ -200,9 +202,9 @@ SABOTAGES: Final = (
     Sabotage(
         5,
         "keep a sick green because blue is not whole",
-        "celadon/table/switch.py",
-        "if green_is_healthy and not drains else 1",
-        "if not drains else 1",
+        "celadon/table/way_back.py",
+        "1 if drains or not await _is_healthy(tx, green, share) else",
+        "1 if drains else",
         ("tests/table/test_switch.py::test_one_healthy_blue_is_enough_when_green_is_not",),
     ),
     # 6: the answer.
@@ -420,6 +422,71 @@ SABOTAGES: Final = (
         "",
         ("tests/table/test_begin.py::test_a_second_attempt_of_the_same_run_finds_the_first_ones_rollout",),
     ),
+    # 13: what comes from outside is bounded, and a rollout goes on in a new run unnoticed.
+    Sabotage(
+        13,
+        "keep of a refusal what it refuses",
+        "celadon/domain/errors.py",
+        "    return clip(all_lines(text[:REFUSAL_BYTES]), _MESSAGE_BYTES)",
+        "    return text",
+        ("tests/domain/test_limits.py::test_a_refusal_stays_small_whatever_it_quotes",),
+    ),
+    Sabotage(
+        13,
+        "read a message however large it is",
+        "celadon/domain/payload.py",
+        "    if len(document) > limit:",
+        "    if len(document) < 0:",
+        ("tests/domain/test_limits.py::test_a_message_beyond_the_limit_is_refused_before_it_is_read",),
+    ),
+    Sabotage(
+        13,
+        "parse every message of a task",
+        "workflows/conversation.py",
+        "        if read <= KEPT_MESSAGES or not workflow.patched(_READS_FEW):",
+        "        if read:",
+        ("tests/workflows/test_crowds.py::test_a_task_reads_a_hundred_messages_and_counts_the_rest",),
+    ),
+    Sabotage(
+        13,
+        "keep every line that messages cause",
+        "celadon/domain/rollout_state.py",
+        "        if not of_message:",
+        "        if note:",
+        ("tests/domain/test_rollout_state.py::test_lines_of_messages_that_find_no_room_are_counted",),
+    ),
+    Sabotage(
+        13,
+        "believe a state that somebody sends",
+        "workflows/standing.py",
+        "    if info.continued_run_id is None or info.cron_schedule",
+        "    if info.cron_schedule",
+        ("tests/workflows/test_moving_on.py::test_a_forged_state_is_no_start",),
+    ),
+    Sabotage(
+        13,
+        "forget what an update was answered",
+        "celadon/domain/rollout_state.py",
+        "        return next((one for one in reversed(self.answered.items) if one.id == update_id), None)",
+        "        return None",
+        ("tests/workflows/test_moving_on.py::test_an_update_that_comes_again_gets_its_first_answer",),
+    ),
+    Sabotage(
+        13,
+        "never move to a new run",
+        "workflows/rollout.py",
+        "if moves and self._is_time_to_move() and self._is_quiet():",
+        "if False:",
+        ("tests/workflows/test_moving_on.py::test_it_waits_on_for_its_promotion",),
+    ),
+    Sabotage(
+        13,
+        "let lines of a run that was reset vanish behind those of the first",
+        "celadon/table/audit.py",
+        '            "run": note.run,\n',
+        '            "run": "",\n',
+        ("tests/table/test_audit.py::test_lines_of_another_run_with_the_same_numbers_are_written_too",),
+    ),
     # 14: rights follow what will happen.
     Sabotage(
         14,
@@ -465,5 +532,82 @@ SABOTAGES: Final = (
                 "::test_a_workflow_under_the_rollouts_own_name_moves_no_traffic_that_nobody_signed"
             ),
         ),
+    ),  # 15: what passes ends nothing.
+    Sabotage(
+        15,
+        "end a way back for a blue that is sick for the moment",
+        "celadon/domain/abort.py",
+        "    if answer.refusal.code is not RefusalCode.NO_HEALTHY_BLUE:",
+        "    if answer.refusal is not None:",
+        ("tests/workflows/test_pending_aborts.py::test_the_bake_does_not_end_while_an_abort_is_pending",),
+    ),
+    Sabotage(
+        15,
+        "end the bake while an abort is pending",
+        "workflows/rollout.py",
+        "        while back is None and self._state.progress.pending is not None:",
+        "        while False:",
+        ("tests/workflows/test_pending_aborts.py::test_the_bake_does_not_end_while_an_abort_is_pending",),
+    ),
+    Sabotage(
+        15,
+        "close blue under an abort that waits for it",
+        "celadon/table/route_sets.py",
+        "    if rollout.pending_abort is not None and step.route_set == rollout.blue_set:",
+        "    if False:",
+        ("tests/table/test_asked_signals.py::test_blue_is_not_closed_while_an_abort_is_pending",),
+    ),
+    Sabotage(
+        15,
+        "tell nobody that blue has recovered",
+        "celadon/table/asked_signals.py",
+        "    if rollout.awaits_signal == BLUE_CHANGED:",
+        "    if False:",
+        ("tests/table/test_asked_signals.py::test_a_rollout_is_told_once_when_blue_can_take_the_traffic",),
+    ),
+    Sabotage(
+        15,
+        "let an abort that was taken lapse while it waits",
+        "celadon/table/switch.py",
+        "    asker = read_pending(rollout, step) or await _judge(tx, rollout, step, authority, _GOES_BACK)",
+        "    asker = await _judge(tx, rollout, step, authority, _GOES_BACK)",
+        (
+            (
+                "tests/table/test_asked_signals.py"
+                "::test_a_pending_abort_that_was_signed_counts_after_it_has_ceased_to_be_valid"
+            ),
+        ),
+    ),
+    Sabotage(
+        15,
+        "miss a signal that comes before the refusal",
+        "workflows/rollout.py",
+        "        is_cured = bool(hold.ended_by) and self._state.progress.cures != before.cures",
+        "        is_cured = False",
+        ("tests/workflows/test_holds.py::test_an_end_of_a_hold_that_overtakes_the_refusal_is_not_missed",),
+    ),
+    Sabotage(
+        15,
+        "charge a freeze to green",
+        "celadon/domain/gate.py",
+        "        RefusalCode.FROZEN: HoldKind.FROZEN,\n",
+        "",
+        ("tests/workflows/test_holds.py::test_a_refusal_that_is_not_greens_fault_is_no_regression",),
+    ),
+    Sabotage(
+        15,
+        "count whatever is refused against green",
+        "celadon/domain/gate.py",
+        "    return is_refused_for_health and not answer.scaled",
+        "    return not answer.scaled",
+        ("tests/domain/test_gate.py::test_only_too_few_healthy_greens_that_nobody_scaled_count_against_green",),
+    ),
+    Sabotage(
+        15,
+        "let a timer that is due ask through a hold",
+        "celadon/domain/gate.py",
+        "    if progress.holding or progress.hold is not None:",
+        "    if progress.holding:",
+        ("tests/domain/test_gate.py::test_no_timer_that_is_due_decides_while_the_rollout_is_held",),
     ),
 )

@@ -407,6 +407,7 @@ def test_nothing_but_the_output_layer_reaches_a_terminal() -> None:
         # What a program asks of its streams, or wraps in ones of its own.
         "cli/ending.py": {"sys.stdout", "sys.stderr"},
         "cli/watching.py": {"sys.stdout"},
+        "cli/local_stack.py": {"sys.stdout"},
         "stack/demo/demo.py": {"sys.stdout"},
         "stack/demo/screen.py": {"rich", "sys.stdout"},
         "stack/demo/load.py": {"sys.stdout"},

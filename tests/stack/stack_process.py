@@ -6,6 +6,7 @@ addresses; SHAPE is a JSON object with the numbers of workers, gateways and rout
 
 import asyncio
 import json
+import logging
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -14,8 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Unpack
 
-import structlog
-
+from celadon.logs import log_to_stderr
 from celadon.stack.addresses import StackAddresses
 from celadon.stack.children import stack_children
 from celadon.stack.layout import DataDirectory
@@ -85,7 +85,7 @@ async def stack_process(
 
 def main() -> None:
     """Run the stack that the arguments name."""
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    log_to_stderr(logging.INFO)
     data_dir, shape, *names = sys.argv[1:]
 
     def chosen(

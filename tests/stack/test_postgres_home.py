@@ -66,6 +66,24 @@ def test_refuses_a_copy_of_a_data_directory_whose_database_lies_elsewhere(data_d
         prepare_home(copy, account, shared)
 
 
+@as_root
+async def test_the_database_of_a_data_directory_that_was_removed_is_neither_used_again_nor_removed(
+    data_dir: Path,
+) -> None:
+    shared, account = data_dir / "shared", account_for_postgres()
+    directory = private_directory(data_dir)
+    first = prepare_home(directory, account, shared)
+    await initialise(first)
+    shutil.rmtree(directory)
+    directory.mkdir(mode=0o711)
+
+    second = prepare_home(directory, account, shared)
+
+    assert not second.cluster.exists()
+    assert first.cluster.is_dir()
+    assert prepare_home(directory, account, shared).directory == second.directory
+
+
 def test_a_moved_data_directory_takes_its_database_along(data_dir: Path) -> None:
     account = account_for_postgres()
     directory = data_dir / "before"

@@ -309,7 +309,7 @@ class Rows:
         """Let a router that is enrolled open a stream."""
         await self.enrol(node)
         async with self.table.transaction() as tx:
-            await router_connected(tx, node, "gateway-1", datetime.now(UTC))
+            await router_connected(tx, node, "gateway-1")
 
     async def acknowledge(self, node: str, epoch: int, deployment: str = "chat") -> None:
         """Let a router acknowledge an epoch."""

@@ -112,7 +112,7 @@ async def test_what_is_said_of_a_router_that_nobody_enrolled_changes_no_row(rows
     before = await rows.dump()
 
     async with rows.table.transaction() as tx:
-        await router_connected(tx, "stranger", "gateway-1", datetime.now(UTC))
+        await router_connected(tx, "stranger", "gateway-1")
         await router_acknowledged(tx, "stranger", {"chat": Epoch(1)})
         await router_refused(tx, "stranger", "no")
         await router_seen(tx, ["stranger"])
@@ -138,7 +138,7 @@ async def test_the_end_of_a_certificate_of_others_is_known_once_it_was_shown(row
     await rows.enrol(EDGE, IDENTITY)
 
     async with rows.table.transaction() as tx:
-        await router_connected(tx, EDGE, "gateway-1", datetime.now(UTC), expires_at)
+        await router_connected(tx, EDGE, "gateway-1", certificate_expires_at=expires_at)
 
     assert await rows.value("select expires_at from routers") == expires_at
 

@@ -5,7 +5,17 @@ import asyncio
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.table.audit import write_event
-from celadon.table.event_order import BEGINNING, Place, events_after, lines_after, newest_place, place_of
+from celadon.table.event_order import (
+    BEGINNING,
+    Place,
+    SettledLines,
+    events_after,
+    lines_after,
+    newest_events,
+    newest_place,
+    place_of,
+    settled_soon,
+)
 from celadon.table.migrate import upgrade
 from tests.table.rows import Rows
 
@@ -103,6 +113,55 @@ async def test_a_lines_number_is_its_place(rows: Rows) -> None:
         assert await events_after(tx, {}, None, numbers["high"], 10) == ()
         assert await place_of(tx, 0) == BEGINNING
         assert await place_of(tx, 2**63 - 1) == await newest_place(tx)
+
+
+async def test_the_newest_lines_are_the_last_ones_in_the_order_of_reading(rows: Rows) -> None:
+    await rows.live()
+    await rows.live("run-2", deployment="ads")
+    everything = await _settled(rows, BEGINNING)
+    async with rows.table.transaction() as tx:
+        newest = await newest_events(tx, {}, None, 0, 3)
+        first = newest.events[0].id
+        after_first = await newest_events(tx, {}, None, first, 100)
+        of_ads = await newest_events(tx, {}, "ads", 0, 1)
+
+    assert [one.kind for one in newest.events] == everything[-3:]
+    assert [one.kind for one in after_first.events] == everything[-2:]
+    assert [one.deployment for one in of_ads.events] == ["ads"]
+
+
+async def test_whoever_reads_on_from_the_newest_line_misses_none_that_was_held_back(rows: Rows) -> None:
+    await rows.live()
+    everything = await _settled(rows, BEGINNING)
+    async with rows.table.transaction() as low:
+        await _note(low, "low")
+        async with rows.table.transaction() as high:
+            await _note(high, "high")
+        async with rows.table.transaction() as tx:
+            newest = await newest_events(tx, {}, None, 0, 1)
+    assert [one.kind for one in newest.events] == everything[-1:]
+    assert newest.held_back
+    assert await _settled(rows, newest.last) == ["low", "high"]
+
+
+async def test_the_newest_line_is_waited_for_while_another_transaction_ends(rows: Rows) -> None:
+    await rows.live()
+
+    async def read() -> SettledLines:
+        reads.append(1)
+        if len(reads) == 2:
+            await low.commit()
+        async with rows.table.transaction() as tx:
+            return await newest_events(tx, {}, None, 0, 1)
+
+    reads: list[int] = []
+    async with rows.table.transaction() as low:
+        await _note(low, "low")
+        async with rows.table.transaction() as high:
+            await _note(high, "high")
+        newest = await settled_soon(read)
+
+    assert [one.kind for one in newest] == ["high"]
 
 
 async def test_pages_of_lines_meet_without_gap_or_overlap(rows: Rows) -> None:

@@ -3,7 +3,8 @@
 import pytest
 
 from celadon.domain.errors import RefusalCode, RefusedError
-from celadon.domain.states import RolloutOutcome
+from celadon.domain.states import RolloutOutcome, RouteHealthStatus
+from celadon.table.finish import finish
 from tests.table.rows import HEALTHY, NOW, Rows
 
 
@@ -150,3 +151,31 @@ async def test_after_a_finish_the_next_rollout_may_begin(rows: Rows) -> None:
 
     assert await rows.value("select count(*) from rollouts where outcome is null") == 1
     assert await rows.value("select health from routes where set_id = :id", id=third.green) == HEALTHY.value
+
+
+async def test_a_failed_rollout_ends_with_the_newest_cause_in_place_of_the_one_that_it_heard_of(rows: Rows) -> None:
+    opened = await rows.ready(replicas=2)
+    for route in opened.routes:
+        await rows.set_health(opened, route, RouteHealthStatus.UNHEALTHY, "answered 503")
+    step = opened.finish_step(RolloutOutcome.FAILED)
+    heard = {"reason": "not healthy; last error: refused", "evidence": {"last_error": "refused"}}
+
+    async with rows.table.transaction() as tx:
+        finished = await finish(tx, step.model_copy(update=heard))
+
+    assert finished.reason == "not healthy; last error: answered 503 (\u00d72)"
+    assert finished.last_error == "answered 503 (\u00d72)"
+    assert await rows.value("select outcome_reason from rollouts") == finished.reason
+
+
+@pytest.mark.parametrize("outcome", [RolloutOutcome.ABORTED, RolloutOutcome.EXPIRED, RolloutOutcome.SUPERSEDED])
+async def test_the_reason_of_who_has_ended_a_rollout_stays_as_it_was_said(
+    rows: Rows,
+    outcome: RolloutOutcome,
+) -> None:
+    opened = await rows.ready()
+    await rows.set_health(opened, opened.routes[0], RouteHealthStatus.UNHEALTHY, "answered 503")
+
+    finished = await rows.finish(opened, outcome)
+
+    assert (finished.reason, finished.last_error) == ("because", "answered 503")

@@ -105,7 +105,7 @@ async def test_a_rollout_waits_while_a_router_is_silent(rows: Rows) -> None:
 
 
 async def test_a_rollout_is_told_once_when_its_routers_caught_up(rows: Rows) -> None:
-    _, epoch = await waiting_rollout(rows)
+    opened, epoch = await waiting_rollout(rows)
     await rows.acknowledge("edge-1", epoch)
 
     assert await caught_up(rows) == [True]
@@ -115,7 +115,7 @@ async def test_a_rollout_is_told_once_when_its_routers_caught_up(rows: Rows) -> 
     assert (owed["workflow_id"], owed["signal"], owed["payload"]) == (
         "rollout-chat",
         "routers_acknowledged",
-        {"epoch": epoch},
+        {"epoch": epoch, "rollout": opened.begun.rollout},
     )
 
 

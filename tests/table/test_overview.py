@@ -1,11 +1,13 @@
 """What the table tells people and programs of a deployment."""
 
+from datetime import timedelta
+
 from celadon.domain.states import RolloutOutcome, RolloutPhase, RouteHealthStatus
 from celadon.table.history import latest_rollout, list_rollouts, read_events, read_rollout, rollout_of_run
 from celadon.table.inspection import inspect
 from celadon.table.overview import list_deployments, view_deployment
 from celadon.table.records.deployments import Colour, DeploymentView
-from tests.table.rows import Rows
+from tests.table.rows import NOW, Rows
 
 
 async def _view(rows: Rows) -> DeploymentView:
@@ -91,6 +93,21 @@ async def test_a_replica_that_ended_by_itself_is_shown_with_its_last_words(rows:
     (green,) = (await _view(rows)).sets
 
     assert [(one.route, one.last_error, one.output) for one in green.failures] == [(route, "exit code 3", "boom\n")]
+
+
+async def test_what_an_earlier_rollouts_replicas_failed_with_is_not_shown_in_a_later_one(rows: Rows) -> None:
+    live = await rows.open(policy={"max_replacements": 5})
+    await rows.end(live, await rows.add(live), error="exit code 3")
+    await rows.sql("update routes set ended_at = :at where ended_at is not null", at=NOW - timedelta(days=1))
+    await rows.sql("update deployments set live_set = :set", set=live.green)
+    later = await rows.open("run-2")
+
+    blue, green = (await _view(rows)).sets
+
+    assert (blue.route_set, blue.failures) == (live.green, ())
+    await rows.end(later, await rows.add(later), error="exit code 4")
+    blue, green = (await _view(rows)).sets
+    assert [one.last_error for one in green.failures] == ["exit code 4"]
 
 
 async def test_panic_is_shown(rows: Rows) -> None:

@@ -16,10 +16,11 @@ import pytest_asyncio
 from pydantic import BaseModel
 from temporalio import activity
 from temporalio.api.enums.v1 import EventType
-from temporalio.client import Client, WorkflowHandle
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle, WorkflowHistory
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
+from activities.heartbeats import Heartbeats
 from celadon.client.rollouts import RolloutClient, RolloutEnded
 from celadon.domain import contracts
 from celadon.domain.messages import (
@@ -58,6 +59,8 @@ BLUE = RouteSetId(1)
 GREEN = RouteSetId(2)
 ROLLOUT = RolloutId(7)
 DEADLINE_SECONDS = 60.0
+_SKIPPED_AT_ONCE = timedelta(days=5)
+"""Less than the age at which a rollout goes on in a new run."""
 FOR_EVER = {"valid_until": "2999-01-01T00:00:00Z"}
 """A rollout's own time runs ahead of the machine's."""
 
@@ -73,6 +76,8 @@ class Script:
     judge: list[Judged] = field(default_factory=list)
     """What aborts before the switch are answered; all of them count when it is empty."""
     drain: list[DrainEnd] = field(default_factory=lambda: [DrainEnd()])
+    cause: str = ""
+    """What the table knows at the end that green has failed with."""
     holds: dict[str, asyncio.Event] = field(default_factory=dict)
     failures: dict[str, int] = field(default_factory=dict)
     """How many attempts of a step fail before one answers."""
@@ -112,7 +117,7 @@ class ScriptedSteps:
     async def _ask(self, name: str, deployment: str, step: BaseModel) -> Script:
         script = self.scripts[deployment]
         # On a machine that stands still for some seconds an attempt is lost, and the server asks once more.
-        identity = activity.info().activity_id
+        identity = _identity()
         if identity not in script.begun:
             script.begun.add(identity)
             script.asked.append((name, step))
@@ -177,7 +182,15 @@ class ScriptedSteps:
     @activity.defn
     async def finish(self, step: FinishStep) -> Finished:
         await self._ask("finish", step.deployment, step)
-        return Finished(epoch=Epoch(9), switched_at=None, completed_at=step.at, requests_cut=0)
+        cause = self.scripts[step.deployment].cause
+        return Finished(
+            epoch=Epoch(9),
+            switched_at=None,
+            completed_at=step.at,
+            requests_cut=0,
+            reason=f"{step.reason}: {cause}" if cause else "",
+            last_error=cause,
+        )
 
     def all(self) -> list[Callable[..., Any]]:
         return [
@@ -193,9 +206,15 @@ class ScriptedSteps:
         ]
 
 
+def _identity() -> str:
+    """Name an activity, the same at each attempt; each run numbers its own."""
+    info = activity.info()
+    return f"{info.workflow_run_id}/{info.activity_id}"
+
+
 def _answer(script: Script, answers: list[AnswerT]) -> AnswerT:
     """Return the next answer, to another attempt the same one, as the table does; the last one stays."""
-    identity = activity.info().activity_id
+    identity = _identity()
     if identity not in script.answered:
         script.answered[identity] = answers.pop(0) if len(answers) > 1 else answers[0]
     answer: Any = script.answered[identity]
@@ -342,13 +361,37 @@ class RunningRollout:
             await asyncio.sleep(0.02)
 
     async def skip(self, span: timedelta) -> None:
-        """Let ``span`` of the rollout's time pass."""
-        await self._env.fast_forward(self.handle, span)
+        """Let ``span`` of the rollout's time pass, also when it goes on in new runs meanwhile."""
+        while span > timedelta(0):
+            before = await self.handle.describe()
+            if before.status is not WorkflowExecutionStatus.RUNNING:
+                return
+            await self._env.fast_forward(self.handle, min(span, _SKIPPED_AT_ONCE))
+            await self.until_nothing_is_in_flight()
+            after = await self.handle.describe()
+            if after.run_id != before.run_id and after.status is WorkflowExecutionStatus.RUNNING:
+                # The server starts a new run at twice the time that was skipped, and so not before more is skipped.
+                await self._env.fast_forward(self.handle, timedelta(seconds=1))
+            span -= _SKIPPED_AT_ONCE
 
     async def ended(self) -> RolloutEnded:
         """Wait for the end."""
         async with asyncio.timeout(DEADLINE_SECONDS):
             return await self._client.wait(self.deployment)
+
+    async def start_with(self, payload: object) -> WorkflowHandle[Any, Any]:
+        """Start a rollout with what no door would send."""
+        return await self._env.client.start_workflow(
+            contracts.WORKFLOW_TYPE,
+            payload,
+            id=contracts.workflow_id(self.deployment),
+            task_queue=contracts.TASK_QUEUE,
+        )
+
+    async def history_of(self, run_id: str) -> WorkflowHistory:
+        """Return what one run of the rollout did."""
+        handle = self._env.client.get_workflow_handle(contracts.workflow_id(self.deployment), run_id=run_id)
+        return await handle.fetch_history()
 
     async def record(self, name: str) -> None:
         """Keep the history for the replay tests, when histories are recorded."""
@@ -379,6 +422,7 @@ async def scripted_steps(temporal_env: WorkflowEnvironment) -> AsyncIterator[Scr
         workflows=WORKFLOWS,
         activities=steps.all(),
         workflow_runner=workflow_runner(),
+        interceptors=[Heartbeats()],
         max_heartbeat_throttle_interval=timedelta(seconds=1),
         # A workflow task that the sticky queue gives up writes events that no test counts on.
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=60),

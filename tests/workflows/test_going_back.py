@@ -165,10 +165,12 @@ async def test_a_rollback_while_blue_drains_reopens_blue(rollout: "RunningRollou
     assert _drained(rollout) == [BLUE, GREEN]
 
 
-async def test_a_rollback_that_blue_cannot_take_is_refused_and_the_drain_goes_on(rollout: "RunningRollout") -> None:
+async def test_a_rollback_that_no_blue_can_ever_take_is_refused_and_the_drain_goes_on(
+    rollout: "RunningRollout",
+) -> None:
     release = rollout.script.hold("drain")
-    sick = Refusal(code=RefusalCode.NO_HEALTHY_BLUE, message="too few healthy replicas of blue: 0")
-    rollout.script.switch_back = [SwitchAnswer(refusal=sick)]
+    gone = Refusal(code=RefusalCode.BLUE_DRAINED, message="blue drains and has no running replica left")
+    rollout.script.switch_back = [SwitchAnswer(refusal=gone)]
     await rollout.bake(bake="0s")
     await rollout.until(lambda: "drain" in rollout.script.names())
 
@@ -176,7 +178,7 @@ async def test_a_rollback_that_blue_cannot_take_is_refused_and_the_drain_goes_on
         await rollout.rollback()
     release.set()
 
-    assert refused.value.refusal.code is RefusalCode.NO_HEALTHY_BLUE
+    assert refused.value.refusal.code is RefusalCode.BLUE_DRAINED
     assert await _outcome(rollout) is RolloutOutcome.PROMOTED
 
 
@@ -282,9 +284,9 @@ async def test_each_decision_has_a_name_of_its_own(rollout: "RunningRollout") ->
     assert len({step.decision for step in steps}) == len(steps) == 3
 
 
-async def test_a_cancel_that_blue_cannot_take_finishes_the_drain(rollout: "RunningRollout") -> None:
-    sick = Refusal(code=RefusalCode.NO_HEALTHY_BLUE, message="too few healthy replicas of blue: 0")
-    rollout.script.switch_back = [SwitchAnswer(refusal=sick)]
+async def test_a_cancel_that_no_blue_can_ever_take_finishes_the_drain(rollout: "RunningRollout") -> None:
+    gone = Refusal(code=RefusalCode.BLUE_DRAINED, message="blue has drained and its replicas have stopped")
+    rollout.script.switch_back = [SwitchAnswer(refusal=gone)]
     await rollout.bake()
 
     await rollout.handle.cancel()
@@ -306,6 +308,23 @@ async def test_green_that_cannot_start_fails_the_rollout_with_its_result(rollout
     assert "no such model" in ended.failure
     assert _drained(rollout) == [GREEN]
     await rollout.record("green-could-not-start")
+
+
+async def test_the_result_of_a_failed_rollout_has_the_cause_that_only_the_table_knows(
+    rollout: "RunningRollout",
+) -> None:
+    """A green that stays sick has no edge: its last answer never reaches the workflow."""
+    rollout.script.cause = "GET /health: answered 503"
+    await rollout.start(provisioning_deadline="10m")
+    await rollout.edge(SetCondition.RUNNING)
+    await rollout.phase(RolloutPhase.VERIFYING)
+
+    await rollout.skip(timedelta(minutes=11))
+
+    ended = await rollout.ended()
+    assert ended.result is not None
+    assert ended.result.reason.endswith(": GET /health: answered 503")
+    assert ended.result.evidence["last_error"] == "GET /health: answered 503"
 
 
 async def test_green_that_is_never_healthy_fails_at_the_provisioning_deadline(rollout: "RunningRollout") -> None:

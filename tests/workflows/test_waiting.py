@@ -35,6 +35,8 @@ async def test_nothing_is_in_flight_while_green_starts_waits_or_bakes(rollout: "
 async def test_a_rollout_costs_the_same_events_whatever_it_waited(rollout: "RunningRollout") -> None:
     await rollout.wait_for_promotion(auto_promote=True, promote_after="30d")
     await rollout.skip(timedelta(days=31))
+    await rollout.phase(RolloutPhase.BAKING)
+    await rollout.skip(timedelta(hours=1))
     await rollout.ended()
 
     assert await rollout.events() <= 80

@@ -95,6 +95,8 @@ def tell_promotion(done: Promoted) -> Notice:
 def tell_way_back(done: WentBack) -> Notice:
     """Say what came of an abort or a rollback."""
     answer = done.answer
+    if answer.outcome is None:
+        return Notice(tone="warn", text=f"Recorded: {answer.why}.")
     if answer.outcome is not RolloutOutcome.ROLLED_BACK:
         return Notice(tone="done", text=f"The rollout is {in_words(answer.outcome.value)}: green is being closed.")
     silent = f" Routers are silent: {', '.join(answer.silent)}." if answer.silent else ""

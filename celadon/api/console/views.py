@@ -245,10 +245,13 @@ def deployment_page(view: RolloutView, verbs: Collection[str], temporal_ui: str,
         lifecycle=in_words(deployment.lifecycle.value),
         replicas=deployment.replicas,
         epoch=deployment.epoch,
-        waits_for=who_must_act(record),
+        waits_for=who_must_act(record) if view.stuck is None else "an operator: the rollout does not get on",
         rollout=None if record is None else summary(record, now, phase=view.phase, since=view.phase_since),
         timers=status.timers if status is not None else (),
-        no_timer=status is not None and not status.timers and status.phase is RolloutPhase.AWAITING_PROMOTION,
+        no_timer=status is not None
+        and not status.timers
+        and not status.holding
+        and status.phase is RolloutPhase.AWAITING_PROMOTION,
         holding="" if status is None else status.holding,
         decision="" if status is None else status.decision,
         warnings=tuple(_warnings(view, deployment)),
@@ -259,7 +262,7 @@ def deployment_page(view: RolloutView, verbs: Collection[str], temporal_ui: str,
         decisions=decisions,
         decisions_key=" ".join(f"{one.verb}:{'.'.join(one.means.values())}" for one in decisions),
         nothing_to_decide=_nothing_to_decide(deployment, under_way=under_way),
-        temporal=_workflow_link(temporal_ui, deployment.deployment, None if record is None else record.run_id),
+        temporal=_workflow_link(temporal_ui, record),
     )
 
 
@@ -291,7 +294,7 @@ def story_page(record: RolloutRecord, events: Collection[AuditEvent], temporal_u
             )
             for event in events
         ),
-        temporal=_workflow_link(temporal_ui, record.deployment, record.run_id),
+        temporal=_workflow_link(temporal_ui, record),
     )
 
 
@@ -481,7 +484,9 @@ def _warnings(view: RolloutView, deployment: DeploymentView) -> list[str]:
         found.append("Too few live replicas are healthy: unhealthy ones get traffic too.")
     if not deployment.keeper_alive:
         found.append("No keeper is at work: nothing starts, stops or is replaced until a worker runs.")
-    if record is not None and record.outcome is None and view.workflow.silence:
+    if record is not None and view.stuck is not None:
+        found.append(f"The rollout does not get on: {view.stuck.told}. What helps: {view.stuck.next_step}.")
+    elif record is not None and record.outcome is None and view.workflow.silence:
         found.append(
             "The rollout's workflow is gone from Temporal: the keeper ends the rollout and cleans up within a minute."
             if view.workflow.silence == NO_WORKFLOW
@@ -603,7 +608,9 @@ def _nothing_to_decide(deployment: DeploymentView, *, under_way: bool) -> str:
     return "Nothing can be decided in this phase." if under_way else "No rollout is under way."
 
 
-def _workflow_link(temporal_ui: str, deployment: str, run_id: str | None) -> str:
-    if not temporal_ui or run_id is None:
+def _workflow_link(temporal_ui: str, record: RolloutRecord | None) -> str:
+    """Return where Temporal's UI shows a rollout: whichever run it goes on in, or the one that began what has ended."""
+    if not temporal_ui or record is None:
         return ""
-    return f"{temporal_ui.rstrip('/')}/workflows/{workflow_id(deployment)}/{run_id}/history"
+    workflow = f"{temporal_ui.rstrip('/')}/workflows/{workflow_id(record.deployment)}"
+    return workflow if record.outcome is None else f"{workflow}/{record.run_id}/history"

@@ -3,8 +3,9 @@
 import asyncio
 import os
 import ssl
+import time
 import urllib.request
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from http import HTTPStatus
@@ -16,7 +17,7 @@ import structlog
 from pydantic import BaseModel, ValidationError
 
 from celadon.cli.access.server_sent_events import ServerSentEvent, read_events
-from celadon.cli.faults import ApiError, CommandError
+from celadon.cli.faults import OUTAGE_STATUSES, ApiError, CommandError, OutageError
 from celadon.cli.target import CA_VARIABLE, ApiTarget
 from celadon.client.patience import UPDATE_PATIENCE, NoAnswerError
 from celadon.domain.errors import Refusal, RefusalCode, RefusedError
@@ -32,6 +33,8 @@ STREAM_SILENCE: Final = timedelta(seconds=45)
 
 FIRST_PAUSE: Final = timedelta(seconds=0.5)
 LONGEST_PAUSE: Final = timedelta(seconds=10)
+OUTAGE_PATIENCE: Final = timedelta(seconds=30)
+"""How long a request is repeated while the API, or what stands before it, is away: longer than a restart takes."""
 _LONGEST_RATE_PAUSE: Final = 5.0
 
 log = structlog.get_logger()
@@ -47,13 +50,27 @@ class _Problem(Record):
     next_step: str = ""
 
 
-class ApiCalls:
-    """Calls one API as one caller; ``calling`` opens it."""
+class UnreachedError(OutageError):
+    """Nobody was there to take a request."""
 
-    def __init__(self, target: ApiTarget, http: aiohttp.ClientSession) -> None:
-        """Call ``target`` over ``http``."""
+
+class AnswerLostError(NoAnswerError):
+    """A request was taken, or may have been, and its answer was lost: it can be repeated under the same id."""
+
+
+class ApiCalls:
+    """Calls one API as one caller; ``calling`` opens it.
+
+    A request that meets an outage is repeated for ``OUTAGE_PATIENCE``, under the same id; but an address at which
+    nobody has answered this command yet is rather a mistake, and told at once.
+    """
+
+    def __init__(self, target: ApiTarget, http: aiohttp.ClientSession, patience: timedelta = OUTAGE_PATIENCE) -> None:
+        """Call ``target`` over ``http``; last for ``patience`` in an outage."""
         self._target = target
         self._http = http
+        self._patience = patience
+        self._has_answered = False
         self._proxy = _proxy_of(target.url)
 
     async def get(self, path: str, answer: type[ModelT], **query: object) -> ModelT:
@@ -64,15 +81,10 @@ class ApiCalls:
             RefusedError: it refuses.
 
         """
-        while True:
-            try:
-                return await self._call("GET", path, answer, query=query)
-            except NoAnswerError as error:
-                raise CommandError(f"{error}; {self._target.when_away}") from error
-            except ApiError as error:
-                if error.status != HTTPStatus.TOO_MANY_REQUESTS or error.retry_after > _LONGEST_RATE_PAUSE:
-                    raise
-                await asyncio.sleep(error.retry_after)
+        try:
+            return await self._through_outages(lambda: self._call("GET", path, answer, query=query), repeats=True)
+        except NoAnswerError as error:
+            raise OutageError(f"{error}; {self._target.when_away}") from error
 
     async def change(
         self,
@@ -82,9 +94,10 @@ class ApiCalls:
         *,
         body: BaseModel | Mapping[str, object] | None = None,
         request_id: str | None = None,
+        twice_is_once: bool = False,
         **query: object,
     ) -> ModelT:
-        """Change something.
+        """Change something; repeated in an outage when it has an id, or when to do it ``twice_is_once``.
 
         Raises:
             NoAnswerError: it is not known whether it was done.
@@ -92,7 +105,47 @@ class ApiCalls:
             RefusedError: it refuses.
 
         """
-        return await self._call(method, path, answer, query=query, body=body, request_id=request_id)
+        return await self._through_outages(
+            lambda: self._call(method, path, answer, query=query, body=body, request_id=request_id),
+            repeats=request_id is not None or twice_is_once,
+        )
+
+    async def _through_outages(self, call: Callable[[], Awaitable[ModelT]], *, repeats: bool) -> ModelT:
+        """Repeat a call until it is answered, or patience with an outage has ended."""
+        pause, ends, may_be_done, said = FIRST_PAUSE, None, False, False
+        while True:
+            try:
+                return await call()
+            except (UnreachedError, AnswerLostError, ApiError) as error:
+                may_be_done |= isinstance(error, AnswerLostError)
+                wait = self._pause_after(error, pause)
+                if repeats and wait is not None and _is_rate_limit(error):
+                    await asyncio.sleep(wait.total_seconds())
+                    continue
+                now = time.monotonic()
+                if ends is None and wait is not None and repeats:
+                    ends = now + self._patience.total_seconds()
+                if wait is None or ends is None or now + wait.total_seconds() > ends:
+                    if may_be_done and isinstance(error, UnreachedError):
+                        raise AnswerLostError(str(error)) from error
+                    raise
+                if not said:
+                    log.warning("api_away", url=self._target.url, reason=str(error), next_step="it is asked again")
+                said = True
+            await asyncio.sleep(wait.total_seconds())
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    def _pause_after(self, error: Exception, pause: timedelta) -> timedelta | None:
+        """Return how long to wait before a call is repeated; nothing when that is of no use."""
+        match error:
+            case UnreachedError():
+                return pause if self._has_answered else None
+            case ApiError(status=HTTPStatus.TOO_MANY_REQUESTS, retry_after=seconds):
+                return timedelta(seconds=seconds) if seconds <= _LONGEST_RATE_PAUSE else None
+            case ApiError():
+                return max(pause, timedelta(seconds=error.retry_after)) if error.status in OUTAGE_STATUSES else None
+            case _:
+                return pause
 
     async def events(self, path: str) -> AsyncGenerator[ServerSentEvent, None]:
         """Follow a live stream for ever; one that breaks is resumed after its last numbered event.
@@ -117,6 +170,8 @@ class ApiCalls:
                 reason = "it ended"
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 reason = _reason(error)
+            except AnswerLostError as error:
+                reason = str(error)
             except ApiError as error:
                 if not error.may_pass:
                     raise
@@ -181,17 +236,21 @@ class ApiCalls:
             ) from error
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
             raise self._away(error) from error
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except TimeoutError as error:
+            # It has been waited for longer than any outage is.
             raise NoAnswerError(f"the API at {self._target.url} did not answer: {_reason(error)}") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise AnswerLostError(f"the API at {self._target.url} did not answer: {_reason(error)}") from error
         if response.status >= HTTPStatus.MULTIPLE_CHOICES:
             raise self._refusal(response, raw)
+        self._has_answered = True
         try:
             return answer.model_validate_json(raw)
         except ValidationError as error:
             raise self._not_understood(str(error.errors(include_url=False, include_input=False)[0]["msg"])) from error
 
-    def _away(self, error: BaseException) -> CommandError:
-        return CommandError(
+    def _away(self, error: BaseException) -> UnreachedError:
+        return UnreachedError(
             f"the API does not answer at {self._target.url}: {_reason(error)}; {self._target.when_away}",
         )
 
@@ -206,7 +265,13 @@ class ApiCalls:
         try:
             problem = _Problem.model_validate_json(raw)
         except ValidationError:
+            if response.status in OUTAGE_STATUSES:
+                return AnswerLostError(
+                    f"the API at {self._target.url} did not answer: what stands before it, a proxy for example, "
+                    f"answered {response.status} {HTTPStatus(response.status).phrase}",
+                )
             return self._not_understood(f"status {response.status}")
+        self._has_answered = True
         if problem.code == RefusalCode.NO_ANSWER:
             return NoAnswerError(problem.detail)
         if problem.code in {code.value for code in RefusalCode}:
@@ -225,8 +290,8 @@ class ApiCalls:
 
 
 @asynccontextmanager
-async def calling(target: ApiTarget) -> AsyncIterator[ApiCalls]:
-    """Open what calls an API.
+async def calling(target: ApiTarget, patience: timedelta = OUTAGE_PATIENCE) -> AsyncIterator[ApiCalls]:
+    """Open what calls an API, and lasts for ``patience`` in an outage.
 
     Raises:
         CommandError: the authority's certificate cannot be read, or the token is none.
@@ -241,7 +306,7 @@ async def calling(target: ApiTarget) -> AsyncIterator[ApiCalls]:
         "user-agent": "celadon-cli",
     }
     async with aiohttp.ClientSession(connector=connector, headers=headers) as http:
-        yield ApiCalls(target, http)
+        yield ApiCalls(target, http, patience)
 
 
 def is_token(text: str) -> bool:
@@ -281,6 +346,10 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "nothing came in time"
     return str(error) or type(error).__name__
+
+
+def _is_rate_limit(error: Exception) -> bool:
+    return isinstance(error, ApiError) and error.status == HTTPStatus.TOO_MANY_REQUESTS
 
 
 def _seconds(given: str | None) -> float:

@@ -37,7 +37,7 @@ from celadon.domain.names import RolloutId
 from celadon.domain.states import Door
 from celadon.table.clock import database_now
 from celadon.table.deletion import DeleteOrder, delete
-from celadon.table.event_order import events_after
+from celadon.table.event_order import events_after, newest_events, settled_soon
 from celadon.table.fleet import forget_router, list_routers
 from celadon.table.history import read_rollout, rollout_of_run
 from celadon.table.listing import page_of_rollouts, revisions_of
@@ -112,9 +112,14 @@ class DirectAccess:
             await self.deployment(wanted.deployments[0])
         return page_of(found, limit)
 
-    async def events(self, name: str | None, *, after: int, limit: int) -> EventPage:
+    async def events(self, name: str | None, *, after: int, limit: int, newest: bool = False) -> EventPage:
         """Return lines of the audit log."""
-        found = await self._session.read(lambda tx: events_after(tx, {}, name, after, limit))
+        if newest:
+            found = await settled_soon(
+                lambda: self._session.read(lambda tx: newest_events(tx, {}, name, after, limit)),
+            )
+        else:
+            found = await self._session.read(lambda tx: events_after(tx, {}, name, after, limit))
         if not found and name is not None:
             await self.deployment(name)
         return EventPage.of(found, after)

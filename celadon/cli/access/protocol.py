@@ -61,8 +61,11 @@ class Access(Protocol):
     async def rollouts(self, wanted: RolloutFilter, *, before: int | None, limit: int) -> RolloutPage:
         """Return a page of rollouts, newest first, of one deployment at most or of all."""
 
-    async def events(self, name: str | None, *, after: int, limit: int) -> EventPage:
-        """Return lines of the audit log above a number, oldest first, of one deployment or of all."""
+    async def events(self, name: str | None, *, after: int, limit: int, newest: bool = False) -> EventPage:
+        """Return lines of the audit log that come after one of them, oldest first, of one deployment or of all.
+
+        They are the first of those, or with ``newest`` the last.
+        """
 
     async def revisions(self, name: str) -> RevisionList:
         """Return every revision of a deployment, newest first."""

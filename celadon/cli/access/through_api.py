@@ -1,5 +1,6 @@
 """A Celadon reached through its API."""
 
+import uuid
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 
@@ -25,6 +26,7 @@ from celadon.api.principal import Principal
 from celadon.cli.access.answers import NO_KEEPER, Meant
 from celadon.cli.access.calls import ApiCalls, segment
 from celadon.cli.faults import CommandError
+from celadon.cli.patience import outlasting
 from celadon.cli.target import ApiTarget
 from celadon.client.rollout_view import RolloutView, WorkflowAnswer
 from celadon.domain.absence import nothing_under_way
@@ -114,10 +116,10 @@ class ApiAccess:
         asked = wanted.model_dump(mode="json", exclude={"deployments"})
         return await self._calls.get(path, RolloutPage, **asked, before=before, limit=limit)
 
-    async def events(self, name: str | None, *, after: int, limit: int) -> EventPage:
+    async def events(self, name: str | None, *, after: int, limit: int, newest: bool = False) -> EventPage:
         """Return lines of the audit log."""
         path = "/v1/events" if name is None else f"/v1/deployments/{segment(name)}/events"
-        return await self._calls.get(path, EventPage, after=after, limit=limit)
+        return await self._calls.get(path, EventPage, after=after, limit=limit, newest=newest or None)
 
     async def revisions(self, name: str) -> RevisionList:
         """Return every revision of a deployment."""
@@ -153,12 +155,12 @@ class ApiAccess:
 
     async def create(self, order: CreateOrder, *, by: str) -> Created:  # noqa: ARG002 - the token says who
         """Create a deployment."""
-        return await self._calls.change("POST", "/v1/deployments", Created, body=order)
+        return await self._calls.change("POST", "/v1/deployments", Created, body=order, twice_is_once=True)
 
     async def add_revision(self, name: str, order: AddRevisionOrder, *, by: str) -> RevisionAdded:  # noqa: ARG002 - as above
         """Register a revision."""
         path = f"/v1/deployments/{segment(name)}/revisions"
-        return await self._calls.change("POST", path, RevisionAdded, body=order)
+        return await self._calls.change("POST", path, RevisionAdded, body=order, twice_is_once=True)
 
     async def label(self, name: str, order: LabelOrder, *, by: str) -> Labelled:  # noqa: ARG002 - as above
         """Give a deployment other labels."""
@@ -185,12 +187,14 @@ class ApiAccess:
     async def scale(self, name: str, replicas: int, *, by: str, reason: str) -> Scaled:  # noqa: ARG002 - as above
         """Let a deployment want another number of replicas."""
         path = f"/v1/deployments/{segment(name)}/scale"
-        return await self._calls.change("POST", path, Scaled, body=ScaleRequest(replicas=replicas, reason=reason))
+        order = ScaleRequest(replicas=replicas, reason=reason)
+        # Repeated without an id it would overrule whoever scales meanwhile.
+        return await self._calls.change("POST", path, Scaled, body=order, request_id=str(uuid.uuid4()))
 
     async def delete(self, name: str, *, by: str, reason: str, abort: bool) -> Deleted:  # noqa: ARG002 - as above
         """Take a deployment away."""
         path = f"/v1/deployments/{segment(name)}"
-        return await self._calls.change("DELETE", path, Deleted, reason=reason, abort=abort)
+        return await self._calls.change("DELETE", path, Deleted, reason=reason, abort=abort, twice_is_once=True)
 
     async def forget_router(self, node: str, *, by: str, reason: str, force: bool) -> Forgotten:  # noqa: ARG002 - as above
         """Hold a router for gone."""
@@ -213,7 +217,7 @@ class ApiAccess:
                 view = RolloutView.model_validate_json(event.data)
                 latest = None if view.deployment is None else view.deployment.rollout
                 known = latest is not None and latest.rollout == rollout
-                record = latest if known else await self.rollout(name, rollout)
+                record = latest if known else await outlasting(lambda: self.rollout(name, rollout))
                 if record is None or record.outcome is not None:
                     yield view.model_copy(update={"workflow": WorkflowAnswer()})
                     return

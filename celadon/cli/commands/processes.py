@@ -1,10 +1,10 @@
-"""``up``, ``demo``, ``gateway`` and ``db``: commands that run or prepare a part of Celadon."""
+"""``up``, ``down``, ``demo``, ``gateway`` and ``db``: commands that run or prepare a part of Celadon."""
 
 # ruff: noqa: PLC0415 - a command loads what it needs when it runs, so that '--help' answers at once
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -14,6 +14,9 @@ from celadon.cli.running import faults_told, run
 from celadon.stack.shape import ShapeChoice
 
 gateway_app = typer.Typer(no_args_is_help=False, rich_markup_mode="markdown")
+_ENDS_WITHIN: Final = timedelta(minutes=3)
+"""Longer than all children of a stack are given, one after the other."""
+
 db_app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
 
 
@@ -36,7 +39,7 @@ def up(
     ] = None,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Run a whole Celadon on this machine until Ctrl-C.
+    """Run a whole Celadon on this machine until Ctrl-C, or 'celadon down'.
 
     Postgres, Temporal with its UI, the gateway, a router (Envoy) and the worker, on loopback ports that stay the same
     from start to start. In another terminal the other commands find it by themselves.
@@ -61,6 +64,35 @@ def up(
     run(lambda: run_up(data_dir, output, shape), output)
 
 
+def down(
+    data_dir: Annotated[
+        Path | None,
+        typer.Option("--data-dir", metavar="DIR", help="The stack's directory; else CELADON_DATA_DIR."),
+    ] = None,
+    timeout: Annotated[
+        timedelta,
+        typer.Option(
+            parser=parse_duration_option, metavar="DURATION", help="How long to wait for its end.", show_default="3m"
+        ),
+    ] = _ENDS_WITHIN,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Stop the Celadon that 'celadon up' runs, in whichever terminal, and wait until it is gone.
+
+    Everything is stopped in good order and kept: the next 'celadon up' resumes it. A stack that does not run is stopped
+    already; what one that was killed left behind is ended.
+
+    Examples:
+    ```console
+    celadon down
+    celadon down --data-dir /var/tmp/celadon
+    ```
+    """
+    from celadon.cli.local_stack import run_down
+
+    run(lambda: run_down(data_dir, timeout, output), output)
+
+
 def demo(
     *,
     json_lines: Annotated[
@@ -80,13 +112,19 @@ def demo(
     streams: Annotated[int, typer.Option(metavar="N", help="Long streams that each switch must meet.")] = 20,
     data_dir: Annotated[
         Path | None,
-        typer.Option("--data-dir", metavar="DIR", help="Where it runs; emptied first.", show_default=".celadon/demo"),
+        typer.Option(
+            "--data-dir",
+            metavar="DIR",
+            help="Where it runs: a new or empty directory, or the one of an earlier demonstration.",
+            show_default=".celadon/demo",
+        ),
     ] = None,
 ) -> None:
     """Watch three switches under live traffic, on a stack of its own.
 
     A small model server with the OpenAI API moves from revision 1 to revision 2, back, and forward again while 200
-    requests a second and long streams run. Exits 0 only when not one of them was lost.
+    requests a second and long streams run. Exits 0 only when not one of them was lost. Its records and logs stay in its
+    directory, which its next run empties; a directory with anything else in it is refused and left as it is.
 
     Examples:
     ```console

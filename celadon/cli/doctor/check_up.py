@@ -18,6 +18,7 @@ from celadon.cli.doctor.schema import check_schema, is_current
 from celadon.cli.doctor.sets import check_sets
 from celadon.cli.doctor.signals import check_signals
 from celadon.cli.doctor.temporal import check_search_attributes, check_temporal
+from celadon.cli.doctor.temporal_limits import check_temporal_limits
 from celadon.cli.doctor.worker_risks import check_worker_risks
 from celadon.cli.ending import ExitCode
 from celadon.cli.faults import explain
@@ -100,6 +101,7 @@ async def _checks(session: Session) -> AsyncIterator[Diagnosis]:
     is_there = temporal.finding.verdict is Verdict.FINE
     if is_there:
         yield await check_search_attributes(session)
+        yield await check_temporal_limits(session)
     if inspection is None:
         return
     if is_there:

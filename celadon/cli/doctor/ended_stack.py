@@ -4,20 +4,14 @@ import asyncio
 import os
 import shlex
 from collections.abc import AsyncIterator
-from datetime import timedelta
 from pathlib import Path
 
 from celadon.cli.doctor.findings import Diagnosis, Mended, mendable, wrong
-from celadon.cli.faults import CommandError
 from celadon.cli.target import DATA_DIR_VARIABLE, local_data_dir
 from celadon.provisioners.left_replicas import LeftReplica, find_replicas
-from celadon.provisioners.replica_files import ReplicaFiles
-from celadon.provisioners.replica_processes import ReplicaProcesses
 from celadon.stack.layout import DataDirectory
 from celadon.stack.left_behind import RunningChild, end_left_behind, left_children
-
-_GRACE = timedelta(seconds=5)
-"""Nobody can reach these replicas, so no request of theirs is worth waiting for."""
+from celadon.stack.replicas import end_replica
 
 
 def ended_stack(data_dir: Path | None) -> DataDirectory | None:
@@ -67,7 +61,7 @@ def _judge_replica(directory: DataDirectory, replica: LeftReplica) -> Diagnosis:
 
     async def mend() -> Mended:
         with directory.locked():
-            await _end(directory, replica)
+            await end_replica(directory.replicas, replica.route)
         return Mended(done=f"ended process {pids}")
 
     return mendable(
@@ -78,12 +72,3 @@ def _judge_replica(directory: DataDirectory, replica: LeftReplica) -> Diagnosis:
         remedy="end it, with SIGTERM first; the next start of the stack starts another in its place",
         mend=mend,
     )
-
-
-async def _end(directory: DataDirectory, replica: LeftReplica) -> None:
-    """End a replica and leave its files: the next keeper finds out by them that it has ended."""
-    try:
-        claim = ReplicaFiles(directory.replicas).claim_for_stop(replica.route)
-        await ReplicaProcesses().end(replica.route, claim, _GRACE)
-    except OSError as error:
-        raise CommandError(f"replica {replica.route} cannot be ended: {error}") from error

@@ -9,6 +9,7 @@ from temporalio.service import RPCError
 from celadon.cli.doctor.findings import Diagnosis, Mended, mendable, odd, wrong
 from celadon.cli.session import Session
 from celadon.client.running_workflows import RunningWorkflow, running_workflows, terminate_run
+from celadon.client.workflow_condition import read_condition
 from celadon.domain.moments import span
 from celadon.table.inspection import Inspection, RecordedRun, read_recorded_runs
 
@@ -33,12 +34,12 @@ async def check_left_workflows(session: Session, inspection: Inspection) -> Asyn
     for workflow in workflows:
         # One that was reset has another run than its rollout; what a person has reset is theirs to end.
         own = next((run for run in runs if run.run_id == workflow.run_id), None)
-        diagnosis = None if workflow.workflow_id in unfinished else _judge(session, workflow, own, inspection)
+        diagnosis = None if workflow.workflow_id in unfinished else await _judge(session, workflow, own, inspection)
         if diagnosis is not None:
             yield diagnosis
 
 
-def _judge(
+async def _judge(
     session: Session,
     workflow: RunningWorkflow,
     own: RecordedRun | None,
@@ -49,9 +50,11 @@ def _judge(
         waited = inspection.at - workflow.started_at
         if waited < _IN_PASSING:
             return None
+        condition = await read_condition(await session.temporal(), workflow.workflow_id)
+        stuck = f": {condition.told}" if condition is not None and condition.is_stuck else ""
         return odd(
             check,
-            f"runs since {span(waited)}, but no worker has registered a rollout of it",
+            f"runs since {span(waited)}, but no worker has registered a rollout of it{stuck}",
             why="it does nothing, and keeps other rollouts of its deployment from starting",
             next_step="start a worker ('python -m worker'), or see the log of the one that runs; to give it up: "
             f"'temporal workflow terminate -w {workflow.workflow_id}'",

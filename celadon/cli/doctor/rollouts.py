@@ -1,15 +1,28 @@
-"""Rollouts that the table holds for unfinished although their workflow does not run any more."""
+"""Rollouts that the table holds for unfinished although their workflow does not get on, or does not run any more."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Final
 
 from temporalio.service import RPCError
 
 from celadon.cli.doctor.findings import Diagnosis, Mended, fine, mendable, odd, wrong
 from celadon.cli.doctor.keepers_writes import write_as_keeper
 from celadon.cli.session import Session
+from celadon.client.patience import CouldNotAnswerError, NoAnswerError
 from celadon.client.running_workflows import RunState, run_state
+from celadon.client.workflow_condition import read_condition
+from celadon.domain.errors import RefusedError
+from celadon.domain.workflow_condition import (
+    WorkflowCondition,
+    WorkflowState,
+    condition_of_query,
+    unknown_condition,
+)
 from celadon.table.inspection import Inspection, UnfinishedFinding
 from celadon.table.keeping import UnfinishedRollout, abandon_rollout
+
+_ANSWERS_WITHIN: Final = timedelta(seconds=5)
 
 
 async def check_rollouts(session: Session, inspection: Inspection) -> AsyncIterator[Diagnosis]:
@@ -23,6 +36,9 @@ async def _check(session: Session, unfinished: UnfinishedFinding, *, keeper_live
     check = f"rollout {unfinished.rollout}"
     told = f"{unfinished.deployment} is in {unfinished.phase.value}"
     try:
+        condition = await read_condition(await session.temporal(), unfinished.workflow_id)
+        if condition is not None:
+            return await _check_running(session, unfinished, condition)
         running, begun_by = await _states(session, unfinished)
     except RPCError as error:
         return odd(
@@ -32,7 +48,7 @@ async def _check(session: Session, unfinished: UnfinishedFinding, *, keeper_live
             next_step="try again",
         )
     if running is RunState.RUNNING:
-        return fine(check, f"{told}, and its workflow runs")
+        return fine(check, f"{told}, and its workflow has just begun to run")
     why = "its replicas run for nothing, and the deployment counts as under way"
     next_step = (
         "the keeper ends such a rollout within a minute; when it stays, see the worker's log"
@@ -61,6 +77,27 @@ async def _check(session: Session, unfinished: UnfinishedFinding, *, keeper_live
         remedy="end it as failed, as the keeper does: before the switch green is closed, after it blue",
         mend=mend,
     )
+
+
+async def _check_running(session: Session, unfinished: UnfinishedFinding, condition: WorkflowCondition) -> Diagnosis:
+    """Say whether a workflow that runs gets on; one without a task is asked, since only that finds another version."""
+    check = f"rollout {unfinished.rollout}"
+    told = f"{unfinished.deployment} is in {unfinished.phase.value}"
+    if condition.state is WorkflowState.HEALTHY:
+        try:
+            await (await session.rollouts()).status(unfinished.deployment, patience=_ANSWERS_WITHIN)
+        except CouldNotAnswerError as error:
+            condition = condition_of_query(unfinished.workflow_id, error.failure)
+        except RefusedError:
+            return fine(check, f"{told}, and its workflow has just ended")
+        except NoAnswerError as error:
+            condition = unknown_condition(str(error))
+    if condition.state is WorkflowState.HEALTHY:
+        return fine(check, f"{told}, and its workflow runs")
+    why = "no promotion, abort or timer of it takes effect"
+    if condition.state is WorkflowState.UNKNOWN:
+        return odd(check, f"{told}; {condition.told}", why=f"if it does not, {why}", next_step=condition.next_step)
+    return wrong(check, f"{told}, but does not get on: {condition.told}", why=why, next_step=condition.next_step)
 
 
 async def _states(session: Session, unfinished: UnfinishedFinding) -> tuple[RunState, RunState]:

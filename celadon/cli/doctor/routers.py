@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, assert_never
 
 from celadon.cli.doctor.findings import Diagnosis, fine, odd, wrong
 from celadon.cli.doctor.keeper import start_on_stack
@@ -10,16 +10,15 @@ from celadon.domain.enrolment import CERTIFICATE_EXPIRES_SOON
 from celadon.domain.moments import span
 from celadon.stack.addresses import StackAddresses
 from celadon.table.inspection import Inspection, RouterFinding
-
-CUT_OFF_AFTER: Final = timedelta(seconds=30)
-"""A gateway writes every 3 s that a router's stream is up."""
+from celadon.table.records.routers import RouterState
 
 _WAITED_FOR: Final = "a promotion waits for it, and blue is not stopped before it has acknowledged"
 
 
 def check_routers(inspection: Inspection, stack: StackAddresses | None) -> Iterator[Diagnosis]:
     """Say which routers are silent, refuse what they are told, or are gone; only a person can start or remove one."""
-    if not any(router.live for router in inspection.routers) and not _has_nothing_to_do(inspection):
+    waited_for = [router for router in inspection.routers if router.state in {RouterState.LIVE, RouterState.CUT_OFF}]
+    if not waited_for and not _has_nothing_to_do(inspection):
         why = "nobody can reach a deployment"
         next_step = (
             "enrol one with 'celadon router enrol NAME', start Envoy as that says, and see that the gateway runs"
@@ -37,8 +36,7 @@ def check_routers(inspection: Inspection, stack: StackAddresses | None) -> Itera
 def _has_nothing_to_do(inspection: Inspection) -> bool:
     """Whether routers are connected and merely wait for the first deployment."""
     return not inspection.live_deployments and any(
-        not router.acknowledged and router.seen_at is not None and inspection.at - router.seen_at < CUT_OFF_AFTER
-        for router in inspection.routers
+        router.state is RouterState.NEW and router.stream_is_up for router in inspection.routers
     )
 
 
@@ -64,45 +62,53 @@ def _judge(router: RouterFinding, now: datetime) -> Diagnosis:
             why="no gateway lets it in, so it hears of no switch; clients see the routes that it has",
             next_step=f"enrol it with 'celadon router enrol {router.router}', or forget it",
         )
-    if router.seen_at is None:
+    if router.seen_at is None or router.state is RouterState.ENROLLED:
         return fine(check, "enrolled, has not connected yet")
-    unseen = now - router.seen_at
+    unseen = span(now - router.seen_at)
     forget = f"if it is gone for good, say so with 'celadon router forget {router.router}'"
-    if router.nack:
+    look = f"see that it runs and reaches the gateway {router.gateway}; {forget}"
+    if router.nack and router.stream_is_up:
         return wrong(
             check,
             f"refused its last configuration: {router.nack}",
             why=f"it serves the one before; {_WAITED_FOR}",
             next_step="compare its version with the one that Celadon is tested with",
         )
-    if not router.acknowledged:
-        return fine(check, "connected, has nothing to acknowledge yet")
-    if not router.live:
-        return odd(
-            check,
-            f"has not been seen for {span(unseen)}",
-            why="it is not waited for; if it still serves, its clients see old routes",
-            next_step=f"start it again if it should serve; {forget}",
-        )
-    if router.behind and unseen > CUT_OFF_AFTER:
-        return wrong(
-            check,
-            f"has not been seen for {span(unseen)} and lacks the present state of {', '.join(router.behind)}",
-            why=_WAITED_FOR,
-            next_step=f"see that it runs and reaches the gateway {router.gateway}; {forget}",
-        )
-    if router.behind:
-        return odd(
-            check,
-            f"has not acknowledged the present state of {', '.join(router.behind)} yet",
-            why=_WAITED_FOR,
-            next_step="check again; if it stays so, see its log and the gateway's",
-        )
-    if unseen > CUT_OFF_AFTER:
-        return odd(
-            check,
-            f"has not been seen for {span(unseen)}",
-            why=f"it may not hear of the next switch; {_WAITED_FOR}",
-            next_step=f"see that it runs and reaches the gateway {router.gateway}; {forget}",
-        )
-    return fine(check, f"live, through gateway {router.gateway}")
+    lacks = f"the present state of {', '.join(router.behind)}"
+    match router.state:
+        case RouterState.GONE:
+            return odd(
+                check,
+                f"has not been seen for {unseen}",
+                why="it is not waited for; if it still serves, its clients see old routes",
+                next_step=f"start it again if it should serve; {forget}",
+            )
+        case RouterState.NEW if router.stream_is_up:
+            return fine(check, "connected, has nothing to acknowledge yet")
+        case RouterState.NEW:
+            return odd(
+                check,
+                f"has connected once, but is not connected now; seen {unseen} ago",
+                why="it has no routes, so nobody gets through it; it is not waited for",
+                next_step=look,
+            )
+        case RouterState.CUT_OFF:
+            behind = f" and lacks {lacks}" if router.behind else ""
+            refusal = f"; it refused its last configuration: {router.nack}" if router.nack else ""
+            return wrong(
+                check,
+                f"is cut off: it has not been seen for {unseen}{behind}{refusal}",
+                why=f"it hears of no switch, and may have ended; {_WAITED_FOR}",
+                next_step=look,
+            )
+        case RouterState.LIVE if router.behind:
+            return odd(
+                check,
+                f"has not acknowledged {lacks} yet",
+                why=_WAITED_FOR,
+                next_step="check again; if it stays so, see its log and the gateway's",
+            )
+        case RouterState.LIVE:
+            return fine(check, f"live, through gateway {router.gateway}")
+        case _ as unreachable:
+            assert_never(unreachable)

@@ -6,6 +6,7 @@ from celadon.cli.faults import CommandError
 from celadon.cli.session import Session
 from celadon.cli.table_access import database_faults_told
 from celadon.table.migrate import current_revision, is_known_revision, newest_revision
+from celadon.table.startup import DatabaseRefusedError, refuse_transaction_pooler
 
 _CHECK = "Postgres"
 _WHY = "every step of a rollout, and every route, is a row in it"
@@ -23,6 +24,11 @@ async def check_schema(session: Session) -> Diagnosis:
     """Compare the tables' revision with the one that this Celadon needs; the mend is the upgrade."""
     try:
         current = await _revision(session)
+        with database_faults_told(session.target.database_url):
+            await refuse_transaction_pooler(session.target.database_url)
+    except DatabaseRefusedError as error:
+        told, _, next_step = str(error).partition("; ")
+        return wrong(_CHECK, told, why=_WHY, next_step=next_step)
     except CommandError as error:
         told, _, next_step = str(error).removeprefix("Postgres ").partition("; ")
         return wrong(_CHECK, told, why=_WHY, next_step=next_step)

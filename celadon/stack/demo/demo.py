@@ -24,6 +24,7 @@ from celadon.domain.revision import Revision
 from celadon.owned_files import open_to_append
 from celadon.stack.addresses import StackAddresses
 from celadon.stack.demo.counters import CountersUnavailableError, RouterAdmin, RouterCounters
+from celadon.stack.demo.directory import DemoDirectory
 from celadon.stack.demo.doors import Doors, connected_doors
 from celadon.stack.demo.generator import LoadOptions
 from celadon.stack.demo.load_process import LoadFailedError, running_load
@@ -32,12 +33,13 @@ from celadon.stack.demo.records import read_records
 from celadon.stack.demo.screen import Frame, JsonScreen, LineScreen, Screen, TerminalScreen
 from celadon.stack.demo.story import DEPLOYMENT, Plan, Story, StoryError, Told
 from celadon.stack.demo.summary import Summary, counter_differences, losses, summarise, tally
-from celadon.stack.errors import DirectoryInUseError, StackError
+from celadon.stack.errors import StackError
 from celadon.stack.layout import DEFAULT_DATA_DIR, DataDirectory
-from celadon.stack.left_behind import end_left_behind
 from celadon.stack.namespace import NAMESPACE
+from celadon.stack.postgres_home import SHARED_ROOT
 from celadon.stack.programs import temporal_program
 from celadon.stack.stack import Stack
+from celadon.stopping import stop_signals
 from celadon.table.console_logins import create_login
 from celadon.table.engine import Table
 
@@ -55,8 +57,6 @@ LONGEST_LOAD: Final = timedelta(hours=1)
 LONGEST_DELAY: Final = timedelta(minutes=20)
 IDLE_TIMEOUT: Final = timedelta(seconds=10)
 SEED: Final = 20
-
-STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 FAILURES: Final = (
     StackError,
@@ -95,19 +95,21 @@ class DemoOptions(BaseModel):
         return self
 
 
-async def run_demo(options: DemoOptions) -> int:
+async def run_demo(options: DemoOptions, shared_root: Path = SHARED_ROOT) -> int:
     """Run the demonstration and show it; return the exit code, 0 only when nothing was lost.
 
-    Ctrl-C and SIGTERM end it in good order.
+    Ctrl-C, SIGTERM and SIGHUP end it in good order. What stays of it are its records and its logs. ``shared_root`` is
+    where root's Postgres lives that cannot live in the data directory.
 
     Raises:
         DirectoryInUseError: another demonstration runs in the data directory.
         StackError: the data directory holds something else, or cannot be used.
 
     """
-    directory = await _fresh_directory(options.data_dir)
+    place = DemoDirectory(options.data_dir, shared_root)
+    directory = await place.prepare()
     with _logs_into(directory.logs / "demo.log"), _screen(options) as screen:
-        demonstration = _Demonstration(options, screen, directory)
+        demonstration = _Demonstration(options, screen, place, directory)
         running = asyncio.create_task(demonstration.run())
         try:
             with _cancelled_by_signals(running):
@@ -118,33 +120,52 @@ async def run_demo(options: DemoOptions) -> int:
             if not running.cancelled():
                 raise
             demonstration.complaints.append("it was stopped before it was over")
+        finally:
+            demonstration.complaints += await _cleared(place)
         screen.conclude(demonstration.summary, tuple(demonstration.complaints))
     return 1 if demonstration.complaints else 0
 
 
+async def _cleared(place: DemoDirectory) -> tuple[str, ...]:
+    """Remove what the demonstration need not leave, and return why that failed."""
+    try:
+        await place.clear()
+    except StackError as error:
+        return (str(error),)
+    return ()
+
+
 @contextmanager
 def _cancelled_by_signals(task: asyncio.Task[None]) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM end a task in good order."""
+    """Let Ctrl-C, SIGTERM and a terminal that closes end a task in good order."""
     loop = asyncio.get_running_loop()
-    for number in STOP_SIGNALS:
-        loop.add_signal_handler(number, task.cancel)
+    numbers = stop_signals()
+
+    def on_signal(number: signal.Signals) -> None:
+        # A terminal that closes sends its signal more than once: the kernel does, and the shell.
+        if number is not signal.SIGHUP or not task.cancelling():
+            task.cancel()
+
+    for number in numbers:
+        loop.add_signal_handler(number, on_signal, number)
     try:
         yield
     finally:
-        for number in STOP_SIGNALS:
+        for number in numbers:
             loop.remove_signal_handler(number)
 
 
 class _Demonstration:
     """One run, with what it has found so far."""
 
-    def __init__(self, options: DemoOptions, screen: Screen, directory: DataDirectory) -> None:
+    def __init__(self, options: DemoOptions, screen: Screen, place: DemoDirectory, directory: DataDirectory) -> None:
         self.summary = Summary()
         self.complaints: list[str] = []
         self._options = options
         self._screen = screen
+        self._place = place
         self._directory = directory
-        self._records = directory.path / "requests.jsonl"
+        self._records = place.records
 
     async def run(self) -> None:
         """Start the stack, tell the story, judge it."""
@@ -156,7 +177,7 @@ class _Demonstration:
                 timers={},
             )
         )
-        async with Stack(self._directory.path) as stack:
+        async with Stack(self._directory.path, demo_root=self._place.outside) as stack:
             addresses = stack.addresses
             await self._introduce(addresses)
             async with connected_doors(DEPLOYMENT, addresses) as doors:
@@ -249,29 +270,6 @@ def _logs_into(file: Path) -> Iterator[None]:
             yield
         finally:
             structlog.configure(**before)
-
-
-async def _fresh_directory(path: Path) -> DataDirectory:
-    """Return an empty data directory in place of what an earlier demonstration left.
-
-    Raises:
-        DirectoryInUseError: a demonstration runs in it.
-        StackError: it holds something else.
-
-    """
-    left = DataDirectory.find(path)
-    if left is not None:
-        if left.is_in_use():
-            raise DirectoryInUseError(path, "another demonstration")
-        await end_left_behind(left.children_file)
-        await asyncio.to_thread(_remove, left)
-    return DataDirectory.create(path)
-
-
-def _remove(left: DataDirectory) -> None:
-    if any(left.path.iterdir()) and not left.settings_file.exists():
-        raise StackError(f"{left.path} holds something that no demonstration wrote: remove it and try again")
-    shutil.rmtree(left.path)
 
 
 def _screen(options: DemoOptions) -> Screen:

@@ -101,7 +101,7 @@ class SetView(Record):
     replacements: int
     """How many of its replicas failed and were replaced."""
     last_error: str
-    """What went wrong with one of its replicas last; empty when nothing did."""
+    """What its replicas fail with, each cause once and how many have it; empty when nothing is wrong."""
     replicas: tuple[ReplicaView, ...]
     """Those that have not ended."""
     failures: tuple[FailureView, ...]

@@ -53,6 +53,9 @@ class RolloutRecord(Record):
     """The epoch of the switch back to blue; nothing when there was none."""
     awaits_epoch: Epoch | None
     """Set while the rollout waits until every live router serves this epoch."""
+    awaits_signal: str | None = None
+    """Set while a step that was refused for the moment waits: ``blue_changed`` for a blue that can take the traffic,
+    ``gate_changed`` for the end of a freeze, ``keeper_back`` for a keeper that has looked at green."""
     outcome: RolloutOutcome | None
     """How it ended; nothing while it is under way."""
     outcome_reason: str

@@ -61,7 +61,7 @@ class RouteSetRecord(Record):
     wanted: int
     """How many replicas it should have."""
     last_error: str
-    """What went wrong with one of its replicas last; empty when nothing did."""
+    """What its replicas fail with, each cause once and how many have it; empty when nothing is wrong."""
     drain_deadline: datetime | None
     """When its last replicas are stopped with what still runs on them; nothing while it does not drain."""
     requests_cut: int

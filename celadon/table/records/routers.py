@@ -26,7 +26,7 @@ class RouterState(StrEnum):
     ENROLLED = "enrolled"
     """Gateways let it in, and it has not connected yet; nobody waits for it."""
     NEW = "new"
-    """Connected, and has served nothing yet; nobody waits for it."""
+    """It has connected once and served nothing yet; nobody waits for it."""
     LIVE = "live"
     """It has acknowledged an epoch and its stream is up; switches wait for it."""
     CUT_OFF = "cut_off"

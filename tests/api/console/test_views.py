@@ -5,9 +5,10 @@ from datetime import timedelta
 import pytest
 
 from celadon.api.console.views import DeploymentPage, deployment_page, story_page
-from celadon.client.rollout_view import RolloutView
+from celadon.client.rollout_view import RolloutView, WorkflowAnswer
 from celadon.domain.messages import Timer
 from celadon.domain.states import DeploymentLifecycle, RolloutOutcome, RolloutPhase, RouteHealthStatus, RouteSetState
+from celadon.domain.workflow_condition import PendingTask, TaskReading, judge_workflow
 from celadon.table.records.deployments import Colour, LoadView
 from tests.api.console.pictures import NOW, awaiting, colour, event, record, replica, router, view
 
@@ -177,3 +178,17 @@ def test_a_story_counts_from_the_rollouts_begin() -> None:
     ]
     assert story.took == "10m"
     assert story.temporal == "http://ui/namespaces/default/workflows/rollout-chat/0a1b/history"
+
+
+def test_a_rollout_that_does_not_get_on_says_so_in_place_of_waiting_for_a_person() -> None:
+    reading = TaskReading(pending=PendingTask(attempt=3, scheduled_at=NOW, taken=False), polls_known=False)
+    condition = judge_workflow("rollout-chat", reading, NOW)
+    known = view(record(RolloutPhase.AWAITING_PROMOTION))
+    stuck = known.model_copy(update={"workflow": WorkflowAnswer(silence=condition.told, condition=condition)})
+
+    page = page_of(stuck)
+
+    assert page.waits_for == "an operator: the rollout does not get on"
+    [warning] = page.warnings
+    assert warning.startswith("The rollout does not get on: its workflow task fails (attempt 3). What helps: ")
+    assert "temporal workflow terminate -w rollout-chat" in warning

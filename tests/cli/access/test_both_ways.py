@@ -12,7 +12,8 @@ import pytest
 
 from celadon.cli.access.opening import open_access
 from celadon.cli.completion import names_of_api
-from celadon.cli.events import coming_events
+from celadon.cli.events import coming_events, follow_events
+from celadon.cli.output import OutputFormat
 from celadon.cli.target import ApiTarget, find_target
 from celadon.cli.target_choice import TargetChoice
 from celadon.cli.watching import LineScreen
@@ -225,6 +226,56 @@ async def test_events_are_followed_as_they_come(way: str, ways: Ways, rows: Rows
             for row in await rows.rows("select kind from rollout_events where id > :last order by id", last=last)
         ][:2]
     )
+
+
+@pytest.mark.parametrize("way", ["api", "direct"])
+async def test_events_show_the_newest_lines(way: str, command: Command, ways: Ways, rows: Rows) -> None:
+    await rows.live()
+    await rows.live("run-2", deployment="ads")
+    await ways.take(way)
+
+    newest = await command("events", "--limit", "2", "-o", "json")
+    oldest = await command("events", "--after", "0", "--limit", "2", "-o", "json")
+
+    numbers = [row["id"] for row in await rows.rows("select id from rollout_events order by id")]
+    shown = json.loads(newest.stdout)
+    assert [one["id"] for one in shown["events"]] == numbers[-2:]
+    assert shown["next_after"] == numbers[-1]
+    assert [one["id"] for one in json.loads(oldest.stdout)["events"]] == numbers[:2]
+
+
+@pytest.mark.parametrize(("words", "before"), [((), 0), (("--limit", "2"), 2)])
+@pytest.mark.parametrize("way", ["api", "direct"])
+async def test_events_are_followed_from_now(
+    way: str, words: tuple[str, ...], before: int, ways: Ways, rows: Rows, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await rows.live()
+    await ways.take(way)
+    last = await rows.value("select max(id) from rollout_events")
+    limit = int(words[1]) if words else None
+    shown: list[int] = []
+
+    def lines() -> list[int]:
+        shown.extend(json.loads(line)["id"] for line in capsys.readouterr().out.splitlines() if line.startswith("{"))
+        return shown
+
+    following = asyncio.create_task(follow_events("chat", None, limit, TargetChoice(), OutputFormat.JSON))
+    try:
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            # A line that is there before it looks is none that comes.
+            number = 0
+            while not any(one > last for one in lines()):
+                number += 1
+                async with rows.table.transaction() as tx:
+                    await write_event(tx, "chat", None, f"news-{number}")
+                await asyncio.sleep(0.5)
+    finally:
+        following.cancel()
+        await asyncio.wait([following])
+
+    old = [one for one in shown if one <= last]
+    assert len(old) <= before
+    assert shown == list(range(shown[0], shown[-1] + 1))
 
 
 @pytest.mark.parametrize("way", ["api", "direct"])

@@ -1,47 +1,17 @@
 """A live stream that breaks is resumed where it broke, on a real network; and answers that never come."""
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing
+from datetime import timedelta
 
 import pytest
 from aiohttp import web
-from pydantic import SecretStr
 
 from celadon.api.principal import Principal
-from celadon.cli.access.calls import ApiCalls, calling
 from celadon.cli.faults import ApiError, CommandError
-from celadon.cli.target import ApiTarget
 from celadon.client.patience import NoAnswerError
 from celadon.domain.errors import RefusalCode, RefusedError
-
-Handler = Callable[[web.Request], object]
-
-WHO = {"name": "ann", "roles": ["admin"], "scope": {}, "issuer": "token", "scheme": "token", "door": "cli"}
-
-
-@asynccontextmanager
-async def answering(handler: Handler) -> AsyncIterator[ApiCalls]:
-    """Serve every request with ``handler``, and return what calls it."""
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", handler)  # type: ignore[arg-type]
-    runner = web.AppRunner(app, shutdown_timeout=0)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        host, port = runner.addresses[0][:2]
-        target = ApiTarget(url=f"http://{host}:{port}", token=SecretStr("t"), described="a test", when_away="look")
-        async with calling(target) as calls:
-            yield calls
-    finally:
-        await runner.cleanup()
-
-
-def _problem(status: int, code: str, **headers: str) -> web.Response:
-    body = {"type": "urn:x", "title": "x", "status": status, "detail": "because", "code": code, "next_step": "do it"}
-    return web.Response(status=status, text=json.dumps(body), content_type="application/problem+json", headers=headers)
+from tests.cli.access.answering import WHO, answering, problem
 
 
 async def test_a_stream_that_breaks_goes_on_after_its_last_event() -> None:
@@ -50,7 +20,7 @@ async def test_a_stream_that_breaks_goes_on_after_its_last_event() -> None:
     async def stream(request: web.Request) -> web.StreamResponse:
         asked.append(request.headers.get("last-event-id"))
         if len(asked) == 2:
-            return _problem(503, "TABLE_AWAY")
+            return problem(503, "TABLE_AWAY")
         response = web.StreamResponse(headers={"content-type": "text/event-stream"})
         await response.prepare(request)
         number = 7 if len(asked) == 1 else 8
@@ -67,7 +37,7 @@ async def test_a_stream_that_breaks_goes_on_after_its_last_event() -> None:
 
 async def test_a_stream_that_lets_nobody_in_is_not_asked_again() -> None:
     async def refuse(_: web.Request) -> web.Response:
-        return _problem(401, "UNAUTHENTICATED")
+        return problem(401, "UNAUTHENTICATED")
 
     async with answering(refuse) as calls, aclosing(calls.events("/v1/stream")) as events:
         with pytest.raises(ApiError, match="because"):
@@ -80,7 +50,7 @@ async def test_a_change_whose_answer_is_lost_may_have_been_done() -> None:
         request.transport.close()
         return web.Response()
 
-    async with answering(drop) as calls:
+    async with answering(drop, patience=timedelta(0)) as calls:
         with pytest.raises(NoAnswerError, match="did not answer"):
             await calls.change("POST", "/v1/x", Principal, request_id="r")
         with pytest.raises(CommandError, match=r"did not answer: .*; look"):
@@ -89,7 +59,7 @@ async def test_a_change_whose_answer_is_lost_may_have_been_done() -> None:
 
 async def test_an_answer_that_did_not_come_in_time_is_no_refusal() -> None:
     async def silent(_: web.Request) -> web.Response:
-        return _problem(504, RefusalCode.NO_ANSWER)
+        return problem(504, RefusalCode.NO_ANSWER)
 
     async with answering(silent) as calls:
         with pytest.raises(NoAnswerError, match="because"):
@@ -98,7 +68,7 @@ async def test_an_answer_that_did_not_come_in_time_is_no_refusal() -> None:
 
 async def test_a_refusal_keeps_code_reason_and_next_step() -> None:
     async def refuse(_: web.Request) -> web.Response:
-        return _problem(409, RefusalCode.WRONG_REVISION)
+        return problem(409, RefusalCode.WRONG_REVISION)
 
     async with answering(refuse) as calls:
         with pytest.raises(RefusedError) as refused:
@@ -113,7 +83,7 @@ async def test_whoever_reads_too_often_waits_as_it_is_told() -> None:
 
     async def busy(request: web.Request) -> web.Response:
         asked.append(request.headers["x-celadon-door"])
-        return _problem(429, "RATE_LIMITED", **{"retry-after": "1"}) if len(asked) == 1 else web.json_response(WHO)
+        return problem(429, "RATE_LIMITED", **{"retry-after": "1"}) if len(asked) == 1 else web.json_response(WHO)
 
     async with answering(busy) as calls:
         who = await calls.get("/v1/whoami", Principal)

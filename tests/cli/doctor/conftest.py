@@ -7,13 +7,18 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from temporalio import workflow
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from celadon.client.search_attributes import register_search_attributes
+from celadon.domain.contracts import TASK_QUEUE, WORKFLOW_TYPE
+from celadon.domain.messages import RolloutStatus
 from celadon.stack.temporal_server import running_temporal
 from celadon.table.engine import Table
 from tests.cli.conftest import Command, stay_connected
+from tests.client.statuses import rollout_status
 from tests.table.rows import Rows
 
 Findings = dict[str, dict[str, str]]
@@ -41,10 +46,35 @@ async def temporal(own_temporal: str, on_table: Table, monkeypatch: pytest.Monke
     return client
 
 
+@workflow.defn(name=WORKFLOW_TYPE)
+class WaitingRollout:
+    """A rollout that waits for ever and answers."""
+
+    @workflow.run
+    async def run(self, payload: Any = None) -> None:
+        """Wait."""
+        del payload
+        await workflow.wait_condition(lambda: False)
+
+    @workflow.query
+    def status(self) -> RolloutStatus:
+        """Answer as a rollout does that waits."""
+        return rollout_status()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def own_worker(own_temporal: str) -> AsyncIterator[None]:
+    """Run a worker on that server."""
+    client = await Client.connect(own_temporal, data_converter=pydantic_data_converter)
+    runner = UnsandboxedWorkflowRunner()
+    async with Worker(client, task_queue=TASK_QUEUE, workflows=[WaitingRollout], workflow_runner=runner):
+        yield
+
+
 @pytest_asyncio.fixture(loop_scope="session")
-async def well(temporal: Client, rows: Rows) -> Rows:
-    """Return the rows of a Celadon that is well: one deployment is live, a router serves it, a keeper lives."""
-    del temporal
+async def well(own_worker: None, temporal: Client, rows: Rows) -> Rows:
+    """Return the rows of a Celadon that is well: one deployment is live, a router serves it, keeper and worker live."""
+    del own_worker, temporal
     await rows.live()
     await rows.router("edge-1", 1000)
     await stay_connected(rows)

@@ -12,7 +12,10 @@ from tests.table.rows import Rows
     ("change", "verdict", "told"),
     [
         ("nack = 'unknown field'", "wrong", "refused its last configuration: unknown field"),
-        ("seen_at = now() - interval '1 minute'", "odd", "has not been seen for 1m"),
+        ("stream_ended_at = now()", "wrong", "is cut off"),
+        ("seen_at = now() - interval '11 seconds'", "wrong", "is cut off: it has not been seen for"),
+        ("seen_at = now() - interval '1 minute'", "wrong", "is cut off: it has not been seen for"),
+        ("stream_ended_at = now(), acknowledged_at = null", "odd", "is not connected now"),
         ("seen_at = now() - interval '1 hour'", "odd", "has not been seen for 1h"),
     ],
 )

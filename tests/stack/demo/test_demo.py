@@ -7,8 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from celadon.stack.demo.demo import DemoOptions, run_demo
-from celadon.stack.errors import DirectoryInUseError, StackError
-from celadon.stack.layout import DataDirectory
+from celadon.stack.errors import StackError
 
 
 def test_holding_for_a_person_and_a_delay_exclude_each_other() -> None:
@@ -27,10 +26,3 @@ async def test_a_directory_with_something_else_in_it_is_left_alone(tmp_path: Pat
     with pytest.raises(StackError, match="no demonstration wrote"):
         await run_demo(DemoOptions(data_dir=tmp_path))
     assert tmp_path.joinpath("thesis.tex").read_text() == "mine"
-
-
-async def test_a_second_demonstration_in_the_same_directory_is_refused(tmp_path: Path) -> None:
-    directory = DataDirectory.create(tmp_path / "demo")
-    with directory.locked(), pytest.raises(DirectoryInUseError, match="another demonstration"):
-        await run_demo(DemoOptions(data_dir=directory.path))
-    assert directory.path.exists()

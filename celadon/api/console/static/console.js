@@ -3,6 +3,7 @@
 // The pages are whole without this script. It counts timers down, and replaces what has changed when the server says so.
 
 const RETRY_MS = 2000;
+const LONGEST_RETRY_MS = 30000;
 const GATHER_MS = 150; // several changes that come together are shown at once
 
 function spell(seconds) {
@@ -31,6 +32,12 @@ function tick() {
 function say(text) {
   const place = document.getElementById("connection");
   if (place && place.textContent !== text) place.textContent = text;
+}
+
+let streamLost = false;
+
+function sayHowItStands() {
+  say(streamLost ? "Reconnecting; what is shown may be old" : "");
 }
 
 function isBeingFilledIn(forms) {
@@ -91,10 +98,10 @@ async function refresh() {
       replaceDecisions(page);
       tick();
     } while (again);
-    say("");
+    sayHowItStands();
   } catch (error) {
     say("The server does not answer; what is shown may be old");
-    setTimeout(refresh, RETRY_MS);
+    refreshAfter(RETRY_MS);
   } finally {
     refreshing = false;
   }
@@ -102,24 +109,39 @@ async function refresh() {
 
 let soon = 0;
 
-function refreshSoon() {
+function refreshAfter(milliseconds) {
   clearTimeout(soon);
-  soon = setTimeout(refresh, GATHER_MS);
+  soon = setTimeout(refresh, milliseconds);
 }
 
+function refreshSoon() {
+  refreshAfter(GATHER_MS);
+}
+
+// A browser reconnects by itself when a connection breaks, but gives up for good at any answer other than 200.
 function follow(address) {
-  const stream = new EventSource(address);
-  let lost = false;
-  stream.addEventListener("open", () => {
-    if (lost) refreshSoon();
-    lost = false;
-    say("");
-  });
-  for (const kind of ["audit", "deployment", "deployments", "gone"]) stream.addEventListener(kind, refreshSoon);
-  stream.addEventListener("error", () => {
-    lost = true;
-    say("Reconnecting; what is shown may be old");
-  });
+  let pause = RETRY_MS;
+
+  function connect() {
+    const stream = new EventSource(address);
+    stream.addEventListener("open", () => {
+      if (streamLost) refreshSoon();
+      streamLost = false;
+      pause = RETRY_MS;
+      sayHowItStands();
+    });
+    for (const kind of ["audit", "deployment", "deployments", "gone"]) stream.addEventListener(kind, refreshSoon);
+    stream.addEventListener("error", () => {
+      streamLost = true;
+      sayHowItStands();
+      if (stream.readyState !== EventSource.CLOSED) return;
+      setTimeout(connect, pause * (0.75 + Math.random() / 2));
+      pause = Math.min(pause * 2, LONGEST_RETRY_MS);
+      refreshSoon(); // whoever is logged out is led to the login by it
+    });
+  }
+
+  connect();
 }
 
 document.addEventListener("submit", (event) => {

@@ -1,0 +1,349 @@
+"""Rollouts that do not get on, on a real Temporal: what is told of them, and that the ways out as printed work."""
+
+import asyncio
+import re
+import shlex
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from temporalio import workflow
+from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+
+from celadon.client import workflow_condition
+from celadon.client.overview import ask_workflow
+from celadon.client.rollout_view import NO_WORKFLOW
+from celadon.client.rollouts import RolloutClient
+from celadon.client.search_attributes import register_search_attributes
+from celadon.domain.contracts import GREEN_CHANGED, TASK_QUEUE, WORKFLOW_TYPE, workflow_id
+from celadon.domain.messages import GreenChanged, RolloutRequest
+from celadon.domain.payload import parse_payload
+from celadon.domain.states import RolloutPhase, SetCondition
+from celadon.domain.workflow_condition import TaskFault, WorkflowCondition, WorkflowState
+from celadon.stack.programs import temporal_program
+from celadon.stack.temporal_server import running_temporal
+from tests.workflows.conftest import GREEN, Script, ScriptedSteps
+from worker.registration import workflow_runner
+from workflows.rollout import BlueGreenRollout
+
+pytestmark = pytest.mark.parts
+
+DEADLINE_SECONDS = 90.0
+TOKEN = "sk-" + "abcdefgh" * 4
+
+
+@workflow.defn(name=WORKFLOW_TYPE)
+class BrokenBuild:
+    """The rollout of a build that cannot even begin."""
+
+    @workflow.run
+    async def run(self, payload: Any = None) -> None:
+        """Fail the task, as every error but Temporal's own does."""
+        del payload
+        raise ValueError(f"no module for {TOKEN}\x1b[31m" + "é" * 5_000)
+
+
+@workflow.defn(name=WORKFLOW_TYPE)
+class ChangedBuild:
+    """The rollout of a build that begins with a timer, where the history has an activity."""
+
+    @workflow.run
+    async def run(self, payload: Any = None) -> None:
+        """Wait, and ask for nothing."""
+        del payload
+        await workflow.sleep(timedelta(days=1))
+
+    @workflow.signal(name=GREEN_CHANGED)
+    def hear(self, payload: Any = None) -> None:
+        """Take an edge of green."""
+        del payload
+
+    @workflow.query(name="status")
+    def status(self) -> str:
+        """Answer, if the history can be taken up."""
+        return "here"
+
+
+@workflow.defn(name=WORKFLOW_TYPE)
+class BreaksAtSignals:
+    """A rollout that waits, and that a signal breaks."""
+
+    def __init__(self) -> None:
+        """Wait."""
+        self._over = False
+
+    @workflow.run
+    async def run(self, payload: Any = None) -> None:
+        """Wait until it is over."""
+        del payload
+        await workflow.wait_condition(lambda: self._over)
+
+    @workflow.signal
+    def poison(self) -> None:
+        """Break."""
+        raise ValueError("poisoned")
+
+    @workflow.query(name="status")
+    def status(self) -> str:
+        """Answer, if the history can be taken up."""
+        return "here"
+
+
+class Site:
+    """One Temporal server, with its rollouts of ``chat``."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.rollouts = RolloutClient(client)
+        self.steps = ScriptedSteps()
+        self.script = self.steps.scripts["chat"] = Script()
+
+    @asynccontextmanager
+    async def worker(self, build: type[Any] = BlueGreenRollout) -> AsyncIterator[None]:
+        """Run a worker of a build."""
+        async with Worker(
+            self.client,
+            task_queue=TASK_QUEUE,
+            workflows=[build],
+            activities=self.steps.all(),
+            workflow_runner=workflow_runner() if build is BlueGreenRollout else UnsandboxedWorkflowRunner(),
+            sticky_queue_schedule_to_start_timeout=timedelta(seconds=1),
+        ):
+            yield
+
+    async def start(self) -> None:
+        """Start a rollout."""
+        request = parse_payload(RolloutRequest, {"deployment": "chat", "revision": 2, "requested_by": "ann"})
+        await self.rollouts.start(request)
+
+    async def edge(self) -> None:
+        """Tell the rollout that green is ready."""
+        edge = GreenChanged(
+            route_set=GREEN,
+            seq=1,
+            condition=SetCondition.READY,
+            running=3,
+            ready=3,
+            required=3,
+            wanted=3,
+            failed=False,
+        )
+        await self.rollouts.signal(workflow_id("chat"), GREEN_CHANGED, edge.model_dump(mode="json"))
+
+    async def wait_for_promotion(self) -> None:
+        """Bring a rollout to the gate, where it waits without any task."""
+        async with self.worker():
+            await self.start()
+            await until(lambda: _is("provision_green" in self.script.names()))
+            await self.edge()
+
+            async def waits() -> bool:
+                return (await self.rollouts.status("chat")).phase is RolloutPhase.AWAITING_PROMOTION
+
+            await until(waits)
+
+    async def condition(self) -> WorkflowCondition:
+        """Return the condition of the rollout that runs."""
+        found = await self.rollouts.condition(workflow_id("chat"))
+        assert found is not None
+        return found
+
+    async def until_state(self, state: WorkflowState) -> WorkflowCondition:
+        """Wait until the rollout's workflow is in ``state``."""
+
+        async def reached() -> bool:
+            return (await self.condition()).state is state
+
+        await until(reached)
+        return await self.condition()
+
+    async def execution(self) -> WorkflowExecutionStatus | None:
+        """Return how the latest run of the workflow is."""
+        return (await self.client.get_workflow_handle(workflow_id("chat")).describe()).status
+
+
+async def _is(truth: bool) -> bool:  # noqa: FBT001 - a condition
+    return truth
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Wait for a condition, with a deadline."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not await condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        await asyncio.sleep(0.1)
+
+
+async def carry_out(told: str, verb: str, client: Client) -> None:
+    """Run the ``temporal workflow`` command of a verb as it was printed."""
+    found = re.search(rf"temporal (workflow {verb} [^;(]+)", told)
+    assert found is not None, told
+    process = await asyncio.create_subprocess_exec(
+        str(temporal_program()),
+        *shlex.split(found[1]),
+        *("--address", client.service_client.config.target_host),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    out, _ = await process.communicate()
+    assert process.returncode == 0, out.decode()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def site(reachable_directory: Path, request: pytest.FixtureRequest) -> AsyncIterator[Site]:
+    """Run a Temporal server on which no worker has ever been."""
+    directory = reachable_directory / request.node.name
+    directory.mkdir()
+    async with running_temporal(directory) as address:
+        client = await Client.connect(address, data_converter=pydantic_data_converter)
+        await register_search_attributes(client)
+        yield Site(client)
+
+
+async def test_a_rollout_that_a_worker_carries_gets_on(site: Site) -> None:
+    async with site.worker():
+        await site.start()
+        await until(lambda: _is("provision_green" in site.script.names()))
+        answer = await ask_workflow(site.rollouts, "chat")
+
+    assert answer.status is not None
+    assert answer.condition is not None
+    assert (answer.condition.state, answer.condition.told) == (WorkflowState.HEALTHY, "")
+
+
+async def test_without_a_worker_a_rollout_is_not_picked_up(site: Site) -> None:
+    await site.start()
+
+    answer = await ask_workflow(site.rollouts, "chat")
+
+    assert answer.status is None
+    assert answer.stuck is not None
+    assert answer.stuck.state is WorkflowState.NOT_PICKED_UP
+    assert "no worker asks for the tasks of queue celadon" in answer.silence
+    assert answer.stuck.since is not None
+    assert "start a worker" in answer.stuck.next_step
+    await carry_out(answer.stuck.next_step, "terminate", site.client)
+    assert await site.execution() is WorkflowExecutionStatus.TERMINATED
+    assert (await ask_workflow(site.rollouts, "chat")).silence == NO_WORKFLOW
+
+
+async def test_a_task_that_no_worker_takes_is_told_although_one_was_there_before(site: Site) -> None:
+    await site.wait_for_promotion()
+    await site.edge()
+
+    condition = await site.until_state(WorkflowState.NOT_PICKED_UP)
+
+    assert "no worker has taken its task; one asked for tasks last at" in condition.told
+    async with site.worker():
+        await site.until_state(WorkflowState.HEALTHY)
+
+
+async def test_a_broken_build_is_told_with_what_it_fails_with(site: Site) -> None:
+    async with site.worker(BrokenBuild):
+        await site.start()
+        condition = await site.until_state(WorkflowState.FAILING)
+        await until(lambda: _attempts(site, 2))
+        answer = await ask_workflow(site.rollouts, "chat")
+
+    assert (condition.fault, answer.status) == (TaskFault.FAILURE, None)
+    assert answer.stuck is not None
+    assert answer.stuck.attempt >= 2
+    assert answer.silence.startswith("its workflow task fails since ")
+    assert "no module for [token]\\x1b[31m" in condition.message
+    assert len(condition.message.encode()) <= 1_000
+    assert "upgrade or mend the workers" in condition.next_step
+    async with site.worker():
+        await until(lambda: _is("provision_green" in site.script.names()))
+        await site.until_state(WorkflowState.HEALTHY)
+
+
+async def _attempts(site: Site, least: int) -> bool:
+    return (await site.condition()).attempt >= least
+
+
+async def test_a_signal_that_breaks_a_rollout_is_taken_back_by_the_reset_as_printed(site: Site) -> None:
+    async with site.worker(BreaksAtSignals):
+        await site.start()
+        await site.until_state(WorkflowState.HEALTHY)
+        handle = site.client.get_workflow_handle(workflow_id("chat"))
+        assert await handle.query("status") == "here"
+        await handle.signal("poison")
+        condition = await site.until_state(WorkflowState.FAILING)
+        assert condition.message == "poisoned"
+
+        await carry_out(condition.next_step, "reset", site.client)
+
+        await site.until_state(WorkflowState.HEALTHY)
+        assert await handle.query("status") == "here"
+
+
+async def test_another_version_of_the_workflow_is_told_once_a_task_comes(site: Site) -> None:
+    await site.wait_for_promotion()
+    async with site.worker(ChangedBuild):
+        await site.edge()
+        condition = await site.until_state(WorkflowState.FAILING)
+        assert condition.fault is TaskFault.NONDETERMINISM
+        assert "which another version began" in condition.told
+        assert "start workers of the version that began it" in condition.next_step
+    async with site.worker():
+        await site.until_state(WorkflowState.HEALTHY)
+        assert (await site.rollouts.status("chat")).phase is RolloutPhase.AWAITING_PROMOTION
+
+
+async def test_another_version_of_the_workflow_is_told_before_any_task_comes(site: Site) -> None:
+    """A rollout that waits has no task: only the question finds out that nobody can continue it."""
+    await site.wait_for_promotion()
+    async with site.worker(ChangedBuild):
+        answer = await ask_workflow(site.rollouts, "chat")
+
+    assert answer.stuck is not None
+    assert answer.stuck.fault is TaskFault.NONDETERMINISM
+    assert "which another version began" in answer.silence
+
+
+async def test_a_request_begins_anew_under_another_version_by_the_reset_as_printed(site: Site) -> None:
+    async with site.worker(ChangedBuild):
+        await site.start()
+        await until(lambda: _answers(site))
+    handle = site.client.get_workflow_handle(workflow_id("chat"))
+    began_at = (await handle.describe()).start_time
+    async with site.worker():
+        await site.edge()
+        condition = await site.until_state(WorkflowState.FAILING)
+        assert condition.fault is TaskFault.NONDETERMINISM
+        assert (await handle.describe()).start_time == began_at
+        await carry_out(condition.next_step, "reset", site.client)
+
+        await until(lambda: _is("provision_green" in site.script.names()))
+        await site.until_state(WorkflowState.HEALTHY)
+    [begun] = site.script.inputs("begin")
+    assert (await handle.describe()).start_time > began_at
+    # Its door has signed the start for some minutes: the reset is no later start of it.
+    assert begun.taken_at == began_at
+
+
+async def _answers(site: Site) -> bool:
+    answer: str = await site.client.get_workflow_handle(workflow_id("chat")).query("status")
+    return answer == "here"
+
+
+async def test_a_temporal_that_does_not_answer_leaves_it_unknown(
+    site: Site,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await site.start()
+    monkeypatch.setattr(workflow_condition, "PATIENCE", timedelta(microseconds=1))
+
+    answer = await ask_workflow(site.rollouts, "chat")
+
+    assert answer.condition is not None
+    assert answer.condition.state is WorkflowState.UNKNOWN
+    assert answer.stuck is None
+    assert "is not known: Temporal did not answer" in answer.silence

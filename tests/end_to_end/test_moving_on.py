@@ -1,0 +1,56 @@
+"""A rollout goes on in a new run in each phase, under load: nobody notices, and no request is lost."""
+
+import asyncio
+import itertools
+from pathlib import Path
+
+import pytest
+
+from celadon.domain.messages import AbortCommand, PromoteCommand
+from celadon.domain.states import RolloutOutcome, RolloutPhase
+from tests.end_to_end.conftest import LiveDeployment, until
+from tests.end_to_end.ledger_server import ledger_revision
+from tests.end_to_end.numbered_load import under_numbered_load
+from tests.end_to_end.test_after_the_switch import PER_SECOND, until_sent, url_of
+
+pytestmark = pytest.mark.stack
+
+AT_ONCE = 10
+
+
+async def _move(deployment: LiveDeployment) -> None:
+    """Send a rollout so many signals that it goes on in a new run: its history grows to two thousand events."""
+    first = (await deployment.handle.describe()).run_id
+    numbers = itertools.count()
+
+    async def moved() -> bool:
+        await asyncio.gather(
+            *(deployment.handle.signal("promote", {"by": f"p{next(numbers)}", "revision": 99}) for _ in range(AT_ONCE)),
+        )
+        return (await deployment.handle.describe()).run_id != first
+
+    await until(moved, "the rollout goes on in a new run")
+
+
+async def test_it_moves_at_the_gate_and_in_the_bake_and_goes_back(deployment: LiveDeployment, tmp_path: Path) -> None:
+    await deployment.serve("r1", revision=ledger_revision(tmp_path, "r1"))
+    async with under_numbered_load([url_of(deployment)], per_second=PER_SECOND) as load:
+        await until_sent(load, 50)
+        await deployment.wait_for_promotion("r2", revision=ledger_revision(tmp_path, "r2"))
+
+        await _move(deployment)
+        assert (await deployment.rollouts.status(deployment.name)).phase is RolloutPhase.AWAITING_PROMOTION
+        promoted = await deployment.rollouts.promote(deployment.name, PromoteCommand(by="ann", revision=2))
+        await deployment.phase(RolloutPhase.BAKING)
+
+        await _move(deployment)
+        status = await deployment.rollouts.status(deployment.name)
+        assert (status.phase, status.epoch) == (RolloutPhase.BAKING, promoted.epoch)
+        await deployment.rollouts.rollback(deployment.name, AbortCommand(by="ann"))
+        ended = await deployment.ended()
+        await until_sent(load, 50)
+
+    assert ended.result is not None
+    assert ended.result.outcome is RolloutOutcome.ROLLED_BACK
+    assert await deployment.outcomes() == ["promoted", "rolled_back"]
+    assert load.failed == []
