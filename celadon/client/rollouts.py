@@ -59,7 +59,10 @@ AnswerT = TypeVar("AnswerT")
 
 _MOVES: Final = ("unable to perform workflow execution update due to unexpected", "workflow task is not scheduled yet")
 """How Temporal's messages begin when a workflow has just gone on in a new run, in lower case."""
-_LEFT_BY_A_MOVE: Final = frozenset({"AcceptedUpdateCompletedWorkflow", "AbortedByClosingWorkflow"})
+
+_LEFT_BY_A_RUN: Final = frozenset({"AcceptedUpdateCompletedWorkflow", "AbortedByClosingWorkflow"})
+"""How Temporal names the failure of an update that its run had not answered when it closed."""
+
 _MOVE_PAUSE_SECONDS: Final = 0.05
 
 
@@ -266,7 +269,8 @@ class RolloutClient:
         """
         handle = self._handle(deployment)
         try:
-            status: RolloutStatus = await _through_moves(
+            status: RolloutStatus = await self._through_moves(
+                deployment,
                 lambda: handle.query(contracts.STATUS, result_type=RolloutStatus, rpc_timeout=patience),
                 patience,
             )
@@ -319,6 +323,39 @@ class RolloutClient:
             return False if error.status is RPCStatusCode.NOT_FOUND else None
         return description.status is WorkflowExecutionStatus.RUNNING
 
+    async def _through_moves(
+        self,
+        deployment: str,
+        call: Callable[[], Awaitable[AnswerT]],
+        patience: timedelta,
+    ) -> AnswerT:
+        """Return what ``call`` returns; repeat it while the rollout moves to a new run, which takes some milliseconds.
+
+        A repeat of an update has the same id: at most one of them is carried out.
+
+        Raises:
+            RPCError: it failed for another reason, or the move lasts longer than ``patience``.
+            WorkflowUpdateFailedError: the update was refused, or its rollout ended without an answer.
+
+        """
+        clock = asyncio.get_running_loop()
+        until = clock.time() + patience.total_seconds()
+        while True:
+            try:
+                return await call()
+            except RPCError as error:
+                moves = error.status is RPCStatusCode.FAILED_PRECONDITION and error.message.lower().startswith(_MOVES)
+                if not moves or clock.time() > until:
+                    raise
+            except WorkflowUpdateFailedError as error:
+                left = isinstance(error.cause, ApplicationError) and error.cause.type in _LEFT_BY_A_RUN
+                if not left or clock.time() > until:
+                    raise
+                # A run that was terminated leaves its updates in the same words as one that goes on in a new run.
+                if await self.is_running(contracts.workflow_id(deployment)) is False:
+                    raise
+            await asyncio.sleep(_MOVE_PAUSE_SECONDS)
+
     def _handle(self, deployment: str, run_id: str | None = None) -> WorkflowHandle[object, RolloutResult]:
         return self._client.get_workflow_handle(
             contracts.workflow_id(deployment),
@@ -349,7 +386,8 @@ class RolloutClient:
         try:
             # The SDK repeats a call that timed out for as long as no worker has taken the update.
             async with asyncio.timeout(patience.total_seconds()):
-                given: AnswerT = await _through_moves(
+                given: AnswerT = await self._through_moves(
+                    deployment,
                     lambda: self._handle(deployment).execute_update(
                         name,
                         command.model_dump(mode="json", exclude_unset=True),
@@ -371,31 +409,6 @@ class RolloutClient:
         return given
 
 
-async def _through_moves(call: Callable[[], Awaitable[AnswerT]], patience: timedelta) -> AnswerT:
-    """Return what ``call`` returns; repeat it while the rollout moves to a new run, which takes some milliseconds.
-
-    A repeat of an update has the same id: at most one of them is carried out.
-
-    Raises:
-        RPCError: it failed for another reason, or the move lasts longer than ``patience``.
-
-    """
-    clock = asyncio.get_running_loop()
-    until = clock.time() + patience.total_seconds()
-    while True:
-        try:
-            return await call()
-        except RPCError as error:
-            moves = error.status is RPCStatusCode.FAILED_PRECONDITION and error.message.lower().startswith(_MOVES)
-            if not moves or clock.time() > until:
-                raise
-        except WorkflowUpdateFailedError as error:
-            moves = isinstance(error.cause, ApplicationError) and error.cause.type in _LEFT_BY_A_MOVE
-            if not moves or clock.time() > until:
-                raise
-        await asyncio.sleep(_MOVE_PAUSE_SECONDS)
-
-
 def signals_are_exhausted(error: RPCError) -> bool:
     """Whether Temporal refused a signal because the workflow's run has taken as many as it may (10,000, as a rule).
 
@@ -409,6 +422,8 @@ def _refusal(cause: BaseException | None) -> Refusal:
     if isinstance(cause, ApplicationError):
         known = {code.value for code in RefusalCode}
         code = RefusalCode(cause.type) if cause.type in known else RefusalCode.ROLLOUT_ENDED
+        if cause.type in _LEFT_BY_A_RUN:
+            return Refusal(code=code, message="the rollout ended before it answered; its status says what became of it")
         for detail in cause.details:
             if isinstance(detail, dict) and detail.get("code") == code.value:
                 return Refusal.model_validate(detail)

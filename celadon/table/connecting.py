@@ -34,7 +34,7 @@ def open_engine(
     *,
     pool_size: int | None = None,
     timeout: float | None = None,
-    limits: tuple[tuple[str, str], ...] = (),
+    settings: str = "",
 ) -> AsyncEngine:
     """Prepare an engine; nothing is connected yet.
 
@@ -43,8 +43,8 @@ def open_engine(
         application_name: how its connections are named in ``pg_stat_activity``.
         pool_size: connections at most, without overflow; without one each use connects anew.
         timeout: how many seconds a connection may take, and half of what a statement may before it is given up.
-        limits: settings of Postgres for each connection. They are set by statements, since a pooler such as pgbouncer
-            lets in only a few settings with the connection itself.
+        settings: statements that each new connection begins with. Settings are made by them, since a pooler such as
+            pgbouncer lets in only a few with the connection itself.
 
     """
     url, arguments = _divided(make_url(database_url))
@@ -63,12 +63,11 @@ def open_engine(
             # An error is logged with its trace, and values may be somebody's secrets.
             hide_parameters=True,
         )
-    if limits:
-        statements = "; ".join(f"set {name} = '{value}'" for name, value in limits)
+    if settings:
 
         @event.listens_for(engine.sync_engine, "connect")
-        def set_limits(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
-            connection.run_async(lambda driver: driver.execute(statements))
+        def make_settings(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+            connection.run_async(lambda driver: driver.execute(settings))
 
     return engine
 

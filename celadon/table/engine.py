@@ -14,6 +14,9 @@ from celadon.table.outages import database_trouble_named
 STATEMENT_TIMEOUT_SECONDS: Final = 5.0
 """Below the start-to-close timeout of a table transaction (10 s), so that no attempt outlives its activity."""
 
+_PATIENCE_OF_A_TRANSACTION: Final = 2
+"""How many times a statement's patience a whole transaction has: as long as its activity waits for it."""
+
 
 class DatabaseSettings(BaseSettings):
     """Where Postgres is: ``DATABASE_URL``."""
@@ -44,16 +47,12 @@ class Table:
 
         """
         self.database_url = database_url
-        milliseconds = str(round(patience_seconds * 1000))
         self._engine = open_engine(
             database_url,
             application_name,
             pool_size=pool_size,
             timeout=patience_seconds,
-            limits=(
-                ("statement_timeout", milliseconds),
-                ("idle_in_transaction_session_timeout", milliseconds),
-            ),
+            settings=_limits(patience_seconds),
         )
         self._sessions = async_sessionmaker(self._engine, expire_on_commit=False, autoflush=False)
 
@@ -81,3 +80,18 @@ class Table:
     async def __aexit__(self, *_: object) -> None:
         """Close all connections."""
         await self.close()
+
+
+def _limits(patience_seconds: float) -> str:
+    """Return statements that bound what a connection may hold of others.
+
+    A process that is frozen between a statement's parsing and its execution is neither idle nor at work for Postgres:
+    only ``transaction_timeout`` (Postgres 17 and later) ends that transaction, and frees the locks that it holds.
+    """
+    patience = round(patience_seconds * 1000)
+    whole = patience * _PATIENCE_OF_A_TRANSACTION
+    return (
+        f"set statement_timeout = {patience}; "  # noqa: S608 - numbers alone
+        f"set idle_in_transaction_session_timeout = {patience}; "
+        f"select set_config(name, '{whole}', false) from pg_settings where name = 'transaction_timeout'"
+    )

@@ -174,8 +174,10 @@ async def _continue_after_takeover(damage: Damage) -> None:
     async def taken() -> bool:
         return (await _holder(damage.site))[1] != stopped
 
-    await until(taken, "the second worker's keeper takes the lease", STOPPED_SECONDS)
-    await _continue(damage)
+    try:
+        await until(taken, "the second worker's keeper takes the lease", STOPPED_SECONDS)
+    finally:
+        await _continue(damage)
 
 
 async def _take_the_lease_away(damage: Damage) -> None:

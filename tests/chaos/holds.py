@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from celadon.table.outages import TABLE_OUTAGES
+from celadon.table.outages import TABLE_OUTAGES, database_trouble_named
 from tests.chaos.site import Site
 
 Blocks = Callable[[], Awaitable[bool]]
@@ -40,7 +40,8 @@ async def locked_row(site: Site, statement: str, **values: object) -> AsyncItera
         yield blocks
     finally:
         try:
-            await connection.rollback()
+            with database_trouble_named():
+                await connection.rollback()
         except TABLE_OUTAGES:
             await connection.invalidate()
         await connection.close()

@@ -31,6 +31,7 @@ async def test_a_transaction_that_the_database_refuses_is_told(table: Table) -> 
     [
         ("statement_timeout", "5s"),
         ("idle_in_transaction_session_timeout", "5s"),
+        ("transaction_timeout", "10s"),
         ("timezone", "UTC"),
         ("application_name", "celadon-settings"),
     ],

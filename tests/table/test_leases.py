@@ -1,6 +1,7 @@
 """The keeper's lease and its fence."""
 
 import asyncio
+import contextlib
 from datetime import timedelta
 
 import pytest
@@ -16,6 +17,7 @@ from celadon.table.leases import (
     renew_lease,
     take_lease,
 )
+from celadon.table.outages import TableAwayError
 from tests.table.locks import DEADLINE_SECONDS, until_somebody_waits
 from tests.table.rows import Rows
 
@@ -176,3 +178,41 @@ async def test_writes_of_one_keeper_do_not_wait_for_each_other(table: Table) -> 
     async with table.transaction() as one, asyncio.timeout(DEADLINE_SECONDS), table.transaction() as other:
         await hold_fence(one, fence)
         await hold_fence(other, fence)
+
+
+async def test_a_keeper_frozen_in_the_middle_of_a_statement_does_not_keep_its_lease(
+    table: Table,
+    database_url: str,
+) -> None:
+    fence = await held(table)
+
+    async def freeze(frozen: Table) -> None:
+        async with frozen.transaction() as tx:
+            await renew_lease(tx, fence)
+            driver = (await (await tx.connection()).get_raw_connection()).driver_connection
+            assert driver is not None
+            # The driver parses a statement in one message and executes it in a second one, which never comes. To
+            # Postgres that is no idle transaction, and no statement that takes too long.
+            await driver.prepare("select count(*) from rollouts")
+            frozen_in_it.set()
+            await thawed.wait()
+
+    frozen_in_it, thawed = asyncio.Event(), asyncio.Event()
+    async with Table(database_url, "celadon-frozen", patience_seconds=0.2) as its_own:
+        freezing = asyncio.create_task(freeze(its_own))
+        await frozen_in_it.wait()
+        await asyncio.wait_for(release(table, fence), DEADLINE_SECONDS)
+
+        assert await take(table, "two") == fence + 1
+
+        thawed.set()
+        with pytest.raises(TableAwayError):
+            await freezing
+
+
+async def release(table: Table, fence: Fence) -> None:
+    """Give a lease back as soon as its row can be had."""
+    while True:
+        with contextlib.suppress(TableAwayError):
+            async with table.transaction() as tx:
+                return await release_lease(tx, fence)

@@ -222,3 +222,18 @@ async def test_at_the_deadline_the_policy_can_hold(rollout: "RunningRollout") ->
 
     assert (await rollout.status()).phase is RolloutPhase.AWAITING_PROMOTION
     assert (await rollout.promote()).state is PromoteState.SWITCHED
+
+
+async def test_a_promotion_that_a_termination_meets_is_told_at_once(rollout: "RunningRollout") -> None:
+    await rollout.wait_for_promotion()
+    release = rollout.script.hold("switch")
+    promotion = asyncio.create_task(rollout.promote(by="ann"))
+    await rollout.until(lambda: "switch" in rollout.script.names())
+
+    await rollout.handle.terminate("the cluster is rebuilt")
+
+    # Long before the caller's patience is over: the same answer would come for ever.
+    with pytest.raises(RefusedError, match="ended before it answered") as told:
+        await promotion
+    assert told.value.refusal.code is RefusalCode.ROLLOUT_ENDED
+    release.set()
