@@ -56,7 +56,7 @@ class Conversation(Standing):
     )
     async def promote(self, payload: Any = None, *more: Any) -> PromoteAnswer:  # noqa: ANN401 - the one parser reads it
         """Promote green and wait for the switch."""
-        return await self._answer_promotion(lambda: self._record_promotion(only_input(payload, more), Door.UPDATE))
+        return await self._answer(PromoteAnswer, lambda: self._record_promotion(only_input(payload, more), Door.UPDATE))
 
     @promote.validator
     def _may_promote(self, payload: Any = None, *more: Any) -> None:  # noqa: ANN401
@@ -82,8 +82,8 @@ class Conversation(Standing):
     )
     async def abort(self, payload: Any = None, *more: Any) -> AbortAnswer:  # noqa: ANN401
         """Abort and wait until it is decided, or until blue serves again."""
-        return await self._answer_abort(
-            lambda: self._record_abort(only_input(payload, more), Door.UPDATE, rollback=False)
+        return await self._answer(
+            AbortAnswer, lambda: self._record_abort(only_input(payload, more), Door.UPDATE, rollback=False)
         )
 
     @abort.validator
@@ -106,8 +106,8 @@ class Conversation(Standing):
     )
     async def rollback(self, payload: Any = None, *more: Any) -> AbortAnswer:  # noqa: ANN401
         """Switch back and wait until blue serves again."""
-        return await self._answer_abort(
-            lambda: self._record_abort(only_input(payload, more), Door.UPDATE, rollback=True)
+        return await self._answer(
+            AbortAnswer, lambda: self._record_abort(only_input(payload, more), Door.UPDATE, rollback=True)
         )
 
     @rollback.validator
@@ -131,7 +131,8 @@ class Conversation(Standing):
     )
     async def finish(self, payload: Any = None, *more: Any) -> BakeAnswer:  # noqa: ANN401 - the one parser reads it
         """End the bake."""
-        return await self._answer_of_the_bake(
+        return await self._answer(
+            BakeAnswer,
             lambda: self._record_of_the_bake(contracts.FINISH, only_input(payload, more), Door.UPDATE),
         )
 
@@ -150,7 +151,8 @@ class Conversation(Standing):
     )
     async def withdraw(self, payload: Any = None, *more: Any) -> BakeAnswer:  # noqa: ANN401
         """Take an abort back."""
-        return await self._answer_of_the_bake(
+        return await self._answer(
+            BakeAnswer,
             lambda: self._record_of_the_bake(contracts.WITHDRAW, only_input(payload, more), Door.UPDATE),
         )
 
@@ -325,46 +327,16 @@ class Conversation(Standing):
         if progress.hold is not None and progress.hold.ended_by:
             self._update(hold=None)
 
-    async def _answer_promotion(self, record: Callable[[], Ticket[PromoteAnswer]]) -> PromoteAnswer:
-        """Record a promotion and wait for its answer; a repeat gets the first one's."""
+    async def _answer(self, kind: type[AnswerT], record: Callable[[], Ticket[AnswerT]]) -> AnswerT:
+        """Record what an update asks for and wait for its answer; a repeat gets the first one's."""
         identity = _taken(_update_id)
         known = self._state.answer_to(identity)
         if known is not None:
-            return _repeated(known, known.promoted)
-        ticket = _taken(record)
-        answer = await ticket.answer()
+            return _repeated(known, kind)
+        answer = await _taken(record).answer()
+        self._state.keep_answer(AnsweredUpdate.of(identity, answer))
         if isinstance(answer, Refusal):
-            self._state.keep_answer(AnsweredUpdate(id=identity, refusal=answer))
             raise refused(answer)
-        self._state.keep_answer(AnsweredUpdate(id=identity, promoted=answer))
-        return answer
-
-    async def _answer_of_the_bake(self, record: Callable[[], Ticket[BakeAnswer]]) -> BakeAnswer:
-        """Record what is asked of the bake and wait for the answer; a repeat gets the first one's."""
-        identity = _taken(_update_id)
-        known = self._state.answer_to(identity)
-        if known is not None:
-            return _repeated(known, known.baked)
-        ticket = _taken(record)
-        answer = await ticket.answer()
-        if isinstance(answer, Refusal):
-            self._state.keep_answer(AnsweredUpdate(id=identity, refusal=answer))
-            raise refused(answer)
-        self._state.keep_answer(AnsweredUpdate(id=identity, baked=answer))
-        return answer
-
-    async def _answer_abort(self, record: Callable[[], Ticket[AbortAnswer]]) -> AbortAnswer:
-        """Record an abort and wait for its answer; a repeat gets the first one's."""
-        identity = _taken(_update_id)
-        known = self._state.answer_to(identity)
-        if known is not None:
-            return _repeated(known, known.aborted)
-        ticket = _taken(record)
-        answer = await ticket.answer()
-        if isinstance(answer, Refusal):
-            self._state.keep_answer(AnsweredUpdate(id=identity, refusal=answer))
-            raise refused(answer)
-        self._state.keep_answer(AnsweredUpdate(id=identity, aborted=answer))
         return answer
 
     def _read_promotion(self, payload: object) -> PromoteCommand:
@@ -559,15 +531,16 @@ def _refuse_crowd(pending: Sequence[object]) -> None:
         )
 
 
-def _repeated(known: AnsweredUpdate, answer: AnswerT | None) -> AnswerT:
+def _repeated(known: AnsweredUpdate, kind: type[AnswerT]) -> AnswerT:
     """Return what the first update of an id was answered.
 
     Raises:
         ApplicationError: it was refused, or it was another command.
 
     """
-    if answer is not None:
-        return answer
+    for answer in (known.promoted, known.aborted, known.baked):
+        if isinstance(answer, kind):
+            return answer
     raise refused(
         known.refusal
         or Refusal(

@@ -6,7 +6,7 @@ their meaning; ``state_version`` rises when an older release could not go on fro
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, TypeVar
+from typing import Final, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -54,6 +54,19 @@ class AnsweredUpdate(Record):
     aborted: AbortAnswer | None = None
     baked: BakeAnswer | None = None
     refusal: Refusal | None = None
+
+    @classmethod
+    def of(cls, update_id: str, answer: PromoteAnswer | AbortAnswer | BakeAnswer | Refusal) -> Self:
+        """Return an update with its answer, which stands in the field of its kind."""
+        match answer:
+            case PromoteAnswer():
+                return cls(id=update_id, promoted=answer)
+            case AbortAnswer():
+                return cls(id=update_id, aborted=answer)
+            case BakeAnswer():
+                return cls(id=update_id, baked=answer)
+            case Refusal():
+                return cls(id=update_id, refusal=answer)
 
 
 class RolloutState(BaseModel):
