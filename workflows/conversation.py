@@ -3,6 +3,7 @@
 The decision is taken once, after all messages of a workflow task.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
@@ -41,6 +42,8 @@ with workflow.unsafe.imports_passed_through():
 
 _READS_FEW: Final = "a task reads so many messages"
 """The patch since which it leaves those beyond unread."""
+_ASKS_AFTER_RESET: Final = "a rollout that was reset asks the table"
+"""The patch since which it does."""
 
 TakenT = TypeVar("TakenT")
 AnswerT = TypeVar("AnswerT", PromoteAnswer, AbortAnswer, BakeAnswer)
@@ -48,6 +51,17 @@ AnswerT = TypeVar("AnswerT", PromoteAnswer, AbortAnswer, BakeAnswer)
 
 class Conversation(Standing):
     """Hears promotions, aborts and what the keeper tells."""
+
+    def __init__(self, payload: object = None) -> None:
+        """Begin as :class:`Standing` does. Temporal gives a run that was reset another seed, and others never."""
+        super().__init__(payload)
+        loop = asyncio.get_running_loop()
+
+        def hear_of_reset(_: int) -> None:
+            # The SDK calls back outside of the workflow, where nobody may ask for a patch.
+            loop.call_soon(self._hear_of_reset)
+
+        workflow.register_random_seed_callback(hear_of_reset)
 
     @workflow.update(
         name=contracts.PROMOTE,
@@ -317,6 +331,16 @@ class Conversation(Standing):
         self._state.refused_total += 1
         self._news += 1
         return False
+
+    def _hear_of_reset(self) -> None:
+        """Ask the table anew after a reset: what the run had heard is gone, and its rollout may have ended.
+
+        A run whose rollout has ended is refused by that, and ends; else it would wait for ever, and keep the next
+        rollout of its deployment from starting.
+        """
+        if workflow.patched(_ASKS_AFTER_RESET):
+            self._news += 1
+            self._expect_missed_edges()
 
     def _expect_missed_edges(self) -> None:
         """What the keeper told may be among what was left unread: ask anew, and try anew what waits for it."""

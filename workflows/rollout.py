@@ -242,7 +242,7 @@ class BlueGreenRollout(Conversation):
                     await self._wait_for_news(seen, decision.first)
 
     async def _ask_for_missed_edges(self) -> None:
-        """Ask the keeper for green's condition when a flood left edges unread."""
+        """Ask the keeper for green's condition when a flood left edges unread, or the run was reset."""
         if self._missed_edges and self._state.progress.green_set is not None:
             self._missed_edges = False
             await self._do(steps.ASK_FOR_EDGE, self._step(Step), "ask the keeper for green's condition")
@@ -439,6 +439,7 @@ class BlueGreenRollout(Conversation):
                 await self._judge_what_is_asked_of_the_bake()
                 continue
             seen = self._news
+            await self._ask_for_missed_edges()
             timer = (BAKE_TIMER, self._state.progress.since + self._state.progress.policy.bake)
             if timer[1] <= workflow.now() or self._state.progress.bake_is_over:
                 return None
@@ -763,14 +764,19 @@ class BlueGreenRollout(Conversation):
         await self._rest(lambda: self._news != seen, timer)
 
     async def _wait_for_routers(self, epoch: Epoch, *, abortable: bool = True) -> None:
-        """Wait until the keeper tells that all live routers serve ``epoch``, or for an abort."""
+        """Wait until the keeper tells that all live routers serve ``epoch``, or for an abort.
+
+        When what it told may have been missed, the caller asks the table anew too.
+        """
         await self._rest(
             lambda: (
                 (self._state.routers_served is not None and self._state.routers_served >= epoch)
+                or self._missed_edges
                 or (abortable and (self._state.progress.abort is not None or bool(self._of_the_bake)))
             ),
             None,
         )
+        self._missed_edges = False
 
     async def _wait_for_cure(self) -> None:
         """Wait until blue has changed, or nobody wants to go back any more."""

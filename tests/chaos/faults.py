@@ -10,15 +10,13 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from sqlalchemy import text
-from temporalio.api.common.v1 import WorkflowExecution
-from temporalio.api.enums.v1 import EventType
-from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 
 from celadon.domain.contracts import KEEPER_LEASE, workflow_id
 from celadon.domain.states import RolloutOutcome
 from tests.chaos.moments import Moment
 from tests.chaos.site import NotReachedError, Site, kill, replica_processes, until, with_children
 from tests.chaos.subject import Subject
+from tests.workflows.resets import reset_to_task
 
 STOPPED_SECONDS: Final = 20.0
 BACK_SECONDS: Final = 120.0
@@ -275,28 +273,14 @@ async def _terminate(damage: Damage) -> None:
 
 def _reset(*, to_first: bool) -> Act:
     async def strike(damage: Damage) -> None:
-        await asyncio.gather(*(_reset_one(one, to_first=to_first) for one in damage.subjects.values()))
+        await asyncio.gather(
+            *(
+                reset_to_task(one.site.temporal, workflow_id(one.name), first=to_first)
+                for one in damage.subjects.values()
+            ),
+        )
 
     return strike
-
-
-async def _reset_one(subject: Subject, *, to_first: bool) -> None:
-    description = await subject.handle.describe()
-    tasks = [
-        event.event_id
-        async for event in subject.handle.fetch_history_events()
-        if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED
-    ]
-    client = subject.site.temporal
-    await client.workflow_service.reset_workflow_execution(
-        ResetWorkflowExecutionRequest(
-            namespace=client.namespace,
-            workflow_execution=WorkflowExecution(workflow_id=workflow_id(subject.name), run_id=description.run_id),
-            reason="chaos",
-            workflow_task_finish_event_id=tasks[0] if to_first else tasks[-1],
-            request_id=f"{subject.name}-{subject.round}",
-        ),
-    )
 
 
 TERMINATED: Final = Fault("workflow terminated", _terminate, _done, kind=Kind.WORKFLOW)

@@ -46,6 +46,7 @@ class LiveDeployment:
         self.name = name
         self.addresses = addresses
         self.table = table
+        self.temporal = temporal
         self.rollouts = RolloutClient(temporal, signer_of(addresses))
         self.handle: WorkflowHandle[Any, Any] = temporal.get_workflow_handle(workflow_id(name))
 

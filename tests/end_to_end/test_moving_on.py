@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from celadon.domain.errors import RefusalCode
 from celadon.domain.messages import AbortCommand, PromoteCommand
 from celadon.domain.states import RolloutOutcome, RolloutPhase
 from tests.end_to_end.conftest import LiveDeployment, until
 from tests.end_to_end.ledger_server import ledger_revision
 from tests.end_to_end.numbered_load import under_numbered_load
 from tests.end_to_end.test_after_the_switch import PER_SECOND, until_sent, url_of
+from tests.workflows.resets import reset_to_task
 
 pytestmark = pytest.mark.stack
 
@@ -54,3 +56,46 @@ async def test_it_moves_at_the_gate_and_in_the_bake_and_goes_back(deployment: Li
     assert ended.result.outcome is RolloutOutcome.ROLLED_BACK
     assert await deployment.outcomes() == ["promoted", "rolled_back"]
     assert load.failed == []
+
+
+async def test_an_older_run_that_is_reset_while_it_bakes_goes_on_from_what_the_table_says(
+    deployment: LiveDeployment,
+) -> None:
+    await deployment.serve("r1")
+    await deployment.wait_for_promotion("r2")
+    await _move(deployment)
+    older = (await deployment.handle.describe()).run_id
+    await _move(deployment)
+    promoted = await deployment.rollouts.promote(deployment.name, PromoteCommand(by="ann", revision=2))
+    await deployment.phase(RolloutPhase.BAKING)
+
+    await reset_to_task(deployment.temporal, deployment.handle.id, older)
+
+    # Temporal hands the promotion to the new run again; the table answers it as it did.
+    again = await deployment.phase(RolloutPhase.BAKING)
+    assert again.epoch == promoted.epoch
+    assert await deployment.live_revision() == 2
+    await deployment.rollouts.rollback(deployment.name, AbortCommand(by="ann"))
+    await deployment.ended()
+    assert await deployment.outcomes() == ["promoted", "rolled_back"]
+
+
+async def test_an_older_run_of_a_rollout_that_has_ended_is_reset_in_vain(deployment: LiveDeployment) -> None:
+    await deployment.serve("r1")
+    await deployment.wait_for_promotion("r2")
+    await _move(deployment)
+    older = (await deployment.handle.describe()).run_id
+    await _move(deployment)
+    await deployment.rollouts.promote(deployment.name, PromoteCommand(by="ann", revision=2))
+    await deployment.phase(RolloutPhase.BAKING)
+    await deployment.rollouts.rollback(deployment.name, AbortCommand(by="ann"))
+    await deployment.ended()
+
+    await reset_to_task(deployment.temporal, deployment.handle.id, older)
+    ended = await deployment.ended()
+
+    assert ended.refusal is not None, ended
+    assert ended.refusal.code is RefusalCode.NOT_OWNER
+    assert await deployment.outcomes() == ["promoted", "rolled_back"]
+    assert await deployment.live_revision() == 1
+    await deployment.wait_for_promotion("r3")

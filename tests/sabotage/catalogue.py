@@ -445,7 +445,7 @@ SABOTAGES: Final = (
         "workflows/conversation.py",
         "        if read <= KEPT_MESSAGES or not workflow.patched(_READS_FEW):",
         "        if read:",
-        ("tests/workflows/test_crowds.py::test_a_task_reads_a_hundred_messages_and_counts_the_rest",),
+        ("tests/workflows/test_floods.py::test_a_task_reads_a_hundred_messages_and_counts_the_rest",),
     ),
     Sabotage(
         13,
@@ -462,6 +462,14 @@ SABOTAGES: Final = (
         "    if info.continued_run_id is None or info.cron_schedule",
         "    if info.cron_schedule",
         ("tests/workflows/test_moving_on.py::test_a_forged_state_is_no_start",),
+    ),
+    Sabotage(
+        13,
+        "let a reset run of a rollout that has ended wait for ever",
+        "workflows/conversation.py",
+        "        if workflow.patched(_ASKS_AFTER_RESET):",
+        "        if not workflow.patched(_ASKS_AFTER_RESET):",
+        ("tests/workflows/test_going_back.py::test_a_run_that_was_reset_asks_the_table_anew",),
     ),
     Sabotage(
         13,

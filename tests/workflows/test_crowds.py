@@ -18,7 +18,6 @@ from celadon.domain.errors import RefusalCode
 from celadon.domain.limits import REFUSAL_BYTES, TRANSPORTED_BYTES
 from celadon.domain.states import RolloutOutcome, RolloutPhase, SetCondition
 from celadon.domain.steps import Step
-from worker.registration import replayer
 
 if TYPE_CHECKING:
     from temporalio.client import Client
@@ -157,24 +156,6 @@ async def test_an_update_with_a_giant_id_is_refused(rollout: "RunningRollout") -
 
     assert isinstance(refused.value.cause, ApplicationError)
     assert refused.value.cause.type == RefusalCode.INVALID_PAYLOAD
-
-
-async def test_a_task_reads_a_hundred_messages_and_counts_the_rest(rollout: "RunningRollout") -> None:
-    await rollout.wait_for_promotion()
-    held = rollout.script.hold("switch")
-    await rollout.handle.signal("promote", {"by": "ann"})
-    await rollout.until(lambda: "switch" in rollout.script.names())
-
-    await asyncio.gather(*(rollout.handle.signal("promote", {"by": f"p{n}"}) for n in range(400)))
-    held.set()
-    status = await rollout.phase(RolloutPhase.BAKING)
-
-    assert status.refused_total == 400
-    await rollout.handle.signal("rollback", {"by": "ann"})
-    await rollout.ended()
-    await _assert_small(rollout)
-    replayed = await replayer().replay_workflow(await rollout.handle.fetch_history(), raise_on_replay_failure=False)
-    assert replayed.replay_failure is None
 
 
 async def test_a_crowd_of_valid_aborts_is_one_abort(rollout: "RunningRollout") -> None:

@@ -22,7 +22,7 @@ from celadon.domain import contracts
 from celadon.domain.states import RolloutOutcome, RolloutPhase
 from celadon.stack.temporal_server import MOST_SIGNALS
 from tests.workflows.conftest import RunningRollout, Script, ScriptedSteps
-from worker.registration import WORKFLOWS, workflow_runner
+from worker.registration import WORKFLOWS, replayer, workflow_runner
 
 pytestmark = pytest.mark.parts
 
@@ -116,6 +116,28 @@ async def _promote_and_go_back(rollout: RunningRollout) -> None:
     ended = await rollout.ended()
     assert ended.result is not None
     assert ended.result.outcome is RolloutOutcome.ROLLED_BACK
+
+
+async def test_a_task_reads_a_hundred_messages_and_counts_the_rest(own_temporal: WorkflowEnvironment) -> None:
+    steps = ScriptedSteps()
+    rollout = _flooded(own_temporal, steps)
+    async with _worker(own_temporal, steps):
+        await rollout.wait_for_promotion()
+        await rollout.until_nothing_is_in_flight()
+
+    await _flood(rollout, 150)
+    # Nothing is wrong with this one, but that it comes in the same task after so many others.
+    await rollout.handle.signal("promote", {"by": "ann"})
+
+    async with _worker(own_temporal, steps):
+        await _until_read(rollout, 151)
+        assert (await rollout.status()).phase is RolloutPhase.AWAITING_PROMOTION
+        await _promote_and_go_back(rollout)
+        history = await rollout.handle.fetch_history()
+    told = [note for step in rollout.script.inputs("switch") for note in step.notes if note.kind == "messages_left_out"]
+    assert [note.evidence["unread"] for note in told] == ["51"]
+    replayed = await replayer().replay_workflow(history, raise_on_replay_failure=False)
+    assert replayed.replay_failure is None
 
 
 async def test_a_rollout_whose_worker_was_away_is_decided_after_most_of_the_signals_that_a_run_takes(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from temporalio.api.enums.v1 import EventType
+from temporalio.client import Client
 
 from celadon.domain.errors import Refusal, RefusalCode, RefusedError
 from celadon.domain.messages import AbortAnswer
@@ -13,6 +14,7 @@ from celadon.domain.names import Epoch
 from celadon.domain.states import RolloutOutcome, RolloutPhase, SetCondition
 from celadon.domain.steps import CloseStep, DrainEnd, SwitchAnswer, SwitchStep
 from tests.workflows.conftest import DEADLINE_SECONDS
+from tests.workflows.resets import reset_to_task
 
 if TYPE_CHECKING:
     from tests.workflows.conftest import RunningRollout
@@ -363,3 +365,13 @@ async def test_an_abort_works_while_a_router_is_silent(rollout: "RunningRollout"
 
     assert answer.outcome is RolloutOutcome.ROLLED_BACK
     assert await _outcome(rollout) is RolloutOutcome.ROLLED_BACK
+
+
+async def test_a_run_that_was_reset_asks_the_table_anew(rollout: "RunningRollout", client: Client) -> None:
+    await rollout.wait_for_promotion()
+    assert "ask_for_edge" not in rollout.script.names()
+
+    await reset_to_task(client, rollout.handle.id)
+
+    await rollout.until(lambda: "ask_for_edge" in rollout.script.names())
+    assert (await rollout.status()).phase is RolloutPhase.AWAITING_PROMOTION

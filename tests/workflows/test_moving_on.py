@@ -14,6 +14,7 @@ from celadon.domain.errors import Refusal, RefusalCode
 from celadon.domain.names import Epoch
 from celadon.domain.states import RolloutOutcome, RolloutPhase, SetCondition
 from celadon.domain.steps import DrainEnd, Step, SwitchAnswer
+from tests.workflows.conftest import DEADLINE_SECONDS
 from worker.registration import replayer
 
 if TYPE_CHECKING:
@@ -214,7 +215,7 @@ async def test_a_forged_state_is_no_start(rollout: "RunningRollout") -> None:
     handle = await rollout.start_with(forged)
 
     with pytest.raises(WorkflowFailureError) as failed:
-        await handle.result()
+        await asyncio.wait_for(handle.result(), DEADLINE_SECONDS)
 
     assert "continued: unknown key" in str(failed.value.cause)
 
