@@ -75,7 +75,12 @@ class Answer:
     value: BaseModel | ApplicationError | None
 
 
-Job = Message | Cancel | Answer
+@dataclass(frozen=True)
+class Reseed:
+    """The seed of a run that was reset."""
+
+
+Job = Message | Cancel | Answer | Reseed
 
 
 @dataclass
@@ -135,6 +140,7 @@ class Execution:
     """Whether it has the history of an earlier run."""
     _waiting: list[_Waiting] = field(default_factory=list)
     _log: list[_Logged] = field(default_factory=list)
+    _of_seeds: list[Callable[[int], None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Run the first workflow task."""
@@ -210,7 +216,7 @@ class Execution:
         for asked in run.asked:
             asked.is_history = not asked.is_pending
         again = [job for logged in self._log[tasks:] for job in logged.jobs if isinstance(job, Message)]
-        run.task(now, *again)
+        run.task(now, Reseed(), *again)
         return run
 
     def close(self) -> None:
@@ -227,6 +233,9 @@ class Execution:
         match job:
             case Cancel():
                 self._main.cancel()
+            case Reseed():
+                for callback in self._of_seeds:
+                    callback(0)
             case Answer():
                 self._answer(self.asked[job.step], job.value)
             case Message(update=True):
@@ -308,6 +317,9 @@ class Execution:
     def workflow_patch(self, identity: str, **_: object) -> bool:
         """Every run is a new one, and nothing is replayed; none lives long enough to continue as new."""
         return identity != MOVES_ON
+
+    def workflow_register_random_seed_callback(self, callback: Callable[[int], None]) -> None:
+        self._of_seeds.append(callback)
 
     def workflow_time_ns(self) -> int:
         return (self.now - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) * 1000
