@@ -25,7 +25,13 @@ _TOKEN: Final = "[token]"  # noqa: S105 - what stands in the place of one
 
 _TOKENS: Final = re.compile(
     r"""
-    (?<![A-Za-z0-9_-])(?:
+    (?P<before>
+        (?:\x1b|\\(?:u001b|x1b|033|e))\[[0-9;?]{0,20}[A-Za-z]  # a colour, also one that is spelt out
+      | \\(?:[abfnrtv]|u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2})        # the end of a line, spelt out as in JSON
+      | %[0-9A-Fa-f]{2}
+      | (?<![A-Za-z0-9_-])
+    )
+    (?:
         sk-[A-Za-z0-9_-]{16,}+                            # OpenAI, Anthropic and others that write them so
       | [sr]k_(?:live|test)_[A-Za-z0-9]{10,}+             # Stripe
       | hf_[A-Za-z0-9]{16,}+                              # Hugging Face
@@ -49,7 +55,7 @@ _PRIVATE_KEY: Final = re.compile(
     re.DOTALL,
 )
 
-_AUTHORIZATION: Final = re.compile(r"\b(bearer|basic)(\s{1,8})[A-Za-z0-9._~+/=-]{16,}+", re.IGNORECASE)
+_AUTHORIZATION: Final = re.compile(r"(bearer|basic)(\s{1,8})[A-Za-z0-9._~+/=-]{16,}+", re.IGNORECASE)
 
 _URL_PASSWORD: Final = re.compile(r"(://[^\s/:@]*+):[^\s/@]++@")
 
@@ -73,7 +79,7 @@ def mask(text: str, secrets: Mapping[str, str] | None = None) -> str:
     for spelling, name in _spellings(secrets or {}):
         text = text.replace(spelling, f"[secret {name}]")
     text = _PRIVATE_KEY.sub(_TOKEN, text)
-    text = _TOKENS.sub(_TOKEN, text)
+    text = _TOKENS.sub(rf"\g<before>{_TOKEN}", text)
     text = _AUTHORIZATION.sub(rf"\1\2{_TOKEN}", text)
     text = _URL_PASSWORD.sub(rf"\1:{_TOKEN}@", text)
     return _ASSIGNED.sub(rf"\1\2{_TOKEN}", text)

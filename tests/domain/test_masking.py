@@ -34,7 +34,20 @@ LETTERS = "AbCdEfGhIjKlMnOpQrStUvWxYz0123456789"
     ],
 )
 @pytest.mark.parametrize(
-    "around", ["{}", "loaded {} from file", "key={}", '"{}"', "({})", "x:{},", "https://a/?t={}&b"]
+    "around",
+    [
+        "{}",
+        "loaded {} from file",
+        "key={}",
+        '"{}"',
+        "({})",
+        "x:{},",
+        "https://a/?t={}&b",
+        "https://a/?next=%3Ft%3D{}%26b",
+        "\x1b[32m{}\x1b[0m",
+        r"\u001b[1;32m{}\u001b[0m",
+        r"loaded\n{}\nfrom file",
+    ],
 )
 def test_what_looks_like_a_token_is_struck_out_wherever_it_stands(token: str, around: str) -> None:
     masked = mask(around.format(token))
@@ -47,6 +60,7 @@ def test_what_looks_like_a_token_is_struck_out_wherever_it_stands(token: str, ar
     [
         (f"Authorization: Bearer {LETTERS}", "Authorization: Bearer [token]"),
         (f"authorization=basic {LETTERS}==", "authorization=basic [token]"),
+        (f"\x1b[32mBearer {LETTERS}\x1b[0m", "\x1b[32mBearer [token]\x1b[0m"),
         ("postgresql+asyncpg://celadon:s3cr3t@db/celadon", "postgresql+asyncpg://celadon:[token]@db/celadon"),
         ("redis://:hunter22@cache:6379/0", "redis://:[token]@cache:6379/0"),
         ("DB_PASSWORD=hunter22", "DB_PASSWORD=[token]"),

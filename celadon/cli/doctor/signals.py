@@ -1,5 +1,6 @@
 """Signals that rollouts are owed and that Temporal has not taken."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -8,6 +9,7 @@ from temporalio.service import RPCError
 from celadon.cli.doctor.findings import Diagnosis, Mended, fine, mendable, wrong
 from celadon.cli.doctor.keepers_writes import write_as_keeper
 from celadon.cli.session import Session
+from celadon.client.rollouts import signals_are_exhausted
 from celadon.client.running_workflows import RunState, run_state
 from celadon.domain.moments import span
 from celadon.table.inspection import Inspection
@@ -39,23 +41,40 @@ def check_signals(session: Session, inspection: Inspection, *, temporal_answers:
 
 
 async def _send_all(session: Session) -> Mended:
-    """Send signals in their order until none is owed; a rollout may hear one twice, which it bears."""
+    """Send signals in their order until none is owed; a rollout may hear one twice, which it bears.
+
+    Those of a workflow that cannot take one at the moment are passed over, and stay owed.
+    """
     client = await session.temporal()
     rollouts = await session.rollouts()
     taken = gone = 0
-    while owed := await session.read(lambda tx: read_owed_signals(tx, _BATCH)):
+    passed_over: dict[str, str] = {}
+    while owed := await session.read(lambda tx: read_owed_signals(tx, _BATCH, passed_over)):
         for one in owed:
+            if one.workflow_id in passed_over:
+                continue
             try:
                 heard = await rollouts.signal(one.workflow_id, one.signal, dict(one.payload))
                 state = RunState.RUNNING if heard else await run_state(client, one.workflow_id)
             except RPCError as error:
-                return await _stopped(session, taken, gone, f"Temporal did not take the next one ({error.message})")
+                if not signals_are_exhausted(error):
+                    return await _stopped(session, taken, gone, f"Temporal did not take the next one ({error.message})")
+                passed_over[one.workflow_id] = f"{one.workflow_id} takes none until it goes on in a new run"
+                continue
             if state is RunState.UNKNOWN:
                 # Another Temporal than the workers', perhaps; a signal that was dropped here would be lost.
-                return await _stopped(session, taken, gone, f"Temporal does not know {one.workflow_id}")
+                passed_over[one.workflow_id] = f"Temporal does not know {one.workflow_id}"
+                continue
             taken, gone = taken + heard, gone + (not heard)
             await _forget(session, one)
+    if passed_over:
+        return await _stopped(session, taken, gone, _first_of(list(passed_over.values())))
     return Mended(done=_told(taken, gone))
+
+
+def _first_of(reasons: Sequence[str]) -> str:
+    others = len(reasons) - 1
+    return f"{reasons[0]} (and {others} other workflows)" if others else reasons[0]
 
 
 async def _stopped(session: Session, taken: int, gone: int, why: str) -> Mended:

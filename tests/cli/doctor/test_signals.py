@@ -58,3 +58,18 @@ async def test_a_signal_for_a_workflow_that_temporal_does_not_know_is_kept(docto
     assert (code, findings["signals"]["verdict"]) == (1, "wrong")
     assert "does not know rollout-elsewhere; 1 are still owed" in findings["signals"]["next_step"]
     assert await well.value("select count(*) from outbox") == 1
+
+
+async def test_one_that_cannot_be_sent_keeps_no_other_back(doctor: Doctor, temporal: Client, well: Rows) -> None:
+    handle = await temporal.start_workflow(WORKFLOW_TYPE, id="rollout-hears", task_queue=TASK_QUEUE)
+    await well.sql("delete from outbox")
+    for workflow in ("rollout-elsewhere", "rollout-hears", "rollout-elsewhere"):
+        await well.sql(_OWE, workflow=workflow, signal=GREEN_CHANGED)
+    await without_keeper(well)
+
+    _, findings = await doctor("--fix")
+    await handle.terminate()
+
+    assert findings["signals"]["done"] == "sent 1"
+    assert "does not know rollout-elsewhere; 2 are still owed" in findings["signals"]["next_step"]
+    assert await well.value("select count(*) from outbox where workflow_id = 'rollout-elsewhere'") == 2
