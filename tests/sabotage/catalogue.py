@@ -483,8 +483,8 @@ SABOTAGES: Final = (
         13,
         "never move to a new run",
         "workflows/rollout.py",
-        "if moves and self._is_time_to_move() and self._is_quiet():",
-        "if False:",
+        "        moves = workflow.patched(MOVES_ON)",
+        "        moves = False",
         ("tests/workflows/test_moving_on.py::test_it_waits_on_for_its_promotion",),
     ),
     Sabotage(
