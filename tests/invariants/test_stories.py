@@ -127,7 +127,7 @@ def test_a_few_stories(world: World) -> None:
 
 
 @pytest.mark.parts
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(7200)
 def test_many_stories(world: World, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> None:
     wanted = request.config.getoption("--stories", default=0)
     try:
