@@ -57,8 +57,12 @@ _EXHAUSTED: Final = "exceeded workflow execution limit for signal"
 
 AnswerT = TypeVar("AnswerT")
 
-_MOVES: Final = ("unable to perform workflow execution update due to unexpected", "workflow task is not scheduled yet")
-"""How Temporal's messages begin when a workflow has just gone on in a new run, in lower case."""
+_MOVES: Final = (
+    "unable to perform workflow execution update due to unexpected",
+    "workflow task is not scheduled yet",
+    "workflow operation can not be applied because workflow is closing",
+)
+"""How Temporal's messages begin when a workflow is about to go on in a new run or has just done so, in lower case."""
 
 _LEFT_BY_A_RUN: Final = frozenset({"AcceptedUpdateCompletedWorkflow", "AbortedByClosingWorkflow"})
 """How Temporal names the failure of an update that its run had not answered when it closed."""
@@ -344,8 +348,7 @@ class RolloutClient:
             try:
                 return await call()
             except RPCError as error:
-                moves = error.status is RPCStatusCode.FAILED_PRECONDITION and error.message.lower().startswith(_MOVES)
-                if not moves or clock.time() > until:
+                if not is_moving(error) or clock.time() > until:
                     raise
             except WorkflowUpdateFailedError as error:
                 left = isinstance(error.cause, ApplicationError) and error.cause.type in _LEFT_BY_A_RUN
@@ -407,6 +410,12 @@ class RolloutClient:
         except RPCError as error:
             raise _explain(error, deployment, to_promote=name == contracts.PROMOTE) from error
         return given
+
+
+def is_moving(error: RPCError) -> bool:
+    """Whether Temporal refused a call because the workflow goes on in a new run at this moment; nothing was changed."""
+    passes = error.status in {RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.RESOURCE_EXHAUSTED}
+    return passes and error.message.lower().startswith(_MOVES)
 
 
 def signals_are_exhausted(error: RPCError) -> bool:

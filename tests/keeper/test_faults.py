@@ -143,11 +143,13 @@ async def everyone_lives(lives: Lives, faulty: Mapping[str, Life]) -> None:
     assert {name for life in faulty.values() for name in life.struck} >= {*ASYNCHRONOUS}
 
 
+@pytest.mark.timeout(3600)
 async def test_a_fault_before_any_call_of_a_sets_life_ends_in_the_wanted_number_of_replicas(lives: Lives) -> None:
     plain = await lives.live("plain", Life())
     await everyone_lives(lives, {f"before-{n}": Life(before={call}) for n, call in enumerate(plain.numbered())})
 
 
+@pytest.mark.timeout(3600)
 async def test_a_fault_after_any_call_of_a_sets_life_ends_in_the_wanted_number_of_replicas(lives: Lives) -> None:
     plain = await lives.live("plain", Life())
     calls = [call for call in plain.numbered() if call[0] in ASYNCHRONOUS]

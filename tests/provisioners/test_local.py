@@ -242,7 +242,7 @@ async def test_a_stopped_replica_ends_with_all_that_it_started(
     replica = make_replica(server("family"))
     await local.start(replica)
     await until(lambda: listens(replica))
-    assert len(processes_of(replica.route)) == 3
+    await until(lambda: len(processes_of(replica.route)) == 3)
     await local.stop(replica)
     assert not processes_of(replica.route)
 

@@ -17,7 +17,7 @@ from temporalio.worker import Worker
 
 from bench.time_skipping import time_skipping_temporal
 from celadon.client.patience import NoAnswerError
-from celadon.client.rollouts import signals_are_exhausted
+from celadon.client.rollouts import is_moving, signals_are_exhausted
 from celadon.domain import contracts
 from celadon.domain.states import RolloutOutcome, RolloutPhase
 from celadon.stack.temporal_server import MOST_SIGNALS
@@ -30,7 +30,7 @@ MOST_OF_A_RUN: Final = 9_990
 """Temporal takes 10,000 signals in one run where nobody has set less."""
 FLOOD: Final = 20_000
 SENDERS: Final = 40
-PATIENCE_SECONDS: Final = 120.0
+PATIENCE_SECONDS: Final = 300.0
 _PAUSE_SECONDS: Final = 0.05
 
 
@@ -74,7 +74,7 @@ async def _send(rollout: RunningRollout, numbers: Iterator[int]) -> None:
             try:
                 await rollout.handle.signal("promote", {"by": f"p{number}", "revision": 99})
             except RPCError as error:
-                if not signals_are_exhausted(error):
+                if not signals_are_exhausted(error) and not is_moving(error):
                     raise
                 await asyncio.sleep(_PAUSE_SECONDS)
             else:
@@ -142,7 +142,10 @@ async def test_a_task_reads_a_hundred_messages_and_counts_the_rest(own_temporal:
 
 async def test_a_rollout_whose_worker_was_away_is_decided_after_most_of_the_signals_that_a_run_takes(
     own_temporal: WorkflowEnvironment,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # A server that hands so many over at once has to give a task as long as they take, here on any machine.
+    monkeypatch.setattr(contracts, "WORKFLOW_TASK_TIMEOUT", timedelta(minutes=2))
     steps = ScriptedSteps()
     rollout = _flooded(own_temporal, steps)
     async with _worker(own_temporal, steps):
