@@ -33,6 +33,11 @@ SIGNALS = (
     contracts.ROLLBACK,
     contracts.GREEN_CHANGED,
     contracts.ROUTERS_ACKNOWLEDGED,
+    contracts.FINISH,
+    contracts.WITHDRAW,
+    contracts.BLUE_CHANGED,
+    contracts.KEEPER_BACK,
+    contracts.GATE_CHANGED,
     "never heard of",
 )
 
