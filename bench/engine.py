@@ -98,7 +98,7 @@ async def _bare_worker(line: Line) -> AsyncIterator[None]:
 
 
 def _cpu(line: Line) -> float:
-    return sum(one.cpu_seconds for one in usage_of(line.addresses.children).values())
+    return sum(one.cpu_seconds for one in usage_of(line.stack.addresses.children).values())
 
 
 async def measure_on(line: Line, rollouts: int, at_once: int) -> list[Grid]:

@@ -82,7 +82,7 @@ async def _until_at_the_gate(line: Line, rollouts: int) -> None:
 
 async def _look(line: Line) -> dict[str, Usage]:
     """Return what the processes have used; of Postgres, what it has written to its log of changes."""
-    used = usage_of(line.addresses.children)
+    used = usage_of(line.stack.addresses.children)
     async with line.table.transaction() as tx:
         written = await tx.scalar(text("select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::float8"))
     used["postgres"] = replace(used["postgres"], written_mib=(written or 0.0) / MIB)
@@ -154,11 +154,11 @@ async def _ask_all(line: Line, rollouts: int) -> None:
 
 async def cached_on(line: Line, rollouts: int, cache: str) -> dict[str, Cell]:
     """Ask all waiting rollouts of a stack for their status; return what the worker's memory came to."""
-    held = Usage.of(line.addresses.children["worker"]).resident_mib
+    held = Usage.of(line.stack.addresses.children["worker"]).resident_mib
     began = time.monotonic()
     await _ask_all(line, rollouts)
     took = time.monotonic() - began
-    asked = Usage.of(line.addresses.children["worker"]).resident_mib
+    asked = Usage.of(line.stack.addresses.children["worker"]).resident_mib
     return {
         "rollouts kept in memory at most": cache,
         "waiting": rollouts,
