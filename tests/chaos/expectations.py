@@ -10,9 +10,9 @@ from tests.chaos.moments import Moment
 PROMOTED: Final = RolloutOutcome.PROMOTED
 FAILED: Final = RolloutOutcome.FAILED
 
-_RUN_ENDED: Final = (
-    "Workflow completed before the Update completed|already decided|already rolling back|is under way|has ended"
-)
+_RUN_ENDED: Final = "the rollout ended before it answered|already decided|already rolling back|is under way|has ended"
+_BEGUN_ANEW: Final = f"{_RUN_ENDED}|green does not wait for a promotion|nothing has switched yet"
+"""A message whose run was reset goes to the new run, which has its own green to provision first."""
 KEEPER_CHANGED: Final = "no living keeper vouches|the keeper has seen .* since it took over|the rollout is verifying"
 """Allowed in every cell: on a machine that is too busy a keeper loses its lease by itself, and until it has it again
 nobody vouches for health."""
@@ -49,7 +49,7 @@ def expectation(fault: Fault, moment: Moment) -> Expectation:
             _ended_from_outside(moment),
             "the new run begins a rollout of its own and closes the older one as failed",
             begun_anew=True,
-            may_be_told=_RUN_ENDED,
+            may_be_told=_BEGUN_ANEW,
         )
     if fault.kind == Kind.WORKFLOW:
         return Expectation(
