@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
+from pydantic import BaseModel
 from temporalio import workflow
 from temporalio.common import RawValue
 
@@ -46,6 +47,7 @@ _ASKS_AFTER_RESET: Final = "a rollout that was reset asks the table"
 """The patch since which it does."""
 
 TakenT = TypeVar("TakenT")
+HeardT = TypeVar("HeardT", bound=BaseModel)
 AnswerT = TypeVar("AnswerT", PromoteAnswer, AbortAnswer, BakeAnswer)
 
 
@@ -82,12 +84,10 @@ class Conversation(Standing):
     )
     def promote_by_signal(self, payload: Any = None, *more: Any) -> None:  # noqa: ANN401
         """Promote green; a refusal shows in the status and in the audit log."""
-        if not self._reads_one_more():
-            return
-        try:
-            self._record_promotion(only_input(payload, more), Door.SIGNAL)
-        except RefusedError as error:
-            self._keep_refusal(contracts.PROMOTE, Door.SIGNAL, payload, error.refusal)
+        if self._reads_one_more():
+            self._record_signal(
+                contracts.PROMOTE, lambda given: self._record_promotion(given, Door.SIGNAL), payload, more
+            )
 
     @workflow.update(
         name=contracts.ABORT,
@@ -107,12 +107,10 @@ class Conversation(Standing):
     @workflow.signal(name=contracts.ABORT, description="As the update, without waiting for the answer.")
     def abort_by_signal(self, payload: Any = None, *more: Any) -> None:  # noqa: ANN401
         """Abort; a refusal shows in the status and in the audit log."""
-        if not self._reads_one_more():
-            return
-        try:
-            self._record_abort(only_input(payload, more), Door.SIGNAL, rollback=False)
-        except RefusedError as error:
-            self._keep_refusal(contracts.ABORT, Door.SIGNAL, payload, error.refusal)
+        if self._reads_one_more():
+            self._record_signal(
+                contracts.ABORT, lambda given: self._record_abort(given, Door.SIGNAL, rollback=False), payload, more
+            )
 
     @workflow.update(
         name=contracts.ROLLBACK,
@@ -131,12 +129,10 @@ class Conversation(Standing):
     @workflow.signal(name=contracts.ROLLBACK, description="As the update, without waiting for the answer.")
     def roll_back_by_signal(self, payload: Any = None, *more: Any) -> None:  # noqa: ANN401
         """Switch back; a refusal shows in the status and in the audit log."""
-        if not self._reads_one_more():
-            return
-        try:
-            self._record_abort(only_input(payload, more), Door.SIGNAL, rollback=True)
-        except RefusedError as error:
-            self._keep_refusal(contracts.ROLLBACK, Door.SIGNAL, payload, error.refusal)
+        if self._reads_one_more():
+            self._record_signal(
+                contracts.ROLLBACK, lambda given: self._record_abort(given, Door.SIGNAL, rollback=True), payload, more
+            )
 
     @workflow.update(
         name=contracts.FINISH,
@@ -182,12 +178,8 @@ class Conversation(Standing):
     @workflow.signal(name=contracts.GREEN_CHANGED, description="Internal: the keeper tells an edge of green's health.")
     def green_changed(self, payload: Any = None, *more: Any) -> None:  # noqa: ANN401
         """Record an edge; an older one, and one of another rollout, changes nothing."""
-        if not self._reads_one_more(of_keeper=True):
-            return
-        try:
-            edge = parse_payload(GreenChanged, only_input(payload, more))
-        except RefusedError as error:
-            self._keep_refusal(contracts.GREEN_CHANGED, Door.SIGNAL, payload, error.refusal)
+        edge = self._heard(contracts.GREEN_CHANGED, GreenChanged, payload, more)
+        if edge is None:
             return
         if not is_news_of_green(self._state.progress, edge):
             return
@@ -209,12 +201,8 @@ class Conversation(Standing):
     )
     def routers_acknowledged(self, payload: Any = None, *more: Any) -> None:  # noqa: ANN401
         """Record that routers have caught up."""
-        if not self._reads_one_more(of_keeper=True):
-            return
-        try:
-            told = parse_payload(RoutersAcknowledged, only_input(payload, more))
-        except RefusedError as error:
-            self._keep_refusal(contracts.ROUTERS_ACKNOWLEDGED, Door.SIGNAL, payload, error.refusal)
+        told = self._heard(contracts.ROUTERS_ACKNOWLEDGED, RoutersAcknowledged, payload, more)
+        if told is None:
             return
         if means_other_rollout(self._state.progress, told.rollout):
             return
@@ -227,12 +215,8 @@ class Conversation(Standing):
     )
     def blue_changed(self, payload: Any = None, *more: Any) -> None:  # noqa: ANN401
         """Let a pending abort be tried again; an older edge changes nothing."""
-        if not self._reads_one_more(of_keeper=True):
-            return
-        try:
-            edge = parse_payload(BlueChanged, only_input(payload, more))
-        except RefusedError as error:
-            self._keep_refusal(contracts.BLUE_CHANGED, Door.SIGNAL, payload, error.refusal)
+        edge = self._heard(contracts.BLUE_CHANGED, BlueChanged, payload, more)
+        if edge is None:
             return
         known, pending = self._state.progress.blue, self._state.progress.pending
         if edge.rollout != self._state.progress.rollout or (known is not None and edge.seq <= known.seq):
@@ -265,12 +249,8 @@ class Conversation(Standing):
         payload: object,
         more: tuple[object, ...],
     ) -> None:
-        if not self._reads_one_more(of_keeper=True):
-            return
-        try:
-            told = parse_payload(kind, only_input(payload, more))
-        except RefusedError as error:
-            self._keep_refusal(signal, Door.SIGNAL, payload, error.refusal)
+        told = self._heard(signal, kind, payload, more)
+        if told is None:
             return
         if told.rollout != self._state.progress.rollout:
             return
@@ -280,6 +260,22 @@ class Conversation(Standing):
             cures=self._state.progress.cures + 1,
             hold=None if hold is not None and hold.ended_by == signal else hold,
         )
+
+    def _heard(
+        self,
+        signal: str,
+        kind: type[HeardT],
+        payload: object,
+        more: tuple[object, ...],
+    ) -> HeardT | None:
+        """Return what the keeper tells; nothing when it is left unread or cannot be read."""
+        if not self._reads_one_more(of_keeper=True):
+            return None
+        try:
+            return parse_payload(kind, only_input(payload, more))
+        except RefusedError as error:
+            self._keep_refusal(signal, Door.SIGNAL, payload, error.refusal)
+            return None
 
     @workflow.signal(dynamic=True)
     def unknown_signal(self, name: str, args: Sequence[RawValue]) -> None:
@@ -404,8 +400,18 @@ class Conversation(Standing):
         if not workflow.patched(PENDING_AND_HOLDS):
             self._keep_refusal(verb, Door.SIGNAL, "1 arguments", _unknown(verb))
             return
+        self._record_signal(verb, lambda given: self._record_of_the_bake(verb, given, Door.SIGNAL), payload, more)
+
+    def _record_signal(
+        self,
+        verb: str,
+        record: Callable[[object], object],
+        payload: object,
+        more: tuple[object, ...],
+    ) -> None:
+        """Record a person's signal that was read, or keep why it is refused."""
         try:
-            self._record_of_the_bake(verb, only_input(payload, more), Door.SIGNAL)
+            record(only_input(payload, more))
         except RefusedError as error:
             self._keep_refusal(verb, Door.SIGNAL, payload, error.refusal)
 

@@ -124,7 +124,7 @@ SABOTAGES: Final = (
         3,
         "swallow a signal that was refused",
         "workflows/conversation.py",
-        "            self._keep_refusal(contracts.PROMOTE, Door.SIGNAL, payload, error.refusal)",
+        "            self._keep_refusal(verb, Door.SIGNAL, payload, error.refusal)",
         "            del error",
         ("tests/workflows/test_messages.py::test_bad_signals_are_kept_as_refused_and_the_rollout_goes_on",),
     ),
