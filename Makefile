@@ -1,7 +1,10 @@
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 VENV := .venv
 BIN := $(VENV)/bin
+# Stamps: what runs Celadon is installed, and what its tests and checks need besides.
 INSTALLED := $(VENV)/.installed
+DEVELOPMENT := $(VENV)/.installed-dev
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Tests mostly wait, so a few processes share two cores; whole stacks under load are run one at a time.
 SIDE_BY_SIDE := --numprocesses 3 --dist loadfile
 
@@ -12,20 +15,24 @@ help: ## Show what can be made
 
 $(INSTALLED): requirements.lock pyproject.toml celadon/gateway/descriptors_build.py
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(PIP) --require-hashes -r requirements.lock
+	$(PIP) --no-deps --editable .
 	@touch $@
 
-install: $(INSTALLED) ## Install Celadon and its pinned dependencies into .venv
+$(DEVELOPMENT): requirements-dev.lock $(INSTALLED)
+	$(PIP) --require-hashes -r requirements-dev.lock
+	@touch $@
+
+install: $(DEVELOPMENT) ## Install Celadon and all pinned dependencies, those of its tests too, into .venv
 
 demo: $(INSTALLED) ## Watch three switches under live traffic on a whole local stack
 	$(BIN)/celadon demo
 
-format: $(INSTALLED) ## Format the code and mend what the linter can
+format: $(DEVELOPMENT) ## Format the code and mend what the linter can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-lint: $(INSTALLED) ## Check format, lint, types and the import contracts
+lint: $(DEVELOPMENT) ## Check format, lint, types and the import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -34,24 +41,24 @@ lint: $(INSTALLED) ## Check format, lint, types and the import contracts
 check: lint ## All checks, unit and workflow tests, one end-to-end test (under 5 minutes)
 	$(BIN)/python -m pytest -q $(SIDE_BY_SIDE) -m "smoke or not (stack or parts)"
 
-test: $(INSTALLED) ## The whole suite
+test: $(DEVELOPMENT) ## The whole suite
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not stack"
 	$(BIN)/python -m pytest -m stack
 
-chaos: $(INSTALLED) ## Strike rollouts at every moment by every death, under load (12 to 30 minutes)
+chaos: $(DEVELOPMENT) ## Strike rollouts at every moment by every death, under load (12 to 30 minutes)
 	$(BIN)/python -m tests.chaos --json chaos.json
 
-bench: $(INSTALLED) ## Run all benches and keep their tables in bench/results (about 25 minutes)
+bench: $(DEVELOPMENT) ## Run all benches and keep their tables in bench/results (about 25 minutes)
 	$(BIN)/python -m bench
 
-security: $(INSTALLED) ## Attack Celadon from outside, as docs/security.md rules out (some attacks only as root)
+security: $(DEVELOPMENT) ## Attack Celadon from outside, as docs/security.md rules out (some attacks only as root)
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not stack" tests/security
 	$(BIN)/python -m pytest -m stack tests/security
 
-sabotage: $(INSTALLED) ## Break each rule in a copy, and see a test turn red (about 8 minutes)
+sabotage: $(DEVELOPMENT) ## Break each rule in a copy, and see a test turn red (about 8 minutes)
 	$(BIN)/python -m tests.sabotage --json sabotage.json
 
-invariants: $(INSTALLED) ## Tell many new stories of rollouts and check every invariant (about 20 minutes)
+invariants: $(DEVELOPMENT) ## Tell many new stories of rollouts and check every invariant (about 20 minutes)
 	$(BIN)/python -m pytest -q tests/invariants -k many --stories 500
 
 clean: ## Remove the virtual environment and everything that was generated

@@ -6,12 +6,11 @@ import time
 from datetime import timedelta
 from typing import Final
 
-from activities.pulse import pulse
-from celadon.domain.names import Epoch
-from celadon.table.acknowledgements import Acknowledgement, read_acknowledgement
-from celadon.table.engine import Table
-from celadon.table.notify import ACKS_CHANNEL, Listener, Subscription
-from celadon.table.routers import ALL_DEPLOYMENTS
+from activities.worker_stop import stop_with_worker
+from celadon.domain.language.names import Epoch
+from celadon.table.core.acknowledgements import Acknowledgement, read_acknowledgement
+from celadon.table.core.engine import Table
+from celadon.table.core.listen import ACKS_CHANNEL, ALL_DEPLOYMENTS, ChannelSubscription, Listener
 
 _POLL_SECONDS: Final = 1.0
 
@@ -29,21 +28,21 @@ class AcknowledgementWatch:
         deadline = time.monotonic() + timeout.total_seconds()
         async with self._listener.subscribe(ACKS_CHANNEL) as heard:
             while True:
-                pulse()
-                async with self._table.transaction() as tx:
+                stop_with_worker()
+                async with self._table.reading() as tx:
                     acknowledgement = await read_acknowledgement(tx, deployment, epoch)
                 remaining = deadline - time.monotonic()
                 if acknowledgement.complete or remaining <= 0:
                     return acknowledgement
-                await _hear(heard, deployment, min(remaining, _POLL_SECONDS))
+                await hear_of(heard, deployment, min(remaining, _POLL_SECONDS))
 
     async def pause(self, seconds: float) -> None:
         """Wait a moment."""
-        pulse()
+        stop_with_worker()
         await asyncio.sleep(seconds)
 
 
-async def _hear(heard: Subscription, deployment: str, timeout_seconds: float) -> None:
+async def hear_of(heard: ChannelSubscription, deployment: str, timeout_seconds: float) -> None:
     """Wait for news of one deployment, at most ``timeout_seconds``; other deployments' news do not end the wait."""
     deadline = time.monotonic() + timeout_seconds
     while (remaining := deadline - time.monotonic()) > 0:

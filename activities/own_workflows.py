@@ -11,8 +11,8 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
-from celadon.domain.contracts import WORKFLOW_TYPE, workflow_id
-from celadon.domain.steps import BeginStep, Step
+from celadon.domain.language.contracts import WORKFLOW_TYPE, workflow_id
+from celadon.domain.language.steps import BeginStep, Step
 
 REFUSED: str = "FOREIGN_CALLER"
 """The type of the error with which a foreign caller's activity fails."""

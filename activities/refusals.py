@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from temporalio.exceptions import ApplicationError
 
-from celadon.domain.errors import RefusedError
+from celadon.domain.language.errors import RefusedError
 
 
 @contextmanager

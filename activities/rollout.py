@@ -15,13 +15,13 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 from temporalio import activity
 
-from activities.acknowledgements import AcknowledgementWatch
-from activities.pulse import pulse
+from activities.acknowledgements import AcknowledgementWatch, hear_of
 from activities.refusals import refusals_are_final
-from celadon.domain.authority import Authority
-from celadon.domain.errors import RefusalCode
-from celadon.domain.names import Epoch
-from celadon.domain.steps import (
+from activities.worker_stop import stop_with_worker
+from celadon.domain.decisions.authority import Authority
+from celadon.domain.language.errors import RefusalCode
+from celadon.domain.language.names import Epoch
+from celadon.domain.language.steps import (
     BeginStep,
     Begun,
     CloseStep,
@@ -36,11 +36,11 @@ from celadon.domain.steps import (
     SwitchAnswer,
     SwitchStep,
 )
-from celadon.table import begin as begin_table
-from celadon.table import finish as finish_table
-from celadon.table import route_sets, switch
-from celadon.table.engine import Table
-from celadon.table.notify import ROUTES_CHANNEL, Listener
+from celadon.table.core.engine import Table
+from celadon.table.core.listen import ROUTES_CHANNEL, Listener
+from celadon.table.rollouts import begin as begin_table
+from celadon.table.rollouts import finish as finish_table
+from celadon.table.rollouts import route_sets, switch
 
 KEEPER_PATIENCE: Final = timedelta(seconds=8)
 """How long a switch waits for a keeper that changes hands, before it is refused; a lease expires after 3 s."""
@@ -155,8 +155,8 @@ class RolloutActivities:
             return refused
         async with self._listener.subscribe(ROUTES_CHANNEL) as heard:
             while True:
-                pulse()
-                async with self._table.transaction() as tx:
+                stop_with_worker()
+                async with self._table.reading() as tx:
                     end = await route_sets.read_drain(tx, step)
                 if end is not None:
                     log.info(
@@ -168,7 +168,7 @@ class RolloutActivities:
                         reopened=end.reopened,
                     )
                     return end
-                await heard.get(_DRAIN_POLL_SECONDS)
+                await hear_of(heard, step.deployment, _DRAIN_POLL_SECONDS)
 
     @activity.defn
     async def finish(self, step: FinishStep) -> Finished:

@@ -2,5 +2,5 @@
 
 from typing import Final
 
-BENCHES: Final = ("switch", "kill", "soak", "drain", "swap", "engine", "events", "waiting", "viewers")
+BENCHES: Final = ("switch", "kill", "soak", "drain", "swap", "engine", "events", "waiting", "viewers", "cli")
 """In the order of ``docs/performance.md``."""

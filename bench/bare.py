@@ -1,6 +1,6 @@
-"""A bare workflow for comparison: as many steps, messages and attributes as a rollout has, and nothing behind them.
+"""A bare workflow for comparison: as many steps, messages and attributes as a rollout has.
 
-python -m bench.bare
+Behind its steps stands nothing, or the statements that a rollout sends.
 """
 
 from dataclasses import dataclass
@@ -8,13 +8,14 @@ from datetime import timedelta
 from typing import Final
 
 from temporalio import activity, workflow
-from temporalio.common import SearchAttributeKey
+from temporalio.common import RetryPolicy, SearchAttributeKey
 
-from celadon.domain.contracts import SEARCH_PHASE
+from celadon.domain.language.contracts import SEARCH_PHASE
 
 QUEUE: Final = "bench-bare"
 WORKFLOW: Final = "Bare"
 NEWS: Final = "news"
+SEND_STATEMENTS: Final = "send_statements"
 
 _phase = SearchAttributeKey.for_keyword(SEARCH_PHASE)
 
@@ -27,6 +28,17 @@ class Shape:
     signals: int
     upserts: int
     timers: int
+    deployment: str = ""
+    """Whose statements the activities send; empty when they do nothing."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one of a workflow's activities sends of a rollout's statements."""
+
+    deployment: str
+    part: int
+    parts: int
 
 
 @activity.defn(name="nothing")
@@ -53,7 +65,19 @@ class Bare:
         for number in range(shape.activities):
             if number < shape.upserts:
                 workflow.upsert_search_attributes([_phase.value_set(str(number))])
+            await self._step(shape, number)
+
+    async def _step(self, shape: Shape, number: int) -> None:
+        if not shape.deployment:
             await workflow.execute_activity(nothing, start_to_close_timeout=timedelta(seconds=10))
+            return
+        await workflow.execute_activity(
+            SEND_STATEMENTS,
+            Part(shape.deployment, number, shape.activities),
+            start_to_close_timeout=timedelta(minutes=1),
+            # A second attempt would send them a second time, which means something else.
+            retry_policy=RetryPolicy(maximum_attempts=1),
+        )
 
     @workflow.signal(name=NEWS)
     def news(self) -> None:

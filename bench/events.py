@@ -30,21 +30,21 @@ from bench.line import PATIENCE_SECONDS, rollout_request
 from bench.report import Cell, Grid, run_bench
 from bench.time_skipping import time_skipping_temporal
 from celadon.client.rollouts import RolloutClient
-from celadon.domain.authority import Authority, Unsigned
-from celadon.domain.contracts import TASK_QUEUE, workflow_id
-from celadon.domain.messages import RolloutRequest
-from celadon.domain.revision import Provisioner
-from celadon.domain.states import RolloutOutcome, RolloutPhase
+from celadon.domain.decisions.authority import Authority, Unsigned
+from celadon.domain.language.contracts import TASK_QUEUE, workflow_id
+from celadon.domain.language.messages import RolloutRequest
+from celadon.domain.language.revision import Provisioner
+from celadon.domain.language.states import RolloutOutcome, RolloutPhase
 from celadon.keeper.keeper import Keeper
 from celadon.keeper.metrics import KeeperMetrics
 from celadon.provisioners.static import StaticProvisioner
 from celadon.stack.demo.history import billable_actions
 from celadon.stack.postgres import running_postgres
-from celadon.table.engine import Table
-from celadon.table.migrate import upgrade
-from celadon.table.notify import Listener
+from celadon.table.core.engine import Table
+from celadon.table.core.listen import Listener
+from celadon.table.core.migrate import upgrade
 from worker.registration import WORKFLOWS, workflow_runner
-from worker.temporal_door import TemporalDoor
+from worker.temporal_signals import TemporalSignals
 
 NAME: Final = "counted"
 SHORT: Final = timedelta(seconds=2)
@@ -128,7 +128,7 @@ async def _running_rollouts(database_url: str, temporal: WorkflowEnvironment) ->
             max_heartbeat_throttle_interval=timedelta(seconds=1),
         ),
     ):
-        door = TemporalDoor(temporal.client)
+        door = TemporalSignals(temporal.client)
         keeper = Keeper(
             table=keeper_table,
             listener=listener,

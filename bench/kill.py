@@ -22,10 +22,10 @@ from bench.figures import spread
 from bench.line import PATIENCE_SECONDS, Line, model_server, rollout_request, running_line
 from bench.report import Grid, run_bench
 from celadon.client.patience import NoAnswerError
-from celadon.domain.messages import PromoteCommand, RolloutRequest
-from celadon.domain.states import RolloutOutcome
+from celadon.domain.language.messages import PromoteCommand, RolloutRequest
+from celadon.domain.language.states import RolloutOutcome
 from celadon.stack.restart_policy import STEADY_AFTER
-from celadon.table.models import KeeperLease
+from celadon.table.core.models import KeeperLease
 
 PROMOTED_WITHIN_SECONDS: Final = 0.06
 """An undisturbed promotion is answered by then, as a rule."""

@@ -15,18 +15,18 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
+from bench.recordable_worker import children_with_recordable_worker
 from celadon.client.rollouts import RolloutClient, RolloutEnded
-from celadon.domain.contracts import workflow_id
-from celadon.domain.messages import PromoteCommand, RolloutRequest
-from celadon.domain.payload import parse_payload
-from celadon.domain.states import RolloutOutcome, RolloutPhase
+from celadon.domain.language.contracts import workflow_id
+from celadon.domain.language.messages import PromoteCommand, RolloutRequest
+from celadon.domain.language.payload import parse_payload
+from celadon.domain.language.states import RolloutOutcome, RolloutPhase
 from celadon.stack.access import signer_of
-from celadon.stack.addresses import StackAddresses
-from celadon.stack.namespace import NAMESPACE
-from celadon.stack.shape import ShapeChoice
+from celadon.stack.addresses import NAMESPACE, StackAddresses
+from celadon.stack.process_counts import ProcessCountChoice
 from celadon.stack.stack import Stack
-from celadon.table.engine import Table
-from celadon.table.models import Rollout
+from celadon.table.core.engine import Table
+from celadon.table.core.models import Rollout
 
 PATIENCE_SECONDS: Final = 300.0
 _POLL_SECONDS: Final = 0.02
@@ -98,12 +98,13 @@ class Line:
 
 
 @asynccontextmanager
-async def running_line(**shape: Unpack[ShapeChoice]) -> AsyncIterator[Line]:
+async def running_line(**shape: Unpack[ProcessCountChoice]) -> AsyncIterator[Line]:
     """Run a stack in a new directory, which is removed at the end."""
     with tempfile.TemporaryDirectory(prefix="celadon-bench-") as directory:
         # Root's Postgres runs as another user, who must get through.
         Path(directory).chmod(0o711)
-        async with opened_line(Stack(Path(directory) / "stack", **shape)) as line:
+        stack = Stack(Path(directory) / "stack", describe=children_with_recordable_worker, **shape)
+        async with opened_line(stack) as line:
             yield line
 
 

@@ -26,7 +26,8 @@ class Usage:
         for process in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True)):
             try:
                 times = process.cpu_times()
-                cpu += times.user + times.system
+                # What has ended counts at the process that waited for it, for example a connection's at Postgres.
+                cpu += times.user + times.system + times.children_user + times.children_system
                 # Postgres' processes share most of their memory: what is shared counts once.
                 resident += process.memory_full_info().pss / MIB
                 written += _written(process.pid)

@@ -22,9 +22,9 @@ from temporalio.api.history.v1 import HistoryEvent
 from bench.figures import CONFIDENCE, bound_of_none, spread
 from bench.line import Line, model_server, rollout_request, running_line
 from bench.report import Cell, Grid, run_bench
-from celadon.domain.contracts import PROMOTE, ROLLBACK
-from celadon.domain.messages import AbortCommand, PromoteCommand, RolloutRequest
-from celadon.domain.states import RolloutOutcome
+from celadon.domain.language.contracts import PROMOTE, ROLLBACK
+from celadon.domain.language.messages import AbortCommand, PromoteCommand, RolloutRequest
+from celadon.domain.language.states import RolloutOutcome
 from celadon.stack.demo.counters import RouterAdmin, RouterCounters
 from celadon.stack.demo.demo import LISTENER_PREFIX
 from celadon.stack.demo.doors import Doors, connected_doors
@@ -32,7 +32,7 @@ from celadon.stack.demo.generator import LoadOptions
 from celadon.stack.demo.history import decided_switch
 from celadon.stack.demo.load_process import running_load
 from celadon.stack.demo.records import RequestRecord, read_records
-from celadon.stack.demo.story import monotonic_ns
+from celadon.stack.demo.scenario import monotonic_ns
 from celadon.stack.demo.summary import NS_PER_MS, Switch, SwitchKind, counter_differences, tally, wrong_revisions
 
 REPLICAS: Final = 2

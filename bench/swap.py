@@ -10,40 +10,40 @@ import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import asyncpg
-from sqlalchemy import Engine, event, make_url, text
+from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bench.figures import percentile
 from bench.line import rollout_request
 from bench.report import Cell, Grid, run_bench
-from celadon.domain.authority import Authority, Unsigned
-from celadon.domain.contracts import PROMOTE, workflow_id
-from celadon.domain.messages import PromoteCommand
-from celadon.domain.names import RouteSetId
-from celadon.domain.states import Door, RolloutOutcome
-from celadon.domain.steps import BeginStep, Begun, FinishStep, Message, Step, SwitchStep
+from bench.statements import Statement, noted_statements
+from celadon.domain.decisions.authority import Authority, Unsigned
+from celadon.domain.language.contracts import PROMOTE, workflow_id
+from celadon.domain.language.messages import PromoteCommand
+from celadon.domain.language.names import RouteSetId
+from celadon.domain.language.states import Door, RolloutOutcome
+from celadon.domain.language.steps import BeginStep, Begun, FinishStep, Message, Step, SwitchStep
 from celadon.stack.postgres import running_postgres
-from celadon.table.begin import begin
-from celadon.table.engine import Table
-from celadon.table.finish import finish
-from celadon.table.leases import take_lease
-from celadon.table.migrate import upgrade
-from celadon.table.route_sets import open_green
-from celadon.table.switch import switch
+from celadon.table.core.engine import Table
+from celadon.table.core.migrate import upgrade
+from celadon.table.replicas.leases import take_lease
+from celadon.table.rollouts.begin import begin
+from celadon.table.rollouts.finish import finish
+from celadon.table.rollouts.route_sets import open_green
+from celadon.table.rollouts.switch import switch
 
 NAME: Final = "swapped"
 WARM_UP_ROUNDS: Final = 10
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
-Sent = list[tuple[str, tuple[Any, ...]]]
 
 _TRUSTING: Final = Authority(unsigned=Unsigned.ALL)
 
@@ -119,16 +119,16 @@ class _Swaps:
         if answer.refusal is not None:
             raise RuntimeError(f"the switch was refused: {answer.refusal}")
 
-    async def _replay(self, sent: Sent) -> None:
+    async def _replay(self, sent: Sequence[Statement]) -> None:
         async with self._raw.transaction():
-            for statement, parameters in sent:
-                await self._raw.fetch(statement, *parameters)
+            for statement in sent:
+                await statement.send(self._raw)
 
     async def measure(self, arranged: _Arranged, rounds: int) -> dict[str, list[float]]:
         """Switch by both ways in turn; return the milliseconds of each, and of the healthy count alone."""
-        with _statements() as sent:
+        with noted_statements() as sent:
             await self._switch(arranged.step)
-        count = next(one for one in sent if "count(*)" in one[0])
+        count = next(one for one in sent if "count(*)" in one.text)
         await self._undo(arranged)
         taken: dict[str, list[float]] = {"celadon": [], "raw": [], "count": []}
         for number in range(rounds + WARM_UP_ROUNDS):
@@ -136,7 +136,7 @@ class _Swaps:
             await self._undo(arranged)
             raw = await _timed(lambda: self._replay(sent))
             await self._undo(arranged)
-            alone = await _timed(lambda: self._raw.fetch(count[0], *count[1]))
+            alone = await _timed(lambda: count.send(self._raw))
             if number >= WARM_UP_ROUNDS:
                 for name, milliseconds in zip(taken, (ours, raw, alone), strict=True):
                     taken[name].append(milliseconds)
@@ -160,21 +160,6 @@ async def _timed(run: Callable[[], Awaitable[object]]) -> float:
     return (time.perf_counter() - began) * 1000
 
 
-@contextmanager
-def _statements() -> Iterator[Sent]:
-    """Note each statement that is sent meanwhile, with its parameters."""
-    sent: Sent = []
-
-    def note(_connection: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:  # noqa: ANN401
-        sent.append((statement, tuple(parameters)))
-
-    event.listen(Engine, "before_cursor_execute", note)
-    try:
-        yield sent
-    finally:
-        event.remove(Engine, "before_cursor_execute", note)
-
-
 def _switch_step(begun: Begun, green: RouteSetId) -> SwitchStep:
     return SwitchStep(
         deployment=begun.deployment,
@@ -190,7 +175,8 @@ def _switch_step(begun: Begun, green: RouteSetId) -> SwitchStep:
 
 
 @asynccontextmanager
-async def _raw_connection(database_url: str) -> AsyncIterator[Connection]:
+async def raw_connection(database_url: str) -> AsyncIterator[Connection]:
+    """Open a plain connection of the driver's."""
     url = make_url(database_url)
     host, port = url.query["host"], url.query["port"]
     connection: Connection = await asyncpg.connect(
@@ -208,7 +194,7 @@ async def _raw_connection(database_url: str) -> AsyncIterator[Connection]:
 async def measure_on(database_url: str, sizes: list[int], rounds: int) -> list[Grid]:
     """Measure in a migrated database."""
     rows: list[dict[str, Cell]] = []
-    async with Table(database_url, "celadon-bench") as table, _raw_connection(database_url) as raw:
+    async with Table(database_url, "celadon-bench") as table, raw_connection(database_url) as raw:
         swaps = _Swaps(table, raw)
         first: float | None = None
         for routes in sizes:

@@ -1,7 +1,7 @@
 """How long a promotion takes: answered, and acknowledged by the last router; and the switch back.
 
 On whole local stacks with two replicas a colour. The same switches are made with different numbers of routers, and
-beside different numbers of other deployments.
+beside different numbers of other deployments. Before each promotion the same green is promoted by its parts alone.
 
     python -m bench.switch --switches 30 --routers 1 3 --deployments 1 1000
 """
@@ -18,19 +18,21 @@ from sqlalchemy.dialects.postgresql import insert
 
 from bench.figures import spread
 from bench.line import PATIENCE_SECONDS, Line, model_server, rollout_request, running_line
-from bench.report import Grid, run_bench
-from celadon.domain.messages import AbortCommand, PromoteCommand, RolloutRequest
-from celadon.domain.states import DeploymentLifecycle, RolloutOutcome
+from bench.parts import Parts, parts_alone
+from bench.report import Cell, Grid, run_bench
+from celadon.domain.language.messages import AbortCommand, PromoteCommand, RolloutRequest
+from celadon.domain.language.states import DeploymentLifecycle, RolloutOutcome
 from celadon.stack.demo.history import billable_actions
-from celadon.table.epoch import raise_epoch
-from celadon.table.models import Deployment, RouterAck
+from celadon.table.core.epoch import raise_epoch
+from celadon.table.core.models import Deployment, RouterAck
 
 NAME: Final = "switched"
 ANSWERED: Final = "promotion sent until answered"
 ACKNOWLEDGED: Final = "of that, switch begun until the last acknowledgement"
 BACK_ANSWERED: Final = "switch back sent until answered"
 BACK_ACKNOWLEDGED: Final = "of that, switch back begun until the last acknowledgement"
-STEPS: Final = (ANSWERED, ACKNOWLEDGED, BACK_ANSWERED, BACK_ACKNOWLEDGED)
+PARTS: Final = "the parts of a promotion alone, sent until answered"
+STEPS: Final = (PARTS, ANSWERED, ACKNOWLEDGED, BACK_ANSWERED, BACK_ACKNOWLEDGED)
 
 
 def _request(label: str) -> RolloutRequest:
@@ -60,9 +62,10 @@ async def _acknowledged(line: Line, names: Sequence[str]) -> int:
         return await tx.scalar(statement) or 0
 
 
-async def _switch(line: Line) -> dict[str, float]:
+async def _switch(line: Line, parts: Parts) -> dict[str, float]:
     """Roll out, promote, switch back; return the milliseconds of each step."""
     await line.begin(_request("r2"))
+    alone = await parts.promote()
     began = time.perf_counter()
     promoted = await line.rollouts.promote(NAME, PromoteCommand(by="bench"))
     answered = time.perf_counter()
@@ -72,6 +75,7 @@ async def _switch(line: Line) -> dict[str, float]:
         raise RuntimeError(f"routers were silent, so the figures mean nothing: {promoted.silent} {back.silent}")
     await line.end(NAME, RolloutOutcome.ROLLED_BACK)
     return {
+        PARTS: alone,
         ANSWERED: (answered - began) * 1000,
         ACKNOWLEDGED: promoted.ms,
         BACK_ANSWERED: (back_answered - answered) * 1000,
@@ -83,25 +87,28 @@ async def measure_on(line: Line, switches: int, sizes: Sequence[int]) -> tuple[G
     """Measure on one stack, whatever its shape; the second table says what the last rollout cost."""
     routers = len(line.addresses.routers)
     await line.go_live(_request("r1"))
-    rows: list[dict[str, str | int | float]] = []
+    rows: list[dict[str, Cell]] = []
     first: dict[str, float] = {}
-    for size in sizes:
-        await fill(line, size)
-        await _switch(line)
-        rounds = [await _switch(line) for _ in range(switches)]
-        for step in STEPS:
-            taken = [one[step] for one in rounds]
-            median = statistics.median(taken)
-            rows.append(
-                {
-                    "routers": routers,
-                    "deployments": size,
-                    "step": step,
-                    "times": switches,
-                    **spread(taken),
-                    "ratio of medians": round(median / first.setdefault(step, median), 2),
-                },
-            )
+    async with parts_alone(line, NAME) as parts:
+        for size in sizes:
+            await fill(line, size)
+            await _switch(line, parts)
+            rounds = [await _switch(line, parts) for _ in range(switches)]
+            for step in STEPS:
+                taken = spread([one[step] for one in rounds])
+                median = taken["median ms"]
+                rows.append(
+                    {
+                        "routers": routers,
+                        "deployments": size,
+                        "step": step,
+                        "times": switches,
+                        **taken,
+                        "p99 of the median": round(taken["p99 ms"] / median, 2),
+                        "of the parts alone": round(median / statistics.median(one[PARTS] for one in rounds), 2),
+                        "ratio of medians": round(median / first.setdefault(step, median), 2),
+                    },
+                )
     events = await line.history(NAME)
     cost = {"history events": len(events), "billable actions": billable_actions(events)}
     return (

@@ -7,7 +7,7 @@ from datetime import timedelta
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import TimeSkippingConfig, WorkflowEnvironment
 
-from celadon.domain.contracts import SEARCH_ATTRIBUTES
+from celadon.domain.language.contracts import SEARCH_ATTRIBUTES
 from celadon.stack.ports import choose_ports
 from celadon.stack.programs import temporal_program
 from celadon.stack.temporal_server import CLOSED_DOORS, MOST_BUFFERED_EVENTS

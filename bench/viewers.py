@@ -32,16 +32,16 @@ from bench.line import PATIENCE_SECONDS, rollout_request
 from bench.report import Cell, Grid, run_bench
 from bench.time_skipping import time_skipping_temporal
 from celadon.client.rollouts import RolloutClient
-from celadon.domain.authority import Authority, Unsigned
-from celadon.domain.contracts import TASK_QUEUE, workflow_id
-from celadon.domain.permissions import Role
+from celadon.domain.decisions.authority import Authority, Unsigned
+from celadon.domain.language.contracts import TASK_QUEUE, workflow_id
+from celadon.domain.language.permissions import Role
 from celadon.stack.environment import python_environment
 from celadon.stack.ports import address, choose_ports
 from celadon.stack.postgres import running_postgres
-from celadon.table.engine import Table
-from celadon.table.migrate import upgrade
-from celadon.table.notify import Listener
-from celadon.table.tokens import NewToken, create_token
+from celadon.table.access.tokens import NewToken, create_token
+from celadon.table.core.engine import Table
+from celadon.table.core.listen import Listener
+from celadon.table.core.migrate import upgrade
 from worker.registration import WORKFLOWS, workflow_runner
 
 SEED: Final = "seed"

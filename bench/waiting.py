@@ -25,8 +25,8 @@ from bench.endpoints import one_endpoint
 from bench.line import PATIENCE_SECONDS, Line, opened_line, rollout_request
 from bench.processes import MIB, Usage, usage_of
 from bench.report import Cell, Grid, run_bench
-from celadon.domain.messages import RolloutRequest
-from celadon.domain.states import RolloutPhase
+from celadon.domain.language.messages import RolloutRequest
+from celadon.domain.language.states import RolloutPhase
 from celadon.stack.stack import Stack
 
 STARTED_AT_ONCE: Final = 50

@@ -4,17 +4,19 @@ A line that cannot be written is dropped: a process whose terminal was closed, o
 all it stops when it is told to.
 """
 
+# ruff: noqa: PLC0415 - most commands log nothing, and what logs loads slowly
+
 import errno
 import logging
 import sys
 import traceback
-from typing import Final, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
-import structlog
-from structlog.typing import EventDict, ExcInfo, WrappedLogger
+from celadon.domain.language.shown_text import all_lines, indented_lines, one_line
+from celadon.standard_streams import lead_nowhere
 
-from celadon.domain.shown_text import all_lines, indented_lines, one_line
-from celadon.terminal import lead_nowhere
+if TYPE_CHECKING:
+    from structlog.typing import EventDict, ExcInfo, WrappedLogger
 
 _GONE_FOR_EVER: Final = frozenset({errno.EPIPE, errno.EIO})
 """Nobody reads the pipe any more, or the terminal was closed; a full disk may have room again."""
@@ -23,10 +25,12 @@ _GONE_FOR_EVER: Final = frozenset({errno.EPIPE, errno.EIO})
 def log_to_stderr(level: int = logging.WARNING) -> None:
     """Write log lines from ``level`` upwards to standard error, in colour when that is a terminal.
 
-    Libraries log by Python's own module; what no handler takes goes the same way.
+    So does what libraries log.
     """
+    import structlog
+
     stream = sys.stderr
-    logging.lastResort = _library_handler()
+    libraries_log_to_stderr()
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -40,6 +44,11 @@ def log_to_stderr(level: int = logging.WARNING) -> None:
         logger_factory=lambda *_: _StreamLogger(stream),
         cache_logger_on_first_use=False,
     )
+
+
+def libraries_log_to_stderr() -> None:
+    """Write what libraries log by Python's own module, and no handler takes, to standard error."""
+    logging.lastResort = _library_handler()
 
 
 class _StreamLogger:
@@ -62,7 +71,7 @@ class _StreamLogger:
     log = debug = info = warn = warning = fatal = failure = err = error = critical = exception = msg
 
 
-def _text_only(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+def _text_only(_logger: "WrappedLogger", _method: str, event: "EventDict") -> "EventDict":
     """Keep words of people and programs from breaking a line and from being obeyed by a terminal."""
     for name, value in event.items():
         if isinstance(value, str):
@@ -84,7 +93,12 @@ def _library_handler() -> logging.Handler:
     return handler
 
 
-def _indented_traceback(stream: TextIO, error: ExcInfo) -> None:
+def _indented_traceback(stream: TextIO, error: "ExcInfo") -> None:
     """Write a traceback in which no line looks like one of the log."""
     told = "".join(traceback.format_exception(*error)).rstrip("\n")
     stream.write("\n".join(indented_lines(f"\n{told}", "    ")))
+
+
+def trace_of(error: BaseException) -> str:
+    """Return the error's trace as Python prints it: without local variables, which may hold a caller's token."""
+    return "".join(traceback.format_exception(error))

@@ -5,7 +5,7 @@ from typing import Annotated, Final
 
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from celadon.domain.reachable import Networks, Ports, Reach, own_ports
+from celadon.domain.decisions.reachable import Networks, Ports, Reach, own_ports
 
 _TEMPORAL_ADDRESS: Final = "TEMPORAL_ADDRESS"
 

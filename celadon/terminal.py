@@ -4,10 +4,7 @@ Nothing else of Celadon makes Rich's own text, tables, trees or consoles: those 
 write escape sequences as they come.
 """
 
-import os
-import sys
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from typing import IO, Any, Self, TypeAlias
 
 from rich import console as rich_console
@@ -17,7 +14,7 @@ from rich import tree as rich_tree
 from rich.live import Live
 from rich.style import StyleType
 
-from celadon.domain.shown_text import one_line
+from celadon.domain.language.shown_text import one_line
 
 
 class Text(rich_text.Text):
@@ -122,23 +119,6 @@ def live_picture(draw: Callable[[], Shown], *, redraws_a_second: float) -> Live:
         refresh_per_second=redraws_a_second,
         vertical_overflow="crop",
     )
-
-
-def write_line(text: str, stream: IO[str] | None = None) -> None:
-    """Write one line without styles, at once, by default on standard output."""
-    chosen = sys.stdout if stream is None else stream
-    chosen.write(f"{one_line(text)}\n")
-    chosen.flush()
-
-
-def lead_nowhere(stream: IO[str]) -> None:
-    """Let a stream whose reader has gone, or whose terminal has, take whatever is still written, and drop it."""
-    with suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        try:
-            os.dup2(nowhere, stream.fileno())
-        finally:
-            os.close(nowhere)
 
 
 def _words(value: object) -> Text | Table | Tree:

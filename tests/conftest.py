@@ -18,11 +18,11 @@ from sqlalchemy.pool import NullPool
 from temporalio.testing import WorkflowEnvironment
 
 from bench.time_skipping import time_skipping_temporal
-from celadon.domain import contracts
+from celadon.domain.language import contracts
 from celadon.stack.postgres import running_postgres
-from celadon.table.engine import Table
-from celadon.table.migrate import upgrade
-from celadon.table.models import Base
+from celadon.table.core.engine import Table
+from celadon.table.core.migrate import upgrade
+from celadon.table.core.models import Base
 from tests.provisioners.own_ports import choose_own_ports
 
 # No test asserts how long something takes: machines are shared.

@@ -7,17 +7,17 @@ from collections.abc import Collection
 import structlog
 from temporalio.client import Client
 
-from celadon.domain.revision import Provisioner
-from celadon.domain.states import WorkerRisk
+from celadon.domain.language.revision import Provisioner
+from celadon.domain.language.states import WorkerRisk
 from celadon.keeper.keeper import Keeper
 from celadon.keeper.metrics import KeeperMetrics
 from celadon.provisioners.local import LocalProvisioner
 from celadon.provisioners.settings import LocalSettings
 from celadon.provisioners.static import StaticProvisioner
 from celadon.reach_settings import ReachSettings
-from celadon.table.engine import Table
-from celadon.table.notify import Listener
-from worker.temporal_door import TemporalDoor
+from celadon.table.core.engine import Table
+from celadon.table.core.listen import Listener
+from worker.temporal_signals import TemporalSignals
 
 log = structlog.get_logger()
 
@@ -31,7 +31,7 @@ def keeper_of(table: Table, listener: Listener, client: Client, risks: Collectio
         OSError: the state directory cannot be made private.
 
     """
-    door = TemporalDoor(client)
+    door = TemporalSignals(client)
     local = LocalSettings()
     if local.replica_user is not None:
         local.replica_user.check_that_it_can_be_become()

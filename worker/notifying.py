@@ -2,16 +2,16 @@
 
 from temporalio.client import Client
 
-from celadon.domain.delivery import RetrySchedule
-from celadon.domain.notification_text import Places
+from celadon.domain.decisions.delivery import RetrySchedule
+from celadon.domain.decisions.notification_text import Places
 from celadon.notifications.courier import Courier
 from celadon.notifications.metrics import NotificationMetrics
 from celadon.notifications.secrets import Secrets
 from celadon.notifications.sender import Sender
 from celadon.notifications.settings import NotificationSettings
 from celadon.reach_settings import ReachSettings
-from celadon.table.engine import Table
-from celadon.table.notify import Listener
+from celadon.table.core.engine import Table
+from celadon.table.core.listen import Listener
 
 
 def courier_of(table: Table, listener: Listener, client: Client) -> Courier:

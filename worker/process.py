@@ -16,14 +16,14 @@ from activities.rollout import RolloutActivities
 from celadon.client.connection import connect
 from celadon.client.search_attributes import register_search_attributes
 from celadon.client.signatures import AuthoritySettings
-from celadon.domain.contracts import TASK_QUEUE
+from celadon.domain.language.contracts import TASK_QUEUE
 from celadon.keeper.keeper import Keeper
 from celadon.notifications.courier import Courier
 from celadon.stopping import stop_signal
-from celadon.table.engine import Table
-from celadon.table.notify import Listener
-from celadon.table.startup import usable_or_stopped
-from celadon.table.trouble_log import TroubleLog
+from celadon.table.core.engine import Table
+from celadon.table.core.listen import Listener
+from celadon.table.core.startup import usable_or_stopped
+from celadon.table.core.trouble_log import TroubleLog
 from worker.keeping import keeper_of
 from worker.notifying import courier_of
 from worker.registration import WORKFLOWS, workflow_runner

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from celadon.domain.durations import Duration
+from celadon.domain.language.durations import Duration
 
 
 class WorkerSettings(BaseSettings):

@@ -7,9 +7,9 @@ from pydantic import BaseModel
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from celadon.domain import payload as strict
-    from celadon.domain.declared_text import COUNTED_IN_CHARACTERS, RECORDED
-    from celadon.domain.errors import RefusedError
+    from celadon.domain.language import payload as strict
+    from celadon.domain.language.declared_text import COUNTED_IN_CHARACTERS, RECORDED
+    from celadon.domain.language.errors import RefusedError
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 

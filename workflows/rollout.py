@@ -16,13 +16,14 @@ from temporalio.exceptions import ActivityError, ApplicationError, FailureError
 with workflow.unsafe.imports_passed_through():
     from pydantic import BaseModel
 
-    from celadon.domain import contracts, narration
-    from celadon.domain.abort import pending_after, recorded
-    from celadon.domain.attestation import START_MEMO
-    from celadon.domain.errors import Refusal, RefusalCode, RefusedError, refuse
-    from celadon.domain.gate import Enter, GoAhead, GoBack, Wait, decide, hold_after, is_greens_fault
-    from celadon.domain.limits import echo
-    from celadon.domain.messages import (
+    from celadon.domain.decisions import narration
+    from celadon.domain.decisions.abort import pending_after, recorded
+    from celadon.domain.decisions.gate import Enter, GoAhead, GoBack, Wait, decide, hold_after, is_greens_fault
+    from celadon.domain.language import contracts
+    from celadon.domain.language.attestation import START_MEMO
+    from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError, refuse
+    from celadon.domain.language.limits import echo
+    from celadon.domain.language.messages import (
         AbortAnswer,
         AbortCommand,
         BakeAnswer,
@@ -32,11 +33,11 @@ with workflow.unsafe.imports_passed_through():
         RolloutResult,
         StartMemo,
     )
-    from celadon.domain.names import Epoch, RolloutId, RouteSetId
-    from celadon.domain.progress import AbortRequest, PendingAbort, Progress
-    from celadon.domain.rollout_state import Stage, shown_routers
-    from celadon.domain.states import Door, RolloutOutcome, RolloutPhase
-    from celadon.domain.steps import (
+    from celadon.domain.language.names import Epoch, RolloutId, RouteSetId
+    from celadon.domain.language.progress import AbortRequest, PendingAbort, Progress
+    from celadon.domain.language.rollout_state import Stage, shown_routers
+    from celadon.domain.language.states import Door, RolloutOutcome, RolloutPhase
+    from celadon.domain.language.steps import (
         BeginStep,
         CloseStep,
         DrainEnd,
@@ -49,12 +50,12 @@ with workflow.unsafe.imports_passed_through():
         SwitchAnswer,
         SwitchStep,
     )
-    from workflows import steps
-    from workflows.conversation import Conversation, only_input
+    from workflows import calls
+    from workflows.calls import ActivityCall
+    from workflows.messages import MessageHandlers, only_input
     from workflows.payload import parse_payload
-    from workflows.standing import BAKE_TIMER, CONTINUED, PENDING_AND_HOLDS
-    from workflows.steps import ActivityCall
-    from workflows.tickets import Pending, refused
+    from workflows.replies import PendingRequest, refused
+    from workflows.state import BAKE_TIMER, CONTINUED, PENDING_AND_HOLDS
 
 RUN_SIGNALS: Final = 500
 """A rollout continues as new after so many signals; Temporal takes a thousand in one run, or what its operator sets."""
@@ -84,7 +85,7 @@ _outcome_attribute = SearchAttributeKey.for_keyword(contracts.SEARCH_OUTCOME)
 
 
 @workflow.defn(name=contracts.WORKFLOW_TYPE)
-class BlueGreenRollout(Conversation):
+class BlueGreenRollout(MessageHandlers):
     """The workflow of one rollout; its id is ``rollout-<deployment>``, so that Temporal allows one at a time."""
 
     # The platform's side: input, cancellation, the end.
@@ -184,7 +185,7 @@ class BlueGreenRollout(Conversation):
         return await self._leave_blue()
 
     async def _begin(self, step: BeginStep) -> None:
-        begun = await self._do(steps.BEGIN, step, f"register rollout of {step.request.deployment}")
+        begun = await self._do(calls.BEGIN, step, f"register rollout of {step.request.deployment}")
         self._update(
             deployment=begun.deployment,
             rollout=begun.rollout,
@@ -205,7 +206,7 @@ class BlueGreenRollout(Conversation):
 
     async def _provision_green(self) -> None:
         opened = await self._do(
-            steps.PROVISION_GREEN,
+            calls.PROVISION_GREEN,
             self._step(Step),
             f"open green: {self._named_revision()}",
         )
@@ -245,7 +246,7 @@ class BlueGreenRollout(Conversation):
         """Ask the keeper for green's condition when a flood left edges unread, or the run was reset."""
         if self._missed_edges and self._state.progress.green_set is not None:
             self._missed_edges = False
-            await self._do(steps.ASK_FOR_EDGE, self._step(Step), "ask the keeper for green's condition")
+            await self._do(calls.ASK_FOR_EDGE, self._step(Step), "ask the keeper for green's condition")
 
     async def _judge_abort(self, decision: GoBack) -> GoBack | None:
         """Let the table judge who aborts; return the decision of the first abort that counts, if one does.
@@ -256,7 +257,7 @@ class BlueGreenRollout(Conversation):
             return decision
         asked = _first_within([one for one in self._aborts if one.request.message is not None])
         judged = await self._do(
-            steps.JUDGE,
+            calls.JUDGE,
             self._step(JudgeStep, messages=tuple(one.request.message for one in asked), at=workflow.now()),
             f"judge the abort by {decision.by}",
         )
@@ -265,7 +266,7 @@ class BlueGreenRollout(Conversation):
             if refusal is None:
                 counts = counts or one.request
                 continue
-            one.ticket.give(refusal)
+            one.reply.give(refusal)
             self._aborts.remove(one)
             self._keep_refusal(
                 contracts.ABORT,
@@ -312,7 +313,7 @@ class BlueGreenRollout(Conversation):
         if waits or regressed:
             workflow.upsert_search_attributes([_phase_attribute.value_set(decision.phase.value)])
         await self._do(
-            steps.ENTER_PHASE,
+            calls.ENTER_PHASE,
             self._step(PhaseStep, phase=decision.phase, at=now),
             f"{decision.phase.value}: {decision.why}",
         )
@@ -324,16 +325,16 @@ class BlueGreenRollout(Conversation):
         pending, self._promotions = self._promotions, []
         self._state.decision = f"promotion by {decision.by} ({decision.door.value})"
         answer = await self._do(
-            steps.SWITCH,
+            calls.SWITCH,
             self._switch_step(decision.by, decision.door, decision.reason, decision.message),
             f"switch {self._state.progress.deployment} to {self._named_revision()}, by {decision.by}",
-            start_to_close=self._state.progress.policy.router_ack_timeout + steps.TRANSACTION + steps.GRACE,
+            start_to_close=self._state.progress.policy.router_ack_timeout + calls.TRANSACTION + calls.GRACE,
         )
         if answer.refusal is not None:
             # Whoever else asked is not told that somebody's message does not count, but asks in turn.
             told, left = (pending[:1], pending[1:]) if answer.message_refused else (pending, [])
             for one in told:
-                one.ticket.give(answer.refusal)
+                one.reply.give(answer.refusal)
             self._note(
                 "promotion_refused",
                 by=decision.by,
@@ -350,7 +351,7 @@ class BlueGreenRollout(Conversation):
         self._state.epoch, self._state.silent = answer.epoch, shown_routers(answer.silent)
         self._update(phase=RolloutPhase.BAKING, since=workflow.now(), hold=None)
         for one in pending:
-            one.ticket.give(
+            one.reply.give(
                 PromoteAnswer(
                     state=PromoteState.SWITCHED,
                     epoch=answer.epoch,
@@ -375,7 +376,7 @@ class BlueGreenRollout(Conversation):
         self._state.decision = f"{self._state.decision}, refused: {answer.refusal.message}"
         self._update(phase=before.phase, since=before.since, hold=None if is_cured else hold)
         await self._do(
-            steps.ENTER_PHASE,
+            calls.ENTER_PHASE,
             self._step(PhaseStep, phase=before.phase, at=before.since),
             f"hold: {hold.why}",
         )
@@ -400,11 +401,11 @@ class BlueGreenRollout(Conversation):
         )
         workflow.upsert_search_attributes([_phase_attribute.value_set(RolloutPhase.VERIFYING.value)])
         await self._do(
-            steps.ENTER_PHASE,
+            calls.ENTER_PHASE,
             self._step(PhaseStep, phase=RolloutPhase.VERIFYING, at=now),
             f"verifying: {refusal.message}",
         )
-        await self._do(steps.ASK_FOR_EDGE, self._step(Step), "ask the keeper for green's condition")
+        await self._do(calls.ASK_FOR_EDGE, self._step(Step), "ask the keeper for green's condition")
 
     async def _live_with_green(self, switched: SwitchAnswer) -> RolloutResult:
         """After the switch: bake with blue warm, then drain it; or switch back."""
@@ -450,7 +451,7 @@ class BlueGreenRollout(Conversation):
         asked = _first_within(self._of_the_bake)
         self._of_the_bake = self._of_the_bake[len(asked) :]
         judged = await self._do(
-            steps.JUDGE,
+            calls.JUDGE,
             self._step(
                 JudgeStep,
                 messages=tuple(one.request.message for one in asked),
@@ -461,7 +462,7 @@ class BlueGreenRollout(Conversation):
         for one, refusal in zip(asked, judged.refusals, strict=True):
             verb = "" if one.request.message is None else one.request.message.verb
             if refusal is not None:
-                one.ticket.give(refusal)
+                one.reply.give(refusal)
                 self._keep_refusal(verb, one.request.door, {"by": one.request.command.by}, refusal)
                 continue
             finishes, pending, abort = (
@@ -475,7 +476,7 @@ class BlueGreenRollout(Conversation):
                 abort=None if pending is not None and abort == pending.request else abort,
                 bake_is_over=self._state.progress.bake_is_over or finishes,
             )
-            one.ticket.give(BakeAnswer(phase=RolloutPhase.DRAINING if finishes else self._state.progress.phase))
+            one.reply.give(BakeAnswer(phase=RolloutPhase.DRAINING if finishes else self._state.progress.phase))
 
     async def _go_back_as_soon_as_possible(self) -> SwitchAnswer | None:
         """Go back to blue, and while an abort is pending wait for blue to change and try again; without a timer.
@@ -505,7 +506,7 @@ class BlueGreenRollout(Conversation):
                 if back is not None:
                     return back
                 if end.reopened:
-                    return await self._take_the_way_that_was_gone()
+                    return await self._finish_rollback_after_reset()
                 if end.refusal is None:
                     self._forget_pending_abort()
                     return None
@@ -543,7 +544,7 @@ class BlueGreenRollout(Conversation):
         )
         self._update(pending=None)
 
-    async def _take_the_way_that_was_gone(self) -> SwitchAnswer | None:
+    async def _finish_rollback_after_reset(self) -> SwitchAnswer | None:
         """Blue is live again, but this run never went back: it was reset to a moment before that."""
         command = AbortCommand(by="reset", reason="blue is live again: the rollout had gone back before it was reset")
         if self._state.progress.abort is None:
@@ -572,7 +573,7 @@ class BlueGreenRollout(Conversation):
             return None
         keeps_asking = workflow.patched(PENDING_AND_HOLDS)
         answer = await self._do(
-            steps.SWITCH_BACK,
+            calls.SWITCH_BACK,
             self._switch_step(
                 request.command.by,
                 request.door,
@@ -581,7 +582,7 @@ class BlueGreenRollout(Conversation):
                 keeps_asking=keeps_asking,
             ),
             f"switch {self._state.progress.deployment} back to blue, by {request.command.by}",
-            start_to_close=self._state.progress.policy.router_ack_timeout + steps.TRANSACTION + steps.GRACE,
+            start_to_close=self._state.progress.policy.router_ack_timeout + calls.TRANSACTION + calls.GRACE,
         )
         # Also those who asked while the table was being asked: the answer is theirs too, unless it is that somebody
         # else's message does not count.
@@ -594,7 +595,7 @@ class BlueGreenRollout(Conversation):
             return None
         if answer.refusal is not None:
             for one in told:
-                one.ticket.give(answer.refusal)
+                one.reply.give(answer.refusal)
             self._note(
                 "rollback_refused",
                 by=request.command.by,
@@ -609,7 +610,7 @@ class BlueGreenRollout(Conversation):
         self._state.epoch, self._state.silent = answer.epoch, shown_routers(answer.silent)
         self._update(phase=RolloutPhase.ROLLING_BACK, since=workflow.now())
         for one in told:
-            one.ticket.give(
+            one.reply.give(
                 AbortAnswer(
                     outcome=RolloutOutcome.ROLLED_BACK,
                     epoch=answer.epoch,
@@ -624,14 +625,14 @@ class BlueGreenRollout(Conversation):
         self,
         pending: PendingAbort,
         refusal: Refusal,
-        told: Sequence[Pending[AbortRequest, AbortAnswer]],
+        told: Sequence[PendingRequest[AbortRequest, AbortAnswer]],
         *,
         is_cured: bool,
     ) -> None:
         """Blue cannot take the traffic for the moment: keep it, and tell whoever asked that the abort is recorded."""
         phase = self._state.progress.phase
         for one in told:
-            one.ticket.give(recorded(refusal, phase))
+            one.reply.give(recorded(refusal, phase))
         # A run that was reset learns only now that green is live.
         self._update(phase=RolloutPhase.BAKING if phase is RolloutPhase.ROLLING_BACK else phase)
         if is_cured and self._state.progress.abort is None:
@@ -661,7 +662,7 @@ class BlueGreenRollout(Conversation):
         self._update(phase=RolloutPhase.ROLLING_BACK, since=workflow.now(), abort=None)
         pending, self._aborts = self._aborts, []
         for one in pending:
-            one.ticket.give(AbortAnswer(outcome=decision.outcome))
+            one.reply.give(AbortAnswer(outcome=decision.outcome))
         workflow.upsert_search_attributes([_phase_attribute.value_set(RolloutPhase.ROLLING_BACK.value)])
         self._note(
             decision.outcome.value,
@@ -672,10 +673,10 @@ class BlueGreenRollout(Conversation):
         )
         end = await self._drain_green(None)
         if end is not None and end.reopened:
-            return await self._undo_a_switch_that_was_forgotten(decision)
+            return await self._roll_back_after_reset(decision)
         return await self._finish(decision.outcome, decision.reason)
 
-    async def _undo_a_switch_that_was_forgotten(self, decision: GoBack) -> RolloutResult:
+    async def _roll_back_after_reset(self, decision: GoBack) -> RolloutResult:
         """Green is live, but this run never switched: it was reset to a moment before that. Go back as after it."""
         now = workflow.now()
         command = AbortCommand(by=decision.by, reason=decision.reason)
@@ -704,7 +705,7 @@ class BlueGreenRollout(Conversation):
         colour = "green" if route_set == self._state.progress.green_set else "blue"
         policy = self._state.progress.policy
         end = await self._do(
-            steps.DRAIN,
+            calls.DRAIN,
             self._step(
                 CloseStep,
                 route_set=route_set,
@@ -714,7 +715,7 @@ class BlueGreenRollout(Conversation):
                 needs_acknowledgement=epoch,
             ),
             f"drain {colour} of {self._state.progress.deployment}",
-            start_to_close=policy.drain_timeout + policy.router_ack_timeout + steps.GRACE,
+            start_to_close=policy.drain_timeout + policy.router_ack_timeout + calls.GRACE,
         )
         if end.refusal is None:
             self._state.silent = ()
@@ -729,7 +730,7 @@ class BlueGreenRollout(Conversation):
             phase=RolloutPhase.COMPLETED, since=workflow.now(), outcome=outcome, abort=None, pending=None, hold=None
         )
         finished = await self._do(
-            steps.FINISH,
+            calls.FINISH,
             self._step(FinishStep, outcome=outcome, reason=reason, evidence=evidence, at=workflow.now()),
             f"finish: {outcome.value}",
         )
@@ -856,7 +857,7 @@ class BlueGreenRollout(Conversation):
                 result_type=call.returns,
                 start_to_close_timeout=start_to_close or call.start_to_close,
                 heartbeat_timeout=call.heartbeat,
-                retry_policy=steps.RETRY,
+                retry_policy=calls.RETRY,
                 summary=summary,
             )
         except ActivityError as error:
@@ -933,9 +934,11 @@ def _number_of(note: Note) -> tuple[str, int]:
     return note.run, note.seq
 
 
-def _first_within(asked: Sequence[Pending[AbortRequest, AnswerT]]) -> list[Pending[AbortRequest, AnswerT]]:
+def _first_within(
+    asked: Sequence[PendingRequest[AbortRequest, AnswerT]],
+) -> list[PendingRequest[AbortRequest, AnswerT]]:
     """Return the first requests, as many as one step takes; the others are judged afterwards."""
-    taken: list[Pending[AbortRequest, AnswerT]] = []
+    taken: list[PendingRequest[AbortRequest, AnswerT]] = []
     room = JUDGED_BYTES
     for one in asked:
         room -= len(one.request.model_dump_json().encode())

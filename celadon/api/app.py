@@ -36,10 +36,11 @@ from celadon.api.problems import (
     table_away,
 )
 from celadon.api.request_guard import RequestGuard
+from celadon.api.rest_commands import command_router
 from celadon.api.settings import ApiSettings
-from celadon.domain.errors import RefusedError
-from celadon.domain.permissions import Verb
-from celadon.table.outages import NotMigratedError, TableAwayError
+from celadon.domain.language.errors import RefusedError
+from celadon.domain.language.permissions import Verb
+from celadon.table.core.outages import NotMigratedError, TableAwayError
 
 TITLE: Final = "Celadon"
 _METRICS: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -59,6 +60,7 @@ def make_app(settings: ApiSettings, parts: ApiParts | None = None) -> FastAPI:
     )
     app.state.parts = parts
     app.include_router(rest.router)
+    app.include_router(command_router(rest.router))
     app.include_router(pages.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.include_router(

@@ -9,13 +9,13 @@ from celadon.api.guessing import Guessing
 from celadon.api.jwt_tokens import JwtCheck
 from celadon.api.limits import Rate
 from celadon.api.metrics import ApiMetrics
-from celadon.api.principal import Principal, Proof, Scheme
 from celadon.api.problems import DoorError
 from celadon.api.settings import ApiSettings
-from celadon.domain.identity import TOKEN_ISSUER
-from celadon.domain.states import Door
-from celadon.table.engine import Table
-from celadon.table.tokens import PREFIX, find_token, has_shape
+from celadon.domain.language.identity import TOKEN_ISSUER
+from celadon.domain.language.states import Door
+from celadon.service.principal import Principal, Proof, Scheme
+from celadon.table.access.tokens import PREFIX, find_token, has_shape
+from celadon.table.core.engine import Table
 
 DOOR_HEADER: Final = "x-celadon-door"
 """A client of the API may say that it is the command line."""

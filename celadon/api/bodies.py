@@ -9,23 +9,11 @@ from fastapi import Request
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from celadon.api.orders import AddRevisionOrder, BackOrder, CreateOrder, LabelOrder, PromoteOrder, ScaleRequest
 from celadon.api.problems import DoorError
-from celadon.domain.messages import RolloutRequest
-from celadon.domain.payload import parse_payload
+from celadon.domain.language.payload import parse_payload
+from celadon.service.registry import commands
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
-
-BODIES: Final[tuple[type[BaseModel], ...]] = (
-    AddRevisionOrder,
-    BackOrder,
-    CreateOrder,
-    LabelOrder,
-    PromoteOrder,
-    RolloutRequest,
-    ScaleRequest,
-)
-"""Every model that a body may be; the OpenAPI file describes them."""
 
 _REFERENCE: Final = "#/components/schemas/{model}"
 
@@ -67,8 +55,14 @@ def described(model: type[BaseModel], *, optional: bool = False) -> dict[str, An
     return {"requestBody": {"required": not optional, "content": {"application/json": {"schema": schema}}}}
 
 
+def is_optional(model: type[BaseModel]) -> bool:
+    """Whether a body may be left out: nothing in it must be given."""
+    return not any(field.is_required() for field in model.model_fields.values())
+
+
 def body_schemas() -> dict[str, Any]:
     """Return the schemas of all bodies, for the components of the OpenAPI file."""
-    _, definitions = models_json_schema([(model, "validation") for model in BODIES], ref_template=_REFERENCE)
+    bodies = dict.fromkeys(command.request for command in commands() if not command.rest.in_query)
+    _, definitions = models_json_schema([(model, "validation") for model in bodies], ref_template=_REFERENCE)
     found: dict[str, Any] = definitions.get("$defs", {})
     return found

@@ -6,7 +6,7 @@ from typing import Final
 
 from starlette.requests import HTTPConnection
 
-from celadon.domain.reachable import Network
+from celadon.domain.decisions.reachable import Network
 
 _FORWARDED: Final = "x-forwarded-for"
 _HOST_BITS: Final = 64

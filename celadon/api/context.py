@@ -12,11 +12,11 @@ from celadon.api.desk import Desk
 from celadon.api.feed import ChangeFeed
 from celadon.api.guessing import Guessing
 from celadon.api.metrics import ApiMetrics
-from celadon.api.principal import Principal
 from celadon.api.probes import Readiness
 from celadon.api.settings import ApiSettings
 from celadon.api.streams import Streams
 from celadon.api.workflow_watch import WorkflowWatch
+from celadon.service.principal import Principal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,13 +14,12 @@ from typing import Final
 import structlog
 
 from celadon.api.topics import DeploymentTopic, ScopeTopic, Topic
-from celadon.api.traces import trace_of
 from celadon.client.rollouts import RolloutClient
-from celadon.table.engine import Table
-from celadon.table.event_order import Place, newest_place
-from celadon.table.notify import ACKS_CHANNEL, EVENTS_CHANNEL, ROUTES_CHANNEL, Listener
-from celadon.table.outages import TableAwayError
-from celadon.table.routers import ALL_DEPLOYMENTS
+from celadon.logs import trace_of
+from celadon.table.core.engine import Table
+from celadon.table.core.listen import ACKS_CHANNEL, ALL_DEPLOYMENTS, EVENTS_CHANNEL, ROUTES_CHANNEL, Listener
+from celadon.table.core.outages import TableAwayError
+from celadon.table.read.event_order import Place, newest_place
 
 LOOK_SECONDS: Final = 2.0
 """Replicas may become healthy without anything that routers or the audit log must be told."""

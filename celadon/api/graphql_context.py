@@ -5,7 +5,7 @@ from strawberry.fastapi import BaseContext
 from celadon.api.context import Caller, DeskOf
 from celadon.api.desk import Desk
 from celadon.api.loaders import Loaders
-from celadon.api.principal import Principal
+from celadon.service.principal import Principal
 
 
 class GraphContext(BaseContext):

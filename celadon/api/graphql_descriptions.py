@@ -25,7 +25,7 @@ from strawberry.types.base import StrawberryObjectDefinition
 from strawberry.types.enum import StrawberryEnumDefinition
 from strawberry.types.field import StrawberryField
 
-from celadon.domain.docstrings import attribute_docstrings
+from celadon.domain.language.docstrings import attribute_docstrings
 
 KindT = TypeVar("KindT")
 

@@ -37,7 +37,7 @@ from graphql import (
 from graphql.type import GraphQLEnumType, get_nullable_type
 from strawberry.extensions import SchemaExtension
 
-from celadon.domain.labels import MOST_LABELS
+from celadon.domain.language.labels import MOST_LABELS
 
 LONGEST_PAGE: Final = 100
 """Elements of any page."""

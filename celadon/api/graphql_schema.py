@@ -1,6 +1,6 @@
 """The GraphQL schema: queries, and mutations that answer with what happened or with a typed refusal."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
 from typing import Annotated, Any, Final, TypeVar
 
 import strawberry
@@ -8,11 +8,11 @@ import structlog
 from graphql import GraphQLError
 from pydantic import BaseModel
 from strawberry.extensions import MaskErrors, MaxTokensLimiter, SchemaExtension
-from strawberry.scalars import JSON
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types.execution import ExecutionContext
 from strawberry.types.graphql import OperationType
 
+from celadon.api.graphql_commands import mutation_type, number_of
 from celadon.api.graphql_descriptions import describe, shows
 from celadon.api.graphql_limits import QueryLimit
 from celadon.api.graphql_types import (
@@ -24,7 +24,6 @@ from celadon.api.graphql_types import (
     Event,
     First,
     NodeT,
-    Refused,
     Revision,
     Rollout,
     Route,
@@ -37,35 +36,12 @@ from celadon.api.graphql_types import (
     revision_page,
     route_page,
 )
-from celadon.api.orders import (
-    AddRevisionOrder,
-    BackOrder,
-    Created,
-    CreateOrder,
-    DeleteRequest,
-    Labelled,
-    LabelOrder,
-    Promoted,
-    PromoteOrder,
-    RequestId,
-    Rescaled,
-    RevisionAdded,
-    ScaleRequest,
-    Started,
-    TakenAway,
-    WentBack,
-)
 from celadon.api.problems import DoorError, not_migrated_yet, table_away
-from celadon.api.traces import trace_of
-from celadon.domain.errors import Refusal, RefusalCode, RefusedError, refuse
-from celadon.domain.messages import AbortAnswer, AbortState, PromoteAnswer, PromoteState, Reason, RolloutRequest
-from celadon.domain.payload import parse_payload
-from celadon.domain.states import DeploymentLifecycle, RolloutOutcome, RolloutPhase
-from celadon.domain.strictness import StrictModel
-from celadon.table.outages import NotMigratedError, TableAwayError
-from celadon.table.records.changes import Forgotten
+from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError
+from celadon.domain.language.states import RolloutOutcome, RolloutPhase
+from celadon.logs import trace_of
+from celadon.table.core.outages import NotMigratedError, TableAwayError
 from celadon.table.records.rollouts import RolloutFilter
-from celadon.table.records.routers import RouterState
 
 _MOST_TOKENS: Final = 4000
 
@@ -74,14 +50,6 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 AnswerT = TypeVar("AnswerT")
 
 log = structlog.get_logger()
-
-
-class _WithRequestId(StrictModel):
-    request_id: RequestId
-
-
-class _WithReason(StrictModel):
-    reason: Reason
 
 
 @shows(RolloutFilter)
@@ -153,7 +121,7 @@ class Query:
     ) -> Rollout | None:
         """Read one rollout."""
         try:
-            return Rollout.of(await info.context.desk.rollout(info.context.who, _number(id)))
+            return Rollout.of(await info.context.desk.rollout(info.context.who, number_of(id)))
         except RefusedError as error:
             if error.refusal.code is RefusalCode.NO_SUCH_ROLLOUT:
                 return None
@@ -215,519 +183,6 @@ async def _nothing(info: ContextInfo, asked: Asked) -> Connection[NodeT]:
     return await page_of(info, nothing, asked, lambda one: one, str)
 
 
-@shows(PromoteAnswer, milliseconds="ms")
-@strawberry.type
-class Switch:
-    """What a switch of traffic came to."""
-
-    epoch: int | None
-    acknowledged_by: list[str]
-    silent: list[str]
-    milliseconds: float
-
-
-@shows(PromoteAnswer, approvals_needed="needed")
-@shows(Promoted, rollout_id="rollout")
-@strawberry.type
-class PromotePayload:
-    """A promotion was accepted."""
-
-    deployment: Deployment
-    """The deployment as it is after that."""
-    rollout_id: strawberry.ID | None
-    state: PromoteState
-    approvals: int
-    approvals_needed: int
-    switch: Switch
-    """How far traffic and routers went while the caller waited."""
-
-
-@shows(AbortAnswer)
-@shows(WentBack, rollout_id="rollout")
-@strawberry.type
-class BackPayload:
-    """An abort or a rollback was accepted."""
-
-    deployment: Deployment
-    """The deployment as it is after that."""
-    rollout_id: strawberry.ID | None
-    state: AbortState
-    outcome: RolloutOutcome | None
-    why: str
-    switch: Switch
-    """How far traffic and routers went while the caller waited."""
-
-
-@shows(Created)
-@strawberry.type
-class CreateDeploymentPayload:
-    """A deployment is there."""
-
-    deployment: Deployment
-    """The deployment as it is after that."""
-    created: bool
-
-
-@shows(RevisionAdded)
-@strawberry.type
-class AddRevisionPayload:
-    """A revision is registered."""
-
-    deployment: Deployment
-    """The deployment as it is after that."""
-    revision: int
-
-
-@shows(Started)
-@strawberry.type
-class StartRolloutPayload:
-    """A rollout is started."""
-
-    deployment: Deployment | None
-    """The deployment as it is after that; nothing while no worker has taken the rollout up."""
-    rollout: Rollout | None
-    """The rollout; nothing while no worker has taken it up."""
-    workflow_id: str
-    run_id: str
-
-
-@shows(Rescaled)
-@strawberry.type
-class ScaleDeploymentPayload:
-    """A deployment wants another number of replicas."""
-
-    deployment: Deployment
-    """The deployment as it is after that."""
-    before: int
-    epoch: int
-    changed: bool
-
-
-@shows(TakenAway, deployment_id="deployment")
-@strawberry.type
-class DeleteDeploymentPayload:
-    """A deployment goes, or is gone."""
-
-    deployment_id: strawberry.ID
-    lifecycle: DeploymentLifecycle
-    epoch: int
-    changed: bool
-
-
-@shows(Labelled)
-@strawberry.type
-class LabelDeploymentPayload:
-    """A deployment has these labels."""
-
-    deployment: Deployment
-    """The deployment as it is after that."""
-    changed: bool
-
-
-@shows(Forgotten, router_id="router")
-@strawberry.type
-class ForgetRouterPayload:
-    """Nobody waits for a router any more."""
-
-    router_id: strawberry.ID
-    was: RouterState
-    changed: bool
-    """Whether anybody had waited for it until then."""
-
-
-@strawberry.input
-class LabelInput:
-    """A label."""
-
-    name: str
-    """The label's name, such as ``team``."""
-    value: str
-    """The label's value, such as ``search``."""
-
-
-@shows(CreateOrder, name="deployment")
-@strawberry.input
-class CreateDeploymentInput:
-    """A deployment that is to exist."""
-
-    name: str
-    replicas: int = 1
-    policy: JSON | None = None
-    labels: list[LabelInput] = strawberry.field(default_factory=list)
-    reason: str = ""
-
-
-@shows(AddRevisionOrder)
-@strawberry.input
-class AddRevisionInput:
-    """A revision that is to be registered, as a deployment file writes it."""
-
-    deployment_id: strawberry.ID
-    """The deployment's name."""
-    revision: JSON
-    reason: str = ""
-    allow_plain_secrets: bool = False
-
-
-@shows(RolloutRequest)
-@shows(_WithRequestId)
-@strawberry.input
-class StartRolloutInput:
-    """A rollout that is to be started: ``revision`` names one that there is, ``content`` describes one."""
-
-    deployment_id: strawberry.ID
-    """The deployment's name."""
-    revision: int | None = None
-    """The number of a revision that the deployment has; give this or ``content``."""
-    content: JSON | None = None
-    """What is to be served and how, as a deployment file writes it; give this or ``revision``."""
-    replicas: int | None = None
-    policy: JSON | None = None
-    labels: list[LabelInput] | None = None
-    reason: str = ""
-    allow_plain_secrets: bool = False
-    request_id: str | None = None
-
-
-@shows(PromoteOrder, rollout_id="rollout")
-@shows(_WithRequestId)
-@strawberry.input
-class PromoteDeploymentInput:
-    """Asks for the switch to a revision; any other that waits is refused."""
-
-    deployment_id: strawberry.ID
-    """The deployment's name."""
-    revision: int
-    rollout_id: strawberry.ID | None = None
-    reason: str = ""
-    force: bool = False
-    request_id: str | None = None
-
-
-@shows(BackOrder, rollout_id="rollout")
-@shows(_WithRequestId)
-@strawberry.input
-class BackInput:
-    """Asks to go back."""
-
-    deployment_id: strawberry.ID
-    """The deployment's name."""
-    rollout_id: strawberry.ID | None = None
-    reason: str = ""
-    request_id: str | None = None
-
-
-@shows(ScaleRequest)
-@shows(_WithRequestId)
-@strawberry.input
-class ScaleDeploymentInput:
-    """Asks for another number of replicas."""
-
-    deployment_id: strawberry.ID
-    """The deployment's name."""
-    replicas: int
-    reason: str = ""
-    request_id: str | None = None
-
-
-@shows(DeleteRequest)
-@strawberry.input
-class DeleteDeploymentInput:
-    """Asks for a deployment to be taken away; with abort a rollout is asked to end: ask again until it has."""
-
-    deployment_id: strawberry.ID
-    """The deployment's name."""
-    reason: str = ""
-    abort: bool = False
-
-
-@shows(LabelOrder)
-@strawberry.input
-class LabelDeploymentInput:
-    """Asks for other labels; the whole set is replaced."""
-
-    deployment_id: strawberry.ID
-    """The deployment's name."""
-    labels: list[LabelInput]
-    reason: str = ""
-
-
-@strawberry.input
-class ForgetRouterInput:
-    """Says that a router is gone for good; with force also one that is connected."""
-
-    router_id: strawberry.ID
-    """The router's name: its node id in Envoy."""
-    reason: str = ""
-    """Why, for the audit log."""
-    force: bool = False
-    """Also when it is connected."""
-
-
-CreateDeploymentAnswer = Annotated[
-    CreateDeploymentPayload | Refused,
-    strawberry.union("CreateDeploymentAnswer", description="The deployment that is there, or why it was not created."),
-]
-AddRevisionAnswer = Annotated[
-    AddRevisionPayload | Refused,
-    strawberry.union("AddRevisionAnswer", description="The revision's number, or why it was not registered."),
-]
-StartRolloutAnswer = Annotated[
-    StartRolloutPayload | Refused,
-    strawberry.union("StartRolloutAnswer", description="The rollout that was started, or why none was."),
-]
-PromoteDeploymentAnswer = Annotated[
-    PromotePayload | Refused,
-    strawberry.union("PromoteDeploymentAnswer", description="How far the promotion went, or why it was refused."),
-]
-BackAnswer = Annotated[
-    BackPayload | Refused,
-    strawberry.union("BackAnswer", description="How the rollout ends, or why there is no way back."),
-]
-ScaleDeploymentAnswer = Annotated[
-    ScaleDeploymentPayload | Refused,
-    strawberry.union("ScaleDeploymentAnswer", description="What changed, or why the number of replicas stays."),
-]
-DeleteDeploymentAnswer = Annotated[
-    DeleteDeploymentPayload | Refused,
-    strawberry.union("DeleteDeploymentAnswer", description="How far the delete went, or why it was refused."),
-]
-ForgetRouterAnswer = Annotated[
-    ForgetRouterPayload | Refused,
-    strawberry.union("ForgetRouterAnswer", description="What the router was, or why it is not forgotten."),
-]
-LabelDeploymentAnswer = Annotated[
-    LabelDeploymentPayload | Refused,
-    strawberry.union("LabelDeploymentAnswer", description="Whether the labels changed, or why they stay."),
-]
-
-
-@strawberry.type
-class Mutation:
-    """What can be changed. Each answers with what happened, or with ``Refused``."""
-
-    @strawberry.mutation(description="Create a deployment without a rollout. Twice creates it once.")
-    async def create_deployment(self, info: ContextInfo, input: CreateDeploymentInput) -> CreateDeploymentAnswer:  # noqa: A002
-        """Create a deployment."""
-
-        async def work() -> CreateDeploymentPayload:
-            order = _read(
-                CreateOrder,
-                deployment=input.name,
-                replicas=input.replicas,
-                policy=input.policy or {},
-                labels=_labels(input.labels),
-                reason=input.reason,
-            )
-            created = await info.context.desk.create(info.context.who, order)
-            return CreateDeploymentPayload(
-                deployment=await _after(info, created.deployment),
-                created=created.created,
-            )
-
-        return await _or_refused(work)
-
-    @strawberry.mutation(description="Register a revision without rolling it out.")
-    async def add_revision(self, info: ContextInfo, input: AddRevisionInput) -> AddRevisionAnswer:  # noqa: A002
-        """Register a revision."""
-
-        async def work() -> AddRevisionPayload:
-            order = _read(
-                AddRevisionOrder,
-                revision=input.revision,
-                reason=input.reason,
-                allow_plain_secrets=input.allow_plain_secrets,
-            )
-            added = await info.context.desk.add_revision(info.context.who, str(input.deployment_id), order)
-            return AddRevisionPayload(deployment=await _after(info, added.deployment), revision=added.revision)
-
-        return await _or_refused(work)
-
-    @strawberry.mutation(description="Start a rollout; answers when it is registered.")
-    async def start_rollout(self, info: ContextInfo, input: StartRolloutInput) -> StartRolloutAnswer:  # noqa: A002
-        """Start a rollout."""
-
-        async def work() -> StartRolloutPayload:
-            if (input.revision is None) == (input.content is None):
-                raise refuse(
-                    RefusalCode.INVALID_PAYLOAD,
-                    "a rollout is of one revision",
-                    "give 'revision', the number of one that there is, or 'content', what it is",
-                )
-            given = {
-                "deployment": str(input.deployment_id),
-                "revision": input.content if input.revision is None else input.revision,
-                "replicas": input.replicas,
-                "policy": input.policy,
-                "labels": None if input.labels is None else _labels(input.labels),
-                "reason": input.reason,
-                "allow_plain_secrets": input.allow_plain_secrets,
-            }
-            order = _read(RolloutRequest, **{name: value for name, value in given.items() if value is not None})
-            started = await info.context.desk.start(info.context.who, order, _request_id(input.request_id))
-            line = None if started.rollout is None else await _deployment(info, started.deployment)
-            rollout = None
-            if started.rollout is not None:
-                rollout = Rollout.of(await info.context.desk.rollout(info.context.who, started.rollout))
-            return StartRolloutPayload(
-                deployment=line,
-                rollout=rollout,
-                workflow_id=started.workflow_id,
-                run_id=started.run_id,
-            )
-
-        return await _or_refused(work)
-
-    @strawberry.mutation(description="Switch traffic to green now; answers when the routers serve it.")
-    async def promote_deployment(
-        self,
-        info: ContextInfo,
-        input: PromoteDeploymentInput,  # noqa: A002
-    ) -> PromoteDeploymentAnswer:
-        """Promote the green that waits."""
-
-        async def work() -> PromotePayload:
-            order = _read(
-                PromoteOrder,
-                revision=input.revision,
-                rollout=None if input.rollout_id is None else _number(input.rollout_id),
-                reason=input.reason,
-                force=input.force,
-            )
-            done = await info.context.desk.promote(
-                info.context.who,
-                str(input.deployment_id),
-                order,
-                _request_id(input.request_id),
-            )
-            return PromotePayload(
-                deployment=await _after(info, done.deployment),
-                rollout_id=None if done.rollout is None else strawberry.ID(str(done.rollout)),
-                state=done.answer.state,
-                approvals=done.answer.approvals,
-                approvals_needed=done.answer.needed,
-                switch=Switch(
-                    epoch=done.answer.epoch,
-                    acknowledged_by=list(done.answer.acknowledged_by),
-                    silent=list(done.answer.silent),
-                    milliseconds=done.answer.ms,
-                ),
-            )
-
-        return await _or_refused(work)
-
-    @strawberry.mutation(description="Go back: before the switch green is closed, after it traffic returns to blue.")
-    async def abort_rollout(self, info: ContextInfo, input: BackInput) -> BackAnswer:  # noqa: A002
-        """Abort the rollout."""
-        return await _or_refused(lambda: _go_back(info, input, info.context.desk.abort))
-
-    @strawberry.mutation(description="Return traffic to blue after the switch.")
-    async def rollback_deployment(self, info: ContextInfo, input: BackInput) -> BackAnswer:  # noqa: A002
-        """Roll back."""
-        return await _or_refused(lambda: _go_back(info, input, info.context.desk.rollback))
-
-    @strawberry.mutation(description="Let a deployment have another number of replicas.")
-    async def scale_deployment(self, info: ContextInfo, input: ScaleDeploymentInput) -> ScaleDeploymentAnswer:  # noqa: A002
-        """Scale a deployment."""
-
-        async def work() -> ScaleDeploymentPayload:
-            order = _read(ScaleRequest, replicas=input.replicas, reason=input.reason)
-            name = str(input.deployment_id)
-            scaled = await info.context.desk.scale(info.context.who, name, order, _request_id(input.request_id))
-            return ScaleDeploymentPayload(
-                deployment=await _after(info, name),
-                before=scaled.before,
-                epoch=scaled.epoch,
-                changed=scaled.changed,
-            )
-
-        return await _or_refused(work)
-
-    @strawberry.mutation(description="Take a deployment away; refused while a rollout is unfinished.")
-    async def delete_deployment(
-        self,
-        info: ContextInfo,
-        input: DeleteDeploymentInput,  # noqa: A002
-    ) -> DeleteDeploymentAnswer:
-        """Delete a deployment."""
-
-        async def work() -> DeleteDeploymentPayload:
-            order = _read(DeleteRequest, reason=input.reason, abort=input.abort)
-            deleted = await info.context.desk.delete(info.context.who, str(input.deployment_id), order)
-            return DeleteDeploymentPayload(
-                deployment_id=input.deployment_id,
-                lifecycle=deleted.lifecycle,
-                epoch=deleted.epoch,
-                changed=deleted.changed,
-            )
-
-        return await _or_refused(work)
-
-    @strawberry.mutation(description="Give a deployment other labels, by which tokens are scoped.")
-    async def label_deployment(self, info: ContextInfo, input: LabelDeploymentInput) -> LabelDeploymentAnswer:  # noqa: A002
-        """Label a deployment."""
-
-        async def work() -> LabelDeploymentPayload:
-            order = _read(LabelOrder, labels=_labels(input.labels), reason=input.reason)
-            labelled = await info.context.desk.label(info.context.who, str(input.deployment_id), order)
-            return LabelDeploymentPayload(
-                deployment=await _after(info, labelled.deployment),
-                changed=labelled.changed,
-            )
-
-        return await _or_refused(work)
-
-    @strawberry.mutation(description="Hold a router for gone, so that nobody waits for its acknowledgements.")
-    async def forget_router(self, info: ContextInfo, input: ForgetRouterInput) -> ForgetRouterAnswer:  # noqa: A002
-        """Forget a router."""
-
-        async def work() -> ForgetRouterPayload:
-            forgotten = await info.context.desk.forget_router(
-                info.context.who,
-                str(input.router_id),
-                _read(_WithReason, reason=input.reason).reason,
-                force=input.force,
-            )
-            return ForgetRouterPayload(router_id=input.router_id, was=forgotten.was, changed=forgotten.changed)
-
-        return await _or_refused(work)
-
-
-async def _go_back(
-    info: ContextInfo,
-    given: BackInput,
-    ask: Callable[..., Awaitable[WentBack]],
-) -> BackPayload:
-    order = _read(
-        BackOrder,
-        rollout=None if given.rollout_id is None else _number(given.rollout_id),
-        reason=given.reason,
-    )
-    done = await ask(info.context.who, str(given.deployment_id), order, _request_id(given.request_id))
-    return BackPayload(
-        deployment=await _after(info, done.deployment),
-        rollout_id=None if done.rollout is None else strawberry.ID(str(done.rollout)),
-        state=done.answer.state,
-        outcome=done.answer.outcome,
-        why=done.answer.why,
-        switch=Switch(
-            epoch=done.answer.epoch,
-            acknowledged_by=list(done.answer.acknowledged_by),
-            silent=list(done.answer.silent),
-            milliseconds=done.answer.ms,
-        ),
-    )
-
-
-async def _or_refused(work: Callable[[], Awaitable[AnswerT]]) -> AnswerT | Refused:
-    """Return what a mutation did, or why it did nothing."""
-    try:
-        return await work()
-    except RefusedError as error:
-        refusal = error.refusal
-        return Refused(code=refusal.code, message=refusal.message, next_step=refusal.next_step)
-
-
 async def _told(answer: Awaitable[AnswerT]) -> AnswerT:
     """Return the answer of a query; a refusal becomes an error with its code."""
     try:
@@ -741,44 +196,12 @@ async def _deployment(info: ContextInfo, name: str) -> Deployment | None:
     return None if line is None else Deployment.of(line)
 
 
-async def _after(info: ContextInfo, name: str) -> Deployment:
-    """Return a deployment as it is after a change."""
-    info.context.renew()
-    line = await info.context.loaders.lines.load(name)
-    if line is None:
-        raise refuse(
-            RefusalCode.DEPLOYMENT_DELETED,
-            f"it was done, but deployment {name} has been destroyed meanwhile",
-            "nothing is left to be done",
-        )
-    return Deployment.of(line)
-
-
 def _as_error(refusal: Refusal) -> GraphQLError:
     return GraphQLError(refusal.message, extensions={"code": refusal.code.value, "nextStep": refusal.next_step})
 
 
 def _invalid(message: str) -> GraphQLError:
     return GraphQLError(message, extensions={"code": RefusalCode.INVALID_PAYLOAD.value})
-
-
-def _read(model: type[ModelT], **given: object) -> ModelT:
-    return parse_payload(model, given)
-
-
-def _request_id(given: str | None) -> str | None:
-    return None if given is None else parse_payload(_WithRequestId, {"request_id": given}).request_id
-
-
-def _labels(given: list[LabelInput]) -> dict[str, str]:
-    return {label.name: label.value for label in given}
-
-
-def _number(given: strawberry.ID) -> int:
-    text = str(given)
-    if not (text.isascii() and text.isdecimal() and 0 < int(text) < 2**31):
-        raise refuse(RefusalCode.NO_SUCH_ROLLOUT, f"{text!r} is no rollout's id", "list them with 'rollouts'")
-    return int(text)
 
 
 class _QueryTurn(SchemaExtension):
@@ -846,7 +269,7 @@ def make_schema(most_depth: int, most_cost: int) -> strawberry.Schema:
     ]
     schema = _Schema(
         query=Query,
-        mutation=Mutation,
+        mutation=mutation_type(),
         extensions=extensions,
         config=StrawberryConfig(auto_camel_case=True),
     )

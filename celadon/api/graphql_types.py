@@ -15,12 +15,13 @@ from strawberry.types import Info
 from celadon.api.graphql_context import GraphContext
 from celadon.api.graphql_descriptions import shows
 from celadon.api.graphql_limits import LONGEST_PAGE
-from celadon.api.orders import ListedDeployment
 from celadon.client.rollout_view import table_next_step, who_must_act
-from celadon.domain.errors import Refusal, RefusalCode
-from celadon.domain.messages import AbortState, PromoteState, RefusedMessage, RolloutStatus
-from celadon.domain.messages import Timer as StatusTimer
-from celadon.domain.states import (
+from celadon.domain.decisions.workflow_condition import TaskFault, WorkflowState
+from celadon.domain.decisions.workflow_condition import WorkflowCondition as WorkflowConditionRecord
+from celadon.domain.language.errors import Refusal, RefusalCode
+from celadon.domain.language.messages import AbortState, PromoteState, RefusedMessage, RolloutStatus
+from celadon.domain.language.messages import Timer as StatusTimer
+from celadon.domain.language.states import (
     DeploymentLifecycle,
     Door,
     RolloutOutcome,
@@ -31,8 +32,7 @@ from celadon.domain.states import (
     RouteTrafficStatus,
     SetCondition,
 )
-from celadon.domain.workflow_condition import TaskFault, WorkflowState
-from celadon.domain.workflow_condition import WorkflowCondition as WorkflowConditionRecord
+from celadon.service.pages import ListedDeployment
 from celadon.table.records.deployments import DeploymentLine
 from celadon.table.records.events import AuditEvent, DeploymentEvent
 from celadon.table.records.revisions import RevisionRecord

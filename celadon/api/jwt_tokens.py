@@ -10,11 +10,11 @@ import aiohttp
 import jwt
 import structlog
 
-from celadon.api.principal import Principal, Proof, Scheme
 from celadon.api.settings import ApiSettings
-from celadon.domain.identity import check_name
-from celadon.domain.permissions import Role
-from celadon.domain.shown_text import find_control
+from celadon.domain.language.identity import check_name
+from celadon.domain.language.permissions import Role
+from celadon.domain.language.shown_text import find_control
+from celadon.service.principal import Principal, Proof, Scheme
 
 KEYS_LAST_SECONDS: Final = 600.0
 """After so long the issuer's keys are read anew."""

@@ -8,12 +8,12 @@ from typing import Any, Final, TypeAlias, TypeVar
 from strawberry.dataloader import DataLoader
 
 from celadon.api.desk import Desk
-from celadon.api.principal import Principal
 from celadon.client.rollout_view import WorkflowAnswer
-from celadon.table import listing
-from celadon.table.fleet import behind_of
-from celadon.table.labels import named, within
-from celadon.table.overview import list_deployments
+from celadon.service.principal import Principal
+from celadon.table.core.labels import named, within
+from celadon.table.read import listing
+from celadon.table.read.overview import list_deployments
+from celadon.table.read.router_list import behind_of
 from celadon.table.records.deployments import DeploymentLine
 from celadon.table.records.events import DeploymentEvent
 from celadon.table.records.revisions import RevisionRecord

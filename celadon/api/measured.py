@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from celadon.api.metrics import ApiMetrics
 from celadon.api.problems import DoorError, response_of
-from celadon.api.traces import trace_of
+from celadon.logs import trace_of
 
 _METHODS: Final = frozenset(HTTPMethod)
 _OTHER: Final = "other"

@@ -5,7 +5,7 @@ from math import nan
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from celadon.domain.workflow_condition import WorkflowState
+from celadon.domain.decisions.workflow_condition import WorkflowState
 
 _SECONDS = (0.005, 0.02, 0.05, 0.1, 0.3, 1.0, 3.0, 10.0, 60.0)
 

@@ -7,10 +7,10 @@ from sqlalchemy import text
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from celadon.domain.strictness import Record
-from celadon.table.engine import Table
-from celadon.table.outages import TABLE_OUTAGES, NotMigratedError
-from celadon.table.trouble_log import TroubleLog
+from celadon.domain.language.base_models import Record
+from celadon.table.core.engine import Table
+from celadon.table.core.outages import TABLE_OUTAGES, NotMigratedError
+from celadon.table.core.trouble_log import TroubleLog
 
 _PATIENCE_SECONDS: Final = 3.0
 

@@ -8,8 +8,8 @@ from typing import Final
 from fastapi.responses import JSONResponse
 from pydantic import Field
 
-from celadon.domain.errors import Refusal, RefusalCode
-from celadon.domain.strictness import Record
+from celadon.domain.language.base_models import Record
+from celadon.domain.language.errors import Refusal, RefusalCode
 
 _C: Final = RefusalCode
 _S: Final = HTTPStatus

@@ -28,14 +28,14 @@ from celadon.api.streams import Streams
 from celadon.api.workflow_watch import WorkflowWatch
 from celadon.client.connection import connect
 from celadon.client.rollouts import RolloutClient
-from celadon.domain.durations import parse_duration
+from celadon.domain.language.durations import parse_duration
 from celadon.gateway.addresses import SocketAddress
 from celadon.racing import first_to_end
 from celadon.stopping import stop_signal
-from celadon.table.engine import Table
-from celadon.table.notify import Listener
-from celadon.table.startup import usable_or_stopped
-from celadon.table.trouble_log import TroubleLog
+from celadon.table.core.engine import Table
+from celadon.table.core.listen import Listener
+from celadon.table.core.startup import usable_or_stopped
+from celadon.table.core.trouble_log import TroubleLog
 
 APPLICATION_NAME: Final = "celadon-api"
 

@@ -17,7 +17,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from celadon.api.client_address import counted_as, is_trusted
-from celadon.domain.reachable import Network
+from celadon.domain.decisions.reachable import Network
 
 SPARE_DESCRIPTORS: Final = 64
 """Left for Postgres, Temporal, keys and logs where the process may open fewer files than connections are allowed."""

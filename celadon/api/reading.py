@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Final, TypeAlias
 
-from celadon.api.principal import Principal
 from celadon.api.problems import DoorError
+from celadon.service.principal import Principal
 
 MOST_READS: Final = 4
 """Reads at the same time: below the connections of the pool, so that decisions always find one."""

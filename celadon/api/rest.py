@@ -5,43 +5,17 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request
 from fastapi.responses import StreamingResponse
-from pydantic import AfterValidator
 
-from celadon.api.bodies import body_of, described
 from celadon.api.context import Caller, DeskOf, parts_of
-from celadon.api.orders import (
-    AddRevisionOrder,
-    BackOrder,
-    Created,
-    CreateOrder,
-    DeleteRequest,
-    DeploymentList,
-    EventPage,
-    Labelled,
-    LabelOrder,
-    Promoted,
-    PromoteOrder,
-    RequestId,
-    Rescaled,
-    RevisionAdded,
-    RevisionList,
-    RolloutPage,
-    ScaleRequest,
-    Started,
-    TakenAway,
-    WentBack,
-)
-from celadon.api.principal import Principal
 from celadon.api.problems import MEDIA_TYPE
+from celadon.api.rest_commands import Name
 from celadon.api.stream import ChangeResponse, ChangeStream
 from celadon.client.rollout_view import RolloutView
-from celadon.domain.declared_text import check_reason
-from celadon.domain.messages import RolloutRequest
-from celadon.domain.names import MAX_NAME_LENGTH
-from celadon.domain.permissions import Verb
-from celadon.domain.states import RolloutOutcome, RolloutPhase
-from celadon.table.paging import LONGEST_PAGE
-from celadon.table.records.changes import Forgotten
+from celadon.domain.language.permissions import Verb
+from celadon.domain.language.states import RolloutOutcome, RolloutPhase
+from celadon.service.pages import DeploymentList, EventPage, RevisionList, RolloutPage
+from celadon.service.principal import Principal
+from celadon.table.core.paging import LONGEST_PAGE
 from celadon.table.records.history import History
 from celadon.table.records.rollouts import RolloutFilter, RolloutRecord
 from celadon.table.records.routers import Fleet
@@ -73,11 +47,6 @@ ERRORS: Final[dict[int | str, dict[str, Any]]] = {
 
 router = APIRouter(prefix="/v1", responses=ERRORS)
 
-Name = Annotated[str, Path(max_length=MAX_NAME_LENGTH, description="The deployment's name.")]
-Key = Annotated[
-    RequestId | None,
-    Header(alias="Idempotency-Key", description="A repeat with the same one gets the first answer."),
-]
 Limit = Annotated[int, Query(ge=1, le=LONGEST_PAGE, description="How many at most.")]
 Before = Annotated[int | None, Query(ge=1, le=_LARGEST, description="Only older ones.")]
 After = Annotated[int, Query(ge=0, le=_LARGEST, description="Only lines that come after this one.")]
@@ -86,11 +55,6 @@ AfterName = Annotated[str | None, Query(max_length=200, description="Only those 
 LastEventId = Annotated[
     int | None,
     Header(alias="Last-Event-ID", ge=0, le=_LARGEST, description="Resume after this line of the audit log."),
-]
-Why = Annotated[
-    str,
-    Query(max_length=2000, description="Why, for the audit log."),
-    AfterValidator(check_reason),
 ]
 _STREAMED: Final[dict[int | str, dict[str, Any]]] = {
     200: {"description": "Server-sent events.", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
@@ -123,64 +87,10 @@ async def list_deployments(who: Caller, desk: DeskOf, after: AfterName = None, l
     return await desk.deployments(who, after=after, limit=limit)
 
 
-@router.post("/deployments", status_code=HTTPStatus.CREATED, openapi_extra=described(CreateOrder))
-async def create_deployment(
-    who: Caller,
-    desk: DeskOf,
-    order: Annotated[CreateOrder, Depends(body_of(CreateOrder))],
-) -> Created:
-    """Create a deployment without a rollout. Twice creates it once."""
-    return await desk.create(who, order)
-
-
 @router.get("/deployments/{name}")
 async def show_deployment(who: Caller, desk: DeskOf, name: Name) -> RolloutView:
     """Show both colours, replicas, timers, acknowledgements, running requests and the last events."""
     return await desk.deployment(who, name)
-
-
-@router.delete("/deployments/{name}")
-async def delete_deployment(
-    who: Caller,
-    desk: DeskOf,
-    name: Name,
-    reason: Why = "",
-    abort: Annotated[  # noqa: FBT002 - a query parameter
-        bool,
-        Query(description="Also ask a rollout that is under way to end; until it has, the delete is refused."),
-    ] = False,
-) -> TakenAway:
-    """Take a deployment away: its address answers 404, its replicas drain, then it is destroyed.
-
-    With ``abort`` a rollout that is under way is asked to end; ask again until it has ended.
-    """
-    return await desk.delete(who, name, DeleteRequest(reason=reason, abort=abort))
-
-
-@router.put("/deployments/{name}/labels", openapi_extra=described(LabelOrder))
-async def label_deployment(
-    who: Caller,
-    desk: DeskOf,
-    name: Name,
-    order: Annotated[LabelOrder, Depends(body_of(LabelOrder))],
-) -> Labelled:
-    """Give a deployment other labels, by which tokens are scoped."""
-    return await desk.label(who, name, order)
-
-
-@router.post(
-    "/deployments/{name}/revisions",
-    status_code=HTTPStatus.CREATED,
-    openapi_extra=described(AddRevisionOrder),
-)
-async def add_revision(
-    who: Caller,
-    desk: DeskOf,
-    name: Name,
-    order: Annotated[AddRevisionOrder, Depends(body_of(AddRevisionOrder))],
-) -> RevisionAdded:
-    """Register a revision without rolling it out; the same content has the same number."""
-    return await desk.add_revision(who, name, order)
 
 
 @router.get("/deployments/{name}/revisions")
@@ -193,17 +103,6 @@ async def list_revisions(
 ) -> RevisionList:
     """List the revisions of a deployment, newest first; secrets are names in them."""
     return await desk.revisions(who, name, before=before, limit=limit)
-
-
-@router.post("/rollouts", status_code=HTTPStatus.ACCEPTED, openapi_extra=described(RolloutRequest))
-async def start_rollout(
-    who: Caller,
-    desk: DeskOf,
-    order: Annotated[RolloutRequest, Depends(body_of(RolloutRequest))],
-    key: Key = None,
-) -> Started:
-    """Start a rollout; the body is a deployment file as JSON."""
-    return await desk.start(who, order, key)
 
 
 @router.get("/rollouts")
@@ -253,54 +152,6 @@ async def show_history(
     return await desk.history(who, name, rollout=rollout, limit=limit)
 
 
-@router.post("/deployments/{name}/promote", openapi_extra=described(PromoteOrder, optional=True))
-async def promote(
-    who: Caller,
-    desk: DeskOf,
-    name: Name,
-    order: Annotated[PromoteOrder, Depends(body_of(PromoteOrder, optional=True))],
-    key: Key = None,
-) -> Promoted:
-    """Switch traffic to green now; answers when the routers serve it."""
-    return await desk.promote(who, name, order, key)
-
-
-@router.post("/deployments/{name}/abort", openapi_extra=described(BackOrder, optional=True))
-async def abort(
-    who: Caller,
-    desk: DeskOf,
-    name: Name,
-    order: Annotated[BackOrder, Depends(body_of(BackOrder, optional=True))],
-    key: Key = None,
-) -> WentBack:
-    """Go back: before the switch green is closed, after it traffic returns to blue."""
-    return await desk.abort(who, name, order, key)
-
-
-@router.post("/deployments/{name}/rollback", openapi_extra=described(BackOrder, optional=True))
-async def rollback(
-    who: Caller,
-    desk: DeskOf,
-    name: Name,
-    order: Annotated[BackOrder, Depends(body_of(BackOrder, optional=True))],
-    key: Key = None,
-) -> WentBack:
-    """Return traffic to blue after the switch."""
-    return await desk.rollback(who, name, order, key)
-
-
-@router.post("/deployments/{name}/scale", openapi_extra=described(ScaleRequest))
-async def scale(
-    who: Caller,
-    desk: DeskOf,
-    name: Name,
-    order: Annotated[ScaleRequest, Depends(body_of(ScaleRequest))],
-    key: Key = None,
-) -> Rescaled:
-    """Let a deployment have another number of replicas, inside a rollout or outside."""
-    return await desk.scale(who, name, order, key)
-
-
 @router.get("/deployments/{name}/events")
 async def list_events_of(
     who: Caller,
@@ -332,18 +183,6 @@ async def list_events(
 async def list_routers(who: Caller, desk: DeskOf, after: AfterName = None, limit: Limit = 100) -> Fleet:
     """List routers by name, and what they are behind with."""
     return await desk.routers(who, after=after, limit=limit)
-
-
-@router.delete("/routers/{node}")
-async def forget_router(
-    who: Caller,
-    desk: DeskOf,
-    node: Annotated[str, Path(max_length=200, description="The router's name: its node id in Envoy.")],
-    reason: Why = "",
-    force: Annotated[bool, Query(description="Also when it is connected.")] = False,  # noqa: FBT002 - as above
-) -> Forgotten:
-    """Hold a router for gone, so that nobody waits for its acknowledgements."""
-    return await desk.forget_router(who, node, reason, force=force)
 
 
 @router.get("/stream", response_class=StreamingResponse, responses=_STREAMED)

@@ -8,9 +8,9 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 
 from celadon.api.hosts import is_loopback
 from celadon.client.signatures import SigningSettings
-from celadon.domain.durations import Duration
-from celadon.domain.identity import OWN_ISSUERS
-from celadon.domain.reachable import Networks
+from celadon.domain.decisions.reachable import Networks
+from celadon.domain.language.durations import Duration
+from celadon.domain.language.identity import OWN_ISSUERS
 from celadon.gateway.addresses import SocketAddress
 
 

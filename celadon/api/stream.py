@@ -16,14 +16,14 @@ from starlette.types import Message, Send
 
 from celadon.api.desk import Desk
 from celadon.api.feed import ChangeFeed
-from celadon.api.principal import Principal
 from celadon.api.problems import DoorError
 from celadon.api.reading import share_of
 from celadon.api.streams import Streams
-from celadon.api.topics import DeploymentTopic, Line, ScopeTopic, event_text, lines_of
-from celadon.domain.errors import RefusalCode, RefusedError, refuse
-from celadon.table.event_order import BEGINNING
-from celadon.table.paging import LONGEST_PAGE
+from celadon.api.topics import DeploymentTopic, ScopeTopic, StreamLine, event_text, lines_of
+from celadon.domain.language.errors import RefusalCode, RefusedError, refuse
+from celadon.service.principal import Principal
+from celadon.table.core.paging import LONGEST_PAGE
+from celadon.table.read.event_order import BEGINNING
 
 HEARTBEAT_SECONDS: Final = 15.0
 """A comment at least so often, so that a proxy does not take the stream for dead."""
@@ -132,7 +132,7 @@ class ChangeStream:
                 "follow again with a good token",
             )
 
-    async def _next_lines(self, topic: DeploymentTopic | ScopeTopic) -> list[Line]:
+    async def _next_lines(self, topic: DeploymentTopic | ScopeTopic) -> list[StreamLine]:
         """Return the next lines: those that the topic keeps no more from the table, page after page."""
         while self._place < topic.kept_from:
             kept_from = topic.kept_from

@@ -15,17 +15,17 @@ from typing import Final, NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from celadon.api.orders import ListedDeployment
-from celadon.api.principal import Principal, no_such_deployment
 from celadon.client.overview import ask_workflow, view_rollout
 from celadon.client.rollout_view import RolloutView, WorkflowAnswer
 from celadon.client.rollouts import RolloutClient
-from celadon.table.clock import database_now
-from celadon.table.event_order import Place, SettledLines, lines_after
-from celadon.table.labels import named, within
-from celadon.table.notify import ACKS_CHANNEL
-from celadon.table.overview import list_deployments
-from celadon.table.paging import LONGEST_PAGE
+from celadon.service.pages import ListedDeployment
+from celadon.service.principal import Principal, no_such_deployment
+from celadon.table.core.clock import database_now
+from celadon.table.core.labels import named, within
+from celadon.table.core.listen import ACKS_CHANNEL
+from celadon.table.core.paging import LONGEST_PAGE
+from celadon.table.read.event_order import Place, SettledLines, lines_after
+from celadon.table.read.overview import list_deployments
 from celadon.table.records.deployments import DeploymentLine
 
 KEPT_LINES: Final = 500
@@ -35,7 +35,7 @@ WORKFLOW_SECONDS: Final = 15.0
 """Timers run down by themselves; each question to a workflow is billed where Temporal is rented."""
 
 
-class Line(NamedTuple):
+class StreamLine(NamedTuple):
     """A line of the audit log as streams send it."""
 
     place: Place
@@ -53,7 +53,7 @@ class Topic(ABC):
         self.failed = False
         self.due = asyncio.Event()
         self.took_seconds = 0.0
-        self._lines: deque[Line] = deque()
+        self._lines: deque[StreamLine] = deque()
         self._news = asyncio.Event()
 
     @abstractmethod
@@ -77,9 +77,9 @@ class Topic(ABC):
 
         """
 
-    def lines_after(self, place: Place) -> list[Line]:
+    def lines_after(self, place: Place) -> list[StreamLine]:
         """Return the kept lines that come after ``place``, which is none before ``kept_from``."""
-        found: list[Line] = []
+        found: list[StreamLine] = []
         for line in reversed(self._lines):
             if line.place <= place:
                 break
@@ -262,10 +262,10 @@ class ScopeTopic(Topic):
             self._forgotten_version = oldest.version
 
 
-def lines_of(found: SettledLines) -> list[Line]:
+def lines_of(found: SettledLines) -> list[StreamLine]:
     """Return lines that were read as streams send them."""
     return [
-        Line(place, event_text("audit", event.model_dump_json(), event.id))
+        StreamLine(place, event_text("audit", event.model_dump_json(), event.id))
         for event, place in zip(found.events, found.places, strict=True)
     ]
 

@@ -13,11 +13,11 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from celadon.api.metrics import ApiMetrics
-from celadon.api.traces import trace_of
 from celadon.client.rollouts import RolloutClient
-from celadon.domain.workflow_condition import WorkflowState
-from celadon.table.engine import Table
-from celadon.table.keeping import read_unfinished_rollouts
+from celadon.domain.decisions.workflow_condition import WorkflowState
+from celadon.logs import trace_of
+from celadon.table.core.engine import Table
+from celadon.table.replicas.abandoned_rollouts import read_unfinished_rollouts
 
 LOOK_SECONDS: Final = 30.0
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final
 import typer
 
 from celadon.cli.target_choice import TargetChoice
-from celadon.domain.shown_text import find_control
-from celadon.domain.strictness import Record
+from celadon.domain.language.base_models import Record
+from celadon.domain.language.shown_text import find_control
 
 if TYPE_CHECKING:
     from celadon.cli.target import ApiTarget
@@ -76,7 +76,7 @@ def _deployment_names(ctx: typer.Context) -> list[str]:
 async def names_of_api(target: "ApiTarget") -> list[str]:
     """Return the names of all deployments that the caller may see."""
     from celadon.cli.access.calls import calling
-    from celadon.table.paging import LONGEST_PAGE
+    from celadon.table.core.paging import LONGEST_PAGE
 
     # Somebody waits for what a key shall complete.
     async with calling(target, timedelta(0)) as calls:
@@ -88,8 +88,8 @@ async def names_of_api(target: "ApiTarget") -> list[str]:
 
 async def names_of_table(database_url: str) -> list[str]:
     """Return the names of all deployments."""
-    from celadon.table.engine import Table
-    from celadon.table.overview import list_names
+    from celadon.table.core.engine import Table
+    from celadon.table.read.overview import list_names
 
     async with Table(database_url, "celadon-completion", pool_size=1) as table, table.transaction() as tx:
         return list(await list_names(tx))

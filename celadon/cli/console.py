@@ -12,12 +12,12 @@ from celadon.cli.faults import CommandError
 from celadon.cli.output import OutputFormat, print_object, print_text
 from celadon.cli.person import person_named
 from celadon.cli.session import open_session
-from celadon.domain.durations import format_duration
-from celadon.domain.permissions import Role
-from celadon.domain.strictness import Record
-from celadon.table.clock import database_now
-from celadon.table.console_logins import CODE_WITHIN, create_login, void_logins
-from celadon.table.console_sessions import SESSION_LASTS, end_sessions
+from celadon.domain.language.base_models import Record
+from celadon.domain.language.durations import format_duration
+from celadon.domain.language.permissions import Role
+from celadon.table.access.console_logins import CODE_WITHIN, create_login, void_logins
+from celadon.table.access.console_sessions import SESSION_LASTS, end_sessions
+from celadon.table.core.clock import database_now
 from celadon.terminal import Text
 
 URL_VARIABLE: Final = "CELADON_CONSOLE_URL"

@@ -9,8 +9,8 @@ from celadon.cli.faults import CommandError
 from celadon.cli.output import OutputFormat, print_object, print_text
 from celadon.cli.table_access import database_faults_told
 from celadon.cli.target import choose_target
-from celadon.domain.strictness import Record
-from celadon.table.migrate import current_revision, newest_revision, upgrade
+from celadon.domain.language.base_models import Record
+from celadon.table.core.migrate import current_revision, newest_revision, upgrade
 
 
 class Upgraded(Record):

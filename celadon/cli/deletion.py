@@ -1,36 +1,23 @@
 """``celadon deployment delete``: ends the rollout under way if told so, deletes, and waits if told so."""
 
-from dataclasses import dataclass
-from datetime import timedelta
-
 from celadon.cli.access.opening import open_access
 from celadon.cli.access.protocol import Access
 from celadon.cli.ending import ExitCode
 from celadon.cli.faults import CommandError
+from celadon.cli.giving import Given, request_of
 from celadon.cli.output import OutputFormat, print_note, print_object, print_text
 from celadon.cli.patience import Patience, a_moment, outlasting
 from celadon.cli.target_choice import TargetChoice
 from celadon.client.patience import NoAnswerError
-from celadon.domain.errors import RefusalCode, RefusedError
-from celadon.domain.names import RolloutId
-from celadon.domain.states import DeploymentLifecycle
-from celadon.table.records.changes import Deleted
+from celadon.domain.language.errors import RefusalCode, RefusedError
+from celadon.domain.language.names import RolloutId
+from celadon.domain.language.states import DeploymentLifecycle
+from celadon.service.command import AnyCommand
+from celadon.service.commands.delete import DeleteResult
 from celadon.table.records.deployments import DeploymentView
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deletion:
-    """What a person wants deleted, and how."""
-
-    deployment: str
-    by: str | None
-    reason: str
-    abort: bool
-    wait: bool
-    timeout: timedelta | None
-
-
-async def delete_deployment(deletion: Deletion, target: TargetChoice, output: OutputFormat) -> ExitCode:
+async def delete(command: AnyCommand, given: Given, target: TargetChoice, output: OutputFormat) -> ExitCode:
     """Delete a deployment.
 
     Raises:
@@ -38,16 +25,16 @@ async def delete_deployment(deletion: Deletion, target: TargetChoice, output: Ou
         RefusedError: there is no such deployment, or a rollout is under way and was not to be aborted.
 
     """
-    name = deletion.deployment
-    patience = Patience(deletion.timeout)
+    name = given.subject
+    patience = Patience(given.timeout)
     async with open_access(target) as access:
-        by = await access.person(deletion.by)
-        answer = await _delete(access, deletion, by, patience)
+        by = await access.person(given.by)
+        answer = await _delete(access, command, given, by, patience)
         view = await access.deployment(name)
         if not view.keeper_alive and view.lifecycle is not DeploymentLifecycle.DESTROYED:
-            print_note("no keeper is at work: start a worker ('python -m worker'), or its replicas run on")
+            print_note("no keeper is at work: start a worker ('celadon worker'), or its replicas run on")
         async with patience.waiting(f"the replicas of {name} did not stop", f"it goes on: {_see(name)}"):
-            while deletion.wait and view.lifecycle is DeploymentLifecycle.DESTROYING:
+            while given.wait and view.lifecycle is DeploymentLifecycle.DESTROYING:
                 await a_moment()
                 view = await outlasting(lambda: access.deployment(name))
     if output.is_for_programs:
@@ -57,21 +44,25 @@ async def delete_deployment(deletion: Deletion, target: TargetChoice, output: Ou
     return ExitCode.DONE
 
 
-async def _delete(access: Access, deletion: Deletion, by: str, patience: Patience) -> Deleted:
+async def _delete(access: Access, command: AnyCommand, given: Given, by: str, patience: Patience) -> DeleteResult:
     """Delete; a rollout that is under way is ended before, and so is one that began meanwhile."""
+    name, abort = given.subject, bool(given.values.get("abort"))
+    request = request_of(command, given.values)
     while True:
         try:
-            return await access.delete(deletion.deployment, by=by, reason=deletion.reason, abort=deletion.abort)
+            result: DeleteResult = await access.give(command, name, request, by=by)
         except RefusedError as error:
-            if not deletion.abort or error.refusal.code is not RefusalCode.ROLLOUT_RUNNING:
+            if not abort or error.refusal.code is not RefusalCode.ROLLOUT_RUNNING:
                 raise
         except NoAnswerError as error:
             raise CommandError(f"{error}; the same command can be given again") from error
-        rollout = (await access.deployment(deletion.deployment)).rollout
+        else:
+            return result
+        rollout = (await access.deployment(name)).rollout
         if rollout is not None:
-            what = f"rollout {rollout.rollout} of {deletion.deployment} did not end"
+            what = f"rollout {rollout.rollout} of {name} did not end"
             async with patience.waiting(what, "it was asked to, but nothing was deleted; give the command again"):
-                await _until_ended(access, deletion.deployment, rollout.rollout)
+                await _until_ended(access, name, rollout.rollout)
 
 
 async def _until_ended(access: Access, name: str, rollout: RolloutId) -> None:
@@ -86,7 +77,7 @@ def _see(name: str) -> str:
     return f"celadon deployment show {name}"
 
 
-def _describe(answer: Deleted, view: DeploymentView) -> str:
+def _describe(answer: DeleteResult, view: DeploymentView) -> str:
     name = answer.deployment
     if view.lifecycle is DeploymentLifecycle.DESTROYED:
         done = "is destroyed" if answer.changed else "was destroyed already"

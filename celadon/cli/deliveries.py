@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 from typing import Final
 
 from celadon.cli.columns import table_of
-from celadon.domain.moments import moment
-from celadon.domain.notification import DeliveryState
+from celadon.domain.language.moments import moment
+from celadon.domain.language.notification import DeliveryState
 from celadon.table.records.deliveries import ToldRecord
 from celadon.terminal import Table, Text
 

@@ -8,8 +8,9 @@ from contextlib import suppress
 from enum import IntEnum
 from typing import Final, NoReturn, TextIO
 
+from celadon.cli.extras import explain_missing_module
 from celadon.cli.output import print_bug, print_ending
-from celadon.terminal import lead_nowhere
+from celadon.standard_streams import lead_nowhere
 
 
 class ExitCode(IntEnum):
@@ -50,6 +51,13 @@ def _exit_code_of(program: Callable[[], object]) -> int:
         print_ending(str(ending.code))
         return ExitCode.FAILED
     except BrokenPipeError:
+        return ExitCode.FAILED
+    except ModuleNotFoundError as error:
+        sentence = explain_missing_module(error)
+        if sentence is None:
+            print_bug(error)
+        else:
+            print_ending(f"Error: {sentence}")
         return ExitCode.FAILED
     except Exception as error:  # noqa: BLE001 - a bug is shown whole, and the exit code is right all the same
         with suppress(OSError):

@@ -15,11 +15,11 @@ from celadon.cli.faults import CommandError
 from celadon.cli.output import OutputFormat, print_object, print_text
 from celadon.cli.person import person_named
 from celadon.cli.session import open_session
-from celadon.domain.enrolment import Enrolment, check_identity, check_node, gateway_identity
-from celadon.domain.moments import moment
-from celadon.domain.names import RouterNode
-from celadon.domain.states import Door
-from celadon.domain.strictness import Record
+from celadon.domain.decisions.enrolment import Enrolment, check_identity, check_node, gateway_identity
+from celadon.domain.language.base_models import Record
+from celadon.domain.language.moments import moment
+from celadon.domain.language.names import RouterNode
+from celadon.domain.language.states import Door
 from celadon.gateway.addresses import GatewayAddress, SocketAddress, UnixAddress, parse_gateway_address
 from celadon.gateway.authority import (
     DEFAULT_VALIDITY,
@@ -33,8 +33,8 @@ from celadon.gateway.enrolling import ADMIN_SOCKET, RouterFiles
 from celadon.gateway.routing import LIVE, PREVIEW
 from celadon.stack.addresses import StackAddresses
 from celadon.stack.layout import DataDirectory
-from celadon.table.enrolments import NewEnrolment, enrol_router, read_enrolments
-from celadon.table.registration import Author
+from celadon.table.core.author import Author
+from celadon.table.routers.enrolments import NewEnrolment, enrol_router, read_enrolments
 from celadon.terminal import Text
 
 DEFAULT_GATEWAY: Final = "127.0.0.1:18000"

@@ -5,25 +5,22 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Final
 
-import structlog
-
-from celadon.api.orders import EventPage
 from celadon.cli.access.opening import open_access
 from celadon.cli.access.protocol import Access
 from celadon.cli.columns import table_of
 from celadon.cli.ending import ExitCode
 from celadon.cli.faults import CommandError, is_outage
+from celadon.cli.log_lines import log_warning
 from celadon.cli.output import OutputFormat, print_object, print_one_of_many, print_text
 from celadon.cli.target_choice import TargetChoice
 from celadon.client.wording import describe_event
-from celadon.domain.moments import moment
+from celadon.domain.language.moments import moment
+from celadon.service.pages import EventPage
 from celadon.table.records.events import DeploymentEvent
 from celadon.terminal import Table, Text
 
 POLL_SECONDS: Final = 1.0
 PAGE: Final = 100
-
-log = structlog.get_logger()
 
 
 async def show_events(
@@ -111,7 +108,7 @@ async def coming_events(
                 raise
             page = EventPage(events=(), next_after=page.next_after)
             if not lost:
-                log.warning("celadon_lost", error=str(error))
+                log_warning("celadon_lost", error=str(error))
             lost = True
         else:
             lost = False

@@ -1,15 +1,15 @@
 """Faults that can be foreseen, told in a sentence: what was refused or failed, why, and what to do next."""
 
-# ruff: noqa: PLC0415 - the rooms whose faults these are need not be loaded before one of them failed
-
 import os
+import sys
 from http import HTTPStatus
 from typing import Final
 
 from pydantic import ValidationError
 
+from celadon.cli.extras import ExtraMissingError, explain_missing_module
 from celadon.client.patience import NoAnswerError
-from celadon.domain.errors import RefusedError
+from celadon.domain.language.errors import RefusedError
 
 
 class CommandError(Exception):
@@ -44,6 +44,20 @@ OUTAGE_STATUSES: Final = frozenset(
 """What a proxy answers, or the API itself, while something behind it is away."""
 
 
+_UNREADABLE_ENVIRONMENT: Final = ("pydantic_settings", "SettingsError")
+
+FORESEEN_IN_ROOMS: Final = (
+    ("celadon.client.connection", "TemporalUnreachableError"),
+    ("celadon.client.signatures", "KeyFileError"),
+    ("celadon.owned_files", "NotOursError"),
+    ("celadon.provisioners.replica_user", "ReplicaUserError"),
+    ("celadon.stack.errors", "StackError"),
+    ("celadon.table.core.startup", "DatabaseRefusedError"),
+)
+"""Faults with a sentence, by module and class: whoever speaks to an API alone has not installed what some of the
+modules import."""
+
+
 def is_outage(error: Exception) -> bool:
     """Whether an error may pass by itself, without anybody who changes anything."""
     return isinstance(error, OutageError) or (isinstance(error, ApiError) and error.may_pass)
@@ -52,8 +66,10 @@ def is_outage(error: Exception) -> bool:
 def explain(error: Exception) -> str | None:
     """Return the sentence for a fault that can be foreseen; nothing for a bug."""
     match error:
-        case CommandError() | RefusedError() | NoAnswerError():
+        case CommandError() | RefusedError() | NoAnswerError() | ExtraMissingError():
             return str(error)
+        case ModuleNotFoundError():
+            return explain_missing_module(error)
         case ValidationError():
             return _explain_settings(error)
         case _:
@@ -61,21 +77,15 @@ def explain(error: Exception) -> str | None:
 
 
 def _explain_rooms(error: Exception) -> str | None:
-    from pydantic_settings import SettingsError
-
-    from celadon.client.connection import TemporalUnreachableError
-    from celadon.client.signatures import KeyFileError
-    from celadon.owned_files import NotOursError
-    from celadon.provisioners.replica_user import ReplicaUserError
-    from celadon.stack.errors import StackError
-    from celadon.table.startup import DatabaseRefusedError
-
-    if isinstance(error, SettingsError):
+    if _is_of(error, *_UNREADABLE_ENVIRONMENT):
         return f"the environment cannot be read: {error}"
-    foreseen = (
-        TemporalUnreachableError | KeyFileError | ReplicaUserError | StackError | NotOursError | DatabaseRefusedError
-    )
-    return str(error) if isinstance(error, foreseen) else None
+    return str(error) if any(_is_of(error, module, name) for module, name in FORESEEN_IN_ROOMS) else None
+
+
+def _is_of(error: Exception, module: str, name: str) -> bool:
+    """Whether an error is of a class that is named; a module that is not loaded has raised nothing."""
+    loaded = sys.modules.get(module)
+    return loaded is not None and isinstance(error, getattr(loaded, name))
 
 
 def _explain_settings(error: ValidationError) -> str | None:

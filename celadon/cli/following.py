@@ -12,8 +12,8 @@ from celadon.cli.faults import OutageError
 from celadon.cli.session import Session
 from celadon.client.overview import view_rollout
 from celadon.client.rollout_view import RolloutView, WorkflowAnswer
-from celadon.domain.names import RolloutId
-from celadon.table.history import read_rollout
+from celadon.domain.language.names import RolloutId
+from celadon.table.read.history import read_rollout
 from celadon.table.records.rollouts import RolloutRecord
 
 POLL_EVERY: Final = timedelta(seconds=1)

@@ -1,39 +1,27 @@
-"""``celadon rollout status``, ``list`` and ``history``: what is, and what was."""
+"""``celadon rollout list``, ``find`` and ``history``: what is, and what was."""
 
-from celadon.api.orders import DeploymentList
 from celadon.cli.access.opening import open_access
 from celadon.cli.columns import table_of
 from celadon.cli.deliveries import delivery_table
 from celadon.cli.ending import ExitCode
 from celadon.cli.output import OutputFormat, print_object, print_text
 from celadon.cli.target_choice import TargetChoice
-from celadon.cli.tree import describe_outcome, rollout_tree
+from celadon.cli.tree import describe_outcome
 from celadon.client.wording import describe_event, revision_name
-from celadon.domain.moments import moment, span
+from celadon.domain.language.moments import moment, span
+from celadon.service.pages import DeploymentList
 from celadon.table.records.events import AuditEvent
 from celadon.table.records.rollouts import RolloutFilter, RolloutRecord
 from celadon.terminal import Table, Text
 
 
-async def show_status(deployment: str, target: TargetChoice, output: OutputFormat) -> ExitCode:
-    """Show how a deployment and its latest rollout stand.
+async def show_list(target: TargetChoice, output: OutputFormat) -> ExitCode:
+    """Show all deployments with what is live and who must act.
 
     Raises:
         CommandError: Postgres is not there, or lacks the tables.
-        RefusedError: there is no such deployment.
 
     """
-    async with open_access(target) as access:
-        view = await access.view(deployment)
-    if output.is_for_programs:
-        print_object(view, output)
-    else:
-        print_text(rollout_tree(view))
-    return ExitCode.DONE
-
-
-async def show_list(target: TargetChoice, output: OutputFormat) -> ExitCode:
-    """Show all deployments with what is live and who must act; errors as for the status."""
     async with open_access(target) as access:
         listed = await access.deployments()
     if output.is_for_programs:

@@ -17,13 +17,14 @@ from celadon.logs import log_to_stderr
 from celadon.stack.addresses import StackAddresses
 from celadon.stack.demo.demo import DemoOptions, run_demo
 from celadon.stack.layout import DEFAULT_DATA_DIR
-from celadon.stack.shape import ShapeChoice
+from celadon.stack.process_counts import ProcessCountChoice
 from celadon.stack.shutdown import stop_stack
 from celadon.stack.stack import Stack, run_stack
-from celadon.terminal import Shown, Table, Text, lead_nowhere
+from celadon.standard_streams import lead_nowhere
+from celadon.terminal import Shown, Table, Text
 
 
-async def run_up(data_dir: Path | None, output: OutputFormat, shape: ShapeChoice) -> ExitCode:
+async def run_up(data_dir: Path | None, output: OutputFormat, shape: ProcessCountChoice) -> ExitCode:
     """Run a local stack until a signal ends it; what ``shape`` leaves out is as it was at the last start.
 
     Raises:
@@ -118,4 +119,5 @@ def _describe(addresses: StackAddresses) -> tuple[Shown, ...]:
         .append(" Ctrl-C or 'celadon down' stops it; the same command resumes it with nothing lost."),
         where,
         f"In another terminal: celadon deploy -f FILE{option} · celadon rollout list{option} · celadon --help",
+        f"So that plain 'temporal' commands speak to it: eval \"$(celadon env{option})\"",
     )

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from celadon.api.principal import Principal
 from celadon.cli.access.calls import calling, is_token
 from celadon.cli.api_address import check_url
 from celadon.cli.columns import table_of
@@ -24,8 +23,9 @@ from celadon.cli.profiles import (
 )
 from celadon.cli.target import TOKEN_VARIABLE, URL_VARIABLE, ApiTarget, allows_http, find_target
 from celadon.cli.target_choice import TargetChoice
-from celadon.domain.permissions import Role
-from celadon.domain.strictness import Record
+from celadon.domain.language.base_models import Record
+from celadon.domain.language.permissions import Role
+from celadon.service.principal import Principal
 from celadon.terminal import Table, Text
 
 

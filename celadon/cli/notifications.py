@@ -17,13 +17,26 @@ from celadon.cli.faults import CommandError
 from celadon.cli.output import OutputFormat, print_object, print_text
 from celadon.cli.person import person_named
 from celadon.cli.session import open_session
-from celadon.domain.moments import span
-from celadon.domain.notification import DeliveryState
-from celadon.domain.strictness import Record
-from celadon.domain.targets import TargetRequest
-from celadon.table.deliveries import TargetLoad, owe_test, read_delivery, read_loads, read_told, retry_dead
+from celadon.domain.language.base_models import Record
+from celadon.domain.language.moments import span
+from celadon.domain.language.notification import DeliveryState
+from celadon.domain.language.targets import TargetRequest
+from celadon.table.notifications.deliveries import (
+    TargetLoad,
+    owe_test,
+    read_delivery,
+    read_loads,
+    read_told,
+    retry_dead,
+)
+from celadon.table.notifications.targets import (
+    NotifyTargetRecord,
+    add_target,
+    enable_target,
+    list_targets,
+    remove_target,
+)
 from celadon.table.records.deliveries import ToldRecord
-from celadon.table.targets import NotifyTargetRecord, add_target, enable_target, list_targets, remove_target
 from celadon.terminal import Table, Text
 
 _POLL_SECONDS: Final = 0.2

@@ -10,9 +10,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from celadon.cli.completion import complete_deployments
 from celadon.cli.output import OutputFormat
-from celadon.domain.durations import parse_duration
-from celadon.domain.messages import Person, Reason
-from celadon.domain.names import DeploymentName
+from celadon.domain.language.durations import parse_duration
+from celadon.domain.language.messages import Person, Reason
+from celadon.domain.language.names import DeploymentName
 
 _REQUEST_ID: Final = re.compile(r"[\x21-\x7e]{1,200}")
 
@@ -138,3 +138,29 @@ def check_timeout(timeout: timedelta | None, *, wait: bool) -> None:
     """Refuse a timeout of nothing."""
     if timeout is not None and not wait:
         raise typer.BadParameter("it has no effect without --wait", param_hint="--timeout")
+
+
+ByOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--by",
+        metavar="NAME",
+        callback=check_person_option,
+        help="Who decides; goes into the audit log.",
+        show_default="whose token it is, or your login name",
+    ),
+]
+ReasonOption: TypeAlias = Annotated[
+    str,
+    typer.Option("--reason", metavar="TEXT", callback=check_reason_option, help="Why; goes into the audit log."),
+]
+RolloutOption: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        "--rollout",
+        min=1,
+        metavar="N",
+        help="The rollout that you mean; refused when another one is under way.",
+        show_default="the one under way",
+    ),
+]

@@ -3,16 +3,22 @@
 import sys
 import traceback
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import typer
 from pydantic import BaseModel
 
-from celadon.domain.shown_text import all_lines, escape_json, escape_yaml, indented_lines, one_line
-from celadon.domain.strictness import Record
-from celadon.terminal import Shown, TerminalConsole, Text, console_of, write_line
+from celadon.domain.language.base_models import Record
+from celadon.domain.language.shown_text import all_lines, escape_json, escape_yaml, indented_lines, one_line
+from celadon.standard_streams import StyledLine, write_line
+
+if TYPE_CHECKING:
+    from celadon.terminal import Shown
 
 _WIDTH_OF_FILES: Final = 240
+
+Printed: TypeAlias = "Shown | StyledLine"
+"""What can be printed for people."""
 
 
 class OutputFormat(StrEnum):
@@ -82,11 +88,18 @@ def _write(text: str) -> None:
     sys.stdout.flush()
 
 
-def print_text(*parts: Shown) -> None:
+def print_text(*parts: "Printed") -> None:
     """Print for people on standard output; long lines are left to the terminal, so that they can be copied."""
-    console = console_of(width_of_files=_WIDTH_OF_FILES)
     for part in parts:
-        console.show(part)
+        match part:
+            case str():
+                write_line(part)
+            case StyledLine():
+                part.write(sys.stdout)
+            case _:
+                from celadon.terminal import console_of  # noqa: PLC0415 - lines need no Rich
+
+                console_of(width_of_files=_WIDTH_OF_FILES).show(part)
 
 
 def print_line(text: str) -> None:
@@ -96,7 +109,7 @@ def print_line(text: str) -> None:
 
 def print_note(message: str) -> None:
     """Tell something by the way, on standard error."""
-    TerminalConsole(stderr=True).show(Text("Note: ", style="yellow").append(message, "default"))
+    StyledLine("Note: ", "yellow").append(message).write(sys.stderr)
 
 
 def print_error(message: str, output: OutputFormat, told: ErrorOutput | None = None) -> None:
@@ -109,10 +122,10 @@ def print_error(message: str, output: OutputFormat, told: ErrorOutput | None = N
 
     """
     first, *rest = indented_lines(message)
-    text = Text("Refused: " if told else "Error: ", style="bold red").append(first, style="not bold default")
+    text = StyledLine("Refused: " if told else "Error: ", "bold red").append(first)
     for line in rest:
-        text.begin_line(line, style="not bold default")
-    TerminalConsole(stderr=True).show(text)
+        text.begin_line(line)
+    text.write(sys.stderr)
     if output.is_for_programs:
         print_object(_Failed(error=told or ErrorOutput(code="FAILED", message=message)), output)
 
@@ -132,3 +145,13 @@ def ask_secretly(question: str) -> str:
     """Ask a person at the terminal for what nobody may read over the shoulder."""
     answer: str = typer.prompt(one_line(question), hide_input=True, err=True)
     return answer
+
+
+def can_ask() -> bool:
+    """Whether a person sits at a terminal."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def ask_whether(question: str) -> bool:
+    """Ask a person at the terminal to confirm; the answer is no unless it is yes."""
+    return typer.confirm(one_line(question), default=False, err=True)

@@ -7,12 +7,9 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Final, TypeVar
 
-import structlog
-
 from celadon.cli.faults import CommandError, is_outage
-from celadon.domain.durations import format_duration
-
-log = structlog.get_logger()
+from celadon.cli.log_lines import log_warning
+from celadon.domain.language.durations import format_duration
 
 AnswerT = TypeVar("AnswerT")
 
@@ -59,7 +56,7 @@ async def outlasting(read: Callable[[], Awaitable[AnswerT]]) -> AnswerT:
             if not is_outage(error):
                 raise
             if not said:
-                log.warning("celadon_lost", error=str(error))
+                log_warning("celadon_lost", error=str(error))
             said = True
         await a_moment()
 

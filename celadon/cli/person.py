@@ -1,8 +1,8 @@
 """Who types: the name that goes into the audit log."""
 
 from celadon.client.login_name import login_name
-from celadon.domain.messages import UNDECLARED
-from celadon.domain.shown_text import one_line
+from celadon.domain.language.messages import UNDECLARED
+from celadon.domain.language.shown_text import one_line
 
 
 def person_named(given: str | None) -> str:

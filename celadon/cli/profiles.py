@@ -12,7 +12,7 @@ from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import Table
 
 from celadon.cli.faults import CommandError
-from celadon.domain.strictness import StrictModel
+from celadon.domain.language.base_models import StrictModel
 from celadon.owned_files import check_path, make_directory, read_text, write_file
 
 DEFAULT_PROFILE: Final = "default"

@@ -1,104 +1,31 @@
-"""What is registered without rolling it out: ``deployment create`` and ``label``, ``revision add`` and ``list``."""
+"""What is registered without rolling it out: ``revision add`` and ``list``."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
 import typer
 
-from celadon.api.orders import AddRevisionOrder, CreateOrder, LabelOrder, RevisionList
 from celadon.cli.access.opening import open_access
 from celadon.cli.columns import table_of
-from celadon.cli.deployment_file import read_deployment_file, read_policy_file, with_settings
+from celadon.cli.deployment_file import read_deployment_file, with_settings
 from celadon.cli.ending import ExitCode
-from celadon.cli.faults import CommandError
+from celadon.cli.giving import as_text, ask
 from celadon.cli.output import OutputFormat, print_object, print_text
 from celadon.cli.starting import who_asks
 from celadon.cli.target_choice import TargetChoice
-from celadon.client.patience import NoAnswerError
 from celadon.client.wording import revision_name
-from celadon.domain.errors import RefusalCode, refuse
-from celadon.domain.messages import RolloutRequest
-from celadon.domain.moments import moment
-from celadon.domain.payload import parse_payload
-from celadon.domain.revision import Revision
+from celadon.domain.language.errors import RefusalCode, refuse
+from celadon.domain.language.messages import RolloutRequest
+from celadon.domain.language.moments import moment
+from celadon.domain.language.payload import parse_payload
+from celadon.domain.language.revision import Revision
+from celadon.service.commands.add_revision import COMMAND as ADD_REVISION
+from celadon.service.commands.add_revision import AddRevisionRequest
+from celadon.service.pages import RevisionList
 from celadon.table.records.revisions import RevisionRecord
 from celadon.terminal import Table, Text
 
 _DIGEST_LENGTH = 12
-
-
-async def create_deployment(  # noqa: PLR0913 - what a person can say
-    deployment: str,
-    replicas: int,
-    policy_file: Path | None,
-    labels: Iterable[str],
-    target: TargetChoice,
-    output: OutputFormat,
-    *,
-    by: str | None,
-    reason: str,
-) -> ExitCode:
-    """Create a deployment.
-
-    Raises:
-        BadParameter: a label is none.
-        CommandError: the policy file cannot be read, or there is no Celadon.
-        RefusedError: there is another deployment of this name, or the policy is none.
-
-    """
-    given = {
-        "deployment": deployment,
-        "replicas": replicas,
-        "policy": {} if policy_file is None else read_policy_file(policy_file),
-        "labels": _labels(labels, "--label"),
-        "reason": reason,
-    }
-    order = parse_payload(CreateOrder, given)
-    async with open_access(target) as access:
-        who = await access.person(by)
-        try:
-            created = await access.create(order, by=who)
-        except NoAnswerError as error:
-            raise _again(error) from error
-    if output.is_for_programs:
-        print_object(created, output)
-    elif created.created:
-        print_text(f"{deployment} is created; nothing runs before its first rollout: celadon deploy -f FILE")
-    else:
-        print_text(f"{deployment} is there already, and the same; nothing was changed.")
-    return ExitCode.DONE
-
-
-async def label_deployment(
-    deployment: str,
-    labels: Iterable[str],
-    target: TargetChoice,
-    output: OutputFormat,
-    *,
-    by: str | None,
-    reason: str,
-) -> ExitCode:
-    """Give a deployment other labels.
-
-    Raises:
-        BadParameter: a label is none.
-        CommandError: there is no Celadon.
-        RefusedError: there is no such deployment.
-
-    """
-    order = parse_payload(LabelOrder, {"labels": _labels(labels, "NAME=VALUE"), "reason": reason})
-    async with open_access(target) as access:
-        who = await access.person(by)
-        try:
-            labelled = await access.label(deployment, order, by=who)
-        except NoAnswerError as error:
-            raise _again(error) from error
-    if output.is_for_programs:
-        print_object(labelled, output)
-        return ExitCode.DONE
-    told = ", ".join(f"{name}={value}" for name, value in sorted(labelled.labels.items())) or "no labels"
-    print_text(f"{deployment} has {told}{'' if labelled.changed else ' already; nothing was changed'}.")
-    return ExitCode.DONE
 
 
 async def add_revision(  # noqa: PLR0913 - what a person can say
@@ -132,24 +59,18 @@ async def add_revision(  # noqa: PLR0913 - what a person can say
             f"the file names revision {request.revision}, which {request.deployment} has already",
             "write what the new revision is: command, env, health_check and so on",
         )
-    order = AddRevisionOrder(
+    order = AddRevisionRequest(
         revision=request.revision,
         reason=request.reason if reason is None else reason,
         allow_plain_secrets=request.allow_plain_secrets,
     )
     async with open_access(target) as access:
         who = await who_asks(access, request.requested_by, by)
-        try:
-            added = await access.add_revision(request.deployment, order, by=who)
-        except NoAnswerError as error:
-            raise _again(error) from error
+        added = await ask(access, ADD_REVISION, request.deployment, order, by=who)
     if output.is_for_programs:
         print_object(added, output)
     else:
-        print_text(
-            f"It is {revision_name(added.revision)} of {added.deployment}. Roll it out with: "
-            f"celadon rollout start {added.deployment} --revision {added.revision}",
-        )
+        print_text(*as_text(ADD_REVISION.told(added)))
     return ExitCode.DONE
 
 
@@ -190,19 +111,3 @@ def _serves(record: RevisionRecord) -> str:
     if revision.command:
         return " ".join(revision.command)
     return ", ".join(revision.endpoints)
-
-
-def _labels(given: Iterable[str], hint: str) -> dict[str, str]:
-    labels: dict[str, str] = {}
-    for one in given:
-        name, separator, value = one.partition("=")
-        if not separator:
-            raise typer.BadParameter(f"{one!r} is no label: write NAME=VALUE, for example team=search", param_hint=hint)
-        if name in labels:
-            raise typer.BadParameter(f"{name!r} is given twice", param_hint=hint)
-        labels[name] = value
-    return labels
-
-
-def _again(error: NoAnswerError) -> CommandError:
-    return CommandError(f"{error}; the same command can be given again")

@@ -1,4 +1,4 @@
-"""``celadon router list`` and ``forget``: which routers are waited for, and which no longer."""
+"""``celadon router list``: which routers are waited for, and which no longer."""
 
 from datetime import datetime, timedelta
 
@@ -7,8 +7,8 @@ from celadon.cli.columns import table_of
 from celadon.cli.ending import ExitCode
 from celadon.cli.output import OutputFormat, print_object, print_text
 from celadon.cli.target_choice import TargetChoice
-from celadon.domain.enrolment import CERTIFICATE_EXPIRES_SOON
-from celadon.domain.moments import moment, span
+from celadon.domain.decisions.enrolment import CERTIFICATE_EXPIRES_SOON
+from celadon.domain.language.moments import moment, span
 from celadon.table.records.routers import Fleet, RouterLine, RouterState
 from celadon.terminal import Table, Text
 
@@ -37,37 +37,6 @@ async def show_routers(target: TargetChoice, output: OutputFormat) -> ExitCode:
         print_text(router_table(fleet))
     else:
         print_text("No router is enrolled yet; enrol one with: celadon router enrol NAME")
-    return ExitCode.DONE
-
-
-async def forget(
-    node: str,
-    target: TargetChoice,
-    output: OutputFormat,
-    *,
-    by: str | None,
-    reason: str,
-    force: bool,
-) -> ExitCode:
-    """Treat a router as gone, and let no gateway believe it.
-
-    Raises:
-        CommandError: Postgres is not there, or lacks the tables.
-        RefusedError: there is no such router, or it is connected.
-
-    """
-    async with open_access(target) as access:
-        who = await access.person(by)
-        forgotten = await access.forget_router(node, by=who, reason=reason, force=force)
-    if output.is_for_programs:
-        print_object(forgotten, output)
-    elif not forgotten.changed:
-        print_text(f"Router {node} was gone already; nobody waits for it.")
-    else:
-        print_text(
-            f"Router {node} is forgotten: no promotion and no drain waits for it. "
-            "No gateway lets it in until it is enrolled again.",
-        )
     return ExitCode.DONE
 
 

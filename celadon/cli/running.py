@@ -10,7 +10,7 @@ import typer
 from celadon.cli.ending import ExitCode
 from celadon.cli.faults import ApiError, explain
 from celadon.cli.output import ErrorOutput, OutputFormat, print_error
-from celadon.domain.errors import RefusedError
+from celadon.domain.language.errors import RefusedError
 
 
 def run(work: Callable[[], Coroutine[object, object, int]], output: OutputFormat = OutputFormat.TEXT) -> NoReturn:

@@ -15,9 +15,10 @@ from celadon.client.connection import TemporalUnreachableError, connect
 from celadon.client.overview import ask_workflow, view_rollout
 from celadon.client.rollout_view import RolloutView, WorkflowAnswer
 from celadon.client.rollouts import RolloutClient
-from celadon.domain.errors import RefusalCode, RefusedError, refuse
-from celadon.table.engine import Table
-from celadon.table.overview import list_names
+from celadon.domain.language.errors import RefusalCode, RefusedError, refuse
+from celadon.logs import log_to_stderr
+from celadon.table.core.engine import Table
+from celadon.table.read.overview import list_names
 
 _MOST_NAMES: Final = 20
 
@@ -109,5 +110,6 @@ async def open_session(data_dir: Path | None) -> AsyncIterator[Session]:
 @asynccontextmanager
 async def session_of(target: Target) -> AsyncIterator[Session]:
     """Open a target's table."""
+    log_to_stderr()
     async with Table(target.database_url, "celadon-cli", pool_size=2) as table:
         yield Session(target, table)

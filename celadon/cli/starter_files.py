@@ -18,11 +18,11 @@ from pydantic.fields import FieldInfo
 from celadon.cli.ending import ExitCode
 from celadon.cli.faults import CommandError
 from celadon.cli.output import print_text
-from celadon.domain.durations import format_duration
-from celadon.domain.file_schemas import FileKind, file_schema
-from celadon.domain.messages import RolloutRequest
-from celadon.domain.policy import BlueGreenPolicy
-from celadon.domain.revision import Provisioner, Revision
+from celadon.domain.language.durations import format_duration
+from celadon.domain.language.file_schemas import FileKind, file_schema
+from celadon.domain.language.messages import RolloutRequest
+from celadon.domain.language.policy import BlueGreenPolicy
+from celadon.domain.language.revision import Provisioner, Revision
 
 SCHEMAS: Final = Path(".celadon-schemas")
 """Below the directory of the files; editors with a YAML language server read them from there."""

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import typer
 
-from celadon.api.orders import Started
 from celadon.cli.access.opening import open_access
 from celadon.cli.access.protocol import Access
 from celadon.cli.deployment_file import (
@@ -19,16 +18,17 @@ from celadon.cli.deployment_file import (
 )
 from celadon.cli.ending import ExitCode
 from celadon.cli.faults import CommandError
+from celadon.cli.giving import as_text
 from celadon.cli.output import OutputFormat, print_note, print_object, print_text
 from celadon.cli.patience import Patience
 from celadon.cli.target_choice import TargetChoice
 from celadon.cli.watching import watch_until_end
 from celadon.client.patience import NoAnswerError
-from celadon.client.wording import revision_name
-from celadon.domain.messages import UNDECLARED, RolloutRequest
-from celadon.domain.payload import parse_payload
-from celadon.domain.strictness import Record
-from celadon.terminal import Text
+from celadon.domain.language.base_models import Record
+from celadon.domain.language.messages import UNDECLARED, RolloutRequest
+from celadon.domain.language.payload import parse_payload
+from celadon.service.commands.start import COMMAND as START
+from celadon.service.commands.start import StartResult
 
 
 class Start(Record):
@@ -83,7 +83,7 @@ async def _start(content: Content, start: Start, target: TargetChoice, output: O
         request = request.model_copy(update={"requested_by": person})
         request_id = start.request_id or str(uuid.uuid4())
         try:
-            started = await access.start(request, request_id)
+            started = await access.give(START, "", request, by=person, request_id=request_id)
         except NoAnswerError as error:
             raise CommandError(
                 f"{error}; to learn what became of it, give the same command with --request-id {request_id}",
@@ -95,7 +95,7 @@ async def _start(content: Content, start: Start, target: TargetChoice, output: O
         if started.rollout is None:
             raise CommandError(
                 f"the rollout of {name} cannot be waited for, because no worker takes it up; start one "
-                f"with 'python -m worker', then follow it with 'celadon rollout watch {name}'",
+                f"with 'celadon worker', then follow it with 'celadon rollout watch {name}'",
             )
         what = f"rollout {started.rollout} of {name} has not ended"
         instead = f"it goes on; follow it with 'celadon rollout watch {name}'"
@@ -132,16 +132,8 @@ async def who_asks(access: Access, in_file: str, given: str | None) -> str:
     return await access.person(given or (None if in_file == UNDECLARED else in_file))
 
 
-def _tell(started: Started, output: OutputFormat) -> None:
+def _tell(started: StartResult, output: OutputFormat) -> None:
     if output.is_for_programs:
         print_object(started, output)
         return
-    name = started.deployment
-    if started.rollout is None:
-        told = Text("").append(f"The rollout of {name} is started, but no worker has taken it up yet", style="yellow")
-        print_text(told.append("; it waits until one runs ('python -m worker')."))
-        return
-    print_text(
-        f"Rollout {started.rollout} of {name} has begun: {revision_name(started.from_revision)} → "
-        f"{revision_name(started.to_revision)}. Follow it with: celadon rollout watch {name}",
-    )
+    print_text(*as_text(START.told(started)))

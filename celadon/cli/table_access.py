@@ -9,8 +9,8 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.cli.faults import CommandError, OutageError
-from celadon.table.engine import Table
-from celadon.table.outages import (
+from celadon.table.core.engine import Table
+from celadon.table.core.outages import (
     UPGRADE,
     NotMigratedError,
     TableAwayError,

@@ -9,10 +9,10 @@ from pydantic import SecretStr
 from celadon.cli.api_address import ALLOW_HTTP_VARIABLE, check_url
 from celadon.cli.faults import CommandError
 from celadon.cli.target_choice import TargetChoice
-from celadon.domain.strictness import Record
+from celadon.domain.language.base_models import Record
 from celadon.owned_files import read_text
 from celadon.stack.addresses import StackAddresses
-from celadon.stack.layout import DEFAULT_DATA_DIR, DataDirectory
+from celadon.stack.layout import DEFAULT_DATA_DIR, DEMO_DATA_DIR, DataDirectory
 
 DATA_DIR_VARIABLE: Final = "CELADON_DATA_DIR"
 """Where the local stack is, unless ``--data-dir`` says so."""
@@ -195,8 +195,6 @@ def _speak_to(addresses: StackAddresses) -> None:
 
 
 def _nothing_found(directory: Path) -> str:
-    from celadon.stack.demo.demo import DEMO_DATA_DIR  # noqa: PLC0415 - heavy, and needed for this sentence alone
-
     if _runs_in(DEMO_DATA_DIR):
         return (
             f"no stack runs in {directory}, but a demonstration does in {DEMO_DATA_DIR}; to speak to it, add "

@@ -12,11 +12,11 @@ from celadon.cli.faults import CommandError
 from celadon.cli.output import OutputFormat, print_object, print_text
 from celadon.cli.person import person_named
 from celadon.cli.session import open_session
-from celadon.domain.labels import Labels
-from celadon.domain.moments import moment
-from celadon.domain.permissions import Role
-from celadon.domain.strictness import Record
-from celadon.table.tokens import (
+from celadon.domain.language.base_models import Record
+from celadon.domain.language.labels import Labels
+from celadon.domain.language.moments import moment
+from celadon.domain.language.permissions import Role
+from celadon.table.access.tokens import (
     NewToken,
     TokenNameTakenError,
     TokenRecord,

@@ -5,11 +5,11 @@ from typing import Final, assert_never
 
 from celadon.client.rollout_view import NO_WORKFLOW, RolloutView
 from celadon.client.wording import WAY, describe_event, in_words, revision_name
-from celadon.domain.durations import format_duration
-from celadon.domain.errors import Refusal
-from celadon.domain.messages import RolloutStatus
-from celadon.domain.moments import clock, moment, span
-from celadon.domain.states import RolloutOutcome, RolloutPhase, RouteHealthStatus, RouteSetState, RouteStatus
+from celadon.domain.language.durations import format_duration
+from celadon.domain.language.errors import Refusal
+from celadon.domain.language.messages import RolloutStatus
+from celadon.domain.language.moments import clock, moment, span
+from celadon.domain.language.states import RolloutOutcome, RolloutPhase, RouteHealthStatus, RouteSetState, RouteStatus
 from celadon.table.records.deployments import Colour, DeploymentView, FailureView, ReplicaView, RouterView, SetView
 from celadon.table.records.events import AuditEvent
 from celadon.table.records.rollouts import RolloutRecord
@@ -272,7 +272,7 @@ def _add_warnings(tree: Tree, view: RolloutView, deployment: DeploymentView) -> 
         told = "CeladonPanic: too few live replicas are healthy, so unhealthy ones get traffic too"
         tree.add(Text(told, style="bold red"))
     if not deployment.keeper_alive:
-        told = "no keeper is at work: start a worker ('python -m worker'), or nothing starts, stops or is replaced"
+        told = "no keeper is at work: start a worker ('celadon worker'), or nothing starts, stops or is replaced"
         tree.add(Text(told, style="bold red"))
     if under_way and view.stuck is not None:
         tree.add(Text(f"the rollout does not get on: {view.stuck.told}", style="bold red"))

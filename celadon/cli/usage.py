@@ -6,7 +6,7 @@ from typing import Any
 
 from typer.core import TyperGroup
 
-from celadon.domain.shown_text import one_line
+from celadon.domain.language.shown_text import one_line
 
 
 class PlainUsageGroup(TyperGroup):

@@ -15,11 +15,11 @@ from celadon.cli.target_choice import TargetChoice
 from celadon.cli.tree import describe_outcome, rollout_tree
 from celadon.client.rollout_view import RolloutView
 from celadon.client.wording import in_words, revision_name
-from celadon.domain.errors import RefusalCode, refuse
-from celadon.domain.moments import clock, span
-from celadon.domain.names import RolloutId
-from celadon.domain.states import RolloutOutcome, RouteSetState
-from celadon.domain.workflow_condition import WorkflowCondition
+from celadon.domain.decisions.workflow_condition import WorkflowCondition
+from celadon.domain.language.errors import RefusalCode, refuse
+from celadon.domain.language.moments import clock, span
+from celadon.domain.language.names import RolloutId
+from celadon.domain.language.states import RolloutOutcome, RouteSetState
 from celadon.table.records.deployments import DeploymentView, SetView
 from celadon.table.records.rollouts import RolloutRecord
 from celadon.terminal import live_picture

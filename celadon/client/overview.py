@@ -5,10 +5,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from celadon.client.patience import CouldNotAnswerError, NoAnswerError
 from celadon.client.rollout_view import NO_WORKFLOW, RolloutView, WorkflowAnswer
 from celadon.client.rollouts import RolloutClient
-from celadon.domain.contracts import workflow_id
-from celadon.domain.errors import RefusedError
-from celadon.domain.workflow_condition import WorkflowState, condition_of_query, unknown_condition
-from celadon.table.overview import view_deployment
+from celadon.domain.decisions.workflow_condition import WorkflowState, condition_of_query, unknown_condition
+from celadon.domain.language.contracts import workflow_id
+from celadon.domain.language.errors import RefusedError
+from celadon.table.read.overview import view_deployment
 
 
 async def ask_workflow(rollouts: RolloutClient, deployment: str) -> WorkflowAnswer:

@@ -6,13 +6,13 @@ from typing import Final, assert_never
 
 from pydantic import computed_field
 
-from celadon.domain.contracts import BLUE_CHANGED, GATE_CHANGED, KEEPER_BACK
-from celadon.domain.messages import RolloutStatus
-from celadon.domain.narration import next_step
-from celadon.domain.progress import Progress
-from celadon.domain.states import RolloutPhase
-from celadon.domain.strictness import Record
-from celadon.domain.workflow_condition import WorkflowCondition
+from celadon.domain.decisions.narration import next_step
+from celadon.domain.decisions.workflow_condition import WorkflowCondition
+from celadon.domain.language.base_models import Record
+from celadon.domain.language.contracts import BLUE_CHANGED, GATE_CHANGED, KEEPER_BACK
+from celadon.domain.language.messages import RolloutStatus
+from celadon.domain.language.progress import Progress
+from celadon.domain.language.states import RolloutPhase
 from celadon.table.records.deployments import DeploymentView
 from celadon.table.records.rollouts import RolloutRecord
 

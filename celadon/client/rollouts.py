@@ -29,13 +29,15 @@ from celadon.client.patience import (
 )
 from celadon.client.signatures import Signer
 from celadon.client.workflow_condition import read_condition
-from celadon.domain import contracts
-from celadon.domain.absence import nothing_under_way
-from celadon.domain.attestation import START_MEMO, START_VALID, text_of_command, text_of_start
-from celadon.domain.authority import verbs_of
-from celadon.domain.errors import Refusal, RefusalCode, RefusedError, refuse
-from celadon.domain.identity import KEY_ISSUER
-from celadon.domain.messages import (
+from celadon.domain.decisions.authority import verbs_of
+from celadon.domain.decisions.narration import request_details
+from celadon.domain.decisions.workflow_condition import WorkflowCondition
+from celadon.domain.language import contracts
+from celadon.domain.language.attestation import START_MEMO, START_VALID, text_of_command, text_of_start
+from celadon.domain.language.base_models import Record
+from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError, refuse
+from celadon.domain.language.identity import KEY_ISSUER
+from celadon.domain.language.messages import (
     AbortAnswer,
     AbortCommand,
     BakeAnswer,
@@ -47,11 +49,9 @@ from celadon.domain.messages import (
     RolloutStatus,
     StartMemo,
 )
-from celadon.domain.narration import request_details
-from celadon.domain.permissions import Verb
-from celadon.domain.states import Door
-from celadon.domain.strictness import Record
-from celadon.domain.workflow_condition import WorkflowCondition
+from celadon.domain.language.not_found import nothing_under_way
+from celadon.domain.language.permissions import Verb
+from celadon.domain.language.states import Door
 
 _EXHAUSTED: Final = "exceeded workflow execution limit for signal"
 
@@ -446,7 +446,7 @@ def _explain(error: RPCError, deployment: str, *, to_promote: bool = False) -> E
         return nothing_under_way(deployment, error.message, to_promote=to_promote)
     if error.status in {RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.CANCELLED}:
         return NoAnswerError(
-            f"no worker answered for the rollout of {deployment}: {error.message}; start one with 'python -m worker'",
+            f"no worker answered for the rollout of {deployment}: {error.message}; start one with 'celadon worker'",
         )
     return NoAnswerError(f"Temporal did not answer: {error.message}")
 

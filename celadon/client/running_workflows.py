@@ -6,8 +6,8 @@ from enum import StrEnum
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
-from celadon.domain.contracts import WORKFLOW_TYPE
-from celadon.domain.strictness import Record
+from celadon.domain.language.base_models import Record
+from celadon.domain.language.contracts import WORKFLOW_TYPE
 
 
 class RunningWorkflow(Record):

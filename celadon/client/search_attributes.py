@@ -5,7 +5,7 @@ from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSe
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from celadon.domain.contracts import SEARCH_ATTRIBUTES
+from celadon.domain.language.contracts import SEARCH_ATTRIBUTES
 
 
 async def missing_search_attributes(client: Client) -> tuple[str, ...]:

@@ -19,9 +19,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from celadon.domain.authority import Authority, Unsigned
-from celadon.domain.contracts import DEFAULT_INSTALLATION
-from celadon.domain.states import WorkerRisk
+from celadon.domain.decisions.authority import Authority, Unsigned
+from celadon.domain.language.contracts import DEFAULT_INSTALLATION
+from celadon.domain.language.states import WorkerRisk
 from celadon.owned_files import write_file
 
 log = structlog.get_logger()

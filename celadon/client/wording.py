@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from celadon.domain.identity import TOKEN_ISSUER
-from celadon.domain.states import RolloutPhase
+from celadon.domain.language.identity import TOKEN_ISSUER
+from celadon.domain.language.states import RolloutPhase
 from celadon.table.records.events import AuditEvent
 
 WAY: Final = (

@@ -19,8 +19,7 @@ from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, GetWorkf
 from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
-from celadon.domain.contracts import TASK_QUEUE
-from celadon.domain.workflow_condition import (
+from celadon.domain.decisions.workflow_condition import (
     PendingTask,
     TaskFailure,
     TaskFault,
@@ -29,6 +28,7 @@ from celadon.domain.workflow_condition import (
     judge_workflow,
     unknown_condition,
 )
+from celadon.domain.language.contracts import TASK_QUEUE
 
 PATIENCE: Final = timedelta(seconds=3)
 """How long Temporal may take for each of its answers."""

@@ -4,14 +4,14 @@ import asyncio
 from datetime import UTC, datetime
 from typing import Final
 
-from celadon.domain.enrolment import Enrolment, refusal_of
-from celadon.domain.names import RouterNode
+from celadon.domain.decisions.enrolment import Enrolment, refusal_of
+from celadon.domain.language.names import RouterNode
 from celadon.gateway.metrics import GatewayMetrics
 from celadon.gateway.peers import Speaker
 from celadon.gateway.server import XdsServer
-from celadon.table.engine import Table
-from celadon.table.enrolments import read_enrolments
-from celadon.table.notify import Subscription
+from celadon.table.core.engine import Table
+from celadon.table.core.listen import ChannelSubscription
+from celadon.table.routers.enrolments import read_enrolments
 
 POLL_SECONDS: Final = 5.0
 """How often enrolments are read although nothing was heard; certificates that expired are found then, too."""
@@ -58,7 +58,7 @@ class TableAdmission:
         """Return the same by what was read last."""
         return refusal_of(speaker.node, speaker.peer, self._enrolments.get(speaker.node), datetime.now(UTC))
 
-    async def follow(self, heard: Subscription, server: XdsServer) -> None:
+    async def follow(self, heard: ChannelSubscription, server: XdsServer) -> None:
         """End the streams of routers that are no longer believed, until cancelled."""
         while True:
             await heard.get(RETRY_SECONDS if self._reading_enrolments.is_in_trouble else POLL_SECONDS)

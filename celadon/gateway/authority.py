@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from celadon.domain.enrolment import check_trust_domain, gateway_identity, router_identity
+from celadon.domain.decisions.enrolment import check_trust_domain, gateway_identity, router_identity
 from celadon.gateway.certificates import (
     CA,
     CERTIFICATE,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from celadon.domain.names import RouterNode
+from celadon.domain.language.names import RouterNode
 from celadon.gateway.addresses import GatewayAddress, SocketAddress, UnixAddress, check_socket_path
 from celadon.gateway.certificates import CA, CERTIFICATE, KEY
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Final
 
-from celadon.domain.enrolment import MAX_REFUSAL_BYTES, bounded
-from celadon.domain.names import DeploymentName, Epoch
+from celadon.domain.decisions.enrolment import MAX_REFUSAL_BYTES, bounded
+from celadon.domain.language.names import DeploymentName, Epoch
 from celadon.gateway.addresses import SocketAddress
 from celadon.gateway.discovery import DiscoveryRequest, DiscoveryResponse
 from celadon.gateway.resources import DeploymentResources, Resource, ResourceType, deployment_of
@@ -39,7 +39,7 @@ class _Delivery:
 
 
 @dataclass(slots=True)
-class _Subscription:
+class _StreamSubscription:
     """One type on one stream."""
 
     wildcard: bool = False
@@ -100,7 +100,7 @@ class DeltaStream:
         """Begin with a router that has said nothing yet, but where it listens instead of where all others do."""
         self._snapshot = snapshot
         self._listeners = snapshot.listeners_at(listens or {})
-        self._subscriptions: dict[ResourceType, _Subscription] = {}
+        self._subscriptions: dict[ResourceType, _StreamSubscription] = {}
         self._nonces = count(1)
         self._routed: frozenset[DeploymentName] | None = None
         """To which deployments the router's routes lead; not known before it has accepted some on this stream."""
@@ -191,12 +191,12 @@ class DeltaStream:
     def _resources(self, kind: ResourceType) -> dict[str, Resource]:
         return self._listeners if kind is ResourceType.LISTENER else self._snapshot.of(kind)
 
-    def _subscribed(self, kind: ResourceType, request: DiscoveryRequest) -> _Subscription:
+    def _subscribed(self, kind: ResourceType, request: DiscoveryRequest) -> _StreamSubscription:
         """Return the subscription of a first request, in which a router tells what it holds from before."""
         versions = dict(request.initial_versions)
         wildcard = not request.subscribe or WILDCARD in request.subscribe
         every = set(self._resources(kind)) if wildcard else set()
-        return _Subscription(
+        return _StreamSubscription(
             wildcard=wildcard,
             sent=versions,
             held=dict(versions),
@@ -217,7 +217,7 @@ class DeltaStream:
         subscription = self._subscriptions.get(kind)
         return subscription is None or subscription.settled(self._resources(kind))
 
-    def _next(self, kind: ResourceType, subscription: _Subscription) -> DiscoveryResponse | None:
+    def _next(self, kind: ResourceType, subscription: _StreamSubscription) -> DiscoveryResponse | None:
         """Return the next response of a type and remember it, or ``None`` when the router knows all."""
         while subscription.alone:
             response = self._compose(kind, subscription, [subscription.alone.popleft()])
@@ -228,7 +228,7 @@ class DeltaStream:
     def _compose(
         self,
         kind: ResourceType,
-        subscription: _Subscription,
+        subscription: _StreamSubscription,
         names: Iterable[str],
     ) -> DiscoveryResponse | None:
         """Return a response about those of the names that the router must hear of now."""
@@ -258,7 +258,7 @@ class DeltaStream:
         resources = self._snapshot.deployment(name)
         return resources is not None and not resources.routed and (self._routed is None or name in self._routed)
 
-    def _warm_again(self, clusters: _Subscription, changed: Iterable[Resource]) -> None:
+    def _warm_again(self, clusters: _StreamSubscription, changed: Iterable[Resource]) -> None:
         """Send the endpoints of changed clusters again: Envoy waits for them, but does not ask."""
         replaced = {cluster.name for cluster in changed if cluster.name in clusters.held}
         self._replaced_clusters |= replaced
@@ -271,7 +271,7 @@ class DeltaStream:
     def _send(
         self,
         kind: ResourceType,
-        subscription: _Subscription,
+        subscription: _StreamSubscription,
         changed: tuple[Resource, ...],
         removed: tuple[str, ...],
     ) -> DiscoveryResponse:
@@ -290,7 +290,7 @@ class DeltaStream:
         )
         return DiscoveryResponse(kind, subscription.in_flight.nonce, changed, removed)
 
-    def _accepted(self, kind: ResourceType, subscription: _Subscription, delivery: _Delivery) -> None:
+    def _accepted(self, kind: ResourceType, subscription: _StreamSubscription, delivery: _Delivery) -> None:
         for name, version in delivery.versions.items():
             if subscription.wants(name):
                 subscription.held[name] = version
@@ -301,7 +301,7 @@ class DeltaStream:
             self._has_routes_to(delivery.routed)
 
     @staticmethod
-    def _refused(subscription: _Subscription, delivery: _Delivery, why: str) -> None:
+    def _refused(subscription: _StreamSubscription, delivery: _Delivery, why: str) -> None:
         """Keep why one resource is refused; of several, find out which by sending each alone."""
         if len(delivery.versions) == 1:
             subscription.refused.update(dict.fromkeys(delivery.versions, why))

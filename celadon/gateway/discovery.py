@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol, cast
 
-from celadon.domain.enrolment import MAX_REFUSAL_BYTES, bounded
-from celadon.domain.names import RouterNode
+from celadon.domain.decisions.enrolment import MAX_REFUSAL_BYTES, bounded
+from celadon.domain.language.names import RouterNode
 from celadon.gateway.addresses import SocketAddress
 from celadon.gateway.bootstrap import LISTENS_METADATA
 from celadon.gateway.protobuf import message_class, serialise

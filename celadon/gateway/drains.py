@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from celadon.domain.names import DeploymentName, Epoch, RouterNode, RouteSetId
-from celadon.domain.publication import Publication
+from celadon.domain.decisions.publication import Publication
+from celadon.domain.language.names import DeploymentName, Epoch, RouterNode, RouteSetId
 from celadon.gateway.load_reports import (
     Drainee,
     DrainLoad,

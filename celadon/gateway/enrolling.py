@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from celadon.domain.names import RouterNode
+from celadon.domain.language.names import RouterNode
 from celadon.gateway.addresses import GatewayAddress, SocketAddress
 from celadon.gateway.authority import Issued
 from celadon.gateway.bootstrap import Json, RouterTls, bootstrap, secret_files

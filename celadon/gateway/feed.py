@@ -7,16 +7,16 @@ from typing import Final
 
 import structlog
 
-from celadon.domain.names import DeploymentName, Epoch
-from celadon.domain.publication import DeploymentTraffic, Publication, publish, refuse_endpoints
-from celadon.domain.reachable import Reach
+from celadon.domain.decisions.publication import DeploymentTraffic, Publication, publish, refuse_endpoints
+from celadon.domain.decisions.reachable import Reach
+from celadon.domain.language.names import DeploymentName, Epoch
 from celadon.gateway.metrics import GatewayMetrics
 from celadon.gateway.server import XdsServer
-from celadon.table.engine import Table
-from celadon.table.notify import Subscription
-from celadon.table.outages import TABLE_OUTAGES, NotMigratedError
-from celadon.table.panic import tell_panic
-from celadon.table.traffic import read_all_traffic, read_epochs, read_traffic
+from celadon.table.core.engine import Table
+from celadon.table.core.listen import ChannelSubscription
+from celadon.table.core.outages import TABLE_OUTAGES, NotMigratedError
+from celadon.table.routers.panic import tell_panic
+from celadon.table.routers.traffic import read_all_traffic, read_epochs, read_traffic
 
 POLL_SECONDS: Final = 5.0
 """How often epochs are compared although nothing was heard: notifications are not kept for a listener that is away."""
@@ -65,7 +65,7 @@ class PublicationFeed:
                 log.info("table_loaded", deployments=len(traffic))
                 return self._publish(traffic)
 
-    async def follow(self, heard: Subscription, server: XdsServer) -> None:
+    async def follow(self, heard: ChannelSubscription, server: XdsServer) -> None:
         """Tell the server of every change, until cancelled; routers keep what they have while the table is not read."""
         in_doubt = False
         while True:
@@ -124,7 +124,7 @@ class PublicationFeed:
     async def _compare(self) -> tuple[list[Publication], list[DeploymentName]]:
         """Return what has changed since it was last read, found by the epochs alone."""
         began_at = asyncio.get_running_loop().time()
-        async with self._table.transaction() as tx:
+        async with self._table.reading() as tx:
             epochs = await read_epochs(tx)
         names = {name for name, epoch in epochs.items() if self._epochs.get(name) != epoch}
         found = await self._read(names | (self._epochs.keys() - epochs.keys()))
@@ -135,7 +135,7 @@ class PublicationFeed:
         """Return the publications of the named deployments, and those of the names that are gone."""
         traffic: list[DeploymentTraffic] = []
         if names:
-            async with self._table.transaction() as tx:
+            async with self._table.reading() as tx:
                 if len(names) > READ_ALONE_AT_MOST:
                     traffic = [one for one in await read_all_traffic(tx) if one.deployment in names]
                 else:

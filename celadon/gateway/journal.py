@@ -16,12 +16,12 @@ from typing import Final
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from celadon.domain.names import DeploymentName, Epoch, RouteId, RouterNode
+from celadon.domain.language.names import DeploymentName, Epoch, RouteId, RouterNode
 from celadon.gateway.load_reports import Drainee, DrainLoad, Leaver
 from celadon.gateway.metrics import GatewayMetrics
-from celadon.table.engine import Table
-from celadon.table.outages import blames_record, describe
-from celadon.table.routers import (
+from celadon.table.core.engine import Table
+from celadon.table.core.outages import blames_record, describe
+from celadon.table.routers.reports import (
     DepartureLoad,
     SetLoad,
     lock_for_news,

@@ -13,9 +13,9 @@ from datetime import timedelta
 from ipaddress import ip_address
 from typing import Final, Protocol, TypeAlias, cast
 
-from celadon.domain.drain import ENOUGH_ZERO_REPORTS
-from celadon.domain.names import Epoch, RouteId, RouterNode, RouteSetId
-from celadon.domain.publication import Endpoint, EndpointState, Publication
+from celadon.domain.decisions.drain import ENOUGH_ZERO_REPORTS
+from celadon.domain.decisions.publication import Endpoint, EndpointState, Publication
+from celadon.domain.language.names import Epoch, RouteId, RouterNode, RouteSetId
 from celadon.gateway.protobuf import Fields, message_class, serialise
 from celadon.gateway.resources import CONNECT_TIMEOUT, preview_cluster, route_set_of
 

@@ -7,7 +7,7 @@ from wsgiref.simple_server import WSGIServer
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
 from celadon.gateway.addresses import SocketAddress
-from celadon.table.trouble_log import TroubleLog
+from celadon.table.core.trouble_log import TroubleLog
 
 ACK_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0)
 

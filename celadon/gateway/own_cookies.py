@@ -8,7 +8,7 @@ dropped whole then. An answer that sets one of our cookies loses all that it set
 from functools import cache
 from typing import Final
 
-from celadon.domain.console_cookies import HOST_PREFIX, NOTICE_COOKIE, SESSION_COOKIE
+from celadon.domain.language.console_cookies import HOST_PREFIX, NOTICE_COOKIE, SESSION_COOKIE
 from celadon.gateway.protobuf import Fields, pack
 
 _NAMES: Final = rf"(?:{HOST_PREFIX})?(?:{SESSION_COOKIE}|{NOTICE_COOKIE})[ \t]*="

@@ -12,8 +12,8 @@ import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from celadon.domain.enrolment import CERTIFICATE_EXPIRES_SOON, CertifiedPeer, Peer, SocketPeer
-from celadon.domain.names import RouterNode
+from celadon.domain.decisions.enrolment import CERTIFICATE_EXPIRES_SOON, CertifiedPeer, Peer, SocketPeer
+from celadon.domain.language.names import RouterNode
 from celadon.gateway.certificates import CA, CERTIFICATE, KEY, CertificateError
 
 _PEM: Final = "x509_pem_cert"

@@ -20,9 +20,9 @@ from celadon.gateway.settings import GatewaySettings
 from celadon.racing import first_to_end
 from celadon.reach_settings import ReachSettings
 from celadon.stopping import stop_signal
-from celadon.table.engine import Table
-from celadon.table.notify import ENROLMENTS_CHANNEL, LISTENER_LOST, ROUTES_CHANNEL, Listener
-from celadon.table.startup import until_usable
+from celadon.table.core.engine import Table
+from celadon.table.core.listen import ENROLMENTS_CHANNEL, LISTENER_LOST, ROUTES_CHANNEL, Listener
+from celadon.table.core.startup import until_usable
 
 APPLICATION_NAME: Final = "celadon-gateway"
 

@@ -12,8 +12,8 @@ from hashlib import sha256
 from itertools import groupby
 from typing import Final
 
-from celadon.domain.names import PREVIEW_SUFFIX, DeploymentName, Epoch, RouteSetId
-from celadon.domain.publication import Endpoint, EndpointState, Publication
+from celadon.domain.decisions.publication import Endpoint, EndpointState, Publication
+from celadon.domain.language.names import PREVIEW_SUFFIX, DeploymentName, Epoch, RouteSetId
 from celadon.gateway.protobuf import TYPE_URL_PREFIX, Fields, pack, serialise
 
 CONNECT_TIMEOUT: Final = timedelta(seconds=1)

@@ -12,7 +12,7 @@ from functools import cached_property, lru_cache
 from json import dumps
 from typing import Final
 
-from celadon.domain.names import DeploymentName
+from celadon.domain.language.names import DeploymentName
 from celadon.gateway.addresses import SocketAddress
 from celadon.gateway.own_cookies import own_cookie_filters
 from celadon.gateway.protobuf import Fields, Value, message, message_class, pack, serialise

@@ -15,9 +15,9 @@ import grpc
 import grpc.aio
 import structlog
 
-from celadon.domain.enrolment import CertifiedPeer, refusal_of_spoken_node
-from celadon.domain.names import DeploymentName, Epoch, RouterNode
-from celadon.domain.publication import Publication
+from celadon.domain.decisions.enrolment import CertifiedPeer, refusal_of_spoken_node
+from celadon.domain.decisions.publication import Publication
+from celadon.domain.language.names import DeploymentName, Epoch, RouterNode
 from celadon.gateway import discovery, load_reports
 from celadon.gateway.addresses import GatewayAddress, SocketAddress
 from celadon.gateway.connections import close_connection

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from celadon.domain.durations import Duration
+from celadon.domain.language.durations import Duration
 from celadon.gateway.addresses import GatewayAddress, SocketAddress, parse_gateway_address
 from celadon.gateway.listening import plain_tcp_refused
 from celadon.gateway.routing import Routing

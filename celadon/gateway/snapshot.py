@@ -8,8 +8,8 @@ loses its route first, and keeps its clusters until its replicas have drained.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from celadon.domain.names import DeploymentName
-from celadon.domain.publication import Publication
+from celadon.domain.decisions.publication import Publication
+from celadon.domain.language.names import DeploymentName
 from celadon.gateway.addresses import SocketAddress
 from celadon.gateway.resources import DeploymentResources, Resource, ResourceType, deployment_resources
 from celadon.gateway.routing import Routing

@@ -7,7 +7,7 @@ from typing import Final
 import structlog
 
 from celadon.keeper.metrics import KeeperMetrics
-from celadon.table.leases import LeaseLostError
+from celadon.table.core.fences import LeaseLostError
 
 FAULT_SECONDS: Final = 1.0
 """How long a part rests after an unexpected error."""

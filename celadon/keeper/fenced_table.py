@@ -3,16 +3,17 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Final, TypeVar
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from celadon.domain.names import Fence
+from celadon.domain.language.names import Fence
 from celadon.keeper.lease import Lease
-from celadon.table.condition import owes_signal
-from celadon.table.engine import Table
-from celadon.table.outages import TABLE_OUTAGES, NotMigratedError
+from celadon.table.core.engine import Table
+from celadon.table.core.outages import TABLE_OUTAGES, NotMigratedError
+from celadon.table.core.owed_signals import owes_signal
 
 _FIRST_RETRY_SECONDS: Final = 0.1
 _LAST_RETRY_SECONDS: Final = 1.0
@@ -58,13 +59,13 @@ class FencedTable:
         self._lease.check()
 
     async def read(self, query: Callable[[AsyncSession], Awaitable[T]]) -> T:
-        """Run a query in one transaction, again until the table answers.
+        """Run a query, which only reads, again until the table answers.
 
         Raises:
             LeaseLostError: the lease was lost meanwhile.
 
         """
-        return await self._retry(query)
+        return await self._retry(query, self._table.reading)
 
     async def write(self, change: Callable[[AsyncSession, Fence], Awaitable[T]]) -> T:
         """Run a change in one transaction, again until it is committed; so a change must bear a second run.
@@ -78,7 +79,7 @@ class FencedTable:
             return await change(tx, self._lease.fence), owes_signal(tx)
 
         async with self._turn or contextlib.nullcontext():
-            result, is_owing = await self._retry(run, self._writes)
+            result, is_owing = await self._retry(run, self._table.transaction, self._writes)
         if is_owing:
             self.owing.set()
         return result
@@ -86,6 +87,7 @@ class FencedTable:
     async def _retry(
         self,
         run: Callable[[AsyncSession], Awaitable[T]],
+        opened: Callable[[], AbstractAsyncContextManager[AsyncSession]],
         permits: asyncio.Semaphore | None = None,
     ) -> T:
         """Run until it is done; each attempt takes a permit of its own.
@@ -97,7 +99,7 @@ class FencedTable:
         while True:
             self._lease.check()
             try:
-                async with permits or contextlib.nullcontext(), self._table.transaction() as tx:
+                async with permits or contextlib.nullcontext(), opened() as tx:
                     return await run(tx)
             except (*TABLE_OUTAGES, NotMigratedError) as error:
                 log.warning("table_not_used", error=str(error) or type(error).__name__)

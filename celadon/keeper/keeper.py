@@ -11,12 +11,12 @@ from typing import Final
 
 import structlog
 
-from celadon.domain.contracts import KEEPER_LEASE
-from celadon.domain.drain import DrainDecision, may_stop
-from celadon.domain.names import Epoch, RouteId, RouteSetId
-from celadon.domain.reachable import Reach
-from celadon.domain.revision import Provisioner
-from celadon.domain.states import RouteSetState, WorkerRisk
+from celadon.domain.decisions.drain import DrainDecision, may_stop
+from celadon.domain.decisions.reachable import Reach
+from celadon.domain.language.contracts import KEEPER_LEASE
+from celadon.domain.language.names import Epoch, RouteId, RouteSetId
+from celadon.domain.language.revision import Provisioner
+from celadon.domain.language.states import RouteSetState, WorkerRisk
 from celadon.keeper.faults import attempt, survive
 from celadon.keeper.fenced_table import FencedTable
 from celadon.keeper.lease import Lease
@@ -29,13 +29,24 @@ from celadon.keeper.set_keeper import SetKeeper
 from celadon.keeper.signalling import Signaller, WorkflowDirectory
 from celadon.provisioners.protocol import Address, ReplicaProvisioner
 from celadon.racing import first_to_end, task_group, wait_at_most
-from celadon.table.engine import Table
-from celadon.table.epoch import OWES
-from celadon.table.keeping import DepartureReports, DrainReports, read_departure_reports, read_drain_reports
-from celadon.table.kept_sets import KeptSet, SetVersion, read_kept_sets, read_set_versions, read_unended_routes
-from celadon.table.leases import LeaseLostError
-from celadon.table.notify import ACKS_CHANNEL, ROUTES_CHANNEL, Listener
-from celadon.table.replicas import stop_for_exit
+from celadon.table.core.engine import Table
+from celadon.table.core.epoch import OWES
+from celadon.table.core.fences import LeaseLostError
+from celadon.table.core.listen import ACKS_CHANNEL, ROUTES_CHANNEL, Listener
+from celadon.table.replicas.drain_reports import (
+    DepartureReports,
+    DrainReports,
+    read_departure_reports,
+    read_drain_reports,
+)
+from celadon.table.replicas.keeper_reads import (
+    ManagedSet,
+    SetVersion,
+    read_managed_sets,
+    read_set_versions,
+    read_unended_routes,
+)
+from celadon.table.replicas.routes import stop_for_exit
 
 _TAKE_SECONDS: Final = 0.25
 """How often a keeper without the lease asks for it."""
@@ -226,21 +237,21 @@ class _Term:
     async def stop_all_replicas(self, prober: Prober) -> None:
         """Stop the replicas that this machine runs, all at once; they are started again by the next keeper."""
         versions = await self.table.read(read_set_versions)
-        sets = await self.table.read(lambda tx: read_kept_sets(tx, versions.keys()))
+        sets = await self.table.read(lambda tx: read_managed_sets(tx, versions.keys()))
         tools = Tools(self.table, prober, self._metrics)
         async with task_group() as group:
-            for kept in sets:
-                if kept.revision.provisioner is Provisioner.LOCAL:
-                    stop = partial(self._stop_set, tools, kept)
-                    group.create_task(attempt("exit", stop, self._metrics, route_set=kept.route_set))
+            for managed in sets:
+                if managed.revision.provisioner is Provisioner.LOCAL:
+                    stop = partial(self._stop_set, tools, managed)
+                    group.create_task(attempt("exit", stop, self._metrics, route_set=managed.route_set))
         log.info("replicas_stopped_for_exit")
 
-    async def _stop_set(self, tools: Tools, kept: KeptSet) -> None:
+    async def _stop_set(self, tools: Tools, managed: ManagedSet) -> None:
         tools = replace(tools, table=self.table.in_turn())
-        await tools.table.write(lambda tx, fence: stop_for_exit(tx, fence, kept))
+        await tools.table.write(lambda tx, fence: stop_for_exit(tx, fence, managed))
         async with task_group() as group:
-            for row in kept.routes:
-                replica = ReplicaKeeper(tools, self._provisioners[kept.revision.provisioner], kept, row)
+            for row in managed.routes:
+                replica = ReplicaKeeper(tools, self._provisioners[managed.revision.provisioner], managed, row)
                 replica.stop()
                 group.create_task(attempt("exit", replica.run, self._metrics, route=row.route))
 
@@ -278,7 +289,7 @@ class _Term:
             for name in sorted(deployments):
                 read = partial(self._read, group, tools, {name})
                 await attempt("deployment", read, self._metrics, deployment=name)
-        self._metrics.count_replicas(route for one in self._sets.values() for route in one.kept.routes)
+        self._metrics.count_replicas(route for one in self._sets.values() for route in one.managed.routes)
 
     async def _read(self, group: asyncio.TaskGroup, tools: Tools, deployments: Collection[str]) -> None:
         """Read some deployments and hand what was read to their sets."""
@@ -287,36 +298,38 @@ class _Term:
         async with self._reading:
             for name in deployments:
                 self._versions.pop(name, None)
-            read = await self.table.read(lambda tx: read_kept_sets(tx, deployments))
-            present = {kept.route_set for kept in read}
+            read = await self.table.read(lambda tx: read_managed_sets(tx, deployments))
+            present = {managed.route_set for managed in read}
             for route_set, keeper in self._sets.items():
-                if keeper.kept.deployment in deployments and route_set not in present:
+                if keeper.managed.deployment in deployments and route_set not in present:
                     keeper.is_gone()
-            for kept in read:
-                if kept.route_set in self._sets:
-                    self._sets[kept.route_set].update(kept)
+            for managed in read:
+                if managed.route_set in self._sets:
+                    self._sets[managed.route_set].update(managed)
                 else:
-                    self._begin(group, tools, kept)
-                if kept.state is RouteSetState.DRAINING or kept.leaving:
+                    self._begin(group, tools, managed)
+                if managed.state is RouteSetState.DRAINING or managed.leaving:
                     self._draining.set()
             # Last, so that whatever was not handed over is read again.
-            for kept in read:
-                self._versions[kept.deployment] = self._versions.get(kept.deployment, frozenset()) | {kept.version}
+            for managed in read:
+                self._versions[managed.deployment] = self._versions.get(managed.deployment, frozenset()) | {
+                    managed.version
+                }
 
-    def _begin(self, group: asyncio.TaskGroup, tools: Tools, kept: KeptSet) -> None:
+    def _begin(self, group: asyncio.TaskGroup, tools: Tools, managed: ManagedSet) -> None:
         keeper = SetKeeper(
             tools,
-            self._provisioners[kept.revision.provisioner],
-            kept,
+            self._provisioners[managed.revision.provisioner],
+            managed,
             addresses_in_use=self._addresses_in_use,
-            reread=partial(self._read, group, tools, {kept.deployment}),
+            reread=partial(self._read, group, tools, {managed.deployment}),
         )
-        self._sets[kept.route_set] = keeper
-        group.create_task(self._run_set(keeper), name=f"set-{kept.route_set}")
+        self._sets[managed.route_set] = keeper
+        group.create_task(self._run_set(keeper), name=f"set-{managed.route_set}")
 
     async def _run_set(self, keeper: SetKeeper) -> None:
-        await survive("set", keeper.run, self._metrics, route_set=keeper.kept.route_set)
-        del self._sets[keeper.kept.route_set]
+        await survive("set", keeper.run, self._metrics, route_set=keeper.managed.route_set)
+        del self._sets[keeper.managed.route_set]
 
     def _addresses_in_use(self) -> frozenset[Address]:
         return frozenset(address for one in self._sets.values() for address in one.addresses)
@@ -346,19 +359,19 @@ class _Term:
         async with self._listener.subscribe(ACKS_CHANNEL) as heard:
             while True:
                 sets = [one for one in self._sets.values() if one.awaits_drain]
-                left = [one for one in self._sets.values() if one.kept.leaving]
+                left = [one for one in self._sets.values() if one.managed.leaving]
                 if not sets and not left:
                     await self._draining.wait()
                     self._draining.clear()
                     continue
                 if sets:
-                    reports = await self._read_reports([one.kept.route_set for one in sets])
+                    reports = await self._read_reports([one.managed.route_set for one in sets])
                     for one in sets:
                         _decide(one, reports)
                 if left:
-                    departures = await self._read_departures([one.kept.route_set for one in left])
+                    departures = await self._read_departures([one.managed.route_set for one in left])
                     for one in left:
-                        one.decide_departures(_decide_departures(one.kept, departures))
+                        one.decide_departures(_decide_departures(one.managed, departures))
                 await heard.get(_DRAIN_POLL_SECONDS)
 
     async def _read_reports(self, route_sets: Collection[RouteSetId]) -> DrainReports:
@@ -369,23 +382,23 @@ class _Term:
 
 
 def _decide(keeper: SetKeeper, reports: DrainReports) -> None:
-    kept = keeper.kept
-    if kept.drain_deadline is None:
+    managed = keeper.managed
+    if managed.drain_deadline is None:
         return
     keeper.decide(
         may_stop(
-            reports.routers[kept.route_set],
-            was_live=kept.was_live,
-            past_deadline=reports.at >= kept.drain_deadline,
-            past_router_patience=reports.at >= kept.drain_deadline + kept.router_ack_timeout,
+            reports.routers[managed.route_set],
+            was_live=managed.was_live,
+            past_deadline=reports.at >= managed.drain_deadline,
+            past_router_patience=reports.at >= managed.drain_deadline + managed.router_ack_timeout,
         ),
     )
 
 
-def _decide_departures(kept: KeptSet, reports: DepartureReports) -> dict[tuple[RouteId, Epoch], DrainDecision]:
+def _decide_departures(managed: ManagedSet, reports: DepartureReports) -> dict[tuple[RouteId, Epoch], DrainDecision]:
     """Decide on the members that leave a set; of one that was told to leave since the reports were read, later."""
     decisions: dict[tuple[RouteId, Epoch], DrainDecision] = {}
-    for one in kept.leaving:
+    for one in managed.leaving:
         if one.leaving_epoch is None or one.leaving_deadline is None:
             continue
         key = one.route, one.leaving_epoch
@@ -393,9 +406,9 @@ def _decide_departures(kept: KeptSet, reports: DepartureReports) -> dict[tuple[R
         if routers is not None:
             decisions[key] = may_stop(
                 routers,
-                was_live=kept.was_live,
+                was_live=managed.was_live,
                 past_deadline=reports.at >= one.leaving_deadline,
-                past_router_patience=reports.at >= one.leaving_deadline + kept.router_ack_timeout,
+                past_router_patience=reports.at >= one.leaving_deadline + managed.router_ack_timeout,
             )
     return decisions
 

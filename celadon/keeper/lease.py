@@ -6,12 +6,13 @@ from collections.abc import Collection
 from datetime import timedelta
 from typing import Final
 
-from celadon.domain.contracts import KEEPER_LEASE, KEEPER_RENEWAL
-from celadon.domain.names import Fence
-from celadon.domain.states import WorkerRisk
-from celadon.table.engine import Table
-from celadon.table.leases import LeaseLostError, lock_free_lease, release_lease, renew_lease, take_lease
-from celadon.table.trouble_log import TroubleLog
+from celadon.domain.language.contracts import KEEPER_LEASE, KEEPER_RENEWAL
+from celadon.domain.language.names import Fence
+from celadon.domain.language.states import WorkerRisk
+from celadon.table.core.engine import Table
+from celadon.table.core.fences import LeaseLostError
+from celadon.table.core.trouble_log import TroubleLog
+from celadon.table.replicas.leases import lock_free_lease, release_lease, renew_lease, take_lease
 
 _RETRY_SECONDS: Final = 0.2
 RELEASE_WITHIN: Final = KEEPER_RENEWAL

@@ -6,9 +6,9 @@ from itertools import product
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge
 
-from celadon.domain.states import RouteHealthStatus, RouteStatus
-from celadon.table.kept_sets import KeptRoute
-from celadon.table.trouble_log import TroubleLog
+from celadon.domain.language.states import RouteHealthStatus, RouteStatus
+from celadon.table.core.trouble_log import TroubleLog
+from celadon.table.replicas.keeper_reads import ManagedRoute
 
 _UNFINISHED = (RouteStatus.PROVISIONING, RouteStatus.RUNNING, RouteStatus.TERMINATING)
 
@@ -53,7 +53,7 @@ class KeeperMetrics:
         """Return where a part of the worker tells of its troubles with the table."""
         return TroubleLog(event, self.table_errors.inc, self.faults.labels(part).inc)
 
-    def count_replicas(self, routes: Iterable[KeptRoute]) -> None:
+    def count_replicas(self, routes: Iterable[ManagedRoute]) -> None:
         """Publish how many replicas there are of each kind."""
         tally = Tally((route.status, route.health) for route in routes)
         for status, health in product(_UNFINISHED, RouteHealthStatus):

@@ -15,11 +15,11 @@ from celadon.keeper.metrics import KeeperMetrics
 from celadon.keeper.signalling import (
     Signaller,
     SignalsExhaustedError,
-    TemporalUnreachableError,
+    SignalUncertainError,
     WorkflowGoneError,
 )
 from celadon.racing import task_group, wait_at_most
-from celadon.table.keeping import OwedSignal, count_owed_signals, read_owed_signals, signal_taken
+from celadon.table.replicas.outbox import OwedSignal, count_owed_signals, read_owed_signals, signal_taken
 
 _AT_ONCE: Final = 64
 """Workflows that are sent signals at the same time: so many may keep Temporal waiting before another one waits."""
@@ -133,7 +133,7 @@ class Outbox:
             except SignalsExhaustedError as error:
                 log.warning("signals_exhausted", workflow=one.workflow_id, signal=one.signal, error=str(error))
                 return _EXHAUSTED
-            except TemporalUnreachableError as error:
+            except SignalUncertainError as error:
                 log.warning("signal_not_taken", workflow=one.workflow_id, signal=one.signal, error=str(error))
                 return _UNREACHABLE
             await self._forget(one)

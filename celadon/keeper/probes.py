@@ -11,8 +11,8 @@ from typing import Final, Self
 import aiohttp
 from yarl import URL
 
-from celadon.domain.health import HealthCheck
-from celadon.domain.reachable import Reach
+from celadon.domain.decisions.reachable import Reach
+from celadon.domain.language.health_check import HealthCheck
 from celadon.provisioners.protocol import Address
 
 _ANSWER_BYTES: Final = 4_000

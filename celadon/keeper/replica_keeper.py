@@ -8,12 +8,12 @@ from typing import Final, assert_never
 
 import structlog
 
-from celadon.domain.failure_cause import LONGEST_CAUSE, are_alike
-from celadon.domain.health import HealthRecord, judge
-from celadon.domain.names import RouteId
-from celadon.domain.shown_text import one_line
-from celadon.domain.states import RouteHealthStatus, RouteStatus
-from celadon.domain.text_bounds import first_bytes
+from celadon.domain.decisions.failure_cause import LONGEST_CAUSE, are_alike
+from celadon.domain.decisions.health import HealthRecord, judge
+from celadon.domain.language.names import RouteId
+from celadon.domain.language.shown_text import one_line
+from celadon.domain.language.states import RouteHealthStatus, RouteStatus
+from celadon.domain.language.text_bounds import first_bytes
 from celadon.keeper.fenced_table import FencedTable
 from celadon.keeper.metrics import KeeperMetrics
 from celadon.keeper.probes import Prober, ProbeResult, connect
@@ -27,9 +27,9 @@ from celadon.provisioners.protocol import (
     StartError,
 )
 from celadon.racing import first_to_end
-from celadon.table.kept_sets import KeptRoute, KeptSet
-from celadon.table.labels import labels_of
-from celadon.table.replicas import route_confirmed, route_ended, route_error, route_health, route_running
+from celadon.table.core.labels import labels_of
+from celadon.table.replicas.keeper_reads import ManagedRoute, ManagedSet
+from celadon.table.replicas.routes import route_confirmed, route_ended, route_error, route_health, route_running
 
 _SETTLING: Final = timedelta(seconds=1)
 """A replica counts as running when it listens or has lived so long: a command that ends at once never does."""
@@ -71,12 +71,12 @@ class ReplicaEnd:
 class ReplicaKeeper:
     """Looks after one replica. A new one for the same route goes on where an earlier one was."""
 
-    def __init__(self, tools: Tools, provisioner: ReplicaProvisioner, kept: KeptSet, row: KeptRoute) -> None:
+    def __init__(self, tools: Tools, provisioner: ReplicaProvisioner, managed: ManagedSet, row: ManagedRoute) -> None:
         """Take over a replica as its row says."""
         self._tools = tools
         self._provisioner = provisioner
-        self._kept = kept
-        self._replica = Replica(row.route, Address(row.host, row.port), kept.revision)
+        self._managed = managed
+        self._replica = Replica(row.route, Address(row.host, row.port), managed.revision)
         self._status = row.status
         self._health = HealthRecord(status=row.health)
         self._is_confirmed = False
@@ -151,7 +151,7 @@ class ReplicaKeeper:
             lambda tx, fence: route_health(
                 tx,
                 fence,
-                self._kept,
+                self._managed,
                 self._replica.route,
                 health=RouteHealthStatus.UNHEALTHY,
                 error=error,
@@ -179,7 +179,7 @@ class ReplicaKeeper:
                 return Ended("this worker knows nothing of its process: was CELADON_STATE_DIR lost?", failed=False)
             if self._replica.revision.secrets:
                 # Now, and not when the set was read: a label may have been taken away since.
-                labels = await self._tools.table.read(lambda tx: labels_of(tx, self._kept.deployment))
+                labels = await self._tools.table.read(lambda tx: labels_of(tx, self._managed.deployment))
                 self._replica = replace(self._replica, labels=labels or {})
             self._tools.table.check_lease()
             try:
@@ -198,8 +198,10 @@ class ReplicaKeeper:
             taken = await self._settle()
             if taken is not None:
                 return taken
-            await self._tools.table.write(lambda tx, fence: route_running(tx, fence, self._kept, self._replica.route))
-        check = self._kept.revision.health_check
+            await self._tools.table.write(
+                lambda tx, fence: route_running(tx, fence, self._managed, self._replica.route)
+            )
+        check = self._managed.revision.health_check
         while True:
             began = time.monotonic()
             result = await self._tools.prober.probe(self._replica.address, check)
@@ -251,7 +253,7 @@ class ReplicaKeeper:
     async def _judge(self, result: ProbeResult) -> None:
         """Write an edge of health down; what one more probe of the same kind says is nobody's news."""
         error = first_bytes(one_line(self._provisioner.mask(self._replica, result.error)), LONGEST_CAUSE)
-        after = judge(self._health, self._kept.revision.health_check, passed=result.passed)
+        after = judge(self._health, self._managed.revision.health_check, passed=result.passed)
         output = ""
         if after.status is RouteHealthStatus.UNHEALTHY and self._has_news(after.status, error):
             output = self._provisioner.last_output(self._replica)
@@ -260,7 +262,7 @@ class ReplicaKeeper:
                 lambda tx, fence: route_health(
                     tx,
                     fence,
-                    self._kept,
+                    self._managed,
                     self._replica.route,
                     health=after.status,
                     error=error,
@@ -272,12 +274,14 @@ class ReplicaKeeper:
             log.info("replica_health", **self._names(), health=after.status.value, error=error)
         elif not self._is_confirmed:
             await self._tools.table.write(
-                lambda tx, fence: route_confirmed(tx, fence, self._kept, self._replica.route),
+                lambda tx, fence: route_confirmed(tx, fence, self._managed, self._replica.route),
             )
             self._is_confirmed = True
         elif after.status is RouteHealthStatus.UNHEALTHY and self._has_news(after.status, error):
             await self._tools.table.write(
-                lambda tx, fence: route_error(tx, fence, self._kept, self._replica.route, error=error, output=output),
+                lambda tx, fence: route_error(
+                    tx, fence, self._managed, self._replica.route, error=error, output=output
+                ),
             )
             self._note_told(error)
         self._health = after
@@ -299,7 +303,7 @@ class ReplicaKeeper:
             lambda tx, fence: route_ended(
                 tx,
                 fence,
-                self._kept,
+                self._managed,
                 self._replica.route,
                 status=status,
                 error=error,
@@ -314,8 +318,8 @@ class ReplicaKeeper:
 
     def _names(self) -> dict[str, object]:
         return {
-            "deployment": self._kept.deployment,
-            "revision": self._kept.revision_number,
-            "route_set": self._kept.route_set,
+            "deployment": self._managed.deployment,
+            "revision": self._managed.revision_number,
+            "route_set": self._managed.route_set,
             "route": self._replica.route,
         }

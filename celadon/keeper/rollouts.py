@@ -10,15 +10,13 @@ from celadon.keeper.faults import attempt
 from celadon.keeper.fenced_table import FencedTable
 from celadon.keeper.metrics import KeeperMetrics
 from celadon.keeper.signalling import WorkflowDirectory
-from celadon.table.keeping import (
+from celadon.table.core.listen import ACKS_CHANNEL, Listener
+from celadon.table.replicas.abandoned_rollouts import (
     UnfinishedRollout,
-    WaitingRollout,
     abandon_rollout,
     read_unfinished_rollouts,
-    read_waiting_rollouts,
-    tell_when_caught_up,
 )
-from celadon.table.notify import ACKS_CHANNEL, Listener
+from celadon.table.replicas.waiting_rollouts import WaitingRollout, read_waiting_rollouts, tell_when_caught_up
 
 _ACKNOWLEDGEMENT_SECONDS: Final = 1.0
 """A router also ceases to be silent by going away, which nobody notifies."""

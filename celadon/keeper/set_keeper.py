@@ -8,18 +8,18 @@ from typing import Final, assert_never
 
 import structlog
 
-from celadon.domain.drain import DrainDecision, DrainVerdict
-from celadon.domain.names import Epoch, RouteId
-from celadon.domain.states import RouteHealthStatus, RouteSetState, RouteStatus
+from celadon.domain.decisions.drain import DrainDecision, DrainVerdict
+from celadon.domain.language.names import Epoch, RouteId
+from celadon.domain.language.states import RouteHealthStatus, RouteSetState, RouteStatus
 from celadon.keeper.backoff import StartBackoff
 from celadon.keeper.faults import FAULT_SECONDS, attempt, survive
 from celadon.keeper.replica_keeper import ReplicaKeeper, Tools
 from celadon.provisioners.protocol import Address, ReplicaProvisioner
 from celadon.racing import task_group, wait_at_most
-from celadon.table.kept_sets import KeptRoute, KeptSet
-from celadon.table.replicas import (
+from celadon.table.replicas.keeper_reads import ManagedRoute, ManagedSet
+from celadon.table.replicas.routes import (
     add_route,
-    let_leave,
+    mark_surplus,
     set_gone,
     stop_drained,
     stop_left,
@@ -47,7 +47,7 @@ class SetKeeper:
         self,
         tools: Tools,
         provisioner: ReplicaProvisioner,
-        kept: KeptSet,
+        managed: ManagedSet,
         *,
         addresses_in_use: Callable[[], frozenset[Address]],
         reread: Callable[[], Awaitable[None]],
@@ -57,7 +57,7 @@ class SetKeeper:
         Args:
             tools: what replicas' keepers work with.
             provisioner: who runs the set's replicas.
-            kept: the set, as it was read last.
+            managed: the set, as it was read last.
             addresses_in_use: gives the addresses of all sets.
             reread: reads the set anew and hands it to :meth:`update`, or calls :meth:`is_gone`.
 
@@ -78,33 +78,33 @@ class SetKeeper:
         self._drain: DrainDecision | None = None
         self._departures: dict[tuple[RouteId, Epoch], DrainDecision] = {}
         """What was decided of members that leave, each for one departure."""
-        self.kept = kept
+        self.managed = managed
 
     @property
     def addresses(self) -> frozenset[Address]:
         """The addresses of its replicas that have not ended."""
         return frozenset(Address(one.row.host, one.row.port) for one in self._replicas.values()) | frozenset(
-            Address(route.host, route.port) for route in self.kept.routes
+            Address(route.host, route.port) for route in self.managed.routes
         )
 
     @property
     def awaits_drain(self) -> bool:
         """Whether replicas of it run that may stop only once they have drained."""
-        return self.kept.state is RouteSetState.DRAINING and any(
-            row.status is not RouteStatus.TERMINATING for row in self.kept.routes
+        return self.managed.state is RouteSetState.DRAINING and any(
+            row.status is not RouteStatus.TERMINATING for row in self.managed.routes
         )
 
-    def update(self, kept: KeptSet) -> None:
+    def update(self, managed: ManagedSet) -> None:
         """Take a newer reading of the table."""
-        if kept.drain_epoch != self.kept.drain_epoch:
+        if managed.drain_epoch != self.managed.drain_epoch:
             self._drain = None
-        self.kept = kept
+        self.managed = managed
         self._changed.set()
 
     def is_gone(self) -> None:
         """Take note that the table holds the set for gone."""
-        version = self.kept.version.model_copy(update={"state": RouteSetState.GONE})
-        self.update(self.kept.model_copy(update={"version": version, "routes": ()}))
+        version = self.managed.version.model_copy(update={"state": RouteSetState.GONE})
+        self.update(self.managed.model_copy(update={"version": version, "routes": ()}))
 
     def decide(self, drain: DrainDecision) -> None:
         """Take a newer decision on its drain."""
@@ -132,7 +132,7 @@ class SetKeeper:
         self._is_outdated, self._was_run = self._was_run, True
         self._replicas.clear()
         async with task_group() as group:
-            while self.kept.state is not RouteSetState.GONE:
+            while self.managed.state is not RouteSetState.GONE:
                 self._changed.clear()
                 await wait_at_most(self._changed, await self._attempt_step(group))
 
@@ -155,14 +155,14 @@ class SetKeeper:
 
     async def _step(self, group: asyncio.TaskGroup) -> float | None:
         """Do what the newest reading asks for; return after how many seconds at most to come again."""
-        self._ended &= {route.route for route in self.kept.routes}
-        for row in self.kept.routes:
+        self._ended &= {route.route for route in self.managed.routes}
+        for row in self.managed.routes:
             if row.route in self._replicas:
                 if row.status is RouteStatus.TERMINATING:
                     self._replicas[row.route].stop()
             elif row.route not in self._ended:
                 self._look_after(group, row)
-        match self.kept.state:
+        match self.managed.state:
             case RouteSetState.OPEN:
                 return await self._fill(group)
             case RouteSetState.DRAINING:
@@ -170,86 +170,86 @@ class SetKeeper:
             case RouteSetState.GONE:
                 return None
             case _:
-                assert_never(self.kept.state)
+                assert_never(self.managed.state)
 
     async def _fill(self, group: asyncio.TaskGroup) -> float | None:
-        kept = self.kept
-        if kept.due is not kept.version.condition:
-            await self._tools.table.write(lambda tx, fence: tell_condition(tx, fence, kept))
+        managed = self.managed
+        if managed.due is not managed.version.condition:
+            await self._tools.table.write(lambda tx, fence: tell_condition(tx, fence, managed))
         await self._stop_left()
-        leaving = {route.route for route in kept.routes if route.leaving_epoch is not None}
+        leaving = {route.route for route in managed.routes if route.leaving_epoch is not None}
         present = [route for route, one in self._replicas.items() if not one.is_stopping and route not in leaving]
-        surplus = len(present) - kept.wanted
+        surplus = len(present) - managed.wanted
         if surplus > 0:
-            left = await self._tools.table.write(lambda tx, fence: let_leave(tx, fence, kept))
+            left = await self._tools.table.write(lambda tx, fence: mark_surplus(tx, fence, managed))
             self._stop(left.stopped)
             if left.drained:
-                log.info("replicas_leave", **self._names(), wanted=kept.wanted, routes=sorted(left.drained))
+                log.info("replicas_leave", **self._names(), wanted=managed.wanted, routes=sorted(left.drained))
             return None if left.stopped or left.drained else _RETRY_SECONDS
-        if surplus == 0 or kept.failed:
+        if surplus == 0 or managed.failed:
             return None
-        return self._backoff.remaining() or await self._add(group, kept, -surplus)
+        return self._backoff.remaining() or await self._add(group, managed, -surplus)
 
     async def _stop_left(self) -> None:
         """Stop the members that leave and have drained."""
-        for route in self.kept.leaving:
-            await self._stop_departed(self.kept, route)
+        for route in self.managed.leaving:
+            await self._stop_departed(self.managed, route)
 
-    async def _stop_departed(self, kept: KeptSet, route: KeptRoute) -> None:
+    async def _stop_departed(self, managed: ManagedSet, route: ManagedRoute) -> None:
         decision = None if route.leaving_epoch is None else self._departures.get((route.route, route.leaving_epoch))
         if decision is not None and decision.verdict is not DrainVerdict.WAIT:
             cut = decision.verdict is DrainVerdict.CUT
-            self._stop(await self._tools.table.write(lambda tx, fence: stop_left(tx, fence, kept, route, cut=cut)))
+            self._stop(await self._tools.table.write(lambda tx, fence: stop_left(tx, fence, managed, route, cut=cut)))
 
-    async def _add(self, group: asyncio.TaskGroup, kept: KeptSet, missing: int) -> float | None:
+    async def _add(self, group: asyncio.TaskGroup, managed: ManagedSet, missing: int) -> float | None:
         """Write down so many more replicas and start them."""
         for _ in range(missing):
-            address = self._provisioner.choose_address(kept.revision, self.addresses, self._addresses_in_use())
+            address = self._provisioner.choose_address(managed.revision, self.addresses, self._addresses_in_use())
             if address is None:
                 log.warning("no_address", **self._names())
                 return _NO_ADDRESS_SECONDS
-            row = KeptRoute(
+            row = ManagedRoute(
                 route=RouteId(str(uuid.uuid4())),
                 host=address.host,
                 port=address.port,
                 status=RouteStatus.PROVISIONING,
                 health=RouteHealthStatus.NOT_CHECKED,
             )
-            if not await self._write_down(kept, row):
+            if not await self._write_down(managed, row):
                 return _RETRY_SECONDS
             self._look_after(group, row)
         return None
 
-    async def _write_down(self, kept: KeptSet, row: KeptRoute) -> bool:
+    async def _write_down(self, managed: ManagedSet, row: ManagedRoute) -> bool:
         return await self._tools.table.write(
-            lambda tx, fence: add_route(tx, fence, kept.route_set, row.route, host=row.host, port=row.port),
+            lambda tx, fence: add_route(tx, fence, managed.route_set, row.route, host=row.host, port=row.port),
         )
 
     async def _empty(self) -> float | None:
-        kept = self.kept
+        managed = self.managed
         if (
             not self._replicas
-            and not kept.routes
+            and not managed.routes
             and await self._tools.table.write(
-                lambda tx, fence: set_gone(tx, fence, kept),
+                lambda tx, fence: set_gone(tx, fence, managed),
             )
         ):
             log.info("set_gone", **self._names())
             self.is_gone()
             return None
-        if any(row.status is RouteStatus.PROVISIONING for row in kept.routes):
-            self._stop(await self._tools.table.write(lambda tx, fence: stop_unpublished(tx, fence, kept)))
+        if any(row.status is RouteStatus.PROVISIONING for row in managed.routes):
+            self._stop(await self._tools.table.write(lambda tx, fence: stop_unpublished(tx, fence, managed)))
         if self._drain is not None and self._drain.verdict is not DrainVerdict.WAIT and self.awaits_drain:
             cut = self._drain.verdict is DrainVerdict.CUT
-            self._stop(await self._tools.table.write(lambda tx, fence: stop_drained(tx, fence, kept, cut=cut)))
+            self._stop(await self._tools.table.write(lambda tx, fence: stop_drained(tx, fence, managed, cut=cut)))
         return _RETRY_SECONDS
 
     def _stop(self, routes: frozenset[RouteId]) -> None:
         for route in routes & self._replicas.keys():
             self._replicas[route].stop()
 
-    def _look_after(self, group: asyncio.TaskGroup, row: KeptRoute) -> None:
-        self._replicas[row.route] = ReplicaKeeper(self._tools, self._provisioner, self.kept, row)
+    def _look_after(self, group: asyncio.TaskGroup, row: ManagedRoute) -> None:
+        self._replicas[row.route] = ReplicaKeeper(self._tools, self._provisioner, self.managed, row)
         group.create_task(self._run_replica(row.route), name=f"replica-{row.route}")
 
     async def _run_replica(self, route: RouteId) -> None:
@@ -263,17 +263,17 @@ class SetKeeper:
         replica = self._replicas[route]
         if replica.was_run:
             await self._reread()
-            row = next((one for one in self.kept.routes if one.route == route), None)
+            row = next((one for one in self.managed.routes if one.route == route), None)
             if row is None:
                 # Its end is written down, so another may take its place while the rest of it is cleared away.
                 replica.stop()
                 self._changed.set()
                 await self._provisioner.end_stray(route)
                 return
-            replica = self._replicas[route] = ReplicaKeeper(self._tools, self._provisioner, self.kept, row)
+            replica = self._replicas[route] = ReplicaKeeper(self._tools, self._provisioner, self.managed, row)
         end = await replica.run()
         if end.by_itself:
             self._backoff.failed(end.lived)
 
     def _names(self) -> dict[str, object]:
-        return {"deployment": self.kept.deployment, "route_set": self.kept.route_set}
+        return {"deployment": self.managed.deployment, "route_set": self.managed.route_set}

@@ -8,7 +8,7 @@ class WorkflowGoneError(Exception):
     """The workflow does not run any more, so nobody can take its signal."""
 
 
-class TemporalUnreachableError(Exception):
+class SignalUncertainError(Exception):
     """Temporal did not answer, or not in time; the same can be asked again later."""
 
 
@@ -25,7 +25,7 @@ class Signaller(Protocol):
         Raises:
             WorkflowGoneError: no such workflow runs.
             SignalsExhaustedError: Temporal takes no more for the workflow's present run.
-            TemporalUnreachableError: it is not known whether the signal was taken.
+            SignalUncertainError: it is not known whether the signal was taken.
 
         """
 

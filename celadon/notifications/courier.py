@@ -13,17 +13,17 @@ from typing import Final
 
 import structlog
 
-from celadon.domain.delivery import Attempt, RetrySchedule, Trouble, Verdict, judge
-from celadon.domain.notification_text import Event
+from celadon.domain.decisions.delivery import Attempt, RetrySchedule, Trouble, Verdict, judge
+from celadon.domain.decisions.notification_text import Event
 from celadon.notifications.metrics import NotificationMetrics
 from celadon.notifications.sender import Sender
 from celadon.racing import first_to_end, task_group, wait_at_most
-from celadon.table.clock import database_now
-from celadon.table.deliveries import Claim, Due, claim, mark, read_due, read_loads, read_target_of
-from celadon.table.engine import Table
-from celadon.table.notify import NOTIFICATIONS_CHANNEL, Listener, Subscription
-from celadon.table.outages import TABLE_OUTAGES, NotMigratedError, describe
-from celadon.table.targets import NotifyTargetRecord
+from celadon.table.core.clock import database_now
+from celadon.table.core.engine import Table
+from celadon.table.core.listen import NOTIFICATIONS_CHANNEL, ChannelSubscription, Listener
+from celadon.table.core.outages import TABLE_OUTAGES, NotMigratedError, describe
+from celadon.table.notifications.deliveries import DeliveryClaim, Due, claim, mark, read_due, read_loads, read_target_of
+from celadon.table.notifications.targets import NotifyTargetRecord
 
 AT_ONCE: Final = 4
 """Attempts to one target at a time."""
@@ -148,7 +148,7 @@ class Courier:
                 group.create_task(self._deliver(target, record, claimed))
         return bool(claims)
 
-    async def _deliver(self, target: str, record: NotifyTargetRecord | None, claimed: Claim) -> None:
+    async def _deliver(self, target: str, record: NotifyTargetRecord | None, claimed: DeliveryClaim) -> None:
         event = Event(id=claimed.notification, at=claimed.at, notice=claimed.notice)
         if record is None or record.disabled_at is not None:
             attempt = Attempt(trouble=Trouble.REMOVED, error="the target has been removed or disabled")
@@ -192,5 +192,5 @@ def _first_of(errors: BaseExceptionGroup[Exception]) -> Exception:
     return _first_of(first) if isinstance(first, BaseExceptionGroup) else first
 
 
-async def _hear(heard: Subscription, seconds: float) -> None:
+async def _hear(heard: ChannelSubscription, seconds: float) -> None:
     await heard.get(seconds)

@@ -5,8 +5,8 @@ from datetime import datetime
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge
 
-from celadon.table.deliveries import TargetLoad
-from celadon.table.trouble_log import TroubleLog
+from celadon.table.core.trouble_log import TroubleLog
+from celadon.table.notifications.deliveries import TargetLoad
 
 
 class NotificationMetrics:

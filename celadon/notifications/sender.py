@@ -9,15 +9,21 @@ from typing import Final, Self
 
 import aiohttp
 
-from celadon.domain.delivery import Attempt, Trouble
-from celadon.domain.notification import TargetKind
-from celadon.domain.notification_text import CLOUD_EVENTS_MEDIA_TYPE, Event, Places, cloud_event, slack_message
-from celadon.domain.reachable import Reach
-from celadon.domain.shown_text import escape_json
-from celadon.domain.targets import check_url
-from celadon.domain.webhook_signature import parse_signing_key, signature_headers
+from celadon.domain.decisions.delivery import Attempt, Trouble
+from celadon.domain.decisions.notification_text import (
+    CLOUD_EVENTS_MEDIA_TYPE,
+    Event,
+    Places,
+    cloud_event,
+    slack_message,
+)
+from celadon.domain.decisions.reachable import Reach
+from celadon.domain.language.notification import TargetKind
+from celadon.domain.language.shown_text import escape_json
+from celadon.domain.language.targets import check_url
+from celadon.domain.language.webhook_signature import parse_signing_key, signature_headers
 from celadon.notifications.secrets import SecretError, Secrets
-from celadon.table.targets import NotifyTargetRecord
+from celadon.table.notifications.targets import NotifyTargetRecord
 
 _ANSWER_BYTES: Final = 4096
 """As much of an answer's body is read; the rest is dropped with the connection."""

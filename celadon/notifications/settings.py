@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from celadon.domain.durations import Duration
+from celadon.domain.language.durations import Duration
 
 
 class NotificationSettings(BaseSettings):

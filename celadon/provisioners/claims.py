@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 
-from celadon.domain.names import RouteId
+from celadon.domain.language.names import RouteId
 from celadon.owned_files import read_text
 from celadon.provisioners.launcher import boot_id, read_stat
 
@@ -17,7 +17,7 @@ _ENDED_STATES = frozenset({"Z", "X"})
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class ProcessClaim:
     """The process that a replica is; none when it was stopped before it began."""
 
     pid: int | None
@@ -25,7 +25,7 @@ class Claim:
     boot: str = ""
 
     @classmethod
-    def parse(cls, text: str) -> "Claim":
+    def parse(cls, text: str) -> "ProcessClaim":
         """Read a claim as the launcher writes it; an empty one is a stop's."""
         if not text:
             return cls(None)
@@ -61,7 +61,7 @@ class Claim:
         return None if psutil.pid_exists(self.pid) else self.pid
 
 
-def read_claim(path: Path) -> Claim | None:
+def read_claim(path: Path) -> ProcessClaim | None:
     """Return the claim in a file, nothing when there is none.
 
     Raises:
@@ -69,7 +69,7 @@ def read_claim(path: Path) -> Claim | None:
 
     """
     try:
-        return Claim.parse(read_text(path, private=True))
+        return ProcessClaim.parse(read_text(path, private=True))
     except FileNotFoundError:
         return None
 

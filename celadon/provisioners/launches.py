@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from celadon.domain.names import RouteId
+from celadon.domain.language.names import RouteId
 from celadon.provisioners import launcher
 
 _STDIN, _STDOUT, _STDERR = 0, 1, 2

@@ -5,9 +5,9 @@ from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
-from celadon.domain.names import RouteId
-from celadon.domain.strictness import Record
-from celadon.provisioners.claims import Claim
+from celadon.domain.language.base_models import Record
+from celadon.domain.language.names import RouteId
+from celadon.provisioners.claims import ProcessClaim
 from celadon.provisioners.replica_files import ReplicaFiles
 from celadon.provisioners.replica_processes import pids_by_route
 
@@ -35,7 +35,7 @@ def find_replicas(directory: Path) -> Mapping[RouteId, LeftReplica]:
         files = ReplicaFiles(directory)
         remembered = {route for route in files.remembered() if _is_route(route)}
         for route in remembered:
-            claim = files.claim(route) or Claim(None)
+            claim = files.claim(route) or ProcessClaim(None)
             if claim.pid is not None and claim.is_running(route):
                 processes[route].add(claim.pid)
     return {

@@ -15,10 +15,10 @@ from typing import Final
 
 import structlog
 
-from celadon.domain.masking import mask
-from celadon.domain.names import RouteId
-from celadon.domain.revision import Revision
-from celadon.provisioners.claims import ROUTE_VARIABLE, Claim
+from celadon.domain.language.masking import mask
+from celadon.domain.language.names import RouteId
+from celadon.domain.language.revision import Revision
+from celadon.provisioners.claims import ROUTE_VARIABLE, ProcessClaim
 from celadon.provisioners.inherited import inherited_environment
 from celadon.provisioners.launches import Launches
 from celadon.provisioners.listeners import ListeningSocket, describe_user, held_sockets, listening_sockets
@@ -118,7 +118,7 @@ class LocalProvisioner:
                 async with asyncio.timeout(_HOUSEKEEPING_SECONDS):
                     await until_exit(claim, replica.route)
             self._files.trim_output(replica.route)
-        return self._ended(replica, claim or Claim(None))
+        return self._ended(replica, claim or ProcessClaim(None))
 
     async def check_listener(self, replica: Replica) -> ListenerCheck:
         """Return whether the replica's own processes hold every socket that listens at its address."""
@@ -215,7 +215,7 @@ class LocalProvisioner:
         self._known[replica.route] = {name: given[variable] for variable, name in replica.revision.secrets.items()}
         return inherited | of_user | given | {ROUTE_VARIABLE: replica.route}
 
-    def _ended(self, replica: Replica, claim: Claim) -> Ended:
+    def _ended(self, replica: Replica, claim: ProcessClaim) -> Ended:
         if claim.pid is None:
             return Ended("it was stopped before it began", failed=False)
         if not claim.of_this_boot:
@@ -223,7 +223,7 @@ class LocalProvisioner:
         error = self._files.error(replica.route) or self._describe_exit(replica.route, claim)
         return Ended(error, self.last_output(replica))
 
-    def _describe_exit(self, route: RouteId, claim: Claim) -> str:
+    def _describe_exit(self, route: RouteId, claim: ProcessClaim) -> str:
         code = None if claim.pid is None else self._launches.exit_code(route, claim.pid)
         if code is None:
             return "it ended; how is known only to the worker that started it"

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-from celadon.domain.names import RouteId
-from celadon.domain.revision import Revision
+from celadon.domain.language.names import RouteId
+from celadon.domain.language.revision import Revision
 
 
 @dataclass(frozen=True, slots=True)

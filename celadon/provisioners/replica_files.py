@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from celadon.domain.names import RouteId
+from celadon.domain.language.names import RouteId
 from celadon.owned_files import make_directory, open_to_append, read_file, read_text
-from celadon.provisioners.claims import Claim, read_claim
+from celadon.provisioners.claims import ProcessClaim, read_claim
 from celadon.provisioners.launcher import CLAIM_SUFFIX, ERROR_SUFFIX, make_claim
 
 OUTPUT_SUFFIX: Final = ".output"
@@ -41,14 +41,14 @@ class ReplicaFiles:
         self.directory = make_directory(directory)
         self.directory.chmod(0o700)
 
-    def claim(self, route: RouteId) -> Claim | None:
+    def claim(self, route: RouteId) -> ProcessClaim | None:
         """Return a replica's claim, nothing while nobody has claimed it."""
         return read_claim(self._path(route, CLAIM_SUFFIX))
 
-    def claim_for_stop(self, route: RouteId) -> Claim:
+    def claim_for_stop(self, route: RouteId) -> ProcessClaim:
         """Return a replica's claim; one that nobody has claimed is claimed now, so that no launcher ever will."""
         if make_claim(str(self.directory), route, ""):
-            return Claim(None)
+            return ProcessClaim(None)
         claim = self.claim(route)
         if claim is None:
             raise FileNotFoundError(f"the claim of replica {route} was removed by somebody else")
@@ -120,7 +120,7 @@ class ReplicaFiles:
                 continue
 
     def _is_forgotten(self, route: RouteId) -> bool:
-        return self.claim(route) == Claim(None) and not self._path(route, OUTPUT_SUFFIX).exists()
+        return self.claim(route) == ProcessClaim(None) and not self._path(route, OUTPUT_SUFFIX).exists()
 
     def _path(self, route: RouteId, suffix: str) -> Path:
         return self.directory / f"{route}{suffix}"

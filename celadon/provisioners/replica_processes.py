@@ -15,8 +15,8 @@ from typing import Final
 import psutil
 import structlog
 
-from celadon.domain.names import RouteId
-from celadon.provisioners.claims import ROUTE_VARIABLE, Claim, group_exists
+from celadon.domain.language.names import RouteId
+from celadon.provisioners.claims import ROUTE_VARIABLE, ProcessClaim, group_exists
 from celadon.provisioners.launcher import read_stat
 
 _POLL_SECONDS: Final = 0.1
@@ -48,7 +48,7 @@ class ReplicaProcesses:
         self._looked_at = float("-inf")
         self._seen: Sequence[_Seen] = ()
 
-    async def end(self, route: RouteId, claim: Claim, grace: timedelta) -> None:
+    async def end(self, route: RouteId, claim: ProcessClaim, grace: timedelta) -> None:
         """End a replica's process group and what it has started outside of it.
 
         SIGTERM first, SIGKILL after ``grace`` to all that is left then. Returns when nothing is left.
@@ -68,7 +68,7 @@ class ReplicaProcesses:
                 return
             await asyncio.sleep(_POLL_SECONDS)
 
-    async def own(self, route: RouteId, claim: Claim) -> frozenset[int]:
+    async def own(self, route: RouteId, claim: ProcessClaim) -> frozenset[int]:
         """Return the processes that are provably a replica's; none when it does not run.
 
         Its own process and what descends from it, its session, which nobody can join from outside, and whatever carries
@@ -89,7 +89,7 @@ class ReplicaProcesses:
             own |= descendants
         return frozenset(own)
 
-    async def _kill(self, route: RouteId, claim: Claim, left: Sequence[psutil.Process]) -> None:
+    async def _kill(self, route: RouteId, claim: ProcessClaim, left: Sequence[psutil.Process]) -> None:
         log.info("replica_killed", route=route, processes=len(left))
         told_at = time.monotonic() + _STUBBORN_SECONDS
         while left:
@@ -100,7 +100,7 @@ class ReplicaProcesses:
                 told_at = float("inf")
             left = await self._members(route, claim)
 
-    async def _members(self, route: RouteId, claim: Claim) -> Sequence[psutil.Process]:
+    async def _members(self, route: RouteId, claim: ProcessClaim) -> Sequence[psutil.Process]:
         """Return the processes of a replica that have not ended."""
         group = claim.group(route)
         return [
@@ -128,7 +128,7 @@ def pids_by_route() -> Mapping[RouteId, Collection[int]]:
     return found
 
 
-async def until_exit(claim: Claim, route: RouteId) -> None:
+async def until_exit(claim: ProcessClaim, route: RouteId) -> None:
     """Wait until a replica's own process has ended; it need not be a child of ours."""
     descriptor = None if claim.pid is None else _open_process(claim.pid)
     if descriptor is not None:
@@ -182,7 +182,9 @@ def _is_zombie(process: psutil.Process) -> bool:
     return process.status() == psutil.STATUS_ZOMBIE if stat is None else stat[0] == "Z"
 
 
-def _signal_all(route: RouteId, claim: Claim, processes: Sequence[psutil.Process], number: signal.Signals) -> None:
+def _signal_all(
+    route: RouteId, claim: ProcessClaim, processes: Sequence[psutil.Process], number: signal.Signals
+) -> None:
     """Signal a replica's group at once, and one by one what has left the group."""
     group = claim.group(route)
     if group is not None and group_exists(group):

@@ -10,8 +10,8 @@ from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from celadon.domain.labels import Labels
-from celadon.domain.revision import Revision
+from celadon.domain.language.labels import Labels
+from celadon.domain.language.revision import Revision
 from celadon.provisioners.protocol import StartError
 
 REPLICAS_VARIABLE: Final = "CELADON_SECRETS_DIR"

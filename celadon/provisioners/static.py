@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import Set as AbstractSet
 
-from celadon.domain.masking import mask
-from celadon.domain.names import RouteId
-from celadon.domain.reachable import Reach
-from celadon.domain.revision import Revision, parse_endpoint
+from celadon.domain.decisions.reachable import Reach
+from celadon.domain.language.masking import mask
+from celadon.domain.language.names import RouteId
+from celadon.domain.language.revision import Revision, parse_endpoint
 from celadon.provisioners.protocol import Address, Ended, Listener, ListenerCheck, Observation, Replica, Running
 
 

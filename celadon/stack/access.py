@@ -6,12 +6,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.client.login_name import login_name
 from celadon.client.signatures import Signer, make_key_pair
-from celadon.domain.permissions import Role
+from celadon.domain.language.permissions import Role
 from celadon.owned_files import read_text, write_file
 from celadon.stack.addresses import StackAddresses
 from celadon.stack.layout import DataDirectory
-from celadon.table.engine import Table
-from celadon.table.tokens import NewToken, TokenNameTakenError, create_token, find_token
+from celadon.table.access.tokens import NewToken, TokenNameTakenError, create_token, find_token
+from celadon.table.core.engine import Table
 
 _CREATOR: Final = "celadon up"
 _NOBODY_KNOWN: Final = "local-admin"

@@ -1,15 +1,17 @@
 """Where everything of a running stack is."""
 
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from celadon.domain.contracts import DEFAULT_INSTALLATION
+from celadon.domain.language.contracts import DEFAULT_INSTALLATION
 from celadon.owned_files import NotOursError, read_file, write_file
 from celadon.stack.errors import StackError
 from celadon.stack.layout import DataDirectory
-from celadon.stack.namespace import NAMESPACE
+
+NAMESPACE: Final = "default"
+"""The namespace of Temporal, which its server has from the start."""
 
 
 class RouterAddresses(BaseModel):

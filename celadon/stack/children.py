@@ -12,34 +12,35 @@ from alembic.util import CommandError
 from sqlalchemy.exc import SQLAlchemyError
 
 from celadon.client.login_name import login_name
-from celadon.domain.contracts import DEFAULT_INSTALLATION
-from celadon.domain.messages import UNDECLARED
-from celadon.domain.names import RouterNode
-from celadon.domain.states import Door
+from celadon.domain.language.contracts import DEFAULT_INSTALLATION
+from celadon.domain.language.messages import UNDECLARED
+from celadon.domain.language.names import RouterNode
+from celadon.domain.language.states import Door
 from celadon.gateway.addresses import SocketAddress, UnixAddress
 from celadon.gateway.certificates import CertificateError
 from celadon.gateway.enrolling import RouterFiles
 from celadon.gateway.routing import LIVE, PREVIEW
 from celadon.stack.access import ensure_admin_token, ensure_signing_key
+from celadon.stack.addresses import NAMESPACE
 from celadon.stack.environment import python_environment
 from celadon.stack.errors import StackError
 from celadon.stack.layout import DataDirectory
-from celadon.stack.namespace import NAMESPACE
 from celadon.stack.ports import LOOPBACK, address
 from celadon.stack.postgres import OWNER, create_database, database_url, postgres_spec
 from celadon.stack.postgres_home import PostgresHome
 from celadon.stack.probes import answers_ok, listens_on_socket
 from celadon.stack.process import ChildSpec
+from celadon.stack.process_counts import ProcessCounts, numbered
 from celadon.stack.router import router_spec
 from celadon.stack.settings import Port, StackSettings
-from celadon.stack.shape import StackShape, numbered
 from celadon.stack.temporal_server import temporal_spec
-from celadon.table.engine import Table
-from celadon.table.enrolments import NewEnrolment, enrol_router
-from celadon.table.migrate import upgrade
-from celadon.table.outages import NotMigratedError, TableAwayError
-from celadon.table.registration import Author
-from celadon.table.routers import lock_for_news
+from celadon.table.core.author import Author
+from celadon.table.core.engine import Table
+from celadon.table.core.migrate import upgrade
+from celadon.table.core.outages import NotMigratedError, TableAwayError
+from celadon.table.routers.enrolments import NewEnrolment, enrol_router
+from celadon.table.routers.reports import lock_for_news
+from celadon.worker_code import worker_command
 
 _PYTHON: Final = (sys.executable, "-P", "-u", "-m")
 """Without the working directory on the import path: a module of the operator's must not pass for one of ours."""
@@ -111,7 +112,7 @@ def worker_spec(
     metrics = address(settings.port(Port.METRICS, number))
     return ChildSpec(
         name=numbered("worker", number),
-        command=(*_PYTHON, "worker"),
+        command=worker_command(),
         after=("postgres", "temporal"),
         environment=python_environment(
             {
@@ -183,7 +184,7 @@ def router_node(number: int) -> RouterNode:
     return RouterNode(numbered("local", number))
 
 
-def router_gateway(shape: StackShape, number: int) -> int:
+def router_gateway(shape: ProcessCounts, number: int) -> int:
     """Return the number of the gateway that a router asks."""
     return (number - 1) % shape.gateways + 1
 
@@ -192,7 +193,7 @@ def _loopback(port: int) -> SocketAddress:
     return SocketAddress(host=LOOPBACK, port=port)
 
 
-async def _bring_up_to_date(url: str, directory: DataDirectory, shape: StackShape) -> None:
+async def _bring_up_to_date(url: str, directory: DataDirectory, shape: ProcessCounts) -> None:
     """Create the database and its tables, or bring them to this version of Celadon; let the owner and routers in."""
     try:
         await create_database(url, OWNER)
@@ -203,7 +204,7 @@ async def _bring_up_to_date(url: str, directory: DataDirectory, shape: StackShap
         raise StackError(f"the database cannot be brought up to date: {error}") from error
 
 
-async def _enrol_routers(url: str, shape: StackShape) -> None:
+async def _enrol_routers(url: str, shape: ProcessCounts) -> None:
     """Let the gateways believe the routers of the stack, each on its word, which reaches them by their socket alone."""
     author = Author(by=login_name() or UNDECLARED, door=Door.CLI, reason="celadon up")
     async with Table(url, "celadon-up", pool_size=1) as table, table.transaction() as tx:

@@ -22,9 +22,13 @@ def inherited_environment(additions: Mapping[str, str] | None = None) -> dict[st
 
 def python_environment(additions: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of a Python child that must import the same Celadon as this process."""
-    environment = inherited_environment(additions)
+    return importing_this_celadon(inherited_environment(additions))
+
+
+def importing_this_celadon(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment in which a Python child imports the same Celadon as this process."""
     source = Path(celadon.__file__).parent.parent
-    if str(source) not in {*site.getsitepackages(), site.getusersitepackages()}:
-        others = environment.get("PYTHONPATH")
-        environment["PYTHONPATH"] = os.pathsep.join([str(source), *([others] if others else [])])
-    return environment
+    if str(source) in {*site.getsitepackages(), site.getusersitepackages()}:
+        return dict(environment)
+    others = environment.get("PYTHONPATH")
+    return {**environment, "PYTHONPATH": os.pathsep.join([str(source), *([others] if others else [])])}

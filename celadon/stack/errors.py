@@ -41,4 +41,7 @@ class MissingProgramError(StackError):
 
     def __init__(self, program: str, package: str) -> None:
         """Say that ``program`` of the Python package ``package`` is missing."""
-        super().__init__(f"the program {program} is missing: install the Python package {package} and try again")
+        super().__init__(
+            f"the program {program} of the Python package {package} is missing: install it with "
+            "pip install 'celadon[local]', and try again",
+        )

@@ -16,6 +16,9 @@ from celadon.stack.sockets import SocketDirectory
 DEFAULT_DATA_DIR: Final = Path(".celadon")
 """Where a stack lives when nothing else is said: below the directory in which it is started."""
 
+DEMO_DATA_DIR: Final = DEFAULT_DATA_DIR / "demo"
+"""Where the stack of the demonstration lives when nothing else is said."""
+
 POSTGRES_NAMES: Final = ("postgres", "postgres.path")
 """The directory of a stack's Postgres, where it lies within the data directory, and what remembers where it lies."""
 

@@ -24,9 +24,9 @@ import structlog
 from sqlalchemy import URL, make_url
 
 from celadon.owned_files import write_file
-from celadon.stack.account import POSTGRES_USER_VARIABLE, SHARED_USER, Account, account_for_postgres
 from celadon.stack.child_log import ChildLog
 from celadon.stack.errors import StackError
+from celadon.stack.os_user import POSTGRES_USER_VARIABLE, SHARED_USER, OsUser, user_for_postgres
 from celadon.stack.postgres_home import SHARED_ROOT, SOCKET_PORT, PostgresHome, owner_of, prepare_home
 from celadon.stack.process import ChildProcess, ChildSpec, NotReadyError
 
@@ -62,7 +62,7 @@ async def initialise(home: PostgresHome) -> None:
         StackError: ``initdb`` refused, with what it said.
 
     """
-    starter = Account.current().name
+    starter = OsUser.current().name
     await asyncio.to_thread(_hand_over, home)
     write_file(home.access_rules, f"local all {OWNER} peer map={OWNER}\n", mode=0o644)
     write_file(home.user_map, f'{OWNER} "{starter}" {OWNER}\n', mode=0o644)
@@ -152,7 +152,7 @@ async def running_postgres(data_dir: Path, shared_root: Path = SHARED_ROOT) -> A
         StackError: it cannot be set up or does not start.
 
     """
-    account = account_for_postgres(owner_of(data_dir))
+    account = user_for_postgres(owner_of(data_dir))
     home = await asyncio.to_thread(prepare_home, data_dir, account, shared_root)
     await initialise(home)
     server = await ChildProcess.start(postgres_spec(home), ChildLog(data_dir / "logs" / "postgres.log"))
@@ -181,7 +181,7 @@ def _hand_over(home: PostgresHome) -> None:
     log.info("postgres.handed_over", cluster=str(home.cluster), account=home.account.name, was=owner)
 
 
-def _give(tree: Path, owner: int, account: Account) -> None:
+def _give(tree: Path, owner: int, account: OsUser) -> None:
     """Let what belongs to ``owner`` in ``tree`` belong to ``account``.
 
     The former owner may be at work in the tree: each directory is taken away before its entries are looked at, links
@@ -207,7 +207,7 @@ def _create_cluster(home: PostgresHome) -> None:
     # both need the group too, which is the account's own.
     account = home.account
     if not account.is_named:
-        account = replace(Account.named(SHARED_USER), gid=account.gid)
+        account = replace(OsUser.named(SHARED_USER), gid=account.gid)
     parent = home.directory / "initdb"
     shutil.rmtree(parent, ignore_errors=True)
     parent.mkdir(mode=0o700)

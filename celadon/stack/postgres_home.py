@@ -19,9 +19,9 @@ from typing import Final
 import structlog
 
 from celadon.owned_files import NotOursError, check_path, make_directory, read_text, write_file
-from celadon.stack.account import Account
 from celadon.stack.errors import StackError
 from celadon.stack.layout import POSTGRES_NAMES
+from celadon.stack.os_user import OsUser
 from celadon.stack.programs import postgres_packages, postgres_version
 
 SHARED_ROOT: Final = Path("/var/lib/celadon")
@@ -45,7 +45,7 @@ class PostgresHome:
     """Belongs to whoever starts the stack; the two directories below it that Postgres writes belong to ``account``."""
     programs: Path
     socket_directory: Path
-    account: Account
+    account: OsUser
 
     @property
     def cluster(self) -> Path:
@@ -65,7 +65,7 @@ class PostgresHome:
 
 def prepare_home(
     data_dir: Path,
-    account: Account,
+    account: OsUser,
     shared_root: Path = SHARED_ROOT,
     installed: tuple[Path, ...] | None = None,
 ) -> PostgresHome:
@@ -126,7 +126,7 @@ def remove_outer_sockets(data_dir: Path) -> None:
         shutil.rmtree(sockets)
 
 
-def choose_directory(data_dir: Path, account: Account, shared_root: Path = SHARED_ROOT) -> Path:
+def choose_directory(data_dir: Path, account: OsUser, shared_root: Path = SHARED_ROOT) -> Path:
     """Return where the Postgres of a new ``data_dir`` lives: in it, or elsewhere when ``account`` cannot enter it.
 
     A database that lies there already is of a data directory that was removed, and forgotten with it.
@@ -173,7 +173,7 @@ def _claim(directory: Path, data_dir: Path) -> None:
     write_file(memory, f"{directory}\n", mode=0o600)
 
 
-def _open_to_enter(directory: Path, mode: int, account: Account | None = None) -> None:
+def _open_to_enter(directory: Path, mode: int, account: OsUser | None = None) -> None:
     """Create a directory of ours, or check that it is one, and give it ``mode`` and the group of ``account``."""
     try:
         make_directory(directory)
@@ -191,7 +191,7 @@ def _socket_directory(directory: Path, user: int) -> Path:
     return Path(tempfile.gettempdir()) / f"celadon-{user}-{_short_hash(directory)}"
 
 
-def _programs(account: Account, shared_root: Path, installed: tuple[Path, ...]) -> Path:
+def _programs(account: OsUser, shared_root: Path, installed: tuple[Path, ...]) -> Path:
     """Return the directory of programs that ``account`` can run: the installed one, or a copy made once."""
     if all(account.can_read(path) for path in (installed[0] / "bin" / "postgres", *installed)):
         return installed[0] / "bin"
@@ -221,7 +221,7 @@ def _copy_programs(installed: tuple[Path, ...], copy: Path) -> None:
             raise
 
 
-def _own(directory: Path, account: Account, *, is_in_ours: bool) -> None:
+def _own(directory: Path, account: OsUser, *, is_in_ours: bool) -> None:
     """Create ``directory`` for ``account`` alone, or check that it is such a directory.
 
     In a directory of ours nobody else made it: it may be of the user that Postgres ran as before.

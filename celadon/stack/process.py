@@ -10,9 +10,9 @@ from typing import Final, Self
 
 import psutil
 
-from celadon.stack.account import Account
 from celadon.stack.child_log import ChildLog
 from celadon.stack.errors import ChildFailedError
+from celadon.stack.os_user import OsUser
 from celadon.stack.parent_death import die_with_parent
 
 PROBE_EVERY: Final = timedelta(milliseconds=25)
@@ -45,7 +45,7 @@ class ChildSpec:
     stop_within: timedelta = timedelta(seconds=10)
     kill_signal: signal.Signals = signal.SIGKILL
     """Ends the child at once, when it did not stop in time or when its parent died."""
-    account: Account | None = None
+    account: OsUser | None = None
     working_directory: Path = Path("/")
     before_start: Callable[[], Awaitable[None]] | None = None
     """Clears the way for each start, for example of what a killed predecessor left."""

@@ -4,7 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-from celadon.domain.names import RouteId
+from celadon.domain.language.names import RouteId
 from celadon.provisioners.replica_files import ReplicaFiles
 from celadon.provisioners.replica_processes import ReplicaProcesses
 from celadon.stack.errors import StackError

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from celadon.owned_files import NotOursError, read_file, write_file
 from celadon.stack.errors import StackError
 from celadon.stack.ports import address, choose_ports, hidden_loopback
-from celadon.stack.shape import ShapeChoice, StackShape, numbered
+from celadon.stack.process_counts import ProcessCountChoice, ProcessCounts, numbered
 
 
 class Port(StrEnum):
@@ -36,7 +36,7 @@ class StackSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    shape: StackShape = StackShape()
+    shape: ProcessCounts = ProcessCounts()
     ports: Mapping[str, int] = Field(default_factory=dict)
     preview_key: str = Field(default_factory=lambda: secrets.token_urlsafe(24))
     temporal_ui_host: str = Field(default_factory=hidden_loopback)
@@ -57,7 +57,7 @@ class StackSettings(BaseModel):
         return ",".join(map(str, sorted(set(self.ports.values()))))
 
     @classmethod
-    def load(cls, file: Path, **choice: Unpack[ShapeChoice]) -> Self:
+    def load(cls, file: Path, **choice: Unpack[ProcessCountChoice]) -> Self:
         """Read the settings of the last start, or make new ones; replace the ports that are no longer free.
 
         What is not chosen of the shape is as it was at the last start.
@@ -82,7 +82,7 @@ class StackSettings(BaseModel):
         return settings
 
 
-def _port_names(shape: StackShape) -> Iterator[str]:
+def _port_names(shape: ProcessCounts) -> Iterator[str]:
     """Name every port; those of one router are there even where there is none, so that its address is known."""
     yield from Port
     for kinds, how_many in (

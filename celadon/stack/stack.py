@@ -13,19 +13,19 @@ from typing import Self, Unpack
 import structlog
 
 from celadon.gateway.addresses import UnixAddress
-from celadon.stack.account import account_for_postgres
 from celadon.stack.addresses import RouterAddresses, StackAddresses
 from celadon.stack.children import router_gateway, router_node, stack_children
 from celadon.stack.errors import DirectoryInUseError, StackError
 from celadon.stack.layout import DEFAULT_DATA_DIR, DataDirectory, HeldLock
 from celadon.stack.left_behind import RunningChild, child_mark, end_left_behind, record_children
+from celadon.stack.os_user import user_for_postgres
 from celadon.stack.ports import address
 from celadon.stack.postgres import database_url, initialise
 from celadon.stack.postgres_home import SHARED_ROOT, PostgresHome, owner_of, prepare_home
 from celadon.stack.process import ChildSpec
+from celadon.stack.process_counts import ProcessCountChoice, numbered
 from celadon.stack.replicas import running_replicas
 from celadon.stack.settings import Port, StackSettings
-from celadon.stack.shape import ShapeChoice, numbered
 from celadon.stack.supervisor import ChildStatus, Supervisor
 from celadon.stopping import stop_signals
 
@@ -46,7 +46,7 @@ class Stack:
         working_directory: Path | None = None,
         describe: DescribeChildren = stack_children,
         demo_root: Path | None = None,
-        **shape: Unpack[ShapeChoice],
+        **shape: Unpack[ProcessCountChoice],
     ) -> None:
         """Name the directory; nothing is touched yet.
 
@@ -142,7 +142,7 @@ class Stack:
         directory.stack_file.unlink(missing_ok=True)
         await end_left_behind(directory.children_file)
         settings = StackSettings.load(directory.settings_file, **self._shape)
-        account = account_for_postgres(owner_of(directory.path))
+        account = user_for_postgres(owner_of(directory.path))
         home = await asyncio.to_thread(prepare_home, directory.path, account, self._demo_root or SHARED_ROOT)
         await initialise(home)
         self._addresses = _addresses(directory, settings, home)

@@ -15,9 +15,9 @@ from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
 from temporalio.service import RPCError
 
+from celadon.stack.addresses import NAMESPACE
 from celadon.stack.child_log import ChildLog
 from celadon.stack.environment import inherited_environment
-from celadon.stack.namespace import NAMESPACE
 from celadon.stack.ports import LOOPBACK, address, choose_ports, hidden_loopback
 from celadon.stack.process import ChildProcess, ChildSpec, NotReadyError, Probe
 from celadon.stack.programs import temporal_program

@@ -4,7 +4,7 @@ import pytest
 from temporalio.exceptions import ApplicationError
 
 from activities.refusals import refusals_are_final
-from celadon.domain.errors import RefusalCode, refuse
+from celadon.domain.language.errors import RefusalCode, refuse
 
 
 def test_a_refusal_is_never_retried() -> None:

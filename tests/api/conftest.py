@@ -19,13 +19,13 @@ from activities.rollout import RolloutActivities
 from celadon.api.process import api_of, limits_of, listening_on, serve
 from celadon.api.settings import ApiSettings
 from celadon.client.signatures import AuthoritySettings, make_key_pair
-from celadon.domain.authority import Unsigned
-from celadon.domain.contracts import TASK_QUEUE
-from celadon.domain.permissions import Role
+from celadon.domain.decisions.authority import Unsigned
+from celadon.domain.language.contracts import TASK_QUEUE
+from celadon.domain.language.permissions import Role
 from celadon.gateway.addresses import SocketAddress
-from celadon.table.engine import Table
-from celadon.table.notify import Listener
-from celadon.table.tokens import NewToken, create_token
+from celadon.table.access.tokens import NewToken, create_token
+from celadon.table.core.engine import Table
+from celadon.table.core.listen import Listener
 from tests.table.rows import Rows
 from worker.registration import WORKFLOWS, workflow_runner
 

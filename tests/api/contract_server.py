@@ -11,11 +11,11 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 
 from celadon.api.process import api_of, limits_of, listening_on, serve
 from celadon.api.settings import ApiSettings
-from celadon.domain.permissions import Role
+from celadon.domain.language.permissions import Role
 from celadon.gateway.addresses import SocketAddress
-from celadon.table.engine import Table
-from celadon.table.notify import Listener
-from celadon.table.tokens import NewToken, create_token
+from celadon.table.access.tokens import NewToken, create_token
+from celadon.table.core.engine import Table
+from celadon.table.core.listen import Listener
 from tests.api.conftest import GENEROUS
 from tests.table.rows import Rows
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from celadon.domain.permissions import ALLOWED, Role, Verb
+from celadon.domain.language.permissions import ALLOWED, Role, Verb
 from tests.api.conftest import DEADLINE_SECONDS, ApiClient
 from tests.table.rows import Rows
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from structlog.testing import capture_logs
 
-from celadon.domain.permissions import Role
+from celadon.domain.language.permissions import Role
 from tests.api.conftest import Answer, ApiClient
 from tests.table.rows import Rows
 

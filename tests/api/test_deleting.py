@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from celadon.domain.permissions import Role
-from celadon.domain.states import RolloutOutcome
+from celadon.domain.language.permissions import Role
+from celadon.domain.language.states import RolloutOutcome
 from tests.api.conftest import DEADLINE_SECONDS, ApiClient
 from tests.table.rows import Rows
 

@@ -14,8 +14,8 @@ from graphql import (
     is_specified_scalar_type,
 )
 
-from celadon.api.orders import Promoted
 from celadon.api.schema_files import GRAPHQL_FILE, OPENAPI_FILE, schema_files
+from celadon.service.commands.promote import PromoteResult
 
 # Pydantic's own, for a value that may be anything.
 NOT_OURS: Final = frozenset({"JsonValue"})
@@ -66,7 +66,7 @@ def test_a_sentence_is_told_by_both_doors() -> None:
 
 
 def test_a_field_that_refers_to_another_model_is_described_too() -> None:
-    answer = Promoted.model_json_schema()["properties"]["answer"]
+    answer = PromoteResult.model_json_schema()["properties"]["answer"]
     assert answer["$ref"].endswith("/PromoteAnswer")
     assert answer["description"]
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from celadon.domain.errors import RefusalCode
-from celadon.domain.permissions import Role
+from celadon.domain.language.errors import RefusalCode
+from celadon.domain.language.permissions import Role
 from tests.api.conftest import ApiClient
 from tests.table.rows import Rows
 
@@ -185,6 +185,19 @@ async def test_mutations_answer_what_happened_or_a_typed_refusal(api: ApiClient,
         "{ ... on DeleteDeploymentPayload { lifecycle changed } ... on Refused { code } } }",
     )
     assert deleted["deleteDeployment"] == {"lifecycle": "DESTROYED", "changed": True}
+
+
+async def test_a_start_may_be_as_long_as_at_every_other_door(api: ApiClient, rows: Rows) -> None:
+    del rows
+    given = {"deploymentId": "chat", "content": {"command": ["serve"], "env": {"PROMPT": "x" * 20_000}}}
+    start = """mutation($given: StartRolloutInput!) { startRollout(input: $given) {
+        ... on StartRolloutPayload { workflowId rollout { toRevision } }
+        ... on Refused { code message }
+    } }"""
+
+    started = (await api.data(start, given=given))["startRollout"]
+
+    assert started == {"workflowId": "rollout-chat", "rollout": {"toRevision": 1}}
 
 
 async def test_what_does_not_parse_is_refused_with_its_key(api: ApiClient) -> None:

@@ -2,12 +2,12 @@
 
 import pytest
 
-from celadon.api.orders import BackOrder, WentBack
-from celadon.domain.messages import AbortAnswer
-from celadon.domain.names import RevisionNumber, RolloutId
-from celadon.domain.permissions import Role, Verb
-from celadon.domain.states import RolloutOutcome
-from celadon.table.api_requests import RequestKey, answer_request, claim_request, fingerprint_of
+from celadon.domain.language.messages import AbortAnswer
+from celadon.domain.language.names import RevisionNumber, RolloutId
+from celadon.domain.language.permissions import Role, Verb
+from celadon.domain.language.states import RolloutOutcome
+from celadon.service.way_back import AbortRequest, AbortResult
+from celadon.table.access.api_requests import RequestKey, answer_request, claim_request, fingerprint_of
 from tests.api.conftest import ApiClient
 from tests.table.rows import Rows
 
@@ -47,8 +47,8 @@ async def test_a_repeated_abort_gets_the_first_answer(api: ApiClient, rows: Rows
 
 async def test_a_repeat_gets_the_first_answer_when_no_rollout_is_under_way_any_more(api: ApiClient, rows: Rows) -> None:
     await rows.live()
-    path, order = "/v1/deployments/chat/abort", BackOrder(reason="wrong weights")
-    first = WentBack(
+    path, order = "/v1/deployments/chat/abort", AbortRequest(reason="wrong weights")
+    first = AbortResult(
         deployment="chat",
         rollout=RolloutId(1),
         revision=RevisionNumber(2),

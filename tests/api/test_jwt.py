@@ -19,7 +19,7 @@ from temporalio.testing import WorkflowEnvironment
 from celadon.api import jwt_tokens
 from celadon.api.jwt_tokens import IssuerKeys
 from celadon.api.settings import ApiSettings
-from celadon.table.engine import Table
+from celadon.table.core.engine import Table
 from tests.api.conftest import GENEROUS, ApiClient, running_api
 
 ISSUER = "https://issuer.example"

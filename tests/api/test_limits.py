@@ -8,8 +8,8 @@ import pytest
 from temporalio.testing import WorkflowEnvironment
 
 from celadon.api.limits import SECURITY_HEADERS, Rate
-from celadon.domain.permissions import Role
-from celadon.table.engine import Table
+from celadon.domain.language.permissions import Role
+from celadon.table.core.engine import Table
 from tests.api.conftest import DEADLINE_SECONDS, GENEROUS, ApiClient, running_api
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from celadon.api.problems import STATUS
 from celadon.api.schema_files import schema_files
-from celadon.domain.errors import RefusalCode
+from celadon.domain.language.errors import RefusalCode
 
 DOCS = Path(__file__).parents[2] / "docs" / "api"
 

@@ -10,9 +10,9 @@ import aiohttp
 import pytest
 
 from celadon.api.feed import ChangeFeed
-from celadon.domain.permissions import Role
-from celadon.table.event_order import Place
-from celadon.table.tokens import revoke_token
+from celadon.domain.language.permissions import Role
+from celadon.table.access.tokens import revoke_token
+from celadon.table.read.event_order import Place
 from tests.api.conftest import DEADLINE_SECONDS, ApiClient
 from tests.table.rows import Rows
 

@@ -15,10 +15,10 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from celadon.api.metrics import ApiMetrics
 from celadon.api.workflow_watch import WorkflowWatch
 from celadon.client.rollouts import RolloutClient
-from celadon.domain.contracts import TASK_QUEUE, WORKFLOW_TYPE
-from celadon.domain.permissions import Role
+from celadon.domain.language.contracts import TASK_QUEUE, WORKFLOW_TYPE
+from celadon.domain.language.permissions import Role
 from celadon.stack.temporal_server import running_temporal
-from celadon.table.engine import Table
+from celadon.table.core.engine import Table
 from tests.api.conftest import GENEROUS, running_api
 from tests.table.rows import Rows
 

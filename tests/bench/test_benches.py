@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from temporalio.testing import WorkflowEnvironment
 
-from bench import drain, engine, events, kill, soak, swap, switch, viewers, waiting
+from bench import cli, drain, engine, events, kill, soak, swap, switch, viewers, waiting
 from bench.line import Line
 from bench.report import Cell, Grid
 
@@ -20,10 +20,11 @@ def column(grid: Grid, name: str) -> list[Cell]:
 async def test_switch(line: Line) -> None:
     switches, cost = await switch.measure_on(line, 1, [3])
 
-    assert column(switches, "deployments") == [3] * 4
+    assert column(switches, "deployments") == [3] * len(switch.STEPS)
     assert column(switches, "step") == [*switch.STEPS]
     assert set(column(switches, "routers")) == {2}
     assert all(isinstance(taken, float) and taken > 0 for taken in column(switches, "median ms"))
+    assert column(switches, "of the parts alone")[0] == 1
     # A step that a busy machine made Temporal try again is one more.
     [actions] = column(cost, "billable actions")
     assert isinstance(actions, int)
@@ -70,15 +71,26 @@ async def test_soak_loses_nothing(line: Line) -> None:
 
 
 async def test_engine(line: Line) -> None:
-    rates, cost = await engine.measure_on(line, rollouts=2, at_once=2)
+    rates, costs, sent = await engine.measure_on(line, rollouts=2, at_once=2)
 
-    assert column(rates, "times") == [2, 2]
+    assert column(rates, "times") == [2, 2, 2]
     assert all(isinstance(rate, float) and rate > 0 for rate in column(rates, "a second"))
-    rollout, bare = column(rates, "events of one")
+    rollout, *others = column(rates, "events of one")
     assert isinstance(rollout, int)
-    assert isinstance(bare, int)
-    assert abs(rollout - bare) <= 0.25 * rollout
-    assert len(cost.rows) == 1
+    assert all(isinstance(bare, int) and abs(rollout - bare) <= 0.25 * rollout for bare in others)
+    assert all(isinstance(cost, float) and cost > 0 for cost in column(costs, "all processes"))
+    # What was recorded is all that a rollout sends: its own steps, and its keeper's.
+    [transactions] = column(sent, "transactions")
+    assert isinstance(transactions, int)
+    assert transactions > 7
+
+
+async def test_cli(line: Line) -> None:
+    grid = await cli.measure_on(line, rounds=1)
+
+    assert column(grid, "command") == [*cli.COMMANDS]
+    assert all(isinstance(taken, float) and taken > 0 for taken in column(grid, "median CPU ms"))
+    assert column(grid, f"ms of {cli.NOTHING}")[0] == 1
 
 
 async def test_waiting(line: Line) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from celadon.domain.states import RolloutOutcome
+from celadon.domain.language.states import RolloutOutcome
 from tests.chaos.faults import RESET_TO_FIRST, RESET_TO_LAST, TERMINATED, Fault, Kind
 from tests.chaos.moments import Moment
 

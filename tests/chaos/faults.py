@@ -11,8 +11,8 @@ from typing import Final
 
 from sqlalchemy import text
 
-from celadon.domain.contracts import KEEPER_LEASE, workflow_id
-from celadon.domain.states import RolloutOutcome
+from celadon.domain.language.contracts import KEEPER_LEASE, workflow_id
+from celadon.domain.language.states import RolloutOutcome
 from tests.chaos.moments import Moment
 from tests.chaos.site import NotReachedError, Site, kill, replica_processes, until, with_children
 from tests.chaos.subject import Subject

@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from celadon.table.outages import TABLE_OUTAGES, database_trouble_named
+from celadon.table.core.outages import TABLE_OUTAGES, database_trouble_named
 from tests.chaos.site import Site
 
 Blocks = Callable[[], Awaitable[bool]]

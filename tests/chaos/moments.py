@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final
 
-from celadon.domain.states import RolloutOutcome, RolloutPhase
+from celadon.domain.language.states import RolloutOutcome, RolloutPhase
 from tests.chaos.holds import locked_row, stopped_process
 from tests.chaos.site import until
 from tests.chaos.subject import REACH_SECONDS, Subject

@@ -23,10 +23,10 @@ from celadon.stack.access import signer_of
 from celadon.stack.addresses import StackAddresses
 from celadon.stack.probes import answers_ok
 from celadon.stack.process import NotReadyError
+from celadon.stack.process_counts import ProcessCountChoice
 from celadon.stack.router import ADMIN_URL
-from celadon.stack.shape import ShapeChoice
-from celadon.table.engine import Table
-from celadon.table.outages import TABLE_OUTAGES
+from celadon.table.core.engine import Table
+from celadon.table.core.outages import TABLE_OUTAGES
 from tests.chaos.replica import ROUTE_VARIABLE
 from tests.stack.stack_process import stack_process
 
@@ -144,7 +144,7 @@ class Site:
 
 
 @asynccontextmanager
-async def running_site(directory: Path, **shape: Unpack[ShapeChoice]) -> AsyncIterator[Site]:
+async def running_site(directory: Path, **shape: Unpack[ProcessCountChoice]) -> AsyncIterator[Site]:
     """Run a stack of a shape with all its parts in ``directory``."""
     directory.mkdir(mode=0o711)  # noqa: ASYNC240 - nothing runs yet that it could delay
     async with AsyncExitStack() as stack:

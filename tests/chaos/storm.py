@@ -14,8 +14,8 @@ from typing import Final
 import structlog
 from temporalio.service import RPCError
 
-from celadon.domain.errors import RefusedError
-from celadon.domain.states import RolloutOutcome
+from celadon.domain.language.errors import RefusedError
+from celadon.domain.language.states import RolloutOutcome
 from tests.chaos.cleanliness import settle
 from tests.chaos.evidence import evidence
 from tests.chaos.faults import BACK_SECONDS, Damage

@@ -17,11 +17,11 @@ import aiohttp
 from temporalio.client import WorkflowExecutionStatus, WorkflowHandle
 
 from celadon.client.patience import NoAnswerError
-from celadon.domain.contracts import workflow_id
-from celadon.domain.errors import RefusalCode, RefusedError
-from celadon.domain.messages import AbortCommand, PromoteCommand, RolloutRequest
-from celadon.domain.payload import parse_payload
-from celadon.domain.states import RolloutOutcome, RolloutPhase
+from celadon.domain.language.contracts import workflow_id
+from celadon.domain.language.errors import RefusalCode, RefusedError
+from celadon.domain.language.messages import AbortCommand, PromoteCommand, RolloutRequest
+from celadon.domain.language.payload import parse_payload
+from celadon.domain.language.states import RolloutOutcome, RolloutPhase
 from celadon.stack.demo.generator import REQUEST_HEADER, LoadGenerator, LoadOptions
 from celadon.stack.demo.records import RequestKind, RequestRecord, RequestResult
 from tests.chaos.holds import Blocks

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from celadon.domain.states import RolloutOutcome
+from celadon.domain.language.states import RolloutOutcome
 from celadon.stack.demo.generator import request_name
 from celadon.stack.demo.records import RequestRecord, RequestResult
 from tests.chaos.expectations import KEEPER_CHANGED, Expectation

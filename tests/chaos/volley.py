@@ -7,8 +7,8 @@ from typing import Final
 
 import structlog
 
-from celadon.domain.errors import RefusedError
-from celadon.domain.states import RolloutOutcome
+from celadon.domain.language.errors import RefusedError
+from celadon.domain.language.states import RolloutOutcome
 from tests.chaos.cleanliness import CLEAN_WITHIN, settle
 from tests.chaos.evidence import evidence
 from tests.chaos.expectations import expectation

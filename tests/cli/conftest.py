@@ -12,7 +12,7 @@ from typer import rich_utils
 from typer.testing import CliRunner, Result
 
 from celadon.cli.main import app
-from celadon.table.engine import Table
+from celadon.table.core.engine import Table
 from tests.table.rows import Rows
 
 NOBODY = "127.0.0.1:1"

@@ -3,14 +3,14 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from celadon.api.orders import DeploymentList, ListedDeployment, RevisionList
 from celadon.client.rollout_view import RolloutView, WorkflowAnswer, table_next_step, who_must_act
-from celadon.domain.errors import Refusal, RefusalCode
-from celadon.domain.messages import RefusedMessage, RolloutStatus, Timer
-from celadon.domain.names import Epoch, RevisionNumber, RolloutId, RouteId, RouterNode, RouteSetId
-from celadon.domain.notification import DeliveryState
-from celadon.domain.policy import BlueGreenPolicy, resolve_policy
-from celadon.domain.states import (
+from celadon.domain.decisions.workflow_condition import PendingTask, TaskFailure, TaskFault, TaskReading, judge_workflow
+from celadon.domain.language.errors import Refusal, RefusalCode
+from celadon.domain.language.messages import RefusedMessage, RolloutStatus, Timer
+from celadon.domain.language.names import Epoch, RevisionNumber, RolloutId, RouteId, RouterNode, RouteSetId
+from celadon.domain.language.notification import DeliveryState
+from celadon.domain.language.policy import BlueGreenPolicy, resolve_policy
+from celadon.domain.language.states import (
     DeploymentLifecycle,
     Door,
     RolloutOutcome,
@@ -20,7 +20,7 @@ from celadon.domain.states import (
     RouteStatus,
     SetCondition,
 )
-from celadon.domain.workflow_condition import PendingTask, TaskFailure, TaskFault, TaskReading, judge_workflow
+from celadon.service.pages import DeploymentList, ListedDeployment, RevisionList
 from celadon.table.records.deliveries import ToldRecord
 from celadon.table.records.deployments import (
     Colour,

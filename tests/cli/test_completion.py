@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from celadon.cli.completion import names_of_table
-from celadon.table.engine import Table
+from celadon.table.core.engine import Table
 from tests.table.rows import Rows
 
 

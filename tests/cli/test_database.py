@@ -2,8 +2,8 @@
 
 import json
 
-from celadon.table.engine import Table
-from celadon.table.migrate import newest_revision
+from celadon.table.core.engine import Table
+from celadon.table.core.migrate import newest_revision
 from tests.cli.conftest import Command
 
 

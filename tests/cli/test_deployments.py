@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from celadon.domain.states import RolloutOutcome
-from celadon.table.routers import DepartureLoad, record_departures
+from celadon.domain.language.states import RolloutOutcome
+from celadon.table.routers.reports import DepartureLoad, record_departures
 from tests.cli.conftest import Command
+from tests.table.rollouts.test_deletion import end_all
 from tests.table.rows import Opened, Rows
-from tests.table.test_deletion import end_all
 
 
 async def wanted(rows: Rows) -> int:
@@ -58,7 +58,7 @@ async def test_show_tells_which_replica_leaves_and_what_it_waits_for(command: Co
     live = await rows.live(replicas=2)
     await rows.router("edge-1", 1000)
     await rows.scale(1)
-    await rows.let_leave(live)
+    await rows.mark_surplus(live)
     [gone] = (await rows.kept(live)).leaving
 
     before = await command("deployment", "show", "chat")
@@ -73,7 +73,7 @@ async def test_show_tells_which_replica_leaves_and_what_it_waits_for(command: Co
     assert "leaves, running requests: 7" in after.stdout
 
 
-@pytest.mark.parametrize("words", [("show", "chat"), ("scale", "chat", "2"), ("delete", "chat")])
+@pytest.mark.parametrize("words", [("show", "chat"), ("scale", "chat", "2"), ("delete", "chat", "--yes")])
 async def test_an_unknown_deployment_is_refused(command: Command, rows: Rows, words: tuple[str, ...]) -> None:
     result = await command("deployment", *words, "-o", "json")
 
@@ -98,9 +98,9 @@ async def test_scale_changes_the_number_and_says_from_where(command: Command, ro
 
 async def test_scale_twice_does_it_once(command: Command, rows: Rows) -> None:
     await rows.live(replicas=2)
-    await command("deployment", "scale", "chat", "0")
+    await command("deployment", "scale", "chat", "0", "--yes")
 
-    again = await command("deployment", "scale", "chat", "0", "-o", "json")
+    again = await command("deployment", "scale", "chat", "0", "--yes", "-o", "json")
 
     assert again.exit_code == 0
     answer = json.loads(again.stdout)
@@ -114,7 +114,7 @@ async def test_scale_beyond_all_measure_is_refused(command: Command, rows: Rows)
     result = await command("deployment", "scale", "chat", "10001")
 
     assert result.exit_code == 1
-    assert "0 to 10000" in result.stderr
+    assert "less than or equal to 10000; see 'celadon deployment scale --help'" in result.stderr
     assert await wanted(rows) == 1
 
 
@@ -134,10 +134,10 @@ async def test_scale_says_when_nobody_will_carry_it_out(command: Command, rows: 
 async def test_delete_says_what_happens_and_what_stays(command: Command, rows: Rows) -> None:
     live = await rows.live(replicas=2)
 
-    first = await command("deployment", "delete", "chat", "--by", "ben", "--reason", "old")
-    second = await command("deployment", "delete", "chat")
+    first = await command("deployment", "delete", "chat", "--yes", "--by", "ben", "--reason", "old")
+    second = await command("deployment", "delete", "chat", "--yes")
     await end_all(rows, live)
-    third = await command("deployment", "delete", "chat", "--wait", "--timeout", "5s")
+    third = await command("deployment", "delete", "chat", "--yes", "--wait", "--timeout", "5s")
     shown = await command("deployment", "show", "chat")
     history = await command("rollout", "history", "chat")
     listed = await command("deployment", "list")
@@ -156,7 +156,7 @@ async def test_delete_is_refused_while_a_rollout_is_unfinished(command: Command,
     await rows.live()
     await rows.ready("run-2")
 
-    result = await command("deployment", "delete", "chat")
+    result = await command("deployment", "delete", "chat", "--yes")
 
     assert result.exit_code == 1
     assert "--abort" in result.stderr
@@ -166,7 +166,7 @@ async def test_delete_is_refused_while_a_rollout_is_unfinished(command: Command,
 async def test_delete_with_abort_deletes_at_once_when_no_rollout_is_under_way(command: Command, rows: Rows) -> None:
     await rows.live()
 
-    result = await command("deployment", "delete", "chat", "--abort", "-o", "json")
+    result = await command("deployment", "delete", "chat", "--yes", "--abort", "-o", "json")
 
     assert result.exit_code == 0
     assert json.loads(result.stdout)["lifecycle"] == "destroying"
@@ -175,7 +175,7 @@ async def test_delete_with_abort_deletes_at_once_when_no_rollout_is_under_way(co
 async def test_delete_does_not_wait_for_longer_than_it_was_told_to(command: Command, rows: Rows) -> None:
     await rows.live()
 
-    result = await command("deployment", "delete", "chat", "--wait", "--timeout", "600ms")
+    result = await command("deployment", "delete", "chat", "--yes", "--wait", "--timeout", "600ms")
 
     assert result.exit_code == 1
     assert "did not stop within" in result.stderr
@@ -188,12 +188,28 @@ async def test_a_deployment_that_never_went_live_is_destroyed_at_once(command: C
     await end_all(rows, opened)
     await rows.finish(opened, RolloutOutcome.ABORTED)
 
-    result = await command("deployment", "delete", "chat")
+    result = await command("deployment", "delete", "chat", "--yes")
 
     assert "chat is destroyed" in result.stdout
 
 
 async def test_a_timeout_without_anything_to_wait_for_is_a_wrong_command_line(command: Command, rows: Rows) -> None:
-    result = await command("deployment", "delete", "chat", "--timeout", "5s")
+    result = await command("deployment", "delete", "chat", "--yes", "--timeout", "5s")
 
     assert (result.exit_code, rows.fence > 0) == (2, True)
+
+
+@pytest.mark.parametrize("words", [("delete", "chat"), ("scale", "chat", "0")])
+async def test_what_takes_traffic_away_wants_a_yes_where_nobody_can_be_asked(
+    command: Command, rows: Rows, words: tuple[str, ...]
+) -> None:
+    await rows.live()
+
+    result = await command("deployment", *words)
+
+    assert result.exit_code == 2
+    assert "--yes" in result.stderr
+    assert (
+        await rows.value("select lifecycle from deployments"),
+        await rows.value("select replicas from deployments"),
+    ) == ("ready", 1)

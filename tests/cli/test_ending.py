@@ -8,7 +8,7 @@ import sys
 import pytest
 from temporalio.testing import WorkflowEnvironment
 
-from celadon.table.engine import Table
+from celadon.table.core.engine import Table
 
 CRASH_AT_EXIT = "import atexit, os, temporalio.client\natexit.register(os.abort)\n"
 RUN = "from celadon.cli.ending import run_to_exit\n"

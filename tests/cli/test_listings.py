@@ -5,7 +5,7 @@ import json
 import pytest
 import yaml
 
-from celadon.domain.states import RolloutOutcome, RouteHealthStatus
+from celadon.domain.language.states import RolloutOutcome, RouteHealthStatus
 from tests.cli.conftest import Command
 from tests.table.rows import Rows
 
@@ -94,7 +94,7 @@ async def test_a_status_says_when_nobody_is_at_work(command: Command, rows: Rows
 
     result = await command("rollout", "status", "chat")
 
-    assert "no keeper is at work: start a worker ('python -m worker')" in result.stdout
+    assert "no keeper is at work: start a worker ('celadon worker')" in result.stdout
 
 
 async def test_a_history_works_without_temporal(command: Command, rows: Rows) -> None:

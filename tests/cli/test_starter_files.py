@@ -11,12 +11,12 @@ from pydantic import BaseModel
 
 from celadon.cli.deployment_file import read_deployment_file, read_policy_file, with_policy
 from celadon.cli.starter_files import deployment_file, policy_file
-from celadon.domain.file_schemas import FileKind, file_schema
-from celadon.domain.health import HealthCheck
-from celadon.domain.messages import RolloutRequest
-from celadon.domain.payload import parse_payload
-from celadon.domain.policy import BlueGreenPolicy
-from celadon.domain.revision import Provisioner, Revision
+from celadon.domain.language.file_schemas import FileKind, file_schema
+from celadon.domain.language.health_check import HealthCheck
+from celadon.domain.language.messages import RolloutRequest
+from celadon.domain.language.payload import parse_payload
+from celadon.domain.language.policy import BlueGreenPolicy
+from celadon.domain.language.revision import Provisioner, Revision
 from tests.cli.conftest import Command
 
 ROOT = Path(__file__).parents[2]

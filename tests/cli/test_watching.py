@@ -6,7 +6,7 @@ import json
 import pytest
 
 from celadon.cli.watching import exit_code_of
-from celadon.domain.states import RolloutOutcome
+from celadon.domain.language.states import RolloutOutcome
 from tests.cli.conftest import Command
 from tests.table.rows import Rows
 

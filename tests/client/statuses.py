@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from celadon.domain.messages import RolloutStatus
-from celadon.domain.names import RevisionNumber, RolloutId
-from celadon.domain.policy import resolve_policy
-from celadon.domain.states import RolloutPhase
+from celadon.domain.language.messages import RolloutStatus
+from celadon.domain.language.names import RevisionNumber, RolloutId
+from celadon.domain.language.policy import resolve_policy
+from celadon.domain.language.states import RolloutPhase
 from tests.table.rows import NOW
 
 

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from celadon.client.signatures import AuthoritySettings, KeyFileError, Signer, make_key_pair
-from celadon.domain.authority import Authority, Unsigned
+from celadon.domain.decisions.authority import Authority, Unsigned
 
 
 def keyring(*files: Path, together: Path) -> Authority:

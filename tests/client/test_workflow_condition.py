@@ -22,11 +22,11 @@ from celadon.client.overview import ask_workflow
 from celadon.client.rollout_view import NO_WORKFLOW
 from celadon.client.rollouts import RolloutClient
 from celadon.client.search_attributes import register_search_attributes
-from celadon.domain.contracts import GREEN_CHANGED, TASK_QUEUE, WORKFLOW_TYPE, workflow_id
-from celadon.domain.messages import GreenChanged, RolloutRequest
-from celadon.domain.payload import parse_payload
-from celadon.domain.states import RolloutPhase, SetCondition
-from celadon.domain.workflow_condition import TaskFault, WorkflowCondition, WorkflowState
+from celadon.domain.decisions.workflow_condition import TaskFault, WorkflowCondition, WorkflowState
+from celadon.domain.language.contracts import GREEN_CHANGED, TASK_QUEUE, WORKFLOW_TYPE, workflow_id
+from celadon.domain.language.messages import GreenChanged, RolloutRequest
+from celadon.domain.language.payload import parse_payload
+from celadon.domain.language.states import RolloutPhase, SetCondition
 from celadon.stack.programs import temporal_program
 from celadon.stack.temporal_server import running_temporal
 from tests.workflows.conftest import GREEN, Script, ScriptedSteps

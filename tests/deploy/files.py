@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from dockerfile_parse import DockerfileParser
 
-from celadon.domain.durations import parse_duration
+from celadon.domain.language.durations import parse_duration
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"

@@ -7,7 +7,7 @@ from jsonschema.validators import validator_for
 from sqlalchemy import make_url
 
 from celadon.stack.temporal_server import CLOSED_DOORS, LIMITS
-from celadon.table.engine import DatabaseSettings
+from celadon.table.core.engine import DatabaseSettings
 from tests.deploy.files import PASSWORD, Service, compose_document, read_image, read_services
 from worker.settings import WorkerSettings
 

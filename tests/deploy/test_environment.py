@@ -1,19 +1,10 @@
 """Every variable that deploy/ names is read by somebody, and every one that is read is told in deploy/README.md."""
 
-import importlib
-import pkgutil
 import re
-from collections.abc import Iterator
 
 import pytest
-from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings
 from temporalio.envconfig import ClientConfig
 
-import celadon
-import worker
-from celadon.cli.target import DATA_DIR_VARIABLE
-from celadon.stack.account import POSTGRES_USER_VARIABLE
 from tests.deploy.files import (
     DEPLOY,
     all_files,
@@ -23,6 +14,7 @@ from tests.deploy.files import (
     read_unit,
     unit_files,
 )
+from tests.deploy.variables import read_by_celadon
 
 _NAME = re.compile(r"\b(?:DATABASE_URL|(?:CELADON|TEMPORAL)_[A-Z]+(?:_[A-Z]+)*)\b")
 
@@ -32,33 +24,6 @@ OF_TEMPORAL = {
     "TEMPORAL_API_KEY": "key",
 }
 """Variables of Temporal's SDK that change what it connects to, with a value that does."""
-
-
-def _variables(settings: type[BaseSettings]) -> Iterator[str]:
-    prefix = settings.model_config.get("env_prefix", "")
-    for name, field in settings.model_fields.items():
-        yield _alias(field) or f"{prefix}{name}".upper()
-
-
-def _kinds_of(settings: type[BaseSettings]) -> Iterator[type[BaseSettings]]:
-    for one in settings.__subclasses__():
-        yield one
-        yield from _kinds_of(one)
-
-
-def _alias(field: FieldInfo) -> str | None:
-    return field.validation_alias if isinstance(field.validation_alias, str) else None
-
-
-def read_by_celadon() -> set[str]:
-    """Return the variables of all settings that any module has, and of the command line."""
-    for package in (celadon, worker):
-        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-            if not module.name.endswith("__main__") and ".migrations" not in module.name:
-                importlib.import_module(module.name)
-    ours = [one for one in _kinds_of(BaseSettings) if one.__module__.startswith(("celadon.", "worker."))]
-    assert ours
-    return {name for one in ours for name in _variables(one)} | {DATA_DIR_VARIABLE, POSTGRES_USER_VARIABLE}
 
 
 def test_every_variable_in_deploy_is_read_by_somebody() -> None:

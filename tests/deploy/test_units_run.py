@@ -23,8 +23,8 @@ from celadon.provisioners.settings import LocalSettings
 from celadon.stack.probes import answers_ok
 from celadon.stack.process import NotReadyError
 from celadon.stack.router import ADMIN_URL
-from celadon.table.engine import Table
-from celadon.table.models import Route
+from celadon.table.core.engine import Table
+from celadon.table.core.models import Route
 from tests.deploy.files import DEPLOY, Unit, read_environment_file, read_unit, unit_files
 from tests.deploy.placement import Placement
 from tests.deploy.processes import DEADLINE_SECONDS, Started, output_of, start

@@ -3,11 +3,11 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from celadon.domain.messages import AbortCommand, GreenChanged, PromoteCommand
-from celadon.domain.names import RevisionNumber, RolloutId, RouteSetId
-from celadon.domain.policy import BlueGreenPolicy
-from celadon.domain.progress import AbortRequest, Progress, PromotionRequest
-from celadon.domain.states import Door, RolloutPhase, SetCondition
+from celadon.domain.language.messages import AbortCommand, GreenChanged, PromoteCommand
+from celadon.domain.language.names import RevisionNumber, RolloutId, RouteSetId
+from celadon.domain.language.policy import BlueGreenPolicy
+from celadon.domain.language.progress import AbortRequest, Progress, PromotionRequest
+from celadon.domain.language.states import Door, RolloutPhase, SetCondition
 
 NOW: Final = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 GREEN: Final = RouteSetId(12)

@@ -19,14 +19,14 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
 
 from celadon.client.rollouts import RolloutClient, RolloutEnded
-from celadon.domain.contracts import workflow_id
-from celadon.domain.messages import RolloutRequest, RolloutStatus
-from celadon.domain.payload import parse_payload
-from celadon.domain.states import RolloutPhase, RouteSetState
+from celadon.domain.language.contracts import workflow_id
+from celadon.domain.language.messages import RolloutRequest, RolloutStatus
+from celadon.domain.language.payload import parse_payload
+from celadon.domain.language.states import RolloutPhase, RouteSetState
 from celadon.stack.access import signer_of
 from celadon.stack.addresses import StackAddresses
-from celadon.table.engine import Table
-from celadon.table.models import Deployment, Rollout, Route, RouteSet
+from celadon.table.core.engine import Table
+from celadon.table.core.models import Deployment, Rollout, Route, RouteSet
 from tests.stack.stack_process import stack_process
 
 DEADLINE_SECONDS = 120.0

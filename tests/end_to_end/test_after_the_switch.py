@@ -12,10 +12,10 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from celadon.domain.messages import AbortCommand, AbortState, PromoteCommand
-from celadon.domain.states import RolloutOutcome, RolloutPhase
+from celadon.domain.language.messages import AbortCommand, AbortState, PromoteCommand
+from celadon.domain.language.states import RolloutOutcome, RolloutPhase
 from celadon.stack.addresses import StackAddresses
-from celadon.table.overview import view_deployment
+from celadon.table.read.overview import view_deployment
 from celadon.table.records.deployments import DeploymentView, SetView
 from tests.end_to_end.conftest import LiveDeployment, replica_processes, run_json, until
 from tests.end_to_end.ledger_server import count_begun, ledger_revision, unended

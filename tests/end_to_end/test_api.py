@@ -12,8 +12,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from celadon.domain.names import Epoch
-from celadon.domain.states import RolloutPhase
+from celadon.domain.language.names import Epoch
+from celadon.domain.language.states import RolloutPhase
 from celadon.stack.addresses import StackAddresses
 from tests.end_to_end.conftest import DEADLINE_SECONDS, LiveDeployment, run
 

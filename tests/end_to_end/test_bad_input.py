@@ -7,9 +7,9 @@ from contextlib import contextmanager
 import psutil
 import pytest
 
-from celadon.domain.errors import RefusalCode, RefusedError
-from celadon.domain.messages import PromoteCommand
-from celadon.domain.states import RolloutOutcome, RolloutPhase
+from celadon.domain.language.errors import RefusalCode, RefusedError
+from celadon.domain.language.messages import PromoteCommand
+from celadon.domain.language.states import RolloutOutcome, RolloutPhase
 from tests.end_to_end.conftest import FAST_CHECK, LiveDeployment, model_server, route_of
 
 pytestmark = pytest.mark.stack

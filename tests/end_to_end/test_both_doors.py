@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from celadon.domain.permissions import Role
-from celadon.domain.states import RolloutPhase
+from celadon.domain.language.permissions import Role
+from celadon.domain.language.states import RolloutPhase
 from celadon.stack.addresses import StackAddresses
 from celadon.stack.layout import DataDirectory
-from celadon.table.tokens import NewToken, create_token
+from celadon.table.access.tokens import NewToken, create_token
 from tests.end_to_end.conftest import LiveDeployment, run_in, until
 
 pytestmark = pytest.mark.stack
@@ -69,7 +69,7 @@ async def test_deploy_watch_promote_scale_and_delete(
     scaled = await operator.gets("deployment", "scale", name, "1", "--wait", "--timeout", "100s")
     shown = await operator.gets("deployment", "show", name)
     history = await operator.gets("rollout", "history", name)
-    deleted = await operator.gets("deployment", "delete", name, "--wait", "--timeout", "100s")
+    deleted = await operator.gets("deployment", "delete", name, "--yes", "--wait", "--timeout", "100s")
 
     assert (started["from_revision"], started["to_revision"]) == (1, 2)
     assert promoted["answer"]["state"] == "switched"
@@ -94,7 +94,7 @@ async def test_going_back_and_being_refused(
     wrong = await operator.types("promote", name, "--revision", "7", "-o", "json")
     another = await operator.types("deploy", "-f", _file(deployment, tmp_path, "r3"), "-o", "json")
     early = await operator.types("rollback", name, "-o", "json")
-    gone = await operator.types("deployment", "delete", name, "-o", "json")
+    gone = await operator.types("deployment", "delete", name, "--yes", "-o", "json")
     identity = f"{name}-{way}-abort"
     aborted = await operator.gets("abort", name, "--reason", "wrong weights", "--request-id", identity, "--wait")
     late = await operator.types("promote", name, "-o", "json")
@@ -122,7 +122,7 @@ async def test_a_delete_ends_the_rollout_that_is_under_way(
     await deployment.wait_for_promotion("r2")
 
     deleted = await operator.gets(
-        "deployment", "delete", deployment.name, "--abort", "--wait", "--timeout", "100s", "--reason", "old"
+        "deployment", "delete", deployment.name, "--yes", "--abort", "--wait", "--timeout", "100s", "--reason", "old"
     )
 
     assert deleted["lifecycle"] == "destroyed"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from celadon.domain.states import RolloutPhase
+from celadon.domain.language.states import RolloutPhase
 from celadon.stack.addresses import StackAddresses
 from tests.end_to_end.conftest import LiveDeployment, run, run_json
 

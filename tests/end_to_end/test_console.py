@@ -9,10 +9,10 @@ import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Page, Route, expect
 
-from celadon.domain.permissions import Role
+from celadon.domain.language.permissions import Role
 from celadon.stack.addresses import StackAddresses
-from celadon.table.console_logins import create_login
-from celadon.table.engine import Table
+from celadon.table.access.console_logins import create_login
+from celadon.table.core.engine import Table
 from tests.end_to_end.browser import DEADLINE_MS, running_browser
 from tests.end_to_end.conftest import LiveDeployment, until
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from celadon.domain.messages import PromoteCommand
-from celadon.domain.states import DeploymentLifecycle, RolloutPhase
+from celadon.domain.language.messages import PromoteCommand
+from celadon.domain.language.states import DeploymentLifecycle, RolloutPhase
 from celadon.stack.addresses import StackAddresses
-from celadon.table.models import Deployment
+from celadon.table.core.models import Deployment
 from tests.end_to_end.conftest import LiveDeployment, replica_routes, run, run_json, until
 from tests.end_to_end.load import load_on
 
@@ -27,7 +27,7 @@ async def delete(deployment: LiveDeployment, *options: str) -> dict[str, object]
     """Delete as a person would, and wait until it is destroyed."""
     answer: dict[str, object] = await run_json(
         deployment.addresses,
-        *("celadon", "deployment", "delete", deployment.name, "--wait", "--timeout", "100s", "-o", "json"),
+        *("celadon", "deployment", "delete", deployment.name, "--yes", "--wait", "--timeout", "100s", "-o", "json"),
         *options,
     )
     return answer
@@ -54,7 +54,7 @@ async def test_streams_run_to_their_end_and_then_nobody_is_there(deployment: Liv
 
 
 async def test_it_is_refused_while_a_rollout_is_unfinished(stack: StackAddresses, waiting: LiveDeployment) -> None:
-    code, _, err = await run(stack, "celadon", "deployment", "delete", waiting.name)
+    code, _, err = await run(stack, "celadon", "deployment", "delete", waiting.name, "--yes")
 
     assert code == 1
     assert "--abort" in err

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from celadon.domain.states import RolloutPhase
+from celadon.domain.language.states import RolloutPhase
 from celadon.provisioners import launcher
 from celadon.stack.addresses import StackAddresses
 from tests.end_to_end.conftest import LiveDeployment, replica_routes, run, until

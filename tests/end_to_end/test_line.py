@@ -6,8 +6,8 @@ from collections import Counter
 import aiohttp
 import pytest
 
-from celadon.domain.messages import AbortCommand, PromoteCommand
-from celadon.domain.states import RolloutOutcome, RolloutPhase
+from celadon.domain.language.messages import AbortCommand, PromoteCommand
+from celadon.domain.language.states import RolloutOutcome, RolloutPhase
 from tests.end_to_end.conftest import FAST_CHECK, LiveDeployment, model_server, until
 
 pytestmark = pytest.mark.stack

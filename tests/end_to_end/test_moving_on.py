@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from celadon.domain.errors import RefusalCode
-from celadon.domain.messages import AbortCommand, PromoteCommand
-from celadon.domain.states import RolloutOutcome, RolloutPhase
+from celadon.domain.language.errors import RefusalCode
+from celadon.domain.language.messages import AbortCommand, PromoteCommand
+from celadon.domain.language.states import RolloutOutcome, RolloutPhase
 from tests.end_to_end.conftest import LiveDeployment, until
 from tests.end_to_end.ledger_server import ledger_revision
 from tests.end_to_end.numbered_load import under_numbered_load

@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from celadon.domain.messages import PromoteCommand
-from celadon.domain.notification import TargetKind
-from celadon.domain.states import RolloutOutcome
-from celadon.domain.targets import TargetRequest
+from celadon.domain.language.messages import PromoteCommand
+from celadon.domain.language.notification import TargetKind
+from celadon.domain.language.states import RolloutOutcome
+from celadon.domain.language.targets import TargetRequest
 from celadon.stack.addresses import StackAddresses
-from celadon.table.deliveries import read_told
-from celadon.table.targets import add_target, remove_target
+from celadon.table.notifications.deliveries import read_told
+from celadon.table.notifications.targets import add_target, remove_target
 from tests.end_to_end.conftest import LiveDeployment, run_json, until
 from tests.notifications.receiver import Receiver, running_receiver
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from celadon.domain.messages import AbortCommand
-from celadon.domain.states import RolloutPhase
+from celadon.domain.language.messages import AbortCommand
+from celadon.domain.language.states import RolloutPhase
 from celadon.stack.addresses import StackAddresses
 from tests.end_to_end.conftest import LiveDeployment, run_in, until
 from tests.end_to_end.failing_front import FailingFront, failing_front

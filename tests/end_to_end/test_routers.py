@@ -16,14 +16,14 @@ from sqlalchemy import text
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
-from celadon.domain.messages import AbortCommand, PromoteCommand, PromoteState
-from celadon.domain.states import RolloutOutcome, RolloutPhase
+from celadon.domain.language.messages import AbortCommand, PromoteCommand, PromoteState
+from celadon.domain.language.states import RolloutOutcome, RolloutPhase
 from celadon.gateway.addresses import UnixAddress
 from celadon.gateway.routing import LIVE, PREVIEW
 from celadon.stack.addresses import StackAddresses
-from celadon.table.engine import Table
-from celadon.table.epoch import raise_epoch
-from celadon.table.fleet import list_routers
+from celadon.table.core.engine import Table
+from celadon.table.core.epoch import raise_epoch
+from celadon.table.read.router_list import list_routers
 from celadon.table.records.routers import RouterLine, RouterState
 from tests.end_to_end.conftest import LiveDeployment, replica_processes, run_json, until
 from tests.end_to_end.ledger_server import ledger_revision

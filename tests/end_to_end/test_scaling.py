@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from celadon.domain.messages import AbortCommand, PromoteCommand
-from celadon.domain.states import Door, RolloutOutcome, RolloutPhase
+from celadon.domain.language.messages import AbortCommand, PromoteCommand
+from celadon.domain.language.states import Door, RolloutOutcome, RolloutPhase
 from celadon.stack.addresses import StackAddresses
-from celadon.table import scaling as table_scaling
-from celadon.table.overview import view_deployment
-from celadon.table.scaling import ScaleOrder
+from celadon.table.read.overview import view_deployment
+from celadon.table.rollouts import scaling as table_scaling
+from celadon.table.rollouts.scaling import ScaleOrder
 from tests.end_to_end.conftest import FAST_CHECK, LiveDeployment, model_server, run, run_json, until
 from tests.end_to_end.held_stream import held_stream
 from tests.end_to_end.load import load_on

@@ -1,15 +1,17 @@
 """The plain ``temporal`` command line alone operates rollouts, with the commands that README gives."""
 
 import json
+import os
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
 
-from celadon.domain.states import RolloutPhase
+from celadon.domain.language.states import RolloutPhase
 from celadon.stack.addresses import StackAddresses
-from tests.end_to_end.conftest import LiveDeployment, run, until
+from tests.end_to_end.conftest import LiveDeployment, run, run_in, until
 
 pytestmark = pytest.mark.stack
 
@@ -101,6 +103,40 @@ async def test_every_command_of_readme_works_as_written(deployment: LiveDeployme
     assert code == 0
     assert "ActivityTaskCompleted" in out
     assert temporal.used == set(_readme_commands())
+
+
+async def test_a_shell_that_has_taken_celadon_env_speaks_to_the_stack(
+    deployment: LiveDeployment, tmp_path: Path
+) -> None:
+    """As written in README, from any directory, in a shell that spoke to another Temporal and another Celadon."""
+    await deployment.serve("r1")
+    await deployment.wait_for_promotion("r2")
+    profiles = tmp_path / "temporalio" / "temporal.toml"
+    profiles.parent.mkdir()
+    profiles.write_text('[profile.default]\naddress = "127.0.0.1:1"\napi_key = "of another Temporal"\n')
+    celadon = shlex.quote(str(Path(sys.executable).parent / "celadon"))
+    script = f"""
+        set -eu
+        eval "$({celadon} env --data-dir {shlex.quote(str(deployment.addresses.data_dir))})"
+        temporal workflow query -w rollout-{deployment.name} --type status
+        temporal workflow signal -w rollout-{deployment.name} --name promote
+        {celadon} rollout list -o json
+    """
+    elsewhere = {
+        "HOME": str(tmp_path),
+        "XDG_CONFIG_HOME": str(tmp_path),
+        "TEMPORAL_ADDRESS": "127.0.0.1:1",
+        "TEMPORAL_TLS": "true",
+        "DATABASE_URL": "postgresql+asyncpg://nobody@127.0.0.1:1/none",
+    }
+
+    code, out, err = await run_in({**os.environ, **elsewhere}, "/bin/sh", "-c", script, directory=tmp_path)
+
+    assert code == 0, err
+    assert "awaiting_promotion" in out
+    assert deployment.name in out
+    await deployment.phase(RolloutPhase.BAKING)
+    assert await deployment.answer() == (200, "r2")
 
 
 async def test_a_cancel_at_the_gate_leaves_blue_live(deployment: LiveDeployment, temporal: TemporalCli) -> None:

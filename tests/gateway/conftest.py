@@ -15,8 +15,8 @@ import grpc
 import pytest
 import pytest_asyncio
 
-from celadon.domain.names import Epoch, RouterNode
-from celadon.domain.publication import Publication
+from celadon.domain.decisions.publication import Publication
+from celadon.domain.language.names import Epoch, RouterNode
 from celadon.gateway.addresses import GatewayAddress, UnixAddress
 from celadon.gateway.load_reports import Drainee, DrainLoad
 from celadon.gateway.metrics import GatewayMetrics

@@ -14,7 +14,7 @@ from typing import Any
 from aiohttp import ClientConnectionError, ClientResponse, ClientSession, UnixConnector
 from multidict import CIMultiDictProxy
 
-from celadon.domain.names import RouterNode
+from celadon.domain.language.names import RouterNode
 from celadon.gateway.addresses import GatewayAddress, SocketAddress
 from celadon.gateway.bootstrap import bootstrap
 from celadon.stack.programs import envoy_program

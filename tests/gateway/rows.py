@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from celadon.domain.names import Epoch, RouterNode
-from celadon.domain.states import (
+from celadon.domain.language.names import Epoch, RouterNode
+from celadon.domain.language.states import (
     DeploymentLifecycle,
     Door,
     RolloutPhase,
@@ -15,11 +15,11 @@ from celadon.domain.states import (
     RouteStatus,
     SetCondition,
 )
-from celadon.table.engine import Table
-from celadon.table.enrolments import NewEnrolment, enrol_router
-from celadon.table.epoch import raise_epoch
-from celadon.table.models import Deployment, RevisionRow, Rollout, Route, Router, RouterAck, RouterLoad, RouteSet
-from celadon.table.registration import Author
+from celadon.table.core.author import Author
+from celadon.table.core.engine import Table
+from celadon.table.core.epoch import raise_epoch
+from celadon.table.core.models import Deployment, RevisionRow, Rollout, Route, Router, RouterAck, RouterLoad, RouteSet
+from celadon.table.routers.enrolments import NewEnrolment, enrol_router
 from tests.gateway.traffic import LOOPBACK
 
 

@@ -8,7 +8,7 @@ import pytest
 from google.protobuf import json_format
 from pydantic import TypeAdapter
 
-from celadon.domain.names import RouterNode
+from celadon.domain.language.names import RouterNode
 from celadon.gateway.addresses import GatewayAddress, UnixAddress, parse_gateway_address
 from celadon.gateway.authority import CertificateAuthority
 from celadon.gateway.bootstrap import bootstrap

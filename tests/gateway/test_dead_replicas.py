@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from celadon.domain.publication import SetRole
+from celadon.domain.decisions.publication import SetRole
 from tests.gateway.conftest import Gateway, free_port
 from tests.gateway.replica import Replica
 from tests.gateway.router import Router

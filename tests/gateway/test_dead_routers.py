@@ -8,9 +8,9 @@ import pytest
 
 from celadon.cli.doctor.findings import Verdict
 from celadon.cli.doctor.routers import check_routers
-from celadon.table.engine import Table
-from celadon.table.fleet import list_routers
-from celadon.table.inspection import inspect
+from celadon.table.core.engine import Table
+from celadon.table.read.inspection import inspect
+from celadon.table.read.router_list import list_routers
 from celadon.table.records.routers import RouterState
 from tests.gateway.replica import Replica
 from tests.gateway.router import Router, until

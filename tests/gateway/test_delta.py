@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from celadon.domain.names import Epoch
-from celadon.domain.publication import Publication, SetRole
+from celadon.domain.decisions.publication import Publication, SetRole
+from celadon.domain.language.names import Epoch
 from celadon.gateway.delta import DeltaStream
 from celadon.gateway.discovery import DiscoveryRequest, DiscoveryResponse
 from celadon.gateway.resources import ResourceType

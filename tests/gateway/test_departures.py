@@ -5,8 +5,8 @@ from collections import Counter
 
 import pytest
 
-from celadon.domain.names import Epoch, RouteId
-from celadon.domain.publication import Publication, SetRole
+from celadon.domain.decisions.publication import Publication, SetRole
+from celadon.domain.language.names import Epoch, RouteId
 from celadon.gateway.load_reports import DrainLoad, EndpointKey, Leaver
 from tests.gateway.conftest import Gateway, serving
 from tests.gateway.replica import Replica

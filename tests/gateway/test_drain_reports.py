@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from celadon.domain.publication import SetRole
+from celadon.domain.decisions.publication import SetRole
 from celadon.gateway import resources
 from celadon.gateway.load_reports import DrainLoad
 from tests.gateway.conftest import Gateway, serving

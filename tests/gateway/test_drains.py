@@ -2,8 +2,8 @@
 
 import pytest
 
-from celadon.domain.names import Epoch, RouteId, RouterNode, RouteSetId
-from celadon.domain.publication import Publication, SetRole
+from celadon.domain.decisions.publication import Publication, SetRole
+from celadon.domain.language.names import Epoch, RouteId, RouterNode, RouteSetId
 from celadon.gateway.drains import Drains
 from celadon.gateway.load_reports import IDLE_PLAN, DrainLoad, EndpointKey, Leaver, LoadReport
 from tests.gateway.traffic import BLUE, GREEN, after_switch, before_switch, publication

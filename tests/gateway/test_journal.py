@@ -11,12 +11,12 @@ import pytest_asyncio
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
-from celadon.domain.names import Epoch, RouterNode
+from celadon.domain.language.names import Epoch, RouterNode
 from celadon.gateway import journal as journal_module
 from celadon.gateway.journal import TableJournal
 from celadon.gateway.load_reports import DrainLoad
 from celadon.gateway.metrics import GatewayMetrics
-from celadon.table.engine import Table
+from celadon.table.core.engine import Table
 from tests.gateway.router import until
 from tests.table.rows import Rows
 

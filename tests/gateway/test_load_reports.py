@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from celadon.domain.names import Epoch, RouteId, RouterNode, RouteSetId
-from celadon.domain.publication import SetRole
+from celadon.domain.decisions.publication import SetRole
+from celadon.domain.language.names import Epoch, RouteId, RouterNode, RouteSetId
 from celadon.gateway.load_reports import (
     IDLE_PLAN,
     Drainee,

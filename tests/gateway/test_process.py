@@ -16,15 +16,15 @@ from aiohttp import ClientSession
 from sqlalchemy import delete, text, update
 from sqlalchemy.engine import make_url
 
-from celadon.domain.states import DeploymentLifecycle
+from celadon.domain.language.states import DeploymentLifecycle
 from celadon.gateway import feed
 from celadon.gateway.addresses import UnixAddress
 from celadon.gateway.process import run_gateway
 from celadon.gateway.settings import GatewaySettings
-from celadon.table.engine import Table
-from celadon.table.epoch import raise_epoch
-from celadon.table.migrate import upgrade
-from celadon.table.models import Deployment, RouterAck
+from celadon.table.core.engine import Table
+from celadon.table.core.epoch import raise_epoch
+from celadon.table.core.migrate import upgrade
+from celadon.table.core.models import Deployment, RouterAck
 from tests.gateway.conftest import free_port, free_socket
 from tests.gateway.replica import Replica
 from tests.gateway.router import DEADLINE_SECONDS, Router, running_router, until

@@ -7,8 +7,8 @@ import grpc
 import grpc.aio
 import pytest
 
-from celadon.domain.names import RouterNode
-from celadon.domain.publication import SetRole
+from celadon.domain.decisions.publication import SetRole
+from celadon.domain.language.names import RouterNode
 from celadon.gateway import discovery, load_reports, resources
 from celadon.gateway.protobuf import message_class
 from celadon.gateway.resources import ResourceType

@@ -4,8 +4,8 @@ from typing import Any, cast
 
 from google.protobuf import json_format
 
-from celadon.domain.names import RouteSetId
-from celadon.domain.publication import SetRole
+from celadon.domain.decisions.publication import SetRole
+from celadon.domain.language.names import RouteSetId
 from celadon.gateway.protobuf import message_class
 from celadon.gateway.resources import (
     Resource,

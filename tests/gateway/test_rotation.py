@@ -10,8 +10,8 @@ import pytest
 import pytest_asyncio
 from aiohttp import ClientSession
 
-from celadon.domain.enrolment import CertifiedPeer, gateway_identity
-from celadon.domain.names import RouterNode
+from celadon.domain.decisions.enrolment import CertifiedPeer, gateway_identity
+from celadon.domain.language.names import RouterNode
 from celadon.gateway.authority import CertificateAuthority
 from celadon.gateway.certificates import KEY, write_version
 from celadon.gateway.enrolling import RouterFiles

@@ -2,7 +2,7 @@
 
 import pytest
 
-from celadon.domain.publication import SetRole
+from celadon.domain.decisions.publication import SetRole
 from celadon.gateway.routing import COLOUR_HEADER, PREVIEW_HEADER
 from tests.gateway.conftest import Gateway
 from tests.gateway.replica import Replica

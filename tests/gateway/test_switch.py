@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from celadon.domain.names import Epoch, RouterNode
-from celadon.domain.publication import SetRole
+from celadon.domain.decisions.publication import SetRole
+from celadon.domain.language.names import Epoch, RouterNode
 from celadon.gateway.resources import ResourceType
 from celadon.gateway.routing import Routing
 from tests.gateway.conftest import Gateway, serving

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from celadon.domain.publication import Publication
+from celadon.domain.decisions.publication import Publication
 from celadon.gateway.load_reports import DrainLoad
 from celadon.gateway.routing import Routing
 from tests.gateway.conftest import Gateway, serving

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from types import MappingProxyType
 
-from celadon.domain.names import Epoch, RouteId, RouteSetId
-from celadon.domain.publication import DeploymentTraffic, Member, Publication, SetRole, SetTraffic, publish
-from celadon.domain.states import RouteHealthStatus
+from celadon.domain.decisions.publication import DeploymentTraffic, Member, Publication, SetRole, SetTraffic, publish
+from celadon.domain.language.names import Epoch, RouteId, RouteSetId
+from celadon.domain.language.states import RouteHealthStatus
 from celadon.gateway.addresses import SocketAddress
 from celadon.gateway.routing import Routing
 

@@ -5,9 +5,9 @@ from typing import Final
 from pydantic import BaseModel
 from temporalio.exceptions import ApplicationError
 
-from celadon.domain.authority import Authority, Unsigned
-from celadon.domain.errors import RefusedError
-from celadon.domain.steps import (
+from celadon.domain.decisions.authority import Authority, Unsigned
+from celadon.domain.language.errors import RefusedError
+from celadon.domain.language.steps import (
     BeginStep,
     CloseStep,
     DrainEnd,
@@ -18,12 +18,12 @@ from celadon.domain.steps import (
     SwitchAnswer,
     SwitchStep,
 )
-from celadon.table.acknowledgements import read_acknowledgement
-from celadon.table.begin import begin
-from celadon.table.engine import Table
-from celadon.table.finish import finish
-from celadon.table.route_sets import ask_for_edge, close_set, enter_phase, judge, open_green, read_drain
-from celadon.table.switch import switch, switch_back
+from celadon.table.core.acknowledgements import read_acknowledgement
+from celadon.table.core.engine import Table
+from celadon.table.rollouts.begin import begin
+from celadon.table.rollouts.finish import finish
+from celadon.table.rollouts.route_sets import ask_for_edge, close_set, enter_phase, judge, open_green, read_drain
+from celadon.table.rollouts.switch import switch, switch_back
 
 TRUSTING: Final = Authority(unsigned=Unsigned.ALL)
 

@@ -9,26 +9,19 @@ from typing import Final, TypeVar
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from celadon.domain.drain import DrainDecision, DrainVerdict, may_stop
-from celadon.domain.names import Epoch, Fence, RouteId, RouteSetId
-from celadon.domain.states import RouteHealthStatus, RouteSetState, RouteStatus
-from celadon.table.engine import Table
-from celadon.table.keeping import (
-    OwedSignal,
-    abandon_rollout,
-    read_departure_reports,
-    read_drain_reports,
-    read_owed_signals,
-    read_unfinished_rollouts,
-    read_waiting_rollouts,
-    signal_taken,
-    tell_when_caught_up,
-)
-from celadon.table.kept_sets import KeptRoute, KeptSet, read_kept_sets
-from celadon.table.leases import LeaseLostError, renew_lease, take_lease
-from celadon.table.replicas import (
+from celadon.domain.decisions.drain import DrainDecision, DrainVerdict, may_stop
+from celadon.domain.language.names import Epoch, Fence, RouteId, RouteSetId
+from celadon.domain.language.states import RouteHealthStatus, RouteSetState, RouteStatus
+from celadon.table.core.engine import Table
+from celadon.table.core.fences import LeaseLostError
+from celadon.table.replicas.abandoned_rollouts import abandon_rollout, read_unfinished_rollouts
+from celadon.table.replicas.drain_reports import read_departure_reports, read_drain_reports
+from celadon.table.replicas.keeper_reads import ManagedRoute, ManagedSet, read_managed_sets
+from celadon.table.replicas.leases import renew_lease, take_lease
+from celadon.table.replicas.outbox import OwedSignal, read_owed_signals, signal_taken
+from celadon.table.replicas.routes import (
     add_route,
-    let_leave,
+    mark_surplus,
     route_confirmed,
     route_ended,
     route_health,
@@ -39,6 +32,7 @@ from celadon.table.replicas import (
     stop_unpublished,
     tell_condition,
 )
+from celadon.table.replicas.waiting_rollouts import read_waiting_rollouts, tell_when_caught_up
 
 T = TypeVar("T")
 _MANY: Final = 1000
@@ -54,7 +48,7 @@ class ModelKeeper:
         self.fences: list[Fence] = []
         """All that were ever held, the newest last."""
         self.is_alive = False
-        self.readings: dict[RouteSetId, KeptSet] = {}
+        self.readings: dict[RouteSetId, ManagedSet] = {}
         self._drains: dict[RouteSetId, DrainDecision] = {}
         self._departures: dict[tuple[RouteId, Epoch], DrainDecision] = {}
 
@@ -101,7 +95,7 @@ class ModelKeeper:
         async with self._table.transaction() as tx:
             return await change(tx, self.fence if fence is None else fence)
 
-    async def write_under_an_old_fence(self, kept: KeptSet, fence: Fence) -> bool:
+    async def write_under_an_old_fence(self, kept: ManagedSet, fence: Fence) -> bool:
         """Try to write as a keeper that has lost its lease; false when it was kept from it."""
         try:
             if kept.routes:
@@ -122,7 +116,7 @@ class ModelKeeper:
     async def read(self) -> None:
         """Read the sets anew, and decide on those that drain."""
         async with self._table.transaction() as tx:
-            sets = await read_kept_sets(tx, [self._deployment])
+            sets = await read_managed_sets(tx, [self._deployment])
             reports = await read_drain_reports(tx, [one.route_set for one in sets])
             departures = await read_departure_reports(tx, [one.route_set for one in sets])
         self._departures = {
@@ -151,7 +145,7 @@ class ModelKeeper:
 
     # What it does for one set, by its reading.
 
-    async def fill(self, kept: KeptSet) -> None:
+    async def fill(self, kept: ManagedSet) -> None:
         """Keep an open set full."""
         if kept.due is not kept.version.condition:
             await self.write(lambda tx, fence: tell_condition(tx, fence, kept))
@@ -164,18 +158,18 @@ class ModelKeeper:
         ]
         surplus = len(present) - kept.wanted
         if surplus > 0:
-            await self.write(lambda tx, fence: let_leave(tx, fence, kept))
+            await self.write(lambda tx, fence: mark_surplus(tx, fence, kept))
         if not kept.failed:
             for _ in range(-surplus):
                 await self._add(kept)
 
-    async def _stop_left(self, kept: KeptSet, route: KeptRoute) -> None:
+    async def _stop_left(self, kept: ManagedSet, route: ManagedRoute) -> None:
         decision = None if route.leaving_epoch is None else self._departures.get((route.route, route.leaving_epoch))
         if decision is not None and decision.verdict is not DrainVerdict.WAIT:
             cut = decision.verdict is DrainVerdict.CUT
             await self.write(lambda tx, fence: stop_left(tx, fence, kept, route, cut=cut))
 
-    async def empty(self, kept: KeptSet) -> None:
+    async def empty(self, kept: ManagedSet) -> None:
         """Let a draining set become empty as its drain was decided."""
         if not kept.routes:
             await self.write(lambda tx, fence: set_gone(tx, fence, kept))
@@ -186,7 +180,7 @@ class ModelKeeper:
             cut = decision.verdict is DrainVerdict.CUT
             await self.write(lambda tx, fence: stop_drained(tx, fence, kept, cut=cut))
 
-    async def look_after(self, kept: KeptSet, route: KeptRoute) -> None:
+    async def look_after(self, kept: ManagedSet, route: ManagedRoute) -> None:
         """Let one replica take its next good step: it runs, it is healthy, it is seen, it has stopped."""
         if route.status is RouteStatus.PROVISIONING:
             await self.write(lambda tx, fence: route_running(tx, fence, kept, route.route))
@@ -197,12 +191,12 @@ class ModelKeeper:
         else:
             await self.write(lambda tx, fence: route_confirmed(tx, fence, kept, route.route))
 
-    async def see(self, kept: KeptSet, route: RouteId, health: RouteHealthStatus) -> None:
+    async def see(self, kept: ManagedSet, route: RouteId, health: RouteHealthStatus) -> None:
         """Write an edge of health down."""
         error = "" if health is RouteHealthStatus.HEALTHY else "status 503"
         await self.write(lambda tx, fence: route_health(tx, fence, kept, route, health=health, error=error))
 
-    async def end(self, kept: KeptSet, route: RouteId, *, failed: bool) -> None:
+    async def end(self, kept: ManagedSet, route: RouteId, *, failed: bool) -> None:
         """Write the end of a replica down: it crashed, or it was stopped."""
         await self.write(
             lambda tx, fence: route_ended(
@@ -216,7 +210,7 @@ class ModelKeeper:
             ),
         )
 
-    async def _add(self, kept: KeptSet, fence: Fence | None = None) -> None:
+    async def _add(self, kept: ManagedSet, fence: Fence | None = None) -> None:
         number = next(self._numbers)
         route = RouteId(str(uuid.UUID(int=number)))
         port = 1024 + number % 60_000

@@ -14,17 +14,24 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from temporalio.exceptions import ApplicationError
 
-from celadon.domain import contracts
-from celadon.domain.errors import RefusedError
-from celadon.domain.messages import AbortAnswer, PromoteAnswer, RolloutRequest, RolloutResult
-from celadon.domain.payload import parse_payload
-from celadon.domain.states import Door, RolloutOutcome, RolloutPhase, RouteHealthStatus, RouteSetState, RouteStatus
-from celadon.domain.steps import BeginStep, CloseStep, SwitchAnswer, SwitchStep
-from celadon.table.deletion import DeleteOrder, delete
-from celadon.table.engine import Table
-from celadon.table.freezing import freeze, thaw
-from celadon.table.models import Base, RefusedDecision
-from celadon.table.scaling import ScaleOrder, scale
+from celadon.domain.language import contracts
+from celadon.domain.language.errors import RefusedError
+from celadon.domain.language.messages import AbortAnswer, PromoteAnswer, RolloutRequest, RolloutResult
+from celadon.domain.language.payload import parse_payload
+from celadon.domain.language.states import (
+    Door,
+    RolloutOutcome,
+    RolloutPhase,
+    RouteHealthStatus,
+    RouteSetState,
+    RouteStatus,
+)
+from celadon.domain.language.steps import BeginStep, CloseStep, SwitchAnswer, SwitchStep
+from celadon.table.core.engine import Table
+from celadon.table.core.models import Base, RefusedDecision
+from celadon.table.rollouts.deletion import DeleteOrder, delete
+from celadon.table.rollouts.freezing import freeze, thaw
+from celadon.table.rollouts.scaling import ScaleOrder, scale
 from tests.invariants import rules
 from tests.invariants.attempts import StepAnswer, StillInFlight, attempt
 from tests.invariants.keeping import ModelKeeper

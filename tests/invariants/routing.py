@@ -4,15 +4,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from celadon.domain.errors import RefusedError
-from celadon.domain.names import RouterNode
-from celadon.domain.publication import Endpoint, EndpointState, Publication, publish
-from celadon.domain.states import Door
-from celadon.table.engine import Table
-from celadon.table.enrolments import NewEnrolment, enrol_router
-from celadon.table.fleet import forget_router
-from celadon.table.registration import Author
-from celadon.table.routers import (
+from celadon.domain.decisions.publication import Endpoint, EndpointState, Publication, publish
+from celadon.domain.language.errors import RefusedError
+from celadon.domain.language.names import RouterNode
+from celadon.domain.language.states import Door
+from celadon.table.core.author import Author
+from celadon.table.core.engine import Table
+from celadon.table.routers.enrolments import NewEnrolment, enrol_router
+from celadon.table.routers.reports import (
     DepartureLoad,
     SetLoad,
     record_departures,
@@ -22,7 +21,8 @@ from celadon.table.routers import (
     router_refused,
     router_seen,
 )
-from celadon.table.traffic import read_traffic
+from celadon.table.routers.router_admin import forget_router
+from celadon.table.routers.traffic import read_traffic
 
 _SOMEBODY: Final = Author(by="ann", door=Door.CLI, reason="scaled in")
 

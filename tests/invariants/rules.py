@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
-from celadon.domain.publication import EndpointState
-from celadon.domain.states import DeploymentLifecycle, RolloutOutcome, RouteSetState
+from celadon.domain.decisions.publication import EndpointState
+from celadon.domain.language.states import DeploymentLifecycle, RolloutOutcome, RouteSetState
 from tests.invariants.snapshot import Snapshot
 
 

@@ -3,8 +3,8 @@
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import select, text
 
-from celadon.domain.publication import Publication, publish
-from celadon.domain.states import (
+from celadon.domain.decisions.publication import Publication, publish
+from celadon.domain.language.states import (
     DeploymentLifecycle,
     RolloutOutcome,
     RolloutPhase,
@@ -12,10 +12,10 @@ from celadon.domain.states import (
     RouteSetState,
     RouteStatus,
 )
-from celadon.table.acknowledgements import is_live
-from celadon.table.engine import Table
-from celadon.table.models import Router
-from celadon.table.traffic import read_traffic
+from celadon.table.core.engine import Table
+from celadon.table.core.models import Router
+from celadon.table.core.router_rules import is_live
+from celadon.table.routers.traffic import read_traffic
 
 
 class _Row(BaseModel):

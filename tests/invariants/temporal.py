@@ -17,8 +17,8 @@ from pydantic import BaseModel
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError
 
-from celadon.domain.messages import RolloutRequest, RolloutResult, RolloutStatus
-from celadon.domain.steps import BeginStep, Step
+from celadon.domain.language.messages import RolloutRequest, RolloutResult, RolloutStatus
+from celadon.domain.language.steps import BeginStep, Step
 from workflows.rollout import MOVES_ON, BlueGreenRollout
 
 T = TypeVar("T")

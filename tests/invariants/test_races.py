@@ -15,15 +15,15 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from celadon.domain.errors import RefusedError
-from celadon.domain.names import RouteId, RouteSetId
-from celadon.domain.states import Door, RolloutOutcome, RouteHealthStatus, RouteStatus
-from celadon.table.engine import Table
-from celadon.table.keeping import UnfinishedRollout, abandon_rollout
-from celadon.table.kept_sets import KeptSet, read_kept_sets
-from celadon.table.models import Base
-from celadon.table.replicas import add_route, route_ended, route_health, set_gone, stop_drained
-from celadon.table.scaling import ScaleOrder, scale
+from celadon.domain.language.errors import RefusedError
+from celadon.domain.language.names import RouteId, RouteSetId
+from celadon.domain.language.states import Door, RolloutOutcome, RouteHealthStatus, RouteStatus
+from celadon.table.core.engine import Table
+from celadon.table.core.models import Base
+from celadon.table.replicas.abandoned_rollouts import UnfinishedRollout, abandon_rollout
+from celadon.table.replicas.keeper_reads import ManagedSet, read_managed_sets
+from celadon.table.replicas.routes import add_route, route_ended, route_health, set_gone, stop_drained
+from celadon.table.rollouts.scaling import ScaleOrder, scale
 from tests.conftest import PATIENCE_SECONDS
 from tests.invariants import rules
 from tests.invariants.snapshot import Snapshot, take_snapshot
@@ -36,7 +36,7 @@ _ports: Final = itertools.count(20_000)
 class Race:
     """A deployment with blue and green, and what can happen to both at once."""
 
-    def __init__(self, rows: Rows, blue: Opened, green: Opened, kept: dict[RouteSetId, KeptSet]) -> None:
+    def __init__(self, rows: Rows, blue: Opened, green: Opened, kept: dict[RouteSetId, ManagedSet]) -> None:
         self.rows = rows
         self.blue = blue
         self.green = green
@@ -54,7 +54,7 @@ class Race:
         if stage == "gone back":
             await rows.switch_back(green)
         async with rows.table.transaction() as tx:
-            kept = {one.route_set: one for one in await read_kept_sets(tx, ["chat"])}
+            kept = {one.route_set: one for one in await read_managed_sets(tx, ["chat"])}
         return cls(rows, blue, green, kept)
 
     async def switch(self) -> None:

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from celadon.domain.states import RolloutOutcome, RolloutPhase
-from celadon.table.engine import Table
+from celadon.domain.language.states import RolloutOutcome, RolloutPhase
+from celadon.table.core.engine import Table
 from tests.conftest import PATIENCE_SECONDS
 from tests.invariants.machine import RolloutMachine, World
 from tests.invariants.temporal import WorkflowLoop

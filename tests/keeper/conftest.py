@@ -12,8 +12,8 @@ import pytest_asyncio
 from celadon.keeper import lease
 from celadon.provisioners.local import LocalProvisioner
 from celadon.provisioners.settings import LocalSettings
-from celadon.table import leases
-from celadon.table.engine import Table
+from celadon.table.core import fences
+from celadon.table.core.engine import Table
 from tests.keeper.rollouts import Deploying
 from tests.keeper.routers import Router
 from tests.keeper.running import Rollouts, Running, running_keeper
@@ -37,7 +37,7 @@ def leases_last_long(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyP
     Not where a test waits for a lease to expire, and is marked with ``leases_expire``.
     """
     if request.node.get_closest_marker("leases_expire") is None:
-        monkeypatch.setattr(leases, "KEEPER_LEASE", LONG)
+        monkeypatch.setattr(fences, "KEEPER_LEASE", LONG)
         monkeypatch.setattr(lease, "KEEPER_LEASE", LONG)
         # One that is not given back does not expire either.
         monkeypatch.setattr(lease, "RELEASE_WITHIN", LONG)

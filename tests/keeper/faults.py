@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from celadon.domain.names import RouteId
-from celadon.domain.revision import Revision
+from celadon.domain.language.names import RouteId
+from celadon.domain.language.revision import Revision
 from celadon.provisioners.local import LocalProvisioner
 from celadon.provisioners.protocol import Address, Ended, ListenerCheck, Observation, Replica
-from celadon.table.engine import Table
+from celadon.table.core.engine import Table
 
 LIFE_VARIABLE = "LIFE"
 """The environment variable of a revision that says in which life a keeper looks after its set."""
@@ -68,6 +68,14 @@ class FaultyTable(Table):
         life = _life.get(None) or Life()
         with life.call("transaction"):
             async with super().transaction() as tx:
+                yield tx
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncSession]:
+        """Open a session for reading, which fails as a transaction does."""
+        life = _life.get(None) or Life()
+        with life.call("transaction"):
+            async with super().reading() as tx:
                 yield tx
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from celadon.table import leases
-from celadon.table.engine import Table
+from celadon.table.core import fences
+from celadon.table.core.engine import Table
 from tests.keeper.running import Rollouts, running_keeper
 from tests.provisioners.own_ports import choose_own_ports
 
@@ -25,6 +25,6 @@ async def main(database_url: str, state_dir: Path) -> None:
 if __name__ == "__main__":
     with pytest.MonkeyPatch.context() as patch:
         # It holds its own lease as long as ever, and takes another's only when the test says that it is over.
-        patch.setattr(leases, "KEEPER_LEASE", timedelta(hours=1))
+        patch.setattr(fences, "KEEPER_LEASE", timedelta(hours=1))
         choose_own_ports(patch)
         asyncio.run(main(sys.argv[1], Path(sys.argv[2])))

@@ -8,21 +8,28 @@ from datetime import UTC, datetime
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from celadon.domain.authority import Authority
-from celadon.domain.errors import RefusalCode
-from celadon.domain.messages import RolloutRequest
-from celadon.domain.names import Epoch, RolloutId, RouteSetId
-from celadon.domain.states import Door, RolloutOutcome, RolloutPhase, RouteHealthStatus, RouteSetState, RouteStatus
-from celadon.domain.steps import BeginStep, CloseStep, FinishStep, Message, Step, SwitchAnswer, SwitchStep
-from celadon.table.begin import begin
-from celadon.table.deletion import DeleteOrder, delete
-from celadon.table.engine import Table
-from celadon.table.finish import finish
-from celadon.table.models import Deployment, OutboxMessage, Rollout, RolloutEvent, Route, RouteSet
+from celadon.domain.decisions.authority import Authority
+from celadon.domain.language.errors import RefusalCode
+from celadon.domain.language.messages import RolloutRequest
+from celadon.domain.language.names import Epoch, RolloutId, RouteSetId
+from celadon.domain.language.states import (
+    Door,
+    RolloutOutcome,
+    RolloutPhase,
+    RouteHealthStatus,
+    RouteSetState,
+    RouteStatus,
+)
+from celadon.domain.language.steps import BeginStep, CloseStep, FinishStep, Message, Step, SwitchAnswer, SwitchStep
+from celadon.table.core.engine import Table
+from celadon.table.core.models import Deployment, OutboxMessage, Rollout, RolloutEvent, Route, RouteSet
 from celadon.table.records.changes import Scaled
-from celadon.table.route_sets import ask_for_edge, close_set, open_green
-from celadon.table.scaling import ScaleOrder, scale
-from celadon.table.switch import switch, switch_back
+from celadon.table.rollouts.begin import begin
+from celadon.table.rollouts.deletion import DeleteOrder, delete
+from celadon.table.rollouts.finish import finish
+from celadon.table.rollouts.route_sets import ask_for_edge, close_set, open_green
+from celadon.table.rollouts.scaling import ScaleOrder, scale
+from celadon.table.rollouts.switch import switch, switch_back
 from tests.provisioners.programs import until, until_found
 from tests.table.rows import TRUSTING, promotion, rollback
 

@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
-from celadon.domain.names import Epoch, RouteId, RouterNode, RouteSetId
-from celadon.domain.states import Door
-from celadon.table.engine import Table
-from celadon.table.enrolments import NewEnrolment, enrol_router
-from celadon.table.models import Route
-from celadon.table.registration import Author
-from celadon.table.routers import (
+from celadon.domain.language.names import Epoch, RouteId, RouterNode, RouteSetId
+from celadon.domain.language.states import Door
+from celadon.table.core.author import Author
+from celadon.table.core.engine import Table
+from celadon.table.core.models import Route
+from celadon.table.routers.enrolments import NewEnrolment, enrol_router
+from celadon.table.routers.reports import (
     DepartureLoad,
     SetLoad,
     record_departures,

@@ -9,18 +9,18 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from celadon.domain.reachable import Reach
-from celadon.domain.revision import Provisioner
+from celadon.domain.decisions.reachable import Reach
+from celadon.domain.language.revision import Provisioner
 from celadon.keeper.keeper import Keeper
 from celadon.keeper.metrics import KeeperMetrics
-from celadon.keeper.signalling import SignalsExhaustedError, TemporalUnreachableError, WorkflowGoneError
+from celadon.keeper.signalling import SignalsExhaustedError, SignalUncertainError, WorkflowGoneError
 from celadon.provisioners.local import LocalProvisioner
 from celadon.provisioners.replica_user import ReplicaUser
 from celadon.provisioners.settings import LocalSettings
 from celadon.provisioners.static import StaticProvisioner
-from celadon.table.engine import Table
-from celadon.table.notify import Listener
-from worker.temporal_door import TemporalDoor
+from celadon.table.core.engine import Table
+from celadon.table.core.listen import Listener
+from worker.temporal_signals import TemporalSignals
 
 
 @dataclass
@@ -50,7 +50,7 @@ class Rollouts:
     async def signal(self, workflow_id: str, signal: str, payload: Mapping[str, object]) -> None:
         """Take a signal down."""
         if self.is_away:
-            raise TemporalUnreachableError("away for a test")
+            raise SignalUncertainError("away for a test")
         if workflow_id in self.deaf:
             raise WorkflowGoneError(workflow_id)
         if workflow_id in self.exhausted:
@@ -103,7 +103,7 @@ class Running:
 async def running_keeper(
     table: Table,
     state_dir: Path,
-    rollouts: Rollouts | TemporalDoor,
+    rollouts: Rollouts | TemporalSignals,
     *,
     secrets_dir: Path | None = None,
     replica_user: ReplicaUser | None = None,

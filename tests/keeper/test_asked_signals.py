@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from celadon.domain.authority import Authority
-from celadon.domain.errors import RefusalCode
-from celadon.domain.states import Door, RouteHealthStatus
-from celadon.domain.steps import SwitchAnswer, SwitchStep
-from celadon.table.engine import Table
-from celadon.table.switch import switch, switch_back
+from celadon.domain.decisions.authority import Authority
+from celadon.domain.language.errors import RefusalCode
+from celadon.domain.language.states import Door, RouteHealthStatus
+from celadon.domain.language.steps import SwitchAnswer, SwitchStep
+from celadon.table.core.engine import Table
+from celadon.table.rollouts.switch import switch, switch_back
 from tests.keeper.rollouts import Deploying
 from tests.keeper.running import Rollouts, running_keeper
 from tests.provisioners.programs import server, until

@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import update
 
-from celadon.domain.names import RouteSetId
-from celadon.domain.states import RouteSetState, RouteStatus
-from celadon.table.engine import Table
-from celadon.table.epoch import wake_up
-from celadon.table.models import Route, RouteSet
+from celadon.domain.language.names import RouteSetId
+from celadon.domain.language.states import RouteSetState, RouteStatus
+from celadon.table.core.engine import Table
+from celadon.table.core.epoch import wake_up
+from celadon.table.core.models import Route, RouteSet
 from tests.keeper.rollouts import Deploying
 from tests.keeper.routers import Router
 from tests.provisioners.programs import processes_of, script, server, until

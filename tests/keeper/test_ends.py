@@ -5,13 +5,13 @@ import os
 import signal
 from pathlib import Path
 
-from celadon.domain.states import RouteHealthStatus, RouteStatus
-from celadon.provisioners.claims import Claim
+from celadon.domain.language.states import RouteHealthStatus, RouteStatus
+from celadon.provisioners.claims import ProcessClaim
 from celadon.provisioners.local import LocalProvisioner
 from celadon.provisioners.protocol import Replica
 from celadon.provisioners.settings import LocalSettings
-from celadon.table.engine import Table
-from celadon.table.models import Route
+from celadon.table.core.engine import Table
+from celadon.table.core.models import Route
 from tests.keeper.rollouts import Deploying
 from tests.keeper.running import Rollouts, running_keeper
 from tests.provisioners.programs import server, until
@@ -36,7 +36,7 @@ class SlowToClear(LocalProvisioner):
 
 def kill(state_dir: Path, route: Route) -> None:
     """Let a replica crash."""
-    pid = Claim.parse((state_dir / f"{route.id}.claim").read_text()).pid
+    pid = ProcessClaim.parse((state_dir / f"{route.id}.claim").read_text()).pid
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
 

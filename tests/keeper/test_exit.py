@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from celadon.domain.states import RouteStatus
-from celadon.table.engine import Table
-from celadon.table.leases import take_lease
-from celadon.table.models import KeeperLease
+from celadon.domain.language.states import RouteStatus
+from celadon.table.core.engine import Table
+from celadon.table.core.models import KeeperLease
+from celadon.table.replicas.leases import take_lease
 from tests.keeper.rollouts import Deploying
 from tests.keeper.running import Rollouts, running_keeper
 from tests.provisioners.programs import processes_of, server, until

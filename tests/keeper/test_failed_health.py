@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from celadon.domain.health import HealthCheck
-from celadon.domain.states import RolloutOutcome, RouteHealthStatus, RouteStatus, SetCondition
-from celadon.domain.steps import FinishStep
+from celadon.domain.language.health_check import HealthCheck
+from celadon.domain.language.states import RolloutOutcome, RouteHealthStatus, RouteStatus, SetCondition
+from celadon.domain.language.steps import FinishStep
 from celadon.keeper import replica_keeper
 from celadon.keeper.probes import Prober
 from celadon.provisioners.protocol import Address
-from celadon.table.finish import finish
+from celadon.table.rollouts.finish import finish
 from tests.keeper.rollouts import Deploying
 from tests.keeper.running import Rollouts
 from tests.provisioners.programs import until

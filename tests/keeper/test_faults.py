@@ -13,16 +13,16 @@ from prometheus_client import CollectorRegistry
 from sqlalchemy import select, update
 from structlog.testing import capture_logs
 
-from celadon.domain.revision import Provisioner
-from celadon.domain.states import DeploymentLifecycle
+from celadon.domain.language.revision import Provisioner
+from celadon.domain.language.states import DeploymentLifecycle
 from celadon.keeper.keeper import Keeper
 from celadon.keeper.metrics import KeeperMetrics
-from celadon.provisioners.claims import Claim
+from celadon.provisioners.claims import ProcessClaim
 from celadon.provisioners.local import LocalProvisioner
 from celadon.provisioners.settings import LocalSettings
-from celadon.table.engine import Table
-from celadon.table.models import Deployment, RevisionRow
-from celadon.table.notify import Listener
+from celadon.table.core.engine import Table
+from celadon.table.core.listen import Listener
+from celadon.table.core.models import Deployment, RevisionRow
 from tests.keeper.faults import LIFE_VARIABLE, FaultyProvisioner, FaultyTable, Life
 from tests.keeper.rollouts import Deploying
 from tests.keeper.running import Rollouts, running_keeper
@@ -102,7 +102,7 @@ class Lives:
 
     def kill(self, route: str) -> None:
         """Let a replica crash."""
-        pid = Claim.parse((self.state_dir / f"{route}.claim").read_text()).pid
+        pid = ProcessClaim.parse((self.state_dir / f"{route}.claim").read_text()).pid
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
 

@@ -10,11 +10,11 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 from structlog.testing import capture_logs
 
-from celadon.domain.names import Fence
+from celadon.domain.language.names import Fence
 from celadon.keeper import fenced_table
 from celadon.keeper.fenced_table import FencedTable
 from celadon.keeper.lease import Lease
-from celadon.table.engine import Table
+from celadon.table.core.engine import Table
 from tests.provisioners.programs import until
 
 pytestmark = pytest.mark.parts

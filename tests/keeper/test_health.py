@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from celadon.domain.states import RouteHealthStatus, SetCondition
+from celadon.domain.language.states import RouteHealthStatus, SetCondition
 from tests.keeper.rollouts import HEALTH_CHECK, Deploying
 from tests.keeper.running import Rollouts, Running
 from tests.provisioners.programs import script, server, until

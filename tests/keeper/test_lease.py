@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from celadon.domain.contracts import KEEPER_LEASE
-from celadon.domain.names import Fence
+from celadon.domain.language.contracts import KEEPER_LEASE
+from celadon.domain.language.names import Fence
 from celadon.keeper.fenced_table import FencedTable
 from celadon.keeper.lease import CLOCK, Lease
-from celadon.table.engine import Table
-from celadon.table.leases import LeaseLostError, hold_fence, keeper_is_alive, take_lease
-from celadon.table.models import KeeperLease
+from celadon.table.core.engine import Table
+from celadon.table.core.fences import LeaseLostError, hold_fence, keeper_is_alive
+from celadon.table.core.models import KeeperLease
+from celadon.table.replicas.leases import take_lease
 from tests.keeper.rollouts import Deploying
 from tests.keeper.running import Rollouts, running_keeper
 from tests.provisioners.programs import server, until

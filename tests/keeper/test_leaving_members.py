@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from celadon.domain.states import DeploymentLifecycle, RouteHealthStatus, RouteStatus
-from celadon.table.engine import Table
-from celadon.table.models import Route
+from celadon.domain.language.states import DeploymentLifecycle, RouteHealthStatus, RouteStatus
+from celadon.table.core.engine import Table
+from celadon.table.core.models import Route
 from tests.keeper.rollouts import Deploying
 from tests.keeper.routers import Router
 from tests.keeper.running import Rollouts, Running, running_keeper

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from celadon.domain.states import RouteHealthStatus, RouteStatus, SetCondition
-from celadon.provisioners.claims import Claim
-from celadon.table.models import Route
+from celadon.domain.language.states import RouteHealthStatus, RouteStatus, SetCondition
+from celadon.provisioners.claims import ProcessClaim
+from celadon.table.core.models import Route
 from tests.keeper.rollouts import Deploying
 from tests.keeper.running import Rollouts, Running
 from tests.provisioners.programs import processes_of, script, server, until
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("keeper")
 
 def kill(state_dir: Path, route: Route) -> None:
     """Let a replica crash."""
-    pid = Claim.parse((state_dir / f"{route.id}.claim").read_text()).pid
+    pid = ProcessClaim.parse((state_dir / f"{route.id}.claim").read_text()).pid
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
 

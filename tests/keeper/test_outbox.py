@@ -10,12 +10,12 @@ from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.testing import WorkflowEnvironment
 
 from celadon.stack.programs import temporal_program
-from celadon.table.engine import Table
-from celadon.table.models import OutboxMessage
+from celadon.table.core.engine import Table
+from celadon.table.core.models import OutboxMessage
 from tests.keeper.rollouts import Deploying
 from tests.keeper.running import Rollouts, Running, running_keeper
 from tests.provisioners.programs import server, until
-from worker.temporal_door import TemporalDoor
+from worker.temporal_signals import TemporalSignals
 
 
 async def test_signals_wait_while_temporal_is_away_and_come_in_order(
@@ -136,7 +136,7 @@ async def test_a_run_that_has_taken_all_its_signals_is_followed_by_one_that_take
     ) as environment:
         client = environment.client
         await start(client, chat)
-        async with running_keeper(table, state_dir, TemporalDoor(client)):
+        async with running_keeper(table, state_dir, TemporalSignals(client)):
             await chat.open({"command": server()}, replicas=1)
             await chat.healthy(1)
 

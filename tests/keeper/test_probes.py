@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 import pytest_asyncio
 
-from celadon.domain.health import HealthCheck
+from celadon.domain.language.health_check import HealthCheck
 from celadon.keeper.probes import Prober
 from celadon.provisioners.protocol import Address
 

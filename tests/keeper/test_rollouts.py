@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from celadon.domain.names import Epoch, RouterNode
-from celadon.domain.states import Door, RolloutOutcome, RouteSetState
-from celadon.table.engine import Table
-from celadon.table.enrolments import NewEnrolment, enrol_router
-from celadon.table.models import Deployment, Rollout
-from celadon.table.registration import Author
-from celadon.table.routers import router_acknowledged, router_connected
+from celadon.domain.language.names import Epoch, RouterNode
+from celadon.domain.language.states import Door, RolloutOutcome, RouteSetState
+from celadon.table.core.author import Author
+from celadon.table.core.engine import Table
+from celadon.table.core.models import Deployment, Rollout
+from celadon.table.routers.enrolments import NewEnrolment, enrol_router
+from celadon.table.routers.reports import router_acknowledged, router_connected
 from tests.keeper.rollouts import Deploying
 from tests.keeper.running import Rollouts, Running, running_keeper
 from tests.provisioners.programs import server, until

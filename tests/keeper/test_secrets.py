@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from celadon.domain.states import RouteStatus
-from celadon.table.engine import Table
+from celadon.domain.language.states import RouteStatus
+from celadon.table.core.engine import Table
 from tests.keeper.rollouts import Deploying
 from tests.keeper.running import Rollouts, Running, running_keeper
 from tests.provisioners.programs import script, server

@@ -5,16 +5,16 @@ import uuid
 
 import pytest_asyncio
 
-from celadon.domain.names import Fence, RouteId
-from celadon.domain.states import RouteHealthStatus, RouteStatus
-from celadon.table.engine import Table
-from celadon.table.kept_sets import KeptSet, read_kept_sets
-from celadon.table.leases import take_lease
-from celadon.table.models import Route
-from celadon.table.replicas import (
+from celadon.domain.language.names import Fence, RouteId
+from celadon.domain.language.states import RouteHealthStatus, RouteStatus
+from celadon.table.core.engine import Table
+from celadon.table.core.models import Route
+from celadon.table.replicas.keeper_reads import ManagedSet, read_managed_sets
+from celadon.table.replicas.leases import take_lease
+from celadon.table.replicas.routes import (
     Leaving,
     add_route,
-    let_leave,
+    mark_surplus,
     route_ended,
     route_health,
     route_running,
@@ -32,11 +32,11 @@ class ByHand:
     def __init__(self, table: Table, fence: Fence, chat: Deploying) -> None:
         self.table, self.fence, self.chat = table, fence, chat
 
-    async def read(self) -> list[KeptSet]:
+    async def read(self) -> list[ManagedSet]:
         async with self.table.transaction() as tx:
-            return await read_kept_sets(tx, [self.chat.name])
+            return await read_managed_sets(tx, [self.chat.name])
 
-    async def add(self, kept: KeptSet, route: RouteId | None = None) -> RouteId | None:
+    async def add(self, kept: ManagedSet, route: RouteId | None = None) -> RouteId | None:
         """Add a replica and call it healthy; return it, nothing when it was refused."""
         route = route or RouteId(str(uuid.uuid4()))
         async with self.table.transaction() as tx:
@@ -56,7 +56,7 @@ async def by_hand(table: Table, chat: Deploying) -> ByHand:
     return ByHand(table, fence, chat)
 
 
-async def switched(by_hand: ByHand) -> tuple[KeptSet, KeptSet]:
+async def switched(by_hand: ByHand) -> tuple[ManagedSet, ManagedSet]:
     """Return blue and green of a rollout that has switched."""
     for version in ("1", "2"):
         await by_hand.chat.open({"command": server(), "env": {"VERSION": version}}, replicas=1)
@@ -127,7 +127,7 @@ async def test_nobody_leaves_when_more_are_wanted_again(by_hand: ByHand, table: 
     [fewer] = await by_hand.read()
     await by_hand.chat.scale(3)
     async with table.transaction() as tx:
-        assert await let_leave(tx, by_hand.fence, fewer) == Leaving()
+        assert await mark_surplus(tx, by_hand.fence, fewer) == Leaving()
 
 
 async def test_no_more_leave_than_are_too_many(by_hand: ByHand, table: Table) -> None:
@@ -137,7 +137,7 @@ async def test_no_more_leave_than_are_too_many(by_hand: ByHand, table: Table) ->
     await by_hand.chat.scale(2)
     for expected in (Leaving(drained=frozenset({RouteId(str(routes[-1]))})), Leaving()):
         async with table.transaction() as tx:
-            assert await let_leave(tx, by_hand.fence, kept) == expected
+            assert await mark_surplus(tx, by_hand.fence, kept) == expected
 
 
 async def test_a_member_that_was_taken_back_meanwhile_is_not_stopped(by_hand: ByHand, table: Table) -> None:
@@ -147,7 +147,7 @@ async def test_a_member_that_was_taken_back_meanwhile_is_not_stopped(by_hand: By
     await by_hand.add(kept)
     await by_hand.chat.scale(1)
     async with table.transaction() as tx:
-        await let_leave(tx, by_hand.fence, kept)
+        await mark_surplus(tx, by_hand.fence, kept)
     [kept] = await by_hand.read()
     [leaving] = kept.leaving
     await by_hand.chat.scale(2)
@@ -155,7 +155,7 @@ async def test_a_member_that_was_taken_back_meanwhile_is_not_stopped(by_hand: By
         assert not await stop_left(tx, by_hand.fence, kept, leaving, cut=True)
     await by_hand.chat.scale(1)
     async with table.transaction() as tx:
-        left = await let_leave(tx, by_hand.fence, kept)
+        left = await mark_surplus(tx, by_hand.fence, kept)
         assert left.drained == {leaving.route}
         assert not await stop_left(tx, by_hand.fence, kept, leaving, cut=True)
 

@@ -15,18 +15,18 @@ import psutil
 import pytest
 from sqlalchemy import text
 
-from celadon.domain.contracts import KEEPER_LEASE
-from celadon.domain.names import Fence, RouteId
-from celadon.domain.states import RouteHealthStatus, RouteStatus
-from celadon.provisioners.claims import ROUTE_VARIABLE, Claim
+from celadon.domain.language.contracts import KEEPER_LEASE
+from celadon.domain.language.names import Fence, RouteId
+from celadon.domain.language.states import RouteHealthStatus, RouteStatus
+from celadon.provisioners.claims import ROUTE_VARIABLE, ProcessClaim
 from celadon.provisioners.local import LocalProvisioner
 from celadon.provisioners.protocol import Address, Replica
 from celadon.provisioners.settings import LocalSettings
-from celadon.table.engine import Table
-from celadon.table.kept_sets import KeptSet, read_kept_sets
-from celadon.table.leases import release_lease, take_lease
-from celadon.table.models import KeeperLease, Route
-from celadon.table.replicas import add_route, route_ended, route_running
+from celadon.table.core.engine import Table
+from celadon.table.core.models import KeeperLease, Route
+from celadon.table.replicas.keeper_reads import ManagedSet, read_managed_sets
+from celadon.table.replicas.leases import release_lease, take_lease
+from celadon.table.replicas.routes import add_route, route_ended, route_running
 from tests.keeper.rollouts import Deploying
 from tests.keeper.running import Rollouts, running_keeper
 from tests.provisioners.programs import processes_of, server, until
@@ -34,8 +34,8 @@ from tests.provisioners.programs import processes_of, server, until
 pytestmark = pytest.mark.parts
 
 
-def claim_of(state_dir: Path, route: str) -> Claim:
-    return Claim.parse((state_dir / f"{route}.claim").read_text())
+def claim_of(state_dir: Path, route: str) -> ProcessClaim:
+    return ProcessClaim.parse((state_dir / f"{route}.claim").read_text())
 
 
 def replicas_of_user() -> dict[str, set[int]]:
@@ -111,9 +111,9 @@ class HalfKeeper:
             assert await add_route(tx, fence, kept.route_set, route, host=address.host, port=address.port)
         return Replica(route, Address(address.host, address.port), kept.revision)
 
-    async def kept(self) -> KeptSet:
+    async def kept(self) -> ManagedSet:
         async with self.table.transaction() as tx:
-            [kept] = await read_kept_sets(tx, [self.chat.name])
+            [kept] = await read_managed_sets(tx, [self.chat.name])
         return kept
 
     async def die(self, replica: Replica) -> None:

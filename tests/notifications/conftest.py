@@ -13,17 +13,17 @@ import pytest
 import pytest_asyncio
 from prometheus_client import CollectorRegistry
 
-from celadon.domain.delivery import RetrySchedule
-from celadon.domain.notification import TargetKind
-from celadon.domain.notification_text import Places
-from celadon.domain.targets import TargetRequest
+from celadon.domain.decisions.delivery import RetrySchedule
+from celadon.domain.decisions.notification_text import Places
+from celadon.domain.language.notification import TargetKind
+from celadon.domain.language.targets import TargetRequest
 from celadon.notifications.courier import CLAIM_GRACE, Courier
 from celadon.notifications.metrics import NotificationMetrics
 from celadon.notifications.secrets import Secrets
 from celadon.notifications.sender import Sender
-from celadon.table.engine import Table
-from celadon.table.notify import Listener
-from celadon.table.targets import add_target
+from celadon.table.core.engine import Table
+from celadon.table.core.listen import Listener
+from celadon.table.notifications.targets import add_target
 from tests.notifications.receiver import Receiver, running_receiver
 from tests.table.rows import Rows
 

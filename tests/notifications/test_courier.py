@@ -8,12 +8,12 @@ import pytest
 from aiohttp import web
 from standardwebhooks.webhooks import Webhook
 
-from celadon.domain.delivery import Attempt, Judgement, RetrySchedule, Verdict
-from celadon.domain.errors import RefusedError
-from celadon.domain.notification import NotificationKind, TargetKind
-from celadon.domain.states import RolloutOutcome
-from celadon.table.deliveries import claim, mark, owe_test, read_told, retry_dead
-from celadon.table.targets import enable_target
+from celadon.domain.decisions.delivery import Attempt, Judgement, RetrySchedule, Verdict
+from celadon.domain.language.errors import RefusedError
+from celadon.domain.language.notification import NotificationKind, TargetKind
+from celadon.domain.language.states import RolloutOutcome
+from celadon.table.notifications.deliveries import claim, mark, owe_test, read_told, retry_dead
+from celadon.table.notifications.targets import enable_target
 from tests.notifications.conftest import OTHER_SECRET, SECRET, SHORT_TIMEOUT, RunCourier, add, states, until, until_all
 from tests.notifications.receiver import Receiver, running_receiver
 from tests.table.rows import Rows

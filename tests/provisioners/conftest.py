@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from celadon.domain.names import RouteId
-from celadon.domain.revision import Revision
+from celadon.domain.language.names import RouteId
+from celadon.domain.language.revision import Revision
 from celadon.provisioners.local import LocalProvisioner
 from celadon.provisioners.protocol import Replica
 from celadon.provisioners.settings import LocalSettings

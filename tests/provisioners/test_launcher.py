@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from celadon.provisioners import launcher
-from celadon.provisioners.claims import Claim, read_claim
+from celadon.provisioners.claims import ProcessClaim, read_claim
 from celadon.provisioners.launcher import CLAIM_SUFFIX, ERROR_SUFFIX, EXIT_CANNOT_EXECUTE, make_claim
 
 ROUTE = "b2c1"
@@ -35,7 +35,7 @@ def test_a_launcher_after_a_stop_leaves_quietly(tmp_path: Path) -> None:
     assert make_claim(str(tmp_path), ROUTE, "")
     late = launch(tmp_path, "echo", "late")
     assert (late.returncode, late.stdout, late.stderr) == (0, "", "")
-    assert read_claim(tmp_path / f"{ROUTE}{CLAIM_SUFFIX}") == Claim(None)
+    assert read_claim(tmp_path / f"{ROUTE}{CLAIM_SUFFIX}") == ProcessClaim(None)
 
 
 def test_a_claim_is_there_once_and_leaves_no_draft(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from celadon.keeper.probes import connect
 from celadon.owned_files import write_file
-from celadon.provisioners.claims import Claim
+from celadon.provisioners.claims import ProcessClaim
 from celadon.provisioners.launcher import CLAIM_SUFFIX, boot_id, read_stat
 from celadon.provisioners.local import LocalProvisioner
 from celadon.provisioners.protocol import Ended, NeverStarted, Replica, Running, StartError
@@ -28,7 +28,7 @@ async def listens(replica: Replica) -> bool:
 
 
 def leader(settings: LocalSettings, replica: Replica) -> int:
-    pid = Claim.parse((settings.state_dir / f"{replica.route}{CLAIM_SUFFIX}").read_text()).pid
+    pid = ProcessClaim.parse((settings.state_dir / f"{replica.route}{CLAIM_SUFFIX}").read_text()).pid
     assert pid is not None
     return pid
 

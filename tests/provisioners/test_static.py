@@ -2,9 +2,9 @@
 
 from ipaddress import ip_network
 
-from celadon.domain.names import RouteId
-from celadon.domain.reachable import Reach
-from celadon.domain.revision import Provisioner, Revision
+from celadon.domain.decisions.reachable import Reach
+from celadon.domain.language.names import RouteId
+from celadon.domain.language.revision import Provisioner, Revision
 from celadon.provisioners.protocol import Address, Ended, Replica, Running
 from celadon.provisioners.static import StaticProvisioner
 

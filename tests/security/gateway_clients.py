@@ -12,8 +12,8 @@ from sqlalchemy import select
 from celadon.gateway import discovery, load_reports
 from celadon.gateway.authority import GATEWAY_NAME, Issued
 from celadon.gateway.protobuf import Fields, serialise
-from celadon.table.engine import Table
-from celadon.table.models import Base
+from celadon.table.core.engine import Table
+from celadon.table.core.models import Base
 
 DEADLINE_SECONDS = 60.0
 

@@ -12,8 +12,8 @@ from graphql import get_introspection_query
 from sqlalchemy import text
 from temporalio.testing import WorkflowEnvironment
 
-from celadon.domain.permissions import Role
-from celadon.table.engine import Table
+from celadon.domain.language.permissions import Role
+from celadon.table.core.engine import Table
 from tests.api.conftest import DEADLINE_SECONDS, GENEROUS, Answer, ApiClient, running_api
 from tests.table.rows import Rows
 

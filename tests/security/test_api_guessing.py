@@ -17,12 +17,12 @@ from celadon.api.guessing import Guessing
 from celadon.api.limits import Rate
 from celadon.api.metrics import ApiMetrics
 from celadon.api.settings import ApiSettings
-from celadon.domain.console_cookies import SESSION_COOKIE
-from celadon.domain.permissions import Role
-from celadon.domain.reachable import parse_networks
-from celadon.table.console_logins import create_login
-from celadon.table.engine import Table
-from celadon.table.tokens import revoke_token
+from celadon.domain.decisions.reachable import parse_networks
+from celadon.domain.language.console_cookies import SESSION_COOKIE
+from celadon.domain.language.permissions import Role
+from celadon.table.access.console_logins import create_login
+from celadon.table.access.tokens import revoke_token
+from celadon.table.core.engine import Table
 from tests.api.conftest import DEADLINE_SECONDS, Answer, ApiClient, running_api
 
 pytestmark = pytest.mark.parts

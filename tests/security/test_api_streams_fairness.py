@@ -16,10 +16,10 @@ from sqlalchemy.engine import Engine
 from temporalio.testing import WorkflowEnvironment
 
 from celadon.api import feed, stream
-from celadon.domain.permissions import Role
-from celadon.table.audit import write_event
-from celadon.table.engine import Table
-from celadon.table.tokens import revoke_token
+from celadon.domain.language.permissions import Role
+from celadon.table.access.tokens import revoke_token
+from celadon.table.core.engine import Table
+from celadon.table.rollouts.audit import write_event
 from tests.api.conftest import DEADLINE_SECONDS, GENEROUS, ApiClient, running_api
 from tests.table.rows import Rows
 

@@ -9,7 +9,7 @@ import pytest_asyncio
 from aiohttp import CookieJar, DummyCookieJar, web
 from yarl import URL
 
-from celadon.domain.publication import SetRole
+from celadon.domain.decisions.publication import SetRole
 from tests.gateway.conftest import Gateway, blue, gateway, green, ports, router  # noqa: F401 - fixtures
 from tests.gateway.router import Router
 from tests.gateway.traffic import BLUE, LOOPBACK, publication

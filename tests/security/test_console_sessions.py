@@ -13,12 +13,12 @@ import pytest_asyncio
 from temporalio.testing import WorkflowEnvironment
 
 from celadon.api.console.sessions import csrf_of
-from celadon.domain.console_cookies import HOST_PREFIX, NOTICE_COOKIE, SESSION_COOKIE
-from celadon.domain.permissions import Role
-from celadon.table.console_logins import create_login, void_logins
-from celadon.table.console_sessions import end_sessions
-from celadon.table.engine import Table
-from celadon.table.tokens import NewToken, create_token, revoke_token
+from celadon.domain.language.console_cookies import HOST_PREFIX, NOTICE_COOKIE, SESSION_COOKIE
+from celadon.domain.language.permissions import Role
+from celadon.table.access.console_logins import create_login, void_logins
+from celadon.table.access.console_sessions import end_sessions
+from celadon.table.access.tokens import NewToken, create_token, revoke_token
+from celadon.table.core.engine import Table
 from tests.api.conftest import DEADLINE_SECONDS, GENEROUS, Answer, ApiClient, running_api
 from tests.table.rows import Rows
 

@@ -21,8 +21,8 @@ from celadon.cli.profiles import read_profiles
 from celadon.cli.starter_files import write_starter_files
 from celadon.cli.target import choose_target, find_target
 from celadon.cli.target_choice import TargetChoice
-from celadon.domain.names import RouteId
-from celadon.domain.revision import Provisioner
+from celadon.domain.language.names import RouteId
+from celadon.domain.language.revision import Provisioner
 from celadon.owned_files import NotOursError, check_path, make_directory, read_file, write_file
 from celadon.provisioners.launcher import CLAIM_SUFFIX, boot_id, read_stat
 from celadon.provisioners.replica_files import ReplicaFiles

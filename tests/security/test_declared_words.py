@@ -4,7 +4,7 @@ from typing import Final
 
 import pytest
 
-from celadon.domain.permissions import Role
+from celadon.domain.language.permissions import Role
 from tests.api.conftest import ApiClient, api, keys
 from tests.api.conftest import rows as api_rows
 from tests.cli.conftest import Command, _no_celadon_of_the_operator, command, on_table, rows
@@ -47,7 +47,7 @@ COMMANDS: Final = (
     ("promote", "chat", "--by"),
     ("abort", "chat", "--reason"),
     ("deployment", "scale", "chat", "3", "--by"),
-    ("deployment", "delete", "chat", "--reason"),
+    ("deployment", "delete", "chat", "--yes", "--reason"),
     ("deployment", "create", "other", "--reason"),
     ("router", "forget", "edge-1", "--by"),
     ("token", "create", "--role", "viewer"),

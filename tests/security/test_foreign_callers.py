@@ -16,10 +16,10 @@ from temporalio.testing import ActivityEnvironment, WorkflowEnvironment
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from activities.own_workflows import REFUSED, refuse_caller
-from celadon.domain.contracts import TASK_QUEUE, workflow_id
-from celadon.domain.names import RolloutId, RouteSetId
-from celadon.domain.states import Door
-from celadon.domain.steps import SwitchStep
+from celadon.domain.language.contracts import TASK_QUEUE, workflow_id
+from celadon.domain.language.names import RolloutId, RouteSetId
+from celadon.domain.language.states import Door
+from celadon.domain.language.steps import SwitchStep
 from tests.api.conftest import ApiClient, api, keys, rows  # noqa: F401 - fixtures
 from tests.table.rows import Opened, Rows
 

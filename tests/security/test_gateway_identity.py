@@ -15,18 +15,18 @@ import pytest
 import pytest_asyncio
 from aiohttp import ClientSession
 
-from celadon.domain.enrolment import gateway_identity
-from celadon.domain.names import RouterNode
-from celadon.domain.states import Door
+from celadon.domain.decisions.enrolment import gateway_identity
+from celadon.domain.language.names import RouterNode
+from celadon.domain.language.states import Door
 from celadon.gateway.addresses import SocketAddress
 from celadon.gateway.authority import CertificateAuthority, Issued
 from celadon.gateway.certificates import write_version
 from celadon.gateway.enrolling import RouterFiles
 from celadon.gateway.process import run_gateway
 from celadon.gateway.settings import GatewaySettings
-from celadon.table.engine import Table
-from celadon.table.fleet import forget_router
-from celadon.table.registration import Author
+from celadon.table.core.author import Author
+from celadon.table.core.engine import Table
+from celadon.table.routers.router_admin import forget_router
 from tests.gateway.conftest import free_port, free_socket
 from tests.gateway.replica import Replica
 from tests.gateway.router import Router, running_envoy, until

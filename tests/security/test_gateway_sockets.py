@@ -9,7 +9,7 @@ import grpc
 import pytest
 import pytest_asyncio
 
-from celadon.domain.names import RouterNode
+from celadon.domain.language.names import RouterNode
 from celadon.gateway.addresses import UnixAddress
 from celadon.gateway.authority import CA_KEY, CertificateAuthority
 from celadon.gateway.certificates import CA, CertificateError, make_private_directory, write_version
@@ -18,7 +18,7 @@ from celadon.gateway.process import run_gateway
 from celadon.gateway.settings import GatewaySettings
 from celadon.stack.errors import StackError
 from celadon.stack.sockets import SocketDirectory
-from celadon.table.engine import Table
+from celadon.table.core.engine import Table
 from tests.gateway.conftest import free_port
 from tests.gateway.router import running_envoy, until
 from tests.gateway.rows import enrol

@@ -12,13 +12,13 @@ from temporalio.testing import WorkflowEnvironment
 from celadon.api import jwt_tokens
 from celadon.api.settings import ApiSettings
 from celadon.client.wording import event_title
-from celadon.domain.identity import LINK_ISSUER, LONGEST_NAME, TOKEN_ISSUER, check_name
-from celadon.domain.permissions import Role
-from celadon.domain.states import Door
-from celadon.table.console_logins import create_login
-from celadon.table.engine import Table
+from celadon.domain.language.identity import LINK_ISSUER, LONGEST_NAME, TOKEN_ISSUER, check_name
+from celadon.domain.language.permissions import Role
+from celadon.domain.language.states import Door
+from celadon.table.access.console_logins import create_login
+from celadon.table.access.tokens import NewToken, create_token
+from celadon.table.core.engine import Table
 from celadon.table.records.events import AuditEvent
-from celadon.table.tokens import NewToken, create_token
 from tests.api.conftest import GENEROUS, ApiClient, running_api
 from tests.api.test_jwt import AUDIENCE, ISSUER, Issuer
 from tests.table.rows import Rows

@@ -13,10 +13,10 @@ from temporalio.testing import WorkflowEnvironment
 
 from celadon.api.console.sessions import csrf_of
 from celadon.api.request_guard import LONGEST_PATH, LONGEST_QUERY
-from celadon.domain.console_cookies import SESSION_COOKIE
-from celadon.domain.permissions import Role
-from celadon.table.console_logins import create_login
-from celadon.table.engine import Table
+from celadon.domain.language.console_cookies import SESSION_COOKIE
+from celadon.domain.language.permissions import Role
+from celadon.table.access.console_logins import create_login
+from celadon.table.core.engine import Table
 from tests.api.conftest import DEADLINE_SECONDS, GENEROUS, ApiClient, running_api
 from tests.table.rows import Rows
 

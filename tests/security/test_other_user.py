@@ -27,5 +27,5 @@ def test_cannot_read_what_its_owner_alone_may_read(other_user: OtherUser, reacha
 
 
 def test_imports_what_the_tests_can(other_user: OtherUser) -> None:
-    finished = other_user.run_python("import asyncio, ssl, grpc, celadon.domain.names; print('imported')")
+    finished = other_user.run_python("import asyncio, ssl, grpc, celadon.domain.language.names; print('imported')")
     assert finished.stdout.strip() == "imported", finished.stderr

@@ -14,10 +14,10 @@ from structlog.testing import capture_logs
 
 from celadon.cli.doctor.findings import Verdict
 from celadon.cli.doctor.postgres_account import check_postgres_account
-from celadon.stack import account as accounts
-from celadon.stack.account import POSTGRES_USER_VARIABLE, Account, account_for_postgres
+from celadon.stack import os_user as accounts
 from celadon.stack.addresses import StackAddresses
 from celadon.stack.errors import StackError
+from celadon.stack.os_user import POSTGRES_USER_VARIABLE, OsUser, user_for_postgres
 from celadon.stack.postgres import running_postgres
 from celadon.stack.postgres_home import owner_of
 from tests.security.other_user import OtherUser
@@ -135,7 +135,7 @@ async def test_a_user_who_gets_as_far_as_the_socket_is_not_let_in(data_dir: Path
 async def test_what_is_made_before_the_first_start_is_out_of_reach_too(data_dir: Path) -> None:
     async with running_postgres(data_dir):
         home = (data_dir / "postgres").stat()
-        account = account_for_postgres(owner_of(data_dir))
+        account = user_for_postgres(owner_of(data_dir))
 
     assert (home.st_uid, home.st_gid, stat.S_IMODE(home.st_mode)) == (0, account.gid, 0o710)
 
@@ -205,20 +205,20 @@ def test_a_user_that_cannot_be_is_refused(name: str, told: str, monkeypatch: pyt
     monkeypatch.setenv(POSTGRES_USER_VARIABLE, name)
 
     with pytest.raises(StackError, match=told):
-        account_for_postgres()
+        user_for_postgres()
 
 
 def test_an_id_that_somebody_was_given_meanwhile_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    mine = Account.unassigned()
+    mine = OsUser.unassigned()
     assert mine is not None
-    assert Account.unassigned(mine.uid) == mine
+    assert OsUser.unassigned(mine.uid) == mine
 
     for taken in (0, NOBODY, pwd.getpwnam("daemon").pw_uid):
-        other = Account.unassigned(taken)
+        other = OsUser.unassigned(taken)
         assert other is not None
         assert other.uid != taken
     monkeypatch.setattr(accounts, "_mapped", lambda kind: [range(65_536)] if kind else [])
-    in_a_container = Account.unassigned(mine.uid)
+    in_a_container = OsUser.unassigned(mine.uid)
     assert in_a_container is not None
     assert in_a_container.uid < 65_536
 

@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from celadon.domain.publication import Publication
-from celadon.domain.reachable import Reach
-from celadon.domain.states import RouteStatus
+from celadon.domain.decisions.publication import Publication
+from celadon.domain.decisions.reachable import Reach
+from celadon.domain.language.states import RouteStatus
 from celadon.gateway.feed import PublicationFeed
 from celadon.gateway.metrics import GatewayMetrics
 from celadon.reach_settings import ReachSettings
 from celadon.stack.children import gateway_spec, worker_spec
 from celadon.stack.layout import DataDirectory
 from celadon.stack.settings import StackSettings
-from celadon.table.engine import Table
+from celadon.table.core.engine import Table
 from tests.keeper.conftest import chat, leases_last_long, state_dir  # noqa: F401 - fixtures
 from tests.keeper.rollouts import Deploying
 from tests.keeper.running import Rollouts, running_keeper

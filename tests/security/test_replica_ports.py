@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from celadon.domain.states import RouteHealthStatus, RouteStatus
+from celadon.domain.language.states import RouteHealthStatus, RouteStatus
 from celadon.provisioners.claims import ROUTE_VARIABLE
 from celadon.provisioners.listeners import describe_user, listening_sockets
 from celadon.provisioners.protocol import Address
-from celadon.table.engine import Table
-from celadon.table.models import Route
+from celadon.table.core.engine import Table
+from celadon.table.core.models import Route
 from tests.keeper.conftest import chat, leases_last_long, state_dir  # noqa: F401 - fixtures
 from tests.keeper.rollouts import Deploying
 from tests.keeper.running import Rollouts, Running, running_keeper

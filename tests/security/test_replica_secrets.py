@@ -8,15 +8,15 @@ import pytest
 from pydantic import ValidationError
 from sqlalchemy import select, update
 
-from celadon.domain.revision import Revision
-from celadon.domain.states import RouteStatus
+from celadon.domain.language.revision import Revision
+from celadon.domain.language.states import RouteStatus
 from celadon.notifications.secrets import SecretError, Secrets
 from celadon.notifications.settings import NotificationSettings
 from celadon.provisioners.inherited import inherited_environment
 from celadon.provisioners.protocol import StartError
 from celadon.provisioners.secret_files import SecretFiles
-from celadon.table.engine import Table
-from celadon.table.models import Deployment, RolloutEvent, Route, RouteSet
+from celadon.table.core.engine import Table
+from celadon.table.core.models import Deployment, RolloutEvent, Route, RouteSet
 from tests.keeper.conftest import chat, leases_last_long, state_dir  # noqa: F401 - fixtures
 from tests.keeper.rollouts import Deploying
 from tests.keeper.running import Rollouts, Running, running_keeper

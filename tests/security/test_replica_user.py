@@ -13,13 +13,13 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from celadon.domain.names import RouteId
-from celadon.domain.revision import Revision
+from celadon.domain.language.names import RouteId
+from celadon.domain.language.revision import Revision
 from celadon.provisioners.local import LocalProvisioner
 from celadon.provisioners.protocol import Replica
 from celadon.provisioners.replica_user import NEEDED_CAPABILITIES, ReplicaUser, ReplicaUserError
 from celadon.provisioners.settings import LocalSettings
-from celadon.table.engine import Table
+from celadon.table.core.engine import Table
 from tests.keeper.conftest import chat, leases_last_long  # noqa: F401 - fixtures
 from tests.keeper.rollouts import Deploying
 from tests.keeper.running import Rollouts, running_keeper
@@ -48,8 +48,8 @@ env
 WORKER = """
 import asyncio, json, sys, uuid
 from pathlib import Path
-from celadon.domain.names import RouteId
-from celadon.domain.revision import Revision
+from celadon.domain.language.names import RouteId
+from celadon.domain.language.revision import Revision
 from celadon.provisioners.local import LocalProvisioner
 from celadon.provisioners.protocol import Listener, Replica
 from celadon.provisioners.replica_user import ReplicaUser

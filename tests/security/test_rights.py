@@ -15,15 +15,15 @@ from temporalio.testing import WorkflowEnvironment
 
 from celadon.client.rollouts import RolloutClient, Sender
 from celadon.client.signatures import AuthoritySettings, Signer
-from celadon.domain.authority import Unsigned
-from celadon.domain.contracts import workflow_id
-from celadon.domain.errors import RefusedError
-from celadon.domain.messages import RolloutRequest
-from celadon.domain.payload import parse_payload
-from celadon.domain.permissions import Role, rights_of
-from celadon.domain.states import Door
-from celadon.domain.steps import BeginStep
-from celadon.table.begin import begin
+from celadon.domain.decisions.authority import Unsigned
+from celadon.domain.language.contracts import workflow_id
+from celadon.domain.language.errors import RefusedError
+from celadon.domain.language.messages import RolloutRequest
+from celadon.domain.language.payload import parse_payload
+from celadon.domain.language.permissions import Role, rights_of
+from celadon.domain.language.states import Door
+from celadon.domain.language.steps import BeginStep
+from celadon.table.rollouts.begin import begin
 from tests.api.conftest import ApiClient, api, keys, rows  # noqa: F401 - fixtures
 from tests.table.rows import Rows
 

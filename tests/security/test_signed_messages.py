@@ -12,18 +12,18 @@ from temporalio.testing import WorkflowEnvironment
 
 from celadon.client.rollouts import RolloutClient
 from celadon.client.signatures import AuthoritySettings, Signer
-from celadon.domain.attestation import text_of_command, text_of_start
-from celadon.domain.authority import Authority, Unsigned
-from celadon.domain.contracts import workflow_id
-from celadon.domain.errors import RefusedError
-from celadon.domain.messages import AbortCommand, PromoteCommand, RolloutRequest, StartMemo
-from celadon.domain.payload import parse_payload
-from celadon.domain.permissions import Verb
-from celadon.domain.states import Door
-from celadon.domain.steps import BeginStep, JudgeStep, Message, Note, PhaseStep, Step, SwitchAnswer
-from celadon.table.begin import begin
-from celadon.table.route_sets import enter_phase, judge
-from celadon.table.switch import switch, switch_back
+from celadon.domain.decisions.authority import Authority, Unsigned
+from celadon.domain.language.attestation import text_of_command, text_of_start
+from celadon.domain.language.contracts import workflow_id
+from celadon.domain.language.errors import RefusedError
+from celadon.domain.language.messages import AbortCommand, PromoteCommand, RolloutRequest, StartMemo
+from celadon.domain.language.payload import parse_payload
+from celadon.domain.language.permissions import Verb
+from celadon.domain.language.states import Door
+from celadon.domain.language.steps import BeginStep, JudgeStep, Message, Note, PhaseStep, Step, SwitchAnswer
+from celadon.table.rollouts.begin import begin
+from celadon.table.rollouts.route_sets import enter_phase, judge
+from celadon.table.rollouts.switch import switch, switch_back
 from tests.api.conftest import ApiClient, api, keys, rows  # noqa: F401 - fixtures
 from tests.table.rows import Opened, Rows
 

@@ -13,8 +13,8 @@ from celadon.api import limits
 from celadon.api.process import limits_of
 from celadon.api.protocol import possible_connections
 from celadon.api.settings import ApiSettings
-from celadon.domain.permissions import Role
-from celadon.table.engine import Table
+from celadon.domain.language.permissions import Role
+from celadon.table.core.engine import Table
 from tests.api.conftest import GENEROUS, ApiClient, running_api
 
 pytestmark = pytest.mark.parts

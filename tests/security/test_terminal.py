@@ -28,7 +28,6 @@ from pydantic import BaseModel
 from sqlalchemy import text as sql_text
 from sqlalchemy.exc import DBAPIError
 
-from celadon.api.principal import Principal, Scheme
 from celadon.cli import deployments, events, listings, output, registering, routers
 from celadon.cli.deliveries import delivery_table
 from celadon.cli.doctor.findings import Finding, Verdict
@@ -36,9 +35,10 @@ from celadon.cli.doctor.printing import describe
 from celadon.cli.output import OutputFormat
 from celadon.cli.tree import rollout_tree
 from celadon.cli.watching import LineScreen
-from celadon.domain.permissions import Role
-from celadon.domain.shown_text import find_control
+from celadon.domain.language.permissions import Role
+from celadon.domain.language.shown_text import find_control
 from celadon.logs import log_to_stderr
+from celadon.service.principal import Principal, Scheme
 from celadon.stack.demo.screen import LineScreen as DemoLines
 from celadon.terminal import Shown, TerminalConsole, live_picture
 from tests.cli.conftest import Command, _no_celadon_of_the_operator, command, on_table, rows
@@ -401,12 +401,15 @@ async def test_what_an_api_answers_is_shown_as_text(
 def test_nothing_but_the_output_layer_reaches_a_terminal() -> None:
     """Rich reads markup, and streams take everything: one module of the whole product uses the one, few the other."""
     allowed = {
-        "terminal.py": {"rich", "sys.stdout"},
+        "terminal.py": {"rich"},
+        "standard_streams.py": {"sys.stdout"},
         "logs.py": {"sys.stderr"},
         "cli/output.py": {"sys.stdout", "sys.stderr", "typer.prompt"},
         # What a program asks of its streams, or wraps in ones of its own.
         "cli/ending.py": {"sys.stdout", "sys.stderr"},
         "cli/watching.py": {"sys.stdout"},
+        # Flushes them before another program takes its place.
+        "cli/worker_process.py": {"sys.stdout", "sys.stderr"},
         "cli/local_stack.py": {"sys.stdout"},
         "stack/demo/demo.py": {"sys.stdout"},
         "stack/demo/screen.py": {"rich", "sys.stdout"},

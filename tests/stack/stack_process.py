@@ -21,8 +21,8 @@ from celadon.stack.children import stack_children
 from celadon.stack.layout import DataDirectory
 from celadon.stack.postgres_home import PostgresHome
 from celadon.stack.process import ChildSpec
+from celadon.stack.process_counts import ProcessCountChoice
 from celadon.stack.settings import StackSettings
-from celadon.stack.shape import ShapeChoice
 from celadon.stack.stack import Stack, run_stack
 from tests.stack.processes import DEADLINE_SECONDS
 
@@ -66,7 +66,7 @@ class StackProcess:
 async def stack_process(
     data_dir: Path,
     *names: str,
-    **shape: Unpack[ShapeChoice],
+    **shape: Unpack[ProcessCountChoice],
 ) -> AsyncIterator[StackProcess]:
     """Run a stack in a process of its own, and stop it at the end."""
     process = await asyncio.create_subprocess_exec(

@@ -4,11 +4,11 @@ import getpass
 import stat
 from pathlib import Path
 
-from celadon.domain.permissions import Role
+from celadon.domain.language.permissions import Role
 from celadon.stack.access import ensure_admin_token
 from celadon.stack.layout import DataDirectory
-from celadon.table.engine import Table
-from celadon.table.tokens import find_token
+from celadon.table.access.tokens import find_token
+from celadon.table.core.engine import Table
 
 
 async def _name_of_token(directory: DataDirectory, table: Table) -> str:

@@ -12,8 +12,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from celadon.stack.account import Account, account_for_postgres
 from celadon.stack.child_log import ChildLog
+from celadon.stack.os_user import OsUser, user_for_postgres
 from celadon.stack.postgres import (
     create_database,
     database_url,
@@ -42,7 +42,7 @@ async def query(url: str, statement: str) -> list[tuple[object, ...]]:
 
 
 async def initialised_home(data_dir: Path) -> PostgresHome:
-    home = await asyncio.to_thread(prepare_home, data_dir, account_for_postgres())
+    home = await asyncio.to_thread(prepare_home, data_dir, user_for_postgres())
     await initialise(home)
     return home
 
@@ -74,7 +74,7 @@ async def test_listens_on_no_network_port(data_dir: Path) -> None:
 
 async def test_only_its_own_user_can_enter_the_directories_it_writes(data_dir: Path) -> None:
     async with running_postgres(data_dir):
-        account = account_for_postgres(owner_of(data_dir))
+        account = user_for_postgres(owner_of(data_dir))
         for name in ("cluster", "socket"):
             found = (data_dir / "postgres" / name).stat()
             assert (found.st_uid, stat.S_IMODE(found.st_mode)) == (account.uid, 0o700)
@@ -117,7 +117,7 @@ async def test_a_dropped_database_is_gone_although_somebody_uses_it(postgres_url
 
 
 async def test_begins_anew_when_initialising_was_cut_short(data_dir: Path) -> None:
-    home = await asyncio.to_thread(prepare_home, data_dir, account_for_postgres())
+    home = await asyncio.to_thread(prepare_home, data_dir, user_for_postgres())
     (home.directory / "initdb" / "cluster" / "base").mkdir(parents=True)
     async with running_postgres(data_dir) as url:
         assert await query(url, "SELECT 1") == [(1,)]
@@ -128,7 +128,7 @@ async def test_serves_from_a_directory_with_a_path_too_long_for_a_socket(data_di
     deep.mkdir(mode=0o711)
     async with running_postgres(deep) as url:
         assert await query(url, "SELECT 1") == [(1,)]
-    home = await asyncio.to_thread(prepare_home, deep, account_for_postgres())
+    home = await asyncio.to_thread(prepare_home, deep, user_for_postgres())
     home.socket_directory.rmdir()
 
 
@@ -162,6 +162,6 @@ async def test_starts_although_the_process_id_of_a_dead_server_has_been_used_aga
 
 
 async def test_an_address_is_one_that_sqlalchemy_takes(data_dir: Path) -> None:
-    home = PostgresHome(data_dir, data_dir, Path("/run/a b"), Account.current())
+    home = PostgresHome(data_dir, data_dir, Path("/run/a b"), OsUser.current())
     engine = create_async_engine(database_url(home))
     assert engine.url.query == {"host": "/run/a b", "port": "5432"}

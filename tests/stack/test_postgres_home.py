@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from celadon.stack.account import Account, account_for_postgres
 from celadon.stack.errors import StackError
+from celadon.stack.os_user import OsUser, user_for_postgres
 from celadon.stack.postgres import initialise, running_postgres
 from celadon.stack.postgres_home import prepare_home
 from celadon.stack.programs import postgres_packages
@@ -28,12 +28,12 @@ def private_directory(parent: Path) -> Path:
 
 
 def test_lives_in_the_data_directory_when_its_user_can_go_there(data_dir: Path) -> None:
-    home = prepare_home(data_dir, account_for_postgres(), data_dir / "shared")
+    home = prepare_home(data_dir, user_for_postgres(), data_dir / "shared")
     assert home.directory == data_dir / "postgres"
 
 
 def test_runs_the_installed_programs_when_its_user_can_read_them(data_dir: Path) -> None:
-    account = Account.current()
+    account = OsUser.current()
     assert prepare_home(data_dir, account, data_dir / "shared").programs == postgres_packages()[0] / "bin"
 
 
@@ -41,14 +41,14 @@ def test_runs_the_installed_programs_when_its_user_can_read_them(data_dir: Path)
 def test_lives_elsewhere_when_its_user_cannot_go_to_the_data_directory(data_dir: Path) -> None:
     shared = data_dir / "shared"
     directory = private_directory(data_dir)
-    home = prepare_home(directory, Account.named("nobody"), shared)
+    home = prepare_home(directory, OsUser.named("nobody"), shared)
     assert home.directory.parent == shared
     assert stat.S_IMODE(directory.parent.stat().st_mode) == 0o700
 
 
 @as_root
 def test_remembers_where_it_lives_when_the_data_directory_is_moved(data_dir: Path) -> None:
-    shared, account = data_dir / "shared", Account.named("nobody")
+    shared, account = data_dir / "shared", OsUser.named("nobody")
     directory = private_directory(data_dir)
     before = prepare_home(directory, account, shared)
     moved = directory.rename(directory.with_name("moved"))
@@ -57,7 +57,7 @@ def test_remembers_where_it_lives_when_the_data_directory_is_moved(data_dir: Pat
 
 @as_root
 def test_refuses_a_copy_of_a_data_directory_whose_database_lies_elsewhere(data_dir: Path) -> None:
-    shared, account = data_dir / "shared", Account.named("nobody")
+    shared, account = data_dir / "shared", OsUser.named("nobody")
     directory = private_directory(data_dir)
     prepare_home(directory, account, shared)
     copy = directory.with_name("copy")
@@ -70,7 +70,7 @@ def test_refuses_a_copy_of_a_data_directory_whose_database_lies_elsewhere(data_d
 async def test_the_database_of_a_data_directory_that_was_removed_is_neither_used_again_nor_removed(
     data_dir: Path,
 ) -> None:
-    shared, account = data_dir / "shared", account_for_postgres()
+    shared, account = data_dir / "shared", user_for_postgres()
     directory = private_directory(data_dir)
     first = prepare_home(directory, account, shared)
     await initialise(first)
@@ -85,7 +85,7 @@ async def test_the_database_of_a_data_directory_that_was_removed_is_neither_used
 
 
 def test_a_moved_data_directory_takes_its_database_along(data_dir: Path) -> None:
-    account = account_for_postgres()
+    account = user_for_postgres()
     directory = data_dir / "before"
     directory.mkdir(mode=0o711)
     prepare_home(directory, account, data_dir / "shared")
@@ -101,7 +101,7 @@ async def test_serves_from_where_the_data_directory_is_private(data_dir: Path) -
 
 @as_root
 async def test_copies_programs_that_its_user_cannot_reach_once(data_dir: Path) -> None:
-    shared, account = data_dir / "shared", Account.named("nobody")
+    shared, account = data_dir / "shared", OsUser.named("nobody")
     private = data_dir / "site-packages"
     private.mkdir(mode=0o700)
     for package in postgres_packages():
@@ -120,9 +120,9 @@ async def test_copies_programs_that_its_user_cannot_reach_once(data_dir: Path) -
 @as_root
 def test_refuses_the_data_directory_of_another_user(data_dir: Path) -> None:
     (data_dir / "postgres").mkdir()
-    os.chown(data_dir / "postgres", Account.named("nobody").uid, -1)
+    os.chown(data_dir / "postgres", OsUser.named("nobody").uid, -1)
     with pytest.raises(StackError, match=r"belongs to user nobody.*run Celadon as that user"):
-        prepare_home(data_dir, Account.named("nobody"), data_dir / "shared")
+        prepare_home(data_dir, OsUser.named("nobody"), data_dir / "shared")
 
 
 def test_refuses_a_socket_directory_that_others_can_enter(data_dir: Path) -> None:
@@ -130,4 +130,4 @@ def test_refuses_a_socket_directory_that_others_can_enter(data_dir: Path) -> Non
     socket.mkdir(parents=True)
     socket.chmod(0o755)
     with pytest.raises(StackError, match="alone can enter"):
-        prepare_home(data_dir, account_for_postgres(), data_dir / "shared")
+        prepare_home(data_dir, user_for_postgres(), data_dir / "shared")

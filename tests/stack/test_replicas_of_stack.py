@@ -12,8 +12,8 @@ from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
 from celadon.client.rollouts import RolloutClient
-from celadon.domain.messages import RolloutRequest
-from celadon.domain.payload import parse_payload
+from celadon.domain.language.messages import RolloutRequest
+from celadon.domain.language.payload import parse_payload
 from celadon.provisioners.replica_files import ReplicaFiles
 from celadon.stack.access import signer_of
 from celadon.stack.addresses import StackAddresses

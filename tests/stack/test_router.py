@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from celadon.domain.names import RouterNode
+from celadon.domain.language.names import RouterNode
 from celadon.gateway.enrolling import RouterFiles
 from celadon.stack.child_log import ChildLog
 from celadon.stack.errors import ChildFailedError

@@ -6,10 +6,10 @@ import aiohttp
 import pytest
 
 from celadon.stack.addresses import StackAddresses
+from celadon.stack.process_counts import ProcessCounts
 from celadon.stack.settings import Port, StackSettings
-from celadon.stack.shape import StackShape
-from celadon.table.engine import Table
-from celadon.table.models import Router
+from celadon.table.core.engine import Table
+from celadon.table.core.models import Router
 from tests.gateway.router import until
 from tests.stack.stack_process import stack_process
 
@@ -25,7 +25,7 @@ def test_what_is_not_chosen_is_as_it_was_at_the_last_start(tmp_path: Path) -> No
 
     again = StackSettings.load(tmp_path / "settings.json", workers=2)
 
-    assert again.shape == StackShape(workers=2, routers=3)
+    assert again.shape == ProcessCounts(workers=2, routers=3)
 
 
 @pytest.mark.stack

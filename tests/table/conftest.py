@@ -2,7 +2,7 @@
 
 import pytest_asyncio
 
-from celadon.table.engine import Table
+from celadon.table.core.engine import Table
 from tests.table.rows import Rows
 
 

@@ -3,8 +3,8 @@
 import asyncio
 from typing import Final
 
-from celadon.table.engine import Table
-from celadon.table.notify import Listener, Subscription, notification
+from celadon.table.core.engine import Table
+from celadon.table.core.listen import ChannelSubscription, Listener, notification
 
 _MARK: Final = "the last of before"
 _DEADLINE_SECONDS: Final = 30.0
@@ -22,7 +22,7 @@ async def notify(table: Table, channel: str, payload: str) -> None:
         await tx.execute(notification(channel, payload))
 
 
-async def heard(subscription: Subscription, count: int) -> list[str]:
+async def heard(subscription: ChannelSubscription, count: int) -> list[str]:
     """Wait until at least ``count`` payloads were heard, in good time; return all that were."""
     payloads: list[str] = []
     async with asyncio.timeout(_DEADLINE_SECONDS):
@@ -31,7 +31,7 @@ async def heard(subscription: Subscription, count: int) -> list[str]:
     return payloads
 
 
-async def hear_out(table: Table, channel: str, subscription: Subscription) -> None:
+async def hear_out(table: Table, channel: str, subscription: ChannelSubscription) -> None:
     """Hear all that was told before: a commit returns before those who listen have heard of it."""
     await notify(table, channel, _MARK)
     while _MARK not in await heard(subscription, 1):

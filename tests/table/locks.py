@@ -5,7 +5,7 @@ from typing import Final
 
 from sqlalchemy import text
 
-from celadon.table.engine import Table
+from celadon.table.core.engine import Table
 
 DEADLINE_SECONDS: Final = 30.0
 """Less than the table of tests lets a transaction pause that holds the lock."""

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import asyncpg
 
-from celadon.stack.account import Account
+from celadon.stack.os_user import OsUser
 from celadon.stack.ports import choose_ports
 from celadon.stack.postgres_home import prepare_home
 from tests.provisioners.programs import until
@@ -66,7 +66,7 @@ async def running_server(
 def _initialise(directory: Path, cluster: Path) -> Path:
     """Create a cluster; return the directory of programs that its account can run."""
     directory.mkdir(mode=0o755, exist_ok=True)
-    account = Account.named(_ACCOUNT) if os.geteuid() == 0 else Account.current()
+    account = OsUser.named(_ACCOUNT) if os.geteuid() == 0 else OsUser.current()
     home = directory.with_name(f"{directory.name}-programs")
     home.mkdir()
     programs = prepare_home(home, account).programs

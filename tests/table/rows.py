@@ -9,13 +9,13 @@ from typing import Any, Final
 from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from celadon.domain.authority import Authority, Unsigned
-from celadon.domain.contracts import PROMOTE, ROLLBACK
-from celadon.domain.messages import AbortCommand, PromoteCommand, RolloutRequest
-from celadon.domain.names import Epoch, Fence, RouteId, RouterNode, RouteSetId
-from celadon.domain.payload import parse_payload
-from celadon.domain.states import Door, RolloutOutcome, RolloutPhase, RouteHealthStatus, RouteStatus
-from celadon.domain.steps import (
+from celadon.domain.decisions.authority import Authority, Unsigned
+from celadon.domain.language.contracts import PROMOTE, ROLLBACK
+from celadon.domain.language.messages import AbortCommand, PromoteCommand, RolloutRequest
+from celadon.domain.language.names import Epoch, Fence, RouteId, RouterNode, RouteSetId
+from celadon.domain.language.payload import parse_payload
+from celadon.domain.language.states import Door, RolloutOutcome, RolloutPhase, RouteHealthStatus, RouteStatus
+from celadon.domain.language.steps import (
     BeginStep,
     Begun,
     CloseStep,
@@ -27,29 +27,29 @@ from celadon.domain.steps import (
     SwitchAnswer,
     SwitchStep,
 )
-from celadon.table.begin import begin
-from celadon.table.deletion import DeleteOrder, delete
-from celadon.table.engine import Table
-from celadon.table.enrolments import NewEnrolment, enrol_router
-from celadon.table.finish import finish
-from celadon.table.kept_sets import KeptRoute, KeptSet, read_kept_sets
-from celadon.table.leases import take_lease
-from celadon.table.models import Base
+from celadon.table.core.author import Author
+from celadon.table.core.engine import Table
+from celadon.table.core.models import Base
 from celadon.table.records.changes import Deleted, Scaled
-from celadon.table.registration import Author
-from celadon.table.replicas import (
+from celadon.table.replicas.keeper_reads import ManagedRoute, ManagedSet, read_managed_sets
+from celadon.table.replicas.leases import take_lease
+from celadon.table.replicas.routes import (
     Leaving,
     add_route,
-    let_leave,
+    mark_surplus,
     route_ended,
     route_health,
     route_running,
     stop_left,
 )
-from celadon.table.route_sets import close_set, open_green
-from celadon.table.routers import router_acknowledged, router_connected
-from celadon.table.scaling import ScaleOrder, scale
-from celadon.table.switch import switch, switch_back
+from celadon.table.rollouts.begin import begin
+from celadon.table.rollouts.deletion import DeleteOrder, delete
+from celadon.table.rollouts.finish import finish
+from celadon.table.rollouts.route_sets import close_set, open_green
+from celadon.table.rollouts.scaling import ScaleOrder, scale
+from celadon.table.rollouts.switch import switch, switch_back
+from celadon.table.routers.enrolments import NewEnrolment, enrol_router
+from celadon.table.routers.reports import router_acknowledged, router_connected
 
 TRUSTING: Final = Authority(unsigned=Unsigned.ALL)
 """An installation that lets unsigned messages do everything."""
@@ -225,7 +225,7 @@ class Rows:
 
     # What the keeper does.
 
-    async def kept(self, opened: Opened, route_set: RouteSetId | None = None) -> KeptSet:
+    async def kept(self, opened: Opened, route_set: RouteSetId | None = None) -> ManagedSet:
         """Return a set as the keeper sees it."""
         async with self.table.transaction() as tx:
             return await _kept(tx, opened, opened.green if route_set is None else route_set)
@@ -272,13 +272,13 @@ class Rows:
             kept = await _kept(tx, opened, opened.green)
             await route_ended(tx, self.fence, kept, route, status=status, error=error, output="boom\n", failed=failed)
 
-    async def let_leave(self, opened: Opened, route_set: RouteSetId | None = None) -> Leaving:
+    async def mark_surplus(self, opened: Opened, route_set: RouteSetId | None = None) -> Leaving:
         """Let the surplus of a set leave."""
         kept = await self.kept(opened, route_set)
         async with self.table.transaction() as tx:
-            return await let_leave(tx, self.fence, kept)
+            return await mark_surplus(tx, self.fence, kept)
 
-    async def stop_left(self, kept: KeptSet, route: KeptRoute, *, cut: bool = False) -> frozenset[RouteId]:
+    async def stop_left(self, kept: ManagedSet, route: ManagedRoute, *, cut: bool = False) -> frozenset[RouteId]:
         """Stop a member that leaves."""
         async with self.table.transaction() as tx:
             return await stop_left(tx, self.fence, kept, route, cut=cut)
@@ -328,6 +328,6 @@ def _begin_step(run: str, at: datetime, request: Mapping[str, Any]) -> BeginStep
     return BeginStep(request=parsed, workflow_id=f"rollout-{parsed.deployment}", run_id=run, at=at)
 
 
-async def _kept(tx: AsyncSession, opened: Opened, route_set: RouteSetId) -> KeptSet:
-    found = await read_kept_sets(tx, [opened.begun.deployment])
+async def _kept(tx: AsyncSession, opened: Opened, route_set: RouteSetId) -> ManagedSet:
+    found = await read_managed_sets(tx, [opened.begun.deployment])
     return next(one for one in found if one.route_set == route_set)

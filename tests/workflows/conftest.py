@@ -22,8 +22,8 @@ from temporalio.worker import Worker
 
 from activities.heartbeats import Heartbeats
 from celadon.client.rollouts import RolloutClient, RolloutEnded
-from celadon.domain import contracts
-from celadon.domain.messages import (
+from celadon.domain.language import contracts
+from celadon.domain.language.messages import (
     AbortAnswer,
     AbortCommand,
     GreenChanged,
@@ -32,11 +32,11 @@ from celadon.domain.messages import (
     RolloutRequest,
     RolloutStatus,
 )
-from celadon.domain.names import Epoch, RevisionNumber, RolloutId, RouteSetId
-from celadon.domain.payload import parse_payload
-from celadon.domain.policy import resolve_policy
-from celadon.domain.states import RolloutPhase, SetCondition
-from celadon.domain.steps import (
+from celadon.domain.language.names import Epoch, RevisionNumber, RolloutId, RouteSetId
+from celadon.domain.language.payload import parse_payload
+from celadon.domain.language.policy import resolve_policy
+from celadon.domain.language.states import RolloutPhase, SetCondition
+from celadon.domain.language.steps import (
     BeginStep,
     Begun,
     CloseStep,

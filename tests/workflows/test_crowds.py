@@ -12,12 +12,12 @@ from temporalio.client import WorkflowFailureError, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
-from celadon.domain import contracts
-from celadon.domain.attestation import START_MEMO
-from celadon.domain.errors import RefusalCode
-from celadon.domain.limits import REFUSAL_BYTES, TRANSPORTED_BYTES
-from celadon.domain.states import RolloutOutcome, RolloutPhase, SetCondition
-from celadon.domain.steps import Step
+from celadon.domain.language import contracts
+from celadon.domain.language.attestation import START_MEMO
+from celadon.domain.language.errors import RefusalCode
+from celadon.domain.language.limits import REFUSAL_BYTES, TRANSPORTED_BYTES
+from celadon.domain.language.states import RolloutOutcome, RolloutPhase, SetCondition
+from celadon.domain.language.steps import Step
 
 if TYPE_CHECKING:
     from temporalio.client import Client

@@ -18,8 +18,8 @@ from temporalio.worker import Worker
 from bench.time_skipping import time_skipping_temporal
 from celadon.client.patience import NoAnswerError
 from celadon.client.rollouts import is_moving, signals_are_exhausted
-from celadon.domain import contracts
-from celadon.domain.states import RolloutOutcome, RolloutPhase
+from celadon.domain.language import contracts
+from celadon.domain.language.states import RolloutOutcome, RolloutPhase
 from celadon.stack.temporal_server import MOST_SIGNALS
 from tests.workflows.conftest import RunningRollout, Script, ScriptedSteps
 from worker.registration import WORKFLOWS, replayer, workflow_runner

@@ -8,11 +8,11 @@ import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
-from celadon.domain.errors import Refusal, RefusalCode, RefusedError
-from celadon.domain.messages import AbortAnswer
-from celadon.domain.names import Epoch
-from celadon.domain.states import RolloutOutcome, RolloutPhase, SetCondition
-from celadon.domain.steps import CloseStep, DrainEnd, SwitchAnswer, SwitchStep
+from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError
+from celadon.domain.language.messages import AbortAnswer
+from celadon.domain.language.names import Epoch
+from celadon.domain.language.states import RolloutOutcome, RolloutPhase, SetCondition
+from celadon.domain.language.steps import CloseStep, DrainEnd, SwitchAnswer, SwitchStep
 from tests.workflows.conftest import DEADLINE_SECONDS
 from tests.workflows.resets import reset_to_task
 

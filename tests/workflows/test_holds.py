@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from celadon.domain import contracts
-from celadon.domain.errors import Refusal, RefusalCode, RefusedError
-from celadon.domain.messages import PromoteState
-from celadon.domain.names import Epoch
-from celadon.domain.states import Door, RolloutOutcome, RolloutPhase, SetCondition
-from celadon.domain.steps import SwitchAnswer
+from celadon.domain.language import contracts
+from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError
+from celadon.domain.language.messages import PromoteState
+from celadon.domain.language.names import Epoch
+from celadon.domain.language.states import Door, RolloutOutcome, RolloutPhase, SetCondition
+from celadon.domain.language.steps import SwitchAnswer
 from tests.workflows.conftest import ROLLOUT
 
 if TYPE_CHECKING:

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from celadon.domain.errors import Refusal, RefusalCode, RefusedError
-from celadon.domain.messages import PromoteState
-from celadon.domain.names import Epoch
-from celadon.domain.states import RolloutOutcome, RolloutPhase, SetCondition
-from celadon.domain.steps import Judged, SwitchAnswer
+from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError
+from celadon.domain.language.messages import PromoteState
+from celadon.domain.language.names import Epoch
+from celadon.domain.language.states import RolloutOutcome, RolloutPhase, SetCondition
+from celadon.domain.language.steps import Judged, SwitchAnswer
 
 if TYPE_CHECKING:
     from tests.workflows.conftest import RunningRollout

@@ -2,9 +2,9 @@
 
 from temporalio.api.enums.v1 import EventType
 
-from celadon.domain import contracts
+from celadon.domain.language import contracts
 from tests.workflows.conftest import RunningRollout
-from workflows import steps
+from workflows import calls
 
 
 async def test_a_decision_that_a_killed_worker_took_up_is_soon_another_ones(rollout: RunningRollout) -> None:
@@ -23,4 +23,4 @@ async def test_a_step_of_a_killed_worker_is_soon_another_ones(rollout: RunningRo
         if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED
     ]
     assert asked
-    assert {one.heartbeat_timeout.ToTimedelta() for one in asked} == {steps.HEARTBEAT}
+    assert {one.heartbeat_timeout.ToTimedelta() for one in asked} == {calls.HEARTBEAT}

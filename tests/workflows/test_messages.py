@@ -9,9 +9,9 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowFailureError, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 
-from celadon.domain.contracts import TASK_QUEUE, WORKFLOW_TYPE
-from celadon.domain.errors import RefusalCode
-from celadon.domain.states import RolloutPhase, SetCondition
+from celadon.domain.language.contracts import TASK_QUEUE, WORKFLOW_TYPE
+from celadon.domain.language.errors import RefusalCode
+from celadon.domain.language.states import RolloutPhase, SetCondition
 from worker.registration import replayer
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ import pytest
 from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 
-from celadon.domain.contracts import SEARCH_DEPLOYMENT, SEARCH_PHASE
-from celadon.domain.errors import Refusal, RefusalCode
-from celadon.domain.names import Epoch
-from celadon.domain.states import RolloutOutcome, RolloutPhase, SetCondition
-from celadon.domain.steps import DrainEnd, Step, SwitchAnswer
+from celadon.domain.language.contracts import SEARCH_DEPLOYMENT, SEARCH_PHASE
+from celadon.domain.language.errors import Refusal, RefusalCode
+from celadon.domain.language.names import Epoch
+from celadon.domain.language.states import RolloutOutcome, RolloutPhase, SetCondition
+from celadon.domain.language.steps import DrainEnd, Step, SwitchAnswer
 from tests.workflows.conftest import DEADLINE_SECONDS
 from worker.registration import replayer
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from temporalio.api.sdk.v1 import WorkflowMetadata
 
-from celadon.domain.contracts import SEARCH_DEPLOYMENT, SEARCH_PHASE, SEARCH_REVISION
+from celadon.domain.language.contracts import SEARCH_DEPLOYMENT, SEARCH_PHASE, SEARCH_REVISION
 
 if TYPE_CHECKING:
     from tests.workflows.conftest import RunningRollout

@@ -9,13 +9,13 @@ from temporalio.client import Client
 
 from celadon.client.ending import end_rollout
 from celadon.client.rollouts import RolloutClient
-from celadon.domain import contracts
-from celadon.domain.errors import Refusal, RefusalCode, RefusedError
-from celadon.domain.messages import AbortCommand, AbortState, BakeCommand, BlueChanged
-from celadon.domain.names import Epoch
-from celadon.domain.payload import parse_payload
-from celadon.domain.states import Door, RolloutOutcome, RolloutPhase
-from celadon.domain.steps import DrainEnd, Judged, SwitchAnswer, SwitchStep
+from celadon.domain.language import contracts
+from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError
+from celadon.domain.language.messages import AbortCommand, AbortState, BakeCommand, BlueChanged
+from celadon.domain.language.names import Epoch
+from celadon.domain.language.payload import parse_payload
+from celadon.domain.language.states import Door, RolloutOutcome, RolloutPhase
+from celadon.domain.language.steps import DrainEnd, Judged, SwitchAnswer, SwitchStep
 from tests.workflows.conftest import BLUE, FOR_EVER, GREEN, ROLLOUT
 
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from celadon.domain.errors import Refusal, RefusalCode, RefusedError
-from celadon.domain.messages import PromoteState
-from celadon.domain.names import Epoch
-from celadon.domain.states import Door, RolloutOutcome, RolloutPhase, SetCondition
-from celadon.domain.steps import SwitchAnswer, SwitchStep
+from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError
+from celadon.domain.language.messages import PromoteState
+from celadon.domain.language.names import Epoch
+from celadon.domain.language.states import Door, RolloutOutcome, RolloutPhase, SetCondition
+from celadon.domain.language.steps import SwitchAnswer, SwitchStep
 
 if TYPE_CHECKING:
     from tests.workflows.conftest import RunningRollout

@@ -4,18 +4,18 @@ import inspect
 from typing import get_type_hints
 
 from activities.rollout import RolloutActivities
-from celadon.domain.authority import Authority
-from celadon.table.engine import Table
-from celadon.table.notify import Listener
-from workflows import steps
+from celadon.domain.decisions.authority import Authority
+from celadon.table.core.engine import Table
+from celadon.table.core.listen import Listener
+from workflows import calls
 
 
 def test_each_call_has_an_activity_with_its_types(database_url: str) -> None:
     table, listener = Table(database_url, "test"), Listener(database_url, "test")
     registered = {activity.__name__: activity for activity in RolloutActivities(table, listener, Authority()).all()}
 
-    assert set(registered) == {call.name for call in steps.ALL_CALLS}
-    for call in steps.ALL_CALLS:
+    assert set(registered) == {call.name for call in calls.ALL_CALLS}
+    for call in calls.ALL_CALLS:
         hints = get_type_hints(registered[call.name])
         (parameter,) = inspect.signature(registered[call.name]).parameters
         assert hints[parameter] is call.takes

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from celadon.domain.states import RolloutOutcome, SetCondition
+from celadon.domain.language.states import RolloutOutcome, SetCondition
 
 if TYPE_CHECKING:
     from tests.workflows.conftest import RunningRollout

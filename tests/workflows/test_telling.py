@@ -3,8 +3,8 @@
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from celadon.domain.states import RolloutPhase, SetCondition
-from celadon.domain.steps import PhaseStep
+from celadon.domain.language.states import RolloutPhase, SetCondition
+from celadon.domain.language.steps import PhaseStep
 
 if TYPE_CHECKING:
     from tests.workflows.conftest import RunningRollout

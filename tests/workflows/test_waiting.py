@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from celadon.domain.states import RolloutPhase, SetCondition
+from celadon.domain.language.states import RolloutPhase, SetCondition
 
 if TYPE_CHECKING:
     from tests.workflows.conftest import RunningRollout

@@ -11,25 +11,19 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from fastapi.routing import APIRoute
 
-from celadon.api.console.forms import (
-    back_order,
-    promote_order,
-    read_form,
-    scale_request,
-    tell_promotion,
-    tell_scaling,
-    tell_way_back,
-)
-from celadon.api.console.rendering import Notice, Person, render
+from celadon.api.console.forms import read_form, request_of
+from celadon.api.console.rendering import Person, render
 from celadon.api.console.sessions import csrf_of, is_own_form
 from celadon.api.console.views import deployment_page, list_page, story_page, summary
 from celadon.api.context import ApiParts, parts_of
-from celadon.api.principal import Principal
 from celadon.api.problems import DoorError, problem_of
 from celadon.api.stream import ChangeResponse, ChangeStream
-from celadon.domain.errors import RefusalCode, RefusedError, refuse
-from celadon.domain.names import MAX_NAME_LENGTH
-from celadon.domain.permissions import Verb, may
+from celadon.domain.language.errors import RefusalCode, RefusedError, refuse
+from celadon.domain.language.names import MAX_NAME_LENGTH
+from celadon.domain.language.permissions import rights_of
+from celadon.service.command import Notice, Tone
+from celadon.service.principal import Principal
+from celadon.service.registry import command_named
 from celadon.table.records.rollouts import RolloutFilter
 
 SECURITY_POLICY: Final = (
@@ -46,7 +40,6 @@ _OWN_SITES: Final = frozenset({"same-origin", "none"})
 
 _NOTICE_SECONDS: Final = 60
 _LONGEST_NOTICE: Final = 1500
-_DECISIONS: Final = (Verb.PROMOTE, Verb.ABORT, Verb.ROLLBACK, Verb.SCALE)
 
 Handler: TypeAlias = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -177,8 +170,7 @@ async def show_deployment(request: Request, name: str) -> HTMLResponse:
     who, person = await _looking(request)
     parts = parts_of(request)
     view = await parts.desk.deployment(who, name)
-    verbs = tuple(verb.value for verb in _DECISIONS if may(who.roles, verb))
-    page = deployment_page(view, verbs, parts.workflows_url, datetime.now(UTC))
+    page = deployment_page(view, rights_of(who.roles), parts.workflows_url, datetime.now(UTC))
     notice = _notice_of(request)
     response = HTMLResponse(
         render("deployment", person, f"/changes?deployment={quote(name, safe='')}", page=page, notice=notice),
@@ -234,7 +226,7 @@ async def decide(request: Request, name: str, verb: str) -> Response:
     except RefusedError as error:
         if error.refusal.code is RefusalCode.FORBIDDEN:
             raise
-        notice = Notice(tone="bad", text=str(error.refusal)[:_LONGEST_NOTICE])
+        notice = Notice(tone=Tone.BAD, text=str(error.refusal)[:_LONGEST_NOTICE])
     response = RedirectResponse(f"/deployments/{quote(name, safe='')}", status_code=HTTPStatus.SEE_OTHER)
     # Without the padding, for which a cookie's value would have to stand in quotes.
     kept = base64.urlsafe_b64encode(notice.model_dump_json().encode()).decode().rstrip("=")
@@ -243,18 +235,12 @@ async def decide(request: Request, name: str, verb: str) -> Response:
 
 
 async def _carry_out(parts: ApiParts, who: Principal, name: str, verb: str, form: dict[str, str]) -> Notice:
+    command = command_named(verb)
+    if command is None or command.form is None:
+        raise refuse(RefusalCode.UNKNOWN_MESSAGE, "there is no such decision", "look at the deployment's page")
     request_id = form.get("request_id") or None
-    match verb:
-        case "promote":
-            return tell_promotion(await parts.desk.promote(who, name, promote_order(form), request_id))
-        case "abort":
-            return tell_way_back(await parts.desk.abort(who, name, back_order(form), request_id))
-        case "rollback":
-            return tell_way_back(await parts.desk.rollback(who, name, back_order(form), request_id))
-        case "scale":
-            return tell_scaling(await parts.desk.scale(who, name, scale_request(form), request_id))
-        case _:
-            raise refuse(RefusalCode.UNKNOWN_MESSAGE, "there is no such decision", "look at the deployment's page")
+    request = request_of(command, form)
+    return command.notice(await parts.desk.carry_out(command, who, request, subject=name, request_id=request_id))
 
 
 async def _looking(request: Request) -> tuple[Principal, Person]:

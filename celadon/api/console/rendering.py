@@ -5,9 +5,9 @@ from typing import Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from celadon.domain.moments import clock, moment
-from celadon.domain.shown_text import all_lines
-from celadon.domain.strictness import Record
+from celadon.domain.language.base_models import Record
+from celadon.domain.language.moments import clock, moment
+from celadon.domain.language.shown_text import all_lines
 
 _HERE: Final = Path(__file__).parent
 STATIC: Final = _HERE / "static"
@@ -20,13 +20,6 @@ class Person(Record):
     roles: tuple[str, ...]
     csrf: str
     """Sent along with every form; a page of another site cannot know it."""
-
-
-class Notice(Record):
-    """What came of the decision that led to this page; ``done`` or ``bad``."""
-
-    tone: str
-    text: str
 
 
 def _shown(value: object) -> object:

@@ -7,13 +7,13 @@ from typing import Final
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
-from celadon.api.principal import Principal, Proof, Scheme
-from celadon.domain.console_cookies import HOST_PREFIX, NOTICE_COOKIE, SESSION_COOKIE
-from celadon.domain.identity import OWN_ISSUERS
-from celadon.domain.states import Door
-from celadon.table.console_logins import redeem_login
-from celadon.table.console_sessions import NewSession, end_session, find_session, has_shape, open_session
-from celadon.table.engine import Table
+from celadon.domain.language.console_cookies import HOST_PREFIX, NOTICE_COOKIE, SESSION_COOKIE
+from celadon.domain.language.identity import OWN_ISSUERS
+from celadon.domain.language.states import Door
+from celadon.service.principal import Principal, Proof, Scheme
+from celadon.table.access.console_logins import redeem_login
+from celadon.table.access.console_sessions import NewSession, end_session, find_session, has_shape, open_session
+from celadon.table.core.engine import Table
 
 _CSRF_PURPOSE: Final = b"celadon console form"
 _NOTICE_PURPOSE: Final = b"celadon console notice"

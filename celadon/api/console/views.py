@@ -7,11 +7,13 @@ from typing import Final, assert_never
 
 from celadon.client.rollout_view import NO_WORKFLOW, RolloutView, who_must_act
 from celadon.client.wording import WAY, describe_event, event_detail, event_title, in_words, move_name, revision_name
-from celadon.domain.contracts import workflow_id
-from celadon.domain.messages import RefusedMessage, Timer
-from celadon.domain.moments import span
-from celadon.domain.names import Epoch
-from celadon.domain.states import (
+from celadon.domain.language.base_models import Record
+from celadon.domain.language.contracts import workflow_id
+from celadon.domain.language.messages import RefusedMessage, Timer
+from celadon.domain.language.moments import span
+from celadon.domain.language.names import Epoch
+from celadon.domain.language.permissions import Verb
+from celadon.domain.language.states import (
     DeploymentLifecycle,
     RolloutOutcome,
     RolloutPhase,
@@ -19,7 +21,8 @@ from celadon.domain.states import (
     RouteSetState,
     RouteStatus,
 )
-from celadon.domain.strictness import Record
+from celadon.service.command import AnyCommand, Scope, Standing
+from celadon.service.registry import commands
 from celadon.table.records.deployments import (
     Colour,
     DeploymentLine,
@@ -139,6 +142,14 @@ class EventPage(Record):
     text: str
 
 
+class FormField(Record):
+    """A number that a person types, and what it is now."""
+
+    name: str
+    title: str
+    value: str
+
+
 class Decision(Record):
     """Something that a person can decide now, and whether this person may."""
 
@@ -153,7 +164,8 @@ class Decision(Record):
     """Under which the decision is sent: sent twice, it is taken once."""
     means: dict[str, str]
     """Which rollout and revision are meant, sent along so that another one is refused."""
-    asks_replicas: bool = False
+    fields: tuple[FormField, ...] = ()
+    """Numbers that the person types."""
 
 
 class DeploymentPage(Record):
@@ -220,12 +232,12 @@ def list_page(lines: Collection[DeploymentLine]) -> tuple[LinePage, ...]:
     return tuple(sorted(pages, key=lambda page: (not page.needs_person, page.name)))
 
 
-def deployment_page(view: RolloutView, verbs: Collection[str], temporal_ui: str, now: datetime) -> DeploymentPage:
+def deployment_page(view: RolloutView, rights: Collection[Verb], temporal_ui: str, now: datetime) -> DeploymentPage:
     """Return a deployment's page.
 
     Args:
         view: what is known; its deployment is registered.
-        verbs: what this person may do, of ``promote``, ``abort``, ``rollback``, ``scale``.
+        rights: what this person may do.
         temporal_ui: the address of Temporal's UI and namespace, empty when it is not known.
         now: the moment to which spans are counted.
 
@@ -238,7 +250,7 @@ def deployment_page(view: RolloutView, verbs: Collection[str], temporal_ui: str,
         raise ValueError("a deployment that is not registered has no page")
     record, status = deployment.rollout, view.status
     under_way = record is not None and record.outcome is None
-    decisions = _decisions(view, deployment, verbs)
+    decisions = _decisions(view, deployment, rights)
     return DeploymentPage(
         name=deployment.deployment,
         live=revision_name(deployment.live_revision),
@@ -497,109 +509,54 @@ def _warnings(view: RolloutView, deployment: DeploymentView) -> list[str]:
     return found
 
 
-def _decisions(view: RolloutView, deployment: DeploymentView, verbs: Collection[str]) -> tuple[Decision, ...]:
-    """Return what can be decided in the present phase."""
-    record, phase = deployment.rollout, view.phase
-    found: list[Decision] = []
-    if record is not None and record.outcome is None and phase is not None:
-        found += _rollout_decisions(record, phase, verbs)
-    if deployment.lifecycle not in {DeploymentLifecycle.DESTROYING, DeploymentLifecycle.DESTROYED}:
-        found.append(
-            _decision(
-                "scale",
-                verbs,
-                title="Scale",
-                what="Changes how many replicas each colour has. What leaves is drained first.",
-                button="Scale",
-                asks_replicas=True,
-            ),
-        )
-    return tuple(found)
+def _decisions(view: RolloutView, deployment: DeploymentView, rights: Collection[Verb]) -> tuple[Decision, ...]:
+    """Return what can be decided in the present phase, as the commands declare it."""
+    record, status = deployment.rollout, view.status
+    under_way = record if record is not None and record.outcome is None else None
+    standing = Standing(
+        deployment=deployment,
+        record=under_way,
+        phase=None if under_way is None else view.phase,
+        abort_pending=status is not None and status.abort_requested != "",
+    )
+    return tuple(_decision(command, standing, rights) for command in commands() if command.is_offered(standing))
 
 
-def _rollout_decisions(record: RolloutRecord, phase: RolloutPhase, verbs: Collection[str]) -> list[Decision]:
-    green, blue = revision_name(record.to_revision), revision_name(record.from_revision)
-    means = {"rollout": str(record.rollout)}
-    match phase:
-        case RolloutPhase.AWAITING_PROMOTION:
-            return [
-                _decision(
-                    "promote",
-                    verbs,
-                    title=f"Promote {green}",
-                    what=f"Traffic moves to {green} now. {_while_it_bakes(record)}",
-                    button=f"Promote {green}",
-                    tone="primary",
-                    means={**means, "revision": str(record.to_revision)},
-                ),
-                _abort(green, means, verbs),
-            ]
-        case RolloutPhase.PROVISIONING | RolloutPhase.VERIFYING:
-            return [_abort(green, means, verbs)]
-        case RolloutPhase.BAKING | RolloutPhase.DRAINING if record.blue_set is not None:
-            return [
-                _decision(
-                    "rollback",
-                    verbs,
-                    title=f"Roll back to {blue}",
-                    what=f"All traffic returns to {blue} in one transaction.",
-                    button=f"Roll back to {blue}",
-                    tone="danger",
-                    means=means,
-                ),
-            ]
-        case (
-            RolloutPhase.SWITCHING
-            | RolloutPhase.BAKING
-            | RolloutPhase.DRAINING
-            | RolloutPhase.ROLLING_BACK
-            | RolloutPhase.COMPLETED
-        ):
-            return []
-        case _ as unreachable:
-            assert_never(unreachable)
+def _decision(command: AnyCommand, standing: Standing, rights: Collection[Verb]) -> Decision:
+    form, record = command.form, standing.record
+    if form is None:
+        raise ValueError(f"{command.verb} has no form")
+    names = {
+        "green": "" if record is None else revision_name(record.to_revision),
+        "blue": "" if record is None else revision_name(record.from_revision),
+    }
+    means: dict[str, str] = {}
+    what = form.what.format_map(names)
+    if record is not None and command.scope is Scope.ROLLOUT:
+        means["rollout"] = str(record.rollout)
+        if "revision" in command.request.model_fields:
+            means["revision"] = str(record.to_revision)
+            what = f"{what} {_while_it_bakes(record)}".rstrip()
+    allowed = command.right in rights
+    return Decision(
+        verb=command.verb,
+        title=form.title.format_map(names),
+        what=what,
+        button=form.button.format_map(names),
+        tone=form.tone,
+        allowed=allowed,
+        why_not="" if allowed else f"Your token may not {command.verb}. Ask somebody whose role allows it.",
+        request_id=str(uuid.uuid4()),
+        means=means,
+        fields=tuple(
+            FormField(name=one, title=in_words(one).capitalize(), value=str(getattr(standing.deployment, one, "")))
+            for one in form.fields
+        ),
+    )
 
 
 def _while_it_bakes(record: RolloutRecord) -> str:
     return f"For {span(record.policy.bake)} you can go back at once." if record.blue_set is not None else ""
-
-
-def _abort(green: str, means: dict[str, str], verbs: Collection[str]) -> Decision:
-    return _decision(
-        "abort",
-        verbs,
-        title="Abort",
-        what=f"Closes {green}. What is live stays as it is.",
-        button="Abort the rollout",
-        tone="danger",
-        means=means,
-    )
-
-
-def _decision(  # noqa: PLR0913 - what a button says
-    verb: str,
-    verbs: Collection[str],
-    *,
-    title: str,
-    what: str,
-    button: str,
-    tone: str = "",
-    means: dict[str, str] | None = None,
-    asks_replicas: bool = False,
-) -> Decision:
-    allowed = verb in verbs
-    return Decision(
-        verb=verb,
-        title=title,
-        what=what,
-        button=button,
-        tone=tone,
-        allowed=allowed,
-        why_not="" if allowed else f"Your token may not {verb}. Ask somebody whose role allows it.",
-        request_id=str(uuid.uuid4()),
-        means=means or {},
-        asks_replicas=asks_replicas,
-    )
 
 
 def _nothing_to_decide(deployment: DeploymentView, *, under_way: bool) -> str:

@@ -1,6 +1,9 @@
 """Calls of Celadon's API over HTTP: what it answers, what it refuses, and what it means when it says nothing."""
 
+# ruff: noqa: PLC0415 - most commands follow no stream, and log nothing
+
 import asyncio
+import json
 import os
 import ssl
 import time
@@ -10,19 +13,19 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from http import HTTPStatus
 from typing import Final, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
-import aiohttp
-import structlog
 from pydantic import BaseModel, ValidationError
 
-from celadon.cli.access.server_sent_events import ServerSentEvent, read_events
+from celadon.cli.access.http_requests import AnswerBrokenError, HttpAnswer, HttpRequests, NotConnectedError
+from celadon.cli.access.server_sent_events import ServerSentEvent
 from celadon.cli.faults import OUTAGE_STATUSES, ApiError, CommandError, OutageError
+from celadon.cli.log_lines import log_warning
 from celadon.cli.target import CA_VARIABLE, ApiTarget
 from celadon.client.patience import UPDATE_PATIENCE, NoAnswerError
-from celadon.domain.errors import Refusal, RefusalCode, RefusedError
-from celadon.domain.states import Door
-from celadon.domain.strictness import Record
+from celadon.domain.language.base_models import Record
+from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError
+from celadon.domain.language.states import Door
 
 READING: Final = timedelta(seconds=30)
 CHANGING: Final = UPDATE_PATIENCE + timedelta(seconds=15)
@@ -36,8 +39,6 @@ LONGEST_PAUSE: Final = timedelta(seconds=10)
 OUTAGE_PATIENCE: Final = timedelta(seconds=30)
 """How long a request is repeated while the API, or what stands before it, is away: longer than a restart takes."""
 _LONGEST_RATE_PAUSE: Final = 5.0
-
-log = structlog.get_logger()
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -65,13 +66,30 @@ class ApiCalls:
     nobody has answered this command yet is rather a mistake, and told at once.
     """
 
-    def __init__(self, target: ApiTarget, http: aiohttp.ClientSession, patience: timedelta = OUTAGE_PATIENCE) -> None:
-        """Call ``target`` over ``http``; last for ``patience`` in an outage."""
+    def __init__(self, target: ApiTarget, patience: timedelta = OUTAGE_PATIENCE) -> None:
+        """Call ``target``; last for ``patience`` in an outage.
+
+        Raises:
+            CommandError: the authority's certificate cannot be read.
+
+        """
         self._target = target
-        self._http = http
         self._patience = patience
         self._has_answered = False
+        self._headers = {
+            "authorization": f"Bearer {target.token.get_secret_value()}",
+            "x-celadon-door": Door.CLI.value,
+            "user-agent": "celadon-cli",
+        }
+        self._trust = _trust(target)
         self._proxy = _proxy_of(target.url)
+        self._http = HttpRequests(
+            target.url, self._headers, connecting=CONNECTING, trust=self._trust, proxy=self._proxy
+        )
+
+    def close(self) -> None:
+        """Leave nothing open."""
+        self._http.close()
 
     async def get(self, path: str, answer: type[ModelT], **query: object) -> ModelT:
         """Read something.
@@ -130,7 +148,7 @@ class ApiCalls:
                         raise AnswerLostError(str(error)) from error
                     raise
                 if not said:
-                    log.warning("api_away", url=self._target.url, reason=str(error), next_step="it is asked again")
+                    log_warning("api_away", url=self._target.url, reason=str(error), next_step="it is asked again")
                 said = True
             await asyncio.sleep(wait.total_seconds())
             pause = min(pause * 2, LONGEST_PAUSE)
@@ -155,6 +173,8 @@ class ApiCalls:
             RefusedError: it refuses.
 
         """
+        from celadon.cli.access.live_stream import StreamLostError
+
         last: str | None = None
         pause = FIRST_PAUSE
         lost = False
@@ -162,14 +182,12 @@ class ApiCalls:
             try:
                 async with self._stream(path, last) as events:
                     async for event in events:
-                        if lost:
-                            log.info("stream_found_again", url=self._target.url)
                         lost, pause = False, FIRST_PAUSE
                         last = event.identity or last
                         yield event
                 reason = "it ended"
-            except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                reason = _reason(error)
+            except StreamLostError as error:
+                reason = str(error)
             except AnswerLostError as error:
                 reason = str(error)
             except ApiError as error:
@@ -178,29 +196,26 @@ class ApiCalls:
                 reason = str(error)
                 pause = max(pause, timedelta(seconds=error.retry_after))
             if not lost:
-                log.warning("stream_lost", url=self._target.url, reason=reason)
+                log_warning("stream_lost", url=self._target.url, reason=reason)
             lost = True
             await asyncio.sleep(pause.total_seconds())
             pause = min(pause * 2, LONGEST_PAUSE)
 
     @asynccontextmanager
     async def _stream(self, path: str, last: str | None) -> AsyncIterator[AsyncIterator[ServerSentEvent]]:
-        headers = {"accept": "text/event-stream"} | ({} if last is None else {"last-event-id": last})
-        timeout = aiohttp.ClientTimeout(
-            total=None,
-            sock_connect=CONNECTING.total_seconds(),
-            sock_read=STREAM_SILENCE.total_seconds(),
-        )
-        async with self._http.get(
+        from celadon.cli.access.live_stream import open_stream
+
+        async with open_stream(
             self._target.url + path,
-            headers=headers,
-            timeout=timeout,
-            allow_redirects=False,
+            self._headers | ({} if last is None else {"last-event-id": last}),
+            trust=self._trust,
             proxy=self._proxy,
-        ) as response:
-            if response.status != HTTPStatus.OK:
-                raise self._refusal(response, await response.read())
-            yield read_events(response.content.iter_any())
+            connecting=CONNECTING,
+            silence=STREAM_SILENCE,
+        ) as opened:
+            if isinstance(opened, HttpAnswer):
+                raise self._refusal(opened)
+            yield opened
 
     async def _call(
         self,
@@ -213,39 +228,33 @@ class ApiCalls:
         request_id: str | None = None,
     ) -> ModelT:
         content = body.model_dump(mode="json", exclude_unset=True) if isinstance(body, BaseModel) else body
-        total = READING if method == "GET" else CHANGING
+        asked = urlencode({name: _as_text(value) for name, value in query.items() if value is not None})
+        headers = {} if content is None else {"content-type": "application/json"}
         try:
-            async with self._http.request(
+            told = await self._http.send(
                 method,
-                self._target.url + path,
-                params={name: _as_text(value) for name, value in query.items() if value is not None},
-                json=content,
-                headers={} if request_id is None else {"idempotency-key": request_id},
-                timeout=aiohttp.ClientTimeout(
-                    total=total.total_seconds(),
-                    sock_connect=CONNECTING.total_seconds(),
-                ),
-                allow_redirects=False,
-                proxy=self._proxy,
-            ) as response:
-                raw = await response.read()
-        except aiohttp.ClientConnectorCertificateError as error:
-            raise CommandError(
-                f"the certificate of {self._target.url} is not trusted ({error.certificate_error}); set {CA_VARIABLE} "
-                "to the file of the authority that has signed it",
-            ) from error
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
-            raise self._away(error) from error
+                f"{path}?{asked}" if asked else path,
+                headers=headers if request_id is None else headers | {"idempotency-key": request_id},
+                content=None if content is None else json.dumps(content).encode(),
+                within=READING if method == "GET" else CHANGING,
+            )
+        except NotConnectedError as error:
+            if isinstance(error.cause, ssl.SSLCertVerificationError):
+                raise CommandError(
+                    f"the certificate of {self._target.url} is not trusted ({error.cause}); set {CA_VARIABLE} "
+                    "to the file of the authority that has signed it",
+                ) from error
+            raise self._away(error.cause) from error
         except TimeoutError as error:
             # It has been waited for longer than any outage is.
             raise NoAnswerError(f"the API at {self._target.url} did not answer: {_reason(error)}") from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise AnswerLostError(f"the API at {self._target.url} did not answer: {_reason(error)}") from error
-        if response.status >= HTTPStatus.MULTIPLE_CHOICES:
-            raise self._refusal(response, raw)
+        except AnswerBrokenError as error:
+            raise AnswerLostError(f"the API at {self._target.url} did not answer: {error}") from error
+        if told.status >= HTTPStatus.MULTIPLE_CHOICES:
+            raise self._refusal(told)
         self._has_answered = True
         try:
-            return answer.model_validate_json(raw)
+            return answer.model_validate_json(told.content)
         except ValidationError as error:
             raise self._not_understood(str(error.errors(include_url=False, include_input=False)[0]["msg"])) from error
 
@@ -260,17 +269,17 @@ class ApiCalls:
             f"({self._target.described}) and that both are of the same version",
         )
 
-    def _refusal(self, response: aiohttp.ClientResponse, raw: bytes) -> Exception:
+    def _refusal(self, answer: HttpAnswer) -> Exception:
         """Return the error for an answer that is none."""
         try:
-            problem = _Problem.model_validate_json(raw)
+            problem = _Problem.model_validate_json(answer.content)
         except ValidationError:
-            if response.status in OUTAGE_STATUSES:
+            if answer.status in OUTAGE_STATUSES:
                 return AnswerLostError(
                     f"the API at {self._target.url} did not answer: what stands before it, a proxy for example, "
-                    f"answered {response.status} {HTTPStatus(response.status).phrase}",
+                    f"answered {answer.status} {HTTPStatus(answer.status).phrase}",
                 )
-            return self._not_understood(f"status {response.status}")
+            return self._not_understood(f"status {answer.status}")
         self._has_answered = True
         if problem.code == RefusalCode.NO_ANSWER:
             return NoAnswerError(problem.detail)
@@ -278,14 +287,14 @@ class ApiCalls:
             code = RefusalCode(problem.code)
             return RefusedError(Refusal(code=code, message=problem.detail, next_step=problem.next_step))
         next_step = problem.next_step
-        if response.status == HTTPStatus.UNAUTHORIZED:
+        if answer.status == HTTPStatus.UNAUTHORIZED:
             next_step = f"the token is from {self._target.described}; an operator makes another: celadon token create"
         return ApiError(
             problem.code,
             problem.detail,
             next_step,
-            status=response.status,
-            retry_after=_seconds(response.headers.get("retry-after")),
+            status=answer.status,
+            retry_after=_seconds(answer.headers.get("retry-after")),
         )
 
 
@@ -299,14 +308,11 @@ async def calling(target: ApiTarget, patience: timedelta = OUTAGE_PATIENCE) -> A
     """
     if not is_token(target.token.get_secret_value()):
         raise CommandError(f"the token of {target.described} is none: it is empty, or holds spaces or other signs")
-    connector = aiohttp.TCPConnector(ssl=_trust(target))
-    headers = {
-        "authorization": f"Bearer {target.token.get_secret_value()}",
-        "x-celadon-door": Door.CLI.value,
-        "user-agent": "celadon-cli",
-    }
-    async with aiohttp.ClientSession(connector=connector, headers=headers) as http:
-        yield ApiCalls(target, http, patience)
+    calls = ApiCalls(target, patience)
+    try:
+        yield calls
+    finally:
+        calls.close()
 
 
 def is_token(text: str) -> bool:
@@ -319,9 +325,9 @@ def segment(name: str) -> str:
     return quote(name, safe="")
 
 
-def _trust(target: ApiTarget) -> ssl.SSLContext | bool:
+def _trust(target: ApiTarget) -> ssl.SSLContext | None:
     if not target.ca_file:
-        return True
+        return None
     try:
         return ssl.create_default_context(cafile=target.ca_file)
     except (OSError, ssl.SSLError) as error:
@@ -340,12 +346,11 @@ def _proxy_of(url: str) -> str | None:
 
 
 def _reason(error: BaseException) -> str:
-    if isinstance(error, aiohttp.ClientConnectorError):
-        number = error.os_error.errno
-        return os.strerror(number) if number is not None and number > 0 else str(error.os_error)
     if isinstance(error, TimeoutError):
         return "nothing came in time"
-    return str(error) or type(error).__name__
+    # The numbers of TLS are not the system's.
+    number = error.errno if isinstance(error, OSError) and not isinstance(error, ssl.SSLError) else None
+    return os.strerror(number) if number is not None and number > 0 else str(error) or type(error).__name__
 
 
 def _is_rate_limit(error: Exception) -> bool:

@@ -6,52 +6,28 @@ from functools import partial
 
 import structlog
 
-from celadon.api.desk import page_of, refuse_plain_secrets
-from celadon.api.orders import (
-    AddRevisionOrder,
-    Created,
-    CreateOrder,
-    DeploymentList,
-    EventPage,
-    Labelled,
-    LabelOrder,
-    RevisionAdded,
-    RevisionList,
-    RolloutPage,
-    Started,
-)
-from celadon.cli.access.answers import NO_KEEPER, Meant
-from celadon.cli.faults import CommandError
+from celadon.cli.access.operator import OperatorService, operator
 from celadon.cli.following import following
 from celadon.cli.person import person_named
 from celadon.cli.session import Session
-from celadon.client.ending import end_rollout
-from celadon.client.registering import until_registered
-from celadon.client.rollout_view import NO_WORKFLOW, RolloutView
-from celadon.client.rollouts import RolloutEnded
-from celadon.domain.absence import nothing_under_way
-from celadon.domain.contracts import workflow_id
-from celadon.domain.errors import RefusedError
-from celadon.domain.messages import AbortAnswer, AbortCommand, PromoteAnswer, PromoteCommand, RolloutRequest
-from celadon.domain.names import RolloutId
-from celadon.domain.states import Door
-from celadon.table.clock import database_now
-from celadon.table.deletion import DeleteOrder, delete
-from celadon.table.event_order import events_after, newest_events, settled_soon
-from celadon.table.fleet import forget_router, list_routers
-from celadon.table.history import read_rollout, rollout_of_run
-from celadon.table.listing import page_of_rollouts, revisions_of
-from celadon.table.overview import list_deployments, view_deployment
-from celadon.table.paging import LONGEST_PAGE
-from celadon.table.past import read_history
-from celadon.table.records.changes import Deleted, Forgotten, Scaled
+from celadon.client.rollout_view import RolloutView
+from celadon.domain.language.names import RolloutId
+from celadon.service.answers import Meant
+from celadon.service.command import Command, RequestT, ResultT
+from celadon.service.pages import DeploymentList, EventPage, RevisionList, RolloutPage
+from celadon.table.core.clock import database_now
+from celadon.table.core.paging import LONGEST_PAGE
+from celadon.table.read.deployment_history import read_history
+from celadon.table.read.event_order import events_after, newest_events, settled_soon
+from celadon.table.read.history import read_rollout
+from celadon.table.read.listing import page_of_rollouts, revisions_of
+from celadon.table.read.overview import list_deployments, view_deployment
+from celadon.table.read.router_list import list_routers
 from celadon.table.records.deployments import DeploymentLine, DeploymentView
 from celadon.table.records.history import History
 from celadon.table.records.revisions import RevisionRecord
 from celadon.table.records.rollouts import RolloutFilter, RolloutRecord
 from celadon.table.records.routers import Fleet
-from celadon.table.registration import Author, add_revision, create_deployment, set_labels
-from celadon.table.scaling import ScaleOrder, scale
 
 log = structlog.get_logger()
 
@@ -110,7 +86,7 @@ class DirectAccess:
         )
         if not found and wanted.deployments is not None:
             await self.deployment(wanted.deployments[0])
-        return page_of(found, limit)
+        return RolloutPage.of(found, limit)
 
     async def events(self, name: str | None, *, after: int, limit: int, newest: bool = False) -> EventPage:
         """Return lines of the audit log."""
@@ -147,118 +123,29 @@ class DirectAccess:
         return Fleet(at=found[0].at, routers=tuple(one for page in found for one in page.routers))
 
     async def meant(self, name: str, *, to_promote: bool) -> Meant:
-        """Return the rollout under way: by the table, or by its workflow when the table is away or behind.
+        """Return the rollout under way.
 
         Raises:
             RefusedError: none is.
 
         """
-        note = ""
-        try:
-            view = await self._session.read(lambda tx: view_deployment(tx, name))
-        except CommandError as error:
-            note, view = str(error), None
-        if view is not None and view.rollout is not None and view.rollout.outcome is None:
-            return Meant(
-                rollout=view.rollout.rollout,
-                revision=view.rollout.to_revision,
-                note="" if view.keeper_alive else NO_KEEPER,
-            )
-        answer = await self._session.ask_workflow(name)
-        if answer.status is not None:
-            return Meant(rollout=answer.status.rollout, revision=answer.status.to_revision, note=note)
-        if answer.silence == NO_WORKFLOW:
-            known = view is not None or note
-            raise (
-                nothing_under_way(name, to_promote=to_promote)
-                if known
-                else await self._session.no_such_deployment(name)
-            )
-        raise CommandError(f"which rollout of {name} is under way cannot be found out: {note or answer.silence}")
+        return await OperatorService(self._session).meant(name, to_promote=to_promote)
 
-    async def create(self, order: CreateOrder, *, by: str) -> Created:
-        """Create a deployment."""
-        author = Author(by=by, door=Door.CLI, reason=order.reason)
-        created = await self._session.read(lambda tx: create_deployment(tx, order.wanted(), author))
-        return Created(deployment=order.deployment, created=created)
-
-    async def add_revision(self, name: str, order: AddRevisionOrder, *, by: str) -> RevisionAdded:
-        """Register a revision."""
-        refuse_plain_secrets(order.revision, allowed=order.allow_plain_secrets)
-        author = Author(by=by, door=Door.CLI, reason=order.reason)
-        number = await self._session.read(lambda tx: add_revision(tx, name, order.revision, author))
-        return RevisionAdded(deployment=name, revision=number)
-
-    async def label(self, name: str, order: LabelOrder, *, by: str) -> Labelled:
-        """Give a deployment other labels."""
-        author = Author(by=by, door=Door.CLI, reason=order.reason)
-        changed = await self._session.read(lambda tx: set_labels(tx, name, order.labels, author))
-        return Labelled(deployment=name, labels=order.labels, changed=changed)
-
-    async def start(self, request: RolloutRequest, request_id: str) -> Started:
-        """Start a rollout."""
-        rollouts = await self._session.rollouts()
-        run_id = await rollouts.start(request, request_id=request_id)
-        name = request.deployment
-        found = await until_registered(
-            rollouts,
-            name,
-            run_id,
-            lambda: self._session.read(lambda tx: rollout_of_run(tx, workflow_id(name), run_id)),
-        )
-        if isinstance(found, RolloutEnded):
-            raise _refused_at_once(name, found)
-        return Started.of(name, run_id, found)
-
-    async def promote(self, name: str, command: PromoteCommand, request_id: str) -> PromoteAnswer:
-        """Promote the green that waits."""
-        return await (await self._session.rollouts()).promote(name, command, request_id=request_id)
-
-    async def abort(self, name: str, command: AbortCommand, request_id: str) -> AbortAnswer:
-        """Abort the rollout under way."""
-        return await (await self._session.rollouts()).abort(name, command, request_id=request_id)
-
-    async def rollback(self, name: str, command: AbortCommand, request_id: str) -> AbortAnswer:
-        """Return traffic to blue."""
-        return await (await self._session.rollouts()).rollback(name, command, request_id=request_id)
-
-    async def scale(self, name: str, replicas: int, *, by: str, reason: str) -> Scaled:
-        """Let a deployment want another number of replicas."""
-        order = ScaleOrder(deployment=name, replicas=replicas, by=by, door=Door.CLI, reason=reason)
-        answer = await self._session.read(lambda tx: scale(tx, order))
-        if answer.changed:
-            log.info("scaled", deployment=name, by=by, before=answer.before, replicas=replicas, reason=reason)
-        return answer
-
-    async def delete(self, name: str, *, by: str, reason: str, abort: bool) -> Deleted:
-        """Take a deployment away."""
-        order = DeleteOrder(deployment=name, by=by, door=Door.CLI, reason=reason)
-        rollout = (await self.deployment(name)).rollout
-        if abort and rollout is not None and rollout.outcome is None:
-            told = f"the deployment is deleted: {reason}" if reason else "the deployment is deleted"
-            command = AbortCommand(rollout=rollout.rollout, by=by, reason=told)
-            await end_rollout(await self._session.rollouts(), name, command)
-        answer = await self._session.read(lambda tx: delete(tx, order))
-        if answer.changed:
-            log.info("deleted", deployment=name, by=by, reason=reason, epoch=answer.epoch)
-        return answer
-
-    async def forget_router(self, node: str, *, by: str, reason: str, force: bool) -> Forgotten:
-        """Hold a router for gone."""
-        author = Author(by=by, door=Door.CLI, reason=reason)
-        forgotten = await self._session.read(lambda tx: forget_router(tx, node, author=author, force=force))
-        if forgotten.changed:
-            log.info("router_forgotten", router=node, by=by, reason=reason, was=forgotten.was.value, forced=force)
-        return forgotten
+    async def give(
+        self,
+        command: Command[RequestT, ResultT],
+        subject: str,
+        request: RequestT,
+        *,
+        by: str,
+        request_id: str | None = None,
+    ) -> ResultT:
+        """Carry a command out in this process."""
+        service = OperatorService(self._session)
+        return await service.carry_out(command, operator(by), request, subject=subject, request_id=request_id)
 
     @asynccontextmanager
     async def follow(self, name: str, rollout: RolloutId) -> AsyncIterator[AsyncIterator[RolloutView]]:
         """Follow a rollout by the table and its workflow."""
         async with following(self._session, name, rollout) as follower, aclosing(follower.views()) as views:
             yield views
-
-
-def _refused_at_once(name: str, ended: RolloutEnded) -> Exception:
-    if ended.refusal is not None:
-        return RefusedError(ended.refusal)
-    return CommandError(f"the rollout of {name} was refused: {ended.failure or ended.status}")

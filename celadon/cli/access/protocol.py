@@ -4,24 +4,11 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from celadon.api.orders import (
-    AddRevisionOrder,
-    Created,
-    CreateOrder,
-    DeploymentList,
-    EventPage,
-    Labelled,
-    LabelOrder,
-    RevisionAdded,
-    RevisionList,
-    RolloutPage,
-    Started,
-)
-from celadon.cli.access.answers import Meant
 from celadon.client.rollout_view import RolloutView
-from celadon.domain.messages import AbortAnswer, AbortCommand, PromoteAnswer, PromoteCommand, RolloutRequest
-from celadon.domain.names import RolloutId
-from celadon.table.records.changes import Deleted, Forgotten, Scaled
+from celadon.domain.language.names import RolloutId
+from celadon.service.answers import Meant
+from celadon.service.command import Command, RequestT, ResultT
+from celadon.service.pages import DeploymentList, EventPage, RevisionList, RolloutPage
 from celadon.table.records.deployments import DeploymentView
 from celadon.table.records.history import History
 from celadon.table.records.rollouts import RolloutFilter, RolloutRecord
@@ -76,39 +63,25 @@ class Access(Protocol):
     async def meant(self, name: str, *, to_promote: bool) -> Meant:
         """Return the rollout under way."""
 
-    async def create(self, order: CreateOrder, *, by: str) -> Created:
-        """Create a deployment without a rollout; twice creates it once."""
+    async def give(
+        self,
+        command: Command[RequestT, ResultT],
+        subject: str,
+        request: RequestT,
+        *,
+        by: str,
+        request_id: str | None = None,
+    ) -> ResultT:
+        """Give a command that the service declares.
 
-    async def add_revision(self, name: str, order: AddRevisionOrder, *, by: str) -> RevisionAdded:
-        """Register a revision without rolling it out; the same content has the same number."""
+        Args:
+            command: which.
+            subject: the deployment's or router's name; empty when the request names it.
+            request: what is asked for.
+            by: who asks.
+            request_id: a repeat with the same one gets the first answer.
 
-    async def label(self, name: str, order: LabelOrder, *, by: str) -> Labelled:
-        """Give a deployment other labels."""
-
-    async def start(self, request: RolloutRequest, request_id: str) -> Started:
-        """Start a rollout, and wait a moment until a worker has registered it."""
-
-    async def promote(self, name: str, command: PromoteCommand, request_id: str) -> PromoteAnswer:
-        """Promote the green that waits, and wait until the routers have acknowledged."""
-
-    async def abort(self, name: str, command: AbortCommand, request_id: str) -> AbortAnswer:
-        """Close green before the switch, return traffic to blue after it."""
-
-    async def rollback(self, name: str, command: AbortCommand, request_id: str) -> AbortAnswer:
-        """Return traffic to blue after the switch."""
-
-    async def scale(self, name: str, replicas: int, *, by: str, reason: str) -> Scaled:
-        """Let a deployment want another number of replicas."""
-
-    async def delete(self, name: str, *, by: str, reason: str, abort: bool) -> Deleted:
-        """Take a deployment away.
-
-        With ``abort`` a rollout that is under way is asked to end; until it has ended the answer is the refusal
-        ``ROLLOUT_RUNNING``.
         """
-
-    async def forget_router(self, node: str, *, by: str, reason: str, force: bool) -> Forgotten:
-        """Hold a router for gone."""
 
     def follow(self, name: str, rollout: RolloutId) -> AbstractAsyncContextManager[AsyncIterator[RolloutView]]:
         """Follow a rollout: views of its deployment as it changes; the last one is of its end."""

@@ -1,40 +1,24 @@
 """A Celadon reached through its API."""
 
+import re
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 
-from celadon.api.orders import (
-    AddRevisionOrder,
-    BackOrder,
-    Created,
-    CreateOrder,
-    DeploymentList,
-    EventPage,
-    Labelled,
-    LabelOrder,
-    Promoted,
-    PromoteOrder,
-    RevisionAdded,
-    RevisionList,
-    RolloutPage,
-    ScaleRequest,
-    Started,
-    WentBack,
-)
-from celadon.api.principal import Principal
-from celadon.cli.access.answers import NO_KEEPER, Meant
+from celadon.cli.access.answers import NO_KEEPER
 from celadon.cli.access.calls import ApiCalls, segment
 from celadon.cli.faults import CommandError
 from celadon.cli.patience import outlasting
 from celadon.cli.target import ApiTarget
 from celadon.client.rollout_view import RolloutView, WorkflowAnswer
-from celadon.domain.absence import nothing_under_way
-from celadon.domain.errors import Refusal, RefusalCode, RefusedError, refuse
-from celadon.domain.messages import AbortAnswer, AbortCommand, PromoteAnswer, PromoteCommand, RolloutRequest
-from celadon.domain.names import RolloutId
-from celadon.table.paging import LONGEST_PAGE
-from celadon.table.records.changes import Deleted, Forgotten, Scaled
+from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError, refuse
+from celadon.domain.language.names import RolloutId
+from celadon.domain.language.not_found import nothing_under_way
+from celadon.service.answers import Meant
+from celadon.service.command import Command, RequestT, ResultT, rest_path
+from celadon.service.pages import DeploymentList, EventPage, RevisionList, RolloutPage
+from celadon.service.principal import Principal
+from celadon.table.core.paging import LONGEST_PAGE
 from celadon.table.records.deployments import DeploymentView
 from celadon.table.records.history import History
 from celadon.table.records.rollouts import RolloutFilter, RolloutRecord
@@ -153,53 +137,29 @@ class ApiAccess:
             return Meant(rollout=status.rollout, revision=status.to_revision)
         raise nothing_under_way(name, to_promote=to_promote)
 
-    async def create(self, order: CreateOrder, *, by: str) -> Created:  # noqa: ARG002 - the token says who
-        """Create a deployment."""
-        return await self._calls.change("POST", "/v1/deployments", Created, body=order, twice_is_once=True)
-
-    async def add_revision(self, name: str, order: AddRevisionOrder, *, by: str) -> RevisionAdded:  # noqa: ARG002 - as above
-        """Register a revision."""
-        path = f"/v1/deployments/{segment(name)}/revisions"
-        return await self._calls.change("POST", path, RevisionAdded, body=order, twice_is_once=True)
-
-    async def label(self, name: str, order: LabelOrder, *, by: str) -> Labelled:  # noqa: ARG002 - as above
-        """Give a deployment other labels."""
-        return await self._calls.change("PUT", f"/v1/deployments/{segment(name)}/labels", Labelled, body=order)
-
-    async def start(self, request: RolloutRequest, request_id: str) -> Started:
-        """Start a rollout."""
-        return await self._calls.change("POST", "/v1/rollouts", Started, body=request, request_id=request_id)
-
-    async def promote(self, name: str, command: PromoteCommand, request_id: str) -> PromoteAnswer:
-        """Promote the green that waits."""
-        given = command.model_dump(mode="json", exclude_unset=True, include=set(PromoteOrder.model_fields))
-        path = f"/v1/deployments/{segment(name)}/promote"
-        return (await self._calls.change("POST", path, Promoted, body=given, request_id=request_id)).answer
-
-    async def abort(self, name: str, command: AbortCommand, request_id: str) -> AbortAnswer:
-        """Abort the rollout under way."""
-        return await self._go_back(name, "abort", command, request_id)
-
-    async def rollback(self, name: str, command: AbortCommand, request_id: str) -> AbortAnswer:
-        """Return traffic to blue."""
-        return await self._go_back(name, "rollback", command, request_id)
-
-    async def scale(self, name: str, replicas: int, *, by: str, reason: str) -> Scaled:  # noqa: ARG002 - as above
-        """Let a deployment want another number of replicas."""
-        path = f"/v1/deployments/{segment(name)}/scale"
-        order = ScaleRequest(replicas=replicas, reason=reason)
-        # Repeated without an id it would overrule whoever scales meanwhile.
-        return await self._calls.change("POST", path, Scaled, body=order, request_id=str(uuid.uuid4()))
-
-    async def delete(self, name: str, *, by: str, reason: str, abort: bool) -> Deleted:  # noqa: ARG002 - as above
-        """Take a deployment away."""
-        path = f"/v1/deployments/{segment(name)}"
-        return await self._calls.change("DELETE", path, Deleted, reason=reason, abort=abort, twice_is_once=True)
-
-    async def forget_router(self, node: str, *, by: str, reason: str, force: bool) -> Forgotten:  # noqa: ARG002 - as above
-        """Hold a router for gone."""
-        path = f"/v1/routers/{segment(node)}"
-        return await self._calls.change("DELETE", path, Forgotten, reason=reason, force=force)
+    async def give(
+        self,
+        command: Command[RequestT, ResultT],
+        subject: str,
+        request: RequestT,
+        *,
+        by: str,  # noqa: ARG002 - the token says who
+        request_id: str | None = None,
+    ) -> ResultT:
+        """Give a command by its REST operation."""
+        rest = command.rest
+        path = "/v1" + re.sub(r"\{\w+\}", segment(subject), rest_path(command))
+        query = request.model_dump(mode="json") if rest.in_query else {}
+        return await self._calls.change(
+            rest.method,
+            path,
+            command.result,
+            body=None if rest.in_query else request,
+            # Repeated without an id a change could overrule whoever makes another one meanwhile.
+            request_id=(request_id or str(uuid.uuid4())) if rest.takes_id else None,
+            twice_is_once=rest.twice_is_once,
+            **query,
+        )
 
     @asynccontextmanager
     async def follow(self, name: str, rollout: RolloutId) -> AsyncIterator[AsyncIterator[RolloutView]]:
@@ -222,8 +182,3 @@ class ApiAccess:
                     yield view.model_copy(update={"workflow": WorkflowAnswer()})
                     return
                 yield view
-
-    async def _go_back(self, name: str, verb: str, command: AbortCommand, request_id: str) -> AbortAnswer:
-        given = command.model_dump(mode="json", exclude_unset=True, include=set(BackOrder.model_fields))
-        path = f"/v1/deployments/{segment(name)}/{verb}"
-        return (await self._calls.change("POST", path, WentBack, body=given, request_id=request_id)).answer

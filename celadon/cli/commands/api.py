@@ -11,8 +11,8 @@ import typer
 from celadon.cli.options import DataDirOption, OutputOption, parse_duration_option
 from celadon.cli.output import OutputFormat
 from celadon.cli.running import run
-from celadon.domain.identity import check_name
-from celadon.domain.permissions import Role
+from celadon.domain.language.identity import check_name
+from celadon.domain.language.permissions import Role
 
 api_app = typer.Typer(no_args_is_help=False, rich_markup_mode="markdown")
 token_app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")

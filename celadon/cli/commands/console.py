@@ -9,7 +9,7 @@ import typer
 from celadon.cli.options import DataDirOption, OutputOption
 from celadon.cli.output import OutputFormat
 from celadon.cli.running import run
-from celadon.domain.permissions import Role
+from celadon.domain.language.permissions import Role
 
 console_app = typer.Typer(no_args_is_help=False, rich_markup_mode="markdown")
 

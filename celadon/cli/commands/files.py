@@ -10,7 +10,7 @@ import typer
 
 from celadon.cli.options import DeploymentArgument
 from celadon.cli.running import faults_told
-from celadon.domain.file_schemas import FileKind
+from celadon.domain.language.file_schemas import FileKind
 
 
 class StarterProvisioner(StrEnum):
@@ -45,7 +45,7 @@ def init(
     ```
     """
     from celadon.cli.starter_files import write_starter_files
-    from celadon.domain.revision import Provisioner
+    from celadon.domain.language.revision import Provisioner
 
     with faults_told():
         write_starter_files(deployment, Provisioner(provisioner.value), directory, overwrite=force)
@@ -63,6 +63,6 @@ def schema(
     ```
     """
     from celadon.cli.output import print_document
-    from celadon.domain.file_schemas import file_schema
+    from celadon.domain.language.file_schemas import file_schema
 
     print_document(file_schema(kind))

@@ -7,11 +7,10 @@ from typing import Annotated
 
 import typer
 
-from celadon.cli.commands.decisions import ByOption
-from celadon.cli.options import DataDirOption, OutputOption, parse_duration_option
+from celadon.cli.options import ByOption, DataDirOption, OutputOption, parse_duration_option
 from celadon.cli.output import OutputFormat
 from celadon.cli.running import run
-from celadon.domain.notification import NotificationKind, TargetKind
+from celadon.domain.language.notification import NotificationKind, TargetKind
 
 notify_app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
 target_app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")

@@ -1,4 +1,4 @@
-"""``up``, ``down``, ``demo``, ``gateway`` and ``db``: commands that run or prepare a part of Celadon."""
+"""Run or prepare a part of Celadon: ``up``, ``down``, ``env``, ``demo``, ``worker``, ``gateway``, ``db``."""
 
 # ruff: noqa: PLC0415 - a command loads what it needs when it runs, so that '--help' answers at once
 
@@ -8,10 +8,11 @@ from typing import Annotated, Final
 
 import typer
 
+from celadon.cli.extras import Extra, need
 from celadon.cli.options import DataDirOption, OutputOption, ValidForOption, parse_duration_option
 from celadon.cli.output import OutputFormat
 from celadon.cli.running import faults_told, run
-from celadon.stack.shape import ShapeChoice
+from celadon.stack.process_counts import ProcessCountChoice
 
 gateway_app = typer.Typer(no_args_is_help=False, rich_markup_mode="markdown")
 _ENDS_WITHIN: Final = timedelta(minutes=3)
@@ -52,9 +53,11 @@ def up(
     celadon up -o json      # the addresses as one JSON object, also in stack.json of the data directory
     ```
     """
+    with faults_told(output):
+        need(Extra.LOCAL)
     from celadon.cli.local_stack import run_up
 
-    shape: ShapeChoice = {}
+    shape: ProcessCountChoice = {}
     if workers is not None:
         shape["workers"] = workers
     if gateways is not None:
@@ -91,6 +94,30 @@ def down(
     from celadon.cli.local_stack import run_down
 
     run(lambda: run_down(data_dir, timeout, output), output)
+
+
+def env(
+    data_dir: Annotated[
+        Path | None,
+        typer.Option("--data-dir", metavar="DIR", help="The stack's directory; else CELADON_DATA_DIR."),
+    ] = None,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Print lines that let a shell's 'temporal' and 'celadon' speak to the stack of 'celadon up'.
+
+    Lines for any POSIX shell: where Temporal is, which stack is meant, the way to the program 'temporal', and 'unset'
+    for what would lead elsewhere. They stay good from start to start, and hold no secret.
+
+    Examples:
+    ```console
+    eval "$(celadon env)"
+    eval "$(celadon env --data-dir .celadon/demo)"
+    celadon env -o json
+    ```
+    """
+    from celadon.cli.shell_environment import print_shell_environment
+
+    run(lambda: print_shell_environment(data_dir, output), output)
 
 
 def demo(
@@ -134,6 +161,8 @@ def demo(
     celadon demo --requests-per-second 500 --streams 50
     ```
     """
+    with faults_told():
+        need(Extra.LOCAL)
     from celadon.cli.local_stack import run_demonstration
 
     given: dict[str, object] = {
@@ -145,6 +174,32 @@ def demo(
     given |= {"promote_after": promote_after} if promote_after is not None else {}
     given |= {"data_dir": data_dir} if data_dir is not None else {}
     run(lambda: run_demonstration(given))
+
+
+def worker() -> None:
+    """Run a worker: it carries rollouts out, keeps replicas, and sends notifications.
+
+    It is told by its environment, of which deploy/README.md has the whole list:
+    ```text
+    DATABASE_URL              where the table is (needed)
+    CELADON_STATE_DIR         what it must remember of replicas that it starts (needed)
+    TEMPORAL_ADDRESS          where Temporal is                  localhost:7233
+    CELADON_VERIFY_KEYS_FILE  by which it knows the API          believes nobody
+    CELADON_METRICS_ADDRESS   where Prometheus scrapes it        127.0.0.1:9464
+    ```
+
+    Several may run; the keeper of one of them starts, probes and stops replicas.
+
+    Examples:
+    ```console
+    export DATABASE_URL=postgresql+asyncpg://celadon@db/celadon TEMPORAL_ADDRESS=temporal:7233
+    CELADON_STATE_DIR=/var/lib/celadon celadon worker
+    ```
+    """
+    from celadon.cli.worker_process import become_worker
+
+    with faults_told():
+        become_worker()
 
 
 @gateway_app.callback(invoke_without_command=True)

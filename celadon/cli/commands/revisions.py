@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 
-from celadon.cli.commands.decisions import ByOption
 from celadon.cli.commands.rollouts import PlainSecretsOption, SetOption
 from celadon.cli.commands.rollouts import ReasonOption as ReasonOrFilesOption
-from celadon.cli.options import DeploymentArgument, OutputOption
+from celadon.cli.options import ByOption, DeploymentArgument, OutputOption
 from celadon.cli.output import OutputFormat
 from celadon.cli.running import run
 from celadon.cli.target_choice import TargetChoice

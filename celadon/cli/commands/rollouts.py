@@ -23,7 +23,7 @@ from celadon.cli.output import OutputFormat
 from celadon.cli.running import run
 from celadon.cli.target_choice import TargetChoice
 from celadon.cli.targeting import speaks_to_celadon
-from celadon.domain.states import RolloutOutcome, RolloutPhase
+from celadon.domain.language.states import RolloutOutcome, RolloutPhase
 
 rollout_app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
 
@@ -190,7 +190,7 @@ def status(
     celadon rollout status chat -o json | jq .phase
     ```
     """
-    from celadon.cli.listings import show_status
+    from celadon.cli.status import show_status
 
     run(lambda: show_status(deployment, target, output), output)
 

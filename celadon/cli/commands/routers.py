@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from celadon.cli.commands.decisions import ByOption, ReasonOption
-from celadon.cli.options import DataDirOption, OutputOption, ValidForOption
+from celadon.cli.options import ByOption, DataDirOption, OutputOption, ReasonOption, ValidForOption
 from celadon.cli.output import OutputFormat
 from celadon.cli.running import run
 from celadon.cli.target_choice import TargetChoice
@@ -143,39 +142,3 @@ def enrol(  # noqa: PLR0913 - each is an option that a person can give
         reason=reason,
     )
     run(lambda: enrol_router(options, data_dir, output), output)
-
-
-@router_app.command()
-@speaks_to_celadon
-def forget(
-    node: Annotated[str, typer.Argument(help="The router's name, as in the list.", metavar="NODE")],
-    *,
-    force: Annotated[
-        bool,
-        typer.Option(
-            "--force",
-            help="Also when it is connected: for one that hangs or refuses what it is told. Requests that it still "
-            "sends to blue are lost when blue stops.",
-        ),
-    ] = False,
-    reason: ReasonOption = "",
-    by: ByOption = None,
-    target: TargetChoice,
-    output: OutputOption = OutputFormat.TEXT,
-) -> None:
-    """Say that a router is gone for good: nobody waits for it any more, and no gateway lets it in.
-
-    Use it when you scale routers in, after the router has stopped: an Envoy that ends looks like one that was cut off,
-    and those are waited for 10 minutes. Use it, with --force, when its key may be known to others: its certificates
-    stop counting and its streams end. It comes back once it is enrolled again. The audit log of each deployment that
-    it has served tells who forgot it and why.
-
-    Examples:
-    ```console
-    celadon router forget edge-3 --reason "scaled in"
-    celadon router forget edge-2 --force --reason "hangs, taken out of the load balancer"
-    ```
-    """
-    from celadon.cli.routers import forget as forget_router
-
-    run(lambda: forget_router(node, target, output, by=by, reason=reason, force=force), output)

@@ -24,9 +24,9 @@ from celadon.cli.ending import ExitCode
 from celadon.cli.faults import explain
 from celadon.cli.output import OutputFormat, print_object, print_text
 from celadon.cli.session import Session, open_session
-from celadon.domain.strictness import Record
-from celadon.table.deliveries import read_loads
-from celadon.table.inspection import inspect
+from celadon.domain.language.base_models import Record
+from celadon.table.notifications.deliveries import read_loads
+from celadon.table.read.inspection import inspect
 
 
 class CheckUp(Record):

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from celadon.domain.strictness import Record
+from celadon.domain.language.base_models import Record
 
 
 class Verdict(StrEnum):

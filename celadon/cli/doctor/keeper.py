@@ -5,7 +5,7 @@ import shlex
 from celadon.cli.doctor.findings import Diagnosis, fine, wrong
 from celadon.cli.doctor.keepers_writes import HOLDER
 from celadon.stack.addresses import StackAddresses
-from celadon.table.inspection import Inspection
+from celadon.table.read.inspection import Inspection
 
 
 def check_keeper(inspection: Inspection, stack: StackAddresses | None) -> Diagnosis:
@@ -18,7 +18,7 @@ def check_keeper(inspection: Inspection, stack: StackAddresses | None) -> Diagno
         "keeper",
         f"nobody starts, probes or stops replicas{last}",
         why="rollouts make no progress, no promotion goes through, and a replica that dies is not replaced",
-        next_step="start a worker: 'python -m worker'" if stack is None else start_on_stack("worker", stack),
+        next_step="start a worker: 'celadon worker'" if stack is None else start_on_stack("worker", stack),
     )
 
 

@@ -8,10 +8,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.cli.faults import CommandError
 from celadon.cli.table_access import database_faults_told
-from celadon.domain.names import Fence
+from celadon.domain.language.names import Fence
 from celadon.keeper.lease import Lease
-from celadon.table.engine import Table
-from celadon.table.leases import LeaseLostError, living_fence
+from celadon.table.core.engine import Table
+from celadon.table.core.fences import LeaseLostError, living_fence
 
 HOLDER: Final = "celadon doctor"
 """How the lease is marked while doctor holds it."""

@@ -10,8 +10,8 @@ from celadon.cli.doctor.findings import Diagnosis, Mended, mendable, odd, wrong
 from celadon.cli.session import Session
 from celadon.client.running_workflows import RunningWorkflow, running_workflows, terminate_run
 from celadon.client.workflow_condition import read_condition
-from celadon.domain.moments import span
-from celadon.table.inspection import Inspection, RecordedRun, read_recorded_runs
+from celadon.domain.language.moments import span
+from celadon.table.read.inspection import Inspection, RecordedRun, read_recorded_runs
 
 _IN_PASSING: Final = timedelta(seconds=30)
 """A workflow begins before its row is there, and ends after its row has; so long neither is worth a word."""
@@ -56,7 +56,7 @@ async def _judge(
             check,
             f"runs since {span(waited)}, but no worker has registered a rollout of it{stuck}",
             why="it does nothing, and keeps other rollouts of its deployment from starting",
-            next_step="start a worker ('python -m worker'), or see the log of the one that runs; to give it up: "
+            next_step="start a worker ('celadon worker'), or see the log of the one that runs; to give it up: "
             f"'temporal workflow terminate -w {workflow.workflow_id}'",
         )
     if inspection.at - own.ended_at < _IN_PASSING:

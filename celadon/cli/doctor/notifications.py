@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from celadon.cli.doctor.findings import Diagnosis, fine, odd
-from celadon.domain.moments import span
-from celadon.table.deliveries import TargetLoad
+from celadon.domain.language.moments import span
+from celadon.table.notifications.deliveries import TargetLoad
 
 _TAKEN_WITHIN: Final = timedelta(minutes=1)
 _WHY: Final = "rollouts go on, but whoever should hear of them does not"

@@ -1,8 +1,8 @@
 """Can other programs of this machine open the local stack's database."""
 
 from celadon.cli.doctor.findings import Diagnosis, fine, odd
-from celadon.stack.account import is_shared
 from celadon.stack.addresses import StackAddresses
+from celadon.stack.os_user import is_shared
 from celadon.stack.postgres import HOW_TO_SEPARATE
 from celadon.stack.postgres_home import owner_of
 

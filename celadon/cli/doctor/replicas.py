@@ -15,11 +15,11 @@ from typing import Final
 from celadon.cli.doctor.findings import Diagnosis, Mended, fine, mendable, wrong
 from celadon.cli.faults import CommandError
 from celadon.cli.session import Session
-from celadon.domain.names import RouteId
+from celadon.domain.language.names import RouteId
 from celadon.provisioners.left_replicas import LeftReplica, find_replicas
 from celadon.provisioners.local import LocalProvisioner
 from celadon.provisioners.settings import LocalSettings
-from celadon.table.inspection import read_route_states
+from celadon.table.read.inspection import read_route_states
 
 STATE_DIR_VARIABLE: Final = "CELADON_STATE_DIR"
 

@@ -12,15 +12,15 @@ from celadon.cli.session import Session
 from celadon.client.patience import CouldNotAnswerError, NoAnswerError
 from celadon.client.running_workflows import RunState, run_state
 from celadon.client.workflow_condition import read_condition
-from celadon.domain.errors import RefusedError
-from celadon.domain.workflow_condition import (
+from celadon.domain.decisions.workflow_condition import (
     WorkflowCondition,
     WorkflowState,
     condition_of_query,
     unknown_condition,
 )
-from celadon.table.inspection import Inspection, UnfinishedFinding
-from celadon.table.keeping import UnfinishedRollout, abandon_rollout
+from celadon.domain.language.errors import RefusedError
+from celadon.table.read.inspection import Inspection, UnfinishedFinding
+from celadon.table.replicas.abandoned_rollouts import UnfinishedRollout, abandon_rollout
 
 _ANSWERS_WITHIN: Final = timedelta(seconds=5)
 

@@ -6,10 +6,10 @@ from typing import Final, assert_never
 
 from celadon.cli.doctor.findings import Diagnosis, fine, odd, wrong
 from celadon.cli.doctor.keeper import start_on_stack
-from celadon.domain.enrolment import CERTIFICATE_EXPIRES_SOON
-from celadon.domain.moments import span
+from celadon.domain.decisions.enrolment import CERTIFICATE_EXPIRES_SOON
+from celadon.domain.language.moments import span
 from celadon.stack.addresses import StackAddresses
-from celadon.table.inspection import Inspection, RouterFinding
+from celadon.table.read.inspection import Inspection, RouterFinding
 from celadon.table.records.routers import RouterState
 
 _WAITED_FOR: Final = "a promotion waits for it, and blue is not stopped before it has acknowledged"

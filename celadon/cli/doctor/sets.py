@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from celadon.cli.doctor.findings import Diagnosis, wrong
-from celadon.table.inspection import Inspection
+from celadon.table.read.inspection import Inspection
 
 
 def check_sets(inspection: Inspection) -> Iterator[Diagnosis]:

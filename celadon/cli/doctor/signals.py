@@ -11,9 +11,9 @@ from celadon.cli.doctor.keepers_writes import write_as_keeper
 from celadon.cli.session import Session
 from celadon.client.rollouts import signals_are_exhausted
 from celadon.client.running_workflows import RunState, run_state
-from celadon.domain.moments import span
-from celadon.table.inspection import Inspection
-from celadon.table.keeping import OwedSignal, count_owed_signals, read_owed_signals, signal_taken
+from celadon.domain.language.moments import span
+from celadon.table.read.inspection import Inspection
+from celadon.table.replicas.outbox import OwedSignal, count_owed_signals, read_owed_signals, signal_taken
 
 _CHECK: Final = "signals"
 _TAKEN_WITHIN: Final = timedelta(seconds=30)

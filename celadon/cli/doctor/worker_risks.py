@@ -5,8 +5,8 @@ from types import MappingProxyType
 from typing import Final
 
 from celadon.cli.doctor.findings import Diagnosis, odd
-from celadon.domain.states import WorkerRisk
-from celadon.table.inspection import Inspection
+from celadon.domain.language.states import WorkerRisk
+from celadon.table.read.inspection import Inspection
 
 _CHECK: Final = "worker's settings"
 

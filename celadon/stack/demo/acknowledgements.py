@@ -9,9 +9,9 @@ from typing import Final
 
 from sqlalchemy import select
 
-from celadon.table.engine import Table
-from celadon.table.models import RouterAck
-from celadon.table.notify import ACKS_CHANNEL, Listener
+from celadon.table.core.engine import Table
+from celadon.table.core.listen import ACKS_CHANNEL, Listener
+from celadon.table.core.models import RouterAck
 
 _REREAD_SECONDS: Final = 1.0
 

@@ -16,13 +16,13 @@ import structlog
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from celadon.client.patience import NoAnswerError
-from celadon.domain.contracts import PROMOTE, workflow_id
-from celadon.domain.errors import RefusedError
-from celadon.domain.health import HealthCheck
-from celadon.domain.permissions import Role
-from celadon.domain.revision import Revision
+from celadon.domain.language.contracts import PROMOTE, workflow_id
+from celadon.domain.language.errors import RefusedError
+from celadon.domain.language.health_check import HealthCheck
+from celadon.domain.language.permissions import Role
+from celadon.domain.language.revision import Revision
 from celadon.owned_files import open_to_append
-from celadon.stack.addresses import StackAddresses
+from celadon.stack.addresses import NAMESPACE, StackAddresses
 from celadon.stack.demo.counters import CountersUnavailableError, RouterAdmin, RouterCounters
 from celadon.stack.demo.directory import DemoDirectory
 from celadon.stack.demo.doors import Doors, connected_doors
@@ -30,20 +30,18 @@ from celadon.stack.demo.generator import LoadOptions
 from celadon.stack.demo.load_process import LoadFailedError, running_load
 from celadon.stack.demo.model_server import MODEL
 from celadon.stack.demo.records import read_records
+from celadon.stack.demo.scenario import DEPLOYMENT, DemoRun, Plan, Scenario, ScenarioError
 from celadon.stack.demo.screen import Frame, JsonScreen, LineScreen, Screen, TerminalScreen
-from celadon.stack.demo.story import DEPLOYMENT, Plan, Story, StoryError, Told
 from celadon.stack.demo.summary import Summary, counter_differences, losses, summarise, tally
 from celadon.stack.errors import StackError
-from celadon.stack.layout import DEFAULT_DATA_DIR, DataDirectory
-from celadon.stack.namespace import NAMESPACE
+from celadon.stack.layout import DEMO_DATA_DIR, DataDirectory
 from celadon.stack.postgres_home import SHARED_ROOT
 from celadon.stack.programs import temporal_program
 from celadon.stack.stack import Stack
 from celadon.stopping import stop_signals
-from celadon.table.console_logins import create_login
-from celadon.table.engine import Table
+from celadon.table.access.console_logins import create_login
+from celadon.table.core.engine import Table
 
-DEMO_DATA_DIR: Final = DEFAULT_DATA_DIR / "demo"
 REPLICAS: Final = 3
 DEFAULT_PROMOTE_AFTER: Final = timedelta(seconds=2)
 FIRST_LOAD_SECONDS: Final = 0.5
@@ -60,7 +58,7 @@ SEED: Final = 20
 
 FAILURES: Final = (
     StackError,
-    StoryError,
+    ScenarioError,
     RefusedError,
     NoAnswerError,
     LoadFailedError,
@@ -168,7 +166,7 @@ class _Demonstration:
         self._records = place.records
 
     async def run(self) -> None:
-        """Start the stack, tell the story, judge it."""
+        """Start the stack, play the scenario, judge it."""
         self._screen.show(
             Frame(
                 step="starting Postgres, Temporal, gateway, worker, API and router",
@@ -181,29 +179,29 @@ class _Demonstration:
             addresses = stack.addresses
             await self._introduce(addresses)
             async with connected_doors(DEPLOYMENT, addresses) as doors:
-                told, counted = await self._tell(doors, addresses)
+                so_far, counted = await self._play(doors, addresses)
             self._screen.show(Frame(step="stopping everything", deployment=None, load=None, timers={}))
-        self._judge(told, counted)
+        self._judge(so_far, counted)
 
-    async def _tell(self, doors: Doors, addresses: StackAddresses) -> tuple[Told, RouterCounters]:
-        """Tell the story under load and return what came of it, also of one that went wrong under way."""
-        story = Story(doors, self._screen, self._plan(addresses))
-        await story.deploy_first_revision()
+    async def _play(self, doors: Doors, addresses: StackAddresses) -> tuple[DemoRun, RouterCounters]:
+        """Play the scenario under load and return what came of it, also of one that went wrong under way."""
+        scenario = Scenario(doors, self._screen, self._plan(addresses))
+        await scenario.deploy_first_revision()
         admin = RouterAdmin(addresses.router_admin, listener_prefix=LISTENER_PREFIX, cluster=DEPLOYMENT)
         before = await admin.read()
         load_log = self._directory.logs / "load.log"
         async with running_load(self._load(addresses), self._records, load_log, LONGEST_LOAD) as load:
             try:
-                await story.switch_three_times(load)
-            except (StoryError, RefusedError, NoAnswerError) as error:
+                await scenario.switch_three_times(load)
+            except (ScenarioError, RefusedError, NoAnswerError) as error:
                 self.complaints.append(str(error))
             self._screen.say("step", "ending the load")
             await load.stop()
-            return story.told, await admin.read_when_idle(IDLE_TIMEOUT) - before
+            return scenario.so_far, await admin.read_when_idle(IDLE_TIMEOUT) - before
 
-    def _judge(self, told: Told, counted: RouterCounters) -> None:
+    def _judge(self, so_far: DemoRun, counted: RouterCounters) -> None:
         """Compute the summary from the records, and check it against the router's counters."""
-        tallied = tally(list(read_records(self._records)), told.switches)
+        tallied = tally(list(read_records(self._records)), so_far.switches)
         for figures in tallied.switches:
             self._screen.say(
                 "switch",
@@ -212,8 +210,8 @@ class _Demonstration:
                 f"{figures.open_streams} long streams open, {figures.open_streams_on_old} of them on the old colour",
                 **figures.model_dump(mode="json"),
             )
-        self.summary = summarise(tallied, told.last, told.requests_cut)
-        self.complaints += losses(tallied, told.requests_cut, streams_wanted=self._options.streams)
+        self.summary = summarise(tallied, so_far.last, so_far.requests_cut)
+        self.complaints += losses(tallied, so_far.requests_cut, streams_wanted=self._options.streams)
         self.complaints += counter_differences(tallied, counted, others=self._options.hold)
         self._screen.say("records", f"one line a request stands in {self._records}", late=tallied.late)
 

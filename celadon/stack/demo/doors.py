@@ -8,15 +8,14 @@ from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
 from celadon.client.rollouts import RolloutClient, RolloutEnded
-from celadon.domain.contracts import workflow_id
-from celadon.domain.messages import AbortAnswer, AbortCommand, RolloutRequest
+from celadon.domain.language.contracts import workflow_id
+from celadon.domain.language.messages import AbortAnswer, AbortCommand, RolloutRequest
 from celadon.stack.access import signer_of
-from celadon.stack.addresses import StackAddresses
+from celadon.stack.addresses import NAMESPACE, StackAddresses
 from celadon.stack.demo.acknowledgements import AcknowledgementLog, kept_acknowledgements
-from celadon.stack.namespace import NAMESPACE
-from celadon.table.engine import Table
-from celadon.table.notify import Listener
-from celadon.table.overview import view_deployment
+from celadon.table.core.engine import Table
+from celadon.table.core.listen import Listener
+from celadon.table.read.overview import view_deployment
 from celadon.table.records.deployments import DeploymentView
 
 

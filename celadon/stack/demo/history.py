@@ -7,9 +7,9 @@ from typing import Final
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 
-from celadon.domain.names import Epoch
-from celadon.domain.steps import SwitchAnswer
-from celadon.domain.strictness import Record
+from celadon.domain.language.base_models import Record
+from celadon.domain.language.names import Epoch
+from celadon.domain.language.steps import SwitchAnswer
 
 LOCAL_ACTIVITY_MARKER: Final = "core_local_activity"
 """The name under which Temporal's SDKs record a local activity."""

@@ -10,12 +10,13 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
 
-from celadon.domain.shown_text import escape_json
-from celadon.domain.states import RolloutPhase, RouteHealthStatus, RouteSetState
+from celadon.domain.language.shown_text import escape_json
+from celadon.domain.language.states import RolloutPhase, RouteHealthStatus, RouteSetState
 from celadon.stack.demo.generator import LoadCounts
 from celadon.stack.demo.summary import Summary
+from celadon.standard_streams import write_line
 from celadon.table.records.deployments import Colour, DeploymentView, SetView
-from celadon.terminal import Table, TerminalConsole, Text, write_line
+from celadon.terminal import Table, TerminalConsole, Text
 
 REPORT_EVERY: Final = timedelta(seconds=5)
 """How often a screen without a live view says how the load is doing."""

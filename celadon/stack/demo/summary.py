@@ -10,8 +10,8 @@ from typing import Final, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from celadon.domain.names import Epoch
-from celadon.domain.states import RolloutOutcome
+from celadon.domain.language.names import Epoch
+from celadon.domain.language.states import RolloutOutcome
 from celadon.stack.demo.counters import RouterCounters
 from celadon.stack.demo.records import RequestKind, RequestRecord, RequestResult
 

@@ -1,8 +1,8 @@
 """What came of changes that people ask the table for."""
 
-from celadon.domain.names import Epoch, RouterNode
-from celadon.domain.states import DeploymentLifecycle
-from celadon.domain.strictness import Record
+from celadon.domain.language.base_models import Record
+from celadon.domain.language.names import Epoch, RouterNode
+from celadon.domain.language.states import DeploymentLifecycle
 from celadon.table.records.routers import RouterState
 
 

@@ -2,8 +2,8 @@
 
 from datetime import datetime
 
-from celadon.domain.notification import DeliveryState
-from celadon.domain.strictness import Record
+from celadon.domain.language.base_models import Record
+from celadon.domain.language.notification import DeliveryState
 
 
 class ToldRecord(Record):

@@ -5,10 +5,16 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from celadon.domain.names import Epoch, RevisionNumber, RolloutId, RouteId, RouterNode, RouteSetId
-from celadon.domain.policy import BlueGreenPolicy
-from celadon.domain.states import DeploymentLifecycle, RouteHealthStatus, RouteSetState, RouteStatus, SetCondition
-from celadon.domain.strictness import Record
+from celadon.domain.language.base_models import Record
+from celadon.domain.language.names import Epoch, RevisionNumber, RolloutId, RouteId, RouterNode, RouteSetId
+from celadon.domain.language.policy import BlueGreenPolicy
+from celadon.domain.language.states import (
+    DeploymentLifecycle,
+    RouteHealthStatus,
+    RouteSetState,
+    RouteStatus,
+    SetCondition,
+)
 from celadon.table.records.events import AuditEvent
 from celadon.table.records.rollouts import RolloutRecord
 

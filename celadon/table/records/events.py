@@ -2,9 +2,9 @@
 
 from datetime import datetime
 
-from celadon.domain.names import RolloutId
-from celadon.domain.states import Door
-from celadon.domain.strictness import Record
+from celadon.domain.language.base_models import Record
+from celadon.domain.language.names import RolloutId
+from celadon.domain.language.states import Door
 
 
 class AuditEvent(Record):

@@ -1,6 +1,6 @@
 """The past of a deployment."""
 
-from celadon.domain.strictness import Record
+from celadon.domain.language.base_models import Record
 from celadon.table.records.deliveries import ToldRecord
 from celadon.table.records.events import AuditEvent
 from celadon.table.records.rollouts import RolloutRecord

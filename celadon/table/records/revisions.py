@@ -4,8 +4,8 @@ from datetime import datetime
 
 from pydantic import JsonValue
 
-from celadon.domain.names import RevisionNumber
-from celadon.domain.strictness import Record
+from celadon.domain.language.base_models import Record
+from celadon.domain.language.names import RevisionNumber
 
 
 class RevisionRecord(Record):

@@ -2,10 +2,10 @@
 
 from datetime import datetime
 
-from celadon.domain.names import Epoch, RevisionNumber, RolloutId, RouteSetId
-from celadon.domain.policy import BlueGreenPolicy
-from celadon.domain.states import RolloutOutcome, RolloutPhase
-from celadon.domain.strictness import Record
+from celadon.domain.language.base_models import Record
+from celadon.domain.language.names import Epoch, RevisionNumber, RolloutId, RouteSetId
+from celadon.domain.language.policy import BlueGreenPolicy
+from celadon.domain.language.states import RolloutOutcome, RolloutPhase
 
 
 class RolloutRecord(Record):

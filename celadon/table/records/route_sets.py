@@ -2,9 +2,15 @@
 
 from datetime import datetime
 
-from celadon.domain.names import RevisionNumber, RolloutId, RouteId, RouteSetId
-from celadon.domain.states import RouteHealthStatus, RouteSetState, RouteStatus, RouteTrafficStatus, SetCondition
-from celadon.domain.strictness import Record
+from celadon.domain.language.base_models import Record
+from celadon.domain.language.names import RevisionNumber, RolloutId, RouteId, RouteSetId
+from celadon.domain.language.states import (
+    RouteHealthStatus,
+    RouteSetState,
+    RouteStatus,
+    RouteTrafficStatus,
+    SetCondition,
+)
 
 
 class RouteRecord(Record):

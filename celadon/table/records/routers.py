@@ -3,8 +3,8 @@
 from datetime import datetime
 from enum import StrEnum
 
-from celadon.domain.names import Epoch, RouterNode
-from celadon.domain.strictness import Record
+from celadon.domain.language.base_models import Record
+from celadon.domain.language.names import Epoch, RouterNode
 
 
 class AcknowledgementRecord(Record):

@@ -4,10 +4,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from celadon.client.rollout_view import RolloutView, WorkflowAnswer
-from celadon.domain.messages import RolloutStatus, Timer
-from celadon.domain.names import Epoch, RevisionNumber, RolloutId, RouteId, RouterNode, RouteSetId
-from celadon.domain.policy import resolve_policy
-from celadon.domain.states import (
+from celadon.domain.language.messages import RolloutStatus, Timer
+from celadon.domain.language.names import Epoch, RevisionNumber, RolloutId, RouteId, RouterNode, RouteSetId
+from celadon.domain.language.policy import resolve_policy
+from celadon.domain.language.states import (
     DeploymentLifecycle,
     RolloutOutcome,
     RolloutPhase,

@@ -7,8 +7,8 @@ import pytest
 import pytest_asyncio
 from temporalio.testing import WorkflowEnvironment
 
-from celadon.domain.console_cookies import SESSION_COOKIE
-from celadon.table.engine import Table
+from celadon.domain.language.console_cookies import SESSION_COOKIE
+from celadon.table.core.engine import Table
 from tests.api.conftest import running_api
 
 pytestmark = pytest.mark.parts

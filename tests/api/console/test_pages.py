@@ -10,9 +10,9 @@ import aiohttp
 import pytest
 
 from celadon.api.console.sessions import csrf_of
-from celadon.domain.console_cookies import SESSION_COOKIE
-from celadon.domain.permissions import Role
-from celadon.table.console_logins import create_login
+from celadon.domain.language.console_cookies import SESSION_COOKIE
+from celadon.domain.language.permissions import Role
+from celadon.table.access.console_logins import create_login
 from tests.api.conftest import DEADLINE_SECONDS, Answer, ApiClient
 from tests.table.rows import Rows
 

@@ -7,8 +7,9 @@ import pytest
 
 from celadon.api.console.rendering import STATIC, Person, render
 from celadon.api.console.views import deployment_page, list_page, story_page, summary
-from celadon.domain.shown_text import find_control
-from celadon.domain.states import RolloutPhase
+from celadon.domain.language.permissions import Verb
+from celadon.domain.language.shown_text import find_control
+from celadon.domain.language.states import RolloutPhase
 from tests.api.console.pictures import NOW, awaiting, event, record, view
 
 PERSON = Person(name="ann", roles=("approver",), csrf="known-to-this-page-only")
@@ -16,7 +17,7 @@ PERSON = Person(name="ann", roles=("approver",), csrf="known-to-this-page-only")
 
 def deployment_html(**changes: str) -> str:
     known = view(record().model_copy(update=changes), awaiting())
-    return render("deployment", PERSON, "/console/changes", page=deployment_page(known, ("promote",), "", NOW))
+    return render("deployment", PERSON, "/console/changes", page=deployment_page(known, (Verb.PROMOTE,), "", NOW))
 
 
 def test_what_people_write_is_text_and_never_markup() -> None:

@@ -1,22 +1,28 @@
 """What the pages show, before any HTML."""
 
+from collections.abc import Collection
 from datetime import timedelta
 
 import pytest
 
 from celadon.api.console.views import DeploymentPage, deployment_page, story_page
 from celadon.client.rollout_view import RolloutView, WorkflowAnswer
-from celadon.domain.messages import Timer
-from celadon.domain.states import DeploymentLifecycle, RolloutOutcome, RolloutPhase, RouteHealthStatus, RouteSetState
-from celadon.domain.workflow_condition import PendingTask, TaskReading, judge_workflow
+from celadon.domain.decisions.workflow_condition import PendingTask, TaskReading, judge_workflow
+from celadon.domain.language.messages import Timer
+from celadon.domain.language.permissions import Verb
+from celadon.domain.language.states import (
+    DeploymentLifecycle,
+    RolloutOutcome,
+    RolloutPhase,
+    RouteHealthStatus,
+    RouteSetState,
+)
 from celadon.table.records.deployments import Colour, LoadView
 from tests.api.console.pictures import NOW, awaiting, colour, event, record, replica, router, view
 
-EVERYTHING = ("promote", "abort", "rollback", "scale")
 
-
-def page_of(known: RolloutView, verbs: tuple[str, ...] = EVERYTHING) -> DeploymentPage:
-    return deployment_page(known, verbs, "", NOW)
+def page_of(known: RolloutView, rights: Collection[Verb] = frozenset(Verb)) -> DeploymentPage:
+    return deployment_page(known, rights, "", NOW)
 
 
 @pytest.mark.parametrize(
@@ -26,7 +32,7 @@ def page_of(known: RolloutView, verbs: tuple[str, ...] = EVERYTHING) -> Deployme
         (RolloutPhase.VERIFYING, ["abort", "scale"]),
         (RolloutPhase.AWAITING_PROMOTION, ["promote", "abort", "scale"]),
         (RolloutPhase.SWITCHING, ["scale"]),
-        (RolloutPhase.BAKING, ["rollback", "scale"]),
+        (RolloutPhase.BAKING, ["rollback", "finish", "scale"]),
         (RolloutPhase.DRAINING, ["rollback", "scale"]),
         (RolloutPhase.ROLLING_BACK, ["scale"]),
         (RolloutPhase.COMPLETED, ["scale"]),
@@ -44,6 +50,15 @@ def test_a_first_rollout_that_bakes_has_nothing_to_go_back_to() -> None:
     assert [one.verb for one in page.decisions] == ["scale"]
 
 
+def test_an_abort_that_is_pending_can_be_withdrawn() -> None:
+    baking = record(RolloutPhase.BAKING)
+    status = awaiting().model_copy(update={"phase": RolloutPhase.BAKING, "abort_requested": "ann: p99 doubled"})
+
+    page = page_of(view(baking, status=status))
+
+    assert [one.verb for one in page.decisions] == ["rollback", "finish", "withdraw", "scale"]
+
+
 def test_a_deployment_that_is_being_deleted_offers_nothing() -> None:
     page = page_of(view(record(RolloutPhase.COMPLETED), lifecycle=DeploymentLifecycle.DESTROYING))
 
@@ -58,7 +73,7 @@ def test_a_promotion_says_which_rollout_and_which_revision_it_means() -> None:
 
 
 def test_who_may_not_decide_is_told_so() -> None:
-    promote = page_of(view(), verbs=("abort",)).decisions[0]
+    promote = page_of(view(), rights=(Verb.ABORT,)).decisions[0]
 
     assert not promote.allowed
     assert "may not promote" in promote.why_not

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 from temporalio.testing import WorkflowEnvironment
 
-from celadon.domain.permissions import Role
+from celadon.domain.language.permissions import Role
 from tests.api.conftest import ApiClient, api, keys
 
 __all__ = ["api", "keys"]

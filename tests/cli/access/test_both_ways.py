@@ -18,9 +18,9 @@ from celadon.cli.target import ApiTarget, find_target
 from celadon.cli.target_choice import TargetChoice
 from celadon.cli.watching import LineScreen
 from celadon.client.rollout_view import RolloutView
-from celadon.domain.permissions import Role
-from celadon.domain.states import RolloutOutcome
-from celadon.table.audit import write_event
+from celadon.domain.language.permissions import Role
+from celadon.domain.language.states import RolloutOutcome
+from celadon.table.rollouts.audit import write_event
 from tests.api.conftest import DEADLINE_SECONDS
 from tests.cli.access.conftest import Ways
 from tests.cli.conftest import Command, stay_connected
@@ -52,8 +52,8 @@ REFUSED: Sequence[tuple[str, ...]] = (
     ("rollout", "history", "chat", "--rollout", "777777"),
     ("rollout", "watch", "chat", "--rollout", "777777"),
     ("deployment", "scale", "chit", "3"),
-    ("deployment", "delete", "chit"),
-    ("deployment", "delete", "chat"),
+    ("deployment", "delete", "chit", "--yes"),
+    ("deployment", "delete", "chat", "--yes"),
     ("promote", "chit"),
     ("revision", "list", "chit"),
     ("rollout", "find", "--deployment", "chit"),
@@ -413,7 +413,7 @@ async def test_a_delete_through_the_api_ends_a_rollout_whose_workflow_is_gone(
     opened = await rows.ready("run-2")
     await ways.through_api()
 
-    deleting = asyncio.create_task(command("deployment", "delete", "chat", "--abort", "-o", "json"))
+    deleting = asyncio.create_task(command("deployment", "delete", "chat", "--yes", "--abort", "-o", "json"))
     await asyncio.wait({deleting}, timeout=1)
     await rows.close(opened, opened.green)
     await rows.finish(opened, RolloutOutcome.ABORTED)
@@ -428,7 +428,7 @@ async def test_patience_ends_and_says_that_nothing_was_deleted(command: Command,
     await rows.ready("run-2")
     await ways.through_api()
 
-    result = await command("deployment", "delete", "chat", "--abort", "--timeout", "1s")
+    result = await command("deployment", "delete", "chat", "--yes", "--abort", "--timeout", "1s")
 
     assert result.exit_code == 1
     assert "did not end within 1s; it was asked to, but nothing was deleted" in result.stderr

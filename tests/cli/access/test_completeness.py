@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Final
 
+from celadon.service.command import rest_path, words_of
+from celadon.service.registry import commands
 from tests.cli.test_help import COMMANDS
 
 OPENAPI: Final = Path(__file__).parents[3] / "docs" / "api" / "openapi.json"
@@ -11,28 +13,18 @@ OPENAPI: Final = Path(__file__).parents[3] / "docs" / "api" / "openapi.json"
 COMMAND_OF: Final[dict[tuple[str, str], str]] = {
     ("get", "/v1/whoami"): "whoami",
     ("get", "/v1/deployments"): "deployment list",
-    ("post", "/v1/deployments"): "deployment create",
     ("get", "/v1/deployments/{name}"): "rollout status",
-    ("delete", "/v1/deployments/{name}"): "deployment delete",
-    ("put", "/v1/deployments/{name}/labels"): "deployment label",
     ("get", "/v1/deployments/{name}/revisions"): "revision list",
-    ("post", "/v1/deployments/{name}/revisions"): "revision add",
-    ("post", "/v1/rollouts"): "deploy",
     ("get", "/v1/rollouts"): "rollout find",
     ("get", "/v1/rollouts/{rollout}"): "rollout watch",
     ("get", "/v1/deployments/{name}/rollouts"): "rollout find",
     ("get", "/v1/deployments/{name}/history"): "rollout history",
-    ("post", "/v1/deployments/{name}/promote"): "promote",
-    ("post", "/v1/deployments/{name}/abort"): "abort",
-    ("post", "/v1/deployments/{name}/rollback"): "rollback",
-    ("post", "/v1/deployments/{name}/scale"): "deployment scale",
     ("get", "/v1/deployments/{name}/events"): "events",
     ("get", "/v1/events"): "events",
     ("get", "/v1/routers"): "router list",
-    ("delete", "/v1/routers/{node}"): "router forget",
     ("get", "/v1/stream"): "events",
     ("get", "/v1/deployments/{name}/stream"): "rollout watch",
-}
+} | {(one.rest.method.lower(), "/v1" + rest_path(one)): " ".join(words_of(one)) for one in commands()}
 PROBES: Final = {"/healthz", "/readyz", "/metrics"}
 
 

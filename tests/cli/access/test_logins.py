@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from celadon.cli.profiles import config_file
-from celadon.domain.permissions import Role
+from celadon.domain.language.permissions import Role
 from tests.api.conftest import ApiClient
 from tests.cli.conftest import Command
 

@@ -9,12 +9,12 @@ import pytest
 from aiohttp import web
 from pydantic import SecretStr
 
-from celadon.api.principal import Principal
 from celadon.cli.access.calls import UnreachedError, calling
 from celadon.cli.faults import OutageError
 from celadon.cli.target import ApiTarget
 from celadon.client.patience import NoAnswerError
-from celadon.domain.errors import RefusalCode, RefusedError
+from celadon.domain.language.errors import RefusalCode, RefusedError
+from celadon.service.principal import Principal
 from tests.cli.access.answering import WHO, answering, problem
 
 AWAY = [HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT]

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from celadon.table.paging import LONGEST_PAGE
+from celadon.table.core.paging import LONGEST_PAGE
 from tests.cli.access.conftest import Ways
 from tests.cli.conftest import Command
 from tests.table.rows import Rows

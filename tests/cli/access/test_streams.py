@@ -7,10 +7,10 @@ from datetime import timedelta
 import pytest
 from aiohttp import web
 
-from celadon.api.principal import Principal
 from celadon.cli.faults import ApiError, CommandError
 from celadon.client.patience import NoAnswerError
-from celadon.domain.errors import RefusalCode, RefusedError
+from celadon.domain.language.errors import RefusalCode, RefusedError
+from celadon.service.principal import Principal
 from tests.cli.access.answering import WHO, answering, problem
 
 

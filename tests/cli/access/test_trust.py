@@ -16,10 +16,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 from pydantic import SecretStr
 
-from celadon.api.principal import Principal
 from celadon.cli.access.calls import calling
 from celadon.cli.faults import CommandError
 from celadon.cli.target import ApiTarget
+from celadon.service.principal import Principal
 
 WHO = {"name": "ann", "roles": ["admin"], "scope": {}, "issuer": "token", "scheme": "token"}
 

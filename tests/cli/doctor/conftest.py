@@ -13,10 +13,10 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from celadon.client.search_attributes import register_search_attributes
-from celadon.domain.contracts import TASK_QUEUE, WORKFLOW_TYPE
-from celadon.domain.messages import RolloutStatus
+from celadon.domain.language.contracts import TASK_QUEUE, WORKFLOW_TYPE
+from celadon.domain.language.messages import RolloutStatus
 from celadon.stack.temporal_server import running_temporal
-from celadon.table.engine import Table
+from celadon.table.core.engine import Table
 from tests.cli.conftest import Command, stay_connected
 from tests.client.statuses import rollout_status
 from tests.table.rows import Rows

@@ -60,7 +60,7 @@ async def test_what_only_a_person_can_do_stays_wrong_with_fix(doctor: Doctor, we
     code, findings = await doctor("--fix")
 
     assert (code, not_fine(findings)) == (1, {"keeper": "wrong"})
-    assert "python -m worker" in findings["keeper"]["next_step"]
+    assert "celadon worker" in findings["keeper"]["next_step"]
 
 
 async def test_people_are_told_how_much_fix_would_mend(command: Command, temporal: Client, well: Rows) -> None:

@@ -10,9 +10,9 @@ import pytest
 import pytest_asyncio
 from temporalio.client import Client
 
-from celadon.domain.contracts import TASK_QUEUE, WORKFLOW_TYPE
-from celadon.domain.names import RouteId
-from celadon.domain.revision import Provisioner, Revision
+from celadon.domain.language.contracts import TASK_QUEUE, WORKFLOW_TYPE
+from celadon.domain.language.names import RouteId
+from celadon.domain.language.revision import Provisioner, Revision
 from celadon.provisioners.local import LocalProvisioner
 from celadon.provisioners.protocol import Address, Replica
 from celadon.provisioners.replica_files import ReplicaFiles

@@ -11,9 +11,9 @@ from temporalio.client import Client, WorkflowExecutionStatus
 from celadon.cli.doctor.left_workflows import check_left_workflows
 from celadon.cli.session import open_session
 from celadon.client.running_workflows import running_workflows
-from celadon.domain.contracts import TASK_QUEUE, WORKFLOW_TYPE
+from celadon.domain.language.contracts import TASK_QUEUE, WORKFLOW_TYPE
 from celadon.stack.programs import temporal_program
-from celadon.table.inspection import inspect
+from celadon.table.read.inspection import inspect
 from tests.cli.doctor.conftest import Doctor, not_fine, without_keeper
 from tests.table.rows import Opened, Rows
 

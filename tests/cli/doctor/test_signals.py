@@ -3,7 +3,7 @@
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
-from celadon.domain.contracts import GREEN_CHANGED, TASK_QUEUE, WORKFLOW_TYPE
+from celadon.domain.language.contracts import GREEN_CHANGED, TASK_QUEUE, WORKFLOW_TYPE
 from tests.cli.doctor.conftest import Doctor, not_fine, without_keeper
 from tests.table.rows import Rows
 

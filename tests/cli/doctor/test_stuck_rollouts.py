@@ -11,8 +11,8 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from celadon.cli.doctor.rollouts import check_rollouts
 from celadon.cli.session import open_session
-from celadon.domain.contracts import TASK_QUEUE, WORKFLOW_TYPE
-from celadon.table.inspection import inspect
+from celadon.domain.language.contracts import TASK_QUEUE, WORKFLOW_TYPE
+from celadon.table.read.inspection import inspect
 from tests.cli.conftest import Command
 from tests.cli.doctor.conftest import Doctor, not_fine
 from tests.table.rows import Rows
@@ -66,7 +66,7 @@ async def test_a_rollout_that_no_worker_carries_is_wrong_at_every_door_of_the_co
     assert code == 1
     assert not_fine(found)[check] == "wrong"
     assert "chat is in awaiting_promotion, but does not get on: its workflow task waits since" in found[check]["told"]
-    assert "start a worker ('python -m worker')" in found[check]["next_step"]
+    assert "start a worker ('celadon worker')" in found[check]["next_step"]
     assert "temporal workflow terminate -w rollout-chat" in found[check]["next_step"]
     status = (await command("rollout", "status", "chat")).stdout
     shown = " ".join(status.split())

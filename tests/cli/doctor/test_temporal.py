@@ -5,7 +5,7 @@ from temporalio.api.operatorservice.v1 import RemoveSearchAttributesRequest
 from temporalio.client import Client
 
 from celadon.client.search_attributes import missing_search_attributes
-from celadon.domain.contracts import SEARCH_ATTRIBUTES
+from celadon.domain.language.contracts import SEARCH_ATTRIBUTES
 from tests.cli.doctor.conftest import Doctor, not_fine
 from tests.table.rows import Rows
 

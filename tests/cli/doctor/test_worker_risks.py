@@ -7,11 +7,11 @@ import pytest
 from celadon.cli.doctor.findings import Verdict
 from celadon.cli.doctor.worker_risks import check_worker_risks
 from celadon.client.signatures import AuthoritySettings
-from celadon.domain.authority import Unsigned
-from celadon.domain.states import WorkerRisk
-from celadon.table.engine import Table
-from celadon.table.inspection import Inspection, inspect
-from celadon.table.leases import take_lease
+from celadon.domain.decisions.authority import Unsigned
+from celadon.domain.language.states import WorkerRisk
+from celadon.table.core.engine import Table
+from celadon.table.read.inspection import Inspection, inspect
+from celadon.table.replicas.leases import take_lease
 
 
 async def looked_at(table: Table, *risks: WorkerRisk) -> Inspection:

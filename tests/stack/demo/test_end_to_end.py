@@ -8,6 +8,7 @@ import pytest
 
 from celadon.stack.demo.demo import DemoOptions, run_demo
 from celadon.stack.demo.records import read_records
+from tests.docs.demo_lines import lines_of_readme, normalised, printed_as_lines, shown_lines
 
 
 def names_in(directory: Path) -> set[str]:
@@ -35,5 +36,8 @@ async def test_three_switches_under_load_lose_nothing(data_dir: Path, capsys: py
     assert {name: summary[name] for name in lost} == dict.fromkeys(lost, 0)
     assert summary["requests"] == len(list(read_records(private / "demo" / "requests.jsonl")))
     assert None not in summary.values()
+    assert [normalised(line) for line in shown_lines(printed_as_lines(lines))] == [
+        normalised(line) for line in lines_of_readme()
+    ], "README shows what a demonstration no longer prints: see tests/docs/demo_lines.py"
     assert names_in(private / "demo") == {"celadon-demo", "lock", "logs", "requests.jsonl"}
     assert names_in(data_dir) == {private.name}

@@ -12,8 +12,8 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from celadon.domain.names import Epoch
-from celadon.domain.steps import SwitchAnswer
+from celadon.domain.language.names import Epoch
+from celadon.domain.language.steps import SwitchAnswer
 from celadon.stack.demo.history import activity_ended_at, billable_actions, decided_switch
 
 TASK_QUEUE = "demo-history"

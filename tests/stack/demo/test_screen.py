@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 from rich.console import Console
 
-from celadon.domain.names import Epoch, RevisionNumber, RolloutId, RouteId, RouterNode, RouteSetId
-from celadon.domain.policy import BlueGreenPolicy
-from celadon.domain.states import (
+from celadon.domain.language.names import Epoch, RevisionNumber, RolloutId, RouteId, RouterNode, RouteSetId
+from celadon.domain.language.policy import BlueGreenPolicy
+from celadon.domain.language.states import (
     DeploymentLifecycle,
     RolloutPhase,
     RouteHealthStatus,

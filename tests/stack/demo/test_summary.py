@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from celadon.domain.names import Epoch
-from celadon.domain.states import RolloutOutcome
+from celadon.domain.language.names import Epoch
+from celadon.domain.language.states import RolloutOutcome
 from celadon.stack.demo.counters import RouterCounters
 from celadon.stack.demo.records import RequestKind, RequestRecord, RequestResult
 from celadon.stack.demo.summary import (

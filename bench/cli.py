@@ -1,0 +1,136 @@
+"""How long the command line takes, against an interpreter that does nothing.
+
+``celadon promote`` and ``celadon rollout status`` go through the API of a whole local stack; ``python -c pass`` is
+started in turn with them. Processor time is that of the command's process alone, and differs least on a busy machine.
+
+    python -m bench.cli --rounds 20
+"""
+
+import argparse
+import asyncio
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from bench.figures import percentile
+from bench.line import Line, model_server, rollout_request, running_line
+from bench.report import Cell, Grid, run_bench
+from celadon.cli.target import TOKEN_VARIABLE, URL_VARIABLE
+from celadon.domain.language.messages import AbortCommand, RolloutRequest
+from celadon.domain.language.states import RolloutOutcome
+from celadon.stack.environment import inherited_environment
+
+NAME: Final = "commanded"
+NOTHING: Final = "python -c pass"
+STATUS: Final = "celadon rollout status"
+PROMOTE: Final = "celadon promote"
+COMMANDS: Final = {
+    NOTHING: ("-c", "pass"),
+    STATUS: ("-m", "celadon", "rollout", "status", NAME),
+    PROMOTE: ("-m", "celadon", "promote", NAME),
+}
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """What one run took."""
+
+    milliseconds: float
+    cpu_milliseconds: float
+
+
+def _run(arguments: Sequence[str], environment: Mapping[str, str]) -> _Taken:
+    """Run a Python program to its end.
+
+    Raises:
+        RuntimeError: it failed, with what it said.
+
+    """
+    began = time.perf_counter()
+    process = subprocess.Popen(  # noqa: S603 - one of our own commands
+        [sys.executable, *arguments],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    if process.stderr is None:
+        raise RuntimeError("the program has no standard error")
+    with process.stderr as stream:
+        told = stream.read()
+    _, status, used = os.wait4(process.pid, 0)
+    ended = time.perf_counter()
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(arguments)} failed: {told}")
+    return _Taken((ended - began) * 1000, (used.ru_utime + used.ru_stime) * 1000)
+
+
+def _request(label: str) -> RolloutRequest:
+    return rollout_request(NAME, 1, model_server(label), auto_promote=False, bake="10m")
+
+
+async def _round(line: Line, environment: Mapping[str, str]) -> dict[str, _Taken]:
+    """Run each command once, with a rollout that waits for its promotion."""
+    await line.begin(_request("r2"))
+    taken = {name: await asyncio.to_thread(_run, arguments, environment) for name, arguments in COMMANDS.items()}
+    await line.rollouts.rollback(NAME, AbortCommand(by="bench"))
+    await line.end(NAME, RolloutOutcome.ROLLED_BACK)
+    return taken
+
+
+async def measure_on(line: Line, rounds: int) -> Grid:
+    """Measure on one stack."""
+    token_file = line.addresses.admin_token_file
+    if token_file is None:
+        raise RuntimeError("the stack has no API")
+    environment = inherited_environment(
+        {URL_VARIABLE: line.addresses.api, TOKEN_VARIABLE: token_file.read_text(encoding="utf-8").strip()},
+    )
+    await line.go_live(_request("r1"))
+    await _round(line, environment)
+    taken = [await _round(line, environment) for _ in range(rounds)]
+    nothing = _medians([one[NOTHING] for one in taken])
+    rows: list[dict[str, Cell]] = []
+    for name in COMMANDS:
+        runs = [one[name] for one in taken]
+        median, cpu = _medians(runs)
+        rows.append(
+            {
+                "command": name,
+                "times": rounds,
+                "median ms": round(median, 1),
+                "p99 ms": round(percentile([one.milliseconds for one in runs], 0.99), 1),
+                "median CPU ms": round(cpu, 1),
+                f"ms of {NOTHING}": round(median / nothing[0], 1),
+                f"CPU ms of {NOTHING}": round(cpu / nothing[1], 1),
+            },
+        )
+    return Grid(title="Commands through the API, until they return", rows=tuple(rows))
+
+
+def _medians(runs: Sequence[_Taken]) -> tuple[float, float]:
+    return (
+        statistics.median(one.milliseconds for one in runs),
+        statistics.median(one.cpu_milliseconds for one in runs),
+    )
+
+
+async def measure(chosen: argparse.Namespace) -> list[Grid]:
+    """Measure on a stack of its own."""
+    async with running_line() as line:
+        return [await measure_on(line, chosen.rounds)]
+
+
+def declare(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument("--rounds", type=int, default=20)
+
+
+if __name__ == "__main__":
+    run_bench("cli", __doc__, declare, measure)

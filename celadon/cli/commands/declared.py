@@ -1,0 +1,242 @@
+"""Commands that the service declares, as commands of the command line."""
+
+# ruff: noqa: PLC0415 - a command loads what it needs when it runs, so that '--help' answers at once
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
+from enum import Enum
+from functools import partial
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Final, Union, get_args, get_origin
+
+import typer
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from celadon.cli.options import (
+    ByOption,
+    DeploymentArgument,
+    OutputOption,
+    ReasonOption,
+    RequestIdOption,
+    RolloutOption,
+    TimeoutOption,
+    parse_duration_option,
+)
+from celadon.cli.output import OutputFormat
+from celadon.cli.running import run
+from celadon.cli.target_choice import TargetChoice
+from celadon.cli.targeting import speaks_to_celadon
+from celadon.domain.language.docstrings import attribute_docstrings
+from celadon.service.command import AnyCommand, Option, Scope, Terminal, words_of
+from celadon.service.registry import commands
+from celadon.service.typed import TypedWronglyError, labels_typed
+
+_PLAIN: Final = Option()
+
+
+def add_declared(groups: Mapping[str, typer.Typer]) -> None:
+    """Give each group its declared commands.
+
+    Args:
+        groups: by the word that leads to them; the root by the empty one.
+
+    """
+    for command in commands():
+        terminal = command.terminal
+        if not terminal.is_there:
+            continue
+        *group, name = words_of(command)
+        panel = None if group else terminal.panel
+        groups[" ".join(group)].command(name=name, rich_help_panel=panel)(_typed(command))
+
+
+def _typed(command: AnyCommand) -> Callable[..., None]:
+    """Return a command as Typer reads it."""
+
+    def typed(**given: Any) -> None:  # noqa: ANN401 - the signature below says what each is
+        _give(command, given)
+
+    typed.__name__ = words_of(command)[-1]
+    typed.__doc__ = command.terminal.help or _help(command)
+    parameters = list(_parameters(command))
+    typed.__signature__ = inspect.Signature(parameters, return_annotation=None)  # type: ignore[attr-defined]
+    return speaks_to_celadon(typed)
+
+
+def _help(command: AnyCommand) -> str:
+    subject = " NAME" if _subject(command) else ""
+    return f"{command.about}\n\nExamples:\n```console\nceladon {' '.join(words_of(command))}{subject}\n```\n"
+
+
+def _give(command: AnyCommand, given: dict[str, Any]) -> None:
+    terminal = command.terminal
+    if terminal.check is not None and (wrong := terminal.check(given)) is not None:
+        message, hint = wrong
+        raise typer.BadParameter(message, param_hint=hint or None)
+    if terminal.wait and not terminal.timeout and given["timeout"] is not None and not given["wait"]:
+        raise typer.BadParameter("it has no effect without --wait", param_hint="--timeout")
+    from celadon.cli.giving import Given, give, hook_of
+
+    values = {name: one for name in command.request.model_fields if (one := _value(command, name, given)) is not None}
+    subject = given.get(_subject(command), "")
+    what = Given(
+        subject=subject,
+        values=values,
+        by=given["by"],
+        request_id=given.get("request_id"),
+        wait=given.get("wait", False),
+        timeout=given.get("timeout"),
+    )
+    question = "" if command.asks is None else command.asks(subject, values)
+    if question and not given["yes"]:
+        _ask(question)
+    output = given["output"]
+    carry_out = give if not terminal.hook else hook_of(terminal.hook)
+    run(lambda: carry_out(command, what, given["target"], output), output)
+
+
+def _ask(question: str) -> None:
+    """Ask a person; where nobody can answer, the option must."""
+    from celadon.cli.output import ask_whether, can_ask
+
+    if not can_ask():
+        raise typer.BadParameter("nobody can be asked here: give it when you mean it", param_hint="--yes")
+    if not ask_whether(question):
+        raise typer.Abort
+
+
+def _value(command: AnyCommand, name: str, given: Mapping[str, Any]) -> object:
+    """Return a field's value of what was typed, for the one parser; ``None`` when nothing was."""
+    value = given.get(name)
+    option = _option(command.terminal, name)
+    parse = option.parse
+    if parse is None and value and _kind_of(command.request.model_fields[name].annotation, [])[0] is dict:
+        parse = partial(labels_typed, hint=_flag(option, name))
+    if parse is not None:
+        try:
+            return parse(value or ())
+        except TypedWronglyError as error:
+            raise typer.BadParameter(str(error), param_hint=error.hint) from error
+    if isinstance(value, Path):
+        from celadon.cli.deployment_file import read_policy_file
+        from celadon.cli.running import faults_told
+
+        with faults_told(given["output"]):
+            return read_policy_file(value)
+    return value.value if isinstance(value, Enum) else value
+
+
+def _subject(command: AnyCommand) -> str:
+    """Return the name of the argument that says what a command is about; empty when the request says it."""
+    if command.scope is not Scope.FLEET:
+        return "deployment"
+    return "node" if command.terminal.node else ""
+
+
+def _parameters(command: AnyCommand) -> Iterator[inspect.Parameter]:
+    terminal, fields = command.terminal, command.request.model_fields
+    if command.scope is not Scope.FLEET:
+        yield _parameter("deployment", DeploymentArgument)
+    elif terminal.node:
+        yield _parameter("node", Annotated[str, typer.Argument(help=terminal.node, metavar="NODE")])
+    sentences = attribute_docstrings(command.request)
+    for name in sorted(fields, key=lambda one: (not _option(terminal, one).is_argument, one == "reason")):
+        if name == "reason":
+            for switch, told in terminal.switches.items():
+                yield _parameter(switch, Annotated[bool, typer.Option(f"--{switch}", help=told)], default=False)
+        yield _field(terminal, name, fields[name], fields[name].description or sentences.get(name, ""))
+    yield _parameter("by", ByOption, None)
+    if command.asks is not None:
+        told = "Do not ask first; needed where nobody can be asked."
+        yield _parameter("yes", Annotated[bool, typer.Option("--yes", "-y", help=told)], default=False)
+    if terminal.wait:
+        yield _parameter("wait", Annotated[bool, typer.Option("--wait", help=terminal.wait)], default=False)
+        yield _parameter("timeout", _timeout(terminal), None)
+    if terminal.takes_id:
+        yield _parameter("request_id", RequestIdOption, None)
+    yield _parameter("target", TargetChoice)
+    yield _parameter("output", OutputOption, OutputFormat.TEXT)
+
+
+def _timeout(terminal: Terminal) -> object:
+    if not terminal.timeout:
+        return TimeoutOption
+    option = typer.Option(
+        "--timeout", parser=parse_duration_option, metavar="DURATION", help=terminal.timeout, show_default="no limit"
+    )
+    return Annotated[timedelta | None, option]
+
+
+def _option(terminal: Terminal, name: str) -> Option:
+    return terminal.options.get(name, _PLAIN)
+
+
+def _flag(option: Option, name: str) -> str:
+    return option.flag or f"--{name.replace('_', '-')}"
+
+
+def _field(terminal: Terminal, name: str, field: FieldInfo, sentence: str) -> inspect.Parameter:
+    if name not in terminal.options and name in {"rollout", "reason"}:
+        return _parameter(name, RolloutOption, None) if name == "rollout" else _parameter(name, ReasonOption, "")
+    if name == "deployment":
+        return _parameter(name, DeploymentArgument)
+    option = _option(terminal, name)
+    plain, least = _kind_of(field.annotation, field.metadata)
+    kind, more = _typed_as(plain)
+    said: dict[str, Any] = {**more, "help": option.help or sentence}
+    if option.metavar:
+        said["metavar"] = option.metavar
+    if option.default:
+        said["show_default"] = option.default
+    if least is not None and kind is int:
+        said["min"] = least
+    if option.is_argument:
+        return _argument(name, kind, said)
+    flag = _flag(option, name)
+    if field.is_required():
+        return _parameter(name, Annotated[kind, typer.Option(flag, **said)])
+    default = field.default if kind is plain else None
+    return _parameter(name, Annotated[kind | None if default is None else kind, typer.Option(flag, **said)], default)
+
+
+def _argument(name: str, kind: Any, said: dict[str, Any]) -> inspect.Parameter:  # noqa: ANN401 - types are values here
+    if get_origin(kind) is list:
+        return _parameter(name, Annotated[kind | None, typer.Argument(**said, show_default=False)], None)
+    return _parameter(name, Annotated[kind, typer.Argument(**said)])
+
+
+def _typed_as(kind: Any) -> tuple[Any, dict[str, Any]]:  # noqa: ANN401 - types are values here
+    """Return what Typer reads for a type, and what it is told of that; what it does not know is text."""
+    if kind in {bool, int, float}:
+        return kind, {}
+    if kind is timedelta:
+        return str, {"metavar": "DURATION"}
+    if kind is dict:
+        return list[str], {"metavar": "NAME=VALUE"}
+    if kind in {list, tuple}:
+        return list[str], {}
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return kind, {}
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return Path, {"metavar": "FILE"}
+    return str, {}
+
+
+def _kind_of(annotation: Any, metadata: list[Any]) -> tuple[Any, int | None]:  # noqa: ANN401 - types are values here
+    """Return the plain type of a field, and the least that it may be."""
+    annotation = getattr(annotation, "__supertype__", annotation)
+    least = next((one.ge for one in metadata if hasattr(one, "ge")), None)
+    origin, inside = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        more = [one for found in inside[1:] for one in getattr(found, "metadata", [found])]
+        return _kind_of(inside[0], [*metadata, *more])
+    if origin in {Union, UnionType}:
+        return _kind_of(next(one for one in inside if one is not NoneType), metadata)
+    return (origin or annotation), least
+
+
+def _parameter(name: str, kind: object, default: object = inspect.Parameter.empty) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=kind, default=default)

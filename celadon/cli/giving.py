@@ -1,0 +1,189 @@
+"""Giving a command that the service declares: what is meant, what came of it, and waiting for the end."""
+
+import uuid
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from importlib import import_module
+from typing import Any, TypeAlias
+
+from pydantic import BaseModel, create_model
+
+from celadon.cli.access.opening import open_access
+from celadon.cli.access.protocol import Access
+from celadon.cli.ending import ExitCode
+from celadon.cli.faults import CommandError
+from celadon.cli.output import OutputFormat, print_note, print_object, print_text
+from celadon.cli.patience import Patience
+from celadon.cli.target_choice import TargetChoice
+from celadon.client.patience import NoAnswerError
+from celadon.domain.language.contracts import workflow_id
+from celadon.domain.language.errors import RefusedError, refuse
+from celadon.domain.language.names import RolloutId
+from celadon.domain.language.payload import parse_payload
+from celadon.domain.language.permissions import Verb
+from celadon.service.answers import Decided, Meant
+from celadon.service.command import AnyCommand, Line, Scope, Tone, words_of
+from celadon.standard_streams import StyledLine
+from celadon.table.records.rollouts import RolloutRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """A command as a person gave it."""
+
+    subject: str
+    """The deployment's or router's name; empty when the request names it."""
+    values: Mapping[str, Any]
+    """Fields of the request that were given."""
+    by: str | None
+    request_id: str | None = None
+    """A repeat with the same one gets the first answer."""
+    wait: bool = False
+    timeout: timedelta | None = None
+    """How long to wait; for ever when not set."""
+
+
+Hook: TypeAlias = Callable[[AnyCommand, Given, TargetChoice, OutputFormat], Coroutine[Any, Any, ExitCode]]
+
+
+def hook_of(place: str) -> Hook:
+    """Return what carries a command out in a way of its own."""
+    module, _, name = place.partition(":")
+    found: Hook = getattr(import_module(module), name)
+    return found
+
+
+async def give(command: AnyCommand, given: Given, target: TargetChoice, output: OutputFormat) -> ExitCode:
+    """Give a command, and tell what came of it.
+
+    Raises:
+        CommandError: there is no Celadon, nobody answered, or it took longer than the person would wait.
+        RefusedError: it was refused; it says why.
+
+    """
+    if command.scope is Scope.ROLLOUT:
+        return await _decide(command, given, target, output)
+    request = request_of(command, given.values)
+    async with open_access(target) as access:
+        by = await access.person(given.by)
+        result = await ask(access, command, given.subject, request, by=by)
+    if output.is_for_programs:
+        print_object(result, output)
+    else:
+        print_text(*as_text(command.told(result)))
+    return ExitCode.DONE
+
+
+def request_of(command: AnyCommand, values: Mapping[str, Any]) -> Any:  # noqa: ANN401 - the command's request
+    """Return the request that was typed.
+
+    Raises:
+        RefusedError: it does not parse; it says where to read what can be typed.
+
+    """
+    try:
+        return parse_payload(command.request, dict(values))
+    except RefusedError as error:
+        words = " ".join(words_of(command))
+        raise refuse(error.refusal.code, error.refusal.message, f"see 'celadon {words} --help'") from None
+
+
+async def ask(access: Access, command: AnyCommand, subject: str, request: BaseModel, *, by: str) -> Any:  # noqa: ANN401 - the command's result
+    """Give a command that can be given again as it was.
+
+    Raises:
+        CommandError: nobody answered.
+
+    """
+    try:
+        return await access.give(command, subject, request, by=by)
+    except NoAnswerError as error:
+        raise CommandError(f"{error}; the same command can be given again") from error
+
+
+async def _decide(command: AnyCommand, given: Given, target: TargetChoice, output: OutputFormat) -> ExitCode:
+    """Give a command to the rollout under way, naming which one is meant."""
+    name, terminal = given.subject, command.terminal
+    async with open_access(target) as access:
+        meant = await _find_meant(access, command, given)
+        values = {**given.values, "rollout": meant.rollout}
+        if "revision" in command.request.model_fields:
+            values["revision"] = given.values.get("revision") or meant.revision
+        request = request_of(command, {key: one for key, one in values.items() if one is not None})
+        by = await access.person(given.by)
+        request_id = given.request_id or str(uuid.uuid4())
+        if output is OutputFormat.TEXT:
+            revision = values.get("revision", meant.revision)
+            which = f"r{revision} of {name}" if revision is not None else name
+            print_text(f"{terminal.doing} {which}, rollout {meant.rollout}, by {by}.")
+        try:
+            result: Decided = await access.give(command, name, request, by=by, request_id=request_id)
+        except NoAnswerError as error:
+            raise _unanswered(error, request_id, name, terminal.signal) from error
+        if output is OutputFormat.TEXT:
+            print_text(*as_text(command.told(result)))
+        ended = await _ending(access, given, meant, output)
+    if output.is_for_programs:
+        print_object(_printed(result, request_id, ended), output)
+    return ExitCode.DONE if ended is None or ended.outcome in terminal.good_ends else ExitCode.FAILED
+
+
+async def _find_meant(access: Access, command: AnyCommand, given: Given) -> Meant:
+    """Return the rollout under way; the number that a person gave is passed on as it is, the rollout itself compares.
+
+    Raises:
+        RefusedError: no rollout is under way.
+
+    """
+    meant = await access.meant(given.subject, to_promote=command.right is Verb.PROMOTE)
+    if meant.note:
+        print_note(meant.note)
+    rollout = given.values.get("rollout")
+    return meant if rollout is None else meant.model_copy(update={"rollout": RolloutId(rollout)})
+
+
+async def _ending(access: Access, given: Given, meant: Meant, output: OutputFormat) -> RolloutRecord | None:
+    """Wait for the rollout's end when the person wants to, and return it."""
+    if not given.wait or meant.rollout is None:
+        return None
+    from celadon.cli.watching import follow_to_end  # noqa: PLC0415 - who does not wait follows nothing
+
+    what = f"rollout {meant.rollout} of {given.subject} has not ended"
+    instead = f"it goes on; follow it with 'celadon rollout watch {given.subject}'"
+    async with Patience(given.timeout).waiting(what, instead):
+        return await follow_to_end(access, given.subject, meant.rollout, output)
+
+
+def _printed(result: Decided, request_id: str, ended: RolloutRecord | None) -> BaseModel:
+    """Return what ``-o json`` prints of a decision: the result, under which id it was asked for, and the end."""
+    values = dict(result)
+    answer = values.pop("answer", None)
+    values |= {"request_id": request_id, "ended": ended} | ({} if answer is None else {"answer": answer})
+    fields: dict[str, Any] = dict.fromkeys(values, (Any, ...))
+    printed: BaseModel = create_model("Decision", **fields)(**values)
+    return printed
+
+
+def _unanswered(error: NoAnswerError, request_id: str, deployment: str, signal: str) -> CommandError:
+    """Say how to learn the answer, and the way for a person who cannot wait; a promotion is never stored up so."""
+    instead = (
+        f"; to have it done as soon as a worker runs: temporal workflow signal -w {workflow_id(deployment)} "
+        f"--name {signal}"
+        if signal
+        else ""
+    )
+    return CommandError(
+        f"{error}; what no worker has taken by now lapses; to learn the answer to what one has taken, add "
+        f"--request-id {request_id}{instead}",
+    )
+
+
+_STYLES = {Tone.DONE: "bold green", Tone.WARN: "bold yellow", Tone.BAD: "bold red"}
+
+
+def as_text(lines: tuple[Line, ...]) -> tuple[str | StyledLine, ...]:
+    """Return lines as a terminal shows them."""
+    return tuple(
+        StyledLine(line.strong, _STYLES[line.tone]).append(line.text) if line.strong else line.text for line in lines
+    )

@@ -1,0 +1,1 @@
+"""The decisions of Celadon: pure functions of values."""

@@ -1,0 +1,35 @@
+"""The base of every model that comes from outside: frozen, strict, unknown keys refused.
+
+What stands under a field is its description in JSON Schemas and in the files that ``celadon init`` writes.
+"""
+
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from celadon.domain.language.docstrings import attribute_docstrings
+
+
+class StrictModel(BaseModel):
+    """A frozen value; unknown keys and lax conversions are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+
+
+class Record(BaseModel):
+    """A frozen value that Celadon's own parts hand to one another; unknown keys are left for newer readers."""
+
+    model_config = ConfigDict(frozen=True)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler, /) -> JsonSchemaValue:
+        """Describe each field by what stands under it.
+
+        Only now: Pydantic would read it when the class is made, and these are many that every process loads.
+        """
+        schema = super().__get_pydantic_json_schema__(core_schema, handler)
+        properties = handler.resolve_ref_schema(schema).get("properties", {})
+        for name, text in attribute_docstrings(cls).items():
+            if name in properties:
+                properties[name].setdefault("description", text)
+        return schema

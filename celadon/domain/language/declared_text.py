@@ -1,0 +1,65 @@
+"""Words that people declare, such as who they are and why they ask, as far as they are taken.
+
+Terminals, chats and pages show them to others, so characters that are obeyed and not shown are refused. What was
+recorded before they were is read all the same, with numbers in their place.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from pydantic import ValidationInfo
+
+from celadon.domain.language.limits import NAME_BYTES, REASON_BYTES
+from celadon.domain.language.shown_text import all_lines, find_control, one_line
+
+RECORDED: Final[Mapping[str, object]] = {"recorded": "characters that are obeyed"}
+"""The context of a validation that reads what was taken before characters that are obeyed were refused."""
+
+COUNTED_IN_CHARACTERS: Final[Mapping[str, object]] = {"recorded": "counted in characters"}
+"""The context of a validation that reads what was taken when limits did not count bytes yet."""
+
+
+def check_person(value: str, info: ValidationInfo) -> str:
+    """Return the name of a person or a program when it can be shown in a line.
+
+    Raises:
+        ValueError: it is too long, or it holds a line break, or a character that is obeyed and not shown.
+
+    """
+    _check_length(value, NAME_BYTES, "a name", info)
+    found = find_control(value)
+    if not found:
+        return value
+    if _is_recorded(info):
+        return one_line(value)
+    raise ValueError(f"a name has no control or invisible characters, and this one has {found}: take it out")
+
+
+def check_reason(value: str, info: ValidationInfo) -> str:
+    """Return a reason, which may have line breaks and tabs; those of other systems become ours.
+
+    Raises:
+        ValueError: it is too long, or it holds another character that is obeyed and not shown.
+
+    """
+    _check_length(value, REASON_BYTES, "a reason", info)
+    text = value.replace("\r\n", "\n")
+    found = find_control(text, prose=True)
+    if not found:
+        return text
+    if _is_recorded(info):
+        return all_lines(text)
+    raise ValueError(
+        f"a reason has no control or invisible characters but line breaks and tabs, and this one has {found}: "
+        "take it out",
+    )
+
+
+def _check_length(value: str, limit: int, what: str, info: ValidationInfo) -> None:
+    length = len(value.encode("utf-8", "replace"))
+    if length > limit and info.context not in (RECORDED, COUNTED_IN_CHARACTERS):
+        raise ValueError(f"{what} has at most {limit} bytes in UTF-8, and this one has {length}: shorten it")
+
+
+def _is_recorded(info: ValidationInfo) -> bool:
+    return info.context == RECORDED

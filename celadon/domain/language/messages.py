@@ -1,0 +1,371 @@
+"""What goes into a rollout and comes out of it: request, commands, answers, result, status.
+
+Every field of a command is optional, so that a bare ``temporal workflow signal --name promote`` works.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Final, Self
+
+from pydantic import AfterValidator, AwareDatetime, Discriminator, Field, Tag, model_validator
+
+from celadon.domain.language.base_models import Record, StrictModel
+from celadon.domain.language.declared_text import check_person, check_reason
+from celadon.domain.language.durations import Duration
+from celadon.domain.language.errors import Refusal
+from celadon.domain.language.labels import Labels
+from celadon.domain.language.limits import bounded_cause
+from celadon.domain.language.names import DeploymentName, Epoch, RevisionNumber, RolloutId, RouteSetId
+from celadon.domain.language.permissions import Verb
+from celadon.domain.language.policy import BlueGreenPolicy
+from celadon.domain.language.revision import Revision
+from celadon.domain.language.states import Door, RolloutOutcome, RolloutPhase, SetCondition
+
+UNDECLARED = "undeclared"
+"""Who asked, when nobody said so."""
+
+MAX_REPLICAS: Final = 10_000
+Replicas = Annotated[int, Field(ge=0, le=MAX_REPLICAS)]
+Person = Annotated[str, Field(max_length=200), AfterValidator(check_person)]
+Reason = Annotated[
+    str,
+    Field(max_length=2000, description="Why, for the audit log."),
+    AfterValidator(check_reason),
+]
+Number = Annotated[int, Field(ge=1, le=2_147_483_647)]
+"""The number of a revision or of a rollout, as far as the table counts."""
+OBJECT_TAG = "revision-object"
+NUMBER_TAG = "revision-number"
+
+
+def _which_revision(value: object) -> str:
+    return OBJECT_TAG if isinstance(value, dict | Revision) else NUMBER_TAG
+
+
+RevisionChoice = Annotated[
+    Annotated[Revision, Tag(OBJECT_TAG)] | Annotated[Number, Tag(NUMBER_TAG)],
+    Discriminator(_which_revision),
+]
+
+
+class RolloutRequest(StrictModel):
+    """The input of a rollout, and the shape of a deployment file."""
+
+    deployment: DeploymentName
+    """The service's name: a DNS label, and its address on the routers."""
+    replicas: Replicas | None = None
+    """How many replicas each colour has; when not given, as many as the deployment has (1 for a new one)."""
+    revision: RevisionChoice
+    """What to serve, or the number of a revision that the deployment has had before."""
+    policy: BlueGreenPolicy = BlueGreenPolicy()
+    """How the rollout may go; what is not given is as the deployment's own policy says, else the default."""
+    labels: Labels | None = None
+    """What API tokens are scoped by. A new deployment gets them; one that exists must have the same."""
+    requested_by: Person = UNDECLARED
+    """Who asks, for the audit log."""
+    reason: Reason = ""
+    allow_plain_secrets: bool = False
+    """Allows plain values under variables whose names look like secrets."""
+
+    @model_validator(mode="after")
+    def _keeps_secrets(self) -> Self:
+        if isinstance(self.revision, Revision) and not self.allow_plain_secrets:
+            names = self.revision.plain_secrets()
+            if names:
+                raise ValueError(
+                    f"plain values under names that look like secrets: {', '.join(names)}; "
+                    "write {secret: NAME} instead, or set allow_plain_secrets: true",
+                )
+        return self
+
+
+class StartMemo(Record):
+    """What a door says of a start, beside the request itself; stored in the workflow's memo."""
+
+    request_id: str = ""
+    """A repeat with the same id finds the rollout that the first one started; a signed one starts one rollout only."""
+    door: Door | None = None
+    """Through which door the request came in."""
+    issuer: str = ""
+    """Who vouches for ``requested_by`` to the door."""
+    rights: tuple[Verb, ...] = ()
+    """What the door lets the sender do; only a signed start's rights count."""
+    valid_until: AwareDatetime | None = None
+    """A signed start that Temporal took later was copied."""
+    signature: str = ""
+    """What the door has signed the start with; empty when it signs nothing."""
+
+
+class Command(StrictModel):
+    """What every command may say."""
+
+    rollout: Number | None = None
+    """The rollout that is meant; any other is refused. When not given, the one under way."""
+    by: Person = UNDECLARED
+    """Who asks, for the audit log."""
+    reason: Reason = ""
+    valid_until: AwareDatetime | None = None
+    """After this moment the command is refused: Temporal delivers an update whose caller has given up long ago."""
+    door: Door | None = None
+    """Through which door it came in; doors that verify who asks sign what they send."""
+    issuer: Annotated[str, Field(max_length=300)] = ""
+    """Who vouches for ``by`` to the door: the issuer of a JWT, for example; empty when nobody does."""
+    rights: tuple[Verb, ...] = ()
+    """What the door lets the sender do; only a signed command's rights count."""
+    signature: Annotated[str, Field(max_length=200)] = ""
+    """What the door has signed the command with; empty when it signs nothing."""
+
+
+class PromoteCommand(Command):
+    """Asks for the switch. Without ``revision`` and ``rollout`` it means the green that waits."""
+
+    revision: Number | None = None
+    """The revision that green must be of; any other is refused. When not given, whichever waits."""
+    force: bool = False
+    """Also while green is being verified, without checks; needs a reason."""
+
+
+class AbortCommand(Command):
+    """Asks to go back: before the switch green is closed, after it traffic returns to blue."""
+
+
+class BakeCommand(AbortCommand):
+    """Asks to finish the bake now, or to withdraw one's own abort that is pending."""
+
+
+class GreenChanged(Record):
+    """An edge of the green set's condition, told by the keeper; ``seq`` rises with each edge of the set."""
+
+    route_set: RouteSetId
+    """Green's set."""
+    seq: int
+    """The edge's number; it rises with each edge of the set."""
+    condition: SetCondition
+    """What the set as a whole came to."""
+    running: int
+    """Replicas that run."""
+    ready: int
+    """Replicas that count as healthy."""
+    required: int
+    """Healthy replicas that a switch asks for."""
+    wanted: int
+    """Replicas that the set should have."""
+    failed: bool = False
+    """Whether the keeper gave the set up."""
+    last_error: Annotated[str, AfterValidator(bounded_cause)] = ""
+    """What went wrong last, in at most 2,000 bytes; empty when nothing did."""
+    scaled: bool = False
+    """Whether somebody made green grow just now: that it is not ready then is no fault of its revision."""
+    rollout: RolloutId | None = None
+    """The rollout that opened the set; nothing when a keeper of an earlier release told it."""
+
+
+class RoutersAcknowledged(Record):
+    """Every live router serves ``epoch`` or a later one; told by the keeper to a rollout that waits for it."""
+
+    epoch: Epoch
+    """The epoch that all live routers serve."""
+    rollout: RolloutId | None = None
+    """The rollout that waits for it; nothing when a keeper of an earlier release told it."""
+
+
+class BlueChanged(Record):
+    """Blue can take the traffic now, or never again; told by the keeper to a rollout whose way back waits for it."""
+
+    rollout: RolloutId
+    """The rollout that asked; any other drops it."""
+    route_set: RouteSetId
+    """Blue's set."""
+    seq: int
+    """The deployment's epoch, which rises with each change of a replica."""
+    ready: int
+    """Healthy replicas of blue."""
+    required: int
+    """Healthy replicas that the way back asks for."""
+    wanted: int
+    """Replicas that blue should have."""
+    gone: bool = False
+    """Whether there is no way back any more."""
+
+
+class KeeperBack(Record):
+    """A living keeper has looked at green; told to a rollout whose switch was refused because none had."""
+
+    rollout: RolloutId
+    """The rollout that asked; any other drops it."""
+    ready: int
+    """Healthy replicas of green that this keeper has seen."""
+    required: int
+    """Healthy replicas that a switch asks for."""
+
+
+class GateChanged(Record):
+    """What kept the gate shut has ended; told to a rollout whose switch was refused because of it."""
+
+    rollout: RolloutId
+    """The rollout that asked; any other drops it."""
+    what: str
+    """What has ended, for people, such as ``the freeze has ended``."""
+
+
+class PromoteState(StrEnum):
+    """How far a promotion went while its caller waited."""
+
+    RECORDED = "recorded"
+    """It was taken; the switch has not happened yet, for example because approvals are missing."""
+    GROWING = "growing"
+    """It was taken, and green grows to its full size first."""
+    SWITCHED = "switched"
+    """Traffic goes to green."""
+
+
+class PromoteAnswer(Record):
+    """The answer to a promotion."""
+
+    state: PromoteState
+    """How far it went while its caller waited."""
+    approvals: int = 1
+    """Approvals that there are, with this one."""
+    needed: int = 1
+    """Approvals that the switch needs."""
+    epoch: Epoch | None = None
+    """The epoch of the switch; nothing when traffic was not moved (yet)."""
+    acknowledged_by: tuple[str, ...] = ()
+    """Routers that serve the epoch."""
+    silent: tuple[str, ...] = ()
+    """Live routers that did not acknowledge the epoch within ``router_ack_timeout``."""
+    ms: float = 0.0
+    """From the switch's begin to the last router's acknowledgement, in milliseconds."""
+
+
+class AbortState(StrEnum):
+    """How far an abort or rollback went while its caller waited."""
+
+    RECORDED = "recorded"
+    """It was taken, and blue cannot take the traffic for the moment; traffic goes back as soon as blue can."""
+    DECIDED = "decided"
+    """Green is being closed, or traffic goes to blue again."""
+
+
+class AbortAnswer(Record):
+    """The answer to an abort or rollback."""
+
+    state: AbortState = AbortState.DECIDED
+    """How far it went while its caller waited."""
+    outcome: RolloutOutcome | None = None
+    """How the rollout ends: aborted before the switch, rolled back after it; nothing while it is only recorded."""
+    why: str = ""
+    """Why it is only recorded; empty when it is decided."""
+    epoch: Epoch | None = None
+    """Set when traffic returned to blue."""
+    acknowledged_by: tuple[str, ...] = ()
+    """Routers that serve the epoch."""
+    silent: tuple[str, ...] = ()
+    """Live routers that did not acknowledge the epoch within ``router_ack_timeout``."""
+    ms: float = 0.0
+    """From the begin of the way back to the last router's acknowledgement, in milliseconds."""
+
+
+class BakeAnswer(Record):
+    """The answer to ``finish`` or ``withdraw``."""
+
+    phase: RolloutPhase
+    """How the rollout goes on: draining once its bake is finished, else as before."""
+
+
+class RolloutResult(Record):
+    """How a rollout ended; the workflow's result."""
+
+    rollout: RolloutId
+    """The rollout's number."""
+    outcome: RolloutOutcome
+    """How it ended."""
+    from_revision: RevisionNumber | None
+    """Blue's revision; nothing for a first deployment."""
+    to_revision: RevisionNumber
+    """Green's revision."""
+    epoch: Epoch
+    """The deployment's epoch when it ended."""
+    started_at: datetime
+    """When it began."""
+    switched_at: datetime | None
+    """When traffic went to green; nothing when it never did."""
+    completed_at: datetime
+    """When it ended."""
+    requests_cut: int
+    """Requests that still ran when their replica was stopped at its deadline."""
+    reason: str
+    """Why it ended so."""
+    evidence: dict[str, str]
+    """What the outcome rests on, by name."""
+
+
+class RefusedMessage(Record):
+    """A message that changed nothing, as the status shows it."""
+
+    at: datetime
+    """When it was refused."""
+    message: str
+    """The signal's or update's name, such as ``promote``."""
+    door: Door
+    """Through which door it came in."""
+    by: str
+    """Who sent it, as far as it said."""
+    refusal: Refusal
+    """Why it changed nothing, and what to do next."""
+
+
+class Timer(Record):
+    """A timer that runs, as the status shows it."""
+
+    name: str
+    """What it is for, such as ``automatic promotion`` or ``bake``."""
+    fires_at: datetime
+    """When it ends, if nothing happens before."""
+    remaining: Duration
+    """How long it still runs."""
+
+
+class RolloutStatus(Record):
+    """The answer to the ``status`` query: what a rollout knows without reading the table."""
+
+    deployment: str
+    """The deployment's name."""
+    rollout: RolloutId | None
+    """The rollout's number; nothing while it has not been registered."""
+    phase: RolloutPhase
+    """Where it stands."""
+    since: datetime
+    """When the phase began."""
+    from_revision: RevisionNumber | None
+    """Blue's revision; nothing for a first deployment."""
+    to_revision: RevisionNumber | None
+    """Green's revision; nothing while the rollout has not been registered."""
+    policy: BlueGreenPolicy | None
+    """The policy that it goes by, all keys given; nothing while it has not been registered."""
+    timers: tuple[Timer, ...]
+    """Timers that run."""
+    decision: str
+    """What was decided last and by whom; empty while nothing was."""
+    holding: str
+    """Why no timer decides now, and what ends that: a person, or what is named; empty when that is not so."""
+    approvals: int
+    """Approvals that there are."""
+    approvals_needed: int
+    """Approvals that the switch needs."""
+    abort_requested: str
+    """Who asked to go back and why; empty while nobody did."""
+    green: GreenChanged | None
+    """The last edge that the keeper told."""
+    epoch: Epoch | None
+    """The epoch of the switch, or of the switch back."""
+    silent_routers: tuple[str, ...]
+    """Live routers that have not acknowledged the epoch."""
+    refused: tuple[RefusedMessage, ...]
+    """The last ten messages that changed nothing."""
+    refused_total: int
+    """How many messages changed nothing since the rollout began."""
+    outcome: RolloutOutcome | None
+    """How it ended; nothing while it is under way."""
+    next_step: str
+    """What a person can do now, with the command."""

@@ -1,0 +1,143 @@
+"""How a rollout may go: the policy, its defaults, and how its layers are merged.
+
+Defaults live here only: the first activity of a rollout resolves them once, and the resolved policy travels in the
+workflow's history, so that a changed default never changes a rollout that runs.
+"""
+
+import math
+import re
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated, Any, Final, Self
+
+from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+
+from celadon.domain.language.base_models import StrictModel
+from celadon.domain.language.durations import Duration
+from celadon.domain.language.notification import NotifyRules
+
+LATER_KEYS: Final = frozenset(
+    {
+        "promote_at",
+        "windows",
+        "approvals",
+        "preview_replicas",
+        "pre_promotion",
+        "post_promotion",
+        "shadow_percent",
+        "on_new_revision",
+        "max_total_replicas",
+    },
+)
+"""Keys of the policy that this version does not carry out, and therefore refuses by name."""
+
+_PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
+_WHOLE: Final = 100.0
+_NOT_GIVEN: Final = object()
+
+
+class OnDeadline(StrEnum):
+    """What happens at ``promotion_deadline``."""
+
+    ABORT = "abort"
+    PROMOTE = "promote"
+    HOLD = "hold"
+
+
+def _parse_min_healthy(value: object) -> object:
+    """Refuse shares outside (0 %, 100 %] and counts below 1."""
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        # Pydantic turns a ValueError into a refusal, a TypeError goes through.
+        raise ValueError(f"min_healthy is a count (2) or a share ('80%'), not {value!r}")
+    if isinstance(value, int):
+        if value < 1:
+            raise ValueError("min_healthy is at least 1: a rollout never switches to replicas that nobody saw healthy")
+        return value
+    match = _PERCENT.fullmatch(value.strip())
+    if match is None:
+        raise ValueError(f"min_healthy is a count (2) or a share ('80%'), not {value!r}")
+    if not 0 < float(match[1]) <= _WHOLE:
+        raise ValueError(f"min_healthy is a share above 0% and up to 100%, not {value!r}")
+    return value.strip()
+
+
+MinHealthy = Annotated[int | str, BeforeValidator(_parse_min_healthy)]
+
+
+class BlueGreenPolicy(StrictModel):
+    """All that a rollout is told about how it may go."""
+
+    auto_promote: bool = False
+    """Whether a timer promotes green; else a person does."""
+    promote_after: Duration = timedelta(0)
+    """Counted from the moment all of green was verified; starts anew when green regresses."""
+    promotion_deadline: Duration | None = None
+    """Counted from the first moment that green waited for its promotion."""
+    on_deadline: OnDeadline = OnDeadline.ABORT
+    """What happens then: abort, promote, or hold until a person decides."""
+    min_healthy: MinHealthy = "100%"
+    """How many replicas of green must be healthy for a switch: a count such as 2, or a share such as 80%."""
+    provisioning_deadline: Duration = timedelta(minutes=10)
+    """For provisioning and verifying together, from the opening of green; a crash loop does not extend it."""
+    max_replacements: Annotated[int, Field(ge=0, le=1000)] = 3
+    """How many failed replicas of green are replaced before green has failed."""
+    max_regressions: Annotated[int, Field(ge=0, le=100)] = 10
+    """How often a verified green may get sick before no timer promotes it any more and a person must decide."""
+    bake: Duration = timedelta(minutes=5)
+    """How long blue stays warm after the switch, so that going back is one transaction."""
+    drain_timeout: Duration = timedelta(minutes=15)
+    """How long running requests may last on replicas that are to stop, before they are cut."""
+    router_ack_timeout: Duration = timedelta(seconds=30)
+    """How long a switch waits for the routers' acknowledgements before it names those that are silent."""
+    notify: NotifyRules = ()
+    """Which targets are told of which events; a target is added with 'celadon notify target add'."""
+
+    @model_validator(mode="after")
+    def _says_nothing_in_vain(self) -> Self:
+        if self.promote_after and "auto_promote" in self.model_fields_set and not self.auto_promote:
+            raise ValueError("promote_after has no effect with auto_promote: false; remove one of the two")
+        if not self.router_ack_timeout:
+            raise ValueError("router_ack_timeout is above 0s")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _only_given(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Write only the keys that were given, so that a layer stays a layer wherever it travels."""
+        written: dict[str, Any] = serialize(self)
+        return {name: value for name, value in written.items() if name in self.model_fields_set}
+
+
+def resolve_policy(*layers: BlueGreenPolicy | None) -> BlueGreenPolicy:
+    """Merge layers, weakest first, over the defaults; the last layer that gives a key wins. The result gives all keys.
+
+    A delay of a weaker layer lapses when a stronger one switches automatic promotion off, and what happens at a
+    deadline lapses when a stronger one takes the deadline away.
+
+    Raises:
+        ValueError: the merged policy says something that has no effect.
+
+    """
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        if layer is None:
+            continue
+        given = {name: getattr(layer, name) for name in layer.model_fields_set}
+        if given.get("auto_promote") is False:
+            merged.pop("promote_after", None)
+        if given.get("promotion_deadline", _NOT_GIVEN) is None:
+            merged.pop("on_deadline", None)
+        merged |= given
+    if merged.get("promote_after") and not merged.get("auto_promote"):
+        raise ValueError("promote_after has no effect without auto_promote: true; add it or remove the delay")
+    if "on_deadline" in merged and merged.get("promotion_deadline") is None:
+        raise ValueError("on_deadline has no effect without promotion_deadline; add it or remove on_deadline")
+    defaults = BlueGreenPolicy()
+    return BlueGreenPolicy(**{name: getattr(defaults, name) for name in BlueGreenPolicy.model_fields} | merged)
+
+
+def required_healthy(replicas: int, min_healthy: int | str) -> int:
+    """Return how many of ``replicas`` must be healthy: what a share asks for, rounded up; at least one of any."""
+    if isinstance(min_healthy, int):
+        return min(min_healthy, replicas)
+    share = float(min_healthy.rstrip("% ")) / _WHOLE
+    return min(replicas, max(1, math.ceil(share * replicas - 1e-9)))

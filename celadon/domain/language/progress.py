@@ -1,0 +1,123 @@
+"""The state of a rollout as its decisions see it, and the answers that decisions give."""
+
+from datetime import datetime
+from enum import StrEnum
+
+from celadon.domain.language.base_models import Record
+from celadon.domain.language.messages import AbortCommand, BlueChanged, GreenChanged, PromoteCommand
+from celadon.domain.language.names import RevisionNumber, RolloutId, RouteSetId
+from celadon.domain.language.policy import BlueGreenPolicy
+from celadon.domain.language.states import Door, RolloutOutcome, RolloutPhase, SetCondition
+from celadon.domain.language.steps import Message
+
+
+class AbortRequest(Record):
+    """Somebody asked to go back."""
+
+    command: AbortCommand
+    door: Door
+    at: datetime
+    message: Message | None = None
+
+
+class PromotionRequest(Record):
+    """Somebody asked to go ahead."""
+
+    command: PromoteCommand
+    door: Door
+    at: datetime
+    message: Message | None = None
+
+
+class PendingAbort(Record):
+    """An abort that counts, and that blue cannot take for the moment: it is tried again whenever blue has changed.
+
+    While there is one, the bake does not end.
+    """
+
+    request: AbortRequest
+    since: datetime
+    """When blue could not take the traffic for the first time."""
+    why: str
+    """What the table said last."""
+
+
+class HoldKind(StrEnum):
+    """What keeps a verified green from being switched to, and is not its own doing."""
+
+    FROZEN = "frozen"
+    """The deployment is frozen."""
+    KEEPER_SILENT = "keeper_silent"
+    """No living keeper vouches for the health of enough greens."""
+    BLUE_CHANGED = "blue_changed"
+    """Another set is live than the one that the rollout began with."""
+    NOT_BY_ITSELF = "not_by_itself"
+    """The policy leaves the switch to a person."""
+
+
+class Hold(Record):
+    """A reason why no timer decides now. A person's promotion is tried all the same."""
+
+    kind: HoldKind
+    since: datetime
+    why: str
+    """What the table said, for people."""
+    ended_by: str = ""
+    """The internal signal that ends it; empty when nothing but a person's decision does."""
+
+
+class Progress(Record):
+    """Everything that the decisions of one rollout rest on."""
+
+    deployment: str
+    phase: RolloutPhase
+    since: datetime
+    """When the phase began."""
+    policy: BlueGreenPolicy = BlueGreenPolicy()
+    gated: bool = True
+    rollout: RolloutId | None = None
+    from_revision: RevisionNumber | None = None
+    to_revision: RevisionNumber | None = None
+    blue_set: RouteSetId | None = None
+    green_set: RouteSetId | None = None
+    green: GreenChanged | None = None
+    unverified_since: datetime | None = None
+    """When green was opened, scaled up or regressed last; ``provisioning_deadline`` counts from here."""
+    verified_since: datetime | None = None
+    """When all of green was verified last; nothing while it is not."""
+    dipped: bool = False
+    """Whether green was not ready at some time since it was verified, be it ready again by now."""
+    dipped_by_itself: bool = False
+    """Whether that was green's own doing: that it grows because somebody scaled it is not."""
+    waited_since: datetime | None = None
+    """When green waited for a promotion for the first time; ``promotion_deadline`` counts from here."""
+    regressions: int = 0
+    hold: Hold | None = None
+    """Why no timer asks for the switch, although green is verified and did nothing."""
+    abort: AbortRequest | None = None
+    """An abort that is to be carried out now."""
+    pending: PendingAbort | None = None
+    """An abort that blue cannot take for the moment."""
+    bake_is_over: bool = False
+    """Whether the time of the bake has passed, or a person has finished it."""
+    blue: BlueChanged | None = None
+    """What the keeper told last of blue, when it was asked."""
+    cures: int = 0
+    """How many signals came that say that a refused step is worth another attempt."""
+    promotion: PromotionRequest | None = None
+    outcome: RolloutOutcome | None = None
+
+    @property
+    def green_is_ready(self) -> bool:
+        """Whether the last edge said that enough greens are healthy."""
+        return self.green is not None and self.green.condition is SetCondition.READY
+
+    @property
+    def green_failed(self) -> bool:
+        """Whether the keeper gave green up."""
+        return self.green is not None and self.green.condition is SetCondition.FAILED
+
+    @property
+    def automation_suspended(self) -> bool:
+        """Whether green regressed so often that timers no longer decide."""
+        return self.regressions > self.policy.max_regressions

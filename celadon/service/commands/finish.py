@@ -1,0 +1,73 @@
+"""End a bake at once."""
+
+from celadon.domain.decisions.bake import refuse_finish
+from celadon.domain.language.contracts import FINISH
+from celadon.domain.language.messages import BakeAnswer, BakeCommand
+from celadon.domain.language.permissions import Verb
+from celadon.service.answers import Decided, RolloutDecision
+from celadon.service.command import Call, Command, Form, Line, Scope, Terminal, phases_that_take
+from celadon.service.deciding import rollout_of, sent_command
+
+
+class FinishRequest(RolloutDecision):
+    """Asks for the end of the bake: blue is drained, and an abort that is pending is given up."""
+
+
+class FinishResult(Decided):
+    """The answer to an end of the bake."""
+
+    answer: BakeAnswer
+    """What the rollout answered."""
+
+
+async def finish(call: Call[FinishRequest]) -> FinishResult:
+    """End the bake now."""
+    command = sent_command(call, BakeCommand, COMMAND.rights_for(call.request))
+    update_id = call.service.update_id(call, FINISH, command.rollout)
+    rollouts = await call.service.rollout_client()
+    return FinishResult(
+        deployment=call.subject,
+        rollout=rollout_of(command),
+        revision=call.meant.revision,
+        by=call.who.name,
+        answer=await rollouts.finish(call.subject, command, request_id=update_id),
+    )
+
+
+COMMAND = Command(
+    verb="finish",
+    scope=Scope.ROLLOUT,
+    place=60,
+    about="End the bake now: blue is drained, and an abort that is pending is given up.",
+    right=Verb.PROMOTE,
+    request=FinishRequest,
+    result=FinishResult,
+    run=finish,
+    phases=phases_that_take(lambda progress: refuse_finish(progress, BakeCommand())),
+    told=lambda result: (
+        Line(strong="The bake is finished", text=": blue gets no new request, and stops when its requests have ended."),
+        Line(text=f"See: celadon rollout status {result.deployment}"),
+    ),
+    terminal=Terminal(
+        doing="Finishing the bake of",
+        wait="Wait until the rollout has ended.",
+        takes_id=True,
+        help="""End the bake now: blue is drained, and there is no way back to it any more.
+
+        An abort that waits for blue is given up. It takes the right to promote, since it promotes for good.
+
+        Examples:
+        ```console
+        celadon finish chat --reason "a day of traffic without a complaint"
+        celadon finish chat --wait --timeout 20m
+        ```
+        """,
+    ),
+    form=Form(
+        title="Finish the bake",
+        what="{blue} is drained now. There is no way back to it any more.",
+        button="Finish the bake",
+        tone="danger",
+        only_if=lambda standing: standing.record is not None and standing.record.blue_set is not None,
+    ),
+)

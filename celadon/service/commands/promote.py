@@ -1,0 +1,157 @@
+"""Switch traffic to the green that waits."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from celadon.domain.decisions.promotion import refuse_promotion
+from celadon.domain.language.base_models import StrictModel
+from celadon.domain.language.contracts import PROMOTE
+from celadon.domain.language.messages import Number, PromoteAnswer, PromoteCommand, PromoteState, Reason
+from celadon.domain.language.names import RevisionNumber
+from celadon.domain.language.permissions import Verb
+from celadon.service.answers import SWITCH, Decided
+from celadon.service.command import (
+    Call,
+    Command,
+    Form,
+    Graph,
+    Line,
+    Notice,
+    Option,
+    Rest,
+    Scope,
+    Terminal,
+    Tone,
+    phases_that_take,
+)
+from celadon.service.deciding import rollout_of, sent_command
+from celadon.service.wording import see, told_switch
+
+
+class PromoteRequest(StrictModel):
+    """Asks for the switch. What is not named is the green that waits."""
+
+    revision: Number | None = None
+    """The revision that green must be of; any other that waits is refused."""
+    rollout: Number | None = None
+    """The rollout that is meant; any other is refused."""
+    reason: Reason = ""
+    force: bool = False
+    """Also before green is verified; needs a reason and the right to it."""
+
+
+class PromoteResult(Decided):
+    """The answer to a promotion."""
+
+    answer: PromoteAnswer
+    """What the rollout answered."""
+
+
+async def promote(call: Call[PromoteRequest]) -> PromoteResult:
+    """Promote the green that waits, and wait for the switch."""
+    said = {"revision": call.request.revision or call.meant.revision, "force": call.request.force}
+    command = sent_command(call, PromoteCommand, COMMAND.rights_for(call.request), **said)
+    update_id = call.service.update_id(call, PROMOTE, command.rollout)
+    rollouts = await call.service.rollout_client()
+    answer = await rollouts.promote(call.subject, command, request_id=update_id)
+    return PromoteResult(
+        deployment=call.subject,
+        rollout=rollout_of(command),
+        revision=None if command.revision is None else RevisionNumber(command.revision),
+        by=call.who.name,
+        answer=answer,
+    )
+
+
+def _told(result: PromoteResult) -> tuple[Line, ...]:
+    answer = result.answer
+    match answer.state:
+        case PromoteState.RECORDED:
+            return (Line(text=f"Recorded: {answer.approvals} of {answer.needed} approvals."), see(result.deployment))
+        case PromoteState.GROWING:
+            return (Line(text="Recorded: green grows to its full size, then traffic switches."),)
+        case PromoteState.SWITCHED:
+            return told_switch("Switched to green", answer)
+
+
+def _noticed(result: PromoteResult) -> Notice:
+    answer = result.answer
+    if answer.epoch is None:
+        return Notice(tone=Tone.DONE, text=f"Your promotion is {answer.state.value}.")
+    switched = f"r{result.revision} is live since epoch {answer.epoch}"
+    if answer.silent:
+        return Notice(
+            tone=Tone.WARN,
+            text=f"{switched}, but routers are silent: {', '.join(answer.silent)}. Blue is kept until they answer.",
+        )
+    by = f", acknowledged by {', '.join(answer.acknowledged_by)}" if answer.acknowledged_by else ""
+    return Notice(tone=Tone.DONE, text=f"{switched}{by} after {answer.ms:.0f} ms.")
+
+
+def _wrong(typed: Mapping[str, Any]) -> tuple[str, str] | None:
+    if typed["force"] and not typed["reason"].strip():
+        return "it needs --reason, which goes into the audit log", "--force"
+    return None
+
+
+COMMAND = Command(
+    verb="promote",
+    scope=Scope.ROLLOUT,
+    place=30,
+    about="Switch traffic to green now; answers when the routers serve it.",
+    right=Verb.PROMOTE,
+    more_rights=lambda request: (Verb.FORCE,) if request.force else (),
+    request=PromoteRequest,
+    result=PromoteResult,
+    run=promote,
+    phases=phases_that_take(lambda progress: refuse_promotion(progress, PromoteCommand())),
+    told=_told,
+    noticed=_noticed,
+    rest=Rest(),
+    graph=Graph(
+        mutation="promote_deployment",
+        payload="PromotePayload",
+        about_input="Asks for the switch to a revision; any other that waits is refused.",
+        about_payload="A promotion was accepted.",
+        about_answer="How far the promotion went, or why it was refused.",
+        required=frozenset({"revision"}),
+        shown={
+            "deployment": "@deployment",
+            "rollout_id": "rollout",
+            "state": "answer.state",
+            "approvals": "answer.approvals",
+            "approvals_needed": "answer.needed",
+            "switch": SWITCH,
+        },
+    ),
+    terminal=Terminal(
+        doing="Promoting",
+        wait="Wait until the rollout has ended.",
+        takes_id=True,
+        check=_wrong,
+        options={
+            "revision": Option(
+                help="The revision that you reviewed; refused when green is another one.",
+                metavar="N",
+                default="the one that waits",
+            ),
+            "force": Option(
+                help="Promote while green is still being verified; needs --reason, never overrides health.",
+            ),
+        },
+        help="""Switch traffic to the green that waits, and wait until the routers have acknowledged.
+
+        It always says which revision and which rollout it means, so that it never promotes something else that has
+        taken their place meanwhile. With --wait it exits 0 only when the rollout has ended as promoted, blue gone.
+
+        Examples:
+        ```console
+        celadon promote chat
+        celadon promote chat --wait --timeout 1h
+        celadon promote chat --revision 2 --reason "reviewed with ben"
+        celadon promote chat --force --reason "r1 is down, r2 is healthy"
+        ```
+        """,
+    ),
+    form=Form(title="Promote {green}", what="Traffic moves to {green} now.", button="Promote {green}", tone="primary"),
+)

@@ -1,0 +1,64 @@
+"""Return traffic to blue after the switch."""
+
+from celadon.domain.decisions.abort import refuse_abort
+from celadon.domain.language.contracts import ROLLBACK
+from celadon.domain.language.messages import AbortCommand
+from celadon.domain.language.permissions import Verb
+from celadon.domain.language.states import RolloutPhase
+from celadon.service.command import Call, Command, Form, Graph, Rest, Scope, Terminal, phases_that_take
+from celadon.service.way_back import (
+    BACK,
+    WENT_BACK,
+    AbortRequest,
+    AbortResult,
+    go_back,
+    notice_of_way_back,
+    told_way_back,
+)
+
+
+async def rollback(call: Call[AbortRequest]) -> AbortResult:
+    """Return traffic to blue."""
+    return await go_back(call, ROLLBACK, Verb.ROLLBACK)
+
+
+COMMAND = Command(
+    verb="rollback",
+    scope=Scope.ROLLOUT,
+    place=50,
+    about="Return traffic to blue after the switch.",
+    right=Verb.ROLLBACK,
+    request=AbortRequest,
+    result=AbortResult,
+    run=rollback,
+    phases=phases_that_take(lambda progress: refuse_abort(progress, AbortCommand(), rollback=True)),
+    told=told_way_back,
+    noticed=notice_of_way_back,
+    rest=Rest(),
+    graph=Graph(mutation="rollback_deployment", **BACK),
+    terminal=Terminal(
+        doing="Rolling back",
+        wait="Wait until the rollout has ended.",
+        takes_id=True,
+        signal=ROLLBACK,
+        good_ends=WENT_BACK,
+        help="""Return traffic to blue after the switch, while blue is still there.
+
+        Examples:
+        ```console
+        celadon rollback chat --reason "p99 doubled"
+        ```
+        """,
+    ),
+    form=Form(
+        title="Roll back to {blue}",
+        what="All traffic returns to {blue} in one transaction.",
+        button="Roll back to {blue}",
+        tone="danger",
+        only_if=lambda standing: (
+            standing.phase is not RolloutPhase.SWITCHING
+            and standing.record is not None
+            and standing.record.blue_set is not None
+        ),
+    ),
+)

@@ -1,0 +1,70 @@
+"""Take back an abort that is pending."""
+
+from celadon.domain.decisions.bake import refuse_withdrawal
+from celadon.domain.language.contracts import WITHDRAW
+from celadon.domain.language.messages import BakeAnswer, BakeCommand
+from celadon.domain.language.permissions import Verb
+from celadon.domain.language.states import RolloutPhase
+from celadon.service.answers import Decided, RolloutDecision
+from celadon.service.command import Call, Command, Form, Line, Scope, Terminal, phases_that_take
+from celadon.service.deciding import rollout_of, sent_command
+
+
+class WithdrawRequest(RolloutDecision):
+    """Asks to take back one's own abort that waits for blue; the bake then goes on."""
+
+
+class WithdrawResult(Decided):
+    """The answer to a withdrawal."""
+
+    answer: BakeAnswer
+    """What the rollout answered."""
+
+
+async def withdraw(call: Call[WithdrawRequest]) -> WithdrawResult:
+    """Take back the caller's own abort that is pending; the table judges whose it is."""
+    command = sent_command(call, BakeCommand, COMMAND.rights_for(call.request))
+    update_id = call.service.update_id(call, WITHDRAW, command.rollout)
+    rollouts = await call.service.rollout_client()
+    return WithdrawResult(
+        deployment=call.subject,
+        rollout=rollout_of(command),
+        revision=call.meant.revision,
+        by=call.who.name,
+        answer=await rollouts.withdraw(call.subject, command, request_id=update_id),
+    )
+
+
+COMMAND = Command(
+    verb="withdraw",
+    scope=Scope.ROLLOUT,
+    place=70,
+    about="Take back your own abort that waits for blue; the bake goes on.",
+    right=Verb.ABORT,
+    request=WithdrawRequest,
+    result=WithdrawResult,
+    run=withdraw,
+    phases=phases_that_take(lambda progress: refuse_withdrawal(progress, BakeCommand())),
+    told=lambda result: (
+        Line(strong="Withdrawn", text=f": the rollout is {result.answer.phase.value} as before."),
+        Line(text=f"See: celadon rollout status {result.deployment}"),
+    ),
+    terminal=Terminal(
+        doing="Withdrawing your abort of",
+        wait="Wait until the rollout has ended.",
+        takes_id=True,
+        help="""Take back your own abort, or rollback, that waits for blue to be healthy; the bake goes on.
+
+        Examples:
+        ```console
+        celadon withdraw chat --reason "the alert was another service's"
+        ```
+        """,
+    ),
+    form=Form(
+        title="Withdraw the abort",
+        what="The abort that waits for {blue} is taken back, by whoever asked for it. The bake goes on.",
+        button="Withdraw the abort",
+        only_if=lambda standing: standing.abort_pending and standing.phase is RolloutPhase.BAKING,
+    ),
+)

@@ -1,0 +1,35 @@
+"""Every command: one module in ``commands`` each, found by being there."""
+
+import pkgutil
+from functools import cache
+from importlib import import_module
+
+from celadon.service import commands as room
+from celadon.service.command import AnyCommand, Command
+
+
+@cache
+def commands() -> tuple[AnyCommand, ...]:
+    """Return every command, in the order in which people read them.
+
+    Raises:
+        TypeError: a module of the room declares none.
+
+    """
+    return tuple(sorted((_of_module(one.name) for one in pkgutil.iter_modules(room.__path__)), key=_place))
+
+
+def command_named(verb: str) -> AnyCommand | None:
+    """Return the command of a verb, or ``None`` when there is none."""
+    return next((one for one in commands() if one.verb == verb), None)
+
+
+def _of_module(name: str) -> AnyCommand:
+    declared = getattr(import_module(f"{room.__name__}.{name}"), "COMMAND", None)
+    if not isinstance(declared, Command):
+        raise TypeError(f"{room.__name__}.{name} declares no COMMAND")
+    return declared
+
+
+def _place(command: AnyCommand) -> tuple[int, str]:
+    return command.place, command.verb

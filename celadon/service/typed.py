@@ -1,0 +1,30 @@
+"""What people type on a line, read as values of requests."""
+
+from collections.abc import Iterable
+
+
+class TypedWronglyError(ValueError):
+    """What was typed is no such value; ``hint`` names the option."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        """Say what is wrong with what was typed at ``hint``."""
+        super().__init__(message)
+        self.hint = hint
+
+
+def labels_typed(given: Iterable[str], hint: str) -> dict[str, str]:
+    """Return labels of ``NAME=VALUE``.
+
+    Raises:
+        TypedWronglyError: one is none, or is given twice.
+
+    """
+    labels: dict[str, str] = {}
+    for one in given:
+        name, separator, value = one.partition("=")
+        if not separator:
+            raise TypedWronglyError(f"{one!r} is no label: write NAME=VALUE, for example team=search", hint)
+        if name in labels:
+            raise TypedWronglyError(f"{name!r} is given twice", hint)
+        labels[name] = value
+    return labels

@@ -1,0 +1,1 @@
+"""Who comes to the API: tokens, logins, sessions, and requests that are answered once."""

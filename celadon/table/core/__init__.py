@@ -1,0 +1,1 @@
+"""What every room of the table needs: models and migrations, connections, locks, the clock, notifications, outages."""

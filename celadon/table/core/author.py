@@ -1,0 +1,16 @@
+"""Who changes something, through which door and why."""
+
+from celadon.domain.language.base_models import Record
+from celadon.domain.language.states import Door
+
+
+class Author(Record):
+    """Who changes something, through which door and why."""
+
+    by: str
+    door: Door
+    reason: str = ""
+    verified: bool = False
+    """Whether the door vouches for ``by``."""
+    issuer: str = ""
+    """By whose word it does; empty when it does not."""

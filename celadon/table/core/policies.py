@@ -1,0 +1,28 @@
+"""Policies as the table keeps them: only the keys that were given, as JSON."""
+
+from collections.abc import Mapping
+
+from celadon.domain.language.errors import RefusalCode, refuse
+from celadon.domain.language.policy import BlueGreenPolicy, resolve_policy
+
+
+def read_policy(stored: Mapping[str, object]) -> BlueGreenPolicy:
+    """Return a stored policy: a deployment's layer, or a rollout's resolved one."""
+    return BlueGreenPolicy.model_validate(stored, strict=False)
+
+
+def resolve_for(deployment: str, *layers: BlueGreenPolicy) -> BlueGreenPolicy:
+    """Merge layers, weakest first, over the defaults; the result gives all keys.
+
+    Raises:
+        RefusedError: the merged policy contradicts itself.
+
+    """
+    try:
+        return resolve_policy(*layers)
+    except ValueError as error:
+        raise refuse(
+            RefusalCode.POLICY_CONFLICT,
+            f"the policy contradicts itself: {error}",
+            f"see the policy of {deployment} with 'celadon deployment show {deployment}'",
+        ) from error

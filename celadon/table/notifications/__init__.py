@@ -1,0 +1,1 @@
+"""What people are told of rollouts: written with the fact, delivered by the courier."""

@@ -1,0 +1,1 @@
+"""What queries return: nothing here writes."""

@@ -1,0 +1,185 @@
+"""Reading the audit log line after line, so that a line which is committed late is never skipped.
+
+A line gets its number before its transaction commits, so a lower number may be seen after a higher one. Lines are
+therefore read in the order of the transactions that wrote them, and only those below ``pg_snapshot_xmin``: every
+transaction below it has ended, so no line can still come before one that was read. (Postgres, "Transaction ID and
+Snapshot Information Functions".) A line's number names its place in this order, so it is all that a reader must keep.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, NamedTuple
+
+from sqlalchemy import BigInteger, ColumnElement, Text, cast, func, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from celadon.domain.language.names import RolloutId
+from celadon.table.core.labels import within
+from celadon.table.core.models import Deployment, RolloutEvent
+from celadon.table.records.events import DeploymentEvent
+
+
+class Place(NamedTuple):
+    """A line's place in the order in which lines are read."""
+
+    transaction: int
+    line: int
+
+
+class SettledLines(NamedTuple):
+    """Lines that come next."""
+
+    events: tuple[DeploymentEvent, ...]
+    """In the order of reading."""
+    places: tuple[Place, ...]
+    """Of each of them."""
+    last: Place
+    """The place to read on from."""
+    held_back: bool
+    """Whether there are lines that are not handed out yet: a transaction that began before theirs is still open."""
+
+
+BEGINNING = Place(-1, 0)
+
+_READS_OF_NEWEST: Final = 6
+_HELD_BACK_SECONDS: Final = 0.1
+
+_order = (RolloutEvent.transaction_id, RolloutEvent.id)
+
+
+def _horizon() -> ColumnElement[int]:
+    """Return the transaction below which every one has ended, in the snapshot of the statement."""
+    return _number(func.pg_snapshot_xmin(func.pg_current_snapshot()))
+
+
+def _number(transaction: ColumnElement[object]) -> ColumnElement[int]:
+    return cast(cast(transaction, Text), BigInteger)
+
+
+async def newest_place(tx: AsyncSession) -> Place:
+    """Return the place of the last line that can be read now."""
+    row = (
+        await tx.execute(
+            select(*_order)
+            .where(RolloutEvent.transaction_id < _horizon())
+            .order_by(RolloutEvent.transaction_id.desc(), RolloutEvent.id.desc())
+            .limit(1),
+        )
+    ).one_or_none()
+    return BEGINNING if row is None else Place(*row)
+
+
+async def place_of(tx: AsyncSession, line: int) -> Place:
+    """Return the place of a line by its number; of one that cannot be read yet, that of the next lower number."""
+    row = (
+        await tx.execute(
+            select(*_order)
+            .where(RolloutEvent.id <= line, RolloutEvent.transaction_id < _horizon())
+            .order_by(RolloutEvent.id.desc())
+            .limit(1),
+        )
+    ).one_or_none()
+    return BEGINNING if row is None else Place(*row)
+
+
+async def lines_after(
+    tx: AsyncSession,
+    scope: Mapping[str, str],
+    deployment: str | None,
+    place: Place,
+    limit: int,
+) -> SettledLines:
+    """Return the next lines, at most ``limit``, of one deployment or of all that bear the labels of ``scope``."""
+    query = select(RolloutEvent, (RolloutEvent.transaction_id < _horizon()).label("settled"))
+    query = query.where(tuple_(*_order) > tuple_(*place))
+    if scope:
+        query = query.join(Deployment, Deployment.name == RolloutEvent.deployment).where(within(scope))
+    if deployment is not None:
+        query = query.where(RolloutEvent.deployment == deployment)
+    rows = (await tx.execute(query.order_by(*_order).limit(limit))).all()
+    settled = [row.RolloutEvent for row in rows if row.settled]
+    places = tuple(Place(row.transaction_id, row.id) for row in settled)
+    return SettledLines(
+        events=tuple(event_of(row) for row in settled),
+        places=places,
+        last=places[-1] if places else place,
+        held_back=len(settled) < len(rows),
+    )
+
+
+async def newest_lines(
+    tx: AsyncSession,
+    scope: Mapping[str, str],
+    deployment: str | None,
+    place: Place,
+    limit: int,
+) -> SettledLines:
+    """Return the last lines of those that come after ``place``, at most ``limit``, in the order of reading."""
+    query = select(RolloutEvent).where(tuple_(*_order) > tuple_(*place))
+    if scope:
+        query = query.join(Deployment, Deployment.name == RolloutEvent.deployment).where(within(scope))
+    if deployment is not None:
+        query = query.where(RolloutEvent.deployment == deployment)
+    settled = query.where(RolloutEvent.transaction_id < _horizon())
+    latest_first = settled.order_by(RolloutEvent.transaction_id.desc(), RolloutEvent.id.desc()).limit(limit)
+    rows = (await tx.scalars(latest_first)).all()[::-1]
+    unsettled = query.where(RolloutEvent.transaction_id >= _horizon()).limit(1)
+    places = tuple(Place(row.transaction_id, row.id) for row in rows)
+    return SettledLines(
+        events=tuple(event_of(row) for row in rows),
+        places=places,
+        last=places[-1] if places else place,
+        held_back=(await tx.scalar(unsettled)) is not None,
+    )
+
+
+async def events_after(
+    tx: AsyncSession,
+    scope: Mapping[str, str],
+    deployment: str | None,
+    after: int,
+    limit: int,
+) -> tuple[DeploymentEvent, ...]:
+    """Return the lines that come after the line ``after``, of one deployment or of all; 0 is before the first."""
+    return (await lines_after(tx, scope, deployment, await place_of(tx, after), limit)).events
+
+
+async def newest_events(
+    tx: AsyncSession,
+    scope: Mapping[str, str],
+    deployment: str | None,
+    after: int,
+    limit: int,
+) -> SettledLines:
+    """Return the last of the lines that come after the line ``after``, of one deployment or of all."""
+    return await newest_lines(tx, scope, deployment, await place_of(tx, after), limit)
+
+
+async def settled_soon(read: Callable[[], Awaitable[SettledLines]]) -> tuple[DeploymentEvent, ...]:
+    """Read the last lines, a few times while some are held back: mostly another transaction just ends.
+
+    Where one stays open for long, what it holds back comes later; it is never skipped.
+    """
+    for _ in range(_READS_OF_NEWEST):
+        found = await read()
+        if not found.held_back:
+            break
+        await asyncio.sleep(_HELD_BACK_SECONDS)
+    return found.events
+
+
+def event_of(row: RolloutEvent) -> DeploymentEvent:
+    """Return a row as a plain value."""
+    return DeploymentEvent(
+        id=row.id,
+        deployment=row.deployment,
+        rollout=None if row.rollout is None else RolloutId(row.rollout),
+        at=row.at,
+        kind=row.kind,
+        actor=row.actor,
+        issuer=row.issuer,
+        door=row.door,
+        verified=row.verified,
+        reason=row.reason,
+        evidence={name: str(value) for name, value in row.evidence.items()},
+    )

@@ -1,0 +1,340 @@
+"""How a deployment stands, as people and programs look at it: both colours, replicas, routers, its latest rollout."""
+
+from collections import defaultdict
+
+from sqlalchemy import ColumnElement, func, select, true
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
+
+from celadon.domain.decisions.publication import publish
+from celadon.domain.language.names import Epoch, RevisionNumber, RolloutId, RouteId, RouterNode, RouteSetId
+from celadon.domain.language.policy import required_healthy
+from celadon.domain.language.states import (
+    DeploymentLifecycle,
+    RouteHealthStatus,
+    RouteSetState,
+    RouteStatus,
+)
+from celadon.table.core.clock import database_now
+from celadon.table.core.fences import keeper_is_alive
+from celadon.table.core.labels import read_labels
+from celadon.table.core.models import Deployment, MemberLoad, Rollout, Route, Router, RouterAck, RouterLoad, RouteSet
+from celadon.table.core.paging import LONGEST_PAGE, made_of
+from celadon.table.core.policies import read_policy
+from celadon.table.core.router_rules import counts_for_drain, is_live
+from celadon.table.read.history import latest_rollout, read_events, record_of
+from celadon.table.records.deployments import (
+    Colour,
+    DeploymentLine,
+    DeploymentView,
+    FailureView,
+    LoadView,
+    ReplicaView,
+    RouterView,
+    SetView,
+)
+from celadon.table.records.rollouts import RolloutRecord
+from celadon.table.rollouts.scale_down import counts_as_live
+from celadon.table.routers.traffic import read_traffic
+
+SHOWN_EVENTS = 8
+_SHOWN_FAILURES = 3
+
+
+async def view_deployment(tx: AsyncSession, name: str) -> DeploymentView | None:
+    """Return how a deployment stands now; nothing when there is none of this name."""
+    row = await tx.get(Deployment, name)
+    if row is None:
+        return None
+    rollout = await latest_rollout(tx, name)
+    sets = await _view_sets(tx, row, rollout)
+    traffic = await read_traffic(tx, name)
+    live = next((one for one in sets if one.is_live), None)
+    return DeploymentView(
+        deployment=name,
+        labels=read_labels(row.labels),
+        at=await database_now(tx),
+        lifecycle=row.lifecycle,
+        replicas=row.replicas,
+        policy=read_policy(row.policy),
+        frozen=row.frozen,
+        epoch=Epoch(row.epoch),
+        live_set=None if live is None else live.route_set,
+        live_revision=None if live is None else live.revision,
+        panic=traffic is not None and publish(traffic).panic,
+        keeper_alive=await keeper_is_alive(tx),
+        rollout=rollout,
+        sets=sets,
+        routers=await _view_routers(tx, row),
+        events=await read_events(tx, name, limit=SHOWN_EVENTS),
+    )
+
+
+async def list_deployments(
+    tx: AsyncSession,
+    *conditions: ColumnElement[bool],
+    after: str | None = None,
+    limit: int = LONGEST_PAGE,
+) -> tuple[DeploymentLine, ...]:
+    """Return a page of deployments that were not destroyed and fulfil the conditions: by name, those after ``after``.
+
+    What a page costs does not grow with how many deployments, rollouts and replicas there are beside it.
+    """
+    there = select(Deployment).where(Deployment.lifecycle != DeploymentLifecycle.DESTROYED, *conditions)
+    if after is not None:
+        there = there.where(Deployment.name > after)
+    page = aliased(Deployment, there.order_by(Deployment.name).limit(limit).subquery())
+    newest = (
+        select(Rollout.id)
+        .where(Rollout.deployment == page.name)
+        .order_by(Rollout.id.desc())
+        .limit(1)
+        .correlate(page)
+        .scalar_subquery()
+    )
+    healthy = (
+        select(func.count(Route.id))
+        .where(Route.set_id == page.live_set, _is_healthy())
+        .correlate(page)
+        .scalar_subquery()
+    )
+    rows = await tx.execute(
+        select(
+            page.name,
+            page.lifecycle,
+            page.frozen,
+            page.epoch,
+            page.labels,
+            page.replicas,
+            RouteSet.revision,
+            RouteSet.wanted,
+            healthy.label("healthy"),
+            Rollout,
+        )
+        .select_from(page)
+        .outerjoin(Rollout, Rollout.id == newest)
+        .outerjoin(RouteSet, RouteSet.id == page.live_set)
+        .order_by(page.name),
+    )
+    return await made_of(
+        rows.all(),
+        lambda row: DeploymentLine(
+            deployment=row.name,
+            lifecycle=row.lifecycle,
+            frozen=row.frozen,
+            epoch=Epoch(row.epoch),
+            labels=read_labels(row.labels),
+            replicas=row.replicas,
+            live_revision=None if row.revision is None else RevisionNumber(row.revision),
+            wanted=row.wanted or 0,
+            healthy=row.healthy,
+            rollout=None if row.Rollout is None else record_of(row.Rollout),
+        ),
+    )
+
+
+async def list_names(tx: AsyncSession, *, limit: int | None = None) -> tuple[str, ...]:
+    """Return the names of deployments that were not destroyed, in their order; all when no ``limit`` is given."""
+    query = select(Deployment.name).where(Deployment.lifecycle != DeploymentLifecycle.DESTROYED)
+    return tuple(await tx.scalars(query.order_by(Deployment.name).limit(limit)))
+
+
+def _is_healthy() -> ColumnElement[bool]:
+    return (
+        (Route.status == RouteStatus.RUNNING)
+        & (Route.health == RouteHealthStatus.HEALTHY)
+        & Route.ended_at.is_(None)
+        & counts_as_live
+    )
+
+
+async def _view_sets(
+    tx: AsyncSession,
+    deployment: Deployment,
+    rollout: RolloutRecord | None,
+) -> tuple[SetView, ...]:
+    green = None if rollout is None else rollout.green_set
+    rows = (
+        await tx.scalars(
+            select(RouteSet)
+            .where(
+                RouteSet.deployment == deployment.name,
+                (RouteSet.state != RouteSetState.GONE) | (RouteSet.id == green),
+            )
+            .order_by(RouteSet.id),
+        )
+    ).all()
+    replicas = await _view_replicas(tx, [row.id for row in rows])
+    failures = await _view_failures(tx, [row.id for row in rows], rollout)
+    cut = await _count_cut_members(tx, [row.id for row in rows])
+    load = await _view_load(tx, [row.id for row in rows if row.state is RouteSetState.DRAINING])
+    return tuple(
+        SetView(
+            route_set=RouteSetId(row.id),
+            revision=RevisionNumber(row.revision),
+            rollout=RolloutId(row.rollout),
+            colour=_colour(RouteSetId(row.id), rollout),
+            is_live=row.id == deployment.live_set,
+            state=row.state,
+            condition=row.condition,
+            wanted=row.wanted,
+            running=sum(one.status is RouteStatus.RUNNING for one in replicas[row.id]),
+            healthy=sum(
+                one.status is RouteStatus.RUNNING
+                and one.health is RouteHealthStatus.HEALTHY
+                and one.leaving_deadline is None
+                for one in replicas[row.id]
+            ),
+            required=_required(row, rollout),
+            replacements=row.replacements,
+            last_error=row.last_error,
+            replicas=tuple(replicas[row.id]),
+            failures=tuple(failures[row.id][:_SHOWN_FAILURES]),
+            drain_deadline=row.drain_deadline,
+            load=tuple(load[row.id]),
+            requests_cut=row.requests_cut + cut.get(row.id, 0),
+        )
+        for row in rows
+    )
+
+
+def _colour(route_set: RouteSetId, rollout: RolloutRecord | None) -> Colour | None:
+    if rollout is None:
+        return None
+    if route_set == rollout.green_set:
+        return Colour.GREEN
+    return Colour.BLUE if route_set == rollout.blue_set else None
+
+
+def _required(row: RouteSet, rollout: RolloutRecord | None) -> int | None:
+    if rollout is None or row.id != rollout.green_set:
+        return None
+    return required_healthy(row.wanted, rollout.policy.min_healthy)
+
+
+async def _view_replicas(tx: AsyncSession, sets: list[int]) -> defaultdict[int, list[ReplicaView]]:
+    found: defaultdict[int, list[ReplicaView]] = defaultdict(list)
+    running = await _view_departures(tx, sets)
+    rows = await tx.scalars(
+        select(Route).where(Route.set_id.in_(sets), Route.ended_at.is_(None)).order_by(Route.created_at, Route.id),
+    )
+    for row in rows:
+        found[row.set_id].append(
+            ReplicaView(
+                route=RouteId(row.id),
+                host=row.host,
+                port=row.port,
+                status=row.status,
+                health=row.health,
+                created_at=row.created_at,
+                started_at=row.started_at,
+                last_error=row.last_error,
+                leaving_deadline=row.leaving_deadline,
+                running_requests=running.get(row.id),
+            ),
+        )
+    return found
+
+
+async def _view_departures(tx: AsyncSession, sets: list[int]) -> dict[str, int]:
+    """Return the running requests of members that leave, of those of which every live router has reported."""
+    rows = await tx.execute(
+        select(Route.id, func.sum(MemberLoad.running).label("running"))
+        .select_from(Route)
+        .join(Router, is_live)
+        .outerjoin(
+            MemberLoad,
+            (MemberLoad.route == Route.id)
+            & (MemberLoad.router == Router.node)
+            & (MemberLoad.epoch == Route.leaving_epoch),
+        )
+        .where(Route.set_id.in_(sets), Route.ended_at.is_(None), Route.leaving_epoch.is_not(None))
+        .group_by(Route.id)
+        .having(func.count(MemberLoad.router) == func.count()),
+    )
+    return {row.id: row.running for row in rows}
+
+
+async def _count_cut_members(tx: AsyncSession, sets: list[int]) -> dict[int, int]:
+    """Return the requests that were cut on members which left, by set."""
+    rows = await tx.execute(
+        select(Route.set_id, func.sum(Route.requests_cut).label("cut"))
+        .where(Route.set_id.in_(sets), Route.requests_cut > 0)
+        .group_by(Route.set_id),
+    )
+    return {row.set_id: row.cut for row in rows}
+
+
+async def _view_failures(
+    tx: AsyncSession,
+    sets: list[int],
+    rollout: RolloutRecord | None,
+) -> defaultdict[int, list[FailureView]]:
+    """Return replicas that ended with an error; those that were stopped in good order are left out.
+
+    What an older set's replicas have failed with before the latest rollout began was told in another one's view.
+    """
+    found: defaultdict[int, list[FailureView]] = defaultdict(list)
+    rows = await tx.scalars(
+        select(Route)
+        .where(
+            Route.set_id.in_(sets),
+            Route.ended_at.is_not(None),
+            (Route.status == RouteStatus.FAILED_TO_START) | (Route.last_error != ""),
+            true() if rollout is None else (Route.set_id == rollout.green_set) | (Route.ended_at >= rollout.started_at),
+        )
+        .order_by(Route.ended_at.desc(), Route.id)
+        .limit(_SHOWN_FAILURES * max(1, len(sets))),
+    )
+    for row in rows:
+        if row.ended_at is not None:
+            found[row.set_id].append(
+                FailureView(
+                    route=RouteId(row.id),
+                    port=row.port,
+                    status=row.status,
+                    ended_at=row.ended_at,
+                    last_error=row.last_error,
+                    output=row.output,
+                ),
+            )
+    return found
+
+
+async def _view_load(tx: AsyncSession, sets: list[int]) -> defaultdict[int, list[LoadView]]:
+    """Return what live routers report of draining sets; a report from before the drain says nothing."""
+    found: defaultdict[int, list[LoadView]] = defaultdict(list)
+    rows = await tx.execute(
+        select(RouteSet.id, Router.node, RouterLoad.running, RouterLoad.reported_at)
+        .select_from(RouteSet)
+        .join(Router, is_live)
+        .outerjoin(
+            RouterLoad,
+            (RouterLoad.route_set == RouteSet.id) & (RouterLoad.router == Router.node) & counts_for_drain,
+        )
+        .where(RouteSet.id.in_(sets))
+        .order_by(RouteSet.id, Router.node),
+    )
+    for row in rows:
+        found[row.id].append(LoadView(router=row.node, running=row.running, reported_at=row.reported_at))
+    return found
+
+
+async def _view_routers(tx: AsyncSession, deployment: Deployment) -> tuple[RouterView, ...]:
+    rows = await tx.execute(
+        select(Router, RouterAck.epoch)
+        .outerjoin(RouterAck, (RouterAck.router == Router.node) & (RouterAck.deployment == deployment.name))
+        .where(is_live)
+        .order_by(Router.node),
+    )
+    return tuple(
+        RouterView(
+            router=RouterNode(row.Router.node),
+            gateway=row.Router.gateway,
+            seen_at=row.Router.seen_at,
+            epoch=None if row.epoch is None else Epoch(row.epoch),
+            acknowledged=row.epoch is not None and row.epoch >= deployment.epoch,
+            nack=row.Router.nack,
+        )
+        for row in rows
+    )

@@ -1,0 +1,214 @@
+"""What the keeper reads: sets that are open or draining, with their replicas that have not ended."""
+
+from collections import defaultdict
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from itertools import groupby
+
+from sqlalchemy import bindparam, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
+
+from celadon.domain.language.base_models import Record
+from celadon.domain.language.names import Epoch, RevisionNumber, RouteId, RouteSetId
+from celadon.domain.language.revision import Revision
+from celadon.domain.language.states import RouteHealthStatus, RouteSetState, RouteStatus, SetCondition
+from celadon.table.core.models import Deployment, RevisionRow, Rollout, Route, RouteSet
+from celadon.table.core.policies import read_policy
+from celadon.table.rollouts.condition import Census, due_condition
+
+
+class SetVersion(Record):
+    """What changes whenever the keeper has something to do for a set."""
+
+    route_set: RouteSetId
+    epoch: Epoch
+    """Of the set's deployment: it rises with every change of a replica and of traffic."""
+    state: RouteSetState
+    wanted: int
+    condition: SetCondition
+
+
+class ManagedRoute(Record):
+    """One replica that has not ended, as the keeper sees it."""
+
+    route: RouteId
+    host: str
+    port: int
+    status: RouteStatus
+    health: RouteHealthStatus
+    was_ready: bool = False
+    """Whether it has ever been healthy."""
+    leaving_epoch: Epoch | None = None
+    """Set when it was told to leave its set: from this epoch on routers send it no new request."""
+    leaving_deadline: datetime | None = None
+
+
+class ManagedSet(Record):
+    """One set that is open or draining, with all that the keeper needs to look after it."""
+
+    version: SetVersion
+    deployment: str
+    revision_number: RevisionNumber
+    revision: Revision
+    due: SetCondition
+    """The condition that the rollout should have been told; the version has the one that it was."""
+    was_live: bool
+    """Whether it is or has been its deployment's live set."""
+    router_ack_timeout: timedelta
+    """How long the rollout that parts with it waits for routers."""
+    drain_epoch: Epoch | None
+    drain_deadline: datetime | None
+    routes: tuple[ManagedRoute, ...]
+    """Oldest first."""
+
+    @property
+    def route_set(self) -> RouteSetId:
+        """The set's id."""
+        return self.version.route_set
+
+    @property
+    def state(self) -> RouteSetState:
+        """Whether it is to be kept full or emptied."""
+        return self.version.state
+
+    @property
+    def wanted(self) -> int:
+        """How many replicas it shall have."""
+        return self.version.wanted
+
+    @property
+    def leaving(self) -> tuple[ManagedRoute, ...]:
+        """The replicas of an open set that run and were told to leave it."""
+        if self.state is not RouteSetState.OPEN:
+            return ()
+        return tuple(one for one in self.routes if one.leaving_epoch is not None and one.status is RouteStatus.RUNNING)
+
+    @property
+    def failed(self) -> bool:
+        """Whether so many replicas have failed that none is started any more."""
+        return SetCondition.FAILED in {self.version.condition, self.due}
+
+
+async def read_set_versions(tx: AsyncSession) -> dict[str, frozenset[SetVersion]]:
+    """Return the versions of all sets by deployment, to find changes whose notification was missed."""
+    rows = await tx.execute(
+        select(RouteSet.deployment, RouteSet.id, Deployment.epoch, RouteSet.state, RouteSet.wanted, RouteSet.condition)
+        .join(Deployment, Deployment.name == RouteSet.deployment)
+        .where(RouteSet.state != RouteSetState.GONE)
+        .order_by(RouteSet.deployment),
+    )
+    return {
+        deployment: frozenset(
+            SetVersion(
+                route_set=RouteSetId(row.id),
+                epoch=Epoch(row.epoch),
+                state=row.state,
+                wanted=row.wanted,
+                condition=row.condition,
+            )
+            for row in group
+        )
+        for deployment, group in groupby(rows, key=lambda row: row.deployment)
+    }
+
+
+_last = aliased(Rollout)
+_last_policy = (
+    select(_last.policy)
+    .where(
+        _last.deployment == RouteSet.deployment,
+        (_last.blue_set == RouteSet.id) | (_last.green_set == RouteSet.id),
+    )
+    .order_by(_last.id.desc())
+    .limit(1)
+    .scalar_subquery()
+)
+"""The rollout that opened a set says what its replicas need; how to part with it, the last one that had it says."""
+
+_managed_sets = (
+    select(RouteSet, RevisionRow.content, Deployment.epoch, Rollout, _last_policy)
+    .join(Deployment, Deployment.name == RouteSet.deployment)
+    .join(Rollout, Rollout.id == RouteSet.rollout)
+    .join(
+        RevisionRow,
+        (RevisionRow.deployment == RouteSet.deployment) & (RevisionRow.number == RouteSet.revision),
+    )
+    .where(RouteSet.state != RouteSetState.GONE, RouteSet.deployment.in_(bindparam("deployments", expanding=True)))
+    .order_by(RouteSet.id)
+    .execution_options(populate_existing=True)
+)
+_managed_routes = (
+    select(Route)
+    .where(Route.set_id.in_(bindparam("sets", expanding=True)), Route.ended_at.is_(None))
+    .order_by(Route.created_at, Route.id)
+    .execution_options(populate_existing=True)
+)
+
+
+async def read_managed_sets(tx: AsyncSession, deployments: Collection[str]) -> list[ManagedSet]:
+    """Return the sets of some deployments, oldest first."""
+    sets = (await tx.execute(_managed_sets, {"deployments": list(deployments)})).all()
+    # Apart from their sets, whose contents would otherwise come, and be parsed, once for each replica. Read after them:
+    # replicas that are newer than their set's version are read again, older ones would not be.
+    routes: defaultdict[int, list[Route]] = defaultdict(list)
+    for route in await tx.scalars(_managed_routes, {"sets": [row[0].id for row in sets]}):
+        routes[route.set_id].append(route)
+    return [
+        _managed(
+            route_set,
+            rollout,
+            Epoch(epoch),
+            Revision.model_validate(content, strict=False),
+            routes[route_set.id],
+            read_policy(rollout.policy if parting is None else parting).router_ack_timeout,
+        )
+        for route_set, content, epoch, rollout, parting in sets
+    ]
+
+
+async def read_unended_routes(tx: AsyncSession) -> frozenset[RouteId]:
+    """Return every replica that has not ended, of all deployments."""
+    return frozenset(RouteId(route) for route in await tx.scalars(select(Route.id).where(Route.ended_at.is_(None))))
+
+
+def _managed(
+    row: RouteSet,
+    rollout: Rollout,
+    epoch: Epoch,
+    revision: Revision,
+    routes: list[Route],
+    patience: timedelta,
+) -> ManagedSet:
+    policy = read_policy(rollout.policy)
+    is_open = row.state is RouteSetState.OPEN
+    return ManagedSet(
+        version=SetVersion(
+            route_set=RouteSetId(row.id),
+            epoch=epoch,
+            state=row.state,
+            wanted=row.wanted,
+            condition=row.condition,
+        ),
+        deployment=row.deployment,
+        revision_number=RevisionNumber(row.revision),
+        revision=revision,
+        due=due_condition(row, rollout, policy, Census.of(routes)) if is_open else row.condition,
+        was_live=rollout.switch_epoch is not None,
+        router_ack_timeout=patience,
+        drain_epoch=None if row.drain_epoch is None else Epoch(row.drain_epoch),
+        drain_deadline=row.drain_deadline,
+        routes=tuple(
+            ManagedRoute(
+                route=RouteId(route.id),
+                host=route.host,
+                port=route.port,
+                status=route.status,
+                health=route.health,
+                was_ready=route.ready_at is not None,
+                leaving_epoch=None if route.leaving_epoch is None else Epoch(route.leaving_epoch),
+                leaving_deadline=route.leaving_deadline,
+            )
+            for route in routes
+        ),
+    )

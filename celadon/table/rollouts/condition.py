@@ -1,0 +1,108 @@
+"""The condition of a set: what it is by its replicas, and how its rollout hears of a change."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import bindparam, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from celadon.domain.decisions.verification import set_condition
+from celadon.domain.language.contracts import GREEN_CHANGED
+from celadon.domain.language.messages import GreenChanged
+from celadon.domain.language.names import RolloutId, RouteSetId
+from celadon.domain.language.policy import BlueGreenPolicy, required_healthy
+from celadon.domain.language.states import RouteHealthStatus, RouteSetState, RouteStatus, SetCondition
+from celadon.table.core.models import Rollout, Route, RouteSet
+from celadon.table.core.owed_signals import owe_signal
+from celadon.table.core.policies import read_policy
+from celadon.table.rollouts.scale_down import counts_as_live
+
+_census: Final = select(
+    func.count(),
+    func.count().filter(Route.health == RouteHealthStatus.HEALTHY),
+    func.count().filter(Route.health == RouteHealthStatus.DEGRADED),
+).where(Route.set_id == bindparam("set"), Route.ended_at.is_(None), Route.status == RouteStatus.RUNNING, counts_as_live)
+
+
+@dataclass(frozen=True, slots=True)
+class Census:
+    """How many replicas of a set run, and how many of them are healthy and degraded."""
+
+    running: int
+    healthy: int
+    degraded: int
+
+    @classmethod
+    def of(cls, routes: Iterable[Route]) -> "Census":
+        """Count replicas that have not ended and were not told to leave."""
+        counted = (route for route in routes if route.leaving_epoch is None)
+        health = [route.health for route in counted if route.status is RouteStatus.RUNNING]
+        return cls(len(health), health.count(RouteHealthStatus.HEALTHY), health.count(RouteHealthStatus.DEGRADED))
+
+    def ready(self, told: SetCondition) -> int:
+        """Count the replicas that make a set ready: a degraded one does not end that, but it does not begin it."""
+        return self.healthy + (self.degraded if told is SetCondition.READY else 0)
+
+
+def due_condition(row: RouteSet, rollout: Rollout, policy: BlueGreenPolicy, census: Census) -> SetCondition:
+    """Return the condition that a set's rollout should have been told, which may be the one that it was."""
+    told = row.condition
+    condition = set_condition(
+        running=census.running,
+        ready=census.ready(told),
+        required=required_healthy(row.wanted, policy.min_healthy),
+        wanted=row.wanted,
+        failed=told is SetCondition.FAILED
+        or (rollout.switch_epoch is None and row.replacements > policy.max_replacements),
+        before=told,
+    )
+    # A green that flaps for ever: after max_regressions a person decides, and the switch re-checks. The last that its
+    # rollout hears is ready; were it anything else, the rollout would refuse that person for ever.
+    regressed = told is SetCondition.READY and condition is SetCondition.RUNNING and not row.growing
+    told_enough = row.seq - row.scaled_edges >= 2 * (policy.max_regressions + 2)
+    return told if regressed and told_enough else condition
+
+
+async def tell_rollout(tx: AsyncSession, row: RouteSet, *, scaled: bool = False) -> None:
+    """Owe the rollout of a set, whose row is locked, the set's condition when it is another than told last.
+
+    When the set was just ``scaled`` up, its condition is told in any case: green gets the time of a new one to start.
+    """
+    if row.state is not RouteSetState.OPEN:
+        return
+    rollout = await tx.get_one(Rollout, row.rollout, populate_existing=True)
+    policy = read_policy(rollout.policy)
+    census = await _count(tx, row.id)
+    before = row.condition
+    condition = due_condition(row, rollout, policy, census)
+    row.growing = row.growing and condition is not SetCondition.READY
+    if condition is before and not scaled:
+        return
+    if scaled:
+        # With the edge by which it will be ready again, if it was.
+        row.scaled_edges += 2 if before is SetCondition.READY and condition is not before else 1
+    row.condition = condition
+    row.seq += 1
+    await tx.flush()
+    if rollout.outcome is not None or rollout.green_set != row.id or rollout.switch_epoch is not None:
+        return
+    edge = GreenChanged(
+        route_set=RouteSetId(row.id),
+        seq=row.seq,
+        condition=condition,
+        running=census.running,
+        ready=census.ready(before),
+        required=required_healthy(row.wanted, policy.min_healthy),
+        wanted=row.wanted,
+        failed=condition is SetCondition.FAILED,
+        last_error=row.last_error,
+        scaled=scaled,
+        rollout=RolloutId(rollout.id),
+    )
+    await owe_signal(tx, rollout.workflow_id, GREEN_CHANGED, edge)
+
+
+async def _count(tx: AsyncSession, route_set: int) -> Census:
+    row = (await tx.execute(_census, {"set": route_set})).one()
+    return Census(running=row[0], healthy=row[1], degraded=row[2])

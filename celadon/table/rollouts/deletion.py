@@ -1,0 +1,123 @@
+"""Deleting a deployment: its route goes first, running requests end in peace, then it is destroyed.
+
+Its revisions, rollouts and audit log stay. A rollout that begins and a delete meet under the deployment's lock; the
+second of them is refused.
+"""
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from celadon.domain.language.base_models import Record
+from celadon.domain.language.errors import RefusalCode, refuse
+from celadon.domain.language.names import Epoch
+from celadon.domain.language.states import DeploymentLifecycle, Door, RouteSetState
+from celadon.table.core.epoch import raise_epoch
+from celadon.table.core.locks import lock_deployment
+from celadon.table.core.models import Deployment, Rollout, RouteSet
+from celadon.table.core.policies import read_policy
+from celadon.table.records.changes import Deleted
+from celadon.table.rollouts.audit import write_event
+from celadon.table.rollouts.route_sets import drain_set
+
+_GOING = frozenset({DeploymentLifecycle.DESTROYING, DeploymentLifecycle.DESTROYED})
+
+
+class DeleteOrder(Record):
+    """Somebody wants a deployment gone."""
+
+    deployment: str
+    by: str
+    door: Door
+    reason: str = ""
+    verified: bool = False
+    """Whether the door vouches for ``by``."""
+    issuer: str = ""
+    """By whose word it does; empty when it does not."""
+
+
+async def delete(tx: AsyncSession, order: DeleteOrder) -> Deleted:
+    """Take a deployment's route away and let its replicas drain. Twice does it once.
+
+    Raises:
+        RefusedError: there is no such deployment, or a rollout of it is unfinished.
+
+    """
+    deployment = await lock_deployment(tx, order.deployment)
+    if deployment.lifecycle in _GOING:
+        return _answer(deployment, changed=False)
+    await _refuse_unfinished(tx, deployment)
+    live = deployment.live_set
+    deployment.lifecycle = DeploymentLifecycle.DESTROYING
+    deployment.live_set = None
+    await tx.flush()
+    epoch = await raise_epoch(tx, deployment.name)
+    await tx.refresh(deployment, ["epoch"])
+    await _drain_open_sets(tx, deployment, epoch)
+    await write_event(
+        tx,
+        deployment.name,
+        None,
+        "deleted",
+        actor=order.by,
+        issuer=order.issuer,
+        door=order.door,
+        reason=order.reason,
+        verified=order.verified,
+        evidence={"epoch": str(epoch), "live_set": "" if live is None else str(live)},
+    )
+    await destroy_if_empty(tx, deployment)
+    return _answer(deployment, changed=True)
+
+
+async def destroy_if_empty(tx: AsyncSession, deployment: Deployment) -> bool:
+    """Call a deployment destroyed, whose row is locked, when it is being deleted and has no set left."""
+    if deployment.lifecycle is not DeploymentLifecycle.DESTROYING:
+        return False
+    await tx.flush()
+    left = await tx.scalar(
+        select(func.count())
+        .select_from(RouteSet)
+        .where(RouteSet.deployment == deployment.name, RouteSet.state != RouteSetState.GONE),
+    )
+    if left:
+        return False
+    deployment.lifecycle = DeploymentLifecycle.DESTROYED
+    await tx.flush()
+    await raise_epoch(tx, deployment.name)
+    await tx.refresh(deployment, ["epoch"])
+    await write_event(tx, deployment.name, None, "destroyed")
+    return True
+
+
+async def _refuse_unfinished(tx: AsyncSession, deployment: Deployment) -> None:
+    rollout = await tx.scalar(
+        select(Rollout.id).where(Rollout.deployment == deployment.name, Rollout.outcome.is_(None)),
+    )
+    if rollout is not None:
+        raise refuse(
+            RefusalCode.ROLLOUT_RUNNING,
+            f"rollout {rollout} of {deployment.name} is under way",
+            f"wait for it ('celadon rollout watch {deployment.name}'), or add --abort to end it first",
+        )
+
+
+async def _drain_open_sets(tx: AsyncSession, deployment: Deployment, epoch: Epoch) -> None:
+    rows = await tx.execute(
+        select(RouteSet, Rollout.policy)
+        .join(Rollout, Rollout.id == RouteSet.rollout)
+        .where(RouteSet.deployment == deployment.name, RouteSet.state == RouteSetState.OPEN)
+        .order_by(RouteSet.id)
+        .with_for_update(of=RouteSet)
+        .execution_options(populate_existing=True),
+    )
+    for route_set, policy in rows.all():
+        await drain_set(tx, route_set, epoch, read_policy(policy).drain_timeout)
+
+
+def _answer(deployment: Deployment, *, changed: bool) -> Deleted:
+    return Deleted(
+        deployment=deployment.name,
+        lifecycle=deployment.lifecycle,
+        epoch=Epoch(deployment.epoch),
+        changed=changed,
+    )

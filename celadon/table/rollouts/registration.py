@@ -1,0 +1,109 @@
+"""Registering without rolling out: a deployment with its policy, a revision, labels."""
+
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from celadon.domain.language.errors import RefusalCode, refuse
+from celadon.domain.language.names import RevisionNumber
+from celadon.domain.language.revision import Revision
+from celadon.domain.language.states import DeploymentLifecycle
+from celadon.table.core.author import Author
+from celadon.table.core.locks import lock_deployment
+from celadon.table.core.models import Deployment
+from celadon.table.core.policies import read_policy, resolve_for
+from celadon.table.records.deployments import NewDeployment
+from celadon.table.rollouts.audit import write_event
+from celadon.table.rollouts.revisions import register_revision
+
+
+async def create_deployment(tx: AsyncSession, wanted: NewDeployment, author: Author) -> bool:
+    """Create a deployment; false when there is one that is the same already.
+
+    Raises:
+        RefusedError: there is another one of this name, or the policy contradicts itself.
+
+    """
+    resolve_for(wanted.name, wanted.policy)
+    created = await tx.scalar(
+        insert(Deployment)
+        .values(
+            name=wanted.name,
+            replicas=wanted.replicas,
+            lifecycle=DeploymentLifecycle.PENDING,
+            policy=wanted.policy.model_dump(mode="json"),
+            labels=wanted.labels,
+        )
+        .on_conflict_do_nothing()
+        .returning(Deployment.name),
+    )
+    if created is None:
+        _refuse_other(await lock_deployment(tx, wanted.name), wanted)
+        return False
+    await _write(tx, wanted.name, "created", author, {"replicas": str(wanted.replicas)})
+    return True
+
+
+def _refuse_other(row: Deployment, wanted: NewDeployment) -> None:
+    there = NewDeployment(
+        name=row.name,
+        replicas=row.replicas,
+        policy=read_policy(row.policy),
+        labels={name: str(value) for name, value in row.labels.items()},
+    )
+    if row.lifecycle in {DeploymentLifecycle.DESTROYING, DeploymentLifecycle.DESTROYED} or there != wanted:
+        raise refuse(
+            RefusalCode.DEPLOYMENT_EXISTS,
+            f"there is a deployment {wanted.name} already ({row.lifecycle.value}), and it is another one",
+            "choose another name, or start a rollout of the one that is there",
+        )
+
+
+async def add_revision(tx: AsyncSession, deployment: str, revision: Revision, author: Author) -> RevisionNumber:
+    """Register a revision; content that the deployment has had before keeps its number.
+
+    Raises:
+        RefusedError: there is no such deployment, or it is being destroyed.
+
+    """
+    row = await lock_deployment(tx, deployment)
+    if row.lifecycle in {DeploymentLifecycle.DESTROYING, DeploymentLifecycle.DESTROYED}:
+        raise refuse(
+            RefusalCode.DEPLOYMENT_DELETED,
+            f"deployment {deployment} is {row.lifecycle.value}",
+            "start a rollout with the revision itself once it is destroyed, which starts it anew",
+        )
+    number, _ = await register_revision(tx, deployment, revision)
+    await _write(tx, deployment, "revision_added", author, {"revision": str(number)})
+    return number
+
+
+async def set_labels(tx: AsyncSession, deployment: str, labels: dict[str, str], author: Author) -> bool:
+    """Give a deployment other labels; false when it has them already.
+
+    Raises:
+        RefusedError: there is no such deployment.
+
+    """
+    row = await lock_deployment(tx, deployment)
+    if row.labels == labels:
+        return False
+    before = ", ".join(f"{name}={value}" for name, value in sorted(row.labels.items()))
+    row.labels = labels
+    after = ", ".join(f"{name}={value}" for name, value in sorted(labels.items()))
+    await _write(tx, deployment, "labelled", author, {"from": before, "to": after})
+    return True
+
+
+async def _write(tx: AsyncSession, deployment: str, kind: str, author: Author, evidence: dict[str, str]) -> None:
+    await write_event(
+        tx,
+        deployment,
+        None,
+        kind,
+        actor=author.by,
+        issuer=author.issuer,
+        door=author.door,
+        reason=author.reason,
+        evidence=evidence,
+        verified=author.verified,
+    )

@@ -1,0 +1,143 @@
+"""Scaling: how many replicas a deployment wants, changed at any moment, inside a rollout or outside."""
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from celadon.domain.language.base_models import Record
+from celadon.domain.language.errors import RefusalCode, refuse
+from celadon.domain.language.messages import MAX_REPLICAS
+from celadon.domain.language.names import Epoch
+from celadon.domain.language.states import DeploymentLifecycle, Door, RouteSetState
+from celadon.table.core.epoch import raise_epoch, wake_up
+from celadon.table.core.locks import lock_deployment
+from celadon.table.core.models import Deployment, Rollout, RouteSet
+from celadon.table.records.changes import Scaled
+from celadon.table.rollouts.asked_signals import answer_asked
+from celadon.table.rollouts.audit import write_event
+from celadon.table.rollouts.condition import tell_rollout
+from celadon.table.rollouts.revisions import check_replicas, read_revision
+from celadon.table.rollouts.scale_down import cancel_scale_down
+
+
+class ScaleOrder(Record):
+    """Somebody wants another number of replicas."""
+
+    deployment: str
+    replicas: int
+    by: str
+    door: Door
+    reason: str = ""
+    verified: bool = False
+    """Whether the door vouches for ``by``."""
+    issuer: str = ""
+    """By whose word it does; empty when it does not."""
+
+
+async def scale(tx: AsyncSession, order: ScaleOrder) -> Scaled:
+    """Let a deployment want ``replicas``, with both colours of an unfinished rollout; the keeper does the rest.
+
+    Blue follows while it bakes, so that the way back has the capacity. A set that drains is left alone; should blue be
+    opened again, it wants what was asked for last.
+
+    Raises:
+        RefusedError: the deployment is unknown or deleted, or it cannot have so many replicas.
+
+    """
+    _check_number(order)
+    deployment = await lock_deployment(tx, order.deployment)
+    _check_lifecycle(deployment)
+    rollout = await tx.scalar(
+        select(Rollout)
+        .where(Rollout.deployment == deployment.name, Rollout.outcome.is_(None))
+        .execution_options(populate_existing=True),
+    )
+    sets = await _lock_open_sets(tx, deployment)
+    await _check_revisions(tx, deployment, rollout, sets, order.replicas)
+    before = deployment.replicas
+    known = {before, *(row.wanted for row in sets)} | (set() if rollout is None else {rollout.scaled_to})
+    if known == {order.replicas}:
+        return _answer(deployment, before, changed=False)
+
+    deployment.replicas = order.replicas
+    if rollout is not None:
+        rollout.scaled_to = order.replicas
+    grown = {row.id for row in sets if row.wanted < order.replicas}
+    for row in sets:
+        row.wanted = order.replicas
+        row.growing = row.growing or row.id in grown
+        await cancel_scale_down(tx, row)
+    await raise_epoch(tx, deployment.name)
+    await tx.refresh(deployment, ["epoch"])
+    for row in sets:
+        await tell_rollout(tx, row, scaled=row.id in grown)
+    await answer_asked(tx, deployment.name)
+    await tx.execute(wake_up(deployment.name, deployment.epoch, owes=True))
+    await write_event(
+        tx,
+        deployment.name,
+        None if rollout is None else rollout.id,
+        "scaled",
+        actor=order.by,
+        issuer=order.issuer,
+        door=order.door,
+        reason=order.reason,
+        verified=order.verified,
+        evidence={"from": str(before), "to": str(order.replicas), "epoch": str(deployment.epoch)},
+    )
+    return _answer(deployment, before, changed=True)
+
+
+def _check_number(order: ScaleOrder) -> None:
+    if not 0 <= order.replicas <= MAX_REPLICAS:
+        raise refuse(
+            RefusalCode.TOO_MANY_REPLICAS,
+            f"{order.replicas} replicas are wanted, but a deployment has 0 to {MAX_REPLICAS}",
+            "divide it into several deployments",
+        )
+
+
+def _check_lifecycle(deployment: Deployment) -> None:
+    if deployment.lifecycle in {DeploymentLifecycle.DESTROYING, DeploymentLifecycle.DESTROYED}:
+        raise refuse(
+            RefusalCode.DEPLOYMENT_DELETED,
+            f"deployment {deployment.name} is {deployment.lifecycle.value}",
+            "a new rollout ('celadon deploy -f FILE') starts it anew once it is destroyed",
+        )
+
+
+async def _lock_open_sets(tx: AsyncSession, deployment: Deployment) -> list[RouteSet]:
+    """Lock the live set and the open colours of an unfinished rollout; no other set of a deployment is ever open."""
+    rows = await tx.scalars(
+        select(RouteSet)
+        .where(RouteSet.deployment == deployment.name, RouteSet.state == RouteSetState.OPEN)
+        .order_by(RouteSet.id)
+        .with_for_update()
+        .execution_options(populate_existing=True),
+    )
+    return list(rows)
+
+
+async def _check_revisions(
+    tx: AsyncSession,
+    deployment: Deployment,
+    rollout: Rollout | None,
+    sets: list[RouteSet],
+    replicas: int,
+) -> None:
+    numbers = {row.revision for row in sets}
+    if rollout is not None and rollout.switched_at is None:
+        numbers.add(rollout.to_revision)
+    for number in sorted(numbers):
+        revision = await read_revision(tx, deployment.name, number)
+        if revision is not None:
+            check_replicas(revision, replicas)
+
+
+def _answer(deployment: Deployment, before: int, *, changed: bool) -> Scaled:
+    return Scaled(
+        deployment=deployment.name,
+        before=before,
+        replicas=deployment.replicas,
+        epoch=Epoch(deployment.epoch),
+        changed=changed,
+    )

@@ -1,0 +1,108 @@
+"""Whether blue can take the traffic again, counted under the deployment's lock."""
+
+from typing import Final
+
+from sqlalchemy import bindparam, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from celadon.domain.language.base_models import Record
+from celadon.domain.language.errors import Refusal, RefusalCode
+from celadon.domain.language.names import Fence
+from celadon.domain.language.policy import required_healthy
+from celadon.domain.language.states import RouteHealthStatus, RouteSetState, RouteStatus
+from celadon.table.core.models import Rollout, Route, RouteSet
+from celadon.table.core.policies import read_policy
+from celadon.table.rollouts.scale_down import counts_as_live
+
+_healthy: Final = select(
+    func.count(),
+    func.count().filter(Route.health_fence.is_not_distinct_from(bindparam("fence"))),
+).where(
+    Route.set_id == bindparam("set"),
+    Route.ended_at.is_(None),
+    Route.status == RouteStatus.RUNNING,
+    Route.health == RouteHealthStatus.HEALTHY,
+    counts_as_live,
+)
+
+
+class WayBack(Record):
+    """What the table says of a switch back."""
+
+    refusal: Refusal | None = None
+    """Why blue cannot take the traffic; only ``NO_HEALTHY_BLUE`` passes."""
+    healthy: int = 0
+    required: int = 0
+    wanted: int = 0
+
+
+async def read_way_back(tx: AsyncSession, rollout: Rollout, blue: RouteSet, green: RouteSet) -> WayBack:
+    """Return whether blue can take the traffic.
+
+    One healthy replica is enough when green is sick, and when blue drains: then it is refilled only once it is live
+    again. While it bakes and green is healthy, blue must fulfil ``min_healthy``. A blue that drains is lost once none
+    of its replicas runs; until then a sick one may recover.
+    """
+    wanted = wanted_again(rollout, blue)
+    if blue.state is RouteSetState.GONE:
+        return WayBack(refusal=_drained("blue has drained and its replicas have stopped"), wanted=wanted)
+    if wanted == 0:
+        return WayBack()
+    share = read_policy(rollout.policy).min_healthy
+    healthy, _ = await count_healthy(tx, blue.id, None)
+    drains = blue.state is RouteSetState.DRAINING
+    required = 1 if drains or not await _is_healthy(tx, green, share) else required_healthy(blue.wanted, share)
+    refusal: Refusal | None = None
+    if healthy < required:
+        if drains and not await _count_running(tx, blue.id):
+            refusal = _drained("blue drains and has no running replica left")
+        else:
+            refusal = Refusal(
+                code=RefusalCode.NO_HEALTHY_BLUE,
+                message="blue cannot take the traffic for the moment "
+                f"({healthy} of {wanted} healthy, {required} required)",
+                next_step="try again when blue is healthy, or start a rollout with the revision that should be live",
+            )
+    return WayBack(refusal=refusal, healthy=healthy, required=required, wanted=wanted)
+
+
+def wanted_again(rollout: Rollout, blue: RouteSet) -> int:
+    """Return how many replicas blue will want when it is live again: a scaling leaves a set that drains alone."""
+    if blue.state is RouteSetState.DRAINING and rollout.scaled_to is not None:
+        return rollout.scaled_to
+    return blue.wanted
+
+
+async def count_healthy(tx: AsyncSession, route_set: int, fence: Fence | None) -> tuple[int, int]:
+    """Count the healthy replicas of a set, and those of them that the keeper of ``fence`` has seen.
+
+    The keeper changes health only under the deployment's lock.
+    """
+    row = (await tx.execute(_healthy, {"set": route_set, "fence": fence})).one()
+    return row[0], row[1]
+
+
+async def _is_healthy(tx: AsyncSession, green: RouteSet, share: int | str) -> bool:
+    required = required_healthy(green.wanted, share)
+    healthy, _ = await count_healthy(tx, green.id, None)
+    return required > 0 and healthy >= required
+
+
+async def _count_running(tx: AsyncSession, route_set: int) -> int:
+    running = await tx.scalar(
+        select(func.count()).where(
+            Route.set_id == route_set,
+            Route.ended_at.is_(None),
+            Route.status == RouteStatus.RUNNING,
+            counts_as_live,
+        ),
+    )
+    return int(running or 0)
+
+
+def _drained(message: str) -> Refusal:
+    return Refusal(
+        code=RefusalCode.BLUE_DRAINED,
+        message=message,
+        next_step="start a rollout with the revision that should be live",
+    )

@@ -1,0 +1,1 @@
+"""What gateways write of routers, and what they read to tell them."""

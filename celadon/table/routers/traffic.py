@@ -1,0 +1,117 @@
+"""Reading what routers must be told: sets that are open or draining, with their members."""
+
+from collections.abc import Iterable
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import Row, bindparam, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from celadon.domain.decisions.publication import DeploymentTraffic, Member, SetRole, SetTraffic
+from celadon.domain.language.names import Epoch, RouteId, RouteSetId
+from celadon.domain.language.revision import Provisioner
+from celadon.domain.language.states import DeploymentLifecycle, RouteHealthStatus, RouteSetState, RouteStatus
+from celadon.table.core.models import Deployment, RevisionRow, Rollout, Route, RouteSet
+
+_GOOD_HEALTH = frozenset({RouteHealthStatus.HEALTHY, RouteHealthStatus.DEGRADED})
+
+_TrafficRow = Row[*tuple[Any, ...]]
+
+_query = (
+    select(
+        Deployment.name,
+        Deployment.epoch,
+        Deployment.live_set,
+        Deployment.lifecycle,
+        Deployment.panicking,
+        RouteSet.id.label("route_set"),
+        RouteSet.state,
+        RouteSet.wanted,
+        Rollout.switch_epoch,
+        RevisionRow.content["provisioner"].as_string().label("provisioner"),
+        Route.id.label("route"),
+        Route.host,
+        Route.port,
+        Route.status,
+        Route.health,
+        Route.leaving_epoch,
+        Route.ready_at,
+    )
+    .outerjoin(RouteSet, (RouteSet.deployment == Deployment.name) & (RouteSet.state != RouteSetState.GONE))
+    .outerjoin(Rollout, Rollout.id == RouteSet.rollout)
+    .outerjoin(
+        RevisionRow,
+        (RevisionRow.deployment == RouteSet.deployment) & (RevisionRow.number == RouteSet.revision),
+    )
+    .outerjoin(
+        Route,
+        (Route.set_id == RouteSet.id)
+        & Route.ended_at.is_(None)
+        & Route.status.in_([RouteStatus.RUNNING, RouteStatus.TERMINATING]),
+    )
+    .where(Deployment.lifecycle != DeploymentLifecycle.DESTROYED)
+    .order_by(Deployment.name, RouteSet.id, Route.id)
+)
+_query_of_one = _query.where(Deployment.name == bindparam("deployment"))
+_epochs = select(Deployment.name, Deployment.epoch).where(Deployment.lifecycle != DeploymentLifecycle.DESTROYED)
+
+
+async def read_traffic(tx: AsyncSession, deployment: str) -> DeploymentTraffic | None:
+    """Return a deployment's traffic at its present epoch; nothing when there is no such deployment."""
+    rows = (await tx.execute(_query_of_one, {"deployment": deployment})).all()
+    return _traffic(rows) if rows else None
+
+
+async def read_all_traffic(tx: AsyncSession) -> list[DeploymentTraffic]:
+    """Return the traffic of every deployment, by name."""
+    rows = (await tx.execute(_query)).all()
+    return [_traffic(list(group)) for _, group in groupby(rows, key=lambda row: row.name)]
+
+
+async def read_epochs(tx: AsyncSession) -> dict[str, Epoch]:
+    """Return the epoch of every deployment, to find changes whose notification was missed."""
+    return {name: Epoch(epoch) for name, epoch in await tx.execute(_epochs)}
+
+
+def _traffic(rows: Iterable[_TrafficRow]) -> DeploymentTraffic:
+    rows = list(rows)
+    first = rows[0]
+    sets = [
+        SetTraffic(
+            route_set=RouteSetId(route_set),
+            role=_role(members[0]),
+            wanted=members[0].wanted,
+            named_by_revision=members[0].provisioner == Provisioner.STATIC,
+            members=tuple(
+                Member(
+                    route=RouteId(row.route),
+                    host=row.host,
+                    port=row.port,
+                    health=row.health,
+                    terminating=row.status is RouteStatus.TERMINATING,
+                    leaving_epoch=None if row.leaving_epoch is None else Epoch(row.leaving_epoch),
+                    ready=row.ready_at is not None or row.health in _GOOD_HEALTH,
+                )
+                for row in members
+                if row.route is not None
+            ),
+        )
+        for route_set, members in ((key, list(group)) for key, group in groupby(rows, key=lambda row: row.route_set))
+        if route_set is not None
+    ]
+    return DeploymentTraffic(
+        deployment=first.name,
+        epoch=Epoch(first.epoch),
+        routed=first.lifecycle is not DeploymentLifecycle.DESTROYING,
+        sets=tuple(sets),
+        panicking=first.panicking,
+    )
+
+
+def _role(row: _TrafficRow) -> SetRole:
+    """An open set that is not live is green until its rollout has switched; after that it was live and bakes."""
+    if row.route_set == row.live_set:
+        return SetRole.LIVE
+    if row.state is RouteSetState.DRAINING or row.switch_epoch is not None:
+        return SetRole.DRAINING
+    return SetRole.GREEN

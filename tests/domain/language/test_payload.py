@@ -1,0 +1,183 @@
+"""The one parser of what comes from outside."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from celadon.domain.language.errors import RefusalCode, RefusedError
+from celadon.domain.language.messages import AbortCommand, GreenChanged, PromoteCommand, RolloutRequest
+from celadon.domain.language.payload import parse_payload
+
+REQUEST: dict[str, Any] = {"deployment": "chat", "revision": {"command": ["serve"]}}
+COMMANDS = (PromoteCommand, AbortCommand)
+
+
+def refusal_of(model: type[BaseModel], payload: object) -> str:
+    with pytest.raises(RefusedError) as refused:
+        parse_payload(model, payload)
+    assert refused.value.refusal.code is RefusalCode.INVALID_PAYLOAD
+    return str(refused.value)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_nothing_is_a_command_without_fields(command: type[BaseModel]) -> None:
+    assert parse_payload(command, None) == command()
+    assert parse_payload(command, {}) == command()
+
+
+def test_nothing_is_no_rollout() -> None:
+    told = refusal_of(RolloutRequest, None)
+
+    assert "deployment: Field required" in told
+    assert "revision: Field required" in told
+
+
+@pytest.mark.parametrize("payload", [7, 1.5, True, "promote", [], [{}], ["chat", 2], b"{}"])
+@pytest.mark.parametrize("model", [RolloutRequest, *COMMANDS, GreenChanged])
+def test_what_is_no_object_is_refused_with_the_keys_that_there_are(model: type[BaseModel], payload: object) -> None:
+    told = refusal_of(model, payload)
+
+    assert "not an object" in told
+    assert f"keys among: {', '.join(model.model_fields)}" in told
+
+
+@pytest.mark.parametrize("model", [RolloutRequest, *COMMANDS])
+def test_an_unknown_key_is_refused_by_name(model: type[BaseModel]) -> None:
+    assert "revison: unknown key" in refusal_of(
+        model, {**REQUEST, "revison": 2} if model is RolloutRequest else {"revison": 2}
+    )
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ({"revision": "2"}, "revision: Input should be a valid integer"),
+        ({"revision": 2.0}, "revision: Input should be a valid integer"),
+        ({"revision": True}, "revision: Input should be a valid integer"),
+        ({"revision": 0}, "revision: Input should be greater than or equal to 1"),
+        ({"revision": 10**30}, "revision: Input should be less than or equal to"),
+        ({"rollout": -1}, "rollout: Input should be greater than or equal to 1"),
+        ({"force": "yes"}, "force: Input should be a valid boolean"),
+        ({"by": 7}, "by: Input should be a valid string"),
+        ({"by": None}, "by: Input should be a valid string"),
+        ({"by": "x" * 201}, "by: String should have at most 200 characters"),
+    ],
+)
+def test_a_wrong_type_is_refused_with_the_key(command: dict[str, Any], told: str) -> None:
+    assert told in refusal_of(PromoteCommand, command)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"deployment": "Chat"}, "deployment: 'Chat' is no deployment name"),
+        ({"replicas": -1}, "replicas: Input should be greater than or equal to 0"),
+        ({"replicas": 10_001}, "replicas: Input should be less than or equal to 10000"),
+        ({"revision": None}, "revision: Input should be a valid integer"),
+        ({"revision": 10**12}, "revision: Input should be less than or equal to"),
+        ({"revision": {"command": []}}, "revision: a revision of provisioner 'local' needs a command"),
+        ({"revision": {"image": "m:1"}}, "revision.image: not carried out by this version, remove it"),
+        ({"policy": {"min_healthy": "120%"}}, "policy.min_healthy: min_healthy is a share above 0% and up to 100%"),
+        ({"policy": {"windows": []}}, "policy.windows: not carried out by this version, remove it"),
+        ({"policy": {"bakes": 1}}, "policy.bakes: unknown key"),
+        (
+            {"revision": {"command": ["serve"], "health_check": {"timeout": "soon"}}},
+            "revision.health_check.timeout: 'soon' is no duration",
+        ),
+    ],
+)
+def test_what_is_wrong_inside_is_told_with_its_path(changes: dict[str, Any], told: str) -> None:
+    assert told in refusal_of(RolloutRequest, {**REQUEST, **changes})
+
+
+def test_every_wrong_key_is_told_up_to_five() -> None:
+    told = refusal_of(PromoteCommand, {f"key{number}": 1 for number in range(8)})
+
+    assert told.count("unknown key") == 5
+    assert "and 3 more" in told
+
+
+def test_a_plain_secret_is_refused_unless_it_is_allowed() -> None:
+    request = {**REQUEST, "revision": {"command": ["serve"], "env": {"HF_TOKEN": "hf_very_private"}}}
+
+    told = refusal_of(RolloutRequest, request)
+
+    assert "HF_TOKEN" in told
+    assert "hf_very_private" not in told
+    assert parse_payload(RolloutRequest, {**request, "allow_plain_secrets": True})
+
+
+def test_a_revision_is_an_object_or_its_number() -> None:
+    assert parse_payload(RolloutRequest, {**REQUEST, "revision": 3}).revision == 3
+    assert not isinstance(parse_payload(RolloutRequest, REQUEST).revision, int)
+
+
+def test_an_instance_is_taken_as_it_is() -> None:
+    command = PromoteCommand(by="ann")
+
+    assert parse_payload(PromoteCommand, command) is command
+
+
+def test_an_instance_of_another_model_is_read_by_its_given_keys() -> None:
+    assert parse_payload(PromoteCommand, AbortCommand(by="ann")) == PromoteCommand(by="ann")
+
+
+def test_what_is_no_json_is_refused() -> None:
+    assert "the input is no JSON" in refusal_of(PromoteCommand, {"by": object()})
+
+
+def test_an_input_nested_without_end_is_refused() -> None:
+    payload: dict[str, Any] = {}
+    for _ in range(100_000):
+        payload = {"by": payload}
+
+    assert refusal_of(PromoteCommand, payload)
+
+
+def test_a_long_input_is_shown_in_part() -> None:
+    assert len(refusal_of(PromoteCommand, "x" * 100_000)) < 1000
+
+
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+_keys = st.sampled_from(
+    sorted(
+        {*RolloutRequest.model_fields, *PromoteCommand.model_fields, *GreenChanged.model_fields, "image", "windows"}
+    ),
+)
+
+
+@given(_json | st.dictionaries(_keys, _json, max_size=6), st.sampled_from([RolloutRequest, *COMMANDS, GreenChanged]))
+def test_any_json_is_read_or_refused(payload: object, model: type[BaseModel]) -> None:
+    try:
+        parsed = parse_payload(model, payload)
+    except RefusedError:
+        return
+    assert parse_payload(model, json.loads(parsed.model_dump_json())) == parsed
+
+
+@given(
+    st.fixed_dictionaries(
+        {"deployment": st.just("chat"), "revision": st.integers() | st.just({"command": ["serve"]})},
+        optional={
+            "replicas": st.integers(min_value=-1, max_value=11_000),
+            "policy": st.dictionaries(
+                st.sampled_from(["auto_promote", "promote_after", "min_healthy", "bake", "max_replacements"]),
+                st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(["5m", "80%", "PT1H"]),
+            ),
+        },
+    ),
+)
+def test_any_request_that_is_nearly_right_is_read_or_refused(payload: dict[str, Any]) -> None:
+    try:
+        parsed = parse_payload(RolloutRequest, payload)
+    except RefusedError:
+        return
+    assert RolloutRequest.model_validate_json(parsed.model_dump_json()) == parsed

@@ -1,0 +1,1 @@
+"""Celadon as people get it: sdist, wheel, extras and locks."""

@@ -1,0 +1,41 @@
+"""Bringing a database to the schema of this version."""
+
+import asyncio
+import uuid
+
+import pytest_asyncio
+from sqlalchemy import make_url, text
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from celadon.table.core.migrate import current_revision, newest_revision, upgrade
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def empty_database_url(postgres_url: str) -> str:
+    """Return the address of a database without any table."""
+    name = f"empty_{uuid.uuid4().hex}"
+    engine = create_async_engine(postgres_url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    async with engine.connect() as connection:
+        await connection.execute(text(f"create database {name}"))
+    await engine.dispose()
+    return make_url(postgres_url).set(database=name).render_as_string(hide_password=False)
+
+
+async def test_an_empty_database_has_no_revision(empty_database_url: str) -> None:
+    assert await current_revision(empty_database_url) is None
+
+
+async def test_an_upgrade_brings_the_newest_revision(empty_database_url: str) -> None:
+    assert await upgrade(empty_database_url) == newest_revision()
+    assert await current_revision(empty_database_url) == newest_revision()
+
+
+async def test_an_upgrade_of_an_upgraded_database_changes_nothing(database_url: str) -> None:
+    assert await upgrade(database_url) == newest_revision()
+
+
+async def test_processes_that_upgrade_at_once_do_so_one_after_the_other(empty_database_url: str) -> None:
+    revisions = await asyncio.gather(*(upgrade(empty_database_url) for _ in range(3)))
+
+    assert set(revisions) == {newest_revision()}

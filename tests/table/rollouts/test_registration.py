@@ -1,0 +1,76 @@
+"""Registering deployments, revisions and labels without rolling out."""
+
+import pytest
+
+from celadon.domain.language.errors import RefusalCode, RefusedError
+from celadon.domain.language.policy import BlueGreenPolicy
+from celadon.domain.language.revision import Revision
+from celadon.domain.language.states import Door
+from celadon.table.core.author import Author
+from celadon.table.records.deployments import NewDeployment
+from celadon.table.rollouts.registration import add_revision, create_deployment, set_labels
+from tests.table.rows import Rows
+
+ANN = Author(by="ann", door=Door.API, reason="new service", verified=True)
+CHAT = NewDeployment(name="chat", replicas=2, policy=BlueGreenPolicy(auto_promote=True), labels={"team": "search"})
+
+
+async def create(rows: Rows, wanted: NewDeployment = CHAT) -> bool:
+    async with rows.table.transaction() as tx:
+        return await create_deployment(tx, wanted, ANN)
+
+
+async def test_a_deployment_is_created_once_with_its_line_in_the_audit_log(rows: Rows) -> None:
+    assert await create(rows)
+    assert not await create(rows)
+    [event] = await rows.rows("select kind, actor, door, verified, reason from rollout_events")
+    assert dict(event) == {
+        "kind": "created",
+        "actor": "ann",
+        "door": "api",
+        "verified": True,
+        "reason": "new service",
+    }
+    assert await rows.value("select labels from deployments") == {"team": "search"}
+
+
+@pytest.mark.parametrize("change", [{"replicas": 3}, {"labels": {}}, {"policy": BlueGreenPolicy()}])
+async def test_another_deployment_of_the_same_name_is_refused(rows: Rows, change: dict[str, object]) -> None:
+    await create(rows)
+    with pytest.raises(RefusedError) as refused:
+        await create(rows, CHAT.model_copy(update=change))
+    assert refused.value.refusal.code is RefusalCode.DEPLOYMENT_EXISTS
+
+
+async def test_a_revision_keeps_its_number_and_a_rollout_finds_it(rows: Rows) -> None:
+    await create(rows)
+    for number, command in ((1, "a"), (2, "b"), (1, "a")):
+        async with rows.table.transaction() as tx:
+            assert await add_revision(tx, "chat", Revision(command=(command,)), ANN) == number
+    begun = await rows.begin(revision=2)
+    assert begun.to_revision == 2
+    assert begun.policy.auto_promote
+
+
+async def test_a_revision_of_no_deployment_is_refused(rows: Rows) -> None:
+    with pytest.raises(RefusedError) as refused:
+        async with rows.table.transaction() as tx:
+            await add_revision(tx, "nobody", Revision(command=("a",)), ANN)
+    assert refused.value.refusal.code is RefusalCode.NO_SUCH_DEPLOYMENT
+
+
+async def test_a_rollout_never_changes_labels(rows: Rows) -> None:
+    await rows.begin(labels={"team": "search"})
+    assert await rows.value("select labels from deployments") == {"team": "search"}
+    with pytest.raises(RefusedError) as refused:
+        await rows.begin("run-2", labels={"team": "ads"})
+    assert refused.value.refusal.code is RefusalCode.LABELS_DIFFER
+
+
+async def test_labels_are_changed_with_a_line_in_the_audit_log(rows: Rows) -> None:
+    await create(rows)
+    for expected in (True, False):
+        async with rows.table.transaction() as tx:
+            assert await set_labels(tx, "chat", {"team": "ads"}, ANN) is expected
+    evidence = await rows.rows("select evidence from rollout_events where kind = 'labelled'")
+    assert [row["evidence"] for row in evidence] == [{"from": "team=search", "to": "team=ads"}]

@@ -1,0 +1,590 @@
+"""The messages that a rollout takes. Handlers only record; the story reads what they recorded.
+
+The decision is taken once, after all messages of a workflow task.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar
+
+from pydantic import BaseModel
+from temporalio import workflow
+from temporalio.common import RawValue
+
+with workflow.unsafe.imports_passed_through():
+    from celadon.domain.decisions.abort import refuse_abort
+    from celadon.domain.decisions.bake import refuse_finish, refuse_withdrawal
+    from celadon.domain.decisions.edges import is_news_of_green, means_other_rollout
+    from celadon.domain.decisions.expiry import refuse_late
+    from celadon.domain.decisions.promotion import refuse_promotion
+    from celadon.domain.language import contracts
+    from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError, refuse
+    from celadon.domain.language.limits import NAME_BYTES, echo
+    from celadon.domain.language.messages import (
+        AbortAnswer,
+        AbortCommand,
+        BakeAnswer,
+        BakeCommand,
+        BlueChanged,
+        GateChanged,
+        GreenChanged,
+        KeeperBack,
+        PromoteAnswer,
+        PromoteCommand,
+        RoutersAcknowledged,
+    )
+    from celadon.domain.language.progress import AbortRequest, Progress, PromotionRequest
+    from celadon.domain.language.rollout_state import AnsweredUpdate
+    from celadon.domain.language.states import Door, RolloutPhase, SetCondition
+    from celadon.domain.language.steps import Message
+    from workflows.payload import parse_payload
+    from workflows.replies import PendingReply, PendingRequest, refused
+    from workflows.state import KEPT_MESSAGES, PENDING_AND_HOLDS, StatefulWorkflow
+
+_READS_FEW: Final = "a task reads so many messages"
+"""The patch since which it leaves those beyond unread."""
+_ASKS_AFTER_RESET: Final = "a rollout that was reset asks the table"
+"""The patch since which it does."""
+
+TakenT = TypeVar("TakenT")
+HeardT = TypeVar("HeardT", bound=BaseModel)
+AnswerT = TypeVar("AnswerT", PromoteAnswer, AbortAnswer, BakeAnswer)
+
+
+class MessageHandlers(StatefulWorkflow):
+    """Hears promotions, aborts and what the keeper tells."""
+
+    def __init__(self, payload: object = None) -> None:
+        """Begin as its base does. Temporal gives a run that was reset another seed, and others never."""
+        super().__init__(payload)
+        loop = asyncio.get_running_loop()
+
+        def hear_of_reset(_: int) -> None:
+            # The SDK calls back outside of the workflow, where nobody may ask for a patch.
+            loop.call_soon(self._hear_of_reset)
+
+        workflow.register_random_seed_callback(hear_of_reset)
+
+    @workflow.update(
+        name=contracts.PROMOTE,
+        description="Switch traffic to green now; answers when the routers serve it. All fields are optional: "
+        '{"revision": 2, "rollout": 7, "by": "ann", "reason": "...", "force": false}',
+    )
+    async def promote(self, payload: Any = None, *more: Any) -> PromoteAnswer:  # noqa: ANN401 - the one parser reads it
+        """Promote green and wait for the switch."""
+        return await self._answer(PromoteAnswer, lambda: self._record_promotion(only_input(payload, more), Door.UPDATE))
+
+    @promote.validator
+    def _may_promote(self, payload: Any = None, *more: Any) -> None:  # noqa: ANN401
+        self._check(self._read_promotion, payload, more)
+
+    @workflow.signal(
+        name=contracts.PROMOTE,
+        description="Switch traffic to green now, without waiting for the answer. Input as for the update.",
+    )
+    def promote_by_signal(self, payload: Any = None, *more: Any) -> None:  # noqa: ANN401
+        """Promote green; a refusal shows in the status and in the audit log."""
+        if self._reads_one_more():
+            self._record_signal(
+                contracts.PROMOTE, lambda given: self._record_promotion(given, Door.SIGNAL), payload, more
+            )
+
+    @workflow.update(
+        name=contracts.ABORT,
+        description="Go back: before the switch green is closed, after it traffic returns to blue. All fields are "
+        'optional: {"rollout": 7, "by": "ann", "reason": "..."}',
+    )
+    async def abort(self, payload: Any = None, *more: Any) -> AbortAnswer:  # noqa: ANN401
+        """Abort and wait until it is decided, or until blue serves again."""
+        return await self._answer(
+            AbortAnswer, lambda: self._record_abort(only_input(payload, more), Door.UPDATE, rollback=False)
+        )
+
+    @abort.validator
+    def _may_abort(self, payload: Any = None, *more: Any) -> None:  # noqa: ANN401
+        self._check(self._read_abort, payload, more)
+
+    @workflow.signal(name=contracts.ABORT, description="As the update, without waiting for the answer.")
+    def abort_by_signal(self, payload: Any = None, *more: Any) -> None:  # noqa: ANN401
+        """Abort; a refusal shows in the status and in the audit log."""
+        if self._reads_one_more():
+            self._record_signal(
+                contracts.ABORT, lambda given: self._record_abort(given, Door.SIGNAL, rollback=False), payload, more
+            )
+
+    @workflow.update(
+        name=contracts.ROLLBACK,
+        description="After the switch: return traffic to blue. Input as for abort.",
+    )
+    async def rollback(self, payload: Any = None, *more: Any) -> AbortAnswer:  # noqa: ANN401
+        """Switch back and wait until blue serves again."""
+        return await self._answer(
+            AbortAnswer, lambda: self._record_abort(only_input(payload, more), Door.UPDATE, rollback=True)
+        )
+
+    @rollback.validator
+    def _may_roll_back(self, payload: Any = None, *more: Any) -> None:  # noqa: ANN401
+        self._check(self._read_rollback, payload, more)
+
+    @workflow.signal(name=contracts.ROLLBACK, description="As the update, without waiting for the answer.")
+    def roll_back_by_signal(self, payload: Any = None, *more: Any) -> None:  # noqa: ANN401
+        """Switch back; a refusal shows in the status and in the audit log."""
+        if self._reads_one_more():
+            self._record_signal(
+                contracts.ROLLBACK, lambda given: self._record_abort(given, Door.SIGNAL, rollback=True), payload, more
+            )
+
+    @workflow.update(
+        name=contracts.FINISH,
+        description="End the bake now; an abort that is pending is given up. All fields are optional: "
+        '{"rollout": 7, "by": "ann", "reason": "..."}',
+    )
+    async def finish(self, payload: Any = None, *more: Any) -> BakeAnswer:  # noqa: ANN401 - the one parser reads it
+        """End the bake."""
+        return await self._answer(
+            BakeAnswer,
+            lambda: self._record_of_the_bake(contracts.FINISH, only_input(payload, more), Door.UPDATE),
+        )
+
+    @finish.validator
+    def _may_finish(self, payload: Any = None, *more: Any) -> None:  # noqa: ANN401
+        self._check(self._read_finish, payload, more)
+
+    @workflow.signal(name=contracts.FINISH, description="As the update, without waiting for the answer.")
+    def finish_by_signal(self, payload: Any = None, *more: Any) -> None:  # noqa: ANN401
+        """End the bake; a refusal shows in the status and in the audit log."""
+        self._take_of_the_bake(contracts.FINISH, payload, more)
+
+    @workflow.update(
+        name=contracts.WITHDRAW,
+        description="Take back one's own abort that is pending. Input as for finish.",
+    )
+    async def withdraw(self, payload: Any = None, *more: Any) -> BakeAnswer:  # noqa: ANN401
+        """Take an abort back."""
+        return await self._answer(
+            BakeAnswer,
+            lambda: self._record_of_the_bake(contracts.WITHDRAW, only_input(payload, more), Door.UPDATE),
+        )
+
+    @withdraw.validator
+    def _may_withdraw(self, payload: Any = None, *more: Any) -> None:  # noqa: ANN401
+        self._check(self._read_withdrawal, payload, more)
+
+    @workflow.signal(name=contracts.WITHDRAW, description="As the update, without waiting for the answer.")
+    def withdraw_by_signal(self, payload: Any = None, *more: Any) -> None:  # noqa: ANN401
+        """Take an abort back; a refusal shows in the status and in the audit log."""
+        self._take_of_the_bake(contracts.WITHDRAW, payload, more)
+
+    @workflow.signal(name=contracts.GREEN_CHANGED, description="Internal: the keeper tells an edge of green's health.")
+    def green_changed(self, payload: Any = None, *more: Any) -> None:  # noqa: ANN401
+        """Record an edge; an older one, and one of another rollout, changes nothing."""
+        edge = self._heard(contracts.GREEN_CHANGED, GreenChanged, payload, more)
+        if edge is None:
+            return
+        if not is_news_of_green(self._state.progress, edge):
+            return
+        self._news += 1
+        # Replicas that a scaling adds have as long to start as those of a new green; a crash loop never gets that.
+        unverified_since = workflow.now() if edge.scaled else self._state.progress.unverified_since
+        awaits = self._state.progress.phase in {RolloutPhase.AWAITING_PROMOTION, RolloutPhase.SWITCHING}
+        dips = awaits and edge.condition is not SetCondition.READY
+        self._update(
+            green=edge,
+            unverified_since=unverified_since,
+            dipped=self._state.progress.dipped or dips,
+            dipped_by_itself=self._state.progress.dipped_by_itself or (dips and not edge.scaled),
+        )
+
+    @workflow.signal(
+        name=contracts.ROUTERS_ACKNOWLEDGED,
+        description="Internal: the keeper tells that every live router serves an epoch.",
+    )
+    def routers_acknowledged(self, payload: Any = None, *more: Any) -> None:  # noqa: ANN401
+        """Record that routers have caught up."""
+        told = self._heard(contracts.ROUTERS_ACKNOWLEDGED, RoutersAcknowledged, payload, more)
+        if told is None:
+            return
+        if means_other_rollout(self._state.progress, told.rollout):
+            return
+        self._state.routers_served = max(self._state.routers_served or told.epoch, told.epoch)
+        self._news += 1
+
+    @workflow.signal(
+        name=contracts.BLUE_CHANGED,
+        description="Internal: the keeper tells that blue can take the traffic now, or never again.",
+    )
+    def blue_changed(self, payload: Any = None, *more: Any) -> None:  # noqa: ANN401
+        """Let a pending abort be tried again; an older edge changes nothing."""
+        edge = self._heard(contracts.BLUE_CHANGED, BlueChanged, payload, more)
+        if edge is None:
+            return
+        known, pending = self._state.progress.blue, self._state.progress.pending
+        if edge.rollout != self._state.progress.rollout or (known is not None and edge.seq <= known.seq):
+            return
+        self._news += 1
+        self._update(blue=edge, cures=self._state.progress.cures + 1)
+        if pending is not None and self._state.progress.abort is None:
+            self._update(abort=pending.request)
+
+    @workflow.signal(
+        name=contracts.KEEPER_BACK,
+        description="Internal: a living keeper has looked at green.",
+    )
+    def keeper_back(self, payload: Any = None, *more: Any) -> None:  # noqa: ANN401
+        """Let timers decide again that were held for want of a keeper."""
+        self._end_hold(contracts.KEEPER_BACK, KeeperBack, payload, more)
+
+    @workflow.signal(
+        name=contracts.GATE_CHANGED,
+        description="Internal: what kept the gate shut has ended, for example a freeze.",
+    )
+    def gate_changed(self, payload: Any = None, *more: Any) -> None:  # noqa: ANN401
+        """Let timers decide again that were held by a freeze."""
+        self._end_hold(contracts.GATE_CHANGED, GateChanged, payload, more)
+
+    def _end_hold(
+        self,
+        signal: str,
+        kind: type[KeeperBack | GateChanged],
+        payload: object,
+        more: tuple[object, ...],
+    ) -> None:
+        told = self._heard(signal, kind, payload, more)
+        if told is None:
+            return
+        if told.rollout != self._state.progress.rollout:
+            return
+        hold = self._state.progress.hold
+        self._news += 1
+        self._update(
+            cures=self._state.progress.cures + 1,
+            hold=None if hold is not None and hold.ended_by == signal else hold,
+        )
+
+    def _heard(
+        self,
+        signal: str,
+        kind: type[HeardT],
+        payload: object,
+        more: tuple[object, ...],
+    ) -> HeardT | None:
+        """Return what the keeper tells; nothing when it is left unread or cannot be read."""
+        if not self._reads_one_more(of_keeper=True):
+            return None
+        try:
+            return parse_payload(kind, only_input(payload, more))
+        except RefusedError as error:
+            self._keep_refusal(signal, Door.SIGNAL, payload, error.refusal)
+            return None
+
+    @workflow.signal(dynamic=True)
+    def unknown_signal(self, name: str, args: Sequence[RawValue]) -> None:
+        """Refuse a signal that this version does not know, by its name."""
+        if not self._reads_one_more():
+            return
+        self._keep_refusal(name, Door.SIGNAL, f"{len(args)} arguments", _unknown(name))
+
+    @workflow.update(dynamic=True)
+    async def unknown_update(self, name: str, args: Sequence[RawValue]) -> None:
+        """Refuse an update that this version does not know, by its name."""
+        del args
+        raise refused(_unknown(name))
+
+    @unknown_update.validator
+    def _refuse_unknown(self, name: str, args: Sequence[RawValue]) -> None:
+        del args
+        raise refused(_unknown(name))
+
+    def _check(self, read: Callable[[object], object], payload: object, more: tuple[object, ...]) -> None:
+        """Refuse in a validator what the handler would refuse, so that it writes no history.
+
+        A repeat of an update that was answered before is let in: its caller gets that answer.
+        """
+        if self._state.answer_to(_taken(_update_id)) is None:
+            _taken(lambda: read(only_input(payload, more)))
+
+    def _reads_one_more(self, *, of_keeper: bool = False) -> bool:
+        """Return whether this task reads one more signal; those beyond are counted, before anything is parsed.
+
+        The keeper's own are counted apart: a flood of others does not keep them out. When a flood of the keeper's
+        leaves one unread, the story asks for green's condition anew.
+        """
+        self._signals += 1
+        task = workflow.info().get_current_history_length()
+        if task != self._task:
+            self._task, self._read_in_task, self._read_of_keeper = task, 0, 0
+        if of_keeper:
+            self._read_of_keeper += 1
+            read = self._read_of_keeper
+        else:
+            self._read_in_task += 1
+            read = self._read_in_task
+        if read <= KEPT_MESSAGES or not workflow.patched(_READS_FEW):
+            return True
+        if of_keeper:
+            self._expect_missed_edges()
+        self._state.unread_total += 1
+        self._state.refused_total += 1
+        self._news += 1
+        return False
+
+    def _hear_of_reset(self) -> None:
+        """Ask the table anew after a reset: what the run had heard is gone, and its rollout may have ended.
+
+        A run whose rollout has ended is refused by that, and ends; else it would wait for ever, and keep the next
+        rollout of its deployment from starting.
+        """
+        if workflow.patched(_ASKS_AFTER_RESET):
+            self._news += 1
+            self._expect_missed_edges()
+
+    def _expect_missed_edges(self) -> None:
+        """What the keeper told may be among what was left unread: ask anew, and try anew what waits for it."""
+        progress = self._state.progress
+        self._missed_edges = True
+        if progress.pending is not None and progress.abort is None:
+            self._update(abort=progress.pending.request)
+        if progress.hold is not None and progress.hold.ended_by:
+            self._update(hold=None)
+
+    async def _answer(self, kind: type[AnswerT], record: Callable[[], PendingReply[AnswerT]]) -> AnswerT:
+        """Record what an update asks for and wait for its answer; a repeat gets the first one's."""
+        identity = _taken(_update_id)
+        known = self._state.answer_to(identity)
+        if known is not None:
+            return _repeated(known, kind)
+        answer = await _taken(record).answer()
+        self._state.keep_answer(AnsweredUpdate.of(identity, answer))
+        if isinstance(answer, Refusal):
+            raise refused(answer)
+        return answer
+
+    def _read_promotion(self, payload: object) -> PromoteCommand:
+        command = parse_payload(PromoteCommand, payload)
+        refusal = refuse_late(command, workflow.now()) or refuse_promotion(self._state.progress, command)
+        if refusal is not None:
+            raise RefusedError(refusal)
+        return command
+
+    def _read_abort(self, payload: object, *, rollback: bool = False) -> AbortCommand:
+        command = parse_payload(AbortCommand, payload)
+        refusal = refuse_late(command, workflow.now()) or refuse_abort(self._state.progress, command, rollback=rollback)
+        if refusal is not None:
+            raise RefusedError(refusal)
+        return command
+
+    def _read_rollback(self, payload: object) -> AbortCommand:
+        return self._read_abort(payload, rollback=True)
+
+    def _read_finish(self, payload: object) -> BakeCommand:
+        return self._read_of_the_bake(payload, refuse_finish)
+
+    def _read_withdrawal(self, payload: object) -> BakeCommand:
+        return self._read_of_the_bake(payload, refuse_withdrawal)
+
+    def _read_of_the_bake(
+        self,
+        payload: object,
+        refuse: Callable[[Progress, BakeCommand], Refusal | None],
+    ) -> BakeCommand:
+        command = parse_payload(BakeCommand, payload)
+        refusal = refuse_late(command, workflow.now()) or refuse(self._state.progress, command)
+        if refusal is not None:
+            raise RefusedError(refusal)
+        return command
+
+    def _take_of_the_bake(self, verb: str, payload: object, more: tuple[object, ...]) -> None:
+        """Take a signal; one that came when no version knew it was refused then, and is so in a replay."""
+        if not self._reads_one_more():
+            return
+        if not workflow.patched(PENDING_AND_HOLDS):
+            self._keep_refusal(verb, Door.SIGNAL, "1 arguments", _unknown(verb))
+            return
+        self._record_signal(verb, lambda given: self._record_of_the_bake(verb, given, Door.SIGNAL), payload, more)
+
+    def _record_signal(
+        self,
+        verb: str,
+        record: Callable[[object], object],
+        payload: object,
+        more: tuple[object, ...],
+    ) -> None:
+        """Record a person's signal that was read, or keep why it is refused."""
+        try:
+            record(only_input(payload, more))
+        except RefusedError as error:
+            self._keep_refusal(verb, Door.SIGNAL, payload, error.refusal)
+
+    def _record_of_the_bake(self, verb: str, payload: object, door: Door) -> PendingReply[BakeAnswer]:
+        """Record what is asked of the bake, for the story to have it judged.
+
+        Raises:
+            RefusedError: it may not go ahead.
+
+        """
+        _refuse_crowd(self._of_the_bake)
+        command = self._read_finish(payload) if verb == contracts.FINISH else self._read_withdrawal(payload)
+        message = _message(verb, command, door)
+        door = command.door or door
+        reply: PendingReply[BakeAnswer] = PendingReply()
+        request = AbortRequest(command=command, door=door, at=workflow.now(), message=message)
+        self._of_the_bake.append(PendingRequest(request, reply))
+        kind = "finish_requested" if verb == contracts.FINISH else "withdrawal_requested"
+        self._note(kind, by=command.by, door=door, reason=command.reason, message=message, of_message=True)
+        self._news += 1
+        return reply
+
+    def _record_promotion(self, payload: object, door: Door) -> PendingReply[PromoteAnswer]:
+        """Record a promotion for the story to read; the first of a task counts, the others share its answer.
+
+        Raises:
+            RefusedError: it may not go ahead.
+
+        """
+        _refuse_crowd(self._promotions)
+        command = self._read_promotion(payload)
+        message = _message(contracts.PROMOTE, command, door)
+        door = command.door or door
+        reply: PendingReply[PromoteAnswer] = PendingReply()
+        request = PromotionRequest(command=command, door=door, at=workflow.now(), message=message)
+        self._promotions.append(PendingRequest(request, reply))
+        if self._state.progress.promotion is None:
+            self._update(promotion=request)
+        self._note(
+            "promotion_requested",
+            by=command.by,
+            door=door,
+            reason=command.reason,
+            message=message,
+            of_message=True,
+        )
+        self._news += 1
+        return reply
+
+    def _record_abort(self, payload: object, door: Door, *, rollback: bool) -> PendingReply[AbortAnswer]:
+        """Record an abort for the story to read.
+
+        Raises:
+            RefusedError: it may not go ahead.
+
+        """
+        _refuse_crowd(self._aborts)
+        command = self._read_abort(payload, rollback=rollback)
+        message = _message(contracts.ROLLBACK if rollback else contracts.ABORT, command, door)
+        door = command.door or door
+        reply: PendingReply[AbortAnswer] = PendingReply()
+        is_first = self._state.progress.abort is None
+        self._add_abort(AbortRequest(command=command, door=door, at=workflow.now(), message=message), reply)
+        if is_first:
+            kind = "rollback_requested" if rollback else "abort_requested"
+            self._note(kind, by=command.by, door=door, reason=command.reason, message=message, of_message=True)
+        self._news += 1
+        return reply
+
+    def _record_cancel(self) -> None:
+        self._cancelled = True
+        self._news += 1
+        command = AbortCommand(by="cancellation", reason="the workflow was cancelled")
+        refusal = refuse_abort(self._state.progress, command, rollback=False)
+        if refusal is not None:
+            self._keep_refusal("cancel", Door.CANCEL, None, refusal)
+            return
+        self._add_abort(AbortRequest(command=command, door=Door.CANCEL, at=workflow.now()), PendingReply())
+        self._note("abort_requested", by=command.by, door=Door.CANCEL, reason=command.reason)
+
+    def _add_abort(self, request: AbortRequest, reply: PendingReply[AbortAnswer]) -> None:
+        self._aborts.append(PendingRequest(request, reply))
+        if self._state.progress.abort is None:
+            self._update(abort=request)
+
+
+def _taken(record: Callable[[], TakenT]) -> TakenT:
+    """Return what ``record`` does; only an ApplicationError may leave an update, else its task would fail for ever."""
+    try:
+        return record()
+    except RefusedError as error:
+        raise refused(error.refusal) from error
+
+
+def _message(verb: str, command: PromoteCommand | AbortCommand, came_by: Door) -> Message:
+    """Return a message as it came; a signal has no id, so that a copied update proves nothing."""
+    return Message(
+        verb=verb,
+        request_id=_update_id(),
+        run=workflow.info().run_id,
+        came_by=came_by,
+        command=command,
+    )
+
+
+def _update_id() -> str:
+    """Return the id of the update that is being handled; empty for a signal.
+
+    Raises:
+        RefusedError: it is too long to be kept.
+
+    """
+    update = workflow.current_update_info()
+    if update is None:
+        return ""
+    if len(update.id.encode("utf-8", "replace")) > NAME_BYTES:
+        raise refuse(
+            RefusalCode.INVALID_PAYLOAD,
+            f"the update's id has more than {NAME_BYTES} bytes",
+            "send it again with a shorter one, such as a UUID",
+        )
+    return update.id
+
+
+def only_input(payload: object, more: tuple[object, ...]) -> object:
+    """Return the one argument of a message.
+
+    Raises:
+        RefusedError: there are several; without this Temporal would retry the task for ever.
+
+    """
+    if more:
+        raise refuse(
+            RefusalCode.INVALID_PAYLOAD,
+            f"{1 + len(more)} inputs came",
+            "send one JSON object, or nothing",
+        )
+    return payload
+
+
+def _refuse_crowd(pending: Sequence[object]) -> None:
+    if len(pending) >= KEPT_MESSAGES:
+        raise refuse(
+            RefusalCode.TOO_MANY_MESSAGES,
+            f"{len(pending)} messages wait for this decision already",
+            "wait a moment and look at 'celadon rollout status'",
+        )
+
+
+def _repeated(known: AnsweredUpdate, kind: type[AnswerT]) -> AnswerT:
+    """Return what the first update of an id was answered.
+
+    Raises:
+        ApplicationError: it was refused, or it was another command.
+
+    """
+    for answer in (known.promoted, known.aborted, known.baked):
+        if isinstance(answer, kind):
+            return answer
+    raise refused(
+        known.refusal
+        or Refusal(
+            code=RefusalCode.REQUEST_ID_REUSED,
+            message="an update with this id asked for something else before",
+            next_step="send it again with an id of its own",
+        ),
+    )
+
+
+def _unknown(name: str) -> Refusal:
+    return Refusal(
+        code=RefusalCode.UNKNOWN_MESSAGE,
+        message=f"this version does not carry out {echo(name)!r}",
+        next_step=f"send one of: {contracts.PROMOTE}, {contracts.ABORT}, {contracts.ROLLBACK}, {contracts.FINISH}, "
+        f"{contracts.WITHDRAW}",
+    )
