@@ -22,7 +22,7 @@ from celadon.domain.decisions.authority import Authority, Unsigned
 from celadon.domain.language.contracts import PROMOTE
 from celadon.domain.language.messages import PromoteCommand
 from celadon.domain.language.names import RolloutId, RouteSetId
-from celadon.domain.language.states import Door
+from celadon.domain.language.states import Channel
 from celadon.domain.language.steps import Message, SwitchStep
 from celadon.table.core.acknowledgements import read_acknowledgement
 from celadon.table.core.epoch import raise_epoch
@@ -131,10 +131,10 @@ def _step(rollout: Rollout) -> SwitchStep:
         blue_set=None if rollout.blue_set is None else RouteSetId(rollout.blue_set),
         green_set=RouteSetId(rollout.green_set),
         by="bench",
-        door=Door.UPDATE,
+        door=Channel.UPDATE,
         reason="",
         decision="parts",
-        message=Message(verb=PROMOTE, came_by=Door.UPDATE, command=PromoteCommand(by="bench")),
+        message=Message(verb=PROMOTE, came_by=Channel.UPDATE, command=PromoteCommand(by="bench")),
         ack_timeout_seconds=1.0,
     )
 

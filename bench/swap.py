@@ -29,7 +29,7 @@ from celadon.domain.decisions.authority import Authority, Unsigned
 from celadon.domain.language.contracts import PROMOTE, workflow_id
 from celadon.domain.language.messages import PromoteCommand
 from celadon.domain.language.names import RouteSetId
-from celadon.domain.language.states import Door, RolloutOutcome
+from celadon.domain.language.states import Channel, RolloutOutcome
 from celadon.domain.language.steps import BeginStep, Begun, FinishStep, Message, Step, SwitchStep
 from celadon.stack.postgres import running_postgres
 from celadon.table.core.engine import Table
@@ -167,9 +167,9 @@ def _switch_step(begun: Begun, green: RouteSetId) -> SwitchStep:
         blue_set=begun.blue_set,
         green_set=green,
         by="bench",
-        door=Door.UPDATE,
+        door=Channel.UPDATE,
         reason="",
-        message=Message(verb=PROMOTE, came_by=Door.UPDATE, command=PromoteCommand(by="bench")),
+        message=Message(verb=PROMOTE, came_by=Channel.UPDATE, command=PromoteCommand(by="bench")),
         ack_timeout_seconds=1.0,
     )
 

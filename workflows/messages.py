@@ -35,7 +35,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from celadon.domain.language.progress import AbortRequest, Progress, PromotionRequest
     from celadon.domain.language.rollout_state import AnsweredUpdate
-    from celadon.domain.language.states import Door, RolloutPhase, SetCondition
+    from celadon.domain.language.states import Channel, RolloutPhase, SetCondition
     from celadon.domain.language.steps import Message
     from workflows.payload import parse_payload
     from workflows.replies import PendingReply, PendingRequest, refused
@@ -72,7 +72,9 @@ class MessageHandlers(StatefulWorkflow):
     )
     async def promote(self, payload: Any = None, *more: Any) -> PromoteAnswer:  # noqa: ANN401 - the one parser reads it
         """Promote green and wait for the switch."""
-        return await self._answer(PromoteAnswer, lambda: self._record_promotion(only_input(payload, more), Door.UPDATE))
+        return await self._answer(
+            PromoteAnswer, lambda: self._record_promotion(only_input(payload, more), Channel.UPDATE)
+        )
 
     @promote.validator
     def _may_promote(self, payload: Any = None, *more: Any) -> None:  # noqa: ANN401
@@ -86,7 +88,7 @@ class MessageHandlers(StatefulWorkflow):
         """Promote green; a refusal shows in the status and in the audit log."""
         if self._reads_one_more():
             self._record_signal(
-                contracts.PROMOTE, lambda given: self._record_promotion(given, Door.SIGNAL), payload, more
+                contracts.PROMOTE, lambda given: self._record_promotion(given, Channel.SIGNAL), payload, more
             )
 
     @workflow.update(
@@ -97,7 +99,7 @@ class MessageHandlers(StatefulWorkflow):
     async def abort(self, payload: Any = None, *more: Any) -> AbortAnswer:  # noqa: ANN401
         """Abort and wait until it is decided, or until blue serves again."""
         return await self._answer(
-            AbortAnswer, lambda: self._record_abort(only_input(payload, more), Door.UPDATE, rollback=False)
+            AbortAnswer, lambda: self._record_abort(only_input(payload, more), Channel.UPDATE, rollback=False)
         )
 
     @abort.validator
@@ -109,7 +111,7 @@ class MessageHandlers(StatefulWorkflow):
         """Abort; a refusal shows in the status and in the audit log."""
         if self._reads_one_more():
             self._record_signal(
-                contracts.ABORT, lambda given: self._record_abort(given, Door.SIGNAL, rollback=False), payload, more
+                contracts.ABORT, lambda given: self._record_abort(given, Channel.SIGNAL, rollback=False), payload, more
             )
 
     @workflow.update(
@@ -119,7 +121,7 @@ class MessageHandlers(StatefulWorkflow):
     async def rollback(self, payload: Any = None, *more: Any) -> AbortAnswer:  # noqa: ANN401
         """Switch back and wait until blue serves again."""
         return await self._answer(
-            AbortAnswer, lambda: self._record_abort(only_input(payload, more), Door.UPDATE, rollback=True)
+            AbortAnswer, lambda: self._record_abort(only_input(payload, more), Channel.UPDATE, rollback=True)
         )
 
     @rollback.validator
@@ -131,7 +133,10 @@ class MessageHandlers(StatefulWorkflow):
         """Switch back; a refusal shows in the status and in the audit log."""
         if self._reads_one_more():
             self._record_signal(
-                contracts.ROLLBACK, lambda given: self._record_abort(given, Door.SIGNAL, rollback=True), payload, more
+                contracts.ROLLBACK,
+                lambda given: self._record_abort(given, Channel.SIGNAL, rollback=True),
+                payload,
+                more,
             )
 
     @workflow.update(
@@ -143,7 +148,7 @@ class MessageHandlers(StatefulWorkflow):
         """End the bake."""
         return await self._answer(
             BakeAnswer,
-            lambda: self._record_of_the_bake(contracts.FINISH, only_input(payload, more), Door.UPDATE),
+            lambda: self._record_of_the_bake(contracts.FINISH, only_input(payload, more), Channel.UPDATE),
         )
 
     @finish.validator
@@ -163,7 +168,7 @@ class MessageHandlers(StatefulWorkflow):
         """Take an abort back."""
         return await self._answer(
             BakeAnswer,
-            lambda: self._record_of_the_bake(contracts.WITHDRAW, only_input(payload, more), Door.UPDATE),
+            lambda: self._record_of_the_bake(contracts.WITHDRAW, only_input(payload, more), Channel.UPDATE),
         )
 
     @withdraw.validator
@@ -191,8 +196,8 @@ class MessageHandlers(StatefulWorkflow):
         self._update(
             green=edge,
             unverified_since=unverified_since,
-            dipped=self._state.progress.dipped or dips,
-            dipped_by_itself=self._state.progress.dipped_by_itself or (dips and not edge.scaled),
+            regressed_since_verified=self._state.progress.regressed_since_verified or dips,
+            regressed_by_itself=self._state.progress.regressed_by_itself or (dips and not edge.scaled),
         )
 
     @workflow.signal(
@@ -274,7 +279,7 @@ class MessageHandlers(StatefulWorkflow):
         try:
             return parse_payload(kind, only_input(payload, more))
         except RefusedError as error:
-            self._keep_refusal(signal, Door.SIGNAL, payload, error.refusal)
+            self._keep_refusal(signal, Channel.SIGNAL, payload, error.refusal)
             return None
 
     @workflow.signal(dynamic=True)
@@ -282,7 +287,7 @@ class MessageHandlers(StatefulWorkflow):
         """Refuse a signal that this version does not know, by its name."""
         if not self._reads_one_more():
             return
-        self._keep_refusal(name, Door.SIGNAL, f"{len(args)} arguments", _unknown(name))
+        self._keep_refusal(name, Channel.SIGNAL, f"{len(args)} arguments", _unknown(name))
 
     @workflow.update(dynamic=True)
     async def unknown_update(self, name: str, args: Sequence[RawValue]) -> None:
@@ -398,9 +403,9 @@ class MessageHandlers(StatefulWorkflow):
         if not self._reads_one_more():
             return
         if not workflow.patched(PENDING_AND_HOLDS):
-            self._keep_refusal(verb, Door.SIGNAL, "1 arguments", _unknown(verb))
+            self._keep_refusal(verb, Channel.SIGNAL, "1 arguments", _unknown(verb))
             return
-        self._record_signal(verb, lambda given: self._record_of_the_bake(verb, given, Door.SIGNAL), payload, more)
+        self._record_signal(verb, lambda given: self._record_of_the_bake(verb, given, Channel.SIGNAL), payload, more)
 
     def _record_signal(
         self,
@@ -413,9 +418,9 @@ class MessageHandlers(StatefulWorkflow):
         try:
             record(only_input(payload, more))
         except RefusedError as error:
-            self._keep_refusal(verb, Door.SIGNAL, payload, error.refusal)
+            self._keep_refusal(verb, Channel.SIGNAL, payload, error.refusal)
 
-    def _record_of_the_bake(self, verb: str, payload: object, door: Door) -> PendingReply[BakeAnswer]:
+    def _record_of_the_bake(self, verb: str, payload: object, door: Channel) -> PendingReply[BakeAnswer]:
         """Record what is asked of the bake, for the story to have it judged.
 
         Raises:
@@ -434,7 +439,7 @@ class MessageHandlers(StatefulWorkflow):
         self._news += 1
         return reply
 
-    def _record_promotion(self, payload: object, door: Door) -> PendingReply[PromoteAnswer]:
+    def _record_promotion(self, payload: object, door: Channel) -> PendingReply[PromoteAnswer]:
         """Record a promotion for the story to read; the first of a task counts, the others share its answer.
 
         Raises:
@@ -461,7 +466,7 @@ class MessageHandlers(StatefulWorkflow):
         self._news += 1
         return reply
 
-    def _record_abort(self, payload: object, door: Door, *, rollback: bool) -> PendingReply[AbortAnswer]:
+    def _record_abort(self, payload: object, door: Channel, *, rollback: bool) -> PendingReply[AbortAnswer]:
         """Record an abort for the story to read.
 
         Raises:
@@ -487,10 +492,10 @@ class MessageHandlers(StatefulWorkflow):
         command = AbortCommand(by="cancellation", reason="the workflow was cancelled")
         refusal = refuse_abort(self._state.progress, command, rollback=False)
         if refusal is not None:
-            self._keep_refusal("cancel", Door.CANCEL, None, refusal)
+            self._keep_refusal("cancel", Channel.CANCEL, None, refusal)
             return
-        self._add_abort(AbortRequest(command=command, door=Door.CANCEL, at=workflow.now()), PendingReply())
-        self._note("abort_requested", by=command.by, door=Door.CANCEL, reason=command.reason)
+        self._add_abort(AbortRequest(command=command, door=Channel.CANCEL, at=workflow.now()), PendingReply())
+        self._note("abort_requested", by=command.by, door=Channel.CANCEL, reason=command.reason)
 
     def _add_abort(self, request: AbortRequest, reply: PendingReply[AbortAnswer]) -> None:
         self._aborts.append(PendingRequest(request, reply))
@@ -506,7 +511,7 @@ def _taken(record: Callable[[], TakenT]) -> TakenT:
         raise refused(error.refusal) from error
 
 
-def _message(verb: str, command: PromoteCommand | AbortCommand, came_by: Door) -> Message:
+def _message(verb: str, command: PromoteCommand | AbortCommand, came_by: Channel) -> Message:
     """Return a message as it came; a signal has no id, so that a copied update proves nothing."""
     return Message(
         verb=verb,

@@ -36,7 +36,7 @@ with workflow.unsafe.imports_passed_through():
     from celadon.domain.language.names import Epoch, RolloutId, RouteSetId
     from celadon.domain.language.progress import AbortRequest, PendingAbort, Progress
     from celadon.domain.language.rollout_state import Stage, shown_routers
-    from celadon.domain.language.states import Door, RolloutOutcome, RolloutPhase
+    from celadon.domain.language.states import Channel, RolloutOutcome, RolloutPhase
     from celadon.domain.language.steps import (
         BeginStep,
         CloseStep,
@@ -301,9 +301,9 @@ class BlueGreenRollout(MessageHandlers):
             verified_since=now if waits else None,
             waited_since=(self._state.progress.waited_since or now) if waits else self._state.progress.waited_since,
             regressions=self._state.progress.regressions
-            + (1 if regressed and self._state.progress.dipped_by_itself else 0),
-            dipped=False,
-            dipped_by_itself=False,
+            + (1 if regressed and self._state.progress.regressed_by_itself else 0),
+            regressed_since_verified=False,
+            regressed_by_itself=False,
         )
         self._note(
             "regressed" if regressed else decision.phase.value,
@@ -528,7 +528,7 @@ class BlueGreenRollout(MessageHandlers):
         """An abort is pending in the table that this run does not know of: it was reset to a moment before that."""
         if self._state.progress.abort is None and self._state.progress.pending is None:
             command = AbortCommand(by="reset", reason="an abort was pending before the rollout was reset")
-            self._update(abort=AbortRequest(command=command, door=Door.POLICY, at=workflow.now()))
+            self._update(abort=AbortRequest(command=command, door=Channel.POLICY, at=workflow.now()))
 
     def _forget_pending_abort(self) -> None:
         """Blue is gone: tell in the audit log that there is no way back for the abort that waited."""
@@ -548,7 +548,7 @@ class BlueGreenRollout(MessageHandlers):
         """Blue is live again, but this run never went back: it was reset to a moment before that."""
         command = AbortCommand(by="reset", reason="blue is live again: the rollout had gone back before it was reset")
         if self._state.progress.abort is None:
-            self._update(abort=AbortRequest(command=command, door=Door.POLICY, at=workflow.now()))
+            self._update(abort=AbortRequest(command=command, door=Channel.POLICY, at=workflow.now()))
         return await self._switch_back()
 
     async def _watch_for_way_back(self, drain: asyncio.Task[DrainEnd]) -> SwitchAnswer | None:
@@ -890,7 +890,7 @@ class BlueGreenRollout(MessageHandlers):
     def _switch_step(
         self,
         by: str,
-        door: Door,
+        door: Channel,
         reason: str,
         message: Message | None,
         *,

@@ -24,7 +24,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from celadon.domain.language.progress import AbortRequest, Progress, PromotionRequest
     from celadon.domain.language.rollout_state import RolloutState
-    from celadon.domain.language.states import Door, RolloutPhase
+    from celadon.domain.language.states import Channel, RolloutPhase
     from celadon.domain.language.steps import Message, Note
     from workflows.replies import PendingRequest
 
@@ -126,7 +126,7 @@ class StatefulWorkflow:
         kind: str,
         *,
         by: str = "",
-        door: Door | None = None,
+        door: Channel | None = None,
         reason: str = "",
         evidence: dict[str, str] | None = None,
         message: Message | None = None,
@@ -168,7 +168,7 @@ class StatefulWorkflow:
             narration.details(progress, self._timers(workflow.now()), self._state.silent),
         )
 
-    def _keep_refusal(self, message: str, door: Door, payload: object, refusal: Refusal) -> None:
+    def _keep_refusal(self, message: str, door: Channel, payload: object, refusal: Refusal) -> None:
         """Keep that a message changed nothing, and of the message no more than fits."""
         by = echo(payload.get("by"), NAME_BYTES) if isinstance(payload, Mapping) else ""
         name = echo(message)

@@ -27,7 +27,7 @@ from celadon.api.measured import Measured
 from celadon.api.probes import Ready
 from celadon.api.problems import (
     TYPE_PREFIX,
-    DoorError,
+    HttpRefusal,
     Problem,
     clipped,
     not_migrated_yet,
@@ -133,8 +133,8 @@ def _add_errors(app: FastAPI) -> None:
     async def refused(_: Request, error: RefusedError) -> JSONResponse:
         return response_of(problem_of(error.refusal))
 
-    @app.exception_handler(DoorError)
-    async def at_the_door(_: Request, error: DoorError) -> JSONResponse:
+    @app.exception_handler(HttpRefusal)
+    async def at_the_door(_: Request, error: HttpRefusal) -> JSONResponse:
         headers = error.headers
         if error.problem.status == HTTPStatus.UNAUTHORIZED:
             headers["www-authenticate"] = "Bearer"

@@ -9,10 +9,10 @@ from celadon.api.guessing import Guessing
 from celadon.api.jwt_tokens import JwtCheck
 from celadon.api.limits import Rate
 from celadon.api.metrics import ApiMetrics
-from celadon.api.problems import DoorError
+from celadon.api.problems import HttpRefusal
 from celadon.api.settings import ApiSettings
 from celadon.domain.language.identity import TOKEN_ISSUER
-from celadon.domain.language.states import Door
+from celadon.domain.language.states import Channel
 from celadon.service.principal import Principal, Proof, Scheme
 from celadon.table.access.tokens import PREFIX, find_token, has_shape
 from celadon.table.core.engine import Table
@@ -66,7 +66,7 @@ class Authenticator:
         """Return who calls.
 
         Raises:
-            DoorError: nobody who is known, or somebody who asks too often.
+            HttpRefusal: nobody who is known, or somebody who asks too often.
 
         """
         token = _bearer_token(request)
@@ -82,14 +82,14 @@ class Authenticator:
         """Let in whoever is known.
 
         Raises:
-            DoorError: it asks too often.
+            HttpRefusal: it asks too often.
 
         """
         # A name has no line break in it, so no other issuer and name are joined to the same text.
         waits = self._callers.wait_for("\n".join(found.identity))
         if waits:
             self._metrics.refused.labels("rate").inc()
-            raise DoorError(
+            raise HttpRefusal(
                 HTTPStatus.TOO_MANY_REQUESTS,
                 "RATE_LIMITED",
                 f"{found.name} asks too often",
@@ -112,8 +112,8 @@ def _bearer_token(request: HTTPConnection) -> str:
     return token.strip() if kind.lower() == "bearer" else ""
 
 
-def _unknown() -> DoorError:
-    return DoorError(
+def _unknown() -> HttpRefusal:
+    return HttpRefusal(
         HTTPStatus.UNAUTHORIZED,
         "UNAUTHENTICATED",
         "the request does not show who asks, or its token is unknown, expired or revoked",
@@ -123,4 +123,4 @@ def _unknown() -> DoorError:
 
 def _through(request: HTTPConnection, found: Principal) -> Principal:
     said = request.headers.get(DOOR_HEADER, "").strip().lower()
-    return found.model_copy(update={"door": Door.CLI}) if said == Door.CLI.value else found
+    return found.model_copy(update={"door": Channel.CLI}) if said == Channel.CLI.value else found

@@ -9,7 +9,7 @@ from fastapi import Request
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from celadon.api.problems import DoorError
+from celadon.api.problems import HttpRefusal
 from celadon.domain.language.payload import parse_payload
 from celadon.service.registry import commands
 
@@ -29,7 +29,7 @@ def body_of(model: type[ModelT], *, optional: bool = False) -> Callable[[Request
         if not raw and optional:
             return parse_payload(model, None)
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-            raise DoorError(
+            raise HttpRefusal(
                 HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
                 "NOT_JSON",
                 "the body is not declared as JSON",
@@ -38,7 +38,7 @@ def body_of(model: type[ModelT], *, optional: bool = False) -> Callable[[Request
         try:
             content = json.loads(raw.decode())
         except (ValueError, RecursionError) as error:
-            raise DoorError(
+            raise HttpRefusal(
                 HTTPStatus.BAD_REQUEST,
                 "NOT_JSON",
                 f"the body is no JSON in UTF-8: {error}",

@@ -48,7 +48,7 @@ async def authenticated(request: Request) -> Principal:
     """Return who calls.
 
     Raises:
-        DoorError: nobody who is known, or somebody who asks too often.
+        HttpRefusal: nobody who is known, or somebody who asks too often.
 
     """
     return await parts_of(request).authenticator.principal(request)

@@ -91,7 +91,7 @@ class QueryLimit(SchemaExtension):
     ) -> GraphQLError | None:
         operations = [one for one in document.definitions if isinstance(one, OperationDefinitionNode)]
         if len(operations) > MOST_OPERATIONS:
-            return _refused(f"the document has more than {MOST_OPERATIONS} operations", "QUERY_TOO_DEAR")
+            return _refused(f"the document has more than {MOST_OPERATIONS} operations", "QUERY_TOO_COSTLY")
         for operation in operations:
             weight = _Scales(document, operation, variables, schema).weigh_operation()
             error = self._too_much(weight, is_mutation=operation.operation is OperationType.MUTATION)
@@ -101,26 +101,26 @@ class QueryLimit(SchemaExtension):
 
     def _too_much(self, weight: "_Weight", *, is_mutation: bool) -> GraphQLError | None:
         if weight.aliases > MOST_ALIASES:
-            return _refused(f"the query has more than {MOST_ALIASES} aliases", "QUERY_TOO_DEAR")
+            return _refused(f"the query has more than {MOST_ALIASES} aliases", "QUERY_TOO_COSTLY")
         if weight.depth > self.most_depth or weight.introspection_depth > MOST_INTROSPECTION_DEPTH:
             return _refused(f"the query is deeper than {self.most_depth} fields", "QUERY_TOO_DEEP")
         if weight.questions > MOST_QUESTIONS:
             return _refused(
                 f"the query asks more than {MOST_QUESTIONS} workflows: ask for '{_QUESTION}' in shorter pages",
-                "QUERY_TOO_DEAR",
+                "QUERY_TOO_COSTLY",
             )
         if weight.cost > self.most_cost:
             return _refused(
                 f"the query costs more than {self.most_cost}: it asks for that many fields, lists counted by "
                 "their length; ask for fewer, or for shorter pages with 'first'",
-                "QUERY_TOO_DEAR",
+                "QUERY_TOO_COSTLY",
             )
         if is_mutation and weight.levels[:1] > (MOST_MUTATIONS,):
-            return _refused(f"the request makes more than {MOST_MUTATIONS} changes", "QUERY_TOO_DEAR")
+            return _refused(f"the request makes more than {MOST_MUTATIONS} changes", "QUERY_TOO_COSTLY")
         if max(weight.levels, default=0) > MOST_SELECTIONS:
             return _refused(
                 f"the query selects more than {MOST_SELECTIONS} fields at the same depth, fragments expanded",
-                "QUERY_TOO_DEAR",
+                "QUERY_TOO_COSTLY",
             )
         return None
 

@@ -36,7 +36,7 @@ from celadon.api.graphql_types import (
     revision_page,
     route_page,
 )
-from celadon.api.problems import DoorError, not_migrated_yet, table_away
+from celadon.api.problems import HttpRefusal, not_migrated_yet, table_away
 from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError
 from celadon.domain.language.states import RolloutOutcome, RolloutPhase
 from celadon.logs import trace_of
@@ -225,7 +225,7 @@ def _is_a_bug(error: GraphQLError) -> bool:
         case RefusedError() as refused:
             error.extensions = dict(_as_error(refused.refusal).extensions or {})
             return False
-        case DoorError() as refused:
+        case HttpRefusal() as refused:
             error.extensions = {"code": refused.problem.code, "nextStep": refused.problem.next_step}
             return False
         case TableAwayError() as away:
@@ -240,7 +240,7 @@ def _is_a_bug(error: GraphQLError) -> bool:
     return True
 
 
-def _told_as(error: GraphQLError, told: DoorError) -> bool:
+def _told_as(error: GraphQLError, told: HttpRefusal) -> bool:
     """Tell a caller of an error in other words; it is no bug."""
     error.message = told.problem.detail
     error.extensions = {"code": told.problem.code, "nextStep": told.problem.next_step}

@@ -22,8 +22,8 @@ from celadon.domain.language.errors import Refusal, RefusalCode
 from celadon.domain.language.messages import AbortState, PromoteState, RefusedMessage, RolloutStatus
 from celadon.domain.language.messages import Timer as StatusTimer
 from celadon.domain.language.states import (
+    Channel,
     DeploymentLifecycle,
-    Door,
     RolloutOutcome,
     RolloutPhase,
     RouteHealthStatus,
@@ -49,7 +49,7 @@ ContextInfo: TypeAlias = Info[GraphContext, None]
 
 for _kind in (
     DeploymentLifecycle,
-    Door,
+    Channel,
     AbortState,
     PromoteState,
     RefusalCode,
@@ -122,7 +122,7 @@ class Event:
     kind: str
     actor: str
     issuer: str
-    door: Door | None
+    door: Channel | None
     verified: bool
     reason: str
     evidence: JSON
@@ -403,7 +403,7 @@ class RefusedSignal:
 
     at: datetime
     message: str
-    door: Door
+    door: Channel
     by: str
     refusal: Refused
 

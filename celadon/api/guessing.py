@@ -19,7 +19,7 @@ from starlette.requests import HTTPConnection
 from celadon.api.client_address import client_address, counted_as
 from celadon.api.limits import Rate
 from celadon.api.metrics import ApiMetrics
-from celadon.api.problems import DoorError
+from celadon.api.problems import HttpRefusal
 from celadon.api.settings import ApiSettings
 
 LONGEST_CREDENTIAL: Final = 8192
@@ -55,7 +55,7 @@ class Guessing:
         """Return what ``look`` finds for a credential; nothing when it finds nothing, which counts as a failure.
 
         Raises:
-            DoorError: it finds nothing, and the request's address has failed too often.
+            HttpRefusal: it finds nothing, and the request's address has failed too often.
 
         """
         address = client_address(request, self._trusted)
@@ -66,7 +66,7 @@ class Guessing:
         waits = self._failures.wait_for(counted)
         self._metrics.refused.labels("failures" if waits else "unknown").inc()
         if waits:
-            raise DoorError(
+            raise HttpRefusal(
                 HTTPStatus.TOO_MANY_REQUESTS,
                 "RATE_LIMITED",
                 "too many requests from this address failed to show who asks",

@@ -10,7 +10,7 @@ from typing import Final
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from celadon.api.problems import DoorError, response_of
+from celadon.api.problems import HttpRefusal, response_of
 
 _REMEMBERED: Final = 10_000
 
@@ -69,7 +69,7 @@ class _Body:
         """Return what comes next.
 
         Raises:
-            DoorError: the body is too large, or too slow.
+            HttpRefusal: the body is too large, or too slow.
 
         """
         if self._whole:
@@ -82,7 +82,7 @@ class _Body:
             async with asyncio.timeout_at(self._begun_at + slowest):
                 message = await self._receive()
         except TimeoutError:
-            raise DoorError(
+            raise HttpRefusal(
                 HTTPStatus.REQUEST_TIMEOUT,
                 "BODY_TOO_SLOW",
                 "the body of the request did not come in time",
@@ -95,9 +95,9 @@ class _Body:
         return message
 
 
-def too_large(most: int) -> DoorError:
+def too_large(most: int) -> HttpRefusal:
     """Return the refusal of a body of more than ``most`` bytes."""
-    return DoorError(
+    return HttpRefusal(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         "BODY_TOO_LARGE",
         f"the body is larger than {most} bytes",

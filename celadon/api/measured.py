@@ -9,7 +9,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from celadon.api.metrics import ApiMetrics
-from celadon.api.problems import DoorError, response_of
+from celadon.api.problems import HttpRefusal, response_of
 from celadon.logs import trace_of
 
 _METHODS: Final = frozenset(HTTPMethod)
@@ -60,8 +60,8 @@ class Measured:
             metrics.seconds.labels(route).observe(time.monotonic() - started)
 
 
-def _fault() -> DoorError:
-    return DoorError(
+def _fault() -> HttpRefusal:
+    return HttpRefusal(
         HTTPStatus.INTERNAL_SERVER_ERROR,
         "INTERNAL",
         "an internal error; the API's log has it",

@@ -61,7 +61,7 @@ class Problem(Record):
     """What to do next; empty when there is nothing to do."""
 
 
-class DoorError(Exception):
+class HttpRefusal(Exception):  # noqa: N818 - a refusal, in the words of the house
     """What a door itself refuses, before anybody is asked."""
 
     def __init__(self, status: HTTPStatus, code: str, detail: str, next_step: str, retry_after: float = 0) -> None:
@@ -113,20 +113,20 @@ def response_of(problem: Problem, headers: Mapping[str, str] | None = None) -> J
     )
 
 
-def table_away() -> DoorError:
+def table_away() -> HttpRefusal:
     """Return what is answered while Postgres is away."""
-    return DoorError(
+    return HttpRefusal(
         HTTPStatus.SERVICE_UNAVAILABLE,
-        "TABLE_AWAY",
+        "DATABASE_UNAVAILABLE",
         "Postgres does not answer",
         "try again with the same request id; /readyz says when it is back",
         retry_after=2,
     )
 
 
-def not_migrated_yet() -> DoorError:
+def not_migrated_yet() -> HttpRefusal:
     """Return what is answered when the database lacks what this version uses."""
-    return DoorError(
+    return HttpRefusal(
         HTTPStatus.INTERNAL_SERVER_ERROR,
         "NOT_MIGRATED",
         "the database lacks tables or columns of this version of Celadon",

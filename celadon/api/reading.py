@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Final, TypeAlias
 
-from celadon.api.problems import DoorError
+from celadon.api.problems import HttpRefusal
 from celadon.service.principal import Principal
 
 MOST_READS: Final = 4
@@ -57,7 +57,7 @@ class ReadTurns:
         """Wait for a turn of ``caller``, and hold it while the block runs.
 
         Raises:
-            DoorError: too many reads of this caller wait already.
+            HttpRefusal: too many reads of this caller wait already.
 
         """
         await self._wait(caller)
@@ -72,7 +72,7 @@ class ReadTurns:
 
     async def _wait(self, caller: str) -> None:
         if len(self._waiting.get(caller, ())) >= MOST_WAITING_PER_CALLER:
-            raise DoorError(
+            raise HttpRefusal(
                 HTTPStatus.TOO_MANY_REQUESTS,
                 "TOO_MANY_READS",
                 f"{MOST_WAITING_PER_CALLER} reads of this caller wait for their turn",

@@ -14,7 +14,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from celadon.api.hosts import host_name, is_loopback
-from celadon.api.problems import DoorError, response_of
+from celadon.api.problems import HttpRefusal, response_of
 
 LONGEST_PATH: Final = 2048
 LONGEST_QUERY: Final = 8192
@@ -50,13 +50,13 @@ class RequestGuard:
                 return
         await self._app(scope, receive, send)
 
-    def _elsewhere(self, scope: Scope) -> DoorError | None:
+    def _elsewhere(self, scope: Scope) -> HttpRefusal | None:
         if self._hosts is None or scope["path"] in PROBES:
             return None
         named = Headers(scope=scope).getlist("host")
         if len(named) == 1 and _is_one_of(host_name(named[0]), self._hosts):
             return None
-        return DoorError(
+        return HttpRefusal(
             HTTPStatus.MISDIRECTED_REQUEST,
             "UNKNOWN_HOST",
             "the API does not answer under the host name of this request",
@@ -68,24 +68,24 @@ def _is_one_of(name: str, hosts: Collection[str]) -> bool:
     return name in hosts or is_loopback(name)
 
 
-def _malformed(scope: Scope) -> DoorError | None:
+def _malformed(scope: Scope) -> HttpRefusal | None:
     path, query = scope["raw_path"], scope["query_string"]
     if len(path) > LONGEST_PATH or len(query) > LONGEST_QUERY:
-        return DoorError(
+        return HttpRefusal(
             HTTPStatus.REQUEST_URI_TOO_LONG,
             "ADDRESS_TOO_LONG",
             f"the path is longer than {LONGEST_PATH} bytes, or the query than {LONGEST_QUERY}",
             "send less",
         )
     if sum(len(name) + len(value) for name, value in scope["headers"]) > LONGEST_HEADERS:
-        return DoorError(
+        return HttpRefusal(
             HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
             "HEADERS_TOO_LONG",
             f"the headers of the request are longer than {LONGEST_HEADERS} bytes",
             "send less",
         )
     if not (_is_text(path) and _is_text(query.replace(b"+", b" "))):
-        return DoorError(
+        return HttpRefusal(
             HTTPStatus.BAD_REQUEST,
             "MALFORMED_ADDRESS",
             "the path or the query is no text in UTF-8, or has control characters in it",

@@ -16,7 +16,7 @@ from starlette.types import Message, Send
 
 from celadon.api.desk import Desk
 from celadon.api.feed import ChangeFeed
-from celadon.api.problems import DoorError
+from celadon.api.problems import HttpRefusal
 from celadon.api.reading import share_of
 from celadon.api.streams import Streams
 from celadon.api.topics import DeploymentTopic, ScopeTopic, StreamLine, event_text, lines_of
@@ -70,7 +70,7 @@ class ChangeStream:
             streams: counts open streams.
 
         Raises:
-            DoorError: before the first event; too many streams are open.
+            HttpRefusal: before the first event; too many streams are open.
 
         """
         loop = asyncio.get_running_loop()
@@ -102,7 +102,7 @@ class ChangeStream:
                 except RefusedError as error:
                     yield event_text("gone", error.refusal.model_dump_json())
                     return
-                except DoorError:
+                except HttpRefusal:
                     # This caller's other reads are many: it is told when they are fewer.
                     await asyncio.sleep(1)
                     seen = -1

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Final
 
 from celadon.api.metrics import ApiMetrics
-from celadon.api.problems import DoorError
+from celadon.api.problems import HttpRefusal
 
 SCARCE: Final = 0.75
 """From this share of all streams on, each caller may open its first alone: the rest is room for others."""
@@ -35,7 +35,7 @@ class Streams:
         """Count a stream of ``caller`` while it is open.
 
         Raises:
-            DoorError: so many are open already.
+            HttpRefusal: so many are open already.
 
         """
         if not may_open(self._open[caller], self._open.total(), self._most_per_caller, self._most):
@@ -50,16 +50,16 @@ class Streams:
                 del self._open[caller]
             self._metrics.streams.dec()
 
-    def _refused(self, own: int) -> DoorError:
+    def _refused(self, own: int) -> HttpRefusal:
         if self._open.total() >= self._most:
-            return DoorError(
+            return HttpRefusal(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 "TOO_MANY_STREAMS",
                 f"{self._most} live streams are open",
                 "try again later, or raise CELADON_API_MAX_STREAMS",
                 retry_after=10,
             )
-        return DoorError(
+        return HttpRefusal(
             HTTPStatus.TOO_MANY_REQUESTS,
             "TOO_MANY_STREAMS",
             f"{own} live streams of this caller are open, and the rest is left to others",

@@ -19,7 +19,7 @@ from celadon.domain.decisions.enrolment import Enrolment, check_identity, check_
 from celadon.domain.language.base_models import Record
 from celadon.domain.language.moments import moment
 from celadon.domain.language.names import RouterNode
-from celadon.domain.language.states import Door
+from celadon.domain.language.states import Channel
 from celadon.gateway.addresses import GatewayAddress, SocketAddress, UnixAddress, parse_gateway_address
 from celadon.gateway.authority import (
     DEFAULT_VALIDITY,
@@ -127,7 +127,7 @@ async def enrol(options: EnrolOptions, data_dir: Path | None, output: OutputForm
             serial=None if issued is None else issued.serial,
             expires_at=None if issued is None else issued.expires_at,
         )
-        author = Author(by=person_named(options.by), door=Door.CLI, reason=options.reason)
+        author = Author(by=person_named(options.by), door=Channel.CLI, reason=options.reason)
 
         async def work(tx: AsyncSession) -> bool:
             # The row first, for the table may refuse; it counts once the files are there.

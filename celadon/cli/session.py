@@ -68,7 +68,7 @@ class Session:
         try:
             return await ask_workflow(await self.rollouts(), deployment)
         except TemporalUnreachableError as error:
-            return WorkflowAnswer(silence=str(error))
+            return WorkflowAnswer(unanswered_because=str(error))
 
     async def view(self, deployment: str) -> RolloutView:
         """Return a deployment with its latest rollout, as workflow and table know it.

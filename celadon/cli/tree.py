@@ -52,7 +52,7 @@ def describe_outcome(rollout: RolloutRecord) -> Text:
 def _unregistered(view: RolloutView) -> Tree:
     status = view.workflow.status
     if status is None:
-        tree = Tree(f"its first rollout is not registered yet: {view.workflow.silence}")
+        tree = Tree(f"its first rollout is not registered yet: {view.workflow.unanswered_because}")
         if view.next_step:
             tree.add(_next(view))
         return tree
@@ -276,11 +276,11 @@ def _add_warnings(tree: Tree, view: RolloutView, deployment: DeploymentView) -> 
         tree.add(Text(told, style="bold red"))
     if under_way and view.stuck is not None:
         tree.add(Text(f"the rollout does not get on: {view.stuck.told}", style="bold red"))
-    elif under_way and view.workflow.silence:
+    elif under_way and view.workflow.unanswered_because:
         told = (
             "its workflow is gone from Temporal: the keeper ends the rollout and cleans up within a minute"
-            if view.workflow.silence == NO_WORKFLOW
-            else f"only the table is shown, the workflow is silent: {view.workflow.silence}"
+            if view.workflow.unanswered_because == NO_WORKFLOW
+            else f"only the table is shown, the workflow is silent: {view.workflow.unanswered_because}"
         )
         tree.add(Text(told, style="yellow"))
     if deployment.rollout is not None and deployment.rollout.awaits_epoch is not None:

@@ -16,21 +16,21 @@ async def ask_workflow(rollouts: RolloutClient, deployment: str) -> WorkflowAnsw
     identity = workflow_id(deployment)
     condition = await rollouts.condition(identity)
     if condition is None:
-        return WorkflowAnswer(silence=NO_WORKFLOW)
+        return WorkflowAnswer(unanswered_because=NO_WORKFLOW)
     if condition.state is not WorkflowState.HEALTHY:
-        return WorkflowAnswer(silence=condition.told, condition=condition)
+        return WorkflowAnswer(unanswered_because=condition.told, condition=condition)
     try:
         return WorkflowAnswer(status=await rollouts.status(deployment), condition=condition)
     except CouldNotAnswerError as error:
         condition = condition_of_query(identity, error.failure)
-        return WorkflowAnswer(silence=condition.told, condition=condition)
+        return WorkflowAnswer(unanswered_because=condition.told, condition=condition)
     except (NoAnswerError, RefusedError) as error:
-        return WorkflowAnswer(silence=str(error), condition=unknown_condition(str(error)))
+        return WorkflowAnswer(unanswered_because=str(error), condition=unknown_condition(str(error)))
 
 
 async def view_rollout(tx: AsyncSession, deployment: str, answer: WorkflowAnswer) -> RolloutView | None:
     """Join what the workflow answered with the table; nothing when neither knows the deployment."""
     view = await view_deployment(tx, deployment)
-    if view is None and answer.status is None and answer.silence == NO_WORKFLOW:
+    if view is None and answer.status is None and answer.unanswered_because == NO_WORKFLOW:
         return None
     return RolloutView(deployment=view, workflow=answer)

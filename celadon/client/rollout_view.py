@@ -24,7 +24,7 @@ class WorkflowAnswer(Record):
 
     status: RolloutStatus | None = None
     """What it says; nothing when none runs or none answers."""
-    silence: str = ""
+    unanswered_because: str = ""
     """Why there is no status; empty when there is one, or when nobody needs it."""
     condition: WorkflowCondition | None = None
     """Whether the workflow gets on; nothing when none runs, or when nobody has asked."""
@@ -80,7 +80,7 @@ class RolloutView(Record):
         stuck = self.stuck
         if stuck is not None:
             return stuck.next_step
-        if rollout is not None and rollout.outcome is None and self.workflow.silence == NO_WORKFLOW:
+        if rollout is not None and rollout.outcome is None and self.workflow.unanswered_because == NO_WORKFLOW:
             return "wait: a keeper ends this rollout, whose workflow is gone, and cleans up"
         return "" if rollout is None else table_next_step(rollout)
 

@@ -51,7 +51,7 @@ from celadon.domain.language.messages import (
 )
 from celadon.domain.language.not_found import nothing_under_way
 from celadon.domain.language.permissions import Verb
-from celadon.domain.language.states import Door
+from celadon.domain.language.states import Channel
 
 _EXHAUSTED: Final = "exceeded workflow execution limit for signal"
 
@@ -73,7 +73,7 @@ _MOVE_PAUSE_SECONDS: Final = 0.05
 class Sender(Record):
     """Who starts a rollout, as far as its door vouches for it."""
 
-    door: Door
+    door: Channel
     """Through which door the request came in."""
     issuer: str = ""
     """Who vouches for the sender to the door."""
@@ -81,7 +81,7 @@ class Sender(Record):
     """What the sender may do."""
 
 
-KEY_HOLDER: Final = Sender(door=Door.CLI, issuer=KEY_ISSUER, rights=frozenset(Verb))
+KEY_HOLDER: Final = Sender(door=Channel.CLI, issuer=KEY_ISSUER, rights=frozenset(Verb))
 """Whoever runs a command with the installation's own key."""
 
 

@@ -17,7 +17,7 @@ from celadon.domain.language.messages import AbortCommand, GreenChanged
 from celadon.domain.language.names import RouteSetId
 from celadon.domain.language.permissions import Verb
 from celadon.domain.language.progress import AbortRequest, PendingAbort, Progress
-from celadon.domain.language.states import Door, RolloutOutcome, RolloutPhase, SetCondition
+from celadon.domain.language.states import Channel, RolloutOutcome, RolloutPhase, SetCondition
 from celadon.service.answers import Meant
 from celadon.service.principal import Principal
 
@@ -299,6 +299,6 @@ def _progress(phase: RolloutPhase) -> Progress:
         route_set=RouteSetId(2), seq=1, condition=SetCondition.READY, running=1, ready=1, required=1, wanted=1
     )
     since = datetime(2020, 1, 1, tzinfo=UTC)
-    request = AbortRequest(command=AbortCommand(), door=Door.API, at=since)
+    request = AbortRequest(command=AbortCommand(), door=Channel.API, at=since)
     pending = PendingAbort(request=request, since=since, why="") if phase is RolloutPhase.BAKING else None
     return Progress(deployment="any", phase=phase, since=since, blue_set=RouteSetId(1), green=green, pending=pending)

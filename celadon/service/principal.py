@@ -11,7 +11,7 @@ from celadon.domain.language.base_models import Record
 from celadon.domain.language.errors import RefusalCode, RefusedError, refuse
 from celadon.domain.language.permissions import GLOBAL, Role, Verb, in_scope, may, roles_that_may
 from celadon.domain.language.shown_text import one_line
-from celadon.domain.language.states import Door
+from celadon.domain.language.states import Channel
 
 
 class Scheme(StrEnum):
@@ -40,7 +40,7 @@ class Principal(Record):
     """Labels that a deployment must bear; empty for all deployments."""
     scheme: Scheme
     """How it has shown who it is."""
-    door: Door = Door.API
+    door: Channel = Channel.API
     """Through which door it says that it came: the command line and the console are clients of the API."""
 
     @property

@@ -170,11 +170,11 @@ class Service:
         answer = await self.ask_workflow(name)
         if answer.status is not None:
             return Meant(rollout=answer.status.rollout, revision=answer.status.to_revision)
-        if answer.silence == NO_WORKFLOW:
+        if answer.unanswered_because == NO_WORKFLOW:
             raise nothing_under_way(name, to_promote=to_promote)
         raise refuse(
             RefusalCode.NO_ANSWER,
-            f"which rollout of {name} is under way cannot be found out: {answer.silence}",
+            f"which rollout of {name} is under way cannot be found out: {answer.unanswered_because}",
             "see that a worker runs, and ask again",
         )
 

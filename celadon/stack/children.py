@@ -15,7 +15,7 @@ from celadon.client.login_name import login_name
 from celadon.domain.language.contracts import DEFAULT_INSTALLATION
 from celadon.domain.language.messages import UNDECLARED
 from celadon.domain.language.names import RouterNode
-from celadon.domain.language.states import Door
+from celadon.domain.language.states import Channel
 from celadon.gateway.addresses import SocketAddress, UnixAddress
 from celadon.gateway.certificates import CertificateError
 from celadon.gateway.enrolling import RouterFiles
@@ -206,7 +206,7 @@ async def _bring_up_to_date(url: str, directory: DataDirectory, shape: ProcessCo
 
 async def _enrol_routers(url: str, shape: ProcessCounts) -> None:
     """Let the gateways believe the routers of the stack, each on its word, which reaches them by their socket alone."""
-    author = Author(by=login_name() or UNDECLARED, door=Door.CLI, reason="celadon up")
+    author = Author(by=login_name() or UNDECLARED, door=Channel.CLI, reason="celadon up")
     async with Table(url, "celadon-up", pool_size=1) as table, table.transaction() as tx:
         nodes = [router_node(number) for number in range(1, shape.routers + 1)]
         await lock_for_news(tx, nodes)

@@ -51,8 +51,8 @@ async def test_backends_that_are_ended_are_an_outage(api: ApiClient, rows: Rows)
         await rows.sql("alter table deployments_of_others rename to deployments")
         await rows.sql("drop function end_this_backend()")
 
-    assert (answer.status, answer.code, answer.headers["retry-after"]) == (503, "TABLE_AWAY", "2")
-    assert error["extensions"]["code"] == "TABLE_AWAY"
+    assert (answer.status, answer.code, answer.headers["retry-after"]) == (503, "DATABASE_UNAVAILABLE", "2")
+    assert error["extensions"]["code"] == "DATABASE_UNAVAILABLE"
     assert (await _list(api)).status == 200
 
 

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
-from celadon.api.problems import DoorError
+from celadon.api.problems import HttpRefusal
 from celadon.api.reading import MOST_WAITING_PER_CALLER, AnswerPieces, ReadTurns
 
 DEADLINE_SECONDS = 60
@@ -105,7 +105,7 @@ async def test_too_many_waiting_reads_of_a_caller_are_refused_and_those_of_other
     async with AsyncExitStack() as held:
         for _ in range(MOST_WAITING_PER_CALLER + 1):
             await held.enter_async_context(reading(turns, "ann", order))
-        with pytest.raises(DoorError, match="wait for their turn"):
+        with pytest.raises(HttpRefusal, match="wait for their turn"):
             async with turns.turn("ann"):
                 pass
         _, end = await held.enter_async_context(reading(turns, "bob", order))

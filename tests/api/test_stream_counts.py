@@ -4,7 +4,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from celadon.api.metrics import ApiMetrics
-from celadon.api.problems import DoorError
+from celadon.api.problems import HttpRefusal
 from celadon.api.streams import Streams, may_open
 
 
@@ -28,7 +28,7 @@ def test_the_last_quarter_is_left_to_callers_without_a_stream(own: int, of_all: 
 
 def test_what_is_closed_makes_room() -> None:
     streams = Streams(4, 1, ApiMetrics(CollectorRegistry()))
-    with streams.one_more("ann"), pytest.raises(DoorError, match="of this caller"), streams.one_more("ann"):
+    with streams.one_more("ann"), pytest.raises(HttpRefusal, match="of this caller"), streams.one_more("ann"):
         pass
     with streams.one_more("ann"):
         pass

@@ -11,8 +11,8 @@ from celadon.domain.language.names import Epoch, RevisionNumber, RolloutId, Rout
 from celadon.domain.language.notification import DeliveryState
 from celadon.domain.language.policy import BlueGreenPolicy, resolve_policy
 from celadon.domain.language.states import (
+    Channel,
     DeploymentLifecycle,
-    Door,
     RolloutOutcome,
     RolloutPhase,
     RouteHealthStatus,
@@ -157,7 +157,7 @@ def event(number: int, seconds: float, kind: str, **changes: Any) -> AuditEvent:
 
 
 EVENTS: Final = (
-    event(70, 200, "rollout_started", actor="ann", door=Door.CLI, verified=True, reason="new weights"),
+    event(70, 200, "rollout_started", actor="ann", door=Channel.CLI, verified=True, reason="new weights"),
     event(71, 120, "phase", reason="awaiting_promotion"),
 )
 
@@ -249,7 +249,7 @@ def _awaiting() -> RolloutView:
     refused = RefusedMessage(
         at=ago(20),
         message="promote",
-        door=Door.SIGNAL,
+        door=Channel.SIGNAL,
         by="ben",
         refusal=Refusal(code=RefusalCode.WRONG_REVISION, message="r3 was named, but r2 waits", next_step="name r2"),
     )
@@ -342,7 +342,7 @@ def _draining() -> RolloutView:
         record,
         drained,
         route_set(Colour.GREEN, _NEW, is_live=True),
-        answer=WorkflowAnswer(silence="Temporal did not answer"),
+        answer=WorkflowAnswer(unanswered_because="Temporal did not answer"),
         epoch=Epoch(4),
         live_set=GREEN,
         live_revision=RevisionNumber(2),
@@ -411,7 +411,7 @@ def _stuck() -> RolloutView:
         record,
         route_set(Colour.BLUE, THREE, is_live=True),
         route_set(Colour.GREEN, _NEW),
-        answer=WorkflowAnswer(silence=condition.told, condition=condition),
+        answer=WorkflowAnswer(unanswered_because=condition.told, condition=condition),
     )
 
 
@@ -427,7 +427,7 @@ VIEWS: Final = {
     "rolling-back": _rolling_back(),
     "ended": _ended(),
     "failing-task": _stuck(),
-    "not-registered": RolloutView(deployment=None, workflow=WorkflowAnswer(silence="no worker answered")),
+    "not-registered": RolloutView(deployment=None, workflow=WorkflowAnswer(unanswered_because="no worker answered")),
 }
 """By name: one of every phase, and every kind of thing that a tree shows."""
 
@@ -493,12 +493,12 @@ PAST: Final = History(
             80,
             "switched",
             actor="ann",
-            door=Door.API,
+            door=Channel.API,
             verified=True,
             reason="reviewed with ben",
             evidence={"epoch": "4", "acknowledged_by": "edge-1"},
         ),
-        event(73, 10, "router_forgotten", actor="ben", door=Door.CLI, rollout=None, reason="scaled in"),
+        event(73, 10, "router_forgotten", actor="ben", door=Channel.CLI, rollout=None, reason="scaled in"),
     ),
     notified=(
         ToldRecord(

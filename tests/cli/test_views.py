@@ -34,7 +34,7 @@ async def _view(rows: Rows, answer: WorkflowAnswer) -> RolloutView:
 
 
 async def _record(rows: Rows) -> RolloutRecord:
-    view = await _view(rows, WorkflowAnswer(silence="asleep"))
+    view = await _view(rows, WorkflowAnswer(unanswered_because="asleep"))
     assert view.deployment is not None
     assert view.deployment.rollout is not None
     return view.deployment.rollout
@@ -78,7 +78,7 @@ async def test_a_rollout_that_the_table_does_not_know_yet_is_told_by_the_workflo
 async def test_a_rollout_without_a_workflow_is_left_to_the_keeper(rows: Rows) -> None:
     await rows.ready()
 
-    view = await _view(rows, WorkflowAnswer(silence=NO_WORKFLOW))
+    view = await _view(rows, WorkflowAnswer(unanswered_because=NO_WORKFLOW))
 
     assert view.phase is RolloutPhase.PROVISIONING
     assert "a keeper ends this rollout" in view.next_step
@@ -86,7 +86,7 @@ async def test_a_rollout_without_a_workflow_is_left_to_the_keeper(rows: Rows) ->
 
 async def test_a_deployment_that_nobody_knows_has_no_view(rows: Rows) -> None:
     async with rows.table.transaction() as tx:
-        assert await view_rollout(tx, "chat", WorkflowAnswer(silence=NO_WORKFLOW)) is None
+        assert await view_rollout(tx, "chat", WorkflowAnswer(unanswered_because=NO_WORKFLOW)) is None
 
 
 @pytest.mark.parametrize(

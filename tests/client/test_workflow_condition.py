@@ -226,12 +226,12 @@ async def test_without_a_worker_a_rollout_is_not_picked_up(site: Site) -> None:
     assert answer.status is None
     assert answer.stuck is not None
     assert answer.stuck.state is WorkflowState.NOT_PICKED_UP
-    assert "no worker asks for the tasks of queue celadon" in answer.silence
+    assert "no worker asks for the tasks of queue celadon" in answer.unanswered_because
     assert answer.stuck.since is not None
     assert "start a worker" in answer.stuck.next_step
     await carry_out(answer.stuck.next_step, "terminate", site.client)
     assert await site.execution() is WorkflowExecutionStatus.TERMINATED
-    assert (await ask_workflow(site.rollouts, "chat")).silence == NO_WORKFLOW
+    assert (await ask_workflow(site.rollouts, "chat")).unanswered_because == NO_WORKFLOW
 
 
 async def test_a_task_that_no_worker_takes_is_told_although_one_was_there_before(site: Site) -> None:
@@ -255,7 +255,7 @@ async def test_a_broken_build_is_told_with_what_it_fails_with(site: Site) -> Non
     assert (condition.fault, answer.status) == (TaskFault.FAILURE, None)
     assert answer.stuck is not None
     assert answer.stuck.attempt >= 2
-    assert answer.silence.startswith("its workflow task fails since ")
+    assert answer.unanswered_because.startswith("its workflow task fails since ")
     assert "no module for [token]\\x1b[31m" in condition.message
     assert len(condition.message.encode()) <= 1_000
     assert "upgrade or mend the workers" in condition.next_step
@@ -305,7 +305,7 @@ async def test_another_version_of_the_workflow_is_told_before_any_task_comes(sit
 
     assert answer.stuck is not None
     assert answer.stuck.fault is TaskFault.NONDETERMINISM
-    assert "which another version began" in answer.silence
+    assert "which another version began" in answer.unanswered_because
 
 
 async def test_a_request_begins_anew_under_another_version_by_the_reset_as_printed(site: Site) -> None:
@@ -346,4 +346,4 @@ async def test_a_temporal_that_does_not_answer_leaves_it_unknown(
     assert answer.condition is not None
     assert answer.condition.state is WorkflowState.UNKNOWN
     assert answer.stuck is None
-    assert "is not known: Temporal did not answer" in answer.silence
+    assert "is not known: Temporal did not answer" in answer.unanswered_because

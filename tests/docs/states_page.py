@@ -5,8 +5,8 @@ from enum import StrEnum
 from celadon.domain.decisions.workflow_condition import WorkflowState
 from celadon.domain.language.docstrings import attribute_docstrings
 from celadon.domain.language.states import (
+    Channel,
     DeploymentLifecycle,
-    Door,
     RolloutOutcome,
     RolloutPhase,
     RouteHealthStatus,
@@ -25,7 +25,7 @@ _SECTIONS: tuple[tuple[str, type[StrEnum]], ...] = (
     ("Status of a replica", RouteStatus),
     ("Health of a replica", RouteHealthStatus),
     ("Traffic of a replica", RouteTrafficStatus),
-    ("Door, in the audit log", Door),
+    ("Channel, in the audit log", Channel),
 )
 
 

@@ -7,7 +7,7 @@ from celadon.domain.language.messages import AbortCommand, GreenChanged, Promote
 from celadon.domain.language.names import RevisionNumber, RolloutId, RouteSetId
 from celadon.domain.language.policy import BlueGreenPolicy
 from celadon.domain.language.progress import AbortRequest, Progress, PromotionRequest
-from celadon.domain.language.states import Door, RolloutPhase, SetCondition
+from celadon.domain.language.states import Channel, RolloutPhase, SetCondition
 
 NOW: Final = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 GREEN: Final = RouteSetId(12)
@@ -61,9 +61,9 @@ def rollout(phase: RolloutPhase = RolloutPhase.AWAITING_PROMOTION, **fields: Any
 
 def promotion(**command: Any) -> PromotionRequest:
     """Return a person's promotion."""
-    return PromotionRequest(command=PromoteCommand(**{"by": "ann"} | command), door=Door.SIGNAL, at=NOW)
+    return PromotionRequest(command=PromoteCommand(**{"by": "ann"} | command), door=Channel.SIGNAL, at=NOW)
 
 
 def abort(**command: Any) -> AbortRequest:
     """Return a person's abort."""
-    return AbortRequest(command=AbortCommand(**{"by": "bob"} | command), door=Door.UPDATE, at=NOW)
+    return AbortRequest(command=AbortCommand(**{"by": "bob"} | command), door=Channel.UPDATE, at=NOW)

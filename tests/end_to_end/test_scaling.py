@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from celadon.domain.language.messages import AbortCommand, PromoteCommand
-from celadon.domain.language.states import Door, RolloutOutcome, RolloutPhase
+from celadon.domain.language.states import Channel, RolloutOutcome, RolloutPhase
 from celadon.stack.addresses import StackAddresses
 from celadon.table.read.overview import view_deployment
 from celadon.table.rollouts import scaling as table_scaling
@@ -29,7 +29,7 @@ async def scale(deployment: LiveDeployment, replicas: int) -> None:
 
 async def scale_at_once(deployment: LiveDeployment, replicas: int) -> None:
     """Scale without the time that a command takes to start."""
-    order = ScaleOrder(deployment=deployment.name, replicas=replicas, by="ann", door=Door.CLI)
+    order = ScaleOrder(deployment=deployment.name, replicas=replicas, by="ann", door=Channel.CLI)
     async with deployment.table.transaction() as tx:
         await table_scaling.scale(tx, order)
 

@@ -7,8 +7,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.domain.language.names import Epoch, RouterNode
 from celadon.domain.language.states import (
+    Channel,
     DeploymentLifecycle,
-    Door,
     RolloutPhase,
     RouteHealthStatus,
     RouteSetState,
@@ -106,7 +106,7 @@ async def make_live(table: Table, deployment: str, route_set: int, drain: int, *
 
 async def enrol(table: Table, node: str, identity: str | None = None, serial: str | None = None) -> None:
     """Let gateways believe a router: on a socket, or by a certificate."""
-    author = Author(by="ann", door=Door.CLI)
+    author = Author(by="ann", door=Channel.CLI)
     async with table.transaction() as tx:
         await enrol_router(tx, NewEnrolment(node=RouterNode(node), identity=identity, serial=serial), author)
 

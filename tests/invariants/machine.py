@@ -19,7 +19,7 @@ from celadon.domain.language.errors import RefusedError
 from celadon.domain.language.messages import AbortAnswer, PromoteAnswer, RolloutRequest, RolloutResult
 from celadon.domain.language.payload import parse_payload
 from celadon.domain.language.states import (
-    Door,
+    Channel,
     RolloutOutcome,
     RolloutPhase,
     RouteHealthStatus,
@@ -349,12 +349,12 @@ class RolloutMachine(RuleBasedStateMachine):
 
     @happens(replicas=st.integers(0, 3))
     def a_person_scales(self, replicas: int) -> None:
-        order = ScaleOrder(deployment=DEPLOYMENT, replicas=replicas, by="ann", door=Door.CLI)
+        order = ScaleOrder(deployment=DEPLOYMENT, replicas=replicas, by="ann", door=Channel.CLI)
         self.world.run(self._order(lambda tx: scale(tx, order), f"scale to {'some' if replicas else 'none'}"))
 
     @happens(when=lambda self: self.run is None and self.seen.deployment is not None)
     def a_person_deletes(self) -> None:
-        order = DeleteOrder(deployment=DEPLOYMENT, by="ann", door=Door.CLI)
+        order = DeleteOrder(deployment=DEPLOYMENT, by="ann", door=Channel.CLI)
         self.world.run(self._order(lambda tx: delete(tx, order), "delete"))
 
     async def _order(self, change: Callable[[AsyncSession], Awaitable[object]], what: str) -> None:

@@ -7,7 +7,7 @@ from typing import Final
 from celadon.domain.decisions.publication import Endpoint, EndpointState, Publication, publish
 from celadon.domain.language.errors import RefusedError
 from celadon.domain.language.names import RouterNode
-from celadon.domain.language.states import Door
+from celadon.domain.language.states import Channel
 from celadon.table.core.author import Author
 from celadon.table.core.engine import Table
 from celadon.table.routers.enrolments import NewEnrolment, enrol_router
@@ -24,7 +24,7 @@ from celadon.table.routers.reports import (
 from celadon.table.routers.router_admin import forget_router
 from celadon.table.routers.traffic import read_traffic
 
-_SOMEBODY: Final = Author(by="ann", door=Door.CLI, reason="scaled in")
+_SOMEBODY: Final = Author(by="ann", door=Channel.CLI, reason="scaled in")
 
 
 @dataclass

@@ -17,7 +17,7 @@ from sqlalchemy import text
 
 from celadon.domain.language.errors import RefusedError
 from celadon.domain.language.names import RouteId, RouteSetId
-from celadon.domain.language.states import Door, RolloutOutcome, RouteHealthStatus, RouteStatus
+from celadon.domain.language.states import Channel, RolloutOutcome, RouteHealthStatus, RouteStatus
 from celadon.table.core.engine import Table
 from celadon.table.core.models import Base
 from celadon.table.replicas.abandoned_rollouts import UnfinishedRollout, abandon_rollout
@@ -129,7 +129,7 @@ class Race:
             await set_gone(tx, self.rows.fence, kept)
 
     async def scale(self) -> None:
-        order = ScaleOrder(deployment="chat", replicas=3, by="ann", door=Door.CLI)
+        order = ScaleOrder(deployment="chat", replicas=3, by="ann", door=Channel.CLI)
         async with self.rows.table.transaction() as tx:
             await scale(tx, order)
 

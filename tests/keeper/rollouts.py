@@ -13,7 +13,7 @@ from celadon.domain.language.errors import RefusalCode
 from celadon.domain.language.messages import RolloutRequest
 from celadon.domain.language.names import Epoch, RolloutId, RouteSetId
 from celadon.domain.language.states import (
-    Door,
+    Channel,
     RolloutOutcome,
     RolloutPhase,
     RouteHealthStatus,
@@ -135,14 +135,14 @@ class Deploying:
 
     async def scale(self, replicas: int) -> Scaled:
         """Change how many replicas the deployment shall have."""
-        order = ScaleOrder(deployment=self.name, replicas=replicas, by="ann", door=Door.CLI)
+        order = ScaleOrder(deployment=self.name, replicas=replicas, by="ann", door=Channel.CLI)
         async with self.table.transaction() as tx:
             return await scale(tx, order)
 
     async def delete(self) -> None:
         """Delete the deployment."""
         async with self.table.transaction() as tx:
-            await delete(tx, DeleteOrder(deployment=self.name, by="ann", door=Door.CLI))
+            await delete(tx, DeleteOrder(deployment=self.name, by="ann", door=Channel.CLI))
 
     async def row(self) -> Deployment:
         """Return the deployment."""
@@ -228,7 +228,7 @@ class Deploying:
             blue_set=self.blue,
             green_set=self.green,
             by="ann",
-            door=Door.UPDATE,
+            door=Channel.UPDATE,
             reason="",
             message=message,
         )

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from celadon.domain.language.names import Epoch, RouteId, RouterNode, RouteSetId
-from celadon.domain.language.states import Door
+from celadon.domain.language.states import Channel
 from celadon.table.core.author import Author
 from celadon.table.core.engine import Table
 from celadon.table.core.models import Route
@@ -30,7 +30,7 @@ class Router:
     async def connect(self) -> None:
         """Serve what there is."""
         async with self.table.transaction() as tx:
-            await enrol_router(tx, NewEnrolment(node=RouterNode(self.node)), Author(by="ann", door=Door.CLI))
+            await enrol_router(tx, NewEnrolment(node=RouterNode(self.node)), Author(by="ann", door=Channel.CLI))
             await router_connected(tx, self.node, "gateway")
         await self.acknowledge()
 

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.domain.decisions.authority import Authority
 from celadon.domain.language.errors import RefusalCode
-from celadon.domain.language.states import Door, RouteHealthStatus
+from celadon.domain.language.states import Channel, RouteHealthStatus
 from celadon.domain.language.steps import SwitchAnswer, SwitchStep
 from celadon.table.core.engine import Table
 from celadon.table.rollouts.switch import switch, switch_back
@@ -34,7 +34,7 @@ async def _ask(
         blue_set=chat.blue,
         green_set=chat.green,
         by="ann",
-        door=Door.UPDATE,
+        door=Channel.UPDATE,
         reason="",
         decision=decision,
         message=rollback() if change is switch_back else promotion(),

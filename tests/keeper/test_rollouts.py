@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from celadon.domain.language.names import Epoch, RouterNode
-from celadon.domain.language.states import Door, RolloutOutcome, RouteSetState
+from celadon.domain.language.states import Channel, RolloutOutcome, RouteSetState
 from celadon.table.core.author import Author
 from celadon.table.core.engine import Table
 from celadon.table.core.models import Deployment, Rollout
@@ -23,7 +23,7 @@ async def test_a_rollout_hears_when_the_last_router_has_caught_up(
     await chat.open({"command": server()}, replicas=0)
     epoch = Epoch(await chat.epoch() + 1)
     async with table.transaction() as tx:
-        await enrol_router(tx, NewEnrolment(node=RouterNode("east")), Author(by="ann", door=Door.CLI))
+        await enrol_router(tx, NewEnrolment(node=RouterNode("east")), Author(by="ann", door=Channel.CLI))
         await router_connected(tx, "east", "gateway")
         await router_acknowledged(tx, "east", {chat.name: Epoch(0)})
         rollout = await tx.get_one(Rollout, chat.rollout)

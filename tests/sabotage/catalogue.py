@@ -124,7 +124,7 @@ SABOTAGES: Final = (
         3,
         "swallow a signal that was refused",
         "workflows/messages.py",
-        "            self._keep_refusal(verb, Door.SIGNAL, payload, error.refusal)",
+        "            self._keep_refusal(verb, Channel.SIGNAL, payload, error.refusal)",
         "            del error",
         ("tests/workflows/test_messages.py::test_bad_signals_are_kept_as_refused_and_the_rollout_goes_on",),
     ),
@@ -379,7 +379,8 @@ SABOTAGES: Final = (
         11,
         "forget a cancel that met a promotion",
         "workflows/messages.py",
-        "        self._add_abort(AbortRequest(command=command, door=Door.CANCEL, at=workflow.now()), PendingReply())\n",
+        "        self._add_abort(AbortRequest(command=command, door=Channel.CANCEL, at=workflow.now()), "
+        "PendingReply())\n",
         "",
         ("tests/workflows/test_going_back.py::test_a_cancel_during_the_bake_switches_back",),
     ),

@@ -18,7 +18,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from activities.own_workflows import REFUSED, refuse_caller
 from celadon.domain.language.contracts import TASK_QUEUE, workflow_id
 from celadon.domain.language.names import RolloutId, RouteSetId
-from celadon.domain.language.states import Door
+from celadon.domain.language.states import Channel
 from celadon.domain.language.steps import SwitchStep
 from tests.api.conftest import ApiClient, api, keys, rows  # noqa: F401 - fixtures
 from tests.table.rows import Opened, Rows
@@ -154,7 +154,7 @@ def waiting_step() -> SwitchStep:
         blue_set=None,
         green_set=RouteSetId(1),
         by="eve",
-        door=Door.TIMER,
+        door=Channel.TIMER,
         reason="",
         ack_timeout_seconds=1,
     )

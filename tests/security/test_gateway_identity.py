@@ -17,7 +17,7 @@ from aiohttp import ClientSession
 
 from celadon.domain.decisions.enrolment import gateway_identity
 from celadon.domain.language.names import RouterNode
-from celadon.domain.language.states import Door
+from celadon.domain.language.states import Channel
 from celadon.gateway.addresses import SocketAddress
 from celadon.gateway.authority import CertificateAuthority, Issued
 from celadon.gateway.certificates import write_version
@@ -77,7 +77,7 @@ class Installation:
     async def forget(self, node: str) -> None:
         """Forget a router, as an operator does."""
         async with self.table.transaction() as tx:
-            await forget_router(tx, node, author=Author(by="ann", door=Door.CLI, reason="stolen"), force=True)
+            await forget_router(tx, node, author=Author(by="ann", door=Channel.CLI, reason="stolen"), force=True)
 
     def process(self, shows: Issued | None) -> Attacker:
         """Return a process that takes the gateway for what it is, and shows this certificate."""

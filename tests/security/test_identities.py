@@ -14,7 +14,7 @@ from celadon.api.settings import ApiSettings
 from celadon.client.wording import event_title
 from celadon.domain.language.identity import LINK_ISSUER, LONGEST_NAME, TOKEN_ISSUER, check_name
 from celadon.domain.language.permissions import Role
-from celadon.domain.language.states import Door
+from celadon.domain.language.states import Channel
 from celadon.table.access.console_logins import create_login
 from celadon.table.access.tokens import NewToken, create_token
 from celadon.table.core.engine import Table
@@ -202,7 +202,7 @@ def test_people_are_told_the_issuer_where_a_token_may_have_the_same_name() -> No
         }
         return event_title(
             AuditEvent.model_validate(
-                {**given, "actor": NAME, "issuer": issuer, "door": Door.API.value, "verified": verified}
+                {**given, "actor": NAME, "issuer": issuer, "door": Channel.API.value, "verified": verified}
             )
         )
 

@@ -21,7 +21,7 @@ from celadon.domain.language.errors import RefusedError
 from celadon.domain.language.messages import RolloutRequest
 from celadon.domain.language.payload import parse_payload
 from celadon.domain.language.permissions import Role, rights_of
-from celadon.domain.language.states import Door
+from celadon.domain.language.states import Channel
 from celadon.domain.language.steps import BeginStep
 from celadon.table.rollouts.begin import begin
 from tests.api.conftest import ApiClient, api, keys, rows  # noqa: F401 - fixtures
@@ -74,7 +74,7 @@ async def test_past_the_api_the_table_refuses_the_same(
 ) -> None:
     await rows.live(policy=own)
     client = RolloutClient(temporal_env.client, Signer.of_file(keys / "key.pem"))
-    operator = Sender(door=Door.API, rights=rights_of([OPERATOR]))
+    operator = Sender(door=Channel.API, rights=rights_of([OPERATOR]))
 
     await client.start(parse_payload(RolloutRequest, start(**eased)), sender=operator)
     # Where nobody refuses it, it goes on and does not end.

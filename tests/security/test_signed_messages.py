@@ -19,7 +19,7 @@ from celadon.domain.language.errors import RefusedError
 from celadon.domain.language.messages import AbortCommand, PromoteCommand, RolloutRequest, StartMemo
 from celadon.domain.language.payload import parse_payload
 from celadon.domain.language.permissions import Verb
-from celadon.domain.language.states import Door
+from celadon.domain.language.states import Channel
 from celadon.domain.language.steps import BeginStep, JudgeStep, Message, Note, PhaseStep, Step, SwitchAnswer
 from celadon.table.rollouts.begin import begin
 from celadon.table.rollouts.route_sets import enter_phase, judge
@@ -46,11 +46,17 @@ def message(signer: Signer, verb: str, request_id: str = "id-1", **said: Any) ->
     """Return a message that the API has signed."""
     rights = {"promote": Verb.PROMOTE, "abort": Verb.ABORT, "rollback": Verb.ROLLBACK}
     kind: Callable[..., Any] = PromoteCommand if verb == "promote" else AbortCommand
-    given = {"by": "ann", "door": Door.API, "rights": (rights[verb],), "valid_until": datetime.now(UTC) + SOON, **said}
+    given = {
+        "by": "ann",
+        "door": Channel.API,
+        "rights": (rights[verb],),
+        "valid_until": datetime.now(UTC) + SOON,
+        **said,
+    }
     command = kind(**given)
     signature = signer.sign(text_of_command(signer.installation, "chat", verb, request_id, command))
     signed = command.model_copy(update={"signature": signature})
-    return Message(verb=verb, request_id=request_id, came_by=Door.UPDATE, command=signed)
+    return Message(verb=verb, request_id=request_id, came_by=Channel.UPDATE, command=signed)
 
 
 async def ask(rows: Rows, opened: Opened, authority: Authority, what: Message, run: str, **step: Any) -> SwitchAnswer:  # noqa: F811
@@ -160,7 +166,7 @@ async def test_an_abort_that_has_taken_effect_goes_on_counting_after_a_reset(
 
 async def test_an_unsigned_abort_leaves_everything_as_it_was(rows: Rows, authority: Authority) -> None:  # noqa: F811
     opened = await rows.ready()
-    unsigned = Message(verb="abort", came_by=Door.SIGNAL, command=AbortCommand(by="eve"))
+    unsigned = Message(verb="abort", came_by=Channel.SIGNAL, command=AbortCommand(by="eve"))
     step = JudgeStep(
         deployment="chat", rollout=opened.begun.rollout, run="run-1", messages=(unsigned,), at=datetime.now(UTC)
     )
@@ -176,7 +182,7 @@ async def test_the_audit_log_does_not_vouch_for_a_copy(rows: Rows, signer: Signe
     promotion = message(signer, "promote")
     await rows.sql("update deployments set frozen = true")
     await ask(rows, opened, authority, promotion, "run-1")
-    note = Note(seq=1, at=datetime.now(UTC), kind="promotion_requested", by="ann", door=Door.API, message=promotion)
+    note = Note(seq=1, at=datetime.now(UTC), kind="promotion_requested", by="ann", door=Channel.API, message=promotion)
 
     for seq, run in ((1, "run-1"), (2, "run-2")):
         told = note.model_copy(update={"seq": seq})
@@ -198,7 +204,7 @@ def start(signer: Signer, run: str, request_id: str = "id-1", **changes: Any) ->
     )
     now = datetime.now(UTC)
     memo = StartMemo(
-        request_id=request_id, door=Door.API, rights=(Verb.START, Verb.CREATE), valid_until=now + SOON
+        request_id=request_id, door=Channel.API, rights=(Verb.START, Verb.CREATE), valid_until=now + SOON
     ).model_copy(update=changes)
     memo = memo.model_copy(update={"signature": signer.sign(text_of_start(signer.installation, request, memo))})
     return BeginStep(request=request, workflow_id="rollout-chat", run_id=run, at=now, memo=memo, taken_at=now)

@@ -14,7 +14,7 @@ from celadon.domain.language.contracts import PROMOTE, ROLLBACK
 from celadon.domain.language.messages import AbortCommand, PromoteCommand, RolloutRequest
 from celadon.domain.language.names import Epoch, Fence, RouteId, RouterNode, RouteSetId
 from celadon.domain.language.payload import parse_payload
-from celadon.domain.language.states import Door, RolloutOutcome, RolloutPhase, RouteHealthStatus, RouteStatus
+from celadon.domain.language.states import Channel, RolloutOutcome, RolloutPhase, RouteHealthStatus, RouteStatus
 from celadon.domain.language.steps import (
     BeginStep,
     Begun,
@@ -81,7 +81,7 @@ class Opened:
             blue_set=self.begun.blue_set,
             green_set=self.green,
             by="ann",
-            door=Door.UPDATE,
+            door=Channel.UPDATE,
             reason="reviewed",
             message=promotion(),
         )
@@ -118,13 +118,13 @@ class Opened:
 def promotion(**command: Any) -> Message:
     """Return a promotion by ann, as an update brings it."""
     said = parse_payload(PromoteCommand, {"by": "ann", "reason": "reviewed", **command})
-    return Message(verb=PROMOTE, request_id="id-1", came_by=Door.UPDATE, command=said)
+    return Message(verb=PROMOTE, request_id="id-1", came_by=Channel.UPDATE, command=said)
 
 
 def rollback(verb: str = ROLLBACK, **command: Any) -> Message:
     """Return a rollback (or an abort) by ann, as an update brings it."""
     said = parse_payload(AbortCommand, {"by": "ann", "reason": "reviewed", **command})
-    return Message(verb=verb, request_id="id-2", came_by=Door.UPDATE, command=said)
+    return Message(verb=verb, request_id="id-2", came_by=Channel.UPDATE, command=said)
 
 
 class Rows:
@@ -287,13 +287,13 @@ class Rows:
 
     async def scale(self, replicas: int, *, reason: str = "", deployment: str = "chat") -> Scaled:
         """Let a deployment want another number of replicas."""
-        order = ScaleOrder(deployment=deployment, replicas=replicas, by="ann", door=Door.CLI, reason=reason)
+        order = ScaleOrder(deployment=deployment, replicas=replicas, by="ann", door=Channel.CLI, reason=reason)
         async with self.table.transaction() as tx:
             return await scale(tx, order)
 
     async def delete(self, *, reason: str = "", deployment: str = "chat") -> Deleted:
         """Delete a deployment."""
-        order = DeleteOrder(deployment=deployment, by="ann", door=Door.CLI, reason=reason)
+        order = DeleteOrder(deployment=deployment, by="ann", door=Channel.CLI, reason=reason)
         async with self.table.transaction() as tx:
             return await delete(tx, order)
 
@@ -303,7 +303,7 @@ class Rows:
         """Let gateways believe a router; return whether it was new to them."""
         wanted = NewEnrolment(node=RouterNode(node), identity=identity, serial=serial)
         async with self.table.transaction() as tx:
-            return await enrol_router(tx, wanted, Author(by="ann", door=Door.CLI, reason="new site"))
+            return await enrol_router(tx, wanted, Author(by="ann", door=Channel.CLI, reason="new site"))
 
     async def connect(self, node: str) -> None:
         """Let a router that is enrolled open a stream."""

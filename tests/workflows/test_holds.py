@@ -10,7 +10,7 @@ from celadon.domain.language import contracts
 from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError
 from celadon.domain.language.messages import PromoteState
 from celadon.domain.language.names import Epoch
-from celadon.domain.language.states import Door, RolloutOutcome, RolloutPhase, SetCondition
+from celadon.domain.language.states import Channel, RolloutOutcome, RolloutPhase, SetCondition
 from celadon.domain.language.steps import SwitchAnswer
 from tests.workflows.conftest import ROLLOUT
 
@@ -55,7 +55,7 @@ async def test_a_timer_that_was_refused_asks_again_when_the_hold_has_ended(
     await rollout.handle.signal(signal, payload)
 
     await rollout.phase(RolloutPhase.BAKING)
-    assert [step.door for step in rollout.script.inputs("switch")] == [Door.TIMER, Door.TIMER]
+    assert [step.door for step in rollout.script.inputs("switch")] == [Channel.TIMER, Channel.TIMER]
     await rollout.record(f"held-{code.value.lower().replace('_', '-')}")
 
 

@@ -14,7 +14,7 @@ from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError
 from celadon.domain.language.messages import AbortCommand, AbortState, BakeCommand, BlueChanged
 from celadon.domain.language.names import Epoch
 from celadon.domain.language.payload import parse_payload
-from celadon.domain.language.states import Door, RolloutOutcome, RolloutPhase
+from celadon.domain.language.states import Channel, RolloutOutcome, RolloutPhase
 from celadon.domain.language.steps import DrainEnd, Judged, SwitchAnswer, SwitchStep
 from tests.workflows.conftest import BLUE, FOR_EVER, GREEN, ROLLOUT
 
@@ -104,7 +104,7 @@ async def test_a_cancel_that_blue_cannot_take_for_the_moment_goes_back_when_blue
 
     assert (await rollout.ended()).status == "cancelled"
     assert rollout.script.inputs("finish")[0].outcome is RolloutOutcome.ROLLED_BACK
-    assert [step.door for step in rollout.script.inputs("switch_back")] == [Door.CANCEL, Door.CANCEL]
+    assert [step.door for step in rollout.script.inputs("switch_back")] == [Channel.CANCEL, Channel.CANCEL]
 
 
 async def test_a_pending_abort_is_tried_once_for_each_change_of_blue(rollout: "RunningRollout") -> None:

@@ -9,7 +9,7 @@ import pytest
 from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError
 from celadon.domain.language.messages import PromoteState
 from celadon.domain.language.names import Epoch
-from celadon.domain.language.states import Door, RolloutOutcome, RolloutPhase, SetCondition
+from celadon.domain.language.states import Channel, RolloutOutcome, RolloutPhase, SetCondition
 from celadon.domain.language.steps import SwitchAnswer, SwitchStep
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ async def test_an_update_promotes_and_is_told_epoch_and_routers(rollout: "Runnin
 
     assert (answer.state, answer.epoch, answer.acknowledged_by) == (PromoteState.SWITCHED, 5, ("one", "two"))
     step: SwitchStep = rollout.script.inputs("switch")[0]
-    assert (step.by, step.door, step.reason) == ("ann", Door.UPDATE, "looks good")
+    assert (step.by, step.door, step.reason) == ("ann", Channel.UPDATE, "looks good")
     await rollout.skip(timedelta(minutes=6))
     ended = await rollout.ended()
     assert ended.result is not None
@@ -53,7 +53,7 @@ async def test_the_timer_promotes_after_the_delay_and_not_before(rollout: "Runni
 
     await rollout.skip(timedelta(minutes=2))
     await rollout.phase(RolloutPhase.BAKING)
-    assert rollout.script.inputs("switch")[0].door is Door.TIMER
+    assert rollout.script.inputs("switch")[0].door is Channel.TIMER
     await rollout.skip(timedelta(minutes=6))
     ended = await rollout.ended()
     assert ended.result is not None
@@ -212,7 +212,7 @@ async def test_at_the_deadline_the_policy_can_promote(rollout: "RunningRollout")
     await rollout.skip(timedelta(hours=3))
 
     await rollout.until(lambda: "switch" in rollout.script.names())
-    assert rollout.script.inputs("switch")[0].door is Door.TIMER
+    assert rollout.script.inputs("switch")[0].door is Channel.TIMER
 
 
 async def test_at_the_deadline_the_policy_can_hold(rollout: "RunningRollout") -> None:

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 from fastapi import Request
 from pydantic import BaseModel
 
-from celadon.api.problems import DoorError
+from celadon.api.problems import HttpRefusal
 from celadon.domain.language.payload import parse_payload
 from celadon.service.command import AnyCommand
 
@@ -24,8 +24,8 @@ async def read_form(request: Request) -> dict[str, str]:
     """Return the fields of a form.
 
     Raises:
-        DoorError: it is none of the console's: in another form, with bytes that are no UTF-8, with too many fields, two
-            of the same name, or one that is too long.
+        HttpRefusal: it is none of the console's: in another form, with bytes that are not UTF-8, with too many fields,
+            two of the same name, or one that is too long.
 
     """
     body = b""
@@ -46,8 +46,8 @@ async def read_form(request: Request) -> dict[str, str]:
     return dict(pairs)
 
 
-def _malformed() -> DoorError:
-    return DoorError(
+def _malformed() -> HttpRefusal:
+    return HttpRefusal(
         HTTPStatus.BAD_REQUEST,
         "MALFORMED_FORM",
         "the form cannot be read",

@@ -16,7 +16,7 @@ from celadon.api.console.rendering import Person, render
 from celadon.api.console.sessions import csrf_of, is_own_form
 from celadon.api.console.views import deployment_page, list_page, story_page, summary
 from celadon.api.context import ApiParts, parts_of
-from celadon.api.problems import DoorError, problem_of
+from celadon.api.problems import HttpRefusal, problem_of
 from celadon.api.stream import ChangeResponse, ChangeStream
 from celadon.domain.language.errors import RefusalCode, RefusedError, refuse
 from celadon.domain.language.names import MAX_NAME_LENGTH
@@ -63,7 +63,7 @@ class ConsoleRoute(APIRoute):
             except RefusedError as error:
                 problem = problem_of(error.refusal)
                 response = _error_page(problem.status, problem.detail, problem.next_step)
-            except DoorError as error:
+            except HttpRefusal as error:
                 response = _error_page(error.problem.status, error.problem.detail, error.problem.next_step)
                 response.headers.update(error.headers)
             response.headers["Content-Security-Policy"] = SECURITY_POLICY
@@ -123,7 +123,7 @@ async def log_in(request: Request) -> Response:
     after = _local(form.get("next", "/"))
     try:
         session = await _opened(request, form)
-    except DoorError as error:
+    except HttpRefusal as error:
         return _login_page(error.problem.detail, after, error.problem.status)
     if session is None:
         told = (
@@ -141,7 +141,7 @@ async def _opened(request: Request, form: dict[str, str]) -> str | None:
     """Return the session that a link's code or a token opens; nothing when it is none.
 
     Raises:
-        DoorError: it is none, and the address has shown too many such.
+        HttpRefusal: it is none, and the address has shown too many such.
 
     """
     parts = parts_of(request)
@@ -260,7 +260,7 @@ async def _own_form(request: Request) -> dict[str, str]:
     """Return the fields of a form that one of the console's own pages has sent in this session.
 
     Raises:
-        DoorError: another site has made the form.
+        HttpRefusal: another site has made the form.
         LoginNeededError: there is no session.
 
     """
@@ -286,8 +286,8 @@ def _check_origin(request: Request) -> None:
         raise _foreign_form()
 
 
-def _foreign_form() -> DoorError:
-    return DoorError(
+def _foreign_form() -> HttpRefusal:
+    return HttpRefusal(
         HTTPStatus.FORBIDDEN,
         "FOREIGN_FORM",
         "the form was not made by this console for this session",

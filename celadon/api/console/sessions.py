@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from celadon.domain.language.console_cookies import HOST_PREFIX, NOTICE_COOKIE, SESSION_COOKIE
 from celadon.domain.language.identity import OWN_ISSUERS
-from celadon.domain.language.states import Door
+from celadon.domain.language.states import Channel
 from celadon.service.principal import Principal, Proof, Scheme
 from celadon.table.access.console_logins import redeem_login
 from celadon.table.access.console_sessions import NewSession, end_session, find_session, has_shape, open_session
@@ -50,7 +50,7 @@ class Sessions:
             roles=session.roles,
             scope=session.scope,
             scheme=Scheme.SESSION,
-            door=Door.CONSOLE,
+            door=Channel.CONSOLE,
         )
 
     async def redeem(self, code: str) -> str | None:

@@ -498,11 +498,11 @@ def _warnings(view: RolloutView, deployment: DeploymentView) -> list[str]:
         found.append("No keeper is at work: nothing starts, stops or is replaced until a worker runs.")
     if record is not None and view.stuck is not None:
         found.append(f"The rollout does not get on: {view.stuck.told}. What helps: {view.stuck.next_step}.")
-    elif record is not None and record.outcome is None and view.workflow.silence:
+    elif record is not None and record.outcome is None and view.workflow.unanswered_because:
         found.append(
             "The rollout's workflow is gone from Temporal: the keeper ends the rollout and cleans up within a minute."
-            if view.workflow.silence == NO_WORKFLOW
-            else f"Only the table is shown, the workflow is silent: {view.workflow.silence}.",
+            if view.workflow.unanswered_because == NO_WORKFLOW
+            else f"Only the table is shown, the workflow is silent: {view.workflow.unanswered_because}.",
         )
     if record is not None and record.awaits_epoch is not None:
         found.append("Blue is kept: routers have not acknowledged the switch yet.")

@@ -25,7 +25,7 @@ from celadon.cli.target import CA_VARIABLE, ApiTarget
 from celadon.client.patience import UPDATE_PATIENCE, NoAnswerError
 from celadon.domain.language.base_models import Record
 from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError
-from celadon.domain.language.states import Door
+from celadon.domain.language.states import Channel
 
 READING: Final = timedelta(seconds=30)
 CHANGING: Final = UPDATE_PATIENCE + timedelta(seconds=15)
@@ -78,7 +78,7 @@ class ApiCalls:
         self._has_answered = False
         self._headers = {
             "authorization": f"Bearer {target.token.get_secret_value()}",
-            "x-celadon-door": Door.CLI.value,
+            "x-celadon-door": Channel.CLI.value,
             "user-agent": "celadon-cli",
         }
         self._trust = _trust(target)

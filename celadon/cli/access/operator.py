@@ -19,7 +19,7 @@ from celadon.client.rollout_view import NO_WORKFLOW, WorkflowAnswer
 from celadon.client.rollouts import KEY_HOLDER, RolloutClient, Sender
 from celadon.domain.language.not_found import nothing_under_way
 from celadon.domain.language.permissions import Role, Verb
-from celadon.domain.language.states import Door
+from celadon.domain.language.states import Channel
 from celadon.service.answers import Meant
 from celadon.service.command import Call
 from celadon.service.principal import Principal, Scheme
@@ -35,7 +35,7 @@ ResultT = TypeVar("ResultT", bound=BaseModel)
 
 def operator(name: str) -> Principal:
     """Return whoever types, under the name that was given; how it was shown is told nowhere, for nothing was."""
-    return Principal(name=name, issuer="", roles=(Role.ADMIN,), scope={}, scheme=Scheme.TOKEN, door=Door.CLI)
+    return Principal(name=name, issuer="", roles=(Role.ADMIN,), scope={}, scheme=Scheme.TOKEN, door=Channel.CLI)
 
 
 class OperatorService(Service):
@@ -129,14 +129,16 @@ class OperatorService(Service):
         answer = await self.ask_workflow(name)
         if answer.status is not None:
             return Meant(rollout=answer.status.rollout, revision=answer.status.to_revision, note=note)
-        if answer.silence == NO_WORKFLOW:
+        if answer.unanswered_because == NO_WORKFLOW:
             known = view is not None or note
             raise (
                 nothing_under_way(name, to_promote=to_promote)
                 if known
                 else await self._session.no_such_deployment(name)
             )
-        raise CommandError(f"which rollout of {name} is under way cannot be found out: {note or answer.silence}")
+        raise CommandError(
+            f"which rollout of {name} is under way cannot be found out: {note or answer.unanswered_because}"
+        )
 
     async def once(
         self,

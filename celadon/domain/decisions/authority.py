@@ -18,12 +18,12 @@ from celadon.domain.language.contracts import ABORT, DEFAULT_INSTALLATION, FINIS
 from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError
 from celadon.domain.language.messages import PromoteCommand, RolloutRequest, StartMemo
 from celadon.domain.language.permissions import Verb
-from celadon.domain.language.states import Door
+from celadon.domain.language.states import Channel
 from celadon.domain.language.steps import Message, Note, Step
 
 StepT = TypeVar("StepT", bound=Step)
 
-VERIFYING_DOORS: Final = frozenset({Door.API, Door.CONSOLE, Door.CLI})
+VERIFYING_DOORS: Final = frozenset({Channel.API, Channel.CONSOLE, Channel.CLI})
 """Doors that sign what they send; a message that only says that it came through one of them did not."""
 
 
@@ -91,7 +91,7 @@ class Verdict(Record):
 
     verified: bool = False
     """Whether a door that is believed has signed it."""
-    door: Door | None = None
+    door: Channel | None = None
     """Through which door it came, as far as that is known."""
     issuer: str = ""
     """Who vouches for its sender to the door; empty for an unsigned one."""
@@ -231,7 +231,7 @@ class Authority:
         text = text_of_command(self.installation, deployment, message.verb, message.request_id, command)
         return self.verifies(text, command.signature)
 
-    def _unsigned(self, door: Door | None) -> Verdict:
+    def _unsigned(self, door: Channel | None) -> Verdict:
         return Verdict(door=door, rights=_UNSIGNED_RIGHTS[self.unsigned])
 
 
@@ -250,7 +250,7 @@ def spent(verb: str, request_id: str) -> Refusal:
     )
 
 
-def _plain_door(message: Message) -> Door:
+def _plain_door(message: Message) -> Channel:
     door = message.command.door
     return message.came_by if door is None or door in VERIFYING_DOORS else door
 

@@ -14,7 +14,7 @@ from celadon.domain.language.durations import format_duration
 from celadon.domain.language.errors import RefusalCode
 from celadon.domain.language.policy import OnDeadline
 from celadon.domain.language.progress import Hold, HoldKind, Progress, PromotionRequest
-from celadon.domain.language.states import Door, RolloutOutcome, RolloutPhase, SetCondition
+from celadon.domain.language.states import Channel, RolloutOutcome, RolloutPhase, SetCondition
 from celadon.domain.language.steps import Message, SwitchAnswer
 
 PROVISIONING_TIMER: Final = "provisioning deadline"
@@ -27,7 +27,7 @@ class GoBack(Record):
 
     outcome: RolloutOutcome
     by: str
-    door: Door
+    door: Channel
     reason: str
     message: Message | None = None
 
@@ -36,7 +36,7 @@ class GoAhead(Record):
     """Ask for the switch."""
 
     by: str
-    door: Door
+    door: Channel
     reason: str
     force: bool = False
     message: Message | None = None
@@ -84,7 +84,7 @@ def decide(progress: Progress, now: datetime) -> GateDecision:
         return GoBack(
             outcome=RolloutOutcome.FAILED,
             by="keeper",
-            door=Door.KEEPER,
+            door=Channel.KEEPER,
             reason=f"green failed: {error or 'its replicas could not be kept running'}",
         )
     match progress.phase:
@@ -165,31 +165,31 @@ def _wait_for_green(progress: Progress, now: datetime) -> GateDecision:
     return GoBack(
         outcome=RolloutOutcome.FAILED,
         by="policy",
-        door=Door.TIMER,
+        door=Channel.TIMER,
         reason=f"green was not healthy within {span}" + (f" ({told}{error})" if told else ""),
     )
 
 
 def _in_awaiting(progress: Progress, now: datetime) -> GateDecision:
-    grows = progress.dipped and not progress.dipped_by_itself
+    grows = progress.regressed_since_verified and not progress.regressed_by_itself
     regression = Enter(phase=RolloutPhase.VERIFYING, why="green grows" if grows else "green regressed")
     if not progress.green_is_ready:
         return regression
     if progress.promotion is not None:
         return _go_ahead(progress.promotion)
-    if progress.dipped:
+    if progress.regressed_since_verified:
         return regression
     if progress.automation_suspended or progress.hold is not None:
         return Wait(timers=())
     if not progress.gated:
-        return GoAhead(by="policy", door=Door.POLICY, reason="first deployment")
+        return GoAhead(by="policy", door=Channel.POLICY, reason="first deployment")
     timers = _promotion_timers(progress)
     due = [name for name, at in sorted(timers, key=lambda timer: timer[1]) if at <= now]
     if not due:
         return Wait(timers=timers)
     if due[0] == PROMOTION_TIMER:
         span = format_duration(progress.policy.promote_after)
-        return GoAhead(by="policy", door=Door.TIMER, reason=f"auto_promote, {span} after green was verified")
+        return GoAhead(by="policy", door=Channel.TIMER, reason=f"auto_promote, {span} after green was verified")
     return _at_deadline(progress)
 
 
@@ -210,11 +210,13 @@ def _at_deadline(progress: Progress) -> GateDecision:
             return GoBack(
                 outcome=RolloutOutcome.EXPIRED,
                 by="policy",
-                door=Door.TIMER,
+                door=Channel.TIMER,
                 reason=f"nobody promoted within {span}",
             )
         case OnDeadline.PROMOTE:
-            return GoAhead(by="policy", door=Door.TIMER, reason=f"promotion_deadline of {span}, on_deadline: promote")
+            return GoAhead(
+                by="policy", door=Channel.TIMER, reason=f"promotion_deadline of {span}, on_deadline: promote"
+            )
         case OnDeadline.HOLD:
             return Wait(timers=())
         case _ as unreachable:

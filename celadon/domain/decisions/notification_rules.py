@@ -9,7 +9,7 @@ from pydantic import Field
 from celadon.domain.language.base_models import Record
 from celadon.domain.language.notification import Notice, NotificationKind
 from celadon.domain.language.policy import BlueGreenPolicy
-from celadon.domain.language.states import Door, RolloutOutcome, RolloutPhase
+from celadon.domain.language.states import Channel, RolloutOutcome, RolloutPhase
 
 WAITS: Final = "waits_for"
 PROMOTES_AT: Final = "promotes_at"
@@ -38,7 +38,7 @@ class AuditLine(Record):
     at: datetime
     actor: str = ""
     issuer: str = ""
-    door: Door | None = None
+    door: Channel | None = None
     verified: bool = False
     reason: str = ""
     evidence: dict[str, str] = Field(default_factory=dict)

@@ -10,7 +10,7 @@ from celadon.domain.language.base_models import Record
 from celadon.domain.language.notification import TEST_KIND, Notice, NotificationKind
 from celadon.domain.language.policy import OnDeadline
 from celadon.domain.language.shown_text import one_line
-from celadon.domain.language.states import Door
+from celadon.domain.language.states import Channel
 
 EVENT_TYPE_PREFIX: Final = "dev.celadon.rollout."
 CLOUD_EVENTS_MEDIA_TYPE: Final = "application/cloudevents+json"
@@ -155,7 +155,7 @@ def revision(number: int | None) -> str:
 def _who(notice: Notice) -> str:
     if not notice.actor:
         return ""
-    door = f" ({notice.door})" if notice.door and notice.door != Door.POLICY else ""
+    door = f" ({notice.door})" if notice.door and notice.door != Channel.POLICY else ""
     return f" by {one_line(notice.actor)}{door}"
 
 

@@ -19,7 +19,7 @@ from celadon.domain.language.names import DeploymentName, Epoch, RevisionNumber,
 from celadon.domain.language.permissions import Verb
 from celadon.domain.language.policy import BlueGreenPolicy
 from celadon.domain.language.revision import Revision
-from celadon.domain.language.states import Door, RolloutOutcome, RolloutPhase, SetCondition
+from celadon.domain.language.states import Channel, RolloutOutcome, RolloutPhase, SetCondition
 
 UNDECLARED = "undeclared"
 """Who asked, when nobody said so."""
@@ -84,7 +84,7 @@ class StartMemo(Record):
 
     request_id: str = ""
     """A repeat with the same id finds the rollout that the first one started; a signed one starts one rollout only."""
-    door: Door | None = None
+    door: Channel | None = None
     """Through which door the request came in."""
     issuer: str = ""
     """Who vouches for ``requested_by`` to the door."""
@@ -106,7 +106,7 @@ class Command(StrictModel):
     reason: Reason = ""
     valid_until: AwareDatetime | None = None
     """After this moment the command is refused: Temporal delivers an update whose caller has given up long ago."""
-    door: Door | None = None
+    door: Channel | None = None
     """Through which door it came in; doors that verify who asks sign what they send."""
     issuer: Annotated[str, Field(max_length=300)] = ""
     """Who vouches for ``by`` to the door: the issuer of a JWT, for example; empty when nobody does."""
@@ -307,7 +307,7 @@ class RefusedMessage(Record):
     """When it was refused."""
     message: str
     """The signal's or update's name, such as ``promote``."""
-    door: Door
+    door: Channel
     """Through which door it came in."""
     by: str
     """Who sent it, as far as it said."""

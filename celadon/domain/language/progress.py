@@ -3,11 +3,13 @@
 from datetime import datetime
 from enum import StrEnum
 
+from pydantic import AliasChoices, Field
+
 from celadon.domain.language.base_models import Record
 from celadon.domain.language.messages import AbortCommand, BlueChanged, GreenChanged, PromoteCommand
 from celadon.domain.language.names import RevisionNumber, RolloutId, RouteSetId
 from celadon.domain.language.policy import BlueGreenPolicy
-from celadon.domain.language.states import Door, RolloutOutcome, RolloutPhase, SetCondition
+from celadon.domain.language.states import Channel, RolloutOutcome, RolloutPhase, SetCondition
 from celadon.domain.language.steps import Message
 
 
@@ -15,7 +17,7 @@ class AbortRequest(Record):
     """Somebody asked to go back."""
 
     command: AbortCommand
-    door: Door
+    door: Channel
     at: datetime
     message: Message | None = None
 
@@ -24,7 +26,7 @@ class PromotionRequest(Record):
     """Somebody asked to go ahead."""
 
     command: PromoteCommand
-    door: Door
+    door: Channel
     at: datetime
     message: Message | None = None
 
@@ -85,9 +87,18 @@ class Progress(Record):
     """When green was opened, scaled up or regressed last; ``provisioning_deadline`` counts from here."""
     verified_since: datetime | None = None
     """When all of green was verified last; nothing while it is not."""
-    dipped: bool = False
-    """Whether green was not ready at some time since it was verified, be it ready again by now."""
-    dipped_by_itself: bool = False
+    regressed_since_verified: bool = Field(
+        default=False,
+        validation_alias=AliasChoices("regressed_since_verified", "dipped"),
+    )
+    """Whether green was not ready at some time since it was verified, be it ready again by now.
+
+    Runs that waited through an upgrade carry it by its former name.
+    """
+    regressed_by_itself: bool = Field(
+        default=False,
+        validation_alias=AliasChoices("regressed_by_itself", "dipped_by_itself"),
+    )
     """Whether that was green's own doing: that it grows because somebody scaled it is not."""
     waited_since: datetime | None = None
     """When green waited for a promotion for the first time; ``promotion_deadline`` counts from here."""

@@ -132,7 +132,7 @@ class RolloutOutcome(StrEnum):
     """Green was not healthy in time or could not be kept running, or the workflow was terminated."""
 
 
-class Door(StrEnum):
+class Channel(StrEnum):
     """Through which door a message came in, as the audit log tells it."""
 
     SIGNAL = "signal"

@@ -14,7 +14,7 @@ from celadon.domain.language.errors import Refusal
 from celadon.domain.language.messages import AbortCommand, PromoteCommand, RolloutRequest, StartMemo
 from celadon.domain.language.names import Epoch, RevisionNumber, RolloutId, RouteSetId
 from celadon.domain.language.policy import BlueGreenPolicy
-from celadon.domain.language.states import Door, RolloutOutcome, RolloutPhase
+from celadon.domain.language.states import Channel, RolloutOutcome, RolloutPhase
 
 
 class Message(Record):
@@ -27,7 +27,7 @@ class Message(Record):
     run: str = ""
     """The run of the workflow that took it. Temporal gives the updates of one run different ids, so that an id that
     another run takes is a repeat; empty in what earlier versions took."""
-    came_by: Door
+    came_by: Channel
     """How it came in; what it says of its door counts only when it is signed."""
     command: Annotated[AbortCommand | PromoteCommand, Field(union_mode="left_to_right")]
 
@@ -41,7 +41,7 @@ class Note(Record):
     at: datetime
     kind: str
     by: str = ""
-    door: Door | None = None
+    door: Channel | None = None
     reason: str = ""
     evidence: dict[str, str] = Field(default_factory=dict)
     message: Message | None = None
@@ -123,7 +123,7 @@ class SwitchStep(Step):
     blue_set: RouteSetId | None
     green_set: RouteSetId
     by: str
-    door: Door
+    door: Channel
     reason: str
     decision: str = ""
     """Which decision it carries out. One that was refused stays refused, however late an attempt of it comes."""

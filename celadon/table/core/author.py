@@ -1,14 +1,14 @@
 """Who changes something, through which door and why."""
 
 from celadon.domain.language.base_models import Record
-from celadon.domain.language.states import Door
+from celadon.domain.language.states import Channel
 
 
 class Author(Record):
     """Who changes something, through which door and why."""
 
     by: str
-    door: Door
+    door: Channel
     reason: str = ""
     verified: bool = False
     """Whether the door vouches for ``by``."""

@@ -28,8 +28,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from celadon.domain.language.notification import DeliveryState, TargetKind
 from celadon.domain.language.states import (
+    Channel,
     DeploymentLifecycle,
-    Door,
     RolloutOutcome,
     RolloutPhase,
     RouteHealthStatus,
@@ -70,7 +70,7 @@ class Base(DeclarativeBase):
         dict[str, Any]: StorableJson(),
         DeliveryState: _enum(DeliveryState),
         DeploymentLifecycle: _enum(DeploymentLifecycle),
-        Door: _enum(Door),
+        Channel: _enum(Channel),
         RolloutOutcome: _enum(RolloutOutcome),
         RolloutPhase: _enum(RolloutPhase),
         RouteHealthStatus: _enum(RouteHealthStatus),
@@ -312,7 +312,7 @@ class RolloutEvent(Base):
     actor: Mapped[str] = mapped_column(server_default="")
     issuer: Mapped[str] = mapped_column(server_default="")
     """Who vouches for the actor; empty when nobody does."""
-    door: Mapped[Door | None]
+    door: Mapped[Channel | None]
     verified: Mapped[bool] = mapped_column(server_default=text("false"))
     """Whether a door vouches for the actor; else the name is what somebody declared."""
     reason: Mapped[str] = mapped_column(server_default="")

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from celadon.domain.language.base_models import Record
 from celadon.domain.language.names import RolloutId
-from celadon.domain.language.states import Door
+from celadon.domain.language.states import Channel
 
 
 class AuditEvent(Record):
@@ -22,7 +22,7 @@ class AuditEvent(Record):
     """Who did it; empty when nobody in particular did."""
     issuer: str = ""
     """Who vouches for the actor, the URL of an issuer of JWTs, ``token`` or ``console-link``; else empty."""
-    door: Door | None
+    door: Channel | None
     """Through which door it came; nothing when Celadon did it by itself."""
     verified: bool = False
     """Whether a door vouches for the actor; else the name is what somebody declared."""

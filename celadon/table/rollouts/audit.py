@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.domain.decisions.notification_rules import AuditLine
-from celadon.domain.language.states import Door
+from celadon.domain.language.states import Channel
 from celadon.domain.language.steps import Note, Step
 from celadon.table.core.models import RolloutEvent
 from celadon.table.notifications.notification_outbox import tell
@@ -31,7 +31,7 @@ async def write_event(  # noqa: PLR0913 - a line of the log has these columns
     *,
     actor: str = "",
     issuer: str = "",
-    door: Door | None = None,
+    door: Channel | None = None,
     reason: str = "",
     evidence: Mapping[str, str] | None = None,
     verified: bool = False,

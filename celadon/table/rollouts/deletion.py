@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from celadon.domain.language.base_models import Record
 from celadon.domain.language.errors import RefusalCode, refuse
 from celadon.domain.language.names import Epoch
-from celadon.domain.language.states import DeploymentLifecycle, Door, RouteSetState
+from celadon.domain.language.states import Channel, DeploymentLifecycle, RouteSetState
 from celadon.table.core.epoch import raise_epoch
 from celadon.table.core.locks import lock_deployment
 from celadon.table.core.models import Deployment, Rollout, RouteSet
@@ -27,7 +27,7 @@ class DeleteOrder(Record):
 
     deployment: str
     by: str
-    door: Door
+    door: Channel
     reason: str = ""
     verified: bool = False
     """Whether the door vouches for ``by``."""

@@ -6,7 +6,7 @@ from celadon.domain.decisions.authority import Verdict
 from celadon.domain.language.base_models import Record
 from celadon.domain.language.contracts import BLUE_CHANGED
 from celadon.domain.language.errors import Refusal, RefusalCode
-from celadon.domain.language.states import Door
+from celadon.domain.language.states import Channel
 from celadon.domain.language.steps import Message, SwitchStep
 from celadon.table.core.models import Rollout
 
@@ -15,7 +15,7 @@ class Asker(Record):
     """Who asks for a step, as far as that is known."""
 
     by: str
-    door: Door | None
+    door: Channel | None
     reason: str
     verified: bool = False
     issuer: str = ""

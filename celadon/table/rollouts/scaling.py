@@ -7,7 +7,7 @@ from celadon.domain.language.base_models import Record
 from celadon.domain.language.errors import RefusalCode, refuse
 from celadon.domain.language.messages import MAX_REPLICAS
 from celadon.domain.language.names import Epoch
-from celadon.domain.language.states import DeploymentLifecycle, Door, RouteSetState
+from celadon.domain.language.states import Channel, DeploymentLifecycle, RouteSetState
 from celadon.table.core.epoch import raise_epoch, wake_up
 from celadon.table.core.locks import lock_deployment
 from celadon.table.core.models import Deployment, Rollout, RouteSet
@@ -25,7 +25,7 @@ class ScaleOrder(Record):
     deployment: str
     replicas: int
     by: str
-    door: Door
+    door: Channel
     reason: str = ""
     verified: bool = False
     """Whether the door vouches for ``by``."""

@@ -15,7 +15,7 @@ from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError
 from celadon.domain.language.names import Epoch, Fence
 from celadon.domain.language.policy import required_healthy
 from celadon.domain.language.states import (
-    Door,
+    Channel,
     RolloutPhase,
     RouteSetState,
     SetCondition,
@@ -49,14 +49,14 @@ class _Askers(Record):
 
     messages: frozenset[str]
     """The messages that ask for it."""
-    doors: frozenset[Door]
+    doors: frozenset[Channel]
     """The doors that ask for it without a message."""
 
 
-_SWITCHES: Final = _Askers(messages=frozenset({PROMOTE}), doors=frozenset({Door.TIMER, Door.POLICY}))
+_SWITCHES: Final = _Askers(messages=frozenset({PROMOTE}), doors=frozenset({Channel.TIMER, Channel.POLICY}))
 _GOES_BACK: Final = _Askers(
     messages=frozenset({ABORT, ROLLBACK}),
-    doors=frozenset({Door.CANCEL, Door.POLICY, Door.TIMER, Door.KEEPER}),
+    doors=frozenset({Channel.CANCEL, Channel.POLICY, Channel.TIMER, Channel.KEEPER}),
 )
 
 

@@ -199,7 +199,9 @@ def test_a_rollout_that_does_not_get_on_says_so_in_place_of_waiting_for_a_person
     reading = TaskReading(pending=PendingTask(attempt=3, scheduled_at=NOW, taken=False), polls_known=False)
     condition = judge_workflow("rollout-chat", reading, NOW)
     known = view(record(RolloutPhase.AWAITING_PROMOTION))
-    stuck = known.model_copy(update={"workflow": WorkflowAnswer(silence=condition.told, condition=condition)})
+    stuck = known.model_copy(
+        update={"workflow": WorkflowAnswer(unanswered_because=condition.told, condition=condition)}
+    )
 
     page = page_of(stuck)
 

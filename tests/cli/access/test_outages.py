@@ -58,7 +58,9 @@ async def test_a_change_is_repeated_while_the_api_has_no_table() -> None:
 
     async def away_at_first(request: web.Request) -> web.Response:
         asked.append(request.headers["idempotency-key"])
-        return problem(503, "TABLE_AWAY", **{"retry-after": "1"}) if len(asked) == 1 else web.json_response(WHO)
+        return (
+            problem(503, "DATABASE_UNAVAILABLE", **{"retry-after": "1"}) if len(asked) == 1 else web.json_response(WHO)
+        )
 
     async with answering(away_at_first) as calls:
         await calls.change("POST", "/v1/x", Principal, request_id="r7")

@@ -20,7 +20,7 @@ async def test_a_stream_that_breaks_goes_on_after_its_last_event() -> None:
     async def stream(request: web.Request) -> web.StreamResponse:
         asked.append(request.headers.get("last-event-id"))
         if len(asked) == 2:
-            return problem(503, "TABLE_AWAY")
+            return problem(503, "DATABASE_UNAVAILABLE")
         response = web.StreamResponse(headers={"content-type": "text/event-stream"})
         await response.prepare(request)
         number = 7 if len(asked) == 1 else 8

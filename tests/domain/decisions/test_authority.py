@@ -12,7 +12,7 @@ from celadon.domain.language.messages import AbortCommand, PromoteCommand, Rollo
 from celadon.domain.language.names import RolloutId
 from celadon.domain.language.payload import parse_payload
 from celadon.domain.language.permissions import Verb
-from celadon.domain.language.states import Door
+from celadon.domain.language.states import Channel
 from celadon.domain.language.steps import Message, Note, Step
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -37,7 +37,7 @@ def signed(**changes: Any) -> PromoteCommand:
         revision=2,
         by="ann",
         reason="good",
-        door=Door.API,
+        door=Channel.API,
         issuer="https://issuer.example",
         rights=(Verb.PROMOTE,),
         valid_until=LATER,
@@ -47,7 +47,7 @@ def signed(**changes: Any) -> PromoteCommand:
 
 
 def message(command: PromoteCommand | AbortCommand, **changes: Any) -> Message:
-    came = Message(verb="promote", request_id="id-1", came_by=Door.UPDATE, command=command)
+    came = Message(verb="promote", request_id="id-1", came_by=Channel.UPDATE, command=command)
     return came.model_copy(update=changes)
 
 
@@ -65,7 +65,7 @@ def test_a_signed_command_is_believed_after_its_way_through_workflow_and_activit
 
     verdict = authority(Unsigned.NONE).of_message("chat", in_activity, NOW)
 
-    assert (verdict.verified, verdict.door, verdict.issuer) == (True, Door.API, "https://issuer.example")
+    assert (verdict.verified, verdict.door, verdict.issuer) == (True, Channel.API, "https://issuer.example")
     assert verdict.rights == {Verb.PROMOTE}
 
 
@@ -96,7 +96,7 @@ def test_a_copy_that_says_anything_else_counts_as_unsigned(
     verdict = authority(Unsigned.DECISIONS).of_message(deployment, copied, NOW)
 
     assert refused.value.refusal.code is RefusalCode.UNSIGNED
-    assert (verdict.verified, verdict.door, verdict.issuer) == (False, Door.UPDATE, "")
+    assert (verdict.verified, verdict.door, verdict.issuer) == (False, Channel.UPDATE, "")
 
 
 def test_what_is_signed_for_one_installation_counts_in_no_other() -> None:
@@ -153,7 +153,7 @@ def start(**changes: Any) -> tuple[RolloutRequest, StartMemo]:
     )
     memo = StartMemo(
         request_id="id-1",
-        door=Door.API,
+        door=Channel.API,
         rights=(Verb.START,),
         valid_until=LATER,
     ).model_copy(update=changes)
@@ -164,7 +164,7 @@ def test_a_signed_start_carries_the_rights_of_its_sender() -> None:
     request, memo = start()
     travelled = RolloutRequest.model_validate_json(request.model_dump_json())
     verdict = authority(Unsigned.NONE).of_start(travelled, memo, NOW)
-    assert (verdict.verified, verdict.door, verdict.rights) == (True, Door.API, frozenset({Verb.START}))
+    assert (verdict.verified, verdict.door, verdict.rights) == (True, Channel.API, frozenset({Verb.START}))
 
 
 def test_a_start_that_temporal_took_after_its_time_is_refused() -> None:
@@ -196,15 +196,15 @@ def attested(note: Note) -> Note:
 
 
 def test_a_line_of_the_audit_log_is_verified_by_the_message_that_it_tells_of() -> None:
-    note = Note(seq=1, at=NOW, kind="promotion_requested", by="ann", door=Door.API, message=message(signed()))
+    note = Note(seq=1, at=NOW, kind="promotion_requested", by="ann", door=Channel.API, message=message(signed()))
     assert attested(note).verified
     assert attested(note).issuer == "https://issuer.example"
 
 
 @pytest.mark.parametrize("changes", [{"by": "eve"}, {"kind": "aborted"}, {"message": None}])
 def test_a_line_that_tells_of_something_else_is_declared(changes: dict[str, Any]) -> None:
-    note = Note(seq=1, at=NOW, kind="promotion_requested", by="ann", door=Door.API, message=message(signed()))
+    note = Note(seq=1, at=NOW, kind="promotion_requested", by="ann", door=Channel.API, message=message(signed()))
     claimed = note.model_copy(update={"verified": True, "issuer": "https://issuer.example", **changes})
     found = attested(claimed)
     assert (found.verified, found.issuer) == (False, "")
-    assert found.door is not Door.API
+    assert found.door is not Channel.API

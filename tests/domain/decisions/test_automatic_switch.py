@@ -144,8 +144,8 @@ def switched_at(policy: BlueGreenPolicy, healthy: list[int]) -> int | None:
             wanted=REPLICAS,
         )
         dips = progress.phase is RolloutPhase.AWAITING_PROMOTION and condition is not SetCondition.READY
-        dipped = {"dipped": True, "dipped_by_itself": True} if dips else {}
-        progress = progress.model_copy(update={"green": green, **dipped})
+        regressed_since_verified = {"regressed_since_verified": True, "regressed_by_itself": True} if dips else {}
+        progress = progress.model_copy(update={"green": green, **regressed_since_verified})
         while not isinstance(decision := decide(progress, now), Wait):
             match decision:
                 case GoAhead():
@@ -168,9 +168,9 @@ def _entered(progress: Progress, phase: RolloutPhase, now: datetime) -> Progress
             "unverified_since": now if regressed else progress.unverified_since,
             "verified_since": now if waits else None,
             "waited_since": (progress.waited_since or now) if waits else progress.waited_since,
-            "regressions": progress.regressions + (1 if regressed and progress.dipped_by_itself else 0),
-            "dipped": False,
-            "dipped_by_itself": False,
+            "regressions": progress.regressions + (1 if regressed and progress.regressed_by_itself else 0),
+            "regressed_since_verified": False,
+            "regressed_by_itself": False,
         },
     )
 

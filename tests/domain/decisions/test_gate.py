@@ -25,7 +25,7 @@ from celadon.domain.language.errors import Refusal, RefusalCode
 from celadon.domain.language.names import Epoch
 from celadon.domain.language.policy import BlueGreenPolicy, OnDeadline
 from celadon.domain.language.progress import Hold, HoldKind, Progress
-from celadon.domain.language.states import Door, RolloutOutcome, RolloutPhase, SetCondition
+from celadon.domain.language.states import Channel, RolloutOutcome, RolloutPhase, SetCondition
 from celadon.domain.language.steps import SwitchAnswer
 from tests.domain.rollouts import NOW, abort, before, green, promotion, rollout
 
@@ -103,7 +103,7 @@ def test_a_verified_green_awaits_its_promotion_even_at_the_deadline() -> None:
 def test_a_forced_promotion_leaves_verifying_at_once() -> None:
     decided = decision(VERIFYING, green=green(SetCondition.RUNNING), promotion=promotion(force=True, reason="checked"))
 
-    assert decided == GoAhead(by="ann", door=Door.SIGNAL, reason="checked", force=True)
+    assert decided == GoAhead(by="ann", door=Channel.SIGNAL, reason="checked", force=True)
 
 
 def test_a_plain_promotion_does_not_leave_verifying() -> None:
@@ -161,14 +161,14 @@ def test_without_automatic_promotion_a_person_decides() -> None:
 def test_a_persons_promotion_goes_ahead_at_once_whatever_the_timers_say() -> None:
     decided = decision(AWAITING, policy=auto(promote_after=timedelta(hours=1)), promotion=promotion(reason="reviewed"))
 
-    assert decided == GoAhead(by="ann", door=Door.SIGNAL, reason="reviewed")
+    assert decided == GoAhead(by="ann", door=Channel.SIGNAL, reason="reviewed")
 
 
 def test_automatic_promotion_without_delay_goes_ahead_at_once() -> None:
     decided = decision(AWAITING, policy=auto(), verified_since=NOW)
 
     assert isinstance(decided, GoAhead)
-    assert decided.door is Door.TIMER
+    assert decided.door is Channel.TIMER
 
 
 @pytest.mark.parametrize("seconds", [1, 3600, 3650 * 86_400])
@@ -183,7 +183,7 @@ def test_automatic_promotion_waits_for_the_delay_since_green_was_verified(second
 def test_automatic_promotion_goes_ahead_when_the_delay_is_over() -> None:
     decided = decision(AWAITING, policy=auto(promote_after=timedelta(minutes=1)), verified_since=before(minutes=1))
 
-    assert decided == GoAhead(by="policy", door=Door.TIMER, reason="auto_promote, 1m after green was verified")
+    assert decided == GoAhead(by="policy", door=Channel.TIMER, reason="auto_promote, 1m after green was verified")
 
 
 def test_a_green_that_regressed_is_verified_anew() -> None:
@@ -195,13 +195,13 @@ def test_a_green_that_regressed_is_verified_anew() -> None:
 @pytest.mark.parametrize(("by_itself", "why"), [(True, "green regressed"), (False, "green grows")])
 def test_a_green_that_dipped_is_verified_anew_although_it_is_ready_again(why: str, *, by_itself: bool) -> None:
     """The delay counts from the moment all of green was verified, so the timer does not decide."""
-    decided = decision(AWAITING, policy=auto(), dipped=True, dipped_by_itself=by_itself)
+    decided = decision(AWAITING, policy=auto(), regressed_since_verified=True, regressed_by_itself=by_itself)
 
     assert decided == Enter(phase=VERIFYING, why=why)
 
 
 def test_a_persons_promotion_of_a_green_that_is_ready_again_goes_ahead() -> None:
-    assert isinstance(decision(AWAITING, dipped=True, promotion=promotion()), GoAhead)
+    assert isinstance(decision(AWAITING, regressed_since_verified=True, promotion=promotion()), GoAhead)
 
 
 def test_a_promotion_of_a_green_that_regressed_does_not_go_ahead() -> None:
@@ -211,7 +211,7 @@ def test_a_promotion_of_a_green_that_regressed_does_not_go_ahead() -> None:
 
 
 def test_a_first_deployment_without_a_gate_goes_live_by_itself() -> None:
-    assert decision(AWAITING, gated=False) == GoAhead(by="policy", door=Door.POLICY, reason="first deployment")
+    assert decision(AWAITING, gated=False) == GoAhead(by="policy", door=Channel.POLICY, reason="first deployment")
 
 
 @pytest.mark.parametrize(
@@ -219,11 +219,11 @@ def test_a_first_deployment_without_a_gate_goes_live_by_itself() -> None:
     [
         (
             OnDeadline.ABORT,
-            GoBack(outcome=RolloutOutcome.EXPIRED, by="policy", door=Door.TIMER, reason="nobody promoted within 1h"),
+            GoBack(outcome=RolloutOutcome.EXPIRED, by="policy", door=Channel.TIMER, reason="nobody promoted within 1h"),
         ),
         (
             OnDeadline.PROMOTE,
-            GoAhead(by="policy", door=Door.TIMER, reason="promotion_deadline of 1h, on_deadline: promote"),
+            GoAhead(by="policy", door=Channel.TIMER, reason="promotion_deadline of 1h, on_deadline: promote"),
         ),
         (OnDeadline.HOLD, Wait(timers=())),
     ],
@@ -396,7 +396,7 @@ def test_a_green_that_failed_ends_the_rollout_with_its_last_error(phase: Rollout
     assert decided == GoBack(
         outcome=RolloutOutcome.FAILED,
         by="keeper",
-        door=Door.KEEPER,
+        door=Channel.KEEPER,
         reason="green failed: exit code 1: no such model",
     )
 
@@ -405,7 +405,7 @@ def test_a_green_that_failed_ends_the_rollout_with_its_last_error(phase: Rollout
 def test_an_abort_closes_green_in_every_phase(phase: RolloutPhase) -> None:
     decided = decision(phase, abort=abort(by="bob", reason="wrong weights"))
 
-    assert decided == GoBack(outcome=RolloutOutcome.ABORTED, by="bob", door=Door.UPDATE, reason="wrong weights")
+    assert decided == GoBack(outcome=RolloutOutcome.ABORTED, by="bob", door=Channel.UPDATE, reason="wrong weights")
 
 
 @pytest.mark.parametrize("condition", list(SetCondition))

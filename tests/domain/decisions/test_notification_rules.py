@@ -19,7 +19,7 @@ from celadon.domain.decisions.notification_rules import (
 from celadon.domain.language.durations import parse_duration
 from celadon.domain.language.notification import NotificationKind
 from celadon.domain.language.policy import BlueGreenPolicy, OnDeadline
-from celadon.domain.language.states import Door, RolloutOutcome
+from celadon.domain.language.states import Channel, RolloutOutcome
 
 AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 K = NotificationKind
@@ -40,7 +40,7 @@ def facts(*, gated: bool = True, **policy: Any) -> RolloutFacts:
 
 
 def line(kind: str, **evidence: str) -> AuditLine:
-    return AuditLine(id=41, kind=kind, at=AT, actor="ben", door=Door.UPDATE, reason="reviewed", evidence=evidence)
+    return AuditLine(id=41, kind=kind, at=AT, actor="ben", door=Channel.UPDATE, reason="reviewed", evidence=evidence)
 
 
 def kinds(told: AuditLine, known: RolloutFacts) -> list[NotificationKind]:

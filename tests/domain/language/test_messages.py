@@ -31,7 +31,7 @@ from celadon.domain.language.payload import parse_payload
 from celadon.domain.language.policy import BlueGreenPolicy, resolve_policy
 from celadon.domain.language.revision import Revision
 from celadon.domain.language.shown_text import find_control
-from celadon.domain.language.states import Door, RolloutOutcome, RolloutPhase
+from celadon.domain.language.states import Channel, RolloutOutcome, RolloutPhase
 from tests.domain.rollouts import NOW, green
 
 REFUSAL = Refusal(code=RefusalCode.WRONG_REVISION, message="the promotion means revision 1", next_step="look at it")
@@ -89,7 +89,7 @@ RECORDS: list[BaseModel] = [
         green=green(),
         epoch=None,
         silent_routers=(),
-        refused=(RefusedMessage(at=NOW, message="promote", door=Door.SIGNAL, by="ann", refusal=REFUSAL),),
+        refused=(RefusedMessage(at=NOW, message="promote", door=Channel.SIGNAL, by="ann", refusal=REFUSAL),),
         refused_total=1,
         outcome=None,
         next_step="promote",

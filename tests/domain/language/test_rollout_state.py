@@ -20,7 +20,7 @@ from celadon.domain.language.rollout_state import (
     AnsweredUpdate,
     RolloutState,
 )
-from celadon.domain.language.states import Door, RolloutPhase
+from celadon.domain.language.states import Channel, RolloutPhase
 from celadon.domain.language.steps import Message, Note
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -36,13 +36,13 @@ def new_state() -> RolloutState:
 
 def note(number: int, reason: str = "") -> Note:
     command = PromoteCommand(by="ann", reason=reason)
-    message = Message(verb="promote", came_by=Door.SIGNAL, command=command)
+    message = Message(verb="promote", came_by=Channel.SIGNAL, command=command)
     return Note(seq=number, run="r", at=NOW, kind="promotion_requested", by="ann", reason=reason, message=message)
 
 
 def refused(number: int, words: str) -> RefusedMessage:
     refusal = Refusal(code=RefusalCode.INVALID_PAYLOAD, message=f"{number} {words}")
-    return RefusedMessage(at=NOW, message="promote", door=Door.SIGNAL, by="ann", refusal=refusal)
+    return RefusedMessage(at=NOW, message="promote", door=Channel.SIGNAL, by="ann", refusal=refusal)
 
 
 @pytest.mark.parametrize("words", ["short", "x" * 5000])

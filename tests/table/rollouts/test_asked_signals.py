@@ -11,7 +11,7 @@ from celadon.domain.decisions.authority import Authority, Unsigned
 from celadon.domain.language.contracts import FINISH, WITHDRAW
 from celadon.domain.language.errors import RefusalCode
 from celadon.domain.language.names import Fence
-from celadon.domain.language.states import Door, RolloutOutcome, RouteHealthStatus, RouteStatus
+from celadon.domain.language.states import Channel, RolloutOutcome, RouteHealthStatus, RouteStatus
 from celadon.domain.language.steps import JudgeStep, Message, SwitchAnswer
 from celadon.table.replicas.leases import take_lease
 from celadon.table.replicas.routes import route_confirmed
@@ -233,7 +233,7 @@ async def test_another_message_than_the_pending_one_is_judged(rows: Rows) -> Non
 
 async def test_a_pending_cancellation_is_tried_again(rows: Rows) -> None:
     blue, opened = await baking(rows)
-    cancel: dict[str, Any] = {"message": None, "door": Door.CANCEL, "by": "cancellation"}
+    cancel: dict[str, Any] = {"message": None, "door": Channel.CANCEL, "by": "cancellation"}
     await go_back(rows, opened, **cancel)
     for route in blue.routes:
         await rows.set_health(blue, route, HEALTHY)

@@ -5,13 +5,13 @@ import pytest
 from celadon.domain.language.errors import RefusalCode, RefusedError
 from celadon.domain.language.policy import BlueGreenPolicy
 from celadon.domain.language.revision import Revision
-from celadon.domain.language.states import Door
+from celadon.domain.language.states import Channel
 from celadon.table.core.author import Author
 from celadon.table.records.deployments import NewDeployment
 from celadon.table.rollouts.registration import add_revision, create_deployment, set_labels
 from tests.table.rows import Rows
 
-ANN = Author(by="ann", door=Door.API, reason="new service", verified=True)
+ANN = Author(by="ann", door=Channel.API, reason="new service", verified=True)
 CHAT = NewDeployment(name="chat", replicas=2, policy=BlueGreenPolicy(auto_promote=True), labels={"team": "search"})
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from celadon.domain.language.errors import RefusalCode
 from celadon.domain.language.names import RolloutId, RouteSetId
-from celadon.domain.language.states import Door, RolloutOutcome, RouteHealthStatus
+from celadon.domain.language.states import Channel, RolloutOutcome, RouteHealthStatus
 from celadon.domain.language.steps import Note, SwitchAnswer
 from celadon.table.core.engine import Table
 from celadon.table.replicas.routes import route_health
@@ -486,7 +486,7 @@ async def test_a_blue_without_replicas_is_not_gone_back_to_when_some_are_wanted_
     opened = await rows.switched("run-2", replicas=0)
     await rows.close(opened, opened.blue)
     async with rows.table.transaction() as tx:
-        await scale(tx, ScaleOrder(deployment="chat", replicas=1, by="ann", door=Door.CLI))
+        await scale(tx, ScaleOrder(deployment="chat", replicas=1, by="ann", door=Channel.CLI))
     await rows.add(opened, HEALTHY)
 
     answer = await rows.switch_back(opened)

@@ -8,7 +8,7 @@ from sqlalchemy.exc import DBAPIError
 from celadon.domain.decisions.enrolment import Enrolment
 from celadon.domain.language.errors import RefusalCode, RefusedError
 from celadon.domain.language.names import Epoch, RouterNode, RouteSetId
-from celadon.domain.language.states import Door
+from celadon.domain.language.states import Channel
 from celadon.table.core.author import Author
 from celadon.table.core.listen import ENROLMENTS_CHANNEL, Listener
 from celadon.table.routers.enrolments import read_enrolments
@@ -35,7 +35,7 @@ async def enrolments(rows: Rows) -> dict[RouterNode, Enrolment]:
 
 async def forget(rows: Rows) -> None:
     async with rows.table.transaction() as tx:
-        await forget_router(tx, EDGE, author=Author(by="ben", door=Door.CLI, reason="stolen"), force=True)
+        await forget_router(tx, EDGE, author=Author(by="ben", door=Channel.CLI, reason="stolen"), force=True)
 
 
 async def test_of_a_router_on_a_socket_only_the_name_is_known(rows: Rows) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from celadon.domain.language.errors import RefusalCode, RefusedError
 from celadon.domain.language.names import Epoch
-from celadon.domain.language.states import Door
+from celadon.domain.language.states import Channel
 from celadon.table.core.acknowledgements import read_acknowledgement
 from celadon.table.core.author import Author
 from celadon.table.core.listen import ACKS_CHANNEL, Listener
@@ -18,7 +18,7 @@ from celadon.table.routers.router_admin import forget_router
 from tests.table.listening import hear_out, heard, until_connected
 from tests.table.rows import Rows
 
-ANN = Author(by="ann", door=Door.CLI, reason="scaled in")
+ANN = Author(by="ann", door=Channel.CLI, reason="scaled in")
 
 
 async def _line(rows: Rows, node: str = "edge-1") -> RouterLine:

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.domain.language.errors import RefusalCode, RefusedError
 from celadon.domain.language.names import Epoch, RouterNode
-from celadon.domain.language.states import Door
+from celadon.domain.language.states import Channel
 from celadon.table.core.author import Author
 from celadon.table.routers.enrolments import NewEnrolment, enrol_router
 from celadon.table.routers.reports import lock_for_news, router_acknowledged, router_seen
@@ -17,7 +17,7 @@ from celadon.table.routers.router_admin import forget_router
 from tests.table.locks import until_somebody_waits
 from tests.table.rows import Rows
 
-ANN = Author(by="ann", door=Door.CLI, reason="scaled in")
+ANN = Author(by="ann", door=Channel.CLI, reason="scaled in")
 
 Writer = Callable[[AsyncSession], Awaitable[object]]
 
