@@ -1,5 +1,7 @@
 """How a command ends: with one of three exit codes, and never with another one by accident."""
 
+# ruff: noqa: PLC0415 - what only an unhappy end needs is loaded then: every process, the worker too, begins with this
+
 import logging
 import os
 import sys
@@ -7,9 +9,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from enum import IntEnum
 from typing import Final, NoReturn, TextIO
-
-from celadon.cli.output import print_bug, print_ending
-from celadon.terminal import lead_nowhere
 
 
 class ExitCode(IntEnum):
@@ -47,11 +46,15 @@ def _exit_code_of(program: Callable[[], object]) -> int:
     except SystemExit as ending:
         if ending.code is None or isinstance(ending.code, int):
             return ending.code or ExitCode.DONE
+        from celadon.cli.output import print_ending
+
         print_ending(str(ending.code))
         return ExitCode.FAILED
     except BrokenPipeError:
         return ExitCode.FAILED
     except Exception as error:  # noqa: BLE001 - a bug is shown whole, and the exit code is right all the same
+        from celadon.cli.output import print_bug
+
         with suppress(OSError):
             print_bug(error)
         return ExitCode.FAILED
@@ -63,6 +66,8 @@ def _flush(stream: TextIO) -> int:
     try:
         stream.flush()
     except OSError:
+        from celadon.terminal import lead_nowhere
+
         # What is left goes nowhere, or the interpreter would complain of it at its exit.
         lead_nowhere(stream)
         return ExitCode.FAILED

@@ -3,7 +3,7 @@
 import json
 
 from celadon.table.engine import Table
-from celadon.table.migrate import newest_revision
+from celadon.table.schema_revision import newest_revision
 from tests.cli.conftest import Command
 
 

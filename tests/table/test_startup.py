@@ -11,9 +11,10 @@ from structlog.testing import capture_logs
 
 from celadon.table import startup
 from celadon.table.engine import Table
-from celadon.table.migrate import newest_revision, upgrade
+from celadon.table.migrate import upgrade
 from celadon.table.notify import ROUTES_CHANNEL, Listener
 from celadon.table.outages import NotMigratedError
+from celadon.table.schema_revision import newest_revision
 from celadon.table.startup import DatabaseRefusedError, check_revision, refuse_transaction_pooler, until_usable
 from celadon.table.trouble_log import TroubleLog
 from tests.provisioners.programs import until

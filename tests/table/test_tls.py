@@ -20,8 +20,8 @@ from cryptography.x509.oid import NameOID
 from sqlalchemy import make_url
 
 from celadon.table.engine import Table
-from celadon.table.migrate import current_revision
 from celadon.table.notify import ROUTES_CHANNEL, Listener
+from celadon.table.schema_revision import current_revision
 from celadon.table.startup import DatabaseRefusedError, until_usable
 from celadon.table.trouble_log import TroubleLog
 from tests.table.listening import heard, notify, until_connected
