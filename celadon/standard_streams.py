@@ -5,10 +5,11 @@ Words of people and programs are text here as in ``celadon.terminal``: they neit
 
 import os
 import sys
+import traceback
 from contextlib import suppress
 from typing import IO, Final, Self
 
-from celadon.domain.language.shown_text import one_line
+from celadon.domain.language.shown_text import all_lines, indented_lines, one_line
 
 _CODES: Final = {"bold": "1", "red": "31", "green": "32", "yellow": "33"}
 _COLOURS: Final = frozenset(_CODES) - {"bold"}
@@ -45,6 +46,17 @@ def write_line(text: str, stream: IO[str] | None = None) -> None:
     chosen = sys.stdout if stream is None else stream
     chosen.write(f"{one_line(text)}\n")
     chosen.flush()
+
+
+def print_bug(error: BaseException) -> None:
+    """Tell where a fault that nobody foresaw came from, on standard error."""
+    sys.stderr.write(all_lines("".join(traceback.format_exception(error))))
+
+
+def print_ending(text: str) -> None:
+    """Tell on standard error with which words a program ended itself."""
+    for line in indented_lines(text):
+        write_line(line, sys.stderr)
 
 
 def lead_nowhere(stream: IO[str]) -> None:

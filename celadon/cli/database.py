@@ -10,7 +10,8 @@ from celadon.cli.output import OutputFormat, print_object, print_text
 from celadon.cli.table_access import database_faults_told
 from celadon.cli.target import choose_target
 from celadon.domain.language.base_models import Record
-from celadon.table.core.migrate import current_revision, newest_revision, upgrade
+from celadon.table.core.migrate import upgrade
+from celadon.table.core.schema_revision import current_revision, newest_revision
 
 
 class Upgraded(Record):

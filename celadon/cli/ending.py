@@ -9,8 +9,7 @@ from enum import IntEnum
 from typing import Final, NoReturn, TextIO
 
 from celadon.cli.extras import explain_missing_module
-from celadon.cli.output import print_bug, print_ending
-from celadon.standard_streams import lead_nowhere
+from celadon.standard_streams import lead_nowhere, print_bug, print_ending
 
 
 class ExitCode(IntEnum):

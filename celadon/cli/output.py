@@ -1,7 +1,6 @@
 """What commands print: one object for programs, tables for people; errors go to standard error."""
 
 import sys
-import traceback
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -9,7 +8,7 @@ import typer
 from pydantic import BaseModel
 
 from celadon.domain.language.base_models import Record
-from celadon.domain.language.shown_text import all_lines, escape_json, escape_yaml, indented_lines, one_line
+from celadon.domain.language.shown_text import escape_json, escape_yaml, indented_lines, one_line
 from celadon.standard_streams import StyledLine, write_line
 
 if TYPE_CHECKING:
@@ -128,17 +127,6 @@ def print_error(message: str, output: OutputFormat, told: ErrorOutput | None = N
     text.write(sys.stderr)
     if output.is_for_programs:
         print_object(_Failed(error=told or ErrorOutput(code="FAILED", message=message)), output)
-
-
-def print_bug(error: BaseException) -> None:
-    """Tell where a fault that nobody foresaw came from, on standard error."""
-    sys.stderr.write(all_lines("".join(traceback.format_exception(error))))
-
-
-def print_ending(text: str) -> None:
-    """Tell on standard error with which words a program ended itself."""
-    for line in indented_lines(text):
-        write_line(line, sys.stderr)
 
 
 def ask_secretly(question: str) -> str:

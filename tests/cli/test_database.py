@@ -3,7 +3,7 @@
 import json
 
 from celadon.table.core.engine import Table
-from celadon.table.core.migrate import newest_revision
+from celadon.table.core.schema_revision import newest_revision
 from tests.cli.conftest import Command
 
 

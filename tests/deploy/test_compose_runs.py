@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 
 from celadon.stack.ports import choose_ports
-from celadon.table.core.migrate import current_revision, newest_revision
+from celadon.table.core.schema_revision import current_revision, newest_revision
 from tests.deploy.files import Image, Service, read_image, read_services
 from tests.deploy.placement import Placement
 from tests.deploy.processes import Started, output_of, start

@@ -28,6 +28,7 @@ from pydantic import BaseModel
 from sqlalchemy import text as sql_text
 from sqlalchemy.exc import DBAPIError
 
+from celadon import standard_streams
 from celadon.cli import deployments, events, listings, output, registering, routers
 from celadon.cli.deliveries import delivery_table
 from celadon.cli.doctor.findings import Finding, Verdict
@@ -152,7 +153,7 @@ def test_words_begin_no_line_of_notes_and_errors(said: str) -> None:
         output.print_line(said)
         output.print_note(said)
         output.print_error(said, OutputFormat.TEXT)
-        output.print_ending(said)
+        standard_streams.print_ending(said)
         DemoLines(out).say("event", said)
 
     for printed in (out.getvalue(), err.getvalue()):

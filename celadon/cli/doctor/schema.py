@@ -5,7 +5,7 @@ from celadon.cli.doctor.findings import Diagnosis, Mended, fine, mendable, wrong
 from celadon.cli.faults import CommandError
 from celadon.cli.session import Session
 from celadon.cli.table_access import database_faults_told
-from celadon.table.core.migrate import current_revision, is_known_revision, newest_revision
+from celadon.table.core.schema_revision import current_revision, is_known_revision, newest_revision
 from celadon.table.core.startup import DatabaseRefusedError, refuse_transaction_pooler
 
 _CHECK = "Postgres"

@@ -1,15 +1,13 @@
-"""Bringing a database's schema to this version, and telling whether it is there."""
+"""Bringing a database's schema to this version."""
 
-from pathlib import Path
 from typing import Final
 
 from alembic import command
 from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
 from celadon.table.core.connecting import open_engine
+from celadon.table.core.schema_revision import MIGRATIONS, newest_revision
 
 _APPLICATION_NAME: Final = "celadon-migrations"
 
@@ -32,28 +30,10 @@ _FORGET_TRANSACTIONS: Final = (
 
 def _config(connection: Connection | None = None) -> Config:
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("script_location", str(MIGRATIONS))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
     return config
-
-
-def newest_revision() -> str:
-    """Return the schema revision that this version of Celadon needs.
-
-    Raises:
-        RuntimeError: the installation holds no migrations.
-
-    """
-    head = ScriptDirectory.from_config(_config()).get_current_head()
-    if head is None:
-        raise RuntimeError("this installation of celadon holds no migrations; install it again")
-    return head
-
-
-def is_known_revision(revision: str) -> bool:
-    """Return whether this version of Celadon has the migration, so that it can go on from there."""
-    return any(one.revision == revision for one in ScriptDirectory.from_config(_config()).walk_revisions())
 
 
 async def upgrade(database_url: str) -> str:
@@ -77,13 +57,3 @@ async def upgrade(database_url: str) -> str:
     finally:
         await engine.dispose()
     return newest_revision()
-
-
-async def current_revision(database_url: str) -> str | None:
-    """Return the revision that the database has; nothing when it was never migrated."""
-    engine = open_engine(database_url, _APPLICATION_NAME)
-    try:
-        async with engine.connect() as connection:
-            return await connection.run_sync(lambda sync: MigrationContext.configure(sync).get_current_revision())
-    finally:
-        await engine.dispose()

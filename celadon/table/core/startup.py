@@ -9,7 +9,6 @@ from sqlalchemy import make_url
 
 from celadon.racing import first_to_end
 from celadon.table.core.connecting import connect
-from celadon.table.core.migrate import current_revision, is_known_revision, newest_revision
 from celadon.table.core.outages import (
     UPGRADE,
     DatabaseTrouble,
@@ -18,6 +17,7 @@ from celadon.table.core.outages import (
     database_trouble_named,
     trouble_of,
 )
+from celadon.table.core.schema_revision import current_revision, is_known_revision, newest_revision
 from celadon.table.core.trouble_log import TroubleLog
 
 POLL_SECONDS: Final = 1.0

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import make_url
 from temporalio.client import Client
 
-from celadon.table.core.migrate import current_revision, newest_revision
+from celadon.table.core.schema_revision import current_revision, newest_revision
 from tests.cli.conftest import Command
 from tests.cli.doctor.conftest import Doctor, not_fine
 from tests.table.rows import Rows

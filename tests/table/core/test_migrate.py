@@ -4,11 +4,14 @@ import asyncio
 import uuid
 
 import pytest_asyncio
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from celadon.table.core.migrate import current_revision, newest_revision, upgrade
+from celadon.table.core.migrate import upgrade
+from celadon.table.core.schema_revision import MIGRATIONS, current_revision, known_revisions, newest_revision
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -20,6 +23,15 @@ async def empty_database_url(postgres_url: str) -> str:
         await connection.execute(text(f"create database {name}"))
     await engine.dispose()
     return make_url(postgres_url).set(database=name).render_as_string(hide_password=False)
+
+
+def test_the_known_revisions_are_those_that_migrations_name() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.set_main_option("path_separator", "os")
+    told = [one.revision for one in ScriptDirectory.from_config(config).walk_revisions()]
+
+    assert list(reversed(told)) == list(known_revisions())
 
 
 async def test_an_empty_database_has_no_revision(empty_database_url: str) -> None:

@@ -12,8 +12,9 @@ from structlog.testing import capture_logs
 from celadon.table.core import startup
 from celadon.table.core.engine import Table
 from celadon.table.core.listen import ROUTES_CHANNEL, Listener
-from celadon.table.core.migrate import newest_revision, upgrade
+from celadon.table.core.migrate import upgrade
 from celadon.table.core.outages import NotMigratedError
+from celadon.table.core.schema_revision import newest_revision
 from celadon.table.core.startup import DatabaseRefusedError, check_revision, refuse_transaction_pooler, until_usable
 from celadon.table.core.trouble_log import TroubleLog
 from tests.provisioners.programs import until

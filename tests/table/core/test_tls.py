@@ -21,7 +21,7 @@ from sqlalchemy import make_url
 
 from celadon.table.core.engine import Table
 from celadon.table.core.listen import ROUTES_CHANNEL, Listener
-from celadon.table.core.migrate import current_revision
+from celadon.table.core.schema_revision import current_revision
 from celadon.table.core.startup import DatabaseRefusedError, until_usable
 from celadon.table.core.trouble_log import TroubleLog
 from tests.table.listening import heard, notify, until_connected
