@@ -405,7 +405,7 @@ def test_nothing_but_the_output_layer_reaches_a_terminal() -> None:
         "terminal.py": {"rich"},
         "standard_streams.py": {"sys.stdout", "sys.stderr"},
         "logs.py": {"sys.stderr"},
-        "cli/output.py": {"sys.stdout", "sys.stderr", "typer.prompt"},
+        "cli/output.py": {"sys.stdout", "sys.stderr", "typer.confirm", "typer.prompt"},
         # What a program asks of its streams, or wraps in ones of its own.
         "cli/ending.py": {"sys.stdout", "sys.stderr"},
         "cli/watching.py": {"sys.stdout"},
