@@ -13,9 +13,11 @@ FAILED: Final = RolloutOutcome.FAILED
 _RUN_ENDED: Final = "the rollout ended before it answered|already decided|already rolling back|is under way|has ended"
 _BEGUN_ANEW: Final = f"{_RUN_ENDED}|green does not wait for a promotion|nothing has switched yet"
 """A message whose run was reset goes to the new run, which has its own green to provision first."""
-KEEPER_CHANGED: Final = "no living keeper vouches|the keeper has seen .* since it took over|the rollout is verifying"
-"""Allowed in every cell: on a machine that is too busy a keeper loses its lease by itself, and until it has it again
-nobody vouches for health."""
+_KEEPER_CHANGED: Final = "no living keeper vouches|the keeper has seen .* since it took over|the rollout is verifying"
+_TOO_LATE: Final = "the signed message was valid until"
+TOLD_IN_EVERY_CELL: Final = f"{_KEEPER_CHANGED}|{_TOO_LATE}"
+"""On a machine that is too busy a keeper loses its lease by itself, and until it has it again nobody vouches for
+health; and a message may be judged when nobody waits for its answer any more. Who is told so acts again."""
 _GREEN_REGRESSED: Final = "too few healthy replicas|green does not wait for a promotion|green regressed"
 
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from celadon.domain.language.states import RolloutOutcome
 from celadon.stack.demo.generator import request_name
 from celadon.stack.demo.records import RequestRecord, RequestResult
-from tests.chaos.expectations import KEEPER_CHANGED, Expectation
+from tests.chaos.expectations import TOLD_IN_EVERY_CELL, Expectation
 from tests.chaos.faults import Damage
 from tests.chaos.site import Site
 from tests.chaos.subject import Subject
@@ -73,7 +73,7 @@ async def misjudged(site: Site, subject: Subject, expected: Expectation) -> tupl
     wrong += [
         f"whoever promoted was told: {refusal}"
         for refusal in subject.refusals
-        if re.search("|".join(filter(None, (KEEPER_CHANGED, expected.may_be_told))), refusal) is None
+        if re.search("|".join(filter(None, (TOLD_IN_EVERY_CELL, expected.may_be_told))), refusal) is None
     ]
     if rollouts:
         wrong += _wrong_live(rollouts[-1])
