@@ -9,6 +9,7 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from celadon.domain.decisions import narration
+    from celadon.domain.decisions.after_switch import bake_timer
     from celadon.domain.decisions.gate import DEADLINE_TIMER, PROMOTION_TIMER, Wait, decide
     from celadon.domain.decisions.notification_rules import gate_evidence
     from celadon.domain.language import contracts
@@ -28,7 +29,6 @@ with workflow.unsafe.imports_passed_through():
     from celadon.domain.language.steps import Message, Note
     from workflows.replies import PendingRequest
 
-BAKE_TIMER: Final = "bake"
 CONTINUED: Final = "continued"
 """The key under which a run hands its state to the next one."""
 PENDING_AND_HOLDS: Final = "pending aborts and holds"
@@ -107,7 +107,7 @@ class StatefulWorkflow:
             case RolloutPhase.BAKING if progress.pending is not None:
                 return ()
             case RolloutPhase.BAKING if not self._state.silent or now < progress.since + progress.policy.bake:
-                return ((BAKE_TIMER, progress.since + progress.policy.bake),)
+                return (bake_timer(progress),)
             case _:
                 return ()
 

@@ -555,9 +555,9 @@ SABOTAGES: Final = (
     Sabotage(
         15,
         "end the bake while an abort is pending",
-        "workflows/rollout.py",
-        "        while back is None and self._state.progress.pending is not None:",
-        "        while False:",
+        "celadon/domain/decisions/after_switch.py",
+        "    if progress.pending is not None:\n        return Wait(",
+        "    if False:\n        return Wait(",
         ("tests/workflows/test_pending_aborts.py::test_the_bake_does_not_end_while_an_abort_is_pending",),
     ),
     Sabotage(
