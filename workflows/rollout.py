@@ -1,22 +1,21 @@
 """The story of one blue-green rollout: provision green, wait for health, await promotion, switch, drain.
 
-It reads what messages (``conversation``) recorded in what the rollout knows (``standing``). Cancellation never reaches
-a step: ``run`` shields the story, and a cancel is an abort that the story reads when its step has ended.
+It reads what messages (``messages.py``) recorded in the rollout's state (``state.py``). Two pure functions decide what
+comes next, ``gate.decide`` before the switch and ``after_switch.decide`` after it, and one loop each carries that out.
+Cancellation never reaches a step: ``run`` shields the story, and a cancel is an abort that the story reads when its
+step has ended.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Sequence
 from typing import Any, Final, TypeVar, assert_never
 
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey
-from temporalio.exceptions import ActivityError, ApplicationError, FailureError
+from temporalio.exceptions import ApplicationError, FailureError
 
 with workflow.unsafe.imports_passed_through():
-    from pydantic import BaseModel
-
-    from celadon.domain.decisions import after_switch, narration
+    from celadon.domain.decisions import after_switch
     from celadon.domain.decisions.abort import pending_after, recorded
     from celadon.domain.decisions.after_switch import (
         Awaited,
@@ -31,20 +30,16 @@ with workflow.unsafe.imports_passed_through():
     )
     from celadon.domain.decisions.gate import Enter, GoAhead, GoBack, Wait, decide, hold_after, is_greens_fault
     from celadon.domain.language import contracts
-    from celadon.domain.language.attestation import START_MEMO
-    from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError, refuse
-    from celadon.domain.language.limits import echo
+    from celadon.domain.language.errors import Refusal, RefusalCode
     from celadon.domain.language.messages import (
         AbortAnswer,
         AbortCommand,
         BakeAnswer,
         PromoteAnswer,
         PromoteState,
-        RolloutRequest,
         RolloutResult,
-        StartMemo,
     )
-    from celadon.domain.language.names import Epoch, RolloutId, RouteSetId
+    from celadon.domain.language.names import Epoch, RouteSetId
     from celadon.domain.language.progress import AbortRequest, PendingAbort, Progress
     from celadon.domain.language.rollout_state import Stage, shown_routers
     from celadon.domain.language.states import Channel, RolloutOutcome, RolloutPhase
@@ -54,39 +49,22 @@ with workflow.unsafe.imports_passed_through():
         DrainEnd,
         FinishStep,
         JudgeStep,
-        Message,
-        Note,
         PhaseStep,
         Step,
         SwitchAnswer,
-        SwitchStep,
     )
     from workflows import calls
-    from workflows.calls import ActivityCall
-    from workflows.messages import MessageHandlers, only_input
-    from workflows.payload import parse_payload
-    from workflows.replies import PendingRequest, refused
-    from workflows.state import CONTINUED, PENDING_AND_HOLDS
+    from workflows.replies import PendingRequest
+    from workflows.start import read_start
+    from workflows.state import PENDING_AND_HOLDS
+    from workflows.steps import RolloutSteps
 
-RUN_SIGNALS: Final = 500
-"""A rollout continues as new after so many signals; Temporal takes a thousand in one run, or what its operator sets."""
-RUN_EVENTS: Final = 2_000
-"""A rollout continues as new from so many events on, or when Temporal suggests it."""
-RUN_BYTES: Final = 1_000_000
-"""A rollout continues as new from so many bytes of history on."""
-RUN_AGE: Final = timedelta(days=14)
-"""A rollout continues as new at this age, so that patches for histories of earlier versions can go."""
-AGE_TIMER: Final = "new run"
 JUDGED_BYTES: Final = 40 * 1024
 """Of the messages that one step judges, as JSON."""
 
-MOVES_ON: Final = "rollouts continue as new"
-"""The patch since which they do."""
 _JUDGED_ABORTS: Final = "aborts are judged"
 """The patch that lets the table judge who aborts."""
 
-InputT = TypeVar("InputT", bound=BaseModel)
-OutputT = TypeVar("OutputT")
 AnswerT = TypeVar("AnswerT")
 
 _deployment_attribute = SearchAttributeKey.for_keyword(contracts.SEARCH_DEPLOYMENT)
@@ -96,7 +74,7 @@ _outcome_attribute = SearchAttributeKey.for_keyword(contracts.SEARCH_OUTCOME)
 
 
 @workflow.defn(name=contracts.WORKFLOW_TYPE)
-class BlueGreenRollout(MessageHandlers):
+class BlueGreenRollout(RolloutSteps):
     """The workflow of one rollout; its id is ``rollout-<deployment>``, so that Temporal allows one at a time."""
 
     # The platform's side: input, cancellation, the end.
@@ -122,7 +100,7 @@ class BlueGreenRollout(MessageHandlers):
         """
         if self._goes_on:
             self._tell_details()
-        begin = None if self._goes_on else self._read_start(payload, more)
+        begin = None if self._goes_on else read_start(payload, more)
         story = asyncio.create_task(self._story(begin))
         while not story.done():
             try:
@@ -140,48 +118,6 @@ class BlueGreenRollout(MessageHandlers):
         if result.outcome is RolloutOutcome.FAILED:
             raise ApplicationError(result.reason, result, type=result.outcome.value, non_retryable=True)
         return result
-
-    def _read_start(self, payload: object, more: tuple[object, ...]) -> BeginStep:
-        try:
-            request = parse_payload(RolloutRequest, only_input(payload, more))
-            memo = self._read_memo()
-        except RefusedError as error:
-            raise refused(error.refusal) from error
-        wanted = contracts.workflow_id(request.deployment)
-        if workflow.info().workflow_id != wanted:
-            raise refused(
-                Refusal(
-                    code=RefusalCode.WRONG_WORKFLOW_ID,
-                    message=f"the workflow id is {echo(workflow.info().workflow_id)}, "
-                    f"but a rollout of {request.deployment} runs as {wanted}",
-                    next_step=f"start it again with workflow id {wanted}",
-                ),
-            )
-        return BeginStep(
-            request=request,
-            workflow_id=workflow.info().workflow_id,
-            run_id=workflow.info().run_id,
-            at=workflow.now(),
-            memo=memo,
-            # A reset run has the begin of its first one: what was signed in time stays so.
-            taken_at=workflow.info().workflow_start_time,
-        )
-
-    def _read_memo(self) -> StartMemo | None:
-        """Return what the start's door says; a memo that nobody could have meant fails the start and not its task.
-
-        Raises:
-            RefusedError: it is no memo of a start.
-
-        """
-        try:
-            return workflow.memo_value(START_MEMO, None, type_hint=StartMemo)
-        except Exception as error:
-            raise refuse(
-                RefusalCode.INVALID_PAYLOAD,
-                f"the memo {START_MEMO} cannot be read: {type(error).__name__}",
-                "start the rollout through Celadon, or without this memo",
-            ) from error
 
     # The story.
 
@@ -738,10 +674,6 @@ class BlueGreenRollout(MessageHandlers):
 
     # Waiting: one timer, nothing in flight.
 
-    async def _wait_for_news(self, seen: int, timer: tuple[str, datetime] | None) -> None:
-        """Wait for a message or for ``timer``; when it is time for that, go on in a new run instead."""
-        await self._rest(lambda: self._news != seen, timer)
-
     async def _wait_after_switch(self, decision: after_switch.Wait, seen: int) -> None:
         match decision.awaits:
             case Awaited.BAKE:
@@ -784,152 +716,6 @@ class BlueGreenRollout(MessageHandlers):
             await workflow.wait_condition(ends)
         else:
             await self._rest(ends, None)
-
-    async def _rest(self, ends: Callable[[], bool], timer: tuple[str, datetime] | None) -> None:
-        """Wait until ``ends`` or until ``timer``: a quiet point, at which the rollout may continue as new.
-
-        Raises:
-            ContinueAsNewError: it goes on in a new run.
-
-        """
-        moves = workflow.patched(MOVES_ON)
-        while not ends():
-            if moves and self._is_time_to_move() and self._is_quiet():
-                workflow.continue_as_new(
-                    args=[{CONTINUED: self._state.model_dump(mode="json")}],
-                    task_timeout=workflow.info().task_timeout,
-                )
-            now = workflow.now()
-            wakes = [timer] if timer is not None else []
-            grows_old = self._run_began + RUN_AGE
-            if moves and now < grows_old:
-                wakes.append((AGE_TIMER, grows_old))
-            first = min(wakes, key=lambda one: one[1], default=None)
-            timeout = None if first is None else max(first[1] - now, timedelta(0))
-            summary = None if first is None else narration.timer_summary(first[0], first[1], now)
-            try:
-                await workflow.wait_condition(
-                    lambda: ends() or (moves and self._is_time_to_move() and self._is_quiet()),
-                    timeout=timeout,
-                    timeout_summary=summary,
-                )
-            except TimeoutError:
-                if first == timer:
-                    return
-
-    def _is_time_to_move(self) -> bool:
-        info = workflow.info()
-        return (
-            info.is_continue_as_new_suggested()
-            or self._signals >= RUN_SIGNALS
-            or info.get_current_history_length() >= RUN_EVENTS
-            or info.get_current_history_size() >= RUN_BYTES
-            or workflow.now() >= self._run_began + RUN_AGE
-        )
-
-    def _is_quiet(self) -> bool:
-        """Whether nobody waits for an answer, and no message for a decision."""
-        waits = self._promotions or self._aborts or self._of_the_bake
-        return not waits and workflow.all_handlers_finished()
-
-    # Steps.
-
-    async def _do(
-        self,
-        call: ActivityCall[InputT, OutputT],
-        step: InputT,
-        summary: str,
-        start_to_close: timedelta | None = None,
-    ) -> OutputT:
-        """Carry out one step; a refusal that an activity raised fails the rollout with the refusal's own words."""
-        sent = frozenset((note.run, note.seq) for note in step.notes) if isinstance(step, Step) else frozenset()
-        try:
-            answer: OutputT = await workflow.execute_activity(
-                call.name,
-                step,
-                result_type=call.returns,
-                start_to_close_timeout=start_to_close or call.start_to_close,
-                heartbeat_timeout=call.heartbeat,
-                retry_policy=calls.RETRY,
-                summary=summary,
-            )
-        except ActivityError as error:
-            if isinstance(error.cause, ApplicationError):
-                raise ApplicationError(
-                    error.cause.message,
-                    *error.cause.details,
-                    type=error.cause.type,
-                    non_retryable=True,
-                ) from error
-            raise ApplicationError(
-                f"{call.name} did not end: {error.cause or error}",
-                type=type(error.cause or error).__name__,
-                non_retryable=True,
-            ) from error
-        if isinstance(step, Step) and not (isinstance(answer, SwitchAnswer) and answer.refusal is not None):
-            self._state.notes = self._state.notes.without(sent, _number_of)
-        return answer
-
-    def _step(self, kind: type[InputT], **fields: Any) -> InputT:  # noqa: ANN401 - the model checks them
-        self._note_what_was_left_out()
-        return kind(
-            deployment=self._state.progress.deployment,
-            rollout=self._rollout(),
-            notes=self._state.notes.items,
-            run=workflow.info().run_id,
-            **fields,
-        )
-
-    def _switch_step(
-        self,
-        by: str,
-        door: Channel,
-        reason: str,
-        message: Message | None,
-        *,
-        keeps_asking: bool = False,
-    ) -> SwitchStep:
-        return self._step(
-            SwitchStep,
-            blue_set=self._state.progress.blue_set,
-            green_set=self._state.progress.green_set,
-            by=by,
-            door=door,
-            reason=reason,
-            decision=self._next_decision(),
-            message=message,
-            ack_timeout_seconds=self._state.progress.policy.router_ack_timeout.total_seconds(),
-            keeps_asking=keeps_asking,
-        )
-
-    def _next_decision(self) -> str:
-        """Name a decision, so that the table tells its attempts from those of any other, and of any run."""
-        self._state.decisions += 1
-        return f"{workflow.info().run_id}/{self._state.decisions}"
-
-    def _rollout(self) -> RolloutId:
-        if self._state.progress.rollout is None:
-            raise ApplicationError("the rollout has not begun", non_retryable=True)
-        return self._state.progress.rollout
-
-    def _known_blue(self) -> RouteSetId:
-        if self._state.progress.blue_set is None:
-            raise ApplicationError("there is no blue", non_retryable=True)
-        return self._state.progress.blue_set
-
-    def _known_green(self) -> RouteSetId:
-        if self._state.progress.green_set is None:
-            raise ApplicationError("there is no green", non_retryable=True)
-        return self._state.progress.green_set
-
-    def _known_epoch(self) -> Epoch:
-        if self._state.epoch is None:
-            raise ApplicationError("nothing has been switched", non_retryable=True)
-        return self._state.epoch
-
-
-def _number_of(note: Note) -> tuple[str, int]:
-    return note.run, note.seq
 
 
 def _first_within(

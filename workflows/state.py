@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final, Unpack
 
 from temporalio import workflow
 
@@ -23,7 +23,7 @@ with workflow.unsafe.imports_passed_through():
         RolloutStatus,
         Timer,
     )
-    from celadon.domain.language.progress import AbortRequest, Progress, PromotionRequest
+    from celadon.domain.language.progress import AbortRequest, Progress, ProgressChanges, PromotionRequest
     from celadon.domain.language.rollout_state import RolloutState
     from celadon.domain.language.states import Channel, RolloutPhase
     from celadon.domain.language.steps import Message, Note
@@ -158,8 +158,8 @@ class StatefulWorkflow:
             evidence={"messages": str(left_out), "unread": str(self._state.unread_total)},
         )
 
-    def _update(self, **changes: Any) -> None:  # noqa: ANN401 - fields of Progress
-        self._state.progress = self._state.progress.model_copy(update=changes)
+    def _update(self, **changes: Unpack[ProgressChanges]) -> None:
+        self._state.progress = self._state.progress.with_changes(**changes)
         self._tell_details()
 
     def _tell_details(self) -> None:

@@ -54,7 +54,7 @@ SABOTAGES: Final = (
     Sabotage(
         1,
         "wake up every day to look",
-        "workflows/rollout.py",
+        "workflows/steps.py",
         "timeout = None if first is None else max(first[1] - now, timedelta(0))",
         "timeout = None if first is None else min(first[1] - now, timedelta(days=1))",
         ("tests/workflows/test_waiting.py::test_a_week_at_the_gate_writes_no_history",),
@@ -485,7 +485,7 @@ SABOTAGES: Final = (
     Sabotage(
         13,
         "never move to a new run",
-        "workflows/rollout.py",
+        "workflows/steps.py",
         "        moves = workflow.patched(MOVES_ON)",
         "        moves = False",
         ("tests/workflows/test_moving_on.py::test_it_waits_on_for_its_promotion",),
