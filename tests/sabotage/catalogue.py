@@ -181,8 +181,8 @@ SABOTAGES: Final = (
         4,
         "let an attempt that everybody has forgotten switch after all",
         "celadon/table/rollouts/switch.py",
-        "answer = await _read_refused(tx, step) or await _switch(tx, deployment, step, authority)",
-        "answer = await _switch(tx, deployment, step, authority)",
+        "answer = await _read_refused(tx, step) or await _switch(tx, locked, step, authority)",
+        "answer = await _switch(tx, locked, step, authority)",
         (
             (
                 "tests/table/rollouts/test_switch.py"
@@ -203,7 +203,7 @@ SABOTAGES: Final = (
         5,
         "keep a sick green because blue is not whole",
         "celadon/table/rollouts/way_back.py",
-        "1 if drains or not await _is_healthy(tx, green, share) else",
+        "1 if drains or not await _is_healthy(tx, lock, green, share) else",
         "1 if drains else",
         ("tests/table/rollouts/test_switch.py::test_one_healthy_blue_is_enough_when_green_is_not",),
     ),
@@ -580,8 +580,8 @@ SABOTAGES: Final = (
         15,
         "let an abort that was taken lapse while it waits",
         "celadon/table/rollouts/switch.py",
-        "    asker = read_pending(rollout, step) or await _judge(tx, rollout, step, authority, _GOES_BACK)",
-        "    asker = await _judge(tx, rollout, step, authority, _GOES_BACK)",
+        "    asker = read_pending(rollout, step) or await _judge(tx, locked, rollout, step, authority, _GOES_BACK)",
+        "    asker = await _judge(tx, locked, rollout, step, authority, _GOES_BACK)",
         (
             (
                 "tests/table/rollouts/test_asked_signals.py"
