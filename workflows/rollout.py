@@ -1,39 +1,45 @@
 """The story of one blue-green rollout: provision green, wait for health, await promotion, switch, drain.
 
-It reads what messages (``conversation``) recorded in what the rollout knows (``standing``). Cancellation never reaches
-a step: ``run`` shields the story, and a cancel is an abort that the story reads when its step has ended.
+It reads what messages (``messages.py``) recorded in the rollout's state (``state.py``). Two pure functions decide what
+comes next, ``gate.decide`` before the switch and ``after_switch.decide`` after it, and one loop each carries that out.
+Cancellation never reaches a step: ``run`` shields the story, and a cancel is an abort that the story reads when its
+step has ended.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
-from typing import Any, Final, TypeVar
+from collections.abc import Sequence
+from typing import Any, Final, TypeVar, assert_never
 
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey
-from temporalio.exceptions import ActivityError, ApplicationError, FailureError
+from temporalio.exceptions import ApplicationError, FailureError
 
 with workflow.unsafe.imports_passed_through():
-    from pydantic import BaseModel
-
-    from celadon.domain.decisions import narration
+    from celadon.domain.decisions import after_switch
     from celadon.domain.decisions.abort import pending_after, recorded
+    from celadon.domain.decisions.after_switch import (
+        Awaited,
+        Circumstances,
+        Colour,
+        Drain,
+        DrainResult,
+        Examine,
+        Examined,
+        Finish,
+        SwitchBack,
+    )
     from celadon.domain.decisions.gate import Enter, GoAhead, GoBack, Wait, decide, hold_after, is_greens_fault
     from celadon.domain.language import contracts
-    from celadon.domain.language.attestation import START_MEMO
-    from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError, refuse
-    from celadon.domain.language.limits import echo
+    from celadon.domain.language.errors import Refusal, RefusalCode
     from celadon.domain.language.messages import (
         AbortAnswer,
         AbortCommand,
         BakeAnswer,
         PromoteAnswer,
         PromoteState,
-        RolloutRequest,
         RolloutResult,
-        StartMemo,
     )
-    from celadon.domain.language.names import Epoch, RolloutId, RouteSetId
+    from celadon.domain.language.names import Epoch, RouteSetId
     from celadon.domain.language.progress import AbortRequest, PendingAbort, Progress
     from celadon.domain.language.rollout_state import Stage, shown_routers
     from celadon.domain.language.states import Channel, RolloutOutcome, RolloutPhase
@@ -43,39 +49,22 @@ with workflow.unsafe.imports_passed_through():
         DrainEnd,
         FinishStep,
         JudgeStep,
-        Message,
-        Note,
         PhaseStep,
         Step,
         SwitchAnswer,
-        SwitchStep,
     )
     from workflows import calls
-    from workflows.calls import ActivityCall
-    from workflows.messages import MessageHandlers, only_input
-    from workflows.payload import parse_payload
-    from workflows.replies import PendingRequest, refused
-    from workflows.state import BAKE_TIMER, CONTINUED, PENDING_AND_HOLDS
+    from workflows.replies import PendingRequest
+    from workflows.start import read_start
+    from workflows.state import PENDING_AND_HOLDS
+    from workflows.steps import RolloutSteps
 
-RUN_SIGNALS: Final = 500
-"""A rollout continues as new after so many signals; Temporal takes a thousand in one run, or what its operator sets."""
-RUN_EVENTS: Final = 2_000
-"""A rollout continues as new from so many events on, or when Temporal suggests it."""
-RUN_BYTES: Final = 1_000_000
-"""A rollout continues as new from so many bytes of history on."""
-RUN_AGE: Final = timedelta(days=14)
-"""A rollout continues as new at this age, so that patches for histories of earlier versions can go."""
-AGE_TIMER: Final = "new run"
 JUDGED_BYTES: Final = 40 * 1024
 """Of the messages that one step judges, as JSON."""
 
-MOVES_ON: Final = "rollouts continue as new"
-"""The patch since which they do."""
 _JUDGED_ABORTS: Final = "aborts are judged"
 """The patch that lets the table judge who aborts."""
 
-InputT = TypeVar("InputT", bound=BaseModel)
-OutputT = TypeVar("OutputT")
 AnswerT = TypeVar("AnswerT")
 
 _deployment_attribute = SearchAttributeKey.for_keyword(contracts.SEARCH_DEPLOYMENT)
@@ -85,7 +74,7 @@ _outcome_attribute = SearchAttributeKey.for_keyword(contracts.SEARCH_OUTCOME)
 
 
 @workflow.defn(name=contracts.WORKFLOW_TYPE)
-class BlueGreenRollout(MessageHandlers):
+class BlueGreenRollout(RolloutSteps):
     """The workflow of one rollout; its id is ``rollout-<deployment>``, so that Temporal allows one at a time."""
 
     # The platform's side: input, cancellation, the end.
@@ -95,6 +84,10 @@ class BlueGreenRollout(MessageHandlers):
         """Begin, or go on where the run before this one stood."""
         del more
         super().__init__(payload)
+        self._drain: asyncio.Task[DrainEnd] | None = None
+        """A drain of blue that runs."""
+        self._drained: DrainResult | None = None
+        self._closed_because = ""
 
     @workflow.run
     async def run(self, payload: Any = None, *more: Any) -> RolloutResult:  # noqa: ANN401 - the one parser reads it
@@ -107,7 +100,7 @@ class BlueGreenRollout(MessageHandlers):
         """
         if self._goes_on:
             self._tell_details()
-        begin = None if self._goes_on else self._read_start(payload, more)
+        begin = None if self._goes_on else read_start(payload, more)
         story = asyncio.create_task(self._story(begin))
         while not story.done():
             try:
@@ -126,48 +119,6 @@ class BlueGreenRollout(MessageHandlers):
             raise ApplicationError(result.reason, result, type=result.outcome.value, non_retryable=True)
         return result
 
-    def _read_start(self, payload: object, more: tuple[object, ...]) -> BeginStep:
-        try:
-            request = parse_payload(RolloutRequest, only_input(payload, more))
-            memo = self._read_memo()
-        except RefusedError as error:
-            raise refused(error.refusal) from error
-        wanted = contracts.workflow_id(request.deployment)
-        if workflow.info().workflow_id != wanted:
-            raise refused(
-                Refusal(
-                    code=RefusalCode.WRONG_WORKFLOW_ID,
-                    message=f"the workflow id is {echo(workflow.info().workflow_id)}, "
-                    f"but a rollout of {request.deployment} runs as {wanted}",
-                    next_step=f"start it again with workflow id {wanted}",
-                ),
-            )
-        return BeginStep(
-            request=request,
-            workflow_id=workflow.info().workflow_id,
-            run_id=workflow.info().run_id,
-            at=workflow.now(),
-            memo=memo,
-            # A reset run has the begin of its first one: what was signed in time stays so.
-            taken_at=workflow.info().workflow_start_time,
-        )
-
-    def _read_memo(self) -> StartMemo | None:
-        """Return what the start's door says; a memo that nobody could have meant fails the start and not its task.
-
-        Raises:
-            RefusedError: it is no memo of a start.
-
-        """
-        try:
-            return workflow.memo_value(START_MEMO, None, type_hint=StartMemo)
-        except Exception as error:
-            raise refuse(
-                RefusalCode.INVALID_PAYLOAD,
-                f"the memo {START_MEMO} cannot be read: {type(error).__name__}",
-                "start the rollout through Celadon, or without this memo",
-            ) from error
-
     # The story.
 
     async def _story(self, begin: BeginStep | None) -> RolloutResult:
@@ -177,11 +128,12 @@ class BlueGreenRollout(MessageHandlers):
             await self._provision_green()
         if self._state.stage is Stage.GATE:
             passed = await self._pass_the_gate()
-            if isinstance(passed, GoBack):
-                return await self._close_green(passed)
-            return await self._live_with_green(passed)
-        if self._state.stage is Stage.DRAINING_GREEN:
-            return await self._drain_green_and_finish()
+            if isinstance(passed, SwitchAnswer):
+                self._live_with_green(passed)
+            elif await self._close_green(passed):
+                return await self._finish(passed.outcome, passed.reason)
+            else:
+                self._learn_that_green_is_live(passed)
         return await self._leave_blue()
 
     async def _begin(self, step: BeginStep) -> None:
@@ -407,46 +359,46 @@ class BlueGreenRollout(MessageHandlers):
         )
         await self._do(calls.ASK_FOR_EDGE, self._step(Step), "ask the keeper for green's condition")
 
-    async def _live_with_green(self, switched: SwitchAnswer) -> RolloutResult:
-        """After the switch: bake with blue warm, then drain it; or switch back."""
+    def _live_with_green(self, switched: SwitchAnswer) -> None:
+        """Green is live, and blue stays warm."""
         self._state.switched_at = workflow.now()
-        if self._state.progress.blue_set is None or switched.epoch is None:
-            return await self._finish(RolloutOutcome.PROMOTED, self._state.decision)
-        workflow.upsert_search_attributes([_phase_attribute.value_set(RolloutPhase.BAKING.value)])
         self._state.stage = Stage.BAKING
-        return await self._leave_blue()
+        if self._state.progress.blue_set is not None and switched.epoch is not None:
+            workflow.upsert_search_attributes([_phase_attribute.value_set(RolloutPhase.BAKING.value)])
 
     async def _leave_blue(self) -> RolloutResult:
-        """Bake, then drain blue; or go back to it."""
-        back = None
-        if self._state.stage is Stage.BAKING:
-            back = await self._bake()
-        if back is None:
-            self._state.stage = Stage.DRAINING_BLUE
-            back = await self._drain_blue()
-        if back is None:
-            return await self._finish(RolloutOutcome.PROMOTED, self._state.decision)
-        return await self._go_back_to_blue()
-
-    async def _bake(self) -> SwitchAnswer | None:
-        """Keep blue warm; return the answer of a switch back, or nothing when the bake is over."""
+        """Bake, then drain blue, or go back to it: carry out what is decided until the rollout has ended."""
         while True:
-            if self._state.progress.abort is not None or self._state.progress.pending is not None:
-                back = await self._go_back_as_soon_as_possible()
-                if back is not None or (self._cancelled and self._state.progress.abort is None):
-                    return back
-                continue
-            if self._of_the_bake:
-                await self._judge_what_is_asked_of_the_bake()
-                continue
+            await self._hear_of_drain()
             seen = self._news
-            await self._ask_for_missed_edges()
-            timer = (BAKE_TIMER, self._state.progress.since + self._state.progress.policy.bake)
-            if timer[1] <= workflow.now() or self._state.progress.bake_is_over:
-                return None
-            await self._wait_for_news(seen, timer)
+            decision = after_switch.decide(self._state, self._circumstances(), workflow.now())
+            match decision:
+                case SwitchBack():
+                    await self._go_back_to_blue(decision.request)
+                case Drain(colour=Colour.BLUE):
+                    self._begin_to_drain_blue()
+                case Drain():
+                    await self._drain_green()
+                case Examine(what=Examined.MESSAGES):
+                    await self._judge_what_is_asked_of_the_bake(decision.why)
+                case Examine():
+                    await self._ask_for_missed_edges()
+                case after_switch.Wait():
+                    await self._wait_after_switch(decision, seen)
+                case Finish():
+                    return await self._finish(decision.outcome, decision.reason)
 
-    async def _judge_what_is_asked_of_the_bake(self) -> None:
+    def _circumstances(self) -> Circumstances:
+        return Circumstances(
+            messages_wait=bool(self._of_the_bake),
+            edges_missed=self._missed_edges and self._state.progress.green_set is not None,
+            cancelled=self._cancelled,
+            blue_drains=self._drain is not None,
+            drained=self._drained,
+            closed_because=self._closed_because,
+        )
+
+    async def _judge_what_is_asked_of_the_bake(self, summary: str) -> None:
         """Let the table judge who finishes the bake or withdraws an abort; what does not count is told why."""
         asked = _first_within(self._of_the_bake)
         self._of_the_bake = self._of_the_bake[len(asked) :]
@@ -457,7 +409,7 @@ class BlueGreenRollout(MessageHandlers):
                 messages=tuple(one.request.message for one in asked),
                 at=workflow.now(),
             ),
-            "judge who finishes the bake or withdraws an abort",
+            summary,
         )
         for one, refusal in zip(asked, judged.refusals, strict=True):
             verb = "" if one.request.message is None else one.request.message.verb
@@ -478,56 +430,48 @@ class BlueGreenRollout(MessageHandlers):
             )
             one.reply.give(BakeAnswer(phase=RolloutPhase.DRAINING if finishes else self._state.progress.phase))
 
-    async def _go_back_as_soon_as_possible(self) -> SwitchAnswer | None:
-        """Go back to blue, and while an abort is pending wait for blue to change and try again; without a timer.
+    def _begin_to_drain_blue(self) -> None:
+        """Drain blue once every live router has acknowledged; meanwhile a switch back is still possible."""
+        self._state.stage = Stage.DRAINING_BLUE
+        self._state.routers_served = None
+        self._update(phase=RolloutPhase.DRAINING, since=workflow.now(), bake_is_over=True)
+        self._drain = asyncio.create_task(
+            self._close(self._known_blue(), RolloutPhase.DRAINING, self._known_epoch()),
+        )
 
-        Returns:
-            The answer of the switch back; nothing when nobody wants it any more or there is no way back.
+    async def _hear_of_drain(self) -> None:
+        """Wait until the drain of blue has ended, or somebody asks for something meanwhile."""
+        drain = self._drain
+        if drain is None:
+            return
+        if not drain.done():
+            await workflow.wait_condition(
+                lambda: drain.done() or self._state.progress.abort is not None or bool(self._of_the_bake),
+            )
+        if drain.done():
+            self._drain = None
+            self._take_end_of_drain(drain.result())
 
-        """
-        back = await self._switch_back()
-        while back is None and self._state.progress.pending is not None:
-            await self._wait_for_cure()
-            if self._of_the_bake:
-                await self._judge_what_is_asked_of_the_bake()
-            back = await self._switch_back()
-        return back
+    def _take_end_of_drain(self, end: DrainEnd) -> None:
+        if end.reopened:
+            self._drained = DrainResult.REOPENED
+            self._ask_for_way_back_after_reset("blue is live again: the rollout had gone back before it was reset")
+            return
+        if end.refusal is None:
+            self._drained = DrainResult.EMPTY
+            self._forget_pending_abort()
+            return
+        self._state.silent = shown_routers(end.silent)
+        self._update(phase=RolloutPhase.BAKING, since=workflow.now())
+        if end.refusal.code is not RefusalCode.ABORT_REQUESTED:
+            self._state.awaits_routers = self._state.progress.pending is None
+        elif self._state.progress.pending is None:
+            self._ask_for_way_back_after_reset("an abort was pending before the rollout was reset")
 
-    async def _drain_blue(self) -> SwitchAnswer | None:
-        """Drain blue once every live router has acknowledged; return the answer of a switch back, if one came."""
-        blue, epoch = self._known_blue(), self._known_epoch()
-        while True:
-            if not self._state.awaits_routers:
-                self._state.routers_served = None
-                self._update(phase=RolloutPhase.DRAINING, since=workflow.now(), bake_is_over=True)
-                drain = asyncio.create_task(self._drain(blue, RolloutPhase.DRAINING, epoch))
-                back = await self._watch_for_way_back(drain)
-                end = await drain
-                if back is not None:
-                    return back
-                if end.reopened:
-                    return await self._finish_rollback_after_reset()
-                if end.refusal is None:
-                    self._forget_pending_abort()
-                    return None
-                self._state.silent = shown_routers(end.silent)
-                self._update(phase=RolloutPhase.BAKING, since=workflow.now())
-                if end.refusal.code is RefusalCode.ABORT_REQUESTED:
-                    self._take_up_pending_abort()
-                else:
-                    self._state.awaits_routers = self._state.progress.pending is None
-            if self._state.awaits_routers:
-                await self._wait_for_routers(epoch)
-                self._state.awaits_routers = False
-            if self._state.progress.abort is not None or self._state.progress.pending is not None:
-                back = await self._go_back_as_soon_as_possible()
-                if back is not None:
-                    return back
-
-    def _take_up_pending_abort(self) -> None:
-        """An abort is pending in the table that this run does not know of: it was reset to a moment before that."""
-        if self._state.progress.abort is None and self._state.progress.pending is None:
-            command = AbortCommand(by="reset", reason="an abort was pending before the rollout was reset")
+    def _ask_for_way_back_after_reset(self, reason: str) -> None:
+        """The table tells what this run does not know: it was reset to a moment before that."""
+        if self._state.progress.abort is None:
+            command = AbortCommand(by="reset", reason=reason)
             self._update(abort=AbortRequest(command=command, door=Channel.POLICY, at=workflow.now()))
 
     def _forget_pending_abort(self) -> None:
@@ -544,33 +488,19 @@ class BlueGreenRollout(MessageHandlers):
         )
         self._update(pending=None)
 
-    async def _finish_rollback_after_reset(self) -> SwitchAnswer | None:
-        """Blue is live again, but this run never went back: it was reset to a moment before that."""
-        command = AbortCommand(by="reset", reason="blue is live again: the rollout had gone back before it was reset")
-        if self._state.progress.abort is None:
-            self._update(abort=AbortRequest(command=command, door=Channel.POLICY, at=workflow.now()))
-        return await self._switch_back()
+    async def _go_back_to_blue(self, request: AbortRequest) -> None:
+        """Switch back if the table lets it; then blue is live again, and green is to be drained."""
+        if not await self._switch_back(request):
+            return
+        if self._drain is not None:
+            await self._drain
+        self._drain = self._drained = None
+        workflow.upsert_search_attributes([_phase_attribute.value_set(RolloutPhase.ROLLING_BACK.value)])
+        self._state.stage = Stage.DRAINING_GREEN
 
-    async def _watch_for_way_back(self, drain: asyncio.Task[DrainEnd]) -> SwitchAnswer | None:
-        while not drain.done():
-            await workflow.wait_condition(
-                lambda: drain.done() or self._state.progress.abort is not None or bool(self._of_the_bake),
-            )
-            if drain.done():
-                return None
-            if self._of_the_bake:
-                await self._judge_what_is_asked_of_the_bake()
-                continue
-            back = await self._switch_back()
-            if back is not None:
-                return back
-        return None
-
-    async def _switch_back(self) -> SwitchAnswer | None:
-        """Ask the table for the way back to blue; nothing when it refused, and whoever asked is told."""
-        request, cures = self._state.progress.abort, self._state.progress.cures
-        if request is None:
-            return None
+    async def _switch_back(self, request: AbortRequest) -> bool:
+        """Ask the table for the way back to blue; return whether it went through. Whoever asked is told."""
+        cures = self._state.progress.cures
         keeps_asking = workflow.patched(PENDING_AND_HOLDS)
         answer = await self._do(
             calls.SWITCH_BACK,
@@ -592,7 +522,7 @@ class BlueGreenRollout(MessageHandlers):
         self._update(abort=self._next_abort(), pending=pending)
         if answer.refusal is not None and pending is not None and not answer.message_refused:
             self._wait_for_blue(pending, answer.refusal, told, is_cured=self._state.progress.cures != cures)
-            return None
+            return False
         if answer.refusal is not None:
             for one in told:
                 one.reply.give(answer.refusal)
@@ -604,7 +534,7 @@ class BlueGreenRollout(MessageHandlers):
                 message=request.message,
                 of_message=True,
             )
-            return None
+            return False
         self._state.decision = f"rollback by {request.command.by} ({request.door.value})"
         self._state.back_reason = request.command.reason or self._state.decision
         self._state.epoch, self._state.silent = answer.epoch, shown_routers(answer.silent)
@@ -619,7 +549,7 @@ class BlueGreenRollout(MessageHandlers):
                     ms=answer.ms,
                 ),
             )
-        return answer
+        return True
 
     def _wait_for_blue(
         self,
@@ -639,18 +569,17 @@ class BlueGreenRollout(MessageHandlers):
             # What blue waited for came before the answer.
             self._update(abort=pending.request)
 
-    async def _go_back_to_blue(self) -> RolloutResult:
-        """Blue is live again: drain green."""
-        workflow.upsert_search_attributes([_phase_attribute.value_set(RolloutPhase.ROLLING_BACK.value)])
-        self._state.stage = Stage.DRAINING_GREEN
-        return await self._drain_green_and_finish()
+    async def _drain_green(self) -> None:
+        """Drain green once every live router has acknowledged the way back."""
+        self._state.routers_served = None
+        end = await self._close(self._known_green(), RolloutPhase.ROLLING_BACK, self._known_epoch())
+        if end.refusal is None:
+            self._drained = DrainResult.EMPTY
+        else:
+            self._state.silent, self._state.awaits_routers = shown_routers(end.silent), True
 
-    async def _drain_green_and_finish(self) -> RolloutResult:
-        await self._drain_green(self._state.epoch)
-        return await self._finish(RolloutOutcome.ROLLED_BACK, self._state.back_reason)
-
-    async def _close_green(self, decision: GoBack) -> RolloutResult:
-        """Green never became live: close it."""
+    async def _close_green(self, decision: GoBack) -> bool:
+        """Close a green that never became live; return whether that was so."""
         self._state.decision = f"{decision.outcome.value} by {decision.by} ({decision.door.value})"
         self._refuse_promotions(
             Refusal(
@@ -671,38 +600,23 @@ class BlueGreenRollout(MessageHandlers):
             reason=decision.reason,
             message=decision.message,
         )
-        end = await self._drain_green(None)
-        if end is not None and end.reopened:
-            return await self._roll_back_after_reset(decision)
-        return await self._finish(decision.outcome, decision.reason)
+        green = self._state.progress.green_set
+        if green is None:
+            return True
+        end = await self._close(green, RolloutPhase.ROLLING_BACK, None)
+        return not end.reopened
 
-    async def _roll_back_after_reset(self, decision: GoBack) -> RolloutResult:
-        """Green is live, but this run never switched: it was reset to a moment before that. Go back as after it."""
+    def _learn_that_green_is_live(self, decision: GoBack) -> None:
+        """Go back as after a switch: this run never switched, for it was reset to a moment before that."""
         now = workflow.now()
         command = AbortCommand(by=decision.by, reason=decision.reason)
         self._update(abort=AbortRequest(command=command, door=decision.door, at=now, message=decision.message))
-        back = await self._go_back_as_soon_as_possible()
         self._state.switched_at = now
-        if back is None:
-            return await self._finish(RolloutOutcome.PROMOTED, f"{decision.reason}; blue could not take over")
-        return await self._go_back_to_blue()
+        self._closed_because = decision.reason
 
-    async def _drain_green(self, epoch: Epoch | None) -> DrainEnd | None:
-        green = self._state.progress.green_set
-        if green is None:
-            return None
-        while True:
-            if not self._state.awaits_routers:
-                self._state.routers_served = None
-                end = await self._drain(green, RolloutPhase.ROLLING_BACK, epoch)
-                if end.refusal is None or epoch is None:
-                    return end
-                self._state.silent, self._state.awaits_routers = shown_routers(end.silent), True
-            await self._wait_for_routers(self._known_epoch(), abortable=False)
-            self._state.awaits_routers = False
-
-    async def _drain(self, route_set: RouteSetId, phase: RolloutPhase, epoch: Epoch | None) -> DrainEnd:
-        colour = "green" if route_set == self._state.progress.green_set else "blue"
+    async def _close(self, route_set: RouteSetId, phase: RolloutPhase, epoch: Epoch | None) -> DrainEnd:
+        """Close a set and wait until it is empty; with ``epoch``, only once every live router serves that."""
+        colour = Colour.GREEN if route_set == self._state.progress.green_set else Colour.BLUE
         policy = self._state.progress.policy
         end = await self._do(
             calls.DRAIN,
@@ -714,7 +628,7 @@ class BlueGreenRollout(MessageHandlers):
                 timeout_seconds=policy.drain_timeout.total_seconds(),
                 needs_acknowledgement=epoch,
             ),
-            f"drain {colour} of {self._state.progress.deployment}",
+            f"drain {colour.value} of {self._state.progress.deployment}",
             start_to_close=policy.drain_timeout + policy.router_ack_timeout + calls.GRACE,
         )
         if end.refusal is None:
@@ -760,15 +674,26 @@ class BlueGreenRollout(MessageHandlers):
 
     # Waiting: one timer, nothing in flight.
 
-    async def _wait_for_news(self, seen: int, timer: tuple[str, datetime] | None) -> None:
-        """Wait for a message or for ``timer``; when it is time for that, go on in a new run instead."""
-        await self._rest(lambda: self._news != seen, timer)
+    async def _wait_after_switch(self, decision: after_switch.Wait, seen: int) -> None:
+        match decision.awaits:
+            case Awaited.BAKE:
+                await self._wait_for_news(seen, decision.timer)
+            case Awaited.CURE:
+                await self._wait_for_cure()
+            case Awaited.ROUTERS:
+                await self._wait_for_routers(self._known_epoch())
+                self._state.awaits_routers = False
+            case Awaited.DRAIN:
+                await self._hear_of_drain()
+            case _ as unreachable:
+                assert_never(unreachable)
 
-    async def _wait_for_routers(self, epoch: Epoch, *, abortable: bool = True) -> None:
-        """Wait until the keeper tells that all live routers serve ``epoch``, or for an abort.
+    async def _wait_for_routers(self, epoch: Epoch) -> None:
+        """Wait until the keeper tells that all live routers serve ``epoch``, or, before blue drains, for an abort.
 
         When what it told may have been missed, the caller asks the table anew too.
         """
+        abortable = self._state.stage is not Stage.DRAINING_GREEN
         await self._rest(
             lambda: (
                 (self._state.routers_served is not None and self._state.routers_served >= epoch)
@@ -791,147 +716,6 @@ class BlueGreenRollout(MessageHandlers):
             await workflow.wait_condition(ends)
         else:
             await self._rest(ends, None)
-
-    async def _rest(self, ends: Callable[[], bool], timer: tuple[str, datetime] | None) -> None:
-        """Wait until ``ends`` or until ``timer``: a quiet point, at which the rollout may continue as new.
-
-        Raises:
-            ContinueAsNewError: it goes on in a new run.
-
-        """
-        moves = workflow.patched(MOVES_ON)
-        while not ends():
-            if moves and self._is_time_to_move() and self._is_quiet():
-                workflow.continue_as_new(
-                    args=[{CONTINUED: self._state.model_dump(mode="json")}],
-                    task_timeout=workflow.info().task_timeout,
-                )
-            now = workflow.now()
-            wakes = [timer] if timer is not None else []
-            grows_old = self._run_began + RUN_AGE
-            if moves and now < grows_old:
-                wakes.append((AGE_TIMER, grows_old))
-            first = min(wakes, key=lambda one: one[1], default=None)
-            timeout = None if first is None else max(first[1] - now, timedelta(0))
-            summary = None if first is None else narration.timer_summary(first[0], first[1], now)
-            try:
-                await workflow.wait_condition(
-                    lambda: ends() or (moves and self._is_time_to_move() and self._is_quiet()),
-                    timeout=timeout,
-                    timeout_summary=summary,
-                )
-            except TimeoutError:
-                if first == timer:
-                    return
-
-    def _is_time_to_move(self) -> bool:
-        info = workflow.info()
-        return (
-            info.is_continue_as_new_suggested()
-            or self._signals >= RUN_SIGNALS
-            or info.get_current_history_length() >= RUN_EVENTS
-            or info.get_current_history_size() >= RUN_BYTES
-            or workflow.now() >= self._run_began + RUN_AGE
-        )
-
-    def _is_quiet(self) -> bool:
-        """Whether nobody waits for an answer, and no message for a decision."""
-        waits = self._promotions or self._aborts or self._of_the_bake
-        return not waits and workflow.all_handlers_finished()
-
-    # Steps.
-
-    async def _do(
-        self,
-        call: ActivityCall[InputT, OutputT],
-        step: InputT,
-        summary: str,
-        start_to_close: timedelta | None = None,
-    ) -> OutputT:
-        """Carry out one step; a refusal that an activity raised fails the rollout with the refusal's own words."""
-        sent = frozenset((note.run, note.seq) for note in step.notes) if isinstance(step, Step) else frozenset()
-        try:
-            answer: OutputT = await workflow.execute_activity(
-                call.name,
-                step,
-                result_type=call.returns,
-                start_to_close_timeout=start_to_close or call.start_to_close,
-                heartbeat_timeout=call.heartbeat,
-                retry_policy=calls.RETRY,
-                summary=summary,
-            )
-        except ActivityError as error:
-            if isinstance(error.cause, ApplicationError):
-                raise ApplicationError(
-                    error.cause.message,
-                    *error.cause.details,
-                    type=error.cause.type,
-                    non_retryable=True,
-                ) from error
-            raise ApplicationError(
-                f"{call.name} did not end: {error.cause or error}",
-                type=type(error.cause or error).__name__,
-                non_retryable=True,
-            ) from error
-        if isinstance(step, Step) and not (isinstance(answer, SwitchAnswer) and answer.refusal is not None):
-            self._state.notes = self._state.notes.without(sent, _number_of)
-        return answer
-
-    def _step(self, kind: type[InputT], **fields: Any) -> InputT:  # noqa: ANN401 - the model checks them
-        self._note_what_was_left_out()
-        return kind(
-            deployment=self._state.progress.deployment,
-            rollout=self._rollout(),
-            notes=self._state.notes.items,
-            run=workflow.info().run_id,
-            **fields,
-        )
-
-    def _switch_step(
-        self,
-        by: str,
-        door: Channel,
-        reason: str,
-        message: Message | None,
-        *,
-        keeps_asking: bool = False,
-    ) -> SwitchStep:
-        return self._step(
-            SwitchStep,
-            blue_set=self._state.progress.blue_set,
-            green_set=self._state.progress.green_set,
-            by=by,
-            door=door,
-            reason=reason,
-            decision=self._next_decision(),
-            message=message,
-            ack_timeout_seconds=self._state.progress.policy.router_ack_timeout.total_seconds(),
-            keeps_asking=keeps_asking,
-        )
-
-    def _next_decision(self) -> str:
-        """Name a decision, so that the table tells its attempts from those of any other, and of any run."""
-        self._state.decisions += 1
-        return f"{workflow.info().run_id}/{self._state.decisions}"
-
-    def _rollout(self) -> RolloutId:
-        if self._state.progress.rollout is None:
-            raise ApplicationError("the rollout has not begun", non_retryable=True)
-        return self._state.progress.rollout
-
-    def _known_blue(self) -> RouteSetId:
-        if self._state.progress.blue_set is None:
-            raise ApplicationError("there is no blue", non_retryable=True)
-        return self._state.progress.blue_set
-
-    def _known_epoch(self) -> Epoch:
-        if self._state.epoch is None:
-            raise ApplicationError("nothing has been switched", non_retryable=True)
-        return self._state.epoch
-
-
-def _number_of(note: Note) -> tuple[str, int]:
-    return note.run, note.seq
 
 
 def _first_within(

@@ -3,12 +3,13 @@
 import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final, Unpack
 
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from celadon.domain.decisions import narration
+    from celadon.domain.decisions.after_switch import bake_timer
     from celadon.domain.decisions.gate import DEADLINE_TIMER, PROMOTION_TIMER, Wait, decide
     from celadon.domain.decisions.notification_rules import gate_evidence
     from celadon.domain.language import contracts
@@ -22,13 +23,12 @@ with workflow.unsafe.imports_passed_through():
         RolloutStatus,
         Timer,
     )
-    from celadon.domain.language.progress import AbortRequest, Progress, PromotionRequest
+    from celadon.domain.language.progress import AbortRequest, Progress, ProgressChanges, PromotionRequest
     from celadon.domain.language.rollout_state import RolloutState
     from celadon.domain.language.states import Channel, RolloutPhase
     from celadon.domain.language.steps import Message, Note
     from workflows.replies import PendingRequest
 
-BAKE_TIMER: Final = "bake"
 CONTINUED: Final = "continued"
 """The key under which a run hands its state to the next one."""
 PENDING_AND_HOLDS: Final = "pending aborts and holds"
@@ -107,7 +107,7 @@ class StatefulWorkflow:
             case RolloutPhase.BAKING if progress.pending is not None:
                 return ()
             case RolloutPhase.BAKING if not self._state.silent or now < progress.since + progress.policy.bake:
-                return ((BAKE_TIMER, progress.since + progress.policy.bake),)
+                return (bake_timer(progress),)
             case _:
                 return ()
 
@@ -158,8 +158,8 @@ class StatefulWorkflow:
             evidence={"messages": str(left_out), "unread": str(self._state.unread_total)},
         )
 
-    def _update(self, **changes: Any) -> None:  # noqa: ANN401 - fields of Progress
-        self._state.progress = self._state.progress.model_copy(update=changes)
+    def _update(self, **changes: Unpack[ProgressChanges]) -> None:
+        self._state.progress = self._state.progress.with_changes(**changes)
         self._tell_details()
 
     def _tell_details(self) -> None:

@@ -19,7 +19,8 @@ from temporalio.exceptions import ActivityError, ApplicationError
 
 from celadon.domain.language.messages import RolloutRequest, RolloutResult, RolloutStatus
 from celadon.domain.language.steps import BeginStep, Step
-from workflows.rollout import MOVES_ON, BlueGreenRollout
+from workflows.rollout import BlueGreenRollout
+from workflows.steps import MOVES_ON
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")

@@ -54,7 +54,7 @@ SABOTAGES: Final = (
     Sabotage(
         1,
         "wake up every day to look",
-        "workflows/rollout.py",
+        "workflows/steps.py",
         "timeout = None if first is None else max(first[1] - now, timedelta(0))",
         "timeout = None if first is None else min(first[1] - now, timedelta(days=1))",
         ("tests/workflows/test_waiting.py::test_a_week_at_the_gate_writes_no_history",),
@@ -88,8 +88,8 @@ SABOTAGES: Final = (
         2,
         "let a person wait for the delay too",
         "celadon/domain/decisions/gate.py",
-        "    if progress.promotion is not None:\n        return _go_ahead(progress.promotion)\n",
-        "",
+        "    promotion_requested,\n    regressed_meanwhile,",
+        "    regressed_meanwhile,",
         ("tests/domain/decisions/test_gate.py::test_a_persons_promotion_goes_ahead_at_once_whatever_the_timers_say",),
     ),
     Sabotage(
@@ -181,8 +181,8 @@ SABOTAGES: Final = (
         4,
         "let an attempt that everybody has forgotten switch after all",
         "celadon/table/rollouts/switch.py",
-        "answer = await _read_refused(tx, step) or await _switch(tx, deployment, step, authority)",
-        "answer = await _switch(tx, deployment, step, authority)",
+        "answer = await _read_refused(tx, step) or await _switch(tx, locked, step, authority)",
+        "answer = await _switch(tx, locked, step, authority)",
         (
             (
                 "tests/table/rollouts/test_switch.py"
@@ -195,15 +195,15 @@ SABOTAGES: Final = (
         5,
         "abort only a healthy green",
         "celadon/domain/decisions/gate.py",
-        "    if progress.abort is not None:\n        request = progress.abort",
-        "    if progress.abort is not None and progress.green_is_ready:\n        request = progress.abort",
+        "    request = progress.abort\n    if request is None:",
+        "    request = progress.abort\n    if request is None or not progress.green_is_ready:",
         ("tests/domain/decisions/test_gate.py::test_an_abort_closes_green_whatever_its_health",),
     ),
     Sabotage(
         5,
         "keep a sick green because blue is not whole",
         "celadon/table/rollouts/way_back.py",
-        "1 if drains or not await _is_healthy(tx, green, share) else",
+        "1 if drains or not await _is_healthy(tx, lock, green, share) else",
         "1 if drains else",
         ("tests/table/rollouts/test_switch.py::test_one_healthy_blue_is_enough_when_green_is_not",),
     ),
@@ -346,16 +346,16 @@ SABOTAGES: Final = (
         10,
         "start the deadline anew with each phase",
         "celadon/domain/decisions/gate.py",
-        "deadline = (progress.unverified_since or progress.since) + progress.policy.provisioning_deadline",
-        "deadline = progress.since + progress.policy.provisioning_deadline",
+        "deadline_at = (progress.unverified_since or progress.since) + progress.policy.provisioning_deadline",
+        "deadline_at = progress.since + progress.policy.provisioning_deadline",
         ("tests/domain/decisions/test_gate.py::test_provisioning_and_verifying_share_one_deadline",),
     ),
     Sabotage(
         10,
         "wait for a green that has failed",
         "celadon/domain/decisions/gate.py",
-        "    if progress.green_failed:",
-        "    if False:",
+        "    green_failed,\n    green_not_ready,",
+        "    green_not_ready,",
         ("tests/domain/decisions/test_gate.py::test_a_green_that_failed_ends_the_rollout_with_its_last_error",),
     ),
     # 11: decisions.
@@ -363,8 +363,8 @@ SABOTAGES: Final = (
         11,
         "let a promotion beat an abort",
         "celadon/domain/decisions/gate.py",
-        "    if progress.abort is not None:\n        request = progress.abort",
-        "    if progress.abort is not None and progress.promotion is None:\n        request = progress.abort",
+        "    request = progress.abort\n    if request is None:",
+        "    request = progress.abort\n    if request is None or progress.promotion is not None:",
         ("tests/domain/decisions/test_gate.py::test_an_abort_always_wins",),
     ),
     Sabotage(
@@ -485,7 +485,7 @@ SABOTAGES: Final = (
     Sabotage(
         13,
         "never move to a new run",
-        "workflows/rollout.py",
+        "workflows/steps.py",
         "        moves = workflow.patched(MOVES_ON)",
         "        moves = False",
         ("tests/workflows/test_moving_on.py::test_it_waits_on_for_its_promotion",),
@@ -555,9 +555,9 @@ SABOTAGES: Final = (
     Sabotage(
         15,
         "end the bake while an abort is pending",
-        "workflows/rollout.py",
-        "        while back is None and self._state.progress.pending is not None:",
-        "        while False:",
+        "celadon/domain/decisions/after_switch.py",
+        "    if progress.pending is not None:\n        return Wait(",
+        "    if False:\n        return Wait(",
         ("tests/workflows/test_pending_aborts.py::test_the_bake_does_not_end_while_an_abort_is_pending",),
     ),
     Sabotage(
@@ -580,8 +580,8 @@ SABOTAGES: Final = (
         15,
         "let an abort that was taken lapse while it waits",
         "celadon/table/rollouts/switch.py",
-        "    asker = read_pending(rollout, step) or await _judge(tx, rollout, step, authority, _GOES_BACK)",
-        "    asker = await _judge(tx, rollout, step, authority, _GOES_BACK)",
+        "    asker = read_pending(rollout, step) or await _judge(tx, locked, rollout, step, authority, _GOES_BACK)",
+        "    asker = await _judge(tx, locked, rollout, step, authority, _GOES_BACK)",
         (
             (
                 "tests/table/rollouts/test_asked_signals.py"
@@ -619,8 +619,8 @@ SABOTAGES: Final = (
         15,
         "let a timer that is due ask through a hold",
         "celadon/domain/decisions/gate.py",
-        "    if progress.automation_suspended or progress.hold is not None:",
-        "    if progress.automation_suspended:",
+        "    held,\n    first_deployment,",
+        "    first_deployment,",
         ("tests/domain/decisions/test_gate.py::test_no_timer_that_is_due_decides_while_the_rollout_is_held",),
     ),
 )

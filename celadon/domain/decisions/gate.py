@@ -1,9 +1,10 @@
 """What a rollout does next before the switch: the decision between provisioning and promotion.
 
-Taken once after all messages of a workflow task: abort beats promote, and a message beats a timer.
+The decision is taken once, after all messages of a workflow task: the guards of :data:`GUARDS` are asked in order, and
+the first that answers decides. So an abort beats a promotion, and a message beats a timer.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from types import MappingProxyType
 from typing import Final, assert_never
@@ -13,7 +14,7 @@ from celadon.domain.language.base_models import Record
 from celadon.domain.language.durations import format_duration
 from celadon.domain.language.errors import RefusalCode
 from celadon.domain.language.policy import OnDeadline
-from celadon.domain.language.progress import Hold, HoldKind, Progress, PromotionRequest
+from celadon.domain.language.progress import Hold, HoldKind, Progress
 from celadon.domain.language.states import Channel, RolloutOutcome, RolloutPhase, SetCondition
 from celadon.domain.language.steps import Message, SwitchAnswer
 
@@ -62,6 +63,9 @@ class Wait(Record):
 
 GateDecision = GoBack | GoAhead | Enter | Wait
 
+Guard = Callable[[Progress, datetime], GateDecision | None]
+"""A reason to do something else than to wait for the timers of the promotion; ``None`` lets the next guard answer."""
+
 
 def decide(progress: Progress, now: datetime) -> GateDecision:
     """Return what a rollout that has not switched does next.
@@ -70,30 +74,64 @@ def decide(progress: Progress, now: datetime) -> GateDecision:
         ValueError: the rollout has left the gate behind.
 
     """
-    if progress.abort is not None:
-        request = progress.abort
-        return GoBack(
-            outcome=RolloutOutcome.ABORTED,
-            by=request.command.by,
-            door=request.door,
-            reason=request.command.reason or f"aborted by {request.command.by}",
-            message=request.message,
-        )
-    if progress.green_failed:
-        error = progress.green.last_error if progress.green is not None else ""
-        return GoBack(
-            outcome=RolloutOutcome.FAILED,
-            by="keeper",
-            door=Channel.KEEPER,
-            reason=f"green failed: {error or 'its replicas could not be kept running'}",
-        )
+    for guard in GUARDS:
+        decision = guard(progress, now)
+        if decision is not None:
+            return decision
+    return Wait(timers=_promotion_timers(progress))
+
+
+def abort_requested(progress: Progress, now: datetime) -> GateDecision | None:
+    """Go back for an abort, whatever green's health."""
+    del now
+    request = progress.abort
+    if request is None:
+        return None
+    return GoBack(
+        outcome=RolloutOutcome.ABORTED,
+        by=request.command.by,
+        door=request.door,
+        reason=request.command.reason or f"aborted by {request.command.by}",
+        message=request.message,
+    )
+
+
+def green_failed(progress: Progress, now: datetime) -> GateDecision | None:
+    """Go back when the keeper gave green up."""
+    del now
+    if not progress.green_failed:
+        return None
+    error = progress.green.last_error if progress.green is not None else ""
+    return GoBack(
+        outcome=RolloutOutcome.FAILED,
+        by="keeper",
+        door=Channel.KEEPER,
+        reason=f"green failed: {error or 'its replicas could not be kept running'}",
+    )
+
+
+def green_not_ready(progress: Progress, now: datetime) -> GateDecision | None:
+    """Bring green to the promotion: all replicas run, then enough are healthy; a green that regressed is verified anew.
+
+    A forced promotion does not wait for the verification.
+
+    Raises:
+        ValueError: the rollout has left the gate behind.
+
+    """
     match progress.phase:
         case RolloutPhase.PROVISIONING:
-            return _in_provisioning(progress, now)
+            if progress.green is not None and progress.green.condition is not SetCondition.STARTING:
+                return Enter(phase=RolloutPhase.VERIFYING, why="all replicas of green run")
+            return _wait_for_green(progress, now)
         case RolloutPhase.VERIFYING:
-            return _in_verifying(progress, now)
+            if progress.promotion is not None and progress.promotion.command.force:
+                return None
+            if progress.green_is_ready:
+                return Enter(phase=RolloutPhase.AWAITING_PROMOTION, why="green is verified")
+            return Wait(timers=()) if progress.automation_suspended else _wait_for_green(progress, now)
         case RolloutPhase.AWAITING_PROMOTION:
-            return _in_awaiting(progress, now)
+            return None if progress.green_is_ready else _verify_anew(progress)
         case (
             RolloutPhase.SWITCHING
             | RolloutPhase.BAKING
@@ -104,6 +142,94 @@ def decide(progress: Progress, now: datetime) -> GateDecision:
             raise ValueError(f"a rollout that is {progress.phase.value} has left the gate behind")
         case _ as unreachable:
             assert_never(unreachable)
+
+
+def promotion_requested(progress: Progress, now: datetime) -> GateDecision | None:
+    """Go ahead for a person. Of the guards below none binds a person; the switch judges whether the person may."""
+    del now
+    request = progress.promotion
+    if request is None:
+        return None
+    return GoAhead(
+        by=request.command.by,
+        door=request.door,
+        reason=request.command.reason,
+        force=request.command.force,
+        message=request.message,
+    )
+
+
+def regressed_meanwhile(progress: Progress, now: datetime) -> GateDecision | None:
+    """Verify a green anew that is ready again: the delay counts from the moment all of green was verified."""
+    del now
+    return _verify_anew(progress) if progress.regressed_since_verified else None
+
+
+def automation_suspended(progress: Progress, now: datetime) -> GateDecision | None:
+    """Wait for a person when green regressed too often."""
+    del now
+    return Wait(timers=()) if progress.automation_suspended else None
+
+
+def held(progress: Progress, now: datetime) -> GateDecision | None:
+    """Wait for the end of what the table answered to the last attempt, such as a freeze."""
+    del now
+    return Wait(timers=()) if progress.hold is not None else None
+
+
+def first_deployment(progress: Progress, now: datetime) -> GateDecision | None:
+    """Go ahead without a gate when nothing was live before."""
+    del now
+    return None if progress.gated else GoAhead(by="policy", door=Channel.POLICY, reason="first deployment")
+
+
+def timer(progress: Progress, now: datetime) -> GateDecision | None:
+    """Go ahead when the delay is over; when the deadline passed before that, the deadline decides."""
+    at = _promotion_at(progress)
+    deadline_at = _deadline_at(progress)
+    if at is None or now < at or (deadline_at is not None and deadline_at < at):
+        return None
+    span = format_duration(progress.policy.promote_after)
+    return GoAhead(by="policy", door=Channel.TIMER, reason=f"auto_promote, {span} after green was verified")
+
+
+def deadline(progress: Progress, now: datetime) -> GateDecision | None:
+    """Do what the policy says when nobody promoted in time."""
+    at = _deadline_at(progress)
+    if at is None or now < at:
+        return None
+    span = format_duration(progress.policy.promotion_deadline or progress.policy.promote_after)
+    match progress.policy.on_deadline:
+        case OnDeadline.ABORT:
+            return GoBack(
+                outcome=RolloutOutcome.EXPIRED,
+                by="policy",
+                door=Channel.TIMER,
+                reason=f"nobody promoted within {span}",
+            )
+        case OnDeadline.PROMOTE:
+            return GoAhead(
+                by="policy", door=Channel.TIMER, reason=f"promotion_deadline of {span}, on_deadline: promote"
+            )
+        case OnDeadline.HOLD:
+            return Wait(timers=())
+        case _ as unreachable:
+            assert_never(unreachable)
+
+
+GUARDS: Final[tuple[Guard, ...]] = (
+    abort_requested,
+    green_failed,
+    green_not_ready,
+    promotion_requested,
+    regressed_meanwhile,
+    automation_suspended,
+    held,
+    first_deployment,
+    timer,
+    deadline,
+)
+"""In the order in which they are asked. A person's promotion is bound by those above ``promotion_requested`` alone."""
 
 
 _HOLDS: Final[Mapping[RefusalCode, HoldKind]] = MappingProxyType(
@@ -138,26 +264,10 @@ def is_greens_fault(answer: SwitchAnswer) -> bool:
     return is_refused_for_health and not answer.scaled
 
 
-def _in_provisioning(progress: Progress, now: datetime) -> GateDecision:
-    if progress.green is not None and progress.green.condition is not SetCondition.STARTING:
-        return Enter(phase=RolloutPhase.VERIFYING, why="all replicas of green run")
-    return _wait_for_green(progress, now)
-
-
-def _in_verifying(progress: Progress, now: datetime) -> GateDecision:
-    if progress.promotion is not None and progress.promotion.command.force:
-        return _go_ahead(progress.promotion)
-    if progress.green_is_ready:
-        return Enter(phase=RolloutPhase.AWAITING_PROMOTION, why="green is verified")
-    if progress.automation_suspended:
-        return Wait(timers=())
-    return _wait_for_green(progress, now)
-
-
 def _wait_for_green(progress: Progress, now: datetime) -> GateDecision:
-    deadline = (progress.unverified_since or progress.since) + progress.policy.provisioning_deadline
-    if now < deadline:
-        return Wait(timers=((PROVISIONING_TIMER, deadline),))
+    deadline_at = (progress.unverified_since or progress.since) + progress.policy.provisioning_deadline
+    if now < deadline_at:
+        return Wait(timers=((PROVISIONING_TIMER, deadline_at),))
     green = progress.green
     told = f"{green.running} of {green.wanted} ran, {green.ready} of {green.required} were healthy" if green else ""
     error = f"; last error: {green.last_error}" if green is not None and green.last_error else ""
@@ -170,64 +280,23 @@ def _wait_for_green(progress: Progress, now: datetime) -> GateDecision:
     )
 
 
-def _in_awaiting(progress: Progress, now: datetime) -> GateDecision:
+def _verify_anew(progress: Progress) -> Enter:
     grows = progress.regressed_since_verified and not progress.regressed_by_itself
-    regression = Enter(phase=RolloutPhase.VERIFYING, why="green grows" if grows else "green regressed")
-    if not progress.green_is_ready:
-        return regression
-    if progress.promotion is not None:
-        return _go_ahead(progress.promotion)
-    if progress.regressed_since_verified:
-        return regression
-    if progress.automation_suspended or progress.hold is not None:
-        return Wait(timers=())
-    if not progress.gated:
-        return GoAhead(by="policy", door=Channel.POLICY, reason="first deployment")
-    timers = _promotion_timers(progress)
-    due = [name for name, at in sorted(timers, key=lambda timer: timer[1]) if at <= now]
-    if not due:
-        return Wait(timers=timers)
-    if due[0] == PROMOTION_TIMER:
-        span = format_duration(progress.policy.promote_after)
-        return GoAhead(by="policy", door=Channel.TIMER, reason=f"auto_promote, {span} after green was verified")
-    return _at_deadline(progress)
+    return Enter(phase=RolloutPhase.VERIFYING, why="green grows" if grows else "green regressed")
 
 
-def _go_ahead(request: PromotionRequest) -> GoAhead:
-    return GoAhead(
-        by=request.command.by,
-        door=request.door,
-        reason=request.command.reason,
-        force=request.command.force,
-        message=request.message,
-    )
+def _promotion_at(progress: Progress) -> datetime | None:
+    if not progress.policy.auto_promote or progress.verified_since is None:
+        return None
+    return progress.verified_since + progress.policy.promote_after
 
 
-def _at_deadline(progress: Progress) -> GateDecision:
-    span = format_duration(progress.policy.promotion_deadline or progress.policy.promote_after)
-    match progress.policy.on_deadline:
-        case OnDeadline.ABORT:
-            return GoBack(
-                outcome=RolloutOutcome.EXPIRED,
-                by="policy",
-                door=Channel.TIMER,
-                reason=f"nobody promoted within {span}",
-            )
-        case OnDeadline.PROMOTE:
-            return GoAhead(
-                by="policy", door=Channel.TIMER, reason=f"promotion_deadline of {span}, on_deadline: promote"
-            )
-        case OnDeadline.HOLD:
-            return Wait(timers=())
-        case _ as unreachable:
-            assert_never(unreachable)
+def _deadline_at(progress: Progress) -> datetime | None:
+    if progress.policy.promotion_deadline is None or progress.waited_since is None:
+        return None
+    return progress.waited_since + progress.policy.promotion_deadline
 
 
 def _promotion_timers(progress: Progress) -> tuple[tuple[str, datetime], ...]:
-    timers: list[tuple[str, datetime]] = []
-    policy = progress.policy
-    if policy.auto_promote and progress.verified_since is not None:
-        timers.append((PROMOTION_TIMER, progress.verified_since + policy.promote_after))
-    if policy.promotion_deadline is not None and progress.waited_since is not None:
-        timers.append((DEADLINE_TIMER, progress.waited_since + policy.promotion_deadline))
-    return tuple(timers)
+    timers = ((PROMOTION_TIMER, _promotion_at(progress)), (DEADLINE_TIMER, _deadline_at(progress)))
+    return tuple((name, at) for name, at in timers if at is not None)

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Self, TypedDict, Unpack
 
 from pydantic import AliasChoices, Field
 
@@ -68,6 +69,36 @@ class Hold(Record):
     """The internal signal that ends it; empty when nothing but a person's decision does."""
 
 
+class ProgressChanges(TypedDict, total=False):
+    """New values for fields of :class:`Progress`, for the type checker; a test compares the two."""
+
+    deployment: str
+    phase: RolloutPhase
+    since: datetime
+    policy: BlueGreenPolicy
+    gated: bool
+    rollout: RolloutId | None
+    from_revision: RevisionNumber | None
+    to_revision: RevisionNumber | None
+    blue_set: RouteSetId | None
+    green_set: RouteSetId | None
+    green: GreenChanged | None
+    unverified_since: datetime | None
+    verified_since: datetime | None
+    regressed_since_verified: bool
+    regressed_by_itself: bool
+    waited_since: datetime | None
+    regressions: int
+    hold: Hold | None
+    abort: AbortRequest | None
+    pending: PendingAbort | None
+    bake_is_over: bool
+    blue: BlueChanged | None
+    cures: int
+    promotion: PromotionRequest | None
+    outcome: RolloutOutcome | None
+
+
 class Progress(Record):
     """Everything that the decisions of one rollout rest on."""
 
@@ -117,6 +148,10 @@ class Progress(Record):
     """How many signals came that say that a refused step is worth another attempt."""
     promotion: PromotionRequest | None = None
     outcome: RolloutOutcome | None = None
+
+    def with_changes(self, **changes: Unpack[ProgressChanges]) -> Self:
+        """Return the rollout with new values for some fields."""
+        return self.model_copy(update=dict(changes))
 
     @property
     def green_is_ready(self) -> bool:

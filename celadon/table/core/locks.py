@@ -1,5 +1,10 @@
-"""The lock order (deployments, route_sets, routes) and the fence of a rollout's steps."""
+"""The lock order (deployments, route_sets, routes) and the fence of a rollout's steps.
 
+What may happen only under a deployment's lock takes a :class:`DeploymentLock`, which this module alone makes, so that
+the type checker finds a caller that has not locked.
+"""
+
+from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import bindparam, select
@@ -25,7 +30,21 @@ _OWNED: Final = (
 )
 
 
-async def lock_deployment(tx: AsyncSession, name: str) -> Deployment:
+@dataclass(frozen=True, slots=True)
+class DeploymentLock:
+    """A deployment's row is locked until the transaction ends."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class LockedDeployment(DeploymentLock):
+    """A deployment's row, locked and read."""
+
+    row: Deployment
+
+
+async def lock_deployment(tx: AsyncSession, name: str) -> LockedDeployment:
     """Lock a deployment's row for the rest of the transaction; every change of its traffic begins here.
 
     Rows that merely refer to the deployment, such as acknowledgements, can still be written meanwhile.
@@ -37,10 +56,10 @@ async def lock_deployment(tx: AsyncSession, name: str) -> Deployment:
     row: Deployment | None = await tx.scalar(_LOCKED, {"deployment": name})
     if row is None:
         raise _no_such_deployment(name)
-    return row
+    return LockedDeployment(name, row)
 
 
-async def hold_deployment(tx: AsyncSession, name: str) -> None:
+async def hold_deployment(tx: AsyncSession, name: str) -> DeploymentLock:
     """Lock a deployment's row as :func:`lock_deployment` does, without reading it.
 
     Raises:
@@ -49,6 +68,7 @@ async def hold_deployment(tx: AsyncSession, name: str) -> None:
     """
     if await tx.scalar(_LOCKED_UNREAD, {"deployment": name}) is None:
         raise _no_such_deployment(name)
+    return DeploymentLock(name)
 
 
 def _no_such_deployment(name: str) -> RefusedError:
@@ -59,24 +79,24 @@ def _no_such_deployment(name: str) -> RefusedError:
     )
 
 
-async def own_rollout(tx: AsyncSession, deployment: str, rollout: RolloutId) -> Rollout:
-    """Return the rollout of a step when it still owns its deployment; call it under the deployment's lock.
+async def own_rollout(tx: AsyncSession, lock: DeploymentLock, rollout: RolloutId) -> Rollout:
+    """Return the rollout of a step when it still owns its deployment.
 
     Raises:
         RefusedError: the rollout has ended or was replaced; the step changes nothing.
 
     """
-    return owning(await read_rollout(tx, deployment, rollout), deployment, rollout)
+    return owning(await read_rollout(tx, lock, rollout), lock, rollout)
 
 
-async def read_rollout(tx: AsyncSession, deployment: str, rollout: RolloutId) -> Rollout | None:
+async def read_rollout(tx: AsyncSession, lock: DeploymentLock, rollout: RolloutId) -> Rollout | None:
     """Return a deployment's rollout as the table has it now, or ``None`` when it has none of this number."""
-    row: Rollout | None = await tx.scalar(_OWNED, {"rollout": rollout, "deployment": deployment})
+    row: Rollout | None = await tx.scalar(_OWNED, {"rollout": rollout, "deployment": lock.name})
     return row
 
 
-def owning(row: Rollout | None, deployment: str, rollout: RolloutId) -> Rollout:
-    """Return what was read of a rollout under the deployment's lock when it still owns its deployment.
+def owning(row: Rollout | None, lock: DeploymentLock, rollout: RolloutId) -> Rollout:
+    """Return what :func:`read_rollout` has read when the rollout still owns its deployment.
 
     Raises:
         RefusedError: the rollout has ended or was replaced; the step changes nothing.
@@ -85,7 +105,7 @@ def owning(row: Rollout | None, deployment: str, rollout: RolloutId) -> Rollout:
     if row is None or row.outcome is not None:
         raise refuse(
             RefusalCode.NOT_OWNER,
-            f"rollout {rollout} no longer owns deployment {deployment}",
+            f"rollout {rollout} no longer owns deployment {lock.name}",
             "nothing was changed; see 'celadon rollout history' for who does",
         )
     return row

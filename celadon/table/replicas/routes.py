@@ -21,7 +21,7 @@ from celadon.table.core.acknowledgements import read_acknowledgement
 from celadon.table.core.clock import database_now
 from celadon.table.core.epoch import raise_epoch
 from celadon.table.core.fences import hold_fence
-from celadon.table.core.locks import hold_deployment, lock_deployment
+from celadon.table.core.locks import DeploymentLock, hold_deployment, lock_deployment
 from celadon.table.core.models import MemberLoad, Rollout, Route, Router, RouterLoad, RouteSet
 from celadon.table.core.policies import read_policy
 from celadon.table.core.router_rules import counts_for_drain, is_live
@@ -94,9 +94,10 @@ async def add_route(
 
 async def route_running(tx: AsyncSession, fence: Fence, managed: ManagedSet, route: RouteId) -> None:
     """Write down that a replica's process runs; routers hear of its address."""
-    row = await _lock_set(tx, fence, managed)
+    lock, row = await _lock_set(tx, fence, managed)
     await _change(
         tx,
+        lock,
         row,
         update(Route)
         .where(Route.id == route, Route.status == RouteStatus.PROVISIONING)
@@ -115,10 +116,11 @@ async def route_health(  # noqa: PLR0913 - an edge has its health, an answer and
     output: str = "",
 ) -> None:
     """Write down an edge of a replica's health, with what the last probe said and the replica printed."""
-    row = await _lock_set(tx, fence, managed)
+    lock, row = await _lock_set(tx, fence, managed)
     is_good = health is RouteHealthStatus.HEALTHY
     await _change(
         tx,
+        lock,
         row,
         update(Route)
         .where(Route.id == route, Route.ended_at.is_(None), Route.status == RouteStatus.RUNNING)
@@ -143,7 +145,7 @@ async def route_error(
     output: str,
 ) -> None:
     """Write down that an unhealthy replica fails otherwise than before; routers hear nothing of it, nor the rollout."""
-    row = await _lock_set(tx, fence, managed)
+    _, row = await _lock_set(tx, fence, managed)
     await tx.execute(
         update(Route)
         .where(
@@ -160,14 +162,14 @@ async def route_error(
 
 async def route_confirmed(tx: AsyncSession, fence: Fence, managed: ManagedSet, route: RouteId) -> None:
     """Write down that a keeper which took over has seen the replica as its row says; routers hear nothing of it."""
-    row = await _lock_set(tx, fence, managed)
+    lock, _ = await _lock_set(tx, fence, managed)
     await tx.execute(
         update(Route)
         .where(Route.id == route, Route.ended_at.is_(None), Route.status == RouteStatus.RUNNING)
         .values(health_fence=fence)
         .execution_options(synchronize_session=False),
     )
-    await answer_asked(tx, row.deployment)
+    await answer_asked(tx, lock)
 
 
 class Leaving(Record):
@@ -181,7 +183,7 @@ class Leaving(Record):
 
 async def mark_surplus(tx: AsyncSession, fence: Fence, managed: ManagedSet) -> Leaving:
     """Let as many replicas of an open set leave as it has more than it wants."""
-    row = await _lock_set(tx, fence, managed)
+    lock, row = await _lock_set(tx, fence, managed)
     if row.state is not RouteSetState.OPEN:
         return Leaving()
     chosen = who_leaves(await read_members(tx, row.id), row.wanted)
@@ -204,7 +206,7 @@ async def mark_surplus(tx: AsyncSession, fence: Fence, managed: ManagedSet) -> L
     )
     status = {RouteId(route): now for route, now in rows}
     await tell_rollout(tx, row)
-    await answer_asked(tx, row.deployment)
+    await answer_asked(tx, lock)
     stopped = frozenset(route for route, now in status.items() if now is RouteStatus.TERMINATING)
     return Leaving(stopped=stopped, drained=frozenset(status) - stopped)
 
@@ -222,12 +224,12 @@ async def stop_left(
     Nothing when it was taken back meanwhile, or when a router has come back that may still use it. With
     ``cut`` the requests that still run are counted.
     """
-    row = await _lock_set(tx, fence, managed)
+    lock, row = await _lock_set(tx, fence, managed)
     if row.state is not RouteSetState.OPEN or route.leaving_epoch is None:
         return frozenset()
     if await _is_used(tx, row, route.leaving_epoch):
         return frozenset()
-    stopped = await _terminate(tx, row, (Route.id == route.route) & (Route.leaving_epoch == route.leaving_epoch))
+    stopped = await _terminate(tx, lock, row, (Route.id == route.route) & (Route.leaving_epoch == route.leaving_epoch))
     if cut and stopped:
         running = await tx.scalar(
             select(func.coalesce(func.sum(MemberLoad.running), 0))
@@ -250,10 +252,10 @@ async def stop_drained(tx: AsyncSession, fence: Fence, managed: ManagedSet, *, c
     Nothing when it was opened again meanwhile, or when a router has come back that may still use it. With
     ``cut`` the requests that still run are counted first.
     """
-    row = await _lock_set(tx, fence, managed)
+    lock, row = await _lock_set(tx, fence, managed)
     if not _still_drains(row, managed) or await _is_used(tx, row, managed.drain_epoch):
         return frozenset()
-    stopped = await _terminate(tx, row, Route.set_id == row.id)
+    stopped = await _terminate(tx, lock, row, Route.set_id == row.id)
     if cut and stopped:
         running = await _count_running_requests(tx, row)
         row.requests_cut += running
@@ -263,16 +265,16 @@ async def stop_drained(tx: AsyncSession, fence: Fence, managed: ManagedSet, *, c
 
 async def stop_unpublished(tx: AsyncSession, fence: Fence, managed: ManagedSet) -> frozenset[RouteId]:
     """Let the replicas of a draining set terminate that no router was told of yet; return those."""
-    row = await _lock_set(tx, fence, managed)
+    lock, row = await _lock_set(tx, fence, managed)
     if not _still_drains(row, managed):
         return frozenset()
-    return await _terminate(tx, row, (Route.set_id == row.id) & (Route.status == RouteStatus.PROVISIONING))
+    return await _terminate(tx, lock, row, (Route.set_id == row.id) & (Route.status == RouteStatus.PROVISIONING))
 
 
 async def stop_for_exit(tx: AsyncSession, fence: Fence, managed: ManagedSet) -> frozenset[RouteId]:
     """Let all replicas of a set terminate because the keeper's machine gives up; return those."""
-    row = await _lock_set(tx, fence, managed)
-    return await _terminate(tx, row, Route.set_id == row.id)
+    lock, row = await _lock_set(tx, fence, managed)
+    return await _terminate(tx, lock, row, Route.set_id == row.id)
 
 
 async def route_ended(  # noqa: PLR0913 - an end has a status, an error and last words
@@ -302,7 +304,7 @@ async def route_ended(  # noqa: PLR0913 - an end has a status, an error and last
         port_taken: whether it was ended because another program listens at its address.
 
     """
-    row = await _lock_set(tx, fence, managed)
+    lock, row = await _lock_set(tx, fence, managed)
     left = await tx.scalar(select(Route.leaving_epoch).where(Route.id == route))
     failed = failed and left is None
     ended = (
@@ -317,7 +319,7 @@ async def route_ended(  # noqa: PLR0913 - an end has a status, an error and last
             output=last_bytes(output, _OUTPUT_LIMIT) if error or output else _kept_if_sick(Route.output),
         )
     )
-    changed = await _change(tx, row, ended, failures=1 if failed else 0, told=bool(error))
+    changed = await _change(tx, lock, row, ended, failures=1 if failed else 0, told=bool(error))
     if changed and (failed or port_taken):
         await write_event(
             tx,
@@ -337,7 +339,7 @@ def _kept_if_sick(column: InstrumentedAttribute[str]) -> ColumnElement[str]:
 
 async def set_gone(tx: AsyncSession, fence: Fence, managed: ManagedSet) -> bool:
     """Write down that a draining set has no replica left; false when it still has one or is no longer draining."""
-    row = await _lock_set(tx, fence, managed)
+    _, row = await _lock_set(tx, fence, managed)
     left = await tx.scalar(
         select(func.count()).select_from(Route).where(Route.set_id == row.id, Route.ended_at.is_(None)),
     )
@@ -352,20 +354,21 @@ async def set_gone(tx: AsyncSession, fence: Fence, managed: ManagedSet) -> bool:
 
 async def tell_condition(tx: AsyncSession, fence: Fence, managed: ManagedSet) -> None:
     """Compare a set's condition with what its rollout was told last, and tell a difference."""
-    row = await _lock_set(tx, fence, managed)
+    lock, row = await _lock_set(tx, fence, managed)
     await tell_rollout(tx, row)
-    await answer_asked(tx, row.deployment)
+    await answer_asked(tx, lock)
 
 
-async def _lock_set(tx: AsyncSession, fence: Fence, managed: ManagedSet) -> RouteSet:
+async def _lock_set(tx: AsyncSession, fence: Fence, managed: ManagedSet) -> tuple[DeploymentLock, RouteSet]:
     """Begin a write: hold the fence, and lock the deployment and the set, in the order that all do."""
     await hold_fence(tx, fence)
-    await hold_deployment(tx, managed.deployment)
-    return (await tx.execute(_LOCKED_SET, {"set": managed.route_set})).scalar_one()
+    lock = await hold_deployment(tx, managed.deployment)
+    return lock, (await tx.execute(_LOCKED_SET, {"set": managed.route_set})).scalar_one()
 
 
 async def _change(
     tx: AsyncSession,
+    lock: DeploymentLock,
     row: RouteSet,
     statement: Update,
     *,
@@ -376,6 +379,7 @@ async def _change(
 
     Args:
         tx: the transaction.
+        lock: the lock of the set's deployment.
         row: the set, locked.
         statement: changes replicas of it.
         failures: how many of them failed with that.
@@ -390,13 +394,16 @@ async def _change(
         await cancel_scale_down(tx, row)
         await raise_epoch(tx, row.deployment)
         await tell_rollout(tx, row)
-        await answer_asked(tx, row.deployment)
+        await answer_asked(tx, lock)
     return changed
 
 
-async def _terminate(tx: AsyncSession, row: RouteSet, which: ColumnElement[bool]) -> frozenset[RouteId]:
+async def _terminate(
+    tx: AsyncSession, lock: DeploymentLock, row: RouteSet, which: ColumnElement[bool]
+) -> frozenset[RouteId]:
     return await _change(
         tx,
+        lock,
         row,
         update(Route)
         .where(which, Route.status.in_([RouteStatus.PROVISIONING, RouteStatus.RUNNING]))

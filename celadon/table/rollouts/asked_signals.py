@@ -13,26 +13,27 @@ from celadon.domain.language.messages import BlueChanged, GateChanged, KeeperBac
 from celadon.domain.language.names import RolloutId, RouteSetId
 from celadon.domain.language.policy import required_healthy
 from celadon.table.core.fences import newest_fence
+from celadon.table.core.locks import DeploymentLock
 from celadon.table.core.models import Deployment, Rollout, RouteSet
 from celadon.table.core.owed_signals import owe_signal
 from celadon.table.core.policies import read_policy
 from celadon.table.rollouts.way_back import count_healthy, read_way_back
 
 
-async def answer_asked(tx: AsyncSession, deployment: str) -> None:
+async def answer_asked(tx: AsyncSession, lock: DeploymentLock) -> None:
     """Owe the rollout under way the signal that it asks for, if replicas are by now as it waits for.
 
-    It stands in every transaction that changes replicas, or how many are wanted. Call it under the deployment's lock.
+    It stands in every transaction that changes replicas, or how many are wanted.
     """
     await tx.flush()
-    rollout = await _find_asking(tx, deployment)
+    rollout = await _find_asking(tx, lock)
     if rollout is None:
         return
     told: BlueChanged | KeeperBack | None = None
     if rollout.awaits_signal == BLUE_CHANGED:
-        told = await _of_blue(tx, rollout)
+        told = await _of_blue(tx, lock, rollout)
     elif rollout.awaits_signal == KEEPER_BACK:
-        told = await _of_keeper(tx, rollout)
+        told = await _of_keeper(tx, lock, rollout)
     if told is None or rollout.awaits_signal is None:
         return
     await owe_signal(tx, rollout.workflow_id, rollout.awaits_signal, told)
@@ -40,13 +41,10 @@ async def answer_asked(tx: AsyncSession, deployment: str) -> None:
     await tx.flush()
 
 
-async def tell_gate_changed(tx: AsyncSession, deployment: str, what: str) -> bool:
-    """Owe the rollout under way that the gate is open, if it asks for that; return whether it does.
-
-    Call it under the deployment's lock.
-    """
+async def tell_gate_changed(tx: AsyncSession, lock: DeploymentLock, what: str) -> bool:
+    """Owe the rollout under way that the gate is open, if it asks for that; return whether it does."""
     await tx.flush()
-    rollout = await _find_asking(tx, deployment)
+    rollout = await _find_asking(tx, lock)
     if rollout is None or rollout.awaits_signal != GATE_CHANGED:
         return False
     await owe_signal(tx, rollout.workflow_id, GATE_CHANGED, GateChanged(rollout=RolloutId(rollout.id), what=what))
@@ -55,22 +53,22 @@ async def tell_gate_changed(tx: AsyncSession, deployment: str, what: str) -> boo
     return True
 
 
-async def _find_asking(tx: AsyncSession, deployment: str) -> Rollout | None:
+async def _find_asking(tx: AsyncSession, lock: DeploymentLock) -> Rollout | None:
     found: Rollout | None = await tx.scalar(
         select(Rollout)
-        .where(Rollout.deployment == deployment, Rollout.outcome.is_(None), Rollout.awaits_signal.is_not(None))
+        .where(Rollout.deployment == lock.name, Rollout.outcome.is_(None), Rollout.awaits_signal.is_not(None))
         .execution_options(populate_existing=True),
     )
     return found
 
 
-async def _of_blue(tx: AsyncSession, rollout: Rollout) -> BlueChanged | None:
+async def _of_blue(tx: AsyncSession, lock: DeploymentLock, rollout: Rollout) -> BlueChanged | None:
     """Return what there is to tell of blue: that it can take the traffic, or never again."""
     blue = await tx.get(RouteSet, rollout.blue_set)
     green = await tx.get(RouteSet, rollout.green_set)
     if blue is None or green is None:
         return None
-    way_back = await read_way_back(tx, rollout, blue, green)
+    way_back = await read_way_back(tx, lock, rollout, blue, green)
     if way_back.refusal is not None and way_back.refusal.code is RefusalCode.NO_HEALTHY_BLUE:
         return None
     epoch = await tx.scalar(select(Deployment.epoch).where(Deployment.name == rollout.deployment))
@@ -85,13 +83,13 @@ async def _of_blue(tx: AsyncSession, rollout: Rollout) -> BlueChanged | None:
     )
 
 
-async def _of_keeper(tx: AsyncSession, rollout: Rollout) -> KeeperBack | None:
+async def _of_keeper(tx: AsyncSession, lock: DeploymentLock, rollout: Rollout) -> KeeperBack | None:
     """Return that the newest keeper has seen enough healthy greens, once it has."""
     green = await tx.get(RouteSet, rollout.green_set)
     if green is None:
         return None
     required = required_healthy(green.wanted, read_policy(rollout.policy).min_healthy)
-    _, confirmed = await count_healthy(tx, green.id, await newest_fence(tx))
+    _, confirmed = await count_healthy(tx, lock, green.id, await newest_fence(tx))
     if confirmed < required:
         return None
     return KeeperBack(rollout=RolloutId(rollout.id), ready=confirmed, required=required)

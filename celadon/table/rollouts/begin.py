@@ -15,7 +15,7 @@ from celadon.domain.language.names import RevisionNumber, RolloutId, RouteSetId
 from celadon.domain.language.states import DeploymentLifecycle, RolloutPhase
 from celadon.domain.language.steps import BeginStep, Begun
 from celadon.table.core.epoch import raise_epoch
-from celadon.table.core.locks import lock_deployment
+from celadon.table.core.locks import LockedDeployment, lock_deployment
 from celadon.table.core.models import Deployment, Rollout, RouteSet
 from celadon.table.core.policies import read_policy, resolve_for
 from celadon.table.notifications.notification_outbox import check_rules
@@ -44,7 +44,8 @@ async def begin(tx: AsyncSession, step: BeginStep, authority: Authority) -> Begu
     """
     request = step.request
     is_new = await _ensure_deployment(tx, request)
-    deployment = await lock_deployment(tx, request.deployment)
+    locked = await lock_deployment(tx, request.deployment)
+    deployment = locked.row
     known = await tx.scalar(
         select(Rollout).where(Rollout.workflow_id == step.workflow_id, Rollout.run_id == step.run_id),
     )
@@ -62,7 +63,7 @@ async def begin(tx: AsyncSession, step: BeginStep, authority: Authority) -> Begu
         is_new = True
         await _start_anew(tx, deployment, request)
     _check_labels(deployment, request)
-    await _end_older(tx, deployment, step.at)
+    await _end_older(tx, locked, step.at)
 
     own = read_policy(deployment.policy)
     policy = resolve_for(deployment.name, own, request.policy)
@@ -70,7 +71,7 @@ async def begin(tx: AsyncSession, step: BeginStep, authority: Authority) -> Begu
         verdict.require(right.verb, deployment.name, right.why)
     await check_rules(tx, policy)
     replicas = deployment.replicas if request.replicas is None else request.replicas
-    number, revision = await register_revision(tx, deployment.name, request.revision)
+    number, revision = await register_revision(tx, locked, request.revision)
     check_replicas(revision, replicas)
     blue = await _live_revision(tx, deployment)
     rollout = Rollout(
@@ -92,7 +93,7 @@ async def begin(tx: AsyncSession, step: BeginStep, authority: Authority) -> Begu
     tx.add(rollout)
     deployment.lifecycle = DeploymentLifecycle.DEPLOYING
     await tx.flush()
-    refusal = await spend(tx, verdict, rollout, START, step.run_id)
+    refusal = await spend(tx, locked, verdict, rollout, START, step.run_id)
     if refusal is not None:
         raise RefusedError(refusal)
     await write_event(
@@ -178,7 +179,7 @@ def _first_replicas(request: RolloutRequest) -> int:
     return 1 if request.replicas is None else request.replicas
 
 
-async def _end_older(tx: AsyncSession, deployment: Deployment, at: datetime) -> None:
+async def _end_older(tx: AsyncSession, deployment: LockedDeployment, at: datetime) -> None:
     older = await tx.scalar(
         select(Rollout).where(Rollout.deployment == deployment.name, Rollout.outcome.is_(None)).with_for_update(),
     )

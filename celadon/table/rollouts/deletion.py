@@ -12,7 +12,7 @@ from celadon.domain.language.errors import RefusalCode, refuse
 from celadon.domain.language.names import Epoch
 from celadon.domain.language.states import Channel, DeploymentLifecycle, RouteSetState
 from celadon.table.core.epoch import raise_epoch
-from celadon.table.core.locks import lock_deployment
+from celadon.table.core.locks import LockedDeployment, lock_deployment
 from celadon.table.core.models import Deployment, Rollout, RouteSet
 from celadon.table.core.policies import read_policy
 from celadon.table.records.changes import Deleted
@@ -42,7 +42,8 @@ async def delete(tx: AsyncSession, order: DeleteOrder) -> Deleted:
         RefusedError: there is no such deployment, or a rollout of it is unfinished.
 
     """
-    deployment = await lock_deployment(tx, order.deployment)
+    locked = await lock_deployment(tx, order.deployment)
+    deployment = locked.row
     if deployment.lifecycle in _GOING:
         return _answer(deployment, changed=False)
     await _refuse_unfinished(tx, deployment)
@@ -65,12 +66,13 @@ async def delete(tx: AsyncSession, order: DeleteOrder) -> Deleted:
         verified=order.verified,
         evidence={"epoch": str(epoch), "live_set": "" if live is None else str(live)},
     )
-    await destroy_if_empty(tx, deployment)
+    await destroy_if_empty(tx, locked)
     return _answer(deployment, changed=True)
 
 
-async def destroy_if_empty(tx: AsyncSession, deployment: Deployment) -> bool:
-    """Call a deployment destroyed, whose row is locked, when it is being deleted and has no set left."""
+async def destroy_if_empty(tx: AsyncSession, locked: LockedDeployment) -> bool:
+    """Call a deployment destroyed when it is being deleted and has no set left."""
+    deployment = locked.row
     if deployment.lifecycle is not DeploymentLifecycle.DESTROYING:
         return False
     await tx.flush()

@@ -16,7 +16,7 @@ from celadon.domain.language.states import (
 )
 from celadon.domain.language.steps import Finished, FinishStep
 from celadon.table.core.epoch import raise_epoch
-from celadon.table.core.locks import lock_deployment, owning, read_rollout
+from celadon.table.core.locks import LockedDeployment, lock_deployment, owning, read_rollout
 from celadon.table.core.models import Deployment, Rollout, RouteSet
 from celadon.table.core.policies import read_policy
 from celadon.table.rollouts.audit import write_event, write_notes
@@ -36,10 +36,10 @@ async def finish(tx: AsyncSession, step: FinishStep) -> Finished:
 
     """
     deployment = await lock_deployment(tx, step.deployment)
-    known = await read_rollout(tx, step.deployment, step.rollout)
+    known = await read_rollout(tx, deployment, step.rollout)
     if known is not None and known.outcome is not None and known.outcome is _what_happened(known, step.outcome):
-        return _finished(deployment, known)
-    rollout = owning(known, step.deployment, step.rollout)
+        return _finished(deployment.row, known)
+    rollout = owning(known, deployment, step.rollout)
     await write_notes(tx, step)
     await _close_all_but_live(tx, deployment, rollout)
     outcome, reason, evidence = _what_happened(rollout, step.outcome), step.reason, dict(step.evidence)
@@ -51,7 +51,7 @@ async def finish(tx: AsyncSession, step: FinishStep) -> Finished:
         evidence[_LAST_ERROR] = cause
     await _end(tx, deployment, rollout, outcome, reason, step.at)
     rollout.evidence = evidence
-    return _finished(deployment, rollout)
+    return _finished(deployment.row, rollout)
 
 
 async def _cause_of_failure(tx: AsyncSession, rollout: Rollout) -> str:
@@ -61,11 +61,8 @@ async def _cause_of_failure(tx: AsyncSession, rollout: Rollout) -> str:
     return await tx.scalar(select(RouteSet.last_error).where(RouteSet.id == rollout.green_set)) or ""
 
 
-async def abandon(tx: AsyncSession, deployment: Deployment, rollout: Rollout, why: str, at: datetime) -> None:
-    """End a rollout whose workflow is gone: before the switch green is closed, after it blue.
-
-    Call it under the deployment's lock.
-    """
+async def abandon(tx: AsyncSession, deployment: LockedDeployment, rollout: Rollout, why: str, at: datetime) -> None:
+    """End a rollout whose workflow is gone: before the switch green is closed, after it blue."""
     await _close_all_but_live(tx, deployment, rollout)
     await _end(tx, deployment, rollout, RolloutOutcome.FAILED, why, at)
     await tx.flush()
@@ -95,7 +92,7 @@ def _finished(deployment: Deployment, rollout: Rollout) -> Finished:
     )
 
 
-async def _close_all_but_live(tx: AsyncSession, deployment: Deployment, rollout: Rollout) -> None:
+async def _close_all_but_live(tx: AsyncSession, deployment: LockedDeployment, rollout: Rollout) -> None:
     """Let every open set but the live one drain, so that an ended rollout leaves nothing behind."""
     left = (
         await tx.scalars(
@@ -103,7 +100,7 @@ async def _close_all_but_live(tx: AsyncSession, deployment: Deployment, rollout:
             .where(
                 RouteSet.deployment == deployment.name,
                 RouteSet.state == RouteSetState.OPEN,
-                RouteSet.id.is_distinct_from(deployment.live_set),
+                RouteSet.id.is_distinct_from(deployment.row.live_set),
             )
             .order_by(RouteSet.id)
             .with_for_update(),
@@ -113,7 +110,7 @@ async def _close_all_but_live(tx: AsyncSession, deployment: Deployment, rollout:
         return
     timeout = read_policy(rollout.policy).drain_timeout
     epoch = await raise_epoch(tx, deployment.name)
-    await tx.refresh(deployment, ["epoch"])
+    await tx.refresh(deployment.row, ["epoch"])
     for route_set in left:
         await drain_set(tx, route_set, epoch, timeout)
         await write_event(tx, deployment.name, rollout.id, "draining", evidence={"route_set": str(route_set.id)})
@@ -121,12 +118,13 @@ async def _close_all_but_live(tx: AsyncSession, deployment: Deployment, rollout:
 
 async def _end(
     tx: AsyncSession,
-    deployment: Deployment,
+    locked: LockedDeployment,
     rollout: Rollout,
     outcome: RolloutOutcome,
     reason: str,
     at: datetime,
 ) -> None:
+    deployment = locked.row
     rollout.outcome, rollout.outcome_reason, rollout.completed_at = outcome, reason, at
     rollout.phase, rollout.phase_since = RolloutPhase.COMPLETED, at
     rollout.awaits_epoch = rollout.awaits_signal = rollout.pending_abort = None

@@ -14,7 +14,7 @@ async def freeze(tx: AsyncSession, deployment: str) -> None:
         RefusedError: there is no such deployment.
 
     """
-    (await lock_deployment(tx, deployment)).frozen = True
+    (await lock_deployment(tx, deployment)).row.frozen = True
     await tx.flush()
 
 
@@ -25,7 +25,7 @@ async def thaw(tx: AsyncSession, deployment: str) -> None:
         RefusedError: there is no such deployment.
 
     """
-    row = await lock_deployment(tx, deployment)
-    row.frozen = False
-    if await tell_gate_changed(tx, deployment, "the freeze has ended"):
-        await tx.execute(wake_up(deployment, row.epoch, owes=True))
+    locked = await lock_deployment(tx, deployment)
+    locked.row.frozen = False
+    if await tell_gate_changed(tx, locked, "the freeze has ended"):
+        await tx.execute(wake_up(deployment, locked.row.epoch, owes=True))

@@ -9,12 +9,14 @@ from celadon.domain.decisions.promotion import refuse_other_rollout
 from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError
 from celadon.domain.language.steps import Message
 from celadon.table.core.clock import database_now
+from celadon.table.core.locks import DeploymentLock
 from celadon.table.core.models import Rollout
 from celadon.table.rollouts.spent_requests import spend
 
 
-async def judge_message(
+async def judge_message(  # noqa: PLR0913 - a message, for whom it came, and who may judge it
     tx: AsyncSession,
+    lock: DeploymentLock,
     authority: Authority,
     rollout: Rollout,
     message: Message,
@@ -24,10 +26,9 @@ async def judge_message(
 ) -> Verdict | Refusal:
     """Return who sent a message, or why it does not count; the id of a signed one is spent.
 
-    Call it under the deployment's lock.
-
     Args:
         tx: the transaction of the step.
+        lock: the lock of the rollout's deployment.
         authority: whom the installation believes.
         rollout: the one for which the message came.
         message: as it came.
@@ -48,4 +49,4 @@ async def judge_message(
         verdict = authority.of_message(rollout.deployment, message, await database_now(tx))
     except RefusedError as error:
         return error.refusal
-    return await spend(tx, verdict, rollout, message.verb, message.run or run) or verdict
+    return await spend(tx, lock, verdict, rollout, message.verb, message.run or run) or verdict

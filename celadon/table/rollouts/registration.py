@@ -37,7 +37,7 @@ async def create_deployment(tx: AsyncSession, wanted: NewDeployment, author: Aut
         .returning(Deployment.name),
     )
     if created is None:
-        _refuse_other(await lock_deployment(tx, wanted.name), wanted)
+        _refuse_other((await lock_deployment(tx, wanted.name)).row, wanted)
         return False
     await _write(tx, wanted.name, "created", author, {"replicas": str(wanted.replicas)})
     return True
@@ -65,14 +65,15 @@ async def add_revision(tx: AsyncSession, deployment: str, revision: Revision, au
         RefusedError: there is no such deployment, or it is being destroyed.
 
     """
-    row = await lock_deployment(tx, deployment)
+    locked = await lock_deployment(tx, deployment)
+    row = locked.row
     if row.lifecycle in {DeploymentLifecycle.DESTROYING, DeploymentLifecycle.DESTROYED}:
         raise refuse(
             RefusalCode.DEPLOYMENT_DELETED,
             f"deployment {deployment} is {row.lifecycle.value}",
             "start a rollout with the revision itself once it is destroyed, which starts it anew",
         )
-    number, _ = await register_revision(tx, deployment, revision)
+    number, _ = await register_revision(tx, locked, revision)
     await _write(tx, deployment, "revision_added", author, {"revision": str(number)})
     return number
 
@@ -84,7 +85,7 @@ async def set_labels(tx: AsyncSession, deployment: str, labels: dict[str, str], 
         RefusedError: there is no such deployment.
 
     """
-    row = await lock_deployment(tx, deployment)
+    row = (await lock_deployment(tx, deployment)).row
     if row.labels == labels:
         return False
     before = ", ".join(f"{name}={value}" for name, value in sorted(row.labels.items()))

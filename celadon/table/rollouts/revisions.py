@@ -6,6 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from celadon.domain.language.errors import RefusalCode, refuse
 from celadon.domain.language.names import RevisionNumber
 from celadon.domain.language.revision import Provisioner, Revision
+from celadon.table.core.locks import DeploymentLock
 from celadon.table.core.models import RevisionRow
 
 
@@ -27,17 +28,16 @@ async def find_revision(tx: AsyncSession, deployment: str, wanted: Revision) -> 
 
 async def register_revision(
     tx: AsyncSession,
-    deployment: str,
+    lock: DeploymentLock,
     wanted: Revision | int,
 ) -> tuple[RevisionNumber, Revision]:
     """Return the number of a revision; content that the deployment has had before keeps its number.
-
-    Call it under the deployment's lock.
 
     Raises:
         RefusedError: the deployment has no revision of this number.
 
     """
+    deployment = lock.name
     if isinstance(wanted, int):
         revision = await read_revision(tx, deployment, wanted)
         if revision is None:

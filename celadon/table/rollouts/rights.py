@@ -32,7 +32,7 @@ async def rights_to_start(
     """Return the rights that a rollout takes, judged by the policy that it resolves to.
 
     Args:
-        tx: the transaction; who decides calls this under the deployment's lock.
+        tx: the transaction; that of a start which is carried out has locked the deployment.
         deployment: its row, or ``None`` when there is none.
         request: what is asked for.
         is_new: whether the row was made for this very request.

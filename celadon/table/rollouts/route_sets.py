@@ -32,8 +32,8 @@ async def open_green(tx: AsyncSession, step: Step) -> GreenOpened:
         RefusedError: the rollout no longer owns its deployment.
 
     """
-    deployment = await lock_deployment(tx, step.deployment)
-    rollout = await own_rollout(tx, step.deployment, step.rollout)
+    locked = await lock_deployment(tx, step.deployment)
+    rollout = await own_rollout(tx, locked, step.rollout)
     await write_notes(tx, step)
     created = await tx.scalar(
         insert(RouteSet)
@@ -51,7 +51,7 @@ async def open_green(tx: AsyncSession, step: Step) -> GreenOpened:
     row = (await tx.execute(select(RouteSet.id, RouteSet.wanted).where(RouteSet.rollout == step.rollout))).one()
     if created is not None:
         rollout.green_set = created
-        await tx.execute(wake_up(step.deployment, deployment.epoch))
+        await tx.execute(wake_up(step.deployment, locked.row.epoch))
         await write_event(tx, step.deployment, step.rollout, "green_opened", evidence={"replicas": str(row.wanted)})
     return GreenOpened(route_set=RouteSetId(row.id), wanted=row.wanted)
 
@@ -63,8 +63,8 @@ async def enter_phase(tx: AsyncSession, step: PhaseStep) -> None:
         RefusedError: the rollout no longer owns its deployment.
 
     """
-    await lock_deployment(tx, step.deployment)
-    rollout = await own_rollout(tx, step.deployment, step.rollout)
+    locked = await lock_deployment(tx, step.deployment)
+    rollout = await own_rollout(tx, locked, step.rollout)
     await write_notes(tx, step)
     rollout.phase, rollout.phase_since = step.phase, step.at
 
@@ -79,11 +79,12 @@ async def judge(tx: AsyncSession, step: JudgeStep, authority: Authority) -> Judg
         RefusedError: the rollout no longer owns its deployment.
 
     """
-    await lock_deployment(tx, step.deployment)
-    rollout = await own_rollout(tx, step.deployment, step.rollout)
+    locked = await lock_deployment(tx, step.deployment)
+    rollout = await own_rollout(tx, locked, step.rollout)
     await write_notes(tx, step)
     verdicts = [
-        await judge_message(tx, authority, rollout, message, run=step.run, asks=_JUDGED) for message in step.messages
+        await judge_message(tx, locked, authority, rollout, message, run=step.run, asks=_JUDGED)
+        for message in step.messages
     ]
     refusals: list[Refusal | None] = []
     for message, verdict in zip(step.messages, verdicts, strict=True):
@@ -110,15 +111,15 @@ async def ask_for_edge(tx: AsyncSession, step: Step) -> None:
         RefusedError: the rollout no longer owns its deployment.
 
     """
-    deployment = await lock_deployment(tx, step.deployment)
-    rollout = await own_rollout(tx, step.deployment, step.rollout)
+    locked = await lock_deployment(tx, step.deployment)
+    rollout = await own_rollout(tx, locked, step.rollout)
     await write_notes(tx, step)
     await tx.execute(
         update(RouteSet)
         .where(RouteSet.id == rollout.green_set, RouteSet.condition == SetCondition.READY)
         .values(condition=SetCondition.RUNNING),
     )
-    await tx.execute(wake_up(step.deployment, deployment.epoch))
+    await tx.execute(wake_up(step.deployment, locked.row.epoch))
 
 
 async def close_set(tx: AsyncSession, step: CloseStep) -> DrainEnd | None:
@@ -132,15 +133,15 @@ async def close_set(tx: AsyncSession, step: CloseStep) -> DrainEnd | None:
         RefusedError: the rollout no longer owns its deployment, or the set is not one of its own.
 
     """
-    deployment = await lock_deployment(tx, step.deployment)
-    rollout = await own_rollout(tx, step.deployment, step.rollout)
+    locked = await lock_deployment(tx, step.deployment)
+    rollout = await own_rollout(tx, locked, step.rollout)
     await write_notes(tx, step)
     if step.route_set not in {rollout.blue_set, rollout.green_set}:
         raise refuse(
             RefusalCode.NOT_OWNER,
             f"set {step.route_set} belongs to neither colour of rollout {step.rollout}",
         )
-    if deployment.live_set == step.route_set:
+    if locked.row.live_set == step.route_set:
         return DrainEnd(reopened=True)
     row = await tx.scalar(select(RouteSet).where(RouteSet.id == step.route_set).with_for_update())
     if row is None or row.state is not RouteSetState.OPEN:

@@ -9,7 +9,7 @@ from celadon.domain.language.messages import MAX_REPLICAS
 from celadon.domain.language.names import Epoch
 from celadon.domain.language.states import Channel, DeploymentLifecycle, RouteSetState
 from celadon.table.core.epoch import raise_epoch, wake_up
-from celadon.table.core.locks import lock_deployment
+from celadon.table.core.locks import DeploymentLock, lock_deployment
 from celadon.table.core.models import Deployment, Rollout, RouteSet
 from celadon.table.records.changes import Scaled
 from celadon.table.rollouts.asked_signals import answer_asked
@@ -44,14 +44,15 @@ async def scale(tx: AsyncSession, order: ScaleOrder) -> Scaled:
 
     """
     _check_number(order)
-    deployment = await lock_deployment(tx, order.deployment)
+    locked = await lock_deployment(tx, order.deployment)
+    deployment = locked.row
     _check_lifecycle(deployment)
     rollout = await tx.scalar(
         select(Rollout)
         .where(Rollout.deployment == deployment.name, Rollout.outcome.is_(None))
         .execution_options(populate_existing=True),
     )
-    sets = await _lock_open_sets(tx, deployment)
+    sets = await _lock_open_sets(tx, locked)
     await _check_revisions(tx, deployment, rollout, sets, order.replicas)
     before = deployment.replicas
     known = {before, *(row.wanted for row in sets)} | (set() if rollout is None else {rollout.scaled_to})
@@ -70,7 +71,7 @@ async def scale(tx: AsyncSession, order: ScaleOrder) -> Scaled:
     await tx.refresh(deployment, ["epoch"])
     for row in sets:
         await tell_rollout(tx, row, scaled=row.id in grown)
-    await answer_asked(tx, deployment.name)
+    await answer_asked(tx, locked)
     await tx.execute(wake_up(deployment.name, deployment.epoch, owes=True))
     await write_event(
         tx,
@@ -105,7 +106,7 @@ def _check_lifecycle(deployment: Deployment) -> None:
         )
 
 
-async def _lock_open_sets(tx: AsyncSession, deployment: Deployment) -> list[RouteSet]:
+async def _lock_open_sets(tx: AsyncSession, deployment: DeploymentLock) -> list[RouteSet]:
     """Lock the live set and the open colours of an unfinished rollout; no other set of a deployment is ever open."""
     rows = await tx.scalars(
         select(RouteSet)

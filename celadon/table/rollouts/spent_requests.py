@@ -11,11 +11,13 @@ from celadon.domain.language.attestation import START
 from celadon.domain.language.errors import Refusal
 from celadon.domain.language.states import RolloutOutcome, RolloutPhase
 from celadon.domain.language.steps import Note
+from celadon.table.core.locks import DeploymentLock
 from celadon.table.core.models import Rollout, SpentRequest
 
 
 async def spend(
     tx: AsyncSession,
+    lock: DeploymentLock,
     verdict: Verdict,
     rollout: Rollout,
     verb: str,
@@ -23,7 +25,7 @@ async def spend(
 ) -> Refusal | None:
     """Spend the id of a signed message; an unsigned one has none that proves anything.
 
-    Call it under the deployment's lock. A second attempt within the same run of the workflow is the same message, since
+    A second attempt within the same run of the workflow is the same message, since
     Temporal takes an id once in each run. Another run (after a reset, or after it continued as new) is handed the
     messages of the first one again: an abort that has taken effect goes on counting, everything else counted.
 
@@ -36,7 +38,7 @@ async def spend(
     first = await tx.scalar(
         insert(SpentRequest)
         .values(
-            deployment=rollout.deployment,
+            deployment=lock.name,
             verb=verb,
             request_id=verdict.request_id,
             rollout=rollout.id,
@@ -50,7 +52,7 @@ async def spend(
     row = (
         await tx.execute(
             select(SpentRequest.rollout, SpentRequest.run).where(
-                SpentRequest.deployment == rollout.deployment,
+                SpentRequest.deployment == lock.name,
                 SpentRequest.verb == verb,
                 SpentRequest.request_id == verdict.request_id,
             ),

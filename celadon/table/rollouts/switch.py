@@ -23,7 +23,7 @@ from celadon.domain.language.states import (
 from celadon.domain.language.steps import SwitchAnswer, SwitchStep
 from celadon.table.core.epoch import raise_epoch_now
 from celadon.table.core.fences import living_fence
-from celadon.table.core.locks import lock_deployment, owning, read_rollout
+from celadon.table.core.locks import DeploymentLock, LockedDeployment, lock_deployment, owning, read_rollout
 from celadon.table.core.models import Deployment, RefusedDecision, Rollout, RouteSet
 from celadon.table.core.policies import read_policy
 from celadon.table.rollouts.audit import write_event, write_notes
@@ -81,8 +81,8 @@ async def switch(
         patient: whether the caller asks again when no keeper vouches for health; that is no answer yet.
 
     """
-    deployment = await lock_deployment(tx, step.deployment)
-    answer = await _read_refused(tx, step) or await _switch(tx, deployment, step, authority)
+    locked = await lock_deployment(tx, step.deployment)
+    answer = await _read_refused(tx, step) or await _switch(tx, locked, step, authority)
     waits = patient and answer.refusal is not None and answer.refusal.code is RefusalCode.KEEPER_SILENT
     if not waits:
         await _keep_refused(tx, step, answer)
@@ -96,8 +96,8 @@ async def switch_back(tx: AsyncSession, step: SwitchStep, authority: Authority) 
     live again. While it bakes and green is healthy, blue must fulfil ``min_healthy``, which its keeper sees to.
     Twice gives the same answer, as for a switch.
     """
-    deployment = await lock_deployment(tx, step.deployment)
-    answer = await _read_refused(tx, step) or await _switch_back(tx, deployment, step, authority)
+    locked = await lock_deployment(tx, step.deployment)
+    answer = await _read_refused(tx, step) or await _switch_back(tx, locked, step, authority)
     await _keep_refused(tx, step, answer)
     return answer
 
@@ -133,18 +133,19 @@ async def _ask_for_signal(tx: AsyncSession, step: SwitchStep, refusal: Refusal) 
 
 async def _switch(
     tx: AsyncSession,
-    deployment: Deployment,
+    locked: LockedDeployment,
     step: SwitchStep,
     authority: Authority,
 ) -> SwitchAnswer:
-    done = await read_rollout(tx, step.deployment, step.rollout)
+    deployment = locked.row
+    done = await read_rollout(tx, locked, step.rollout)
     if done is not None and done.switch_epoch is not None and done.green_set == step.green_set:
         return SwitchAnswer(epoch=Epoch(done.switch_epoch), at=done.switched_at)
     try:
-        rollout = owning(done, step.deployment, step.rollout)
+        rollout = owning(done, locked, step.rollout)
     except RefusedError as error:
         return SwitchAnswer(refusal=error.refusal)
-    asker = await _judge(tx, rollout, step, authority, _SWITCHES)
+    asker = await _judge(tx, locked, rollout, step, authority, _SWITCHES)
     if isinstance(asker, Refusal):
         return SwitchAnswer(refusal=asker, message_refused=True)
     if step.message is None and not switches_by_itself(read_policy(rollout.policy), gated=rollout.gated):
@@ -155,7 +156,7 @@ async def _switch(
         return SwitchAnswer(refusal=error.refusal)
     required = required_healthy(green.wanted, read_policy(rollout.policy).min_healthy)
     fence = await living_fence(tx)
-    healthy, confirmed = await count_healthy(tx, green.id, fence)
+    healthy, confirmed = await count_healthy(tx, locked, green.id, fence)
     refusal = _refuse_health(fence, healthy=healthy, confirmed=confirmed, required=required)
     if refusal is not None:
         return SwitchAnswer(refusal=refusal, healthy_green=healthy, required=required, scaled=green.growing)
@@ -186,18 +187,19 @@ async def _switch(
 
 async def _switch_back(
     tx: AsyncSession,
-    deployment: Deployment,
+    locked: LockedDeployment,
     step: SwitchStep,
     authority: Authority,
 ) -> SwitchAnswer:
-    done = await read_rollout(tx, step.deployment, step.rollout)
+    deployment = locked.row
+    done = await read_rollout(tx, locked, step.rollout)
     if done is not None and done.switch_back_epoch is not None:
         return SwitchAnswer(epoch=Epoch(done.switch_back_epoch), at=done.switched_back_at)
     try:
-        rollout = owning(done, step.deployment, step.rollout)
+        rollout = owning(done, locked, step.rollout)
     except RefusedError as error:
         return SwitchAnswer(refusal=error.refusal)
-    asker = read_pending(rollout, step) or await _judge(tx, rollout, step, authority, _GOES_BACK)
+    asker = read_pending(rollout, step) or await _judge(tx, locked, rollout, step, authority, _GOES_BACK)
     if isinstance(asker, Refusal):
         return SwitchAnswer(refusal=asker, message_refused=True)
     if deployment.live_set != step.green_set or rollout.green_set != step.green_set:
@@ -221,7 +223,7 @@ async def _switch_back(
         )
     }
     blue, green = sets[step.blue_set], sets[step.green_set]
-    way_back = await read_way_back(tx, rollout, blue, green)
+    way_back = await read_way_back(tx, locked, rollout, blue, green)
     if way_back.refusal is not None:
         if step.keeps_asking and way_back.refusal.code is RefusalCode.NO_HEALTHY_BLUE:
             await _keep_pending(tx, rollout, step, asker, way_back)
@@ -283,6 +285,7 @@ async def _keep_pending(
 
 async def _judge(
     tx: AsyncSession,
+    lock: DeploymentLock,
     rollout: Rollout,
     step: SwitchStep,
     authority: Authority,
@@ -298,7 +301,7 @@ async def _judge(
             message=f"a decision by {step.door.value} comes with the message that asked for it, and none came",
             next_step="send the message again",
         )
-    verdict = await judge_message(tx, authority, rollout, message, run=step.run, asks=askers.messages)
+    verdict = await judge_message(tx, lock, authority, rollout, message, run=step.run, asks=askers.messages)
     if isinstance(verdict, Refusal):
         return verdict
     command = message.command

@@ -10,6 +10,7 @@ from celadon.domain.language.errors import Refusal, RefusalCode
 from celadon.domain.language.names import Fence
 from celadon.domain.language.policy import required_healthy
 from celadon.domain.language.states import RouteHealthStatus, RouteSetState, RouteStatus
+from celadon.table.core.locks import DeploymentLock
 from celadon.table.core.models import Rollout, Route, RouteSet
 from celadon.table.core.policies import read_policy
 from celadon.table.rollouts.scale_down import counts_as_live
@@ -36,7 +37,13 @@ class WayBack(Record):
     wanted: int = 0
 
 
-async def read_way_back(tx: AsyncSession, rollout: Rollout, blue: RouteSet, green: RouteSet) -> WayBack:
+async def read_way_back(
+    tx: AsyncSession,
+    lock: DeploymentLock,
+    rollout: Rollout,
+    blue: RouteSet,
+    green: RouteSet,
+) -> WayBack:
     """Return whether blue can take the traffic.
 
     One healthy replica is enough when green is sick, and when blue drains: then it is refilled only once it is live
@@ -49,9 +56,9 @@ async def read_way_back(tx: AsyncSession, rollout: Rollout, blue: RouteSet, gree
     if wanted == 0:
         return WayBack()
     share = read_policy(rollout.policy).min_healthy
-    healthy, _ = await count_healthy(tx, blue.id, None)
+    healthy, _ = await count_healthy(tx, lock, blue.id, None)
     drains = blue.state is RouteSetState.DRAINING
-    required = 1 if drains or not await _is_healthy(tx, green, share) else required_healthy(blue.wanted, share)
+    required = 1 if drains or not await _is_healthy(tx, lock, green, share) else required_healthy(blue.wanted, share)
     refusal: Refusal | None = None
     if healthy < required:
         if drains and not await _count_running(tx, blue.id):
@@ -73,18 +80,23 @@ def wanted_again(rollout: Rollout, blue: RouteSet) -> int:
     return blue.wanted
 
 
-async def count_healthy(tx: AsyncSession, route_set: int, fence: Fence | None) -> tuple[int, int]:
+async def count_healthy(
+    tx: AsyncSession,
+    _lock: DeploymentLock,
+    route_set: int,
+    fence: Fence | None,
+) -> tuple[int, int]:
     """Count the healthy replicas of a set, and those of them that the keeper of ``fence`` has seen.
 
-    The keeper changes health only under the deployment's lock.
+    The keeper changes health only under the deployment's lock, so that the count holds until the transaction ends.
     """
     row = (await tx.execute(_healthy, {"set": route_set, "fence": fence})).one()
     return row[0], row[1]
 
 
-async def _is_healthy(tx: AsyncSession, green: RouteSet, share: int | str) -> bool:
+async def _is_healthy(tx: AsyncSession, lock: DeploymentLock, green: RouteSet, share: int | str) -> bool:
     required = required_healthy(green.wanted, share)
-    healthy, _ = await count_healthy(tx, green.id, None)
+    healthy, _ = await count_healthy(tx, lock, green.id, None)
     return required > 0 and healthy >= required
 
 

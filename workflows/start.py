@@ -1,0 +1,64 @@
+"""The start of a rollout: its one input and its memo, read and checked."""
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from celadon.domain.language import contracts
+    from celadon.domain.language.attestation import START_MEMO
+    from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError, refuse
+    from celadon.domain.language.limits import echo
+    from celadon.domain.language.messages import RolloutRequest, StartMemo
+    from celadon.domain.language.steps import BeginStep
+    from workflows.messages import only_input
+    from workflows.payload import parse_payload
+    from workflows.replies import refused
+
+
+def read_start(payload: object, more: tuple[object, ...]) -> BeginStep:
+    """Return the first step of a rollout that somebody started.
+
+    Raises:
+        ApplicationError: the input is refused.
+
+    """
+    try:
+        request = parse_payload(RolloutRequest, only_input(payload, more))
+        memo = _read_memo()
+    except RefusedError as error:
+        raise refused(error.refusal) from error
+    wanted = contracts.workflow_id(request.deployment)
+    if workflow.info().workflow_id != wanted:
+        raise refused(
+            Refusal(
+                code=RefusalCode.WRONG_WORKFLOW_ID,
+                message=f"the workflow id is {echo(workflow.info().workflow_id)}, "
+                f"but a rollout of {request.deployment} runs as {wanted}",
+                next_step=f"start it again with workflow id {wanted}",
+            ),
+        )
+    return BeginStep(
+        request=request,
+        workflow_id=workflow.info().workflow_id,
+        run_id=workflow.info().run_id,
+        at=workflow.now(),
+        memo=memo,
+        # A reset run has the begin of its first one: what was signed in time stays so.
+        taken_at=workflow.info().workflow_start_time,
+    )
+
+
+def _read_memo() -> StartMemo | None:
+    """Return what the start's door says; a memo that nobody could have meant fails the start and not its task.
+
+    Raises:
+        RefusedError: it is no memo of a start.
+
+    """
+    try:
+        return workflow.memo_value(START_MEMO, None, type_hint=StartMemo)
+    except Exception as error:
+        raise refuse(
+            RefusalCode.INVALID_PAYLOAD,
+            f"the memo {START_MEMO} cannot be read: {type(error).__name__}",
+            "start the rollout through Celadon, or without this memo",
+        ) from error
