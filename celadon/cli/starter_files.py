@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 from celadon.cli.ending import ExitCode
 from celadon.cli.faults import CommandError
 from celadon.cli.output import print_text
+from celadon.domain.language.base_models import field_texts
 from celadon.domain.language.durations import format_duration
 from celadon.domain.language.file_schemas import FileKind, file_schema
 from celadon.domain.language.messages import RolloutRequest
@@ -110,11 +111,12 @@ def _head(kind: FileKind, text: str) -> list[str]:
 
 
 def _keys(model: type[BaseModel], given: Given, indent: str, without: frozenset[str] = frozenset()) -> Iterator[str]:
+    texts = field_texts(model)
     for key, field in model.model_fields.items():
         if key in without:
             continue
         yield ""
-        yield from _comment(field.description or "", indent)
+        yield from _comment(texts[key], indent)
         value = given.get(key)
         if isinstance(value, Mapping):
             yield f"{indent}{key}:"

@@ -1,8 +1,11 @@
 """Which Celadon a command means, and how it is reached: through an API, or by its Postgres and its Temporal."""
 
+# ruff: noqa: PLC0415 - most commands speak to an API that they are told of, and look for no local stack
+
 import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pydantic import SecretStr
 
@@ -10,9 +13,9 @@ from celadon.cli.api_address import ALLOW_HTTP_VARIABLE, check_url
 from celadon.cli.faults import CommandError
 from celadon.cli.target_choice import TargetChoice
 from celadon.domain.language.base_models import Record
-from celadon.owned_files import read_text
-from celadon.stack.addresses import StackAddresses
-from celadon.stack.layout import DEFAULT_DATA_DIR, DEMO_DATA_DIR, DataDirectory
+
+if TYPE_CHECKING:
+    from celadon.stack.addresses import StackAddresses
 
 DATA_DIR_VARIABLE: Final = "CELADON_DATA_DIR"
 """Where the local stack is, unless ``--data-dir`` says so."""
@@ -26,13 +29,14 @@ _DATABASE: Final = "DATABASE_URL"
 _TEMPORAL: Final = "TEMPORAL_ADDRESS"
 
 
-class Target(Record):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
     """Where a command finds the table; Temporal is found through the environment, which ``choose_target`` sets."""
 
     database_url: str
     described: str
     """In words for people."""
-    stack: StackAddresses | None
+    stack: "StackAddresses | None"
     """Set when this is a local stack."""
 
 
@@ -50,6 +54,8 @@ class ApiTarget(Record):
 
 def local_data_dir(given: Path | None) -> Path:
     """Return the data directory that was given, that ``CELADON_DATA_DIR`` names, or the usual one."""
+    from celadon.stack.layout import DEFAULT_DATA_DIR
+
     return given or Path(os.environ.get(DATA_DIR_VARIABLE) or DEFAULT_DATA_DIR)
 
 
@@ -92,7 +98,7 @@ def choose_target(data_dir: Path | None) -> Target:
     """
     database = os.environ.get(_DATABASE)
     if data_dir is None and database:
-        from celadon.cli.table_access import check_address  # noqa: PLC0415 - who uses an API needs no database
+        from celadon.cli.table_access import check_address
 
         check_address(database)
         return Target(database_url=database, described=f"{_DATABASE} and {_TEMPORAL} of the environment", stack=None)
@@ -105,6 +111,8 @@ def choose_target(data_dir: Path | None) -> Target:
     directory = local_data_dir(data_dir)
     if not named and not _runs_in(directory):
         raise CommandError(_nothing_found(directory))
+    from celadon.stack.addresses import StackAddresses
+
     addresses = StackAddresses.of_running(directory)
     _speak_to(addresses)
     return Target(
@@ -135,14 +143,14 @@ def _of_environment(choice: TargetChoice) -> ApiTarget | None:
 
 
 def _of_current_profile(choice: TargetChoice) -> ApiTarget | None:
-    from celadon.cli.profiles import read_profiles  # noqa: PLC0415 - most commands need no profile
+    from celadon.cli.profiles import read_profiles
 
     current = read_profiles().current
     return _of_profile(current, "the current one", choice) if current else None
 
 
 def _of_profile(name: str, named_by: str, choice: TargetChoice) -> ApiTarget:
-    from celadon.cli.profiles import find_profile  # noqa: PLC0415 - as above
+    from celadon.cli.profiles import find_profile
 
     profile = find_profile(name)
     return ApiTarget(
@@ -154,10 +162,12 @@ def _of_profile(name: str, named_by: str, choice: TargetChoice) -> ApiTarget:
     )
 
 
-def _api_of(stack: StackAddresses) -> ApiTarget | None:
+def _api_of(stack: "StackAddresses") -> ApiTarget | None:
     """Return the API of a local stack, with the token of its owner; nothing when it has none."""
     if not stack.api or stack.admin_token_file is None:
         return None
+    from celadon.owned_files import read_text
+
     try:
         token = read_text(stack.admin_token_file, private=True).strip()
     except FileNotFoundError:
@@ -183,11 +193,13 @@ def _stack_is_there() -> bool:
 
 def _runs_in(data_dir: Path) -> bool:
     """Whether a stack of ours runs in the directory; raises ``StackError`` when the directory is not ours alone."""
+    from celadon.stack.layout import DataDirectory
+
     directory = DataDirectory.find(data_dir)
     return directory is not None and directory.is_in_use()
 
 
-def _speak_to(addresses: StackAddresses) -> None:
+def _speak_to(addresses: "StackAddresses") -> None:
     """Let nothing that the environment says of another Temporal lead away from the stack's."""
     for name in [name for name in os.environ if name.startswith("TEMPORAL_")]:
         del os.environ[name]
@@ -195,6 +207,8 @@ def _speak_to(addresses: StackAddresses) -> None:
 
 
 def _nothing_found(directory: Path) -> str:
+    from celadon.stack.layout import DEMO_DATA_DIR
+
     if _runs_in(DEMO_DATA_DIR):
         return (
             f"no stack runs in {directory}, but a demonstration does in {DEMO_DATA_DIR}; to speak to it, add "

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from celadon.cli.deployment_file import read_deployment_file, read_policy_file, with_policy
 from celadon.cli.starter_files import deployment_file, policy_file
+from celadon.domain.language.base_models import field_texts
 from celadon.domain.language.file_schemas import FileKind, file_schema
 from celadon.domain.language.health_check import HealthCheck
 from celadon.domain.language.messages import RolloutRequest
@@ -61,8 +62,8 @@ async def test_what_init_writes_is_a_request(provisioner: Provisioner, command: 
 )
 def test_every_key_stands_in_the_files_with_what_it_means(text: str, models: tuple[type[BaseModel], ...]) -> None:
     for model in models:
-        for key, field in model.model_fields.items():
-            assert field.description, f"{model.__name__}.{key} says nothing"
+        for key, meaning in field_texts(model).items():
+            assert meaning, f"{model.__name__}.{key} says nothing"
             assert key in _keys(text) | {"policy"}
 
 

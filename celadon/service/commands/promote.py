@@ -1,9 +1,8 @@
 """Switch traffic to the green that waits."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from celadon.domain.decisions.promotion import refuse_promotion
 from celadon.domain.language.base_models import StrictModel
 from celadon.domain.language.contracts import PROMOTE
 from celadon.domain.language.messages import Number, PromoteAnswer, PromoteCommand, PromoteState, Reason
@@ -22,10 +21,12 @@ from celadon.service.command import (
     Scope,
     Terminal,
     Tone,
-    phases_that_take,
 )
 from celadon.service.deciding import rollout_of, sent_command
 from celadon.service.wording import see, told_switch
+
+if TYPE_CHECKING:
+    from celadon.domain.language.progress import Progress
 
 
 class PromoteRequest(StrictModel):
@@ -94,6 +95,12 @@ def _wrong(typed: Mapping[str, Any]) -> tuple[str, str] | None:
     return None
 
 
+def _is_refused(progress: "Progress") -> object:
+    from celadon.domain.decisions.promotion import refuse_promotion  # noqa: PLC0415 - declaring a command needs no decision
+
+    return refuse_promotion(progress, PromoteCommand())
+
+
 COMMAND = Command(
     verb="promote",
     scope=Scope.ROLLOUT,
@@ -104,7 +111,7 @@ COMMAND = Command(
     request=PromoteRequest,
     result=PromoteResult,
     run=promote,
-    phases=phases_that_take(lambda progress: refuse_promotion(progress, PromoteCommand())),
+    is_refused=_is_refused,
     told=_told,
     noticed=_noticed,
     rest=Rest(),
