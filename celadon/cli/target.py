@@ -50,6 +50,8 @@ class ApiTarget(Record):
     """Where address and token come from, in words for people."""
     when_away: str
     """What a person can do when it does not answer."""
+    when_expired: str = "log in again: celadon login URL"
+    """What a person can do when the token has expired."""
 
 
 def local_data_dir(given: Path | None) -> Path:
@@ -109,8 +111,11 @@ def choose_target(data_dir: Path | None) -> Target:
             "name a local stack with --data-dir",
         )
     directory = local_data_dir(data_dir)
-    if not named and not _runs_in(directory):
-        raise CommandError(_nothing_found(directory))
+    if not _runs_in(directory):
+        if _is_there(directory):
+            raise CommandError(_stopped(directory, named=data_dir is not None))
+        if not named:
+            raise CommandError(_nothing_found(directory))
     from celadon.stack.addresses import StackAddresses
 
     addresses = StackAddresses.of_running(directory)
@@ -131,6 +136,7 @@ def _of_environment(choice: TargetChoice) -> ApiTarget | None:
             ca_file=os.environ.get(CA_VARIABLE, ""),
             described=f"{URL_VARIABLE} and {TOKEN_VARIABLE} of the environment",
             when_away=f"see that 'celadon api' runs there, or correct {URL_VARIABLE}",
+            when_expired=f"log in again where it came from, and set {TOKEN_VARIABLE} to the new one",
         )
     if url or token:
         there, missing = (URL_VARIABLE, TOKEN_VARIABLE) if url else (TOKEN_VARIABLE, URL_VARIABLE)
@@ -159,6 +165,7 @@ def _of_profile(name: str, named_by: str, choice: TargetChoice) -> ApiTarget:
         ca_file=os.environ.get(CA_VARIABLE) or profile.ca_file,
         described=f"the profile {name} ({named_by})",
         when_away=f"see that 'celadon api' runs there, or log in anew with 'celadon login URL --profile {name}'",
+        when_expired=f"log in again: celadon login {profile.url} --profile {name}",
     )
 
 
@@ -197,6 +204,19 @@ def _runs_in(data_dir: Path) -> bool:
 
     directory = DataDirectory.find(data_dir)
     return directory is not None and directory.is_in_use()
+
+
+def _is_there(data_dir: Path) -> bool:
+    """Whether a stack has run in the directory before."""
+    from celadon.stack.layout import DataDirectory
+
+    directory = DataDirectory.find(data_dir)
+    return directory is not None and directory.settings_file.exists()
+
+
+def _stopped(data_dir: Path, *, named: bool) -> str:
+    start = f"celadon up --data-dir {data_dir}" if named else "celadon up"
+    return f"the stack in {data_dir} is stopped: {start}"
 
 
 def _speak_to(addresses: "StackAddresses") -> None:
