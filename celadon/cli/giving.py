@@ -12,13 +12,14 @@ from pydantic import BaseModel, create_model
 from celadon.cli.access.opening import open_access
 from celadon.cli.ending import ExitCode
 from celadon.cli.faults import CommandError
+from celadon.cli.file_places import located
 from celadon.cli.output import OutputFormat, print_note, print_object, print_text
 from celadon.cli.patience import Patience
 from celadon.cli.target_choice import TargetChoice
 from celadon.client.patience import NoAnswerError
 from celadon.domain.language.contracts import workflow_id
 from celadon.domain.language.errors import RefusedError, refuse
-from celadon.domain.language.payload import parse_payload
+from celadon.domain.language.payload import InvalidPayloadError, parse_payload
 from celadon.domain.language.permissions import Verb
 from celadon.service.command import AnyCommand, Line, Scope, Tone, words_of
 from celadon.standard_streams import StyledLine
@@ -86,8 +87,10 @@ def request_of(command: AnyCommand, values: Mapping[str, Any]) -> Any:  # noqa: 
     try:
         return parse_payload(command.request, dict(values))
     except RefusedError as error:
-        words = " ".join(words_of(command))
-        raise refuse(error.refusal.code, error.refusal.message, f"see 'celadon {words} --help'") from None
+        step = f"see 'celadon {' '.join(words_of(command))} --help'"
+        if isinstance(error, InvalidPayloadError):
+            raise located(error, values, step) from None
+        raise refuse(error.refusal.code, error.refusal.message, step) from None
 
 
 async def ask(access: "Access", command: AnyCommand, subject: str, request: BaseModel, *, by: str) -> Any:  # noqa: ANN401 - the command's result
@@ -114,7 +117,8 @@ async def _decide(command: AnyCommand, given: Given, target: TargetChoice, outpu
         request = request_of(command, {key: one for key, one in values.items() if one is not None})
         by = await access.person(given.by)
         request_id = given.request_id or str(uuid.uuid4())
-        if output is OutputFormat.TEXT:
+        is_under_way = given.values.get("revision") in {None, meant.revision}
+        if output is OutputFormat.TEXT and is_under_way:
             revision = values.get("revision", meant.revision)
             which = f"r{revision} of {name}" if revision is not None else name
             print_text(f"{terminal.doing} {which}, rollout {meant.rollout}, by {by}.")

@@ -28,6 +28,16 @@ def parse_duration_option(value: str) -> timedelta:
     return duration
 
 
+def parse_revision_option(value: str) -> int:
+    """Read the number of a revision of the command line, also written as ``r2``."""
+    from celadon.domain.language.names import revision_number
+
+    number = revision_number(f"r{value.removeprefix('r')}")
+    if not isinstance(number, int):
+        raise typer.BadParameter(f"{value!r} is no revision: write its number, such as 2 or r2")
+    return number
+
+
 def _check_deployment_name(value: str | None) -> str | None:
     """Refuse what can be no deployment's name."""
     from celadon.domain.language.names import DeploymentName

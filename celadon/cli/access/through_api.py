@@ -4,19 +4,20 @@
 
 import re
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from celadon.cli.access.answers import NO_KEEPER
-from celadon.cli.access.calls import ApiCalls, segment
+from celadon.cli.access.calls import ApiCalls, ModelT, segment
 from celadon.cli.faults import CommandError
 from celadon.cli.patience import outlasting
 from celadon.cli.target import ApiTarget
+from celadon.client.patience import NoAnswerError
 from celadon.domain.language.base_models import Record
 from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError, refuse
 from celadon.domain.language.names import RevisionNumber, RolloutId
-from celadon.domain.language.not_found import nothing_under_way
+from celadon.domain.language.not_found import no_such_deployment, nothing_under_way
 from celadon.service.answers import Meant
 from celadon.service.command import Command, RequestT, ResultT, rest_path
 from celadon.table.core.paging import LONGEST_PAGE
@@ -63,6 +64,7 @@ class ApiAccess:
     def __init__(self, target: ApiTarget, calls: ApiCalls) -> None:
         """Go through ``calls``."""
         self.described = f"{target.url}, {target.described}"
+        self._target = target
         self._calls = calls
         self._caller: Principal | None = None
 
@@ -113,13 +115,13 @@ class ApiAccess:
         """Return a deployment with its latest rollout."""
         from celadon.client.rollout_view import RolloutView
 
-        return await self._calls.get(f"/v1/deployments/{segment(name)}", RolloutView)
+        return await self._get(name, "", RolloutView)
 
     async def history(self, name: str, rollout: int | None, limit: int) -> "History":
         """Return the last rollouts and lines of the audit log."""
         from celadon.table.records.history import History
 
-        return await self._calls.get(f"/v1/deployments/{segment(name)}/history", History, rollout=rollout, limit=limit)
+        return await self._get(name, "/history", History, rollout=rollout, limit=limit)
 
     async def rollout(self, name: str, rollout: RolloutId) -> "RolloutRecord | None":
         """Return one rollout of a deployment."""
@@ -138,25 +140,27 @@ class ApiAccess:
         from celadon.service.pages import RolloutPage
 
         names = wanted.deployments
-        path = "/v1/rollouts" if names is None else f"/v1/deployments/{segment(names[0])}/rollouts"
-        asked = wanted.model_dump(mode="json", exclude={"deployments"})
-        return await self._calls.get(path, RolloutPage, **asked, before=before, limit=limit)
+        asked = {**wanted.model_dump(mode="json", exclude={"deployments"}), "before": before, "limit": limit}
+        if names is None:
+            return await self._calls.get("/v1/rollouts", RolloutPage, **asked)
+        return await self._get(names[0], "/rollouts", RolloutPage, **asked)
 
     async def events(self, name: str | None, *, after: int, limit: int, newest: bool = False) -> "EventPage":
         """Return lines of the audit log."""
         from celadon.service.pages import EventPage
 
-        path = "/v1/events" if name is None else f"/v1/deployments/{segment(name)}/events"
-        return await self._calls.get(path, EventPage, after=after, limit=limit, newest=newest or None)
+        asked = {"after": after, "limit": limit, "newest": newest or None}
+        if name is None:
+            return await self._calls.get("/v1/events", EventPage, **asked)
+        return await self._get(name, "/events", EventPage, **asked)
 
     async def revisions(self, name: str) -> "RevisionList":
         """Return every revision of a deployment."""
         from celadon.service.pages import RevisionList
 
-        path = f"/v1/deployments/{segment(name)}/revisions"
-        found = [await self._calls.get(path, RevisionList, limit=LONGEST_PAGE)]
+        found = [await self._get(name, "/revisions", RevisionList, limit=LONGEST_PAGE)]
         while (before := found[-1].next_before) is not None:
-            found.append(await self._calls.get(path, RevisionList, before=before, limit=LONGEST_PAGE))
+            found.append(await self._get(name, "/revisions", RevisionList, before=before, limit=LONGEST_PAGE))
         return RevisionList(revisions=tuple(one for page in found for one in page.revisions))
 
     async def routers(self) -> "Fleet":
@@ -175,7 +179,7 @@ class ApiAccess:
             RefusedError: none is.
 
         """
-        view = await self._calls.get(f"/v1/deployments/{segment(name)}", _Standing)
+        view = await self._get(name, "", _Standing)
         record = None if view.deployment is None else view.deployment.rollout
         if record is not None and record.outcome is None:
             alive = view.deployment is not None and view.deployment.keeper_alive
@@ -198,7 +202,7 @@ class ApiAccess:
         rest = command.rest
         path = "/v1" + re.sub(r"\{\w+\}", segment(subject), rest_path(command))
         query = request.model_dump(mode="json") if rest.in_query else {}
-        return await self._calls.change(
+        changing = self._calls.change(
             rest.method,
             path,
             command.result,
@@ -208,6 +212,26 @@ class ApiAccess:
             twice_is_once=rest.twice_is_once,
             **query,
         )
+        return await self._explaining(subject, changing)
+
+    async def _get(self, name: str, below: str, answer: type[ModelT], **query: object) -> ModelT:
+        """Read something of a deployment."""
+        return await self._explaining(name, self._calls.get(f"/v1/deployments/{segment(name)}{below}", answer, **query))
+
+    async def _explaining(self, name: str, call: Awaitable[ModelT]) -> ModelT:
+        """Wait for an answer about a deployment; where there is none of this name, say which there are."""
+        try:
+            return await call
+        except RefusedError as error:
+            if error.refusal.code is not RefusalCode.NO_SUCH_DEPLOYMENT or not name:
+                raise
+            from celadon.cli.completion import names_of_api
+
+            try:
+                names = await names_of_api(self._target)
+            except (CommandError, RefusedError, NoAnswerError):
+                raise error from None
+            raise no_such_deployment(name, names) from error
 
     @asynccontextmanager
     async def follow(self, name: str, rollout: RolloutId) -> "AsyncIterator[AsyncIterator[RolloutView]]":

@@ -23,6 +23,7 @@ from celadon.cli.options import (
     RolloutOption,
     TimeoutOption,
     parse_duration_option,
+    parse_revision_option,
 )
 from celadon.cli.output import OutputFormat
 from celadon.cli.running import run
@@ -193,7 +194,9 @@ def _field(command: AnyCommand, name: str) -> inspect.Parameter:
         said["metavar"] = option.metavar
     if option.default:
         said["show_default"] = option.default
-    if least is not None and kind is int:
+    if name == "revision":
+        said["parser"] = parse_revision_option
+    elif least is not None and kind is int:
         said["min"] = least
     if option.is_argument:
         return _argument(name, kind, said)

@@ -18,6 +18,7 @@ from celadon.cli.options import (
     check_reason_option,
     check_timeout,
     parse_duration_option,
+    parse_revision_option,
 )
 from celadon.cli.output import OutputFormat
 from celadon.cli.running import run
@@ -137,7 +138,7 @@ def start(  # noqa: PLR0913 - each is an option that a person can give
     *,
     revision: Annotated[
         int,
-        typer.Option(min=1, metavar="N", help="A revision that the deployment has had before."),
+        typer.Option(parser=parse_revision_option, metavar="N", help="A revision that the deployment has had before."),
     ],
     settings: SetOption = None,
     requested_by: RequestedByOption = None,

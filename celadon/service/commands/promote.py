@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from celadon.domain.language.base_models import StrictModel
 from celadon.domain.language.contracts import PROMOTE
-from celadon.domain.language.messages import Number, PromoteAnswer, PromoteCommand, PromoteState, Reason
+from celadon.domain.language.messages import NamedRevision, Number, PromoteAnswer, PromoteCommand, PromoteState, Reason
 from celadon.domain.language.names import RevisionNumber
 from celadon.domain.language.permissions import Verb
 from celadon.service.answers import SWITCH, Decided
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 class PromoteRequest(StrictModel):
     """Asks for the switch. What is not named is the green that waits."""
 
-    revision: Number | None = None
+    revision: NamedRevision | None = None
     """The revision that green must be of; any other that waits is refused."""
     rollout: Number | None = None
     """The rollout that is meant; any other is refused."""
