@@ -59,7 +59,7 @@ DeploymentOption: TypeAlias = Annotated[
     str | None,
     typer.Option(
         "--deployment",
-        help="Of this deployment alone.",
+        help="Only this deployment.",
         callback=_check_deployment_name,
         metavar="DEPLOYMENT",
         autocompletion=complete_deployments,

@@ -106,7 +106,7 @@ def _ask(question: str) -> None:
     from celadon.cli.output import ask_whether, can_ask
 
     if not can_ask():
-        raise typer.BadParameter("nobody can be asked here: give it when you mean it", param_hint="--yes")
+        raise typer.BadParameter("there is no terminal to ask on: give it to confirm", param_hint="--yes")
     if not ask_whether(question):
         raise typer.Abort
 
@@ -152,7 +152,7 @@ def _parameters(command: AnyCommand) -> Iterator[inspect.Parameter]:
         yield _field(command, name)
     yield _parameter("by", ByOption, None)
     if command.asks is not None:
-        told = "Do not ask first; needed where nobody can be asked."
+        told = "Do not ask first; needed without a terminal."
         yield _parameter("yes", Annotated[bool, typer.Option("--yes", "-y", help=told)], default=False)
     if terminal.wait:
         yield _parameter("wait", Annotated[bool, typer.Option("--wait", help=terminal.wait)], default=False)

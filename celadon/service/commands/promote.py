@@ -148,8 +148,9 @@ COMMAND = Command(
         },
         help="""Switch traffic to the green that waits, and wait until the routers have acknowledged.
 
-        It always says which revision and which rollout it means, so that it never promotes something else that has
-        taken their place meanwhile. With --wait it exits 0 only when the rollout has ended as promoted, blue gone.
+        It always says which revision and which rollout it means, so that it never promotes another
+        revision that has replaced it meanwhile. With --wait it exits 0 only when the rollout has ended as promoted, and
+        blue is gone.
 
         Examples:
         ```console
