@@ -11,9 +11,10 @@ from celadon.client.overview import view_rollout
 from celadon.client.rollout_view import RolloutView, WorkflowAnswer
 from celadon.client.rollouts import RolloutClient
 from celadon.domain.language.errors import RefusalCode, refuse
+from celadon.domain.language.not_found import no_such_deployment
 from celadon.domain.language.permissions import Verb
 from celadon.service.pages import DeploymentList, EventPage, RevisionList, RolloutPage
-from celadon.service.principal import Principal, no_such_deployment
+from celadon.service.principal import Principal
 from celadon.service.service import Service
 from celadon.table.core.clock import database_now
 from celadon.table.core.engine import Table
@@ -158,7 +159,9 @@ class Desk(Service):
         """
         found = await self.read(who, lambda tx, scope: rollout_within(tx, scope, number))
         if found is None:
-            raise refuse(RefusalCode.NO_SUCH_ROLLOUT, f"there is no rollout {number}", "list them: GET /v1/rollouts")
+            raise refuse(
+                RefusalCode.NO_SUCH_ROLLOUT, f"there is no rollout {number}", "list the rollouts that there are"
+            )
         return found
 
     async def history(self, who: Principal, name: str, *, rollout: int | None, limit: int) -> History:

@@ -16,8 +16,7 @@ from pydantic.fields import FieldInfo
 from strawberry.scalars import JSON
 
 from celadon.api.graphql_types import ContextInfo, Deployment, Refused, Rollout
-from celadon.domain.language.base_models import StrictModel
-from celadon.domain.language.docstrings import attribute_docstrings
+from celadon.domain.language.base_models import StrictModel, field_texts
 from celadon.domain.language.errors import RefusalCode, RefusedError, refuse
 from celadon.domain.language.payload import parse_payload
 from celadon.service.answers import RequestId
@@ -353,5 +352,4 @@ def _sentence(model: type[BaseModel]) -> str:
 
 
 def _description(model: type[BaseModel], name: str) -> str:
-    field = model.model_fields.get(name)
-    return (field.description if field else None) or attribute_docstrings(model).get(name, "")
+    return field_texts(model).get(name, "")

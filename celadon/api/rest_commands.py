@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 
 from celadon.api.bodies import body_of, described, is_optional
 from celadon.api.context import Caller, DeskOf
-from celadon.domain.language.docstrings import attribute_docstrings
+from celadon.domain.language.base_models import field_texts
 from celadon.domain.language.names import MAX_NAME_LENGTH
 from celadon.domain.language.payload import parse_payload
 from celadon.service.answers import RequestId
@@ -78,9 +78,9 @@ def _parameters(command: AnyCommand, subject: str) -> Iterator[inspect.Parameter
         named = Annotated[str, Path(max_length=_LONGEST_NAME, description=rest.subject)]
         yield _parameter(subject, named if rest.subject else Name)
     if rest.in_query:
-        sentences = attribute_docstrings(command.request)
+        texts = field_texts(command.request)
         for name, field in command.request.model_fields.items():
-            kind = _query(field, field.description or sentences.get(name, ""))
+            kind = _query(field, texts[name])
             yield _parameter(name, kind, field.default)
     else:
         body = body_of(command.request, optional=is_optional(command.request))

@@ -2,17 +2,19 @@
 
 import json
 import sys
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import yaml
 
 from celadon.cli.faults import CommandError
+from celadon.cli.file_places import Content, Keys, located
+from celadon.domain.language.messages import RolloutRequest
+from celadon.domain.language.payload import InvalidPayloadError, parse_payload
 
 STANDARD_INPUT: Final = Path("-")
-
-Content = dict[str, object]
 
 
 def read_deployment_file(file: Path) -> Content:
@@ -22,51 +24,103 @@ def read_deployment_file(file: Path) -> Content:
         CommandError: it cannot be read, or is neither YAML nor JSON of one object.
 
     """
-    name, parsed = _read(file, "deployment")
     return _as_object(
-        parsed,
-        name,
+        _read(file, "deployment"),
         "a deployment file begins with 'deployment: NAME' and has a 'revision' (see 'celadon deploy --help')",
     )
 
 
 def read_policy_file(file: Path) -> Content:
     """Return the keys that a policy file gives; none when all of them are commented out. Errors as for a deployment."""
-    name, parsed = _read(file, "policy")
-    return _as_object({} if parsed is None else parsed, name, "a policy file has keys such as 'bake: 5m'")
+    read = _read(file, "policy")
+    given = read if read.parsed is not None else replace(read, parsed={})
+    return _as_object(given, "a policy file has keys such as 'bake: 5m'")
 
 
 def with_policy(content: Content, weaker: Content) -> Content:
     """Return ``content`` with the keys of a policy file that its own policy does not give."""
     own = content.get("policy", {})
-    return {**content, "policy": {**weaker, **own}} if isinstance(own, dict) else content
+    if not isinstance(own, dict):
+        return content
+    places = {("policy", *keys): place for keys, place in weaker.places.items() if keys}
+    return Content({**content, "policy": {**weaker, **own}}, {**places, **content.places})
 
 
-def _read(file: Path, kind: str) -> tuple[str, object]:
+def request_of_content(content: Content) -> RolloutRequest:
+    """Return the request that a file and the command line give.
+
+    Raises:
+        RefusedError: it is none; the message names file, line and key.
+
+    """
+    try:
+        return parse_payload(RolloutRequest, content)
+    except InvalidPayloadError as error:
+        raise located(error, content, "see 'celadon schema deployment' for what each key takes") from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Read:
+    """What was read from a file."""
+
+    name: str
+    parsed: object
+    lines: Mapping[Keys, int]
+    """The line of each key, where it is known."""
+
+
+def _read(file: Path, kind: str) -> _Read:
     name = "standard input" if file == STANDARD_INPUT else str(file)
     try:
         text = sys.stdin.read() if file == STANDARD_INPUT else file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise CommandError(f"the {kind} file {name} cannot be read: {reason}") from error
-    return name, _parse(text, name)
+    return _Read(name=name, parsed=_parse(text, name), lines=_lines_of(text))
 
 
-def _as_object(parsed: object, name: str, example: str) -> Content:
-    if not isinstance(parsed, dict):
-        held = "nothing" if parsed is None else type(parsed).__name__
-        raise CommandError(f"{name} holds {held}, not an object; {example}")
-    return {str(key): value for key, value in parsed.items()}
+def _as_object(read: _Read, example: str) -> Content:
+    if not isinstance(read.parsed, dict):
+        held = "nothing" if read.parsed is None else type(read.parsed).__name__
+        raise CommandError(f"{read.name} holds {held}, not an object; {example}")
+    places = {keys: f"{read.name}:{line}" for keys, line in read.lines.items()}
+    return Content({str(key): value for key, value in read.parsed.items()}, {(): read.name, **places})
 
 
-def with_settings(content: Mapping[str, object], settings: Sequence[str]) -> Content:
+def _lines_of(text: str) -> Mapping[Keys, int]:
+    """Return the line of each key, counted from 1; none for JSON that is not YAML too."""
+    try:
+        root = yaml.compose(text, _StrictLoader)
+    except yaml.YAMLError:
+        return {}
+    return dict(_lines_below(root, (), frozenset()))
+
+
+def _lines_below(node: yaml.Node | None, above: Keys, outer: frozenset[int]) -> Iterator[tuple[Keys, int]]:
+    """Yield the lines of the keys in a node; an alias of a node around it leads nowhere."""
+    if node is None or id(node) in outer:
+        return
+    inside: list[tuple[str | int, yaml.Node, yaml.Node]]
+    if isinstance(node, yaml.MappingNode):
+        inside = [(str(key.value), key, value) for key, value in node.value]
+    elif isinstance(node, yaml.SequenceNode):
+        inside = [(number, value, value) for number, value in enumerate(node.value)]
+    else:
+        return
+    for name, beginning, value in inside:
+        yield (*above, name), beginning.start_mark.line + 1
+        yield from _lines_below(value, (*above, name), outer | {id(node)})
+
+
+def with_settings(content: Content, settings: Sequence[str]) -> Content:
     """Return ``content`` with ``KEY=VALUE`` written into it; a dot in KEY leads into an object, VALUE is YAML.
 
     Raises:
         ValueError: a setting is none, or leads into something that is no object.
 
     """
-    result = dict(content)
+    result: dict[str, object] = dict(content)
+    places = dict(content.places)
     for setting in settings:
         path, separator, text = setting.partition("=")
         keys = path.split(".")
@@ -77,10 +131,11 @@ def with_settings(content: Mapping[str, object], settings: Sequence[str]) -> Con
         except yaml.YAMLError as error:
             raise ValueError(f"the value of {path} cannot be read: {_one_line(error)}") from error
         _put(result, keys, value)
-    return result
+        places[tuple(keys)] = f"--set {path}"
+    return Content(result, places)
 
 
-def _put(target: Content, keys: Sequence[str], value: object) -> None:
+def _put(target: dict[str, object], keys: Sequence[str], value: object) -> None:
     first, *rest = keys
     if not rest:
         target[first] = value
@@ -88,7 +143,7 @@ def _put(target: Content, keys: Sequence[str], value: object) -> None:
     inner = target.get(first)
     if inner is not None and not isinstance(inner, dict):
         raise ValueError(f"{first} is {inner!r}, not an object: {'.'.join(rest)} cannot be set in it")
-    copied: Content = dict(inner or {})
+    copied: dict[str, object] = dict(inner or {})
     _put(copied, rest, value)
     target[first] = copied
 
@@ -107,8 +162,13 @@ def _parse(text: str, name: str) -> object:
     try:
         read: object = yaml.load(text, _StrictLoader)  # noqa: S506 - the loader is a safe one
     except yaml.YAMLError as error:
-        raise CommandError(f"{name} is neither YAML nor JSON: {_one_line(error)}") from error
+        line = _line_of(error)
+        raise CommandError(f"{name}{line}: {_problem_of(error)}") from error
     return read
+
+
+class _KeyTwiceError(yaml.constructor.ConstructorError):
+    """An object names a key twice."""
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -119,20 +179,32 @@ class _StrictLoader(yaml.SafeLoader):
         for key_node, _ in node.value:
             key: Hashable = self.construct_object(key_node, deep=True)
             if isinstance(key, Hashable) and key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"{key!r} is given twice", key_node.start_mark)
+                raise _KeyTwiceError(None, None, f"{key!r} is given twice", key_node.start_mark)
             if isinstance(key, Hashable):
                 seen.add(key)
         mapping: dict[Hashable, object] = super().construct_mapping(node, deep)
         return mapping
 
 
-def _object_without_doubles(pairs: list[tuple[str, object]]) -> Content:
-    content: Content = {}
+def _object_without_doubles(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    content: dict[str, object] = {}
     for key, value in pairs:
         if key in content:
             raise ValueError(f"{key!r} is given twice")
         content[key] = value
     return content
+
+
+def _line_of(error: yaml.YAMLError) -> str:
+    mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
+    return "" if mark is None else f":{mark.line + 1}"
+
+
+def _problem_of(error: yaml.YAMLError) -> str:
+    if isinstance(error, _KeyTwiceError):
+        return str(error.problem)
+    problem = error.problem if isinstance(error, yaml.MarkedYAMLError) else " ".join(str(error).split())
+    return f"neither YAML nor JSON: {problem}"
 
 
 def _one_line(error: yaml.YAMLError) -> str:

@@ -1,8 +1,6 @@
 """What the extras of the distribution bring, and the sentence for a command that needs one that is not installed."""
 
 from enum import StrEnum
-from importlib.metadata import PackageNotFoundError, distribution
-from importlib.util import find_spec
 from typing import Final
 
 
@@ -63,6 +61,9 @@ def need(extra: Extra) -> None:
         ExtraMissingError: it is not.
 
     """
+    from importlib.metadata import PackageNotFoundError, distribution  # noqa: PLC0415 - it loads slowly
+    from importlib.util import find_spec  # noqa: PLC0415 - as above
+
     modules = MODULES_OF_SERVER | (_MODULES_OF_LOCAL if extra is Extra.LOCAL else frozenset())
     if any(find_spec(module) is None for module in modules):
         raise ExtraMissingError(extra)

@@ -5,27 +5,29 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib import import_module
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pydantic import BaseModel, create_model
 
 from celadon.cli.access.opening import open_access
-from celadon.cli.access.protocol import Access
 from celadon.cli.ending import ExitCode
 from celadon.cli.faults import CommandError
+from celadon.cli.file_places import located
 from celadon.cli.output import OutputFormat, print_note, print_object, print_text
 from celadon.cli.patience import Patience
 from celadon.cli.target_choice import TargetChoice
 from celadon.client.patience import NoAnswerError
 from celadon.domain.language.contracts import workflow_id
 from celadon.domain.language.errors import RefusedError, refuse
-from celadon.domain.language.names import RolloutId
-from celadon.domain.language.payload import parse_payload
+from celadon.domain.language.payload import InvalidPayloadError, parse_payload
 from celadon.domain.language.permissions import Verb
-from celadon.service.answers import Decided, Meant
 from celadon.service.command import AnyCommand, Line, Scope, Tone, words_of
 from celadon.standard_streams import StyledLine
-from celadon.table.records.rollouts import RolloutRecord
+
+if TYPE_CHECKING:
+    from celadon.cli.access.protocol import Access
+    from celadon.service.answers import Decided, Meant
+    from celadon.table.records.rollouts import RolloutRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,11 +87,13 @@ def request_of(command: AnyCommand, values: Mapping[str, Any]) -> Any:  # noqa: 
     try:
         return parse_payload(command.request, dict(values))
     except RefusedError as error:
-        words = " ".join(words_of(command))
-        raise refuse(error.refusal.code, error.refusal.message, f"see 'celadon {words} --help'") from None
+        step = f"see 'celadon {' '.join(words_of(command))} --help'"
+        if isinstance(error, InvalidPayloadError):
+            raise located(error, values, step) from None
+        raise refuse(error.refusal.code, error.refusal.message, step) from None
 
 
-async def ask(access: Access, command: AnyCommand, subject: str, request: BaseModel, *, by: str) -> Any:  # noqa: ANN401 - the command's result
+async def ask(access: "Access", command: AnyCommand, subject: str, request: BaseModel, *, by: str) -> Any:  # noqa: ANN401 - the command's result
     """Give a command that can be given again as it was.
 
     Raises:
@@ -113,7 +117,8 @@ async def _decide(command: AnyCommand, given: Given, target: TargetChoice, outpu
         request = request_of(command, {key: one for key, one in values.items() if one is not None})
         by = await access.person(given.by)
         request_id = given.request_id or str(uuid.uuid4())
-        if output is OutputFormat.TEXT:
+        is_under_way = given.values.get("revision") in {None, meant.revision}
+        if output is OutputFormat.TEXT and is_under_way:
             revision = values.get("revision", meant.revision)
             which = f"r{revision} of {name}" if revision is not None else name
             print_text(f"{terminal.doing} {which}, rollout {meant.rollout}, by {by}.")
@@ -129,7 +134,7 @@ async def _decide(command: AnyCommand, given: Given, target: TargetChoice, outpu
     return ExitCode.DONE if ended is None or ended.outcome in terminal.good_ends else ExitCode.FAILED
 
 
-async def _find_meant(access: Access, command: AnyCommand, given: Given) -> Meant:
+async def _find_meant(access: "Access", command: AnyCommand, given: Given) -> "Meant":
     """Return the rollout under way; the number that a person gave is passed on as it is, the rollout itself compares.
 
     Raises:
@@ -140,10 +145,10 @@ async def _find_meant(access: Access, command: AnyCommand, given: Given) -> Mean
     if meant.note:
         print_note(meant.note)
     rollout = given.values.get("rollout")
-    return meant if rollout is None else meant.model_copy(update={"rollout": RolloutId(rollout)})
+    return meant if rollout is None else meant.model_copy(update={"rollout": rollout})
 
 
-async def _ending(access: Access, given: Given, meant: Meant, output: OutputFormat) -> RolloutRecord | None:
+async def _ending(access: "Access", given: Given, meant: "Meant", output: OutputFormat) -> "RolloutRecord | None":
     """Wait for the rollout's end when the person wants to, and return it."""
     if not given.wait or meant.rollout is None:
         return None
@@ -155,7 +160,7 @@ async def _ending(access: Access, given: Given, meant: Meant, output: OutputForm
         return await follow_to_end(access, given.subject, meant.rollout, output)
 
 
-def _printed(result: Decided, request_id: str, ended: RolloutRecord | None) -> BaseModel:
+def _printed(result: "Decided", request_id: str, ended: "RolloutRecord | None") -> BaseModel:
     """Return what ``-o json`` prints of a decision: the result, under which id it was asked for, and the end."""
     values = dict(result)
     answer = values.pop("answer", None)

@@ -162,7 +162,7 @@ async def show_profiles(output: OutputFormat) -> ExitCode:
 
 
 async def use(name: str) -> ExitCode:
-    """Let a profile be the current one.
+    """Make a profile the current one.
 
     Raises:
         CommandError: there is none of this name, or the file cannot be written.

@@ -5,78 +5,96 @@ from typing import Annotated, Final, NoReturn
 
 import typer
 
-from celadon.cli.commands.api import api_app, token_app
-from celadon.cli.commands.checks import doctor
-from celadon.cli.commands.console import console_app
-from celadon.cli.commands.declared import add_declared
-from celadon.cli.commands.deployments import deployment_app
-from celadon.cli.commands.events import events
-from celadon.cli.commands.files import init, schema
-from celadon.cli.commands.logins import login, logout, profile_app, whoami
-from celadon.cli.commands.notifications import notify_app
-from celadon.cli.commands.processes import db_app, demo, down, env, gateway_app, up, worker
-from celadon.cli.commands.revisions import revision_app
-from celadon.cli.commands.rollouts import deploy, rollout_app
-from celadon.cli.commands.routers import router_app
 from celadon.cli.ending import run_to_exit
+from celadon.cli.named_commands import MARKUP, Declared, LoadingGroup, Place
 from celadon.cli.output import print_text
-from celadon.cli.usage import PlainUsageGroup
 from celadon.logs import libraries_log_to_stderr, log_to_stderr
 
-app = typer.Typer(
-    name="celadon",
-    cls=PlainUsageGroup,
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-_ROLL_OUT = "Roll out"
-_LOG_IN = "Which Celadon, and as whom"
-_RUN = "Run Celadon"
+_ROLL_OUT: Final = "Roll out"
+_LOG_IN: Final = "Which Celadon, and as whom"
+_RUN: Final = "Run Celadon"
 
 _THROUGH_API: Final = frozenset(
     {"promote", "abort", "rollback", "deploy", "rollout", "deployment", "revision", "events", "router", "whoami"},
 )
 """Commands that mostly go through an API, and log nothing: what logs is loaded by whoever goes another way."""
 
-app.command(rich_help_panel=_ROLL_OUT)(init)
-app.command(rich_help_panel=_ROLL_OUT)(deploy)
-app.add_typer(rollout_app, name="rollout", rich_help_panel=_ROLL_OUT, help="Start rollouts and look at them.")
-app.add_typer(
-    deployment_app,
-    name="deployment",
-    rich_help_panel=_ROLL_OUT,
-    help="Deployments: create, list, show, label, scale and delete them.",
-)
-app.add_typer(
-    revision_app, name="revision", rich_help_panel=_ROLL_OUT, help="What a deployment can serve: add and list it."
-)
-app.command(rich_help_panel=_ROLL_OUT)(events)
-add_declared({"": app, "deployment": deployment_app, "router": router_app})
 
-app.command(rich_help_panel=_LOG_IN)(login)
-app.command(rich_help_panel=_LOG_IN)(logout)
-app.command(rich_help_panel=_LOG_IN)(whoami)
-app.add_typer(profile_app, name="profile", rich_help_panel=_LOG_IN, help="The APIs that you have logged in to.")
+class Root(LoadingGroup):
+    """Every command, in the order of the help."""
 
-app.command(rich_help_panel=_RUN)(up)
-app.command(rich_help_panel=_RUN)(down)
-app.command(rich_help_panel=_RUN)(env)
-app.command(rich_help_panel=_RUN)(demo)
-app.add_typer(console_app, name="console", rich_help_panel=_RUN)
-app.add_typer(router_app, name="router", rich_help_panel=_RUN, help="The routers that take their routes from Celadon.")
-app.add_typer(notify_app, name="notify", rich_help_panel=_RUN, help="Tell people and programs what rollouts do.")
-app.command(rich_help_panel=_RUN)(worker)
-app.add_typer(gateway_app, name="gateway", rich_help_panel=_RUN)
-app.add_typer(api_app, name="api", rich_help_panel=_RUN)
-app.add_typer(
-    token_app, name="token", rich_help_panel=_RUN, help="Tokens of the API: who may call it, and what each may do."
+    places = (
+        Place(name="init", code="celadon.cli.commands.files:init", panel=_ROLL_OUT),
+        Place(name="deploy", code="celadon.cli.commands.rollouts:deploy", panel=_ROLL_OUT),
+        Place(name="events", code="celadon.cli.commands.events:events", panel=_ROLL_OUT),
+        Declared(group=()),
+        Place(name="login", code="celadon.cli.commands.logins:login", panel=_LOG_IN),
+        Place(name="logout", code="celadon.cli.commands.logins:logout", panel=_LOG_IN),
+        Place(name="whoami", code="celadon.cli.commands.logins:whoami", panel=_LOG_IN),
+        Place(name="up", code="celadon.cli.commands.processes:up", panel=_RUN),
+        Place(name="down", code="celadon.cli.commands.processes:down", panel=_RUN),
+        Place(name="env", code="celadon.cli.commands.processes:env", panel=_RUN),
+        Place(name="demo", code="celadon.cli.commands.processes:demo", panel=_RUN),
+        Place(name="worker", code="celadon.cli.commands.processes:worker", panel=_RUN),
+        Place(name="doctor", code="celadon.cli.commands.checks:doctor", panel=_RUN),
+        Place(name="schema", code="celadon.cli.commands.files:schema", panel=_RUN),
+        Place(
+            name="rollout",
+            code="celadon.cli.commands.rollouts:rollout_app",
+            panel=_ROLL_OUT,
+            help="Start rollouts and look at them.",
+        ),
+        Place(
+            name="deployment",
+            code="celadon.cli.commands.deployments:deployment_app",
+            panel=_ROLL_OUT,
+            help="Deployments: create, list, show, label, scale and delete them.",
+        ),
+        Place(
+            name="revision",
+            code="celadon.cli.commands.revisions:revision_app",
+            panel=_ROLL_OUT,
+            help="What a deployment can serve: add and list it.",
+        ),
+        Place(
+            name="profile",
+            code="celadon.cli.commands.logins:profile_app",
+            panel=_LOG_IN,
+            help="The APIs that you have logged in to.",
+        ),
+        Place(name="console", code="celadon.cli.commands.console:console_app", panel=_RUN),
+        Place(
+            name="router",
+            code="celadon.cli.commands.routers:router_app",
+            panel=_RUN,
+            help="The routers that take their routes from Celadon.",
+        ),
+        Place(
+            name="notify",
+            code="celadon.cli.commands.notifications:notify_app",
+            panel=_RUN,
+            help="Tell people and programs what rollouts do.",
+        ),
+        Place(name="gateway", code="celadon.cli.commands.processes:gateway_app", panel=_RUN),
+        Place(name="api", code="celadon.cli.commands.api:api_app", panel=_RUN),
+        Place(
+            name="token",
+            code="celadon.cli.commands.api:token_app",
+            panel=_RUN,
+            help="Tokens of the API: who may call it, and what each may do.",
+        ),
+        Place(name="db", code="celadon.cli.commands.processes:db_app", panel=_RUN, help="The tables in Postgres."),
+    )
+
+
+app = typer.Typer(
+    name="celadon",
+    cls=Root,
+    no_args_is_help=True,
+    rich_markup_mode=MARKUP,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(db_app, name="db", rich_help_panel=_RUN, help="The tables in Postgres.")
-app.command(rich_help_panel=_RUN)(doctor)
-app.command(rich_help_panel=_RUN)(schema)
 
 
 def _print_version(asked: bool) -> None:  # noqa: FBT001 - the signature of an option's callback

@@ -1,24 +1,24 @@
 """Options and arguments that several commands take."""
 
+# ruff: noqa: PLC0415 - what checks a value is loaded with the first value that is given
+
 import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeAlias
 
 import typer
-from pydantic import TypeAdapter, ValidationError
 
 from celadon.cli.completion import complete_deployments
 from celadon.cli.output import OutputFormat
-from celadon.domain.language.durations import parse_duration
-from celadon.domain.language.messages import Person, Reason
-from celadon.domain.language.names import DeploymentName
 
 _REQUEST_ID: Final = re.compile(r"[\x21-\x7e]{1,200}")
 
 
 def parse_duration_option(value: str) -> timedelta:
     """Read a duration of the command line."""
+    from celadon.domain.language.durations import parse_duration
+
     try:
         duration = parse_duration(value)
     except ValueError as error:
@@ -28,9 +28,21 @@ def parse_duration_option(value: str) -> timedelta:
     return duration
 
 
+def parse_revision_option(value: str) -> int:
+    """Read the number of a revision of the command line, also written as ``r2``."""
+    from celadon.domain.language.names import revision_number
+
+    number = revision_number(f"r{value.removeprefix('r')}")
+    if not isinstance(number, int):
+        raise typer.BadParameter(f"{value!r} is no revision: write its number, such as 2 or r2")
+    return number
+
+
 def _check_deployment_name(value: str | None) -> str | None:
     """Refuse what can be no deployment's name."""
-    return _check_words(DeploymentName, value)
+    from celadon.domain.language.names import DeploymentName
+
+    return None if value is None else _check_words(DeploymentName, value)
 
 
 DeploymentArgument: TypeAlias = Annotated[
@@ -47,7 +59,7 @@ DeploymentOption: TypeAlias = Annotated[
     str | None,
     typer.Option(
         "--deployment",
-        help="Of this deployment alone.",
+        help="Only this deployment.",
         callback=_check_deployment_name,
         metavar="DEPLOYMENT",
         autocompletion=complete_deployments,
@@ -58,17 +70,21 @@ DeploymentOption: TypeAlias = Annotated[
 
 def check_person_option(value: str | None) -> str | None:
     """Refuse what can be nobody's name."""
-    return _check_words(Person, value)
+    from celadon.domain.language.messages import Person
+
+    return None if value is None else _check_words(Person, value)
 
 
 def check_reason_option(value: str | None) -> str | None:
     """Refuse what can be no reason."""
-    return _check_words(Reason, value)
+    from celadon.domain.language.messages import Reason
+
+    return None if value is None else _check_words(Reason, value)
 
 
-def _check_words(kind: Any, value: str | None) -> str | None:  # noqa: ANN401 - types are values here
-    if value is None:
-        return None
+def _check_words(kind: Any, value: str) -> str:  # noqa: ANN401 - types are values here
+    from pydantic import TypeAdapter, ValidationError
+
     try:
         return TypeAdapter[str](kind).validate_python(value)
     except ValidationError as error:

@@ -16,6 +16,10 @@ AnswerT = TypeVar("AnswerT")
 POLL_EVERY: Final = timedelta(seconds=0.5)
 
 
+class StoppedWaitingError(Exception):
+    """A person has stopped a command that waits; the text says what goes on without it."""
+
+
 class Patience:
     """A person's patience, from now on; what a command does itself is never cut, only its waiting."""
 
@@ -34,6 +38,7 @@ class Patience:
 
         Raises:
             CommandError: patience has ended.
+            StoppedWaitingError: the person waits no longer.
 
         """
         left = None if self._ends is None else self._ends - time.monotonic()
@@ -44,6 +49,9 @@ class Patience:
             if self._timeout is None:
                 raise
             raise CommandError(f"{what} within {format_duration(self._timeout)}; {instead}") from error
+        except asyncio.CancelledError as error:
+            # Nobody but Ctrl-C cancels what a command does.
+            raise StoppedWaitingError(f"{what}; {instead}") from error
 
 
 async def outlasting(read: Callable[[], Awaitable[AnswerT]]) -> AnswerT:

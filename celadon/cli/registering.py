@@ -7,7 +7,7 @@ import typer
 
 from celadon.cli.access.opening import open_access
 from celadon.cli.columns import table_of
-from celadon.cli.deployment_file import read_deployment_file, with_settings
+from celadon.cli.deployment_file import read_deployment_file, request_of_content, with_settings
 from celadon.cli.ending import ExitCode
 from celadon.cli.giving import as_text, ask
 from celadon.cli.output import OutputFormat, print_object, print_text
@@ -15,9 +15,7 @@ from celadon.cli.starting import who_asks
 from celadon.cli.target_choice import TargetChoice
 from celadon.client.wording import revision_name
 from celadon.domain.language.errors import RefusalCode, refuse
-from celadon.domain.language.messages import RolloutRequest
 from celadon.domain.language.moments import moment
-from celadon.domain.language.payload import parse_payload
 from celadon.domain.language.revision import Revision
 from celadon.service.commands.add_revision import COMMAND as ADD_REVISION
 from celadon.service.commands.add_revision import AddRevisionRequest
@@ -52,7 +50,7 @@ async def add_revision(  # noqa: PLR0913 - what a person can say
         raise typer.BadParameter(str(error), param_hint="--set") from error
     if allow_plain_secrets:
         content["allow_plain_secrets"] = True
-    request = parse_payload(RolloutRequest, content)
+    request = request_of_content(content)
     if not isinstance(request.revision, Revision):
         raise refuse(
             RefusalCode.INVALID_PAYLOAD,

@@ -9,7 +9,8 @@ import typer
 
 from celadon.cli.ending import ExitCode
 from celadon.cli.faults import ApiError, explain
-from celadon.cli.output import ErrorOutput, OutputFormat, print_error
+from celadon.cli.output import ErrorOutput, OutputFormat, print_error, print_note
+from celadon.cli.patience import StoppedWaitingError
 from celadon.domain.language.errors import RefusedError
 
 
@@ -28,6 +29,9 @@ def faults_told(output: OutputFormat = OutputFormat.TEXT) -> Iterator[None]:
     """Turn faults that can be foreseen into a sentence and exit code 1."""
     try:
         yield
+    except StoppedWaitingError as stopped:
+        print_note(str(stopped))
+        raise typer.Exit(ExitCode.FAILED) from stopped
     except Exception as error:
         sentence = explain(error)
         if sentence is None:

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncSession
 from temporalio.client import Client
@@ -15,12 +15,11 @@ from celadon.client.connection import TemporalUnreachableError, connect
 from celadon.client.overview import ask_workflow, view_rollout
 from celadon.client.rollout_view import RolloutView, WorkflowAnswer
 from celadon.client.rollouts import RolloutClient
-from celadon.domain.language.errors import RefusalCode, RefusedError, refuse
+from celadon.domain.language.errors import RefusedError
+from celadon.domain.language.not_found import no_such_deployment
 from celadon.logs import log_to_stderr
 from celadon.table.core.engine import Table
 from celadon.table.read.overview import list_names
-
-_MOST_NAMES: Final = 20
 
 AnswerT = TypeVar("AnswerT")
 
@@ -86,12 +85,7 @@ class Session:
 
     async def no_such_deployment(self, deployment: str) -> RefusedError:
         """Return the refusal for a deployment that is not there, with those that are."""
-        names = await self.read(lambda tx: list_names(tx, limit=_MOST_NAMES + 1))
-        more = " and more: celadon deployment list" if len(names) > _MOST_NAMES else ""
-        there = (
-            f"there are: {', '.join(names[:_MOST_NAMES])}{more}" if names else "create it with 'celadon deploy -f FILE'"
-        )
-        return refuse(RefusalCode.NO_SUCH_DEPLOYMENT, f"there is no deployment {deployment}", there)
+        return no_such_deployment(deployment, await self.read(list_names))
 
 
 @asynccontextmanager

@@ -4,6 +4,7 @@ They are written from the models themselves, so that a key that Celadon learns i
 """
 
 import os
+import sys
 import textwrap
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
@@ -18,6 +19,7 @@ from pydantic.fields import FieldInfo
 from celadon.cli.ending import ExitCode
 from celadon.cli.faults import CommandError
 from celadon.cli.output import print_text
+from celadon.domain.language.base_models import field_texts
 from celadon.domain.language.durations import format_duration
 from celadon.domain.language.file_schemas import FileKind, file_schema
 from celadon.domain.language.messages import RolloutRequest
@@ -32,12 +34,15 @@ _INDENT: Final = "  "
 _OWN_FILE: Final = frozenset({"policy"})
 """Keys of a deployment file that are left to the policy's own file."""
 
+STAND_IN: Final = "celadon.stack.demo.model_server"
+"""What a new local deployment serves until a person puts another command there."""
+
 Given = Mapping[str, object]
 
 _REVISIONS: Final[Mapping[Provisioner, Given]] = {
     Provisioner.LOCAL: {
         "provisioner": "local",
-        "command": ["python", "-m", "my_server", "--port", "{port}"],
+        "command": [sys.executable, "-m", STAND_IN, "--port", "{port}", "--revision-label", "r1"],
         "health_check": {"path": "/health"},
     },
     Provisioner.STATIC: {
@@ -46,7 +51,12 @@ _REVISIONS: Final[Mapping[Provisioner, Given]] = {
         "health_check": {"path": "/health"},
     },
 }
-_POLICY: Final[Given] = {"auto_promote": False, "bake": "5m"}
+_ABOUT_REVISION: Final[Mapping[Provisioner, str]] = {
+    Provisioner.LOCAL: ". The command starts a small server that comes with Celadon; put your own there.",
+    Provisioner.STATIC: ". The endpoints must serve already; put your own there.",
+}
+_POLICY: Final[Given] = {"bake": "5m"}
+"""It leaves ``auto_promote`` out: one that is given would let a first revision wait for its promotion as well."""
 
 
 def write_starter_files(name: str, provisioner: Provisioner, directory: Path, *, overwrite: bool) -> ExitCode:
@@ -90,7 +100,7 @@ def deployment_file(name: str, provisioner: Provisioner) -> str:
     head = _head(
         FileKind.DEPLOYMENT,
         f"What is served as '{name}'. Lines that begin with '#' and a key show its default. Roll it out with: "
-        f"celadon deploy -f {name}.yaml --policy {name}.policy.yaml",
+        f"celadon deploy -f {name}.yaml --policy {name}.policy.yaml --wait{_ABOUT_REVISION[provisioner]}",
     )
     given: Given = {"deployment": name, "replicas": 1, "revision": _REVISIONS[provisioner]}
     return "\n".join([*head, *_keys(RolloutRequest, given, "", without=_OWN_FILE)]) + "\n"
@@ -110,11 +120,12 @@ def _head(kind: FileKind, text: str) -> list[str]:
 
 
 def _keys(model: type[BaseModel], given: Given, indent: str, without: frozenset[str] = frozenset()) -> Iterator[str]:
+    texts = field_texts(model)
     for key, field in model.model_fields.items():
         if key in without:
             continue
         yield ""
-        yield from _comment(field.description or "", indent)
+        yield from _comment(texts[key], indent)
         value = given.get(key)
         if isinstance(value, Mapping):
             yield f"{indent}{key}:"

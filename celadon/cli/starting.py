@@ -10,14 +10,15 @@ import typer
 from celadon.cli.access.opening import open_access
 from celadon.cli.access.protocol import Access
 from celadon.cli.deployment_file import (
-    Content,
     read_deployment_file,
     read_policy_file,
+    request_of_content,
     with_policy,
     with_settings,
 )
 from celadon.cli.ending import ExitCode
 from celadon.cli.faults import CommandError
+from celadon.cli.file_places import Content
 from celadon.cli.giving import as_text
 from celadon.cli.output import OutputFormat, print_note, print_object, print_text
 from celadon.cli.patience import Patience
@@ -26,7 +27,6 @@ from celadon.cli.watching import watch_until_end
 from celadon.client.patience import NoAnswerError
 from celadon.domain.language.base_models import Record
 from celadon.domain.language.messages import UNDECLARED, RolloutRequest
-from celadon.domain.language.payload import parse_payload
 from celadon.service.commands.start import COMMAND as START
 from celadon.service.commands.start import StartResult
 
@@ -72,7 +72,7 @@ async def deploy_revision(
     output: OutputFormat,
 ) -> ExitCode:
     """Start a rollout to a revision that the deployment has had before; errors as for a file."""
-    return await _start(dict(content), start, target, output)
+    return await _start(Content(content, {}), start, target, output)
 
 
 async def _start(content: Content, start: Start, target: TargetChoice, output: OutputFormat) -> ExitCode:
@@ -97,10 +97,23 @@ async def _start(content: Content, start: Start, target: TargetChoice, output: O
                 f"the rollout of {name} cannot be waited for, because no worker takes it up; start one "
                 f"with 'celadon worker', then follow it with 'celadon rollout watch {name}'",
             )
+        await _tell_of_gate(access, started)
         what = f"rollout {started.rollout} of {name} has not ended"
         instead = f"it goes on; follow it with 'celadon rollout watch {name}'"
         async with Patience(start.timeout).waiting(what, instead):
             return await watch_until_end(access, name, started.rollout, output)
+
+
+async def _tell_of_gate(access: Access, started: StartResult) -> None:
+    """Say that a first revision waits for its promotion, which whoever waits for its end may not expect."""
+    if started.rollout is None or started.from_revision is not None:
+        return
+    record = await access.rollout(started.deployment, started.rollout)
+    if record is not None and record.gated and record.outcome is None:
+        print_note(
+            f"the policy says auto_promote: false, so this first revision of {started.deployment} waits for its "
+            f"promotion, too: celadon promote {started.deployment}"
+        )
 
 
 def _request(content: Content, start: Start) -> RolloutRequest:
@@ -119,7 +132,7 @@ def _request(content: Content, start: Start) -> RolloutRequest:
         content["reason"] = start.reason
     if start.allow_plain_secrets:
         content["allow_plain_secrets"] = True
-    return parse_payload(RolloutRequest, content)
+    return request_of_content(content)
 
 
 async def who_asks(access: Access, in_file: str, given: str | None) -> str:

@@ -1,8 +1,11 @@
 """Which Celadon a command means, and how it is reached: through an API, or by its Postgres and its Temporal."""
 
+# ruff: noqa: PLC0415 - most commands speak to an API that they are told of, and look for no local stack
+
 import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pydantic import SecretStr
 
@@ -10,9 +13,9 @@ from celadon.cli.api_address import ALLOW_HTTP_VARIABLE, check_url
 from celadon.cli.faults import CommandError
 from celadon.cli.target_choice import TargetChoice
 from celadon.domain.language.base_models import Record
-from celadon.owned_files import read_text
-from celadon.stack.addresses import StackAddresses
-from celadon.stack.layout import DEFAULT_DATA_DIR, DEMO_DATA_DIR, DataDirectory
+
+if TYPE_CHECKING:
+    from celadon.stack.addresses import StackAddresses
 
 DATA_DIR_VARIABLE: Final = "CELADON_DATA_DIR"
 """Where the local stack is, unless ``--data-dir`` says so."""
@@ -26,13 +29,14 @@ _DATABASE: Final = "DATABASE_URL"
 _TEMPORAL: Final = "TEMPORAL_ADDRESS"
 
 
-class Target(Record):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
     """Where a command finds the table; Temporal is found through the environment, which ``choose_target`` sets."""
 
     database_url: str
     described: str
     """In words for people."""
-    stack: StackAddresses | None
+    stack: "StackAddresses | None"
     """Set when this is a local stack."""
 
 
@@ -46,10 +50,14 @@ class ApiTarget(Record):
     """Where address and token come from, in words for people."""
     when_away: str
     """What a person can do when it does not answer."""
+    when_expired: str = "log in again: celadon login URL"
+    """What a person can do when the token has expired."""
 
 
 def local_data_dir(given: Path | None) -> Path:
     """Return the data directory that was given, that ``CELADON_DATA_DIR`` names, or the usual one."""
+    from celadon.stack.layout import DEFAULT_DATA_DIR
+
     return given or Path(os.environ.get(DATA_DIR_VARIABLE) or DEFAULT_DATA_DIR)
 
 
@@ -92,7 +100,7 @@ def choose_target(data_dir: Path | None) -> Target:
     """
     database = os.environ.get(_DATABASE)
     if data_dir is None and database:
-        from celadon.cli.table_access import check_address  # noqa: PLC0415 - who uses an API needs no database
+        from celadon.cli.table_access import check_address
 
         check_address(database)
         return Target(database_url=database, described=f"{_DATABASE} and {_TEMPORAL} of the environment", stack=None)
@@ -103,8 +111,13 @@ def choose_target(data_dir: Path | None) -> Target:
             "name a local stack with --data-dir",
         )
     directory = local_data_dir(data_dir)
-    if not named and not _runs_in(directory):
-        raise CommandError(_nothing_found(directory))
+    if not _runs_in(directory):
+        if _is_there(directory):
+            raise CommandError(_stopped(directory, named=data_dir is not None))
+        if not named:
+            raise CommandError(_nothing_found(directory))
+    from celadon.stack.addresses import StackAddresses
+
     addresses = StackAddresses.of_running(directory)
     _speak_to(addresses)
     return Target(
@@ -123,6 +136,7 @@ def _of_environment(choice: TargetChoice) -> ApiTarget | None:
             ca_file=os.environ.get(CA_VARIABLE, ""),
             described=f"{URL_VARIABLE} and {TOKEN_VARIABLE} of the environment",
             when_away=f"see that 'celadon api' runs there, or correct {URL_VARIABLE}",
+            when_expired=f"log in again where it came from, and set {TOKEN_VARIABLE} to the new one",
         )
     if url or token:
         there, missing = (URL_VARIABLE, TOKEN_VARIABLE) if url else (TOKEN_VARIABLE, URL_VARIABLE)
@@ -135,14 +149,14 @@ def _of_environment(choice: TargetChoice) -> ApiTarget | None:
 
 
 def _of_current_profile(choice: TargetChoice) -> ApiTarget | None:
-    from celadon.cli.profiles import read_profiles  # noqa: PLC0415 - most commands need no profile
+    from celadon.cli.profiles import read_profiles
 
     current = read_profiles().current
     return _of_profile(current, "the current one", choice) if current else None
 
 
 def _of_profile(name: str, named_by: str, choice: TargetChoice) -> ApiTarget:
-    from celadon.cli.profiles import find_profile  # noqa: PLC0415 - as above
+    from celadon.cli.profiles import find_profile
 
     profile = find_profile(name)
     return ApiTarget(
@@ -151,13 +165,16 @@ def _of_profile(name: str, named_by: str, choice: TargetChoice) -> ApiTarget:
         ca_file=os.environ.get(CA_VARIABLE) or profile.ca_file,
         described=f"the profile {name} ({named_by})",
         when_away=f"see that 'celadon api' runs there, or log in anew with 'celadon login URL --profile {name}'",
+        when_expired=f"log in again: celadon login {profile.url} --profile {name}",
     )
 
 
-def _api_of(stack: StackAddresses) -> ApiTarget | None:
+def _api_of(stack: "StackAddresses") -> ApiTarget | None:
     """Return the API of a local stack, with the token of its owner; nothing when it has none."""
     if not stack.api or stack.admin_token_file is None:
         return None
+    from celadon.owned_files import read_text
+
     try:
         token = read_text(stack.admin_token_file, private=True).strip()
     except FileNotFoundError:
@@ -183,11 +200,26 @@ def _stack_is_there() -> bool:
 
 def _runs_in(data_dir: Path) -> bool:
     """Whether a stack of ours runs in the directory; raises ``StackError`` when the directory is not ours alone."""
+    from celadon.stack.layout import DataDirectory
+
     directory = DataDirectory.find(data_dir)
     return directory is not None and directory.is_in_use()
 
 
-def _speak_to(addresses: StackAddresses) -> None:
+def _is_there(data_dir: Path) -> bool:
+    """Whether a stack has run in the directory before."""
+    from celadon.stack.layout import DataDirectory
+
+    directory = DataDirectory.find(data_dir)
+    return directory is not None and directory.settings_file.exists()
+
+
+def _stopped(data_dir: Path, *, named: bool) -> str:
+    start = f"celadon up --data-dir {data_dir}" if named else "celadon up"
+    return f"the stack in {data_dir} is stopped: {start}"
+
+
+def _speak_to(addresses: "StackAddresses") -> None:
     """Let nothing that the environment says of another Temporal lead away from the stack's."""
     for name in [name for name in os.environ if name.startswith("TEMPORAL_")]:
         del os.environ[name]
@@ -195,6 +227,8 @@ def _speak_to(addresses: StackAddresses) -> None:
 
 
 def _nothing_found(directory: Path) -> str:
+    from celadon.stack.layout import DEMO_DATA_DIR
+
     if _runs_in(DEMO_DATA_DIR):
         return (
             f"no stack runs in {directory}, but a demonstration does in {DEMO_DATA_DIR}; to speak to it, add "

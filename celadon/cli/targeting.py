@@ -54,7 +54,7 @@ _OPTIONS: Final = (
             bool,
             typer.Option(
                 "--direct",
-                help="Past the API, by Postgres and Temporal: for operators, and when the API is down.",
+                help="Use Postgres and Temporal without the API: for operators, and when the API is down.",
                 rich_help_panel=_PANEL,
             ),
         ],

@@ -4,24 +4,25 @@ Declaring commands needs neither a database nor Temporal: the command line reads
 command does is loaded when it is carried out.
 """
 
+# ruff: noqa: PLC0415 - see above
+
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cache
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 from pydantic import BaseModel
 
 from celadon.domain.language.base_models import Record
-from celadon.domain.language.messages import AbortCommand, GreenChanged
-from celadon.domain.language.names import RouteSetId
 from celadon.domain.language.permissions import Verb
-from celadon.domain.language.progress import AbortRequest, PendingAbort, Progress
-from celadon.domain.language.states import Channel, RolloutOutcome, RolloutPhase, SetCondition
-from celadon.service.answers import Meant
-from celadon.service.principal import Principal
+from celadon.domain.language.states import RolloutOutcome, RolloutPhase
 
 if TYPE_CHECKING:
+    from celadon.domain.language.progress import Progress
+    from celadon.service.answers import Meant
+    from celadon.service.principal import Principal
     from celadon.service.service import Service
     from celadon.table.records.deployments import DeploymentView
     from celadon.table.records.rollouts import RolloutRecord
@@ -45,12 +46,12 @@ class Scope(StrEnum):
 class Call(Generic[RequestT]):
     """One call of a command, whose caller may give it."""
 
-    who: Principal
+    who: "Principal"
     subject: str
     """The deployment's or router's name; empty when the request names it."""
     request: RequestT
     request_id: str | None
-    meant: Meant
+    meant: "Meant"
     """The rollout that is meant; without numbers where the command is about none."""
     service: "Service"
 
@@ -66,7 +67,8 @@ class Tone(StrEnum):
     BAD = "bad"
 
 
-class Line(Record):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
     """A line that people read."""
 
     text: str
@@ -234,8 +236,8 @@ class Command(Generic[RequestT, ResultT]):
     request: type[RequestT]
     result: type[ResultT]
     run: Run[RequestT, ResultT]
-    phases: frozenset[RolloutPhase] = frozenset()
-    """Phases in which the rollout takes it, by the domain's own refusals; of a rollout's commands alone."""
+    is_refused: "Callable[[Progress], object] | None" = None
+    """The domain's own refusal of it, given how far a rollout is; of a rollout's commands alone."""
     told: Callable[[ResultT], tuple[Line, ...]]
     """What is said when it was done."""
     noticed: Callable[[ResultT], Notice] | None = None
@@ -246,6 +248,11 @@ class Command(Generic[RequestT, ResultT]):
     graph: Graph = Graph()
     terminal: Terminal = Terminal()
     form: Form | None = None
+
+    @property
+    def phases(self) -> frozenset[RolloutPhase]:
+        """The phases in which the rollout takes it; none for a command about no rollout."""
+        return frozenset() if self.is_refused is None else _phases_that_take(self.is_refused)
 
     def rights_for(self, request: RequestT) -> tuple[Verb, ...]:
         """Return every right that a request takes, the command's own first."""
@@ -288,13 +295,19 @@ def mutation_name(command: AnyCommand) -> str:
     return command.graph.mutation or f"{command.verb}{scope}"
 
 
-def phases_that_take(is_refused: Callable[[Progress], object]) -> frozenset[RolloutPhase]:
+@cache
+def _phases_that_take(is_refused: "Callable[[Progress], object]") -> frozenset[RolloutPhase]:
     """Return the phases in which the domain refuses a message for no reason that the phase gives."""
     return frozenset(phase for phase in RolloutPhase if is_refused(_progress(phase)) is None)
 
 
-def _progress(phase: RolloutPhase) -> Progress:
+def _progress(phase: RolloutPhase) -> "Progress":
     """Return a rollout in a phase that has a healthy green, a blue, and while it bakes an abort that is pending."""
+    from celadon.domain.language.messages import AbortCommand, GreenChanged
+    from celadon.domain.language.names import RouteSetId
+    from celadon.domain.language.progress import AbortRequest, PendingAbort, Progress
+    from celadon.domain.language.states import Channel, SetCondition
+
     green = GreenChanged(
         route_set=RouteSetId(2), seq=1, condition=SetCondition.READY, running=1, ready=1, required=1, wanted=1
     )

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 from celadon.domain.language.base_models import Record
-from celadon.domain.language.errors import RefusalCode, RefusedError, refuse
+from celadon.domain.language.errors import RefusalCode, refuse
 from celadon.domain.language.permissions import GLOBAL, Role, Verb, in_scope, may, roles_that_may
 from celadon.domain.language.shown_text import one_line
 from celadon.domain.language.states import Channel
@@ -100,12 +100,3 @@ class Proof(Record):
     """The id of the static token that was shown."""
     expires_at: datetime | None = None
     """Nothing when it is good until it is revoked."""
-
-
-def no_such_deployment(name: str) -> RefusedError:
-    """Return the refusal for a deployment that is not there, or that the caller must not know of."""
-    return refuse(
-        RefusalCode.NO_SUCH_DEPLOYMENT,
-        f"there is no deployment {name}",
-        "list those you may see (GET /v1/deployments), or create it (POST /v1/deployments)",
-    )

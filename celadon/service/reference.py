@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from celadon.domain.language.docstrings import attribute_docstrings
+from celadon.domain.language.base_models import field_texts
 from celadon.domain.language.permissions import ALLOWED, Role, Verb
 from celadon.domain.language.states import RolloutPhase
 from celadon.service.command import AnyCommand, Scope, mutation_name, rest_path, words_of
@@ -49,11 +49,11 @@ def _command(command: AnyCommand) -> Iterator[str]:
     yield f"| GraphQL | `{_camel(mutation_name(command))}` |"
     yield f"| console | {'a form on the page of the deployment' if command.form else 'no form'} |"
     yield ""
-    sentences = attribute_docstrings(command.request)
+    texts = field_texts(command.request)
     yield "| field | needed | meaning |"
     yield "|---|---|---|"
     for name, field in command.request.model_fields.items():
-        told = " ".join((field.description or sentences.get(name, "")).split())
+        told = " ".join(texts[name].split())
         yield f"| `{name}` | {'yes' if field.is_required() else ''} | {told} |"
     yield ""
 

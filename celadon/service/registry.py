@@ -5,7 +5,7 @@ from functools import cache
 from importlib import import_module
 
 from celadon.service import commands as room
-from celadon.service.command import AnyCommand, Command
+from celadon.service.command import AnyCommand, Command, words_of
 
 
 @cache
@@ -22,6 +22,19 @@ def commands() -> tuple[AnyCommand, ...]:
 def command_named(verb: str) -> AnyCommand | None:
     """Return the command of a verb, or ``None`` when there is none."""
     return next((one for one in commands() if one.verb == verb), None)
+
+
+def command_of_words(words: tuple[str, ...]) -> AnyCommand | None:
+    """Return the command that a person gives by these words, or ``None`` when there is none.
+
+    The module of the last word's name is looked at first: whoever gives one command loads that one alone.
+    """
+    name = words[-1].replace("-", "_")
+    if any(one.name == name for one in pkgutil.iter_modules(room.__path__)):
+        command = _of_module(name)
+        if words_of(command) == words:
+            return command
+    return next((one for one in commands() if words_of(one) == words), None)
 
 
 def _of_module(name: str) -> AnyCommand:

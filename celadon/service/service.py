@@ -14,11 +14,11 @@ from celadon.client.patience import NoAnswerError
 from celadon.client.rollout_view import NO_WORKFLOW, WorkflowAnswer
 from celadon.client.rollouts import RolloutClient, Sender
 from celadon.domain.language.errors import RefusalCode, RefusedError, refuse
-from celadon.domain.language.not_found import nothing_under_way
+from celadon.domain.language.not_found import no_such_deployment, nothing_under_way
 from celadon.domain.language.permissions import Verb, rights_of
 from celadon.service.answers import Meant
 from celadon.service.command import Call, Command, Scope
-from celadon.service.principal import Principal, no_such_deployment
+from celadon.service.principal import Principal
 from celadon.table.access.api_requests import (
     RequestKey,
     answer_request,

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from celadon.cli.deployment_file import read_deployment_file, with_settings
+from celadon.cli.deployment_file import read_deployment_file, request_of_content, with_settings
 from celadon.cli.faults import CommandError
+from celadon.cli.file_places import Content
 from tests.cli.conftest import Command
 
 
@@ -33,8 +34,8 @@ def test_a_file_is_read_in_each_form(text: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("deployment: chat\ndeployment: other\n", "'deployment' is given twice in line 2"),
-        ("a: {b: 1, b: 2}", "'b' is given twice in line 1"),
+        ("deployment: chat\ndeployment: other\n", "chat.yaml:2: 'deployment' is given twice"),
+        ("a: {b: 1, b: 2}", "chat.yaml:1: 'b' is given twice"),
         ('{"a": 1, "a": 2}', "'a' is given twice"),
         ("deployment: [", "neither YAML nor JSON"),
         ("- chat", "holds list, not an object"),
@@ -57,7 +58,7 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
 
 
 def test_settings_reach_into_objects_and_leave_the_rest() -> None:
-    content = {"deployment": "chat", "policy": {"bake": "5m"}}
+    content = Content({"deployment": "chat", "policy": {"bake": "5m"}}, {})
 
     changed = with_settings(content, ["replicas=5", "policy.auto_promote=true", "revision.env.MODEL=llama"])
 
@@ -73,7 +74,7 @@ def test_settings_reach_into_objects_and_leave_the_rest() -> None:
 @pytest.mark.parametrize("setting", ["replicas", "=5", "policy..bake=1s", "revision.env=1", "policy.bake=["])
 def test_a_setting_that_cannot_be_written_is_refused(setting: str) -> None:
     with pytest.raises(ValueError, match=r"setting|set in it|cannot be read"):
-        with_settings({"revision": 7}, [setting])
+        with_settings(Content({"revision": 7}, {}), [setting])
 
 
 @pytest.mark.parametrize(
@@ -86,7 +87,7 @@ def test_a_setting_that_cannot_be_written_is_refused(setting: str) -> None:
         ("{deployment: chat, revision: 1, policy: {bake: -3s}}", "policy.bake"),
         ("{deployment: chat, revision: 1, policy: {windows: []}}", "policy.windows: not carried out by this version"),
         ("{deployment: chat, revision: 1, policy: {min_healthy: 120%}}", "policy.min_healthy"),
-        ("{deployment: chat, revison: 1}", "revison: unknown key"),
+        ("{deployment: chat, revison: 1}", "unknown key 'revison', did you mean 'revision'?"),
         ("{deployment: chat, revision: {command: [a], env: {HUB_TOKEN: abc}}}", "look like secrets: HUB_TOKEN"),
     ],
 )
@@ -103,3 +104,74 @@ async def test_deploy_says_that_a_file_is_missing(command: Command, tmp_path: Pa
 
     assert result.exit_code == 1
     assert f"{tmp_path / 'chat.yaml'} cannot be read: No such file or directory" in result.stderr
+
+
+WRONG = """deployment: chat
+replicsa: 3
+revision: {command: [serve]}
+policy:
+  bakee: 5m
+  drain_timeout: soon
+"""
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "chat.yaml:2: unknown key 'replicsa', did you mean 'replicas'?",
+        "chat.yaml:5: unknown key 'bakee' in 'policy', did you mean 'bake'?",
+        "chat.yaml:6: policy.drain_timeout: ",
+    ],
+)
+async def test_what_is_wrong_in_a_file_is_told_with_its_line_and_key(
+    told: str, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _file(tmp_path, WRONG)
+    monkeypatch.chdir(tmp_path)
+
+    result = await command("deploy", "-f", "chat.yaml")
+
+    assert told in result.stderr
+
+
+async def test_a_key_with_nothing_near_is_told_with_the_keys_of_its_level(command: Command) -> None:
+    result = await command("deploy", "-f", "-", stdin="{deployment: chat, revision: {command: [a], zz: 1}}")
+
+    assert (
+        "standard input:1: unknown key 'zz' in 'revision'; the keys of 'revision' are: provisioner, " in result.stderr
+    )
+
+
+async def test_a_wrong_key_of_a_policy_file_is_told_with_its_own_line(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _file(tmp_path, "{deployment: chat, revision: {command: [serve]}}")
+    (tmp_path / "careful.yaml").write_text("bake: 5m\nfreze: []\n")
+    monkeypatch.chdir(tmp_path)
+
+    result = await command("deploy", "-f", "chat.yaml", "--policy", "careful.yaml")
+
+    assert "careful.yaml:2: " in result.stderr
+
+
+async def test_a_wrong_setting_is_told_as_one(command: Command) -> None:
+    text = "{deployment: chat, revision: {command: [serve]}}"
+
+    result = await command("deploy", "-f", "-", "--set", "replicsa=5", stdin=text)
+
+    assert "--set replicsa: unknown key 'replicsa', did you mean 'replicas'?" in result.stderr
+
+
+@pytest.mark.parametrize("typed", ["2", "r2"])
+def test_a_file_may_call_a_revision_as_people_do(typed: str, tmp_path: Path) -> None:
+    content = read_deployment_file(_file(tmp_path, f"deployment: chat\nrevision: {typed}\n"))
+
+    assert request_of_content(content).revision == 2
+
+
+@pytest.mark.parametrize("typed", ["0", "r0", "two", "-1"])
+async def test_what_is_no_revision_is_a_wrong_command_line(typed: str, command: Command) -> None:
+    result = await command("promote", "chat", f"--revision={typed}")
+
+    assert result.exit_code == 2
+    assert "is no revision: write its number, such as 2 or r2" in result.stderr

@@ -18,7 +18,6 @@ from celadon.cli.tree import rollout_tree
 from celadon.cli.watching import LineScreen
 from tests.cli.conftest import Command
 from tests.cli.scenes import FLEET, LINES, LISTED, NOW, PAST, REVISIONS, VIEWS
-from tests.cli.test_help import COMMANDS
 
 SNAPSHOTS: Final = Path(__file__).parent / "snapshots"
 WIDTH: Final = 120
@@ -58,6 +57,9 @@ REFUSED: Final = {
     "two-targets": (("rollout", "list", "--profile", "staging", "--direct"), {}),
     "token-without-terminal": (("login", "https://celadon.example.com"), {}),
 }
+
+HELPED: Final[tuple[tuple[str, ...], ...]] = ((), ("promote",), ("deploy",), ("rollout", "status"))
+"""How help looks, of a group and of some commands; what each command says stands in the reference page of commands."""
 
 Snapshot = Callable[[str, str], None]
 
@@ -131,7 +133,7 @@ async def test_refusals(
     snapshot(f"refused-{name}", told.replace(str(tmp_path), "/home/ann"))
 
 
-@pytest.mark.parametrize("words", [(), *COMMANDS], ids=lambda words: " ".join(words) or "celadon")
+@pytest.mark.parametrize("words", HELPED, ids=lambda words: " ".join(words) or "celadon")
 async def test_help(words: tuple[str, ...], command: Command, snapshot: Snapshot) -> None:
     result = await command(*words, "--help")
 
@@ -144,7 +146,7 @@ def test_no_snapshot_is_left_over() -> None:
         *(f"tree-{name}" for name in VIEWS),
         *TABLES,
         *(f"refused-{name}" for name in REFUSED),
-        *("-".join(("help", *words)) for words in ((), *COMMANDS)),
+        *("-".join(("help", *words)) for words in HELPED),
         "deployment-show",
         "rollout-watch",
     }

@@ -1,25 +1,35 @@
 """Files to begin with, and the schemas that editors check them with."""
 
+import asyncio
 import re
+from contextlib import suppress
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import jsonschema
 import pytest
 import yaml
 from pydantic import BaseModel
 
 from celadon.cli.deployment_file import read_deployment_file, read_policy_file, with_policy
+from celadon.cli.file_places import Content
 from celadon.cli.starter_files import deployment_file, policy_file
+from celadon.domain.decisions.automatic_switch import asks_for_gate
+from celadon.domain.language.base_models import field_texts
 from celadon.domain.language.file_schemas import FileKind, file_schema
 from celadon.domain.language.health_check import HealthCheck
 from celadon.domain.language.messages import RolloutRequest
 from celadon.domain.language.payload import parse_payload
-from celadon.domain.language.policy import BlueGreenPolicy
+from celadon.domain.language.policy import BlueGreenPolicy, resolve_policy
 from celadon.domain.language.revision import Provisioner, Revision
 from tests.cli.conftest import Command
+from tests.gateway.conftest import free_port
 
 ROOT = Path(__file__).parents[2]
+DEADLINE_SECONDS = 60.0
+"""A machine that is busy starts a process in a few seconds."""
 STARTED = (Provisioner.LOCAL, Provisioner.STATIC)
 
 
@@ -40,6 +50,17 @@ async def _init(command: Command, directory: Path, *options: str) -> dict[str, o
     )
 
 
+async def _answers(url: str) -> None:
+    """Wait until a server answers with 200."""
+    async with asyncio.timeout(DEADLINE_SECONDS), aiohttp.ClientSession() as http:
+        while True:
+            with suppress(aiohttp.ClientConnectionError):
+                async with http.get(url) as answer:
+                    if answer.status == HTTPStatus.OK:
+                        return
+            await asyncio.sleep(0.05)
+
+
 @pytest.mark.parametrize("provisioner", STARTED)
 async def test_what_init_writes_is_a_request(provisioner: Provisioner, command: Command, tmp_path: Path) -> None:
     content = await _init(command, tmp_path, "--provisioner", provisioner.value)
@@ -49,6 +70,30 @@ async def test_what_init_writes_is_a_request(provisioner: Provisioner, command: 
     assert request.deployment == "chat"
     assert isinstance(request.revision, Revision)
     assert request.revision.provisioner is provisioner
+
+
+@pytest.mark.parametrize("provisioner", STARTED)
+async def test_the_first_revision_of_what_init_writes_waits_for_no_promotion(
+    provisioner: Provisioner, command: Command, tmp_path: Path
+) -> None:
+    content = await _init(command, tmp_path, "--provisioner", provisioner.value)
+
+    policy = parse_payload(RolloutRequest, content).policy
+
+    assert not asks_for_gate(resolve_policy(policy), policy)
+
+
+async def test_the_command_that_init_writes_starts_a_server_that_is_healthy(command: Command, tmp_path: Path) -> None:
+    request = parse_payload(RolloutRequest, await _init(command, tmp_path))
+    assert isinstance(request.revision, Revision)
+    port = free_port()
+
+    process = await asyncio.create_subprocess_exec(*(one.format(port=port) for one in request.revision.command))
+    try:
+        await _answers(f"http://127.0.0.1:{port}{request.revision.health_check.path}")
+    finally:
+        process.terminate()
+        await process.wait()
 
 
 @pytest.mark.parametrize(
@@ -61,8 +106,8 @@ async def test_what_init_writes_is_a_request(provisioner: Provisioner, command: 
 )
 def test_every_key_stands_in_the_files_with_what_it_means(text: str, models: tuple[type[BaseModel], ...]) -> None:
     for model in models:
-        for key, field in model.model_fields.items():
-            assert field.description, f"{model.__name__}.{key} says nothing"
+        for key, meaning in field_texts(model).items():
+            assert meaning, f"{model.__name__}.{key} says nothing"
             assert key in _keys(text) | {"policy"}
 
 
@@ -137,7 +182,7 @@ def test_an_editor_finds_what_would_be_refused(kind: FileKind, content: dict[str
 
 
 def test_a_deployment_files_own_policy_wins_over_a_policy_file() -> None:
-    content = with_policy({"policy": {"bake": "1m"}}, {"bake": "9m", "drain_timeout": "2m"})
+    content = with_policy(Content({"policy": {"bake": "1m"}}, {}), Content({"bake": "9m", "drain_timeout": "2m"}, {}))
 
     assert content == {"policy": {"bake": "1m", "drain_timeout": "2m"}}
 

@@ -93,6 +93,16 @@ def test_a_named_directory_is_stronger_than_the_environment(tmp_path: Path) -> N
         choose_target(tmp_path)
 
 
+@pytest.mark.parametrize("named", [True, False], ids=["by option", "by environment"])
+def test_a_stack_that_was_stopped_is_told_with_the_command_that_starts_it(tmp_path: Path, *, named: bool) -> None:
+    directory = DataDirectory.create(tmp_path / "stack")
+    directory.settings_file.write_text("{}")
+    os.environ["CELADON_DATA_DIR"] = str(directory.path)
+
+    with pytest.raises(CommandError, match=r"is stopped: celadon up"):
+        choose_target(directory.path if named else None)
+
+
 @pytest.mark.parametrize("address", ["mysql://here", "here", "postgresql://here/celadon"])
 def test_an_address_that_is_no_database_is_refused(address: str) -> None:
     os.environ["DATABASE_URL"] = address

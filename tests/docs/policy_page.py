@@ -7,6 +7,7 @@ from typing import Any, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
+from celadon.domain.language.base_models import field_texts
 from celadon.domain.language.notification import MAX_TARGETS, NotificationKind, NotifyRule
 from celadon.domain.language.policy import LATER_KEYS, BlueGreenPolicy
 from tests.docs.tables import code, prose, table, value
@@ -14,12 +15,13 @@ from tests.docs.tables import code, prose, table, value
 
 def policy_page() -> str:
     """Return the page."""
+    policy_texts, rule_texts = field_texts(BlueGreenPolicy), field_texts(NotifyRule)
     keys = [
-        (code(name), _kind(field), value(field.default), prose(field.description or ""))
+        (code(name), _kind(field), value(field.default), prose(policy_texts[name]))
         for name, field in BlueGreenPolicy.model_fields.items()
     ]
     rule = [
-        (code(name), "required" if field.is_required() else "optional", prose(field.description or ""))
+        (code(name), "required" if field.is_required() else "optional", prose(rule_texts[name]))
         for name, field in NotifyRule.model_fields.items()
     ]
     events = ", ".join(code(kind.value) for kind in NotificationKind)

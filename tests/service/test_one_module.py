@@ -11,8 +11,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from celadon.api.schema_files import GRAPHQL_FILE, OPENAPI_FILE, schema_files
-from celadon.cli.commands.declared import add_declared
-from celadon.cli.usage import PlainUsageGroup
+from celadon.cli.main import Root
 from celadon.domain.language.permissions import Role
 from celadon.service import commands as room
 from celadon.service.reference import COMMANDS_PAGE, PERMISSIONS_PAGE, reference_pages
@@ -124,10 +123,10 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def line(module: None) -> typer.Typer:
-    """Return the command line with the commands that are declared now."""
+    """Return a command line that has loaded none of its commands."""
     del module
-    root = typer.Typer(cls=PlainUsageGroup)
-    add_declared({"": root, "deployment": typer.Typer(), "router": typer.Typer()})
+    root = typer.Typer(cls=Root)
+    root.callback()(lambda: None)
     return root
 
 

@@ -22,6 +22,7 @@ from celadon.cli.access.server_sent_events import ServerSentEvent
 from celadon.cli.faults import OUTAGE_STATUSES, ApiError, CommandError, OutageError
 from celadon.cli.log_lines import log_warning
 from celadon.cli.target import CA_VARIABLE, ApiTarget
+from celadon.cli.token_expiry import has_expired
 from celadon.client.patience import UPDATE_PATIENCE, NoAnswerError
 from celadon.domain.language.base_models import Record
 from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError
@@ -288,6 +289,13 @@ class ApiCalls:
             return RefusedError(Refusal(code=code, message=problem.detail, next_step=problem.next_step))
         next_step = problem.next_step
         if answer.status == HTTPStatus.UNAUTHORIZED:
+            if has_expired(self._target.token.get_secret_value()):
+                return ApiError(
+                    problem.code,
+                    f"the token of {self._target.described} has expired",
+                    self._target.when_expired,
+                    status=answer.status,
+                )
             next_step = f"the token is from {self._target.described}; an operator makes another: celadon token create"
         return ApiError(
             problem.code,

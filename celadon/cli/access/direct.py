@@ -11,6 +11,7 @@ from celadon.cli.following import following
 from celadon.cli.person import person_named
 from celadon.cli.session import Session
 from celadon.client.rollout_view import RolloutView
+from celadon.domain.language.errors import RefusalCode, RefusedError
 from celadon.domain.language.names import RolloutId
 from celadon.service.answers import Meant
 from celadon.service.command import Command, RequestT, ResultT
@@ -142,7 +143,12 @@ class DirectAccess:
     ) -> ResultT:
         """Carry a command out in this process."""
         service = OperatorService(self._session)
-        return await service.carry_out(command, operator(by), request, subject=subject, request_id=request_id)
+        try:
+            return await service.carry_out(command, operator(by), request, subject=subject, request_id=request_id)
+        except RefusedError as error:
+            if error.refusal.code is not RefusalCode.NO_SUCH_DEPLOYMENT or not subject:
+                raise
+            raise await self._session.no_such_deployment(subject) from error
 
     @asynccontextmanager
     async def follow(self, name: str, rollout: RolloutId) -> AsyncIterator[AsyncIterator[RolloutView]]:

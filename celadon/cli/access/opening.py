@@ -2,16 +2,19 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from celadon.cli.access.calls import calling
-from celadon.cli.access.protocol import Access
 from celadon.cli.access.through_api import ApiAccess
 from celadon.cli.target import ApiTarget, find_target
 from celadon.cli.target_choice import TargetChoice
 
+if TYPE_CHECKING:
+    from celadon.cli.access.protocol import Access
+
 
 @asynccontextmanager
-async def open_access(choice: TargetChoice) -> AsyncIterator[Access]:
+async def open_access(choice: TargetChoice) -> AsyncIterator["Access"]:
     """Find the Celadon that is meant, and the way to it.
 
     Raises:

@@ -1,28 +1,59 @@
 """A Celadon reached through its API."""
 
+# ruff: noqa: PLC0415 - a command loads the models of what it asks for, and no others
+
 import re
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from contextlib import aclosing, asynccontextmanager
+from typing import TYPE_CHECKING
 
 from celadon.cli.access.answers import NO_KEEPER
-from celadon.cli.access.calls import ApiCalls, segment
+from celadon.cli.access.calls import ApiCalls, ModelT, segment
 from celadon.cli.faults import CommandError
 from celadon.cli.patience import outlasting
 from celadon.cli.target import ApiTarget
-from celadon.client.rollout_view import RolloutView, WorkflowAnswer
+from celadon.client.patience import NoAnswerError
+from celadon.domain.language.base_models import Record
 from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError, refuse
-from celadon.domain.language.names import RolloutId
-from celadon.domain.language.not_found import nothing_under_way
+from celadon.domain.language.names import RevisionNumber, RolloutId
+from celadon.domain.language.not_found import no_such_deployment, nothing_under_way
 from celadon.service.answers import Meant
 from celadon.service.command import Command, RequestT, ResultT, rest_path
-from celadon.service.pages import DeploymentList, EventPage, RevisionList, RolloutPage
-from celadon.service.principal import Principal
 from celadon.table.core.paging import LONGEST_PAGE
-from celadon.table.records.deployments import DeploymentView
-from celadon.table.records.history import History
-from celadon.table.records.rollouts import RolloutFilter, RolloutRecord
-from celadon.table.records.routers import Fleet
+
+if TYPE_CHECKING:
+    from celadon.client.rollout_view import RolloutView
+    from celadon.service.pages import DeploymentList, EventPage, RevisionList, RolloutPage
+    from celadon.service.principal import Principal
+    from celadon.table.records.deployments import DeploymentView
+    from celadon.table.records.history import History
+    from celadon.table.records.rollouts import RolloutFilter, RolloutRecord
+    from celadon.table.records.routers import Fleet
+
+
+class _Move(Record):
+    """A rollout, as far as a decision names it."""
+
+    rollout: RolloutId | None
+    to_revision: RevisionNumber | None
+    outcome: str | None = None
+
+
+class _Registered(Record):
+    rollout: _Move | None
+    keeper_alive: bool
+
+
+class _Answer(Record):
+    status: _Move | None = None
+
+
+class _Standing(Record):
+    """A ``RolloutView``, of which a decision needs to know no more than what is under way."""
+
+    deployment: _Registered | None
+    workflow: _Answer
 
 
 class ApiAccess:
@@ -33,11 +64,14 @@ class ApiAccess:
     def __init__(self, target: ApiTarget, calls: ApiCalls) -> None:
         """Go through ``calls``."""
         self.described = f"{target.url}, {target.described}"
+        self._target = target
         self._calls = calls
         self._caller: Principal | None = None
 
-    async def whoami(self) -> Principal:
+    async def whoami(self) -> "Principal":
         """Return whom the token is of; asked once."""
+        from celadon.service.principal import Principal
+
         if self._caller is None:
             self._caller = await self._calls.get("/v1/whoami", Principal)
         return self._caller
@@ -57,14 +91,16 @@ class ApiAccess:
             )
         return name
 
-    async def deployments(self) -> DeploymentList:
+    async def deployments(self) -> "DeploymentList":
         """Return every deployment that the caller may see."""
+        from celadon.service.pages import DeploymentList
+
         found = [await self._calls.get("/v1/deployments", DeploymentList, limit=LONGEST_PAGE)]
         while (after := found[-1].next_after) is not None:
             found.append(await self._calls.get("/v1/deployments", DeploymentList, after=after, limit=LONGEST_PAGE))
         return DeploymentList(at=found[0].at, deployments=tuple(one for page in found for one in page.deployments))
 
-    async def deployment(self, name: str) -> DeploymentView:
+    async def deployment(self, name: str) -> "DeploymentView":
         """Return a deployment as the table knows it."""
         view = await self.view(name)
         if view.deployment is None:
@@ -75,16 +111,22 @@ class ApiAccess:
             )
         return view.deployment
 
-    async def view(self, name: str) -> RolloutView:
+    async def view(self, name: str) -> "RolloutView":
         """Return a deployment with its latest rollout."""
-        return await self._calls.get(f"/v1/deployments/{segment(name)}", RolloutView)
+        from celadon.client.rollout_view import RolloutView
 
-    async def history(self, name: str, rollout: int | None, limit: int) -> History:
+        return await self._get(name, "", RolloutView)
+
+    async def history(self, name: str, rollout: int | None, limit: int) -> "History":
         """Return the last rollouts and lines of the audit log."""
-        return await self._calls.get(f"/v1/deployments/{segment(name)}/history", History, rollout=rollout, limit=limit)
+        from celadon.table.records.history import History
 
-    async def rollout(self, name: str, rollout: RolloutId) -> RolloutRecord | None:
+        return await self._get(name, "/history", History, rollout=rollout, limit=limit)
+
+    async def rollout(self, name: str, rollout: RolloutId) -> "RolloutRecord | None":
         """Return one rollout of a deployment."""
+        from celadon.table.records.rollouts import RolloutRecord
+
         try:
             record = await self._calls.get(f"/v1/rollouts/{rollout}", RolloutRecord)
         except RefusedError as error:
@@ -93,28 +135,38 @@ class ApiAccess:
             raise
         return record if record.deployment == name else None
 
-    async def rollouts(self, wanted: RolloutFilter, *, before: int | None, limit: int) -> RolloutPage:
+    async def rollouts(self, wanted: "RolloutFilter", *, before: int | None, limit: int) -> "RolloutPage":
         """Return a page of rollouts."""
+        from celadon.service.pages import RolloutPage
+
         names = wanted.deployments
-        path = "/v1/rollouts" if names is None else f"/v1/deployments/{segment(names[0])}/rollouts"
-        asked = wanted.model_dump(mode="json", exclude={"deployments"})
-        return await self._calls.get(path, RolloutPage, **asked, before=before, limit=limit)
+        asked = {**wanted.model_dump(mode="json", exclude={"deployments"}), "before": before, "limit": limit}
+        if names is None:
+            return await self._calls.get("/v1/rollouts", RolloutPage, **asked)
+        return await self._get(names[0], "/rollouts", RolloutPage, **asked)
 
-    async def events(self, name: str | None, *, after: int, limit: int, newest: bool = False) -> EventPage:
+    async def events(self, name: str | None, *, after: int, limit: int, newest: bool = False) -> "EventPage":
         """Return lines of the audit log."""
-        path = "/v1/events" if name is None else f"/v1/deployments/{segment(name)}/events"
-        return await self._calls.get(path, EventPage, after=after, limit=limit, newest=newest or None)
+        from celadon.service.pages import EventPage
 
-    async def revisions(self, name: str) -> RevisionList:
+        asked = {"after": after, "limit": limit, "newest": newest or None}
+        if name is None:
+            return await self._calls.get("/v1/events", EventPage, **asked)
+        return await self._get(name, "/events", EventPage, **asked)
+
+    async def revisions(self, name: str) -> "RevisionList":
         """Return every revision of a deployment."""
-        path = f"/v1/deployments/{segment(name)}/revisions"
-        found = [await self._calls.get(path, RevisionList, limit=LONGEST_PAGE)]
+        from celadon.service.pages import RevisionList
+
+        found = [await self._get(name, "/revisions", RevisionList, limit=LONGEST_PAGE)]
         while (before := found[-1].next_before) is not None:
-            found.append(await self._calls.get(path, RevisionList, before=before, limit=LONGEST_PAGE))
+            found.append(await self._get(name, "/revisions", RevisionList, before=before, limit=LONGEST_PAGE))
         return RevisionList(revisions=tuple(one for page in found for one in page.revisions))
 
-    async def routers(self) -> Fleet:
+    async def routers(self) -> "Fleet":
         """Return every router."""
+        from celadon.table.records.routers import Fleet
+
         found = [await self._calls.get("/v1/routers", Fleet, limit=LONGEST_PAGE)]
         while (after := found[-1].next_after) is not None:
             found.append(await self._calls.get("/v1/routers", Fleet, after=after, limit=LONGEST_PAGE))
@@ -127,7 +179,7 @@ class ApiAccess:
             RefusedError: none is.
 
         """
-        view = await self.view(name)
+        view = await self._get(name, "", _Standing)
         record = None if view.deployment is None else view.deployment.rollout
         if record is not None and record.outcome is None:
             alive = view.deployment is not None and view.deployment.keeper_alive
@@ -150,7 +202,7 @@ class ApiAccess:
         rest = command.rest
         path = "/v1" + re.sub(r"\{\w+\}", segment(subject), rest_path(command))
         query = request.model_dump(mode="json") if rest.in_query else {}
-        return await self._calls.change(
+        changing = self._calls.change(
             rest.method,
             path,
             command.result,
@@ -160,14 +212,36 @@ class ApiAccess:
             twice_is_once=rest.twice_is_once,
             **query,
         )
+        return await self._explaining(subject, changing)
+
+    async def _get(self, name: str, below: str, answer: type[ModelT], **query: object) -> ModelT:
+        """Read something of a deployment."""
+        return await self._explaining(name, self._calls.get(f"/v1/deployments/{segment(name)}{below}", answer, **query))
+
+    async def _explaining(self, name: str, call: Awaitable[ModelT]) -> ModelT:
+        """Wait for an answer about a deployment; where there is none of this name, say which there are."""
+        try:
+            return await call
+        except RefusedError as error:
+            if error.refusal.code is not RefusalCode.NO_SUCH_DEPLOYMENT or not name:
+                raise
+            from celadon.cli.completion import names_of_api
+
+            try:
+                names = await names_of_api(self._target)
+            except (CommandError, RefusedError, NoAnswerError):
+                raise error from None
+            raise no_such_deployment(name, names) from error
 
     @asynccontextmanager
-    async def follow(self, name: str, rollout: RolloutId) -> AsyncIterator[AsyncIterator[RolloutView]]:
+    async def follow(self, name: str, rollout: RolloutId) -> "AsyncIterator[AsyncIterator[RolloutView]]":
         """Follow a rollout by the API's live stream."""
         async with aclosing(self._views(name, rollout)) as views:
             yield views
 
-    async def _views(self, name: str, rollout: RolloutId) -> AsyncGenerator[RolloutView, None]:
+    async def _views(self, name: str, rollout: RolloutId) -> "AsyncGenerator[RolloutView, None]":
+        from celadon.client.rollout_view import RolloutView, WorkflowAnswer
+
         async with aclosing(self._calls.events(f"/v1/deployments/{segment(name)}/stream")) as events:
             async for event in events:
                 if event.kind == "gone":

@@ -72,9 +72,9 @@ def keys(
         typer.Option("--public", metavar="FILE", help="The workers': CELADON_VERIFY_KEYS_FILE."),
     ],
 ) -> None:
-    """Make the pair of keys with which the API signs and the workers check, unless it is there.
+    """Create the pair of keys with which the API signs and the workers check, unless it exists.
 
-    The workers believe whoever can read the private key, whatever name is given: it is for its owner alone.
+    The workers trust whoever can read the private key, whatever name is given: keep it readable by its owner alone.
 
     Examples:
     ```console
@@ -88,11 +88,13 @@ def keys(
 
 @token_app.command()
 def create(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Whose it is, for the audit log; given once.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="The owner's name, for the audit log; each name can be used once.")
+    ],
     *,
     roles: Annotated[
         list[Role],
-        typer.Option("--role", help="What it may: viewer, operator, approver or admin. May be repeated."),
+        typer.Option("--role", help="A role of the owner: viewer, operator, approver or admin. May be repeated."),
     ],
     labels: Annotated[
         list[str] | None,
@@ -104,7 +106,7 @@ def create(
             "--expires-in",
             parser=parse_duration_option,
             metavar="DURATION",
-            help="For how long it is good, for example 720h.",
+            help="How long the token is valid, for example 720h.",
             show_default="until it is revoked",
         ),
     ] = None,

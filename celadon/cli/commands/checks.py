@@ -14,17 +14,18 @@ from celadon.cli.running import run
 def doctor(
     data_dir: DataDirOption = None,
     *,
-    fix: Annotated[bool, typer.Option("--fix", help="Put right what can be put right without harm.")] = False,
+    fix: Annotated[bool, typer.Option("--fix", help="Repair what can be repaired safely.")] = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Check that everything is there, somebody is at work, and nothing was left behind; without --fix change nothing.
+    """Check that every part is there and works, and that nothing was left behind; without --fix change nothing.
 
     Postgres and its tables, Temporal and its search attributes, a living keeper, routers and what they refused, sets
-    that failed, rollouts without a workflow and workflows without a rollout, owed signals, replicas that nobody wants.
+    that failed, rollouts without a workflow and workflows without a rollout, signals that were
+    not delivered, replicas without a deployment.
 
-    --fix upgrades the tables, registers search attributes, ends what was left of terminated rollouts, sends owed
+    --fix upgrades the tables, registers search attributes, ends what was left of terminated rollouts, delivers
     signals when no keeper lives, and ends stray processes of replicas. It never touches what a living keeper owns, and
-    says what is left to a person. Exits 1 when something is wrong that was not mended.
+    says what is left to a person. Exits 1 when something is wrong that was not repaired.
 
     Examples:
     ```console

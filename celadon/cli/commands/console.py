@@ -36,7 +36,7 @@ def console(
 ) -> None:
     """Print the console's address with a link that logs you in, once and within an hour.
 
-    Whoever can reach the table may make one, as with tokens. Others log in with a token of theirs.
+    Whoever can reach Postgres may make a link, as with tokens. Others log in with their own token.
 
     Examples:
     ```console
@@ -61,13 +61,13 @@ def logout(
         ),
     ] = None,
     *,
-    everybody: Annotated[bool, typer.Option("--all", help="End the sessions of everybody.")] = False,
+    everybody: Annotated[bool, typer.Option("--all", help="End all sessions.")] = False,
     data_dir: DataDirOption = None,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """End sessions of the console at once, and let unused links open nothing.
+    """End sessions of the console at once, and make unused links invalid.
 
-    Tokens stay good: `celadon token revoke` ends one, with the sessions that it has opened.
+    Tokens stay valid: `celadon token revoke` ends one, with the sessions that it has opened.
 
     Examples:
     ```console

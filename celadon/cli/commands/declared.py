@@ -13,7 +13,6 @@ from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 import typer
 from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 
 from celadon.cli.options import (
     ByOption,
@@ -24,33 +23,37 @@ from celadon.cli.options import (
     RolloutOption,
     TimeoutOption,
     parse_duration_option,
+    parse_revision_option,
 )
 from celadon.cli.output import OutputFormat
 from celadon.cli.running import run
 from celadon.cli.target_choice import TargetChoice
 from celadon.cli.targeting import speaks_to_celadon
-from celadon.domain.language.docstrings import attribute_docstrings
+from celadon.domain.language.base_models import field_texts
 from celadon.service.command import AnyCommand, Option, Scope, Terminal, words_of
-from celadon.service.registry import commands
+from celadon.service.registry import command_of_words, commands
 from celadon.service.typed import TypedWronglyError, labels_typed
 
 _PLAIN: Final = Option()
 
 
-def add_declared(groups: Mapping[str, typer.Typer]) -> None:
-    """Give each group its declared commands.
+def names_in(group: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names of the commands below a group, in the order in which people read them.
 
     Args:
-        groups: by the word that leads to them; the root by the empty one.
+        group: the words that lead to it; none for the root.
 
     """
-    for command in commands():
-        terminal = command.terminal
-        if not terminal.is_there:
-            continue
-        *group, name = words_of(command)
-        panel = None if group else terminal.panel
-        groups[" ".join(group)].command(name=name, rich_help_panel=panel)(_typed(command))
+    words = [words_of(one) for one in commands() if one.terminal.is_there]
+    return tuple(name for *above, name in words if tuple(above) == group)
+
+
+def typed_command(words: tuple[str, ...]) -> tuple[Callable[..., None], str | None] | None:
+    """Return a command as Typer reads it, with its panel at the root; ``None`` when none is declared so."""
+    command = command_of_words(words)
+    if command is None or not command.terminal.is_there:
+        return None
+    return _typed(command), command.terminal.panel if len(words) == 1 else None
 
 
 def _typed(command: AnyCommand) -> Callable[..., None]:
@@ -103,7 +106,7 @@ def _ask(question: str) -> None:
     from celadon.cli.output import ask_whether, can_ask
 
     if not can_ask():
-        raise typer.BadParameter("nobody can be asked here: give it when you mean it", param_hint="--yes")
+        raise typer.BadParameter("there is no terminal to ask on: give it to confirm", param_hint="--yes")
     if not ask_whether(question):
         raise typer.Abort
 
@@ -142,15 +145,14 @@ def _parameters(command: AnyCommand) -> Iterator[inspect.Parameter]:
         yield _parameter("deployment", DeploymentArgument)
     elif terminal.node:
         yield _parameter("node", Annotated[str, typer.Argument(help=terminal.node, metavar="NODE")])
-    sentences = attribute_docstrings(command.request)
     for name in sorted(fields, key=lambda one: (not _option(terminal, one).is_argument, one == "reason")):
         if name == "reason":
             for switch, told in terminal.switches.items():
                 yield _parameter(switch, Annotated[bool, typer.Option(f"--{switch}", help=told)], default=False)
-        yield _field(terminal, name, fields[name], fields[name].description or sentences.get(name, ""))
+        yield _field(command, name)
     yield _parameter("by", ByOption, None)
     if command.asks is not None:
-        told = "Do not ask first; needed where nobody can be asked."
+        told = "Do not ask first; needed without a terminal."
         yield _parameter("yes", Annotated[bool, typer.Option("--yes", "-y", help=told)], default=False)
     if terminal.wait:
         yield _parameter("wait", Annotated[bool, typer.Option("--wait", help=terminal.wait)], default=False)
@@ -178,7 +180,8 @@ def _flag(option: Option, name: str) -> str:
     return option.flag or f"--{name.replace('_', '-')}"
 
 
-def _field(terminal: Terminal, name: str, field: FieldInfo, sentence: str) -> inspect.Parameter:
+def _field(command: AnyCommand, name: str) -> inspect.Parameter:
+    terminal, field = command.terminal, command.request.model_fields[name]
     if name not in terminal.options and name in {"rollout", "reason"}:
         return _parameter(name, RolloutOption, None) if name == "rollout" else _parameter(name, ReasonOption, "")
     if name == "deployment":
@@ -186,12 +189,14 @@ def _field(terminal: Terminal, name: str, field: FieldInfo, sentence: str) -> in
     option = _option(terminal, name)
     plain, least = _kind_of(field.annotation, field.metadata)
     kind, more = _typed_as(plain)
-    said: dict[str, Any] = {**more, "help": option.help or sentence}
+    said: dict[str, Any] = {**more, "help": option.help or field_texts(command.request)[name]}
     if option.metavar:
         said["metavar"] = option.metavar
     if option.default:
         said["show_default"] = option.default
-    if least is not None and kind is int:
+    if name == "revision":
+        said["parser"] = parse_revision_option
+    elif least is not None and kind is int:
         said["min"] = least
     if option.is_argument:
         return _argument(name, kind, said)

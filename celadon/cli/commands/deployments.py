@@ -4,6 +4,7 @@
 
 import typer
 
+from celadon.cli.named_commands import DeclaringGroup
 from celadon.cli.options import (
     DeploymentArgument,
     OutputOption,
@@ -13,7 +14,7 @@ from celadon.cli.running import run
 from celadon.cli.target_choice import TargetChoice
 from celadon.cli.targeting import speaks_to_celadon
 
-deployment_app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
+deployment_app = typer.Typer(cls=DeclaringGroup, no_args_is_help=True, rich_markup_mode="markdown")
 
 
 @deployment_app.command(name="list")

@@ -25,7 +25,7 @@ def init(
     *,
     provisioner: Annotated[
         StarterProvisioner,
-        typer.Option(help="Who starts its replicas: Celadon on this machine, or nobody because they exist."),
+        typer.Option(help="local: Celadon starts the replicas on this machine; static: they run already."),
     ] = StarterProvisioner.LOCAL,
     directory: Annotated[
         Path, typer.Option("--directory", "-C", metavar="DIR", help="Where to write the files.")
@@ -52,7 +52,7 @@ def init(
 
 
 def schema(
-    kind: Annotated[FileKind, typer.Argument(help="Which file.", metavar="KIND")],
+    kind: Annotated[FileKind, typer.Argument(help="The kind of file.", metavar="KIND")],
 ) -> None:
     """Print the JSON Schema of a kind of file: deployment or policy.
 

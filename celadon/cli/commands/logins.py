@@ -37,7 +37,7 @@ def login(
     *,
     profile: Annotated[
         str,
-        typer.Option("--profile", metavar="NAME", help="What to call it.", callback=_check_profile_name),
+        typer.Option("--profile", metavar="NAME", help="The profile's name.", callback=_check_profile_name),
     ] = "default",
     token_stdin: Annotated[
         bool,
@@ -62,8 +62,8 @@ def login(
 ) -> None:
     """Log in to an API: check a token there and keep both as a profile, which becomes the current one.
 
-    The file `~/.config/celadon/config.toml` (or below `XDG_CONFIG_HOME`) is for you alone. Commands use the current
-    profile when neither they nor the environment name another Celadon and no local stack runs here.
+    The file `~/.config/celadon/config.toml` (or below `XDG_CONFIG_HOME`) can be read by you alone. Commands use the
+    current profile when neither they nor the environment name another Celadon and no local stack runs here.
 
     Examples:
     ```console
@@ -84,14 +84,14 @@ def logout(
         typer.Option(
             "--profile",
             metavar="NAME",
-            help="Which one.",
+            help="The profile to forget.",
             show_default="the current one",
             callback=_check_profile_name,
             autocompletion=complete_profiles,
         ),
     ] = None,
 ) -> None:
-    """Forget a profile and its token. The token stays good until it expires or is revoked.
+    """Forget a profile and its token. The token stays valid until it expires or is revoked.
 
     Examples:
     ```console
@@ -106,7 +106,7 @@ def logout(
 
 @speaks_to_celadon
 def whoami(target: TargetChoice, output: OutputOption = OutputFormat.TEXT) -> None:
-    """Tell which Celadon commands speak to from here, as whom, and what that person may do.
+    """Show which Celadon commands speak to from here, as whom, and what that person may do.
 
     Examples:
     ```console
@@ -135,7 +135,7 @@ def list_(output: OutputOption = OutputFormat.TEXT) -> None:
 
 @profile_app.command()
 def use(name: ProfileArgument) -> None:
-    """Let a profile be the current one.
+    """Make a profile the current one.
 
     Examples:
     ```console

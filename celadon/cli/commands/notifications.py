@@ -39,17 +39,17 @@ def add(  # noqa: PLR0913 - an option each
     ] = None,
     every_deployment: Annotated[
         bool,
-        typer.Option("--every-deployment", help="Tell it of deployments whose policy does not name it too."),
+        typer.Option("--every-deployment", help="Also notify it about deployments whose policy does not name it."),
     ] = False,
     event: Annotated[
         list[NotificationKind] | None,
-        typer.Option(help="With --every-deployment: this event alone; may be given several times."),
+        typer.Option(help="With --every-deployment: only this event. May be repeated."),
     ] = None,
     allow_plain_url: Annotated[
         bool,
         typer.Option("--allow-plain-url", help="Keep a Slack URL in the table, although it is a password."),
     ] = False,
-    replace: Annotated[bool, typer.Option("--replace", help="Put it in the place of the one of its name.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace the target of this name.")] = False,
     by: ByOption = None,
     data_dir: DataDirOption = None,
     output: OutputOption = OutputFormat.TEXT,
@@ -100,7 +100,7 @@ def remove(
     *,
     force: Annotated[
         bool,
-        typer.Option("--force", help="Although unfinished rollouts name it; they lose what they would tell it."),
+        typer.Option("--force", help="Also when unfinished rollouts name it; their notifications to it are lost."),
     ] = False,
     data_dir: DataDirOption = None,
     output: OutputOption = OutputFormat.TEXT,
@@ -158,7 +158,7 @@ def send_sample(
 @notify_app.command(name="list")
 def list_(
     *,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, metavar="N", help="The last N.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, metavar="N", help="How many of the newest.")] = 20,
     data_dir: DataDirOption = None,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
@@ -177,7 +177,7 @@ def list_(
 
 @notify_app.command()
 def retry(name: NameArgument, data_dir: DataDirOption = None, output: OutputOption = OutputFormat.TEXT) -> None:
-    """Send again what was given up for a target, with the ids that it had.
+    """Send the notifications again that were given up for a target, with the same ids.
 
     Examples:
     ```console

@@ -24,7 +24,7 @@ db_app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
 def up(
     data_dir: Annotated[
         Path | None,
-        typer.Option("--data-dir", metavar="DIR", help="Where the stack keeps all it has; else CELADON_DATA_DIR."),
+        typer.Option("--data-dir", metavar="DIR", help="Where the stack keeps its data; else CELADON_DATA_DIR."),
     ] = None,
     workers: Annotated[
         int | None,
@@ -49,7 +49,7 @@ def up(
     ```console
     celadon up
     celadon up --data-dir /var/tmp/celadon
-    celadon up --workers 2 --gateways 2 --routers 3      # what dies has a neighbour
+    celadon up --workers 2 --gateways 2 --routers 3      # a process that dies is replaced by another
     celadon up -o json      # the addresses as one JSON object, also in stack.json of the data directory
     ```
     """
@@ -82,8 +82,8 @@ def down(
 ) -> None:
     """Stop the Celadon that 'celadon up' runs, in whichever terminal, and wait until it is gone.
 
-    Everything is stopped in good order and kept: the next 'celadon up' resumes it. A stack that does not run is stopped
-    already; what one that was killed left behind is ended.
+    Everything is stopped in good order and kept: the next 'celadon up' resumes it. A stack that does not run counts as
+    stopped; processes that a killed stack left behind are ended.
 
     Examples:
     ```console
@@ -106,7 +106,7 @@ def env(
     """Print lines that let a shell's 'temporal' and 'celadon' speak to the stack of 'celadon up'.
 
     Lines for any POSIX shell: where Temporal is, which stack is meant, the way to the program 'temporal', and 'unset'
-    for what would lead elsewhere. They stay good from start to start, and hold no secret.
+    for what would lead elsewhere. They stay valid from start to start, and contain no secret.
 
     Examples:
     ```console
@@ -182,9 +182,9 @@ def worker() -> None:
     It is told by its environment, of which deploy/README.md has the whole list:
     ```text
     DATABASE_URL              where the table is (needed)
-    CELADON_STATE_DIR         what it must remember of replicas that it starts (needed)
+    CELADON_STATE_DIR         where it keeps records of replicas that it starts (needed)
     TEMPORAL_ADDRESS          where Temporal is                  localhost:7233
-    CELADON_VERIFY_KEYS_FILE  by which it knows the API          believes nobody
+    CELADON_VERIFY_KEYS_FILE  by which it knows the API          trusts no API
     CELADON_METRICS_ADDRESS   where Prometheus scrapes it        127.0.0.1:9464
     ```
 
@@ -259,7 +259,7 @@ def certificate(
 
 @db_app.command()
 def upgrade(data_dir: DataDirOption = None, output: OutputOption = OutputFormat.TEXT) -> None:
-    """Bring the tables in Postgres to this version of Celadon; nothing is done when they are there.
+    """Upgrade the tables in Postgres to this version of Celadon. Idempotent.
 
     Examples:
     ```console

@@ -36,7 +36,7 @@ def add(  # noqa: PLR0913 - each is an option that a person can give
     """Register the revision of a deployment file without rolling it out.
 
     The same content keeps the number that it has had before, so a pipeline can register what it has built, and a person
-    rolls it out later. The deployment must be there; the file's other keys are checked and left aside.
+    rolls it out later. The deployment must be there; the file's other keys are checked and not used.
 
     Examples:
     ```console
@@ -63,7 +63,7 @@ def add(  # noqa: PLR0913 - each is an option that a person can give
 @revision_app.command(name="list")
 @speaks_to_celadon
 def list_(deployment: DeploymentArgument, target: TargetChoice, output: OutputOption = OutputFormat.TEXT) -> None:
-    """List the revisions of a deployment, newest first; secrets are names in them.
+    """List the revisions of a deployment, newest first; secrets are shown by name.
 
     Examples:
     ```console

@@ -18,6 +18,7 @@ from celadon.cli.options import (
     check_reason_option,
     check_timeout,
     parse_duration_option,
+    parse_revision_option,
 )
 from celadon.cli.output import OutputFormat
 from celadon.cli.running import run
@@ -61,7 +62,7 @@ PlainSecretsOption: TypeAlias = Annotated[
 ]
 WaitOption: TypeAlias = Annotated[
     bool,
-    typer.Option("--wait", help="Follow it to its end; exits 0 only when it was promoted."),
+    typer.Option("--wait", help="Follow the rollout to its end; exits 0 only when it was promoted."),
 ]
 
 
@@ -137,7 +138,7 @@ def start(  # noqa: PLR0913 - each is an option that a person can give
     *,
     revision: Annotated[
         int,
-        typer.Option(min=1, metavar="N", help="A revision that the deployment has had before."),
+        typer.Option(parser=parse_revision_option, metavar="N", help="A revision that the deployment has had before."),
     ],
     settings: SetOption = None,
     requested_by: RequestedByOption = None,
@@ -253,11 +254,13 @@ def find(  # noqa: PLR0913 - each is an option that a person can give
     target: TargetChoice,
     *,
     deployment: DeploymentOption = None,
-    phase: Annotated[RolloutPhase | None, typer.Option(help="Those in this phase, or that ended in it.")] = None,
-    outcome: Annotated[RolloutOutcome | None, typer.Option(help="Those that ended so.")] = None,
+    phase: Annotated[RolloutPhase | None, typer.Option(help="Rollouts in this phase, or that ended in it.")] = None,
+    outcome: Annotated[RolloutOutcome | None, typer.Option(help="Rollouts with this outcome.")] = None,
     unfinished: Annotated[
         bool | None,
-        typer.Option("--unfinished/--finished", help="Those that are under way, or not.", show_default=False),
+        typer.Option(
+            "--unfinished/--finished", help="Rollouts that are under way, or that have ended.", show_default=False
+        ),
     ] = None,
     before: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Only rollouts before this one.", show_default=False)
@@ -293,14 +296,14 @@ def history(
     target: TargetChoice,
     rollout: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="This rollout alone.", show_default="all"),
+        typer.Option(min=1, metavar="N", help="Only this rollout.", show_default="all"),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1_000, metavar="N", help="The last N of each.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=1_000, metavar="N", help="How many of the newest of each.")] = 20,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
     """Show past rollouts and the audit log: who asked for what, through which door, why, and what came of it.
 
-    It is read from Postgres alone, so it works without Temporal and long after Temporal has forgotten.
+    It is read from Postgres alone, so it works without Temporal and after Temporal has deleted the workflow.
 
     Examples:
     ```console

@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
+from celadon.cli.named_commands import DeclaringGroup
 from celadon.cli.options import ByOption, DataDirOption, OutputOption, ReasonOption, ValidForOption
 from celadon.cli.output import OutputFormat
 from celadon.cli.running import run
 from celadon.cli.target_choice import TargetChoice
 from celadon.cli.targeting import speaks_to_celadon
 
-router_app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
+router_app = typer.Typer(cls=DeclaringGroup, no_args_is_help=True, rich_markup_mode="markdown")
 
 
 @router_app.command(name="list")
@@ -22,7 +23,7 @@ def list_(target: TargetChoice, output: OutputOption = OutputFormat.TEXT) -> Non
     """List routers: who serves the present routes, who is cut off or refuses them, and who is gone.
 
     Promotions and drains wait for routers that are live or cut off: blue is not stopped before they have acknowledged.
-    Nobody waits for a router that is new or gone.
+    Nothing waits for a router that is new or gone.
 
     Examples:
     ```console
@@ -98,14 +99,14 @@ def enrol(  # noqa: PLR0913 - each is an option that a person can give
     ] = None,
     rotate: Annotated[
         bool,
-        typer.Option("--rotate", help="Only a new certificate, for a router whose files are in DIR."),
+        typer.Option("--rotate", help="Write only a new certificate, for a router whose files are in DIR."),
     ] = False,
     by: ByOption = None,
     reason: ReasonOption = "",
     data_dir: DataDirOption = None,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Let gateways believe a router, and write what its Envoy starts from.
+    """Enrol a router: let gateways trust it, and write the files that its Envoy starts from.
 
     A gateway speaks to enrolled routers alone: by a certificate that names the router, or, on one machine, by a Unix
     socket. The certificate comes from the installation's own CA (CELADON_AUTHORITY_DIR, made at the first use), or

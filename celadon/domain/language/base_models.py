@@ -3,6 +3,8 @@
 What stands under a field is its description in JSON Schemas and in the files that ``celadon init`` writes.
 """
 
+from collections.abc import Mapping
+
 from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
@@ -10,16 +12,14 @@ from pydantic_core import CoreSchema
 from celadon.domain.language.docstrings import attribute_docstrings
 
 
-class StrictModel(BaseModel):
-    """A frozen value; unknown keys and lax conversions are refused."""
+def field_texts(model: type[BaseModel]) -> Mapping[str, str]:
+    """Return what stands under each field of a model, or else what its type says of it; empty for no text."""
+    sentences = attribute_docstrings(model)
+    return {name: field.description or sentences.get(name, "") for name, field in model.model_fields.items()}
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
-
-class Record(BaseModel):
-    """A frozen value that Celadon's own parts hand to one another; unknown keys are left for newer readers."""
-
-    model_config = ConfigDict(frozen=True)
+class _Described(BaseModel):
+    """A value whose fields are described by what stands under them."""
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler, /) -> JsonSchemaValue:
@@ -33,3 +33,15 @@ class Record(BaseModel):
             if name in properties:
                 properties[name].setdefault("description", text)
         return schema
+
+
+class StrictModel(_Described):
+    """A frozen value; unknown keys and lax conversions are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Record(_Described):
+    """A frozen value that Celadon's own parts hand to one another; unknown keys are left for newer readers."""
+
+    model_config = ConfigDict(frozen=True)

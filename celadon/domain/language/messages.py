@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Final, Self
 
-from pydantic import AfterValidator, AwareDatetime, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from celadon.domain.language.base_models import Record, StrictModel
 from celadon.domain.language.declared_text import check_person, check_reason
@@ -15,7 +15,7 @@ from celadon.domain.language.durations import Duration
 from celadon.domain.language.errors import Refusal
 from celadon.domain.language.labels import Labels
 from celadon.domain.language.limits import bounded_cause
-from celadon.domain.language.names import DeploymentName, Epoch, RevisionNumber, RolloutId, RouteSetId
+from celadon.domain.language.names import DeploymentName, Epoch, RevisionNumber, RolloutId, RouteSetId, revision_number
 from celadon.domain.language.permissions import Verb
 from celadon.domain.language.policy import BlueGreenPolicy
 from celadon.domain.language.revision import Revision
@@ -34,6 +34,8 @@ Reason = Annotated[
 ]
 Number = Annotated[int, Field(ge=1, le=2_147_483_647)]
 """The number of a revision or of a rollout, as far as the table counts."""
+NamedRevision = Annotated[Number, BeforeValidator(revision_number)]
+"""The number of a revision, by which ``r2`` is the same as 2."""
 OBJECT_TAG = "revision-object"
 NUMBER_TAG = "revision-number"
 
@@ -43,7 +45,7 @@ def _which_revision(value: object) -> str:
 
 
 RevisionChoice = Annotated[
-    Annotated[Revision, Tag(OBJECT_TAG)] | Annotated[Number, Tag(NUMBER_TAG)],
+    Annotated[Revision, Tag(OBJECT_TAG)] | Annotated[NamedRevision, Tag(NUMBER_TAG)],
     Discriminator(_which_revision),
 ]
 
@@ -119,7 +121,7 @@ class Command(StrictModel):
 class PromoteCommand(Command):
     """Asks for the switch. Without ``revision`` and ``rollout`` it means the green that waits."""
 
-    revision: Number | None = None
+    revision: NamedRevision | None = None
     """The revision that green must be of; any other is refused. When not given, whichever waits."""
     force: bool = False
     """Also while green is being verified, without checks; needs a reason."""

@@ -21,6 +21,14 @@ RouterNode = NewType("RouterNode", str)
 Fence = NewType("Fence", int)
 
 
+_REVISION_NAME = re.compile(r"r[1-9][0-9]{0,9}")
+
+
+def revision_number(value: object) -> object:
+    """Return 2 for ``r2``, as revisions are called where people read them; any other value as it is."""
+    return int(value[1:]) if isinstance(value, str) and _REVISION_NAME.fullmatch(value) else value
+
+
 def _check_deployment_name(value: str) -> str:
     """Return ``value`` when it can name a deployment, else raise ``ValueError`` that says why."""
     if not _LABEL.fullmatch(value) or len(value) > MAX_NAME_LENGTH:

@@ -1,6 +1,33 @@
-"""What is said of a rollout where there is none."""
+"""What is said of a deployment or a rollout where there is none, the same words at every door."""
+
+from collections.abc import Sequence
+from typing import Final
 
 from celadon.domain.language.errors import RefusalCode, RefusedError, refuse
+from celadon.domain.language.near_names import meant_instead
+
+_MOST_NAMES: Final = 20
+
+
+def no_such_deployment(name: str, existing: Sequence[str] | None = None) -> RefusedError:
+    """Return the refusal for a deployment that is not there, or that the caller must not know of.
+
+    Args:
+        name: the name that was given.
+        existing: the deployments that the caller may know of; ``None`` when they were not looked up.
+
+    """
+    told = f"there is no deployment {name}"
+    if existing is None:
+        return refuse(RefusalCode.NO_SUCH_DEPLOYMENT, told, "list the deployments that you may see, or create it")
+    if not existing:
+        return refuse(RefusalCode.NO_SUCH_DEPLOYMENT, told, "create it with 'celadon deploy -f FILE'")
+    more = " and more: celadon deployment list" if len(existing) > _MOST_NAMES else ""
+    return refuse(
+        RefusalCode.NO_SUCH_DEPLOYMENT,
+        f"{told}{meant_instead(name, existing)}",
+        f"there are: {', '.join(existing[:_MOST_NAMES])}{more}",
+    )
 
 
 def nothing_under_way(deployment: str, why: str = "", *, to_promote: bool = False) -> RefusedError:
@@ -16,5 +43,5 @@ def nothing_under_way(deployment: str, why: str = "", *, to_promote: bool = Fals
     return refuse(
         RefusalCode.NO_GREEN_REVISION if to_promote else RefusalCode.NO_SUCH_ROLLOUT,
         f"{told}, so there is no green revision to promote" if to_promote else told,
-        "start one with 'celadon deploy -f FILE' or POST /v1/rollouts, or see 'celadon rollout list'",
+        "start one with 'celadon deploy -f FILE', or see 'celadon rollout list'",
     )

@@ -6,20 +6,44 @@ does not parse.
 
 import json
 from collections.abc import Mapping
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from celadon.domain.language import policy, revision
-from celadon.domain.language.errors import RefusalCode, refuse
+from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError, refuse
 from celadon.domain.language.limits import ECHO_BYTES, MESSAGE_BYTES, REQUEST_BYTES, clip
 from celadon.domain.language.messages import NUMBER_TAG, OBJECT_TAG, RolloutRequest
+from celadon.domain.language.near_names import meant_instead
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 _SHOWN_PROBLEMS = 5
 _TAGS = frozenset({OBJECT_TAG, NUMBER_TAG})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """What is wrong with one key."""
+
+    location: tuple[str | int, ...]
+    """Keys and numbers of elements that lead to it; empty when it is the whole."""
+    what: str
+    keys: tuple[str, ...] = ()
+    """The keys that its object takes, when it is an unknown key."""
+    near: str = ""
+    """``, did you mean 'KEY'?`` when one of those is near."""
+
+
+class InvalidPayloadError(RefusedError):
+    """A payload does not parse; ``problems`` says why, key by key."""
+
+    def __init__(self, problems: tuple[Problem, ...], message: str, next_step: str) -> None:
+        """Say it in a sentence, too."""
+        super().__init__(Refusal(code=RefusalCode.INVALID_PAYLOAD, message=message, next_step=next_step))
+        self.problems = problems
 
 
 def parse_payload(
@@ -36,7 +60,8 @@ def parse_payload(
         recorded: what an earlier version, which may have taken it, did not refuse yet: a context of ``declared_text``.
 
     Raises:
-        RefusedError: with code ``INVALID_PAYLOAD``; the message names each key that is wrong and why.
+        RefusedError: with code ``INVALID_PAYLOAD``; the message names each key that is wrong and why. It is an
+            ``InvalidPayloadError`` when keys are wrong.
 
     """
     if isinstance(payload, model):
@@ -56,11 +81,8 @@ def parse_payload(
             _check_size(model, document)
         return model.model_validate_json(document, context=recorded)
     except ValidationError as error:
-        raise refuse(
-            RefusalCode.INVALID_PAYLOAD,
-            _describe(error),
-            f"send one JSON object with keys among: {_keys(model)}",
-        ) from None
+        problems = tuple(_problem(model, one) for one in error.errors(include_url=False, include_context=False))
+        raise InvalidPayloadError(problems, _describe(problems), _next_step(model, problems)) from None
     except (TypeError, ValueError, RecursionError) as error:
         raise refuse(RefusalCode.INVALID_PAYLOAD, f"the input is no JSON: {error}") from None
 
@@ -79,24 +101,53 @@ def _keys(model: type[BaseModel]) -> str:
     return ", ".join(model.model_fields)
 
 
-def _describe(error: ValidationError) -> str:
-    problems = error.errors(include_url=False, include_context=False)
-    told = [f"{_where(one['loc'])}{_what(one)}" for one in problems[:_SHOWN_PROBLEMS]]
+def _problem(model: type[BaseModel], told: ErrorDetails) -> Problem:
+    location = tuple(
+        part if isinstance(part, int) else clip(part, ECHO_BYTES) for part in told["loc"] if part not in _TAGS
+    )
+    if told["type"] != "extra_forbidden":
+        return Problem(location=location, what=told["msg"].removeprefix("Value error, "))
+    if location[-1] in policy.LATER_KEYS | revision.LATER_KEYS:
+        return Problem(location=location, what="not carried out by this version, remove it")
+    owner = _model_at(model, location[:-1])
+    keys = () if owner is None else tuple(owner.model_fields)
+    near = meant_instead(str(location[-1]), keys)
+    return Problem(location=location, what=f"unknown key{near}", keys=keys, near=near)
+
+
+def _model_at(model: type[BaseModel], location: tuple[int | str, ...]) -> type[BaseModel] | None:
+    """Return the model of the object to which keys lead, or ``None`` when no model reads it."""
+    found: type[BaseModel] | None = model
+    for part in location:
+        if isinstance(part, int) or found is None:
+            continue
+        field = found.model_fields.get(part)
+        found = None if field is None else _model_in(field.annotation)
+    return found
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:  # noqa: ANN401 - types are values here
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for one in get_args(annotation) if (found := _model_in(one)) is not None), None)
+
+
+def _describe(problems: tuple[Problem, ...]) -> str:
+    told = [f"{_where(one.location)}{one.what}" for one in problems[:_SHOWN_PROBLEMS]]
     if len(problems) > _SHOWN_PROBLEMS:
         told.append(f"and {len(problems) - _SHOWN_PROBLEMS} more")
     return "; ".join(dict.fromkeys(told))
 
 
-def _what(problem: ErrorDetails) -> str:
-    if problem["type"] == "extra_forbidden":
-        if problem["loc"][-1] in policy.LATER_KEYS | revision.LATER_KEYS:
-            return "not carried out by this version, remove it"
-        return "unknown key"
-    return problem["msg"].removeprefix("Value error, ")
+def _next_step(model: type[BaseModel], problems: tuple[Problem, ...]) -> str:
+    nested = next((one for one in problems if one.keys and len(one.location) > 1), None)
+    if nested is None:
+        return f"send one JSON object with keys among: {_keys(model)}"
+    return f"the keys of '{_where(nested.location[:-1]).removesuffix(': ')}' are: {', '.join(nested.keys)}"
 
 
 def _where(location: tuple[int | str, ...]) -> str:
-    path = ".".join(clip(str(part), ECHO_BYTES) for part in location if part not in _TAGS)
+    path = ".".join(map(str, location))
     return f"{path}: " if path else ""
 
 

@@ -1,11 +1,12 @@
 """End a rollout without its green."""
 
-from celadon.domain.decisions.abort import refuse_abort
+from typing import TYPE_CHECKING
+
 from celadon.domain.language.contracts import ABORT
 from celadon.domain.language.messages import AbortCommand
 from celadon.domain.language.permissions import Verb
 from celadon.domain.language.states import RolloutPhase
-from celadon.service.command import Call, Command, Form, Graph, Rest, Scope, Terminal, phases_that_take
+from celadon.service.command import Call, Command, Form, Graph, Rest, Scope, Terminal
 from celadon.service.way_back import (
     BACK,
     WENT_BACK,
@@ -16,12 +17,21 @@ from celadon.service.way_back import (
     told_way_back,
 )
 
+if TYPE_CHECKING:
+    from celadon.domain.language.progress import Progress
+
 _BEFORE_THE_SWITCH = frozenset({RolloutPhase.PROVISIONING, RolloutPhase.VERIFYING, RolloutPhase.AWAITING_PROMOTION})
 
 
 async def abort(call: Call[AbortRequest]) -> AbortResult:
     """Abort the rollout under way."""
     return await go_back(call, ABORT, Verb.ABORT)
+
+
+def _is_refused(progress: "Progress") -> object:
+    from celadon.domain.decisions.abort import refuse_abort  # noqa: PLC0415 - declaring a command needs no decision
+
+    return refuse_abort(progress, AbortCommand(), rollback=False)
 
 
 COMMAND = Command(
@@ -33,7 +43,7 @@ COMMAND = Command(
     request=AbortRequest,
     result=AbortResult,
     run=abort,
-    phases=phases_that_take(lambda progress: refuse_abort(progress, AbortCommand(), rollback=False)),
+    is_refused=_is_refused,
     told=told_way_back,
     noticed=notice_of_way_back,
     rest=Rest(),

@@ -92,7 +92,7 @@ COMMAND = Command(
         words=("deployment", "create"),
         options={
             "deployment": Option(is_argument=True),
-            "replicas": Option(help="How many it shall have.", metavar="N"),
+            "replicas": Option(help="The number of replicas.", metavar="N"),
             "policy": Option(help="A policy file: how its rollouts go when they say nothing."),
             "labels": Option(
                 help="A label, by which tokens are scoped. May be repeated.",

@@ -124,7 +124,7 @@ COMMAND = Command(
         options={
             "abort": Option(help="End the rollout under way first; refused while there is one otherwise."),
         },
-        help="""Delete a deployment: its address answers 404, running requests end in peace, its replicas stop.
+        help="""Delete a deployment: its address answers 404, running requests are finished, its replicas stop.
 
         Its history, audit log and revisions stay. A new rollout under the same name starts it anew, once it is
         destroyed.

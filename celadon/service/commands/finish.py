@@ -1,12 +1,16 @@
 """End a bake at once."""
 
-from celadon.domain.decisions.bake import refuse_finish
+from typing import TYPE_CHECKING
+
 from celadon.domain.language.contracts import FINISH
 from celadon.domain.language.messages import BakeAnswer, BakeCommand
 from celadon.domain.language.permissions import Verb
 from celadon.service.answers import Decided, RolloutDecision
-from celadon.service.command import Call, Command, Form, Line, Scope, Terminal, phases_that_take
+from celadon.service.command import Call, Command, Form, Line, Scope, Terminal
 from celadon.service.deciding import rollout_of, sent_command
+
+if TYPE_CHECKING:
+    from celadon.domain.language.progress import Progress
 
 
 class FinishRequest(RolloutDecision):
@@ -34,6 +38,12 @@ async def finish(call: Call[FinishRequest]) -> FinishResult:
     )
 
 
+def _is_refused(progress: "Progress") -> object:
+    from celadon.domain.decisions.bake import refuse_finish  # noqa: PLC0415 - declaring a command needs no decision
+
+    return refuse_finish(progress, BakeCommand())
+
+
 COMMAND = Command(
     verb="finish",
     scope=Scope.ROLLOUT,
@@ -43,7 +53,7 @@ COMMAND = Command(
     request=FinishRequest,
     result=FinishResult,
     run=finish,
-    phases=phases_that_take(lambda progress: refuse_finish(progress, BakeCommand())),
+    is_refused=_is_refused,
     told=lambda result: (
         Line(strong="The bake is finished", text=": blue gets no new request, and stops when its requests have ended."),
         Line(text=f"See: celadon rollout status {result.deployment}"),

@@ -53,7 +53,7 @@ COMMAND = Command(
     verb="forget_router",
     scope=Scope.FLEET,
     place=110,
-    about="Hold a router for gone, so that nobody waits for its acknowledgements.",
+    about="Treat a router as gone, so that nothing waits for its acknowledgements.",
     right=Verb.FORGET_ROUTER,
     request=ForgetRouterRequest,
     result=Forgotten,
@@ -84,7 +84,7 @@ COMMAND = Command(
                 "sends to blue are lost when blue stops.",
             ),
         },
-        help="""Say that a router is gone for good: nobody waits for it any more, and no gateway lets it in.
+        help="""Treat a router as gone for good: nothing waits for it any more, and no gateway accepts it.
 
         Use it when you scale routers in, after the router has stopped: an Envoy that ends looks like one that was cut
         off, and those are waited for 10 minutes. Use it, with --force, when its key may be known to others: its

@@ -67,19 +67,19 @@ COMMAND = Command(
         words=("deployment", "label"),
         options={
             "labels": Option(
-                help="All labels that it shall have.",
+                help="All labels of the deployment.",
                 metavar="[NAME=VALUE]...",
                 is_argument=True,
                 parse=lambda given: labels_typed(given, "NAME=VALUE"),
             ),
         },
-        switches={"clear": "Take all of its labels away."},
+        switches={"clear": "Remove all labels."},
         check=lambda typed: (
             ("name the labels that it shall have, or take all away with --clear", "")
             if bool(typed["labels"]) is typed["clear"]
             else None
         ),
-        help="""Give a deployment other labels; those that are not named are taken away.
+        help="""Give a deployment other labels; labels that are not named are removed.
 
         Tokens can be scoped by labels, so who may see and change the deployment changes with them.
 

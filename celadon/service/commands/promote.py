@@ -1,12 +1,11 @@
 """Switch traffic to the green that waits."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from celadon.domain.decisions.promotion import refuse_promotion
 from celadon.domain.language.base_models import StrictModel
 from celadon.domain.language.contracts import PROMOTE
-from celadon.domain.language.messages import Number, PromoteAnswer, PromoteCommand, PromoteState, Reason
+from celadon.domain.language.messages import NamedRevision, Number, PromoteAnswer, PromoteCommand, PromoteState, Reason
 from celadon.domain.language.names import RevisionNumber
 from celadon.domain.language.permissions import Verb
 from celadon.service.answers import SWITCH, Decided
@@ -22,16 +21,18 @@ from celadon.service.command import (
     Scope,
     Terminal,
     Tone,
-    phases_that_take,
 )
 from celadon.service.deciding import rollout_of, sent_command
 from celadon.service.wording import see, told_switch
+
+if TYPE_CHECKING:
+    from celadon.domain.language.progress import Progress
 
 
 class PromoteRequest(StrictModel):
     """Asks for the switch. What is not named is the green that waits."""
 
-    revision: Number | None = None
+    revision: NamedRevision | None = None
     """The revision that green must be of; any other that waits is refused."""
     rollout: Number | None = None
     """The rollout that is meant; any other is refused."""
@@ -94,6 +95,12 @@ def _wrong(typed: Mapping[str, Any]) -> tuple[str, str] | None:
     return None
 
 
+def _is_refused(progress: "Progress") -> object:
+    from celadon.domain.decisions.promotion import refuse_promotion  # noqa: PLC0415 - declaring a command needs no decision
+
+    return refuse_promotion(progress, PromoteCommand())
+
+
 COMMAND = Command(
     verb="promote",
     scope=Scope.ROLLOUT,
@@ -104,7 +111,7 @@ COMMAND = Command(
     request=PromoteRequest,
     result=PromoteResult,
     run=promote,
-    phases=phases_that_take(lambda progress: refuse_promotion(progress, PromoteCommand())),
+    is_refused=_is_refused,
     told=_told,
     noticed=_noticed,
     rest=Rest(),
@@ -141,8 +148,9 @@ COMMAND = Command(
         },
         help="""Switch traffic to the green that waits, and wait until the routers have acknowledged.
 
-        It always says which revision and which rollout it means, so that it never promotes something else that has
-        taken their place meanwhile. With --wait it exits 0 only when the rollout has ended as promoted, blue gone.
+        It always says which revision and which rollout it means, so that it never promotes another
+        revision that has replaced it meanwhile. With --wait it exits 0 only when the rollout has ended as promoted, and
+        blue is gone.
 
         Examples:
         ```console

@@ -1,11 +1,12 @@
 """Return traffic to blue after the switch."""
 
-from celadon.domain.decisions.abort import refuse_abort
+from typing import TYPE_CHECKING
+
 from celadon.domain.language.contracts import ROLLBACK
 from celadon.domain.language.messages import AbortCommand
 from celadon.domain.language.permissions import Verb
 from celadon.domain.language.states import RolloutPhase
-from celadon.service.command import Call, Command, Form, Graph, Rest, Scope, Terminal, phases_that_take
+from celadon.service.command import Call, Command, Form, Graph, Rest, Scope, Terminal
 from celadon.service.way_back import (
     BACK,
     WENT_BACK,
@@ -16,10 +17,19 @@ from celadon.service.way_back import (
     told_way_back,
 )
 
+if TYPE_CHECKING:
+    from celadon.domain.language.progress import Progress
+
 
 async def rollback(call: Call[AbortRequest]) -> AbortResult:
     """Return traffic to blue."""
     return await go_back(call, ROLLBACK, Verb.ROLLBACK)
+
+
+def _is_refused(progress: "Progress") -> object:
+    from celadon.domain.decisions.abort import refuse_abort  # noqa: PLC0415 - declaring a command needs no decision
+
+    return refuse_abort(progress, AbortCommand(), rollback=True)
 
 
 COMMAND = Command(
@@ -31,7 +41,7 @@ COMMAND = Command(
     request=AbortRequest,
     result=AbortResult,
     run=rollback,
-    phases=phases_that_take(lambda progress: refuse_abort(progress, AbortCommand(), rollback=True)),
+    is_refused=_is_refused,
     told=told_way_back,
     noticed=notice_of_way_back,
     rest=Rest(),

@@ -108,14 +108,14 @@ COMMAND = Command(
     ),
     terminal=Terminal(
         words=("deployment", "scale"),
-        wait="Wait until so many are live and healthy, and the others gone.",
+        wait="Wait until this many replicas are live and healthy, and the others have stopped.",
         hook="celadon.cli.scaling:scale",
-        options={"replicas": Option(help="How many it shall have.", metavar="N", is_argument=True)},
+        options={"replicas": Option(help="The number of replicas.", metavar="N", is_argument=True)},
         help="""Change how many replicas a deployment has, at any moment, also while a rollout is under way.
 
-        What is too many leaves in peace: it gets no new request and stops when its running requests have ended, or at
-        the drain_timeout of its policy. Unhealthy replicas leave first, then the newest. During a rollout both colours
-        follow; a green that grows is promoted once it has grown, and its delay starts anew.
+        Surplus replicas are drained: they get no new request and stop when their running requests have ended, or at
+        the drain_timeout of the policy. Unhealthy replicas are drained first, then the newest. During a rollout both
+        colours are scaled; a green that grows is promoted once it has grown, and its delay starts anew.
 
         Examples:
         ```console

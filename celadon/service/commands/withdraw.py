@@ -1,13 +1,17 @@
 """Take back an abort that is pending."""
 
-from celadon.domain.decisions.bake import refuse_withdrawal
+from typing import TYPE_CHECKING
+
 from celadon.domain.language.contracts import WITHDRAW
 from celadon.domain.language.messages import BakeAnswer, BakeCommand
 from celadon.domain.language.permissions import Verb
 from celadon.domain.language.states import RolloutPhase
 from celadon.service.answers import Decided, RolloutDecision
-from celadon.service.command import Call, Command, Form, Line, Scope, Terminal, phases_that_take
+from celadon.service.command import Call, Command, Form, Line, Scope, Terminal
 from celadon.service.deciding import rollout_of, sent_command
+
+if TYPE_CHECKING:
+    from celadon.domain.language.progress import Progress
 
 
 class WithdrawRequest(RolloutDecision):
@@ -35,6 +39,12 @@ async def withdraw(call: Call[WithdrawRequest]) -> WithdrawResult:
     )
 
 
+def _is_refused(progress: "Progress") -> object:
+    from celadon.domain.decisions.bake import refuse_withdrawal  # noqa: PLC0415 - declaring a command needs no decision
+
+    return refuse_withdrawal(progress, BakeCommand())
+
+
 COMMAND = Command(
     verb="withdraw",
     scope=Scope.ROLLOUT,
@@ -44,7 +54,7 @@ COMMAND = Command(
     request=WithdrawRequest,
     result=WithdrawResult,
     run=withdraw,
-    phases=phases_that_take(lambda progress: refuse_withdrawal(progress, BakeCommand())),
+    is_refused=_is_refused,
     told=lambda result: (
         Line(strong="Withdrawn", text=f": the rollout is {result.answer.phase.value} as before."),
         Line(text=f"See: celadon rollout status {result.deployment}"),

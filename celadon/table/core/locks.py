@@ -10,8 +10,9 @@ from typing import Final
 from sqlalchemy import bindparam, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from celadon.domain.language.errors import RefusalCode, RefusedError, refuse
+from celadon.domain.language.errors import RefusalCode, refuse
 from celadon.domain.language.names import RolloutId
+from celadon.domain.language.not_found import no_such_deployment
 from celadon.table.core.models import Deployment, Rollout
 
 _LOCKED: Final = (
@@ -55,7 +56,7 @@ async def lock_deployment(tx: AsyncSession, name: str) -> LockedDeployment:
     """
     row: Deployment | None = await tx.scalar(_LOCKED, {"deployment": name})
     if row is None:
-        raise _no_such_deployment(name)
+        raise no_such_deployment(name)
     return LockedDeployment(name, row)
 
 
@@ -67,16 +68,8 @@ async def hold_deployment(tx: AsyncSession, name: str) -> DeploymentLock:
 
     """
     if await tx.scalar(_LOCKED_UNREAD, {"deployment": name}) is None:
-        raise _no_such_deployment(name)
+        raise no_such_deployment(name)
     return DeploymentLock(name)
-
-
-def _no_such_deployment(name: str) -> RefusedError:
-    return refuse(
-        RefusalCode.NO_SUCH_DEPLOYMENT,
-        f"there is no deployment {name}",
-        "list them with 'celadon rollout list', or create it with 'celadon deploy -f FILE'",
-    )
 
 
 async def own_rollout(tx: AsyncSession, lock: DeploymentLock, rollout: RolloutId) -> Rollout:

@@ -38,19 +38,22 @@ async def register_revision(
 
     """
     deployment = lock.name
+    latest = select(func.max(RevisionRow.number)).where(RevisionRow.deployment == deployment)
     if isinstance(wanted, int):
         revision = await read_revision(tx, deployment, wanted)
         if revision is None:
+            last = await tx.scalar(latest)
+            has = f"; its latest is r{last}" if last else ""
             raise refuse(
                 RefusalCode.NO_SUCH_REVISION,
-                f"deployment {deployment} has no revision {wanted}",
-                f"list them with 'celadon rollout history {deployment}', or give the revision itself",
+                f"deployment {deployment} has no revision {wanted}{has}",
+                f"list them with 'celadon revision list {deployment}', or give the revision itself",
             )
         return RevisionNumber(wanted), revision
     known = await find_revision(tx, deployment, wanted)
     if known is not None:
         return known, wanted
-    last = await tx.scalar(select(func.max(RevisionRow.number)).where(RevisionRow.deployment == deployment))
+    last = await tx.scalar(latest)
     number = (last or 0) + 1
     tx.add(
         RevisionRow(

@@ -49,6 +49,18 @@ QUICK: Final = (
 )
 """What people wait for with traffic at stake."""
 
+OTHERS: Final = (
+    "celadon.cli.commands.rollouts",
+    "celadon.cli.commands.api",
+    "celadon.client.rollout_view",
+    "celadon.domain.decisions.gate",
+    "celadon.domain.language.progress",
+    "celadon.service.commands.scale",
+    "celadon.stack.addresses",
+    "celadon.table.records.deployments",
+)
+"""What other commands are made of."""
+
 FILE: Final = "deployment: chat\nrevision:\n  command: [serve]\n"
 
 PROGRAM: Final = """
@@ -91,6 +103,10 @@ def test_commands_through_an_api_load_neither_database_nor_temporal() -> None:
 
 def test_decisions_and_the_status_load_nothing_that_draws_follows_or_logs() -> None:
     check_loads_nothing_of(SLOW, QUICK)
+
+
+def test_a_promotion_loads_nothing_of_other_commands() -> None:
+    check_loads_nothing_of(OTHERS, [("promote", "chat", "--reason", "reviewed")])
 
 
 def test_the_lines_above_are_of_every_command_that_the_api_has() -> None:

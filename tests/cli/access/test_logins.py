@@ -2,7 +2,9 @@
 
 import json
 import stat
+import time
 import tomllib
+from base64 import urlsafe_b64encode
 from pathlib import Path
 
 import pytest
@@ -132,3 +134,29 @@ async def test_what_answers_but_is_no_celadon_is_told_so(
 
     assert result.exit_code == 1
     assert result.stderr.startswith("Error: " if "does not answer as" in result.stderr else "Refused: ")
+
+
+def _jwt(expires_at: float) -> str:
+    claims = urlsafe_b64encode(json.dumps({"sub": "ann", "exp": expires_at}).encode()).decode().rstrip("=")
+    return f"e30.{claims}.c2ln"
+
+
+async def test_a_login_that_has_expired_says_to_log_in_again(command: Command, api: ApiClient) -> None:
+    await _log_in(command, api)
+    file = config_file()
+    token = tomllib.loads(file.read_text())["profiles"]["default"]["token"]
+    file.write_text(file.read_text().replace(token, _jwt(time.time() - 60)))
+
+    result = await command("whoami")
+
+    assert result.exit_code == 1
+    assert (
+        "the token of the profile default (the current one) has expired; log in again: celadon login" in result.stderr
+    )
+
+
+async def test_a_token_that_is_not_expired_is_not_called_so(command: Command, api: ApiClient) -> None:
+    result = await command("login", api.url, "--token-stdin", stdin=_jwt(time.time() + 3600))
+
+    assert "has expired" not in result.stderr
+    assert "unknown, expired or revoked" in result.stderr

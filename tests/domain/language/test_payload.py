@@ -52,6 +52,25 @@ def test_an_unknown_key_is_refused_by_name(model: type[BaseModel]) -> None:
     )
 
 
+def test_an_unknown_key_is_told_with_the_one_that_is_near() -> None:
+    assert "policy.bakes: unknown key, did you mean 'bake'?" in refusal_of(
+        RolloutRequest, {**REQUEST, "policy": {"bakes": 1}}
+    )
+
+
+def test_an_unknown_key_of_an_object_inside_is_told_with_the_keys_of_that_object() -> None:
+    told = refusal_of(RolloutRequest, {**REQUEST, "policy": {"zz": 1}})
+
+    assert "the keys of 'policy' are: " in told
+    assert "auto_promote" in told
+    assert "deployment" not in told.partition("are: ")[2]
+
+
+@pytest.mark.parametrize("typed", [2, "r2"])
+def test_a_revision_may_be_called_as_people_do(typed: object) -> None:
+    assert parse_payload(PromoteCommand, {"revision": typed}).revision == 2
+
+
 @pytest.mark.parametrize(
     ("command", "told"),
     [
