@@ -41,6 +41,10 @@ lint: $(DEVELOPMENT) ## Check format, lint, types and the import contracts
 check: lint ## All checks, unit and workflow tests, one end-to-end test (under 5 minutes)
 	$(BIN)/python -m pytest -q $(SIDE_BY_SIDE) -m "smoke or not (stack or parts)"
 
+rest: $(DEVELOPMENT) ## What 'make check' leaves out: with it, each test runs once
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "parts and not (stack or smoke)"
+	$(BIN)/python -m pytest -m "stack and not smoke"
+
 test: $(DEVELOPMENT) ## The whole suite
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not stack"
 	$(BIN)/python -m pytest -m stack
@@ -66,4 +70,4 @@ clean: ## Remove the virtual environment and everything that was generated
 	rm -f celadon/gateway/descriptors.binpb
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help install demo format lint check test chaos bench security sabotage invariants clean
+.PHONY: help install demo format lint check rest test chaos bench security sabotage invariants clean
