@@ -10,7 +10,7 @@ import pytest
 from _pytest.mark.expression import Expression
 
 ROOT: Final = Path(__file__).parent.parent
-MARKERS: Final = ("parts", "stack", "smoke")
+MARKERS: Final = ("parts", "stack", "shared", "exclusive", "smoke")
 
 
 def pytest_commands(*targets: str) -> list[list[str]]:
