@@ -5,8 +5,9 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEVELOPMENT := $(VENV)/.installed-dev
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-# Tests mostly wait, so a few processes share two cores; whole stacks under load are run one at a time.
+# Tests mostly wait, so a few processes share two cores; tests that load, kill or judge a whole stack run one at a time.
 SIDE_BY_SIDE := --numprocesses 3 --dist loadfile
+ON_ONE_STACK := --numprocesses 3 --dist worksteal
 
 .DEFAULT_GOAL := help
 
@@ -41,9 +42,15 @@ lint: $(DEVELOPMENT) ## Check format, lint, types and the import contracts
 check: lint ## All checks, unit and workflow tests, one end-to-end test (under 5 minutes)
 	$(BIN)/python -m pytest -q $(SIDE_BY_SIDE) -m "smoke or not (stack or parts)"
 
+rest: $(DEVELOPMENT) ## What 'make check' leaves out: with it, each test runs once
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "parts and not (stack or smoke)"
+	$(BIN)/python -m pytest $(ON_ONE_STACK) -m "stack and (shared and not exclusive) and not smoke"
+	$(BIN)/python -m pytest -m "stack and not (shared and not exclusive) and not smoke"
+
 test: $(DEVELOPMENT) ## The whole suite
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not stack"
-	$(BIN)/python -m pytest -m stack
+	$(BIN)/python -m pytest $(ON_ONE_STACK) -m "stack and (shared and not exclusive)"
+	$(BIN)/python -m pytest -m "stack and not (shared and not exclusive)"
 
 chaos: $(DEVELOPMENT) ## Strike rollouts at every moment by every death, under load (12 to 30 minutes)
 	$(BIN)/python -m tests.chaos --json chaos.json
@@ -66,4 +73,4 @@ clean: ## Remove the virtual environment and everything that was generated
 	rm -f celadon/gateway/descriptors.binpb
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help install demo format lint check test chaos bench security sabotage invariants clean
+.PHONY: help install demo format lint check rest test chaos bench security sabotage invariants clean

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import aiohttp
 import psutil
@@ -27,7 +27,7 @@ from celadon.stack.access import signer_of
 from celadon.stack.addresses import StackAddresses
 from celadon.table.core.engine import Table
 from celadon.table.core.models import Deployment, Rollout, Route, RouteSet
-from tests.stack.stack_process import stack_process
+from tests.stack.shared_stack import shared_stack
 
 DEADLINE_SECONDS = 120.0
 FAST_CHECK = {"path": "/health", "interval": "200ms", "timeout": "5s"}
@@ -216,16 +216,23 @@ def last_line(lines: str) -> str:
 
 
 @pytest_asyncio.fixture(scope="package", loop_scope="session")
-async def stack(reachable_directory: Path) -> AsyncIterator[StackAddresses]:
-    """Run one stack for all end-to-end tests, as ``celadon up`` does."""
-    data_dir = reachable_directory / "end-to-end"
-    data_dir.mkdir(mode=0o711)
-    async with stack_process(data_dir) as process:
-        yield await process.until_ready()
-        assert await process.stop() == 0, await process.errors()
+async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[StackAddresses]:
+    """Use the one stack of all end-to-end tests, whichever process of the run they are in."""
+    base = tmp_path_factory.getbasetemp()
+    # Each of several processes has a directory of its own in that of the run.
+    async with shared_stack(base.parent if PROCESS else base) as addresses:
+        yield addresses
 
+
+PROCESS: Final = os.environ.get("PYTEST_XDIST_WORKER", "")
+"""Which of the processes of a run of tests this is; empty where there is one alone."""
 
 _numbers = itertools.count(1)
+
+
+def own_name(name: str) -> str:
+    """Return the name of a deployment that no other process of the run uses; ``name`` is its end."""
+    return f"{PROCESS}-{name}" if PROCESS else name
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -233,7 +240,7 @@ async def deployment(stack: StackAddresses) -> AsyncIterator[LiveDeployment]:
     """Return a deployment of its own that does not exist yet."""
     temporal = await Client.connect(stack.temporal_address, data_converter=pydantic_data_converter)
     async with Table(stack.database_url, "celadon-tests", pool_size=2) as table:
-        yield LiveDeployment(f"model{next(_numbers)}", stack, temporal, table)
+        yield LiveDeployment(own_name(f"model{next(_numbers)}"), stack, temporal, table)
 
 
 @pytest_asyncio.fixture(scope="package", loop_scope="session")
@@ -241,7 +248,7 @@ async def waiting(stack: StackAddresses) -> AsyncIterator[LiveDeployment]:
     """Return a deployment whose second revision waits for a promotion; whoever uses it leaves it so."""
     temporal = await Client.connect(stack.temporal_address, data_converter=pydantic_data_converter)
     async with Table(stack.database_url, "celadon-tests", pool_size=2) as table:
-        deployment = LiveDeployment("waiting", stack, temporal, table)
+        deployment = LiveDeployment(own_name("waiting"), stack, temporal, table)
         await deployment.serve("r1", replicas=1)
         await deployment.wait_for_promotion("r2", replicas=1)
         yield deployment

@@ -22,7 +22,7 @@ from tests.end_to_end.ledger_server import count_begun, ledger_revision, unended
 from tests.end_to_end.long_request import LONG, running_request
 from tests.end_to_end.numbered_load import NumberedLoad, Sent, under_numbered_load
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.shared]
 
 PER_SECOND = 50.0
 NOTICED_SECONDS = 5.0
@@ -107,7 +107,10 @@ async def paused(addresses: StackAddresses, child: str) -> AsyncIterator[None]:
         os.kill(pid, signal.SIGCONT)
 
 
-@pytest.mark.parametrize("keeper", ["awake", "asleep"])
+@pytest.mark.parametrize(
+    "keeper",
+    ["awake", pytest.param("asleep", marks=pytest.mark.exclusive)],
+)
 async def test_only_what_ran_on_a_killed_live_replica_is_lost(
     deployment: LiveDeployment,
     tmp_path: Path,

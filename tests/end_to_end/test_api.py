@@ -17,7 +17,7 @@ from celadon.domain.language.states import RolloutPhase
 from celadon.stack.addresses import StackAddresses
 from tests.end_to_end.conftest import DEADLINE_SECONDS, LiveDeployment, run
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.shared]
 
 DOCS = Path(__file__).parents[2] / "docs" / "api.md"
 

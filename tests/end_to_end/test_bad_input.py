@@ -12,7 +12,7 @@ from celadon.domain.language.messages import PromoteCommand
 from celadon.domain.language.states import RolloutOutcome, RolloutPhase
 from tests.end_to_end.conftest import FAST_CHECK, LiveDeployment, model_server, route_of
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.shared]
 
 HANGS = """
 import http.server, sys, time

@@ -14,7 +14,7 @@ from celadon.stack.layout import DataDirectory
 from celadon.table.access.tokens import NewToken, create_token
 from tests.end_to_end.conftest import LiveDeployment, run_in, until
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.shared]
 
 WAYS = ("api", "direct")
 
@@ -130,7 +130,7 @@ async def test_a_delete_ends_the_rollout_that_is_under_way(
 
 
 async def test_a_shell_completes_the_names_of_deployments(stack: StackAddresses, waiting: LiveDeployment) -> None:
-    words = ("celadon", "promote", *Operator("api", stack).options, "wait")
+    words = ("celadon", "promote", *Operator("api", stack).options, waiting.name[:-1])
     asked = {
         **Operator("api", stack).environment,
         "_CELADON_COMPLETE": "complete_bash",
@@ -163,6 +163,7 @@ async def test_a_viewer_may_look_and_is_refused_with_the_reason(stack: StackAddr
     assert await waiting.live_revision() == 1
 
 
+@pytest.mark.exclusive  # replaces everybody's token
 async def test_the_token_of_the_stack_is_for_its_owner_and_must_be_good(
     stack: StackAddresses, waiting: LiveDeployment
 ) -> None:

@@ -9,7 +9,7 @@ from celadon.domain.language.states import RolloutPhase
 from celadon.stack.addresses import StackAddresses
 from tests.end_to_end.conftest import LiveDeployment, run, run_json
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.shared]
 
 
 def _file(deployment: LiveDeployment, directory: Path, label: str) -> str:
@@ -116,6 +116,7 @@ async def test_a_file_that_cannot_work_is_refused_before_anything_starts(
     assert await deployment.outcomes() == []
 
 
+@pytest.mark.exclusive  # judges all deployments of the stack
 async def test_doctor_finds_a_running_stack_well(stack: StackAddresses, deployment: LiveDeployment) -> None:
     await deployment.serve("r1")
 

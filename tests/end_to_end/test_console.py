@@ -16,7 +16,7 @@ from celadon.table.core.engine import Table
 from tests.end_to_end.browser import DEADLINE_MS, running_browser
 from tests.end_to_end.conftest import LiveDeployment, until
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.shared]
 
 PHONE = {"width": 360, "height": 740}
 DESK = {"width": 1200, "height": 900}

@@ -7,7 +7,7 @@ import pytest
 
 from tests.end_to_end.conftest import LiveDeployment, replica_processes, replica_routes, until
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.shared]
 
 
 async def test_a_dead_replica_is_replaced(deployment: LiveDeployment) -> None:

@@ -15,7 +15,7 @@ from celadon.table.core.models import Deployment
 from tests.end_to_end.conftest import LiveDeployment, replica_routes, run, run_json, until
 from tests.end_to_end.load import load_on
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.shared]
 
 
 async def lifecycle(deployment: LiveDeployment) -> DeploymentLifecycle:

@@ -10,7 +10,7 @@ from celadon.domain.language.messages import AbortCommand, PromoteCommand
 from celadon.domain.language.states import RolloutOutcome, RolloutPhase
 from tests.end_to_end.conftest import FAST_CHECK, LiveDeployment, model_server, until
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.shared]
 
 
 class Traffic:

@@ -15,7 +15,7 @@ from tests.end_to_end.numbered_load import under_numbered_load
 from tests.end_to_end.test_after_the_switch import PER_SECOND, until_sent, url_of
 from tests.workflows.resets import reset_to_task
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.shared]
 
 AT_ONCE = 10
 

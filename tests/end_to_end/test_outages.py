@@ -15,7 +15,7 @@ from celadon.stack.addresses import StackAddresses
 from tests.end_to_end.conftest import LiveDeployment, run_in, until
 from tests.end_to_end.failing_front import FailingFront, failing_front
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.shared]
 
 
 def through(front: FailingFront, stack: StackAddresses) -> Mapping[str, str]:
@@ -64,6 +64,7 @@ async def test_deploy_promote_and_scale_outlive_answers_that_a_proxy_loses(
         assert len(ids) == 1, what
 
 
+@pytest.mark.exclusive  # kills everybody's API
 async def test_waiting_outlives_an_api_that_is_killed(stack: StackAddresses, deployment: LiveDeployment) -> None:
     await deployment.serve("r1")
     assert stack.admin_token_file is not None

@@ -15,7 +15,7 @@ from tests.end_to_end.conftest import FAST_CHECK, LiveDeployment, model_server, 
 from tests.end_to_end.held_stream import held_stream
 from tests.end_to_end.load import load_on
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.shared]
 
 
 async def scale(deployment: LiveDeployment, replicas: int) -> None:

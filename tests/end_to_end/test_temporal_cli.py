@@ -11,9 +11,9 @@ import pytest
 
 from celadon.domain.language.states import RolloutPhase
 from celadon.stack.addresses import StackAddresses
-from tests.end_to_end.conftest import LiveDeployment, run, run_in, until
+from tests.end_to_end.conftest import LiveDeployment, own_name, run, run_in, until
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.shared]
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -192,7 +192,7 @@ async def test_a_start_that_does_not_parse_fails_at_once_and_leaves_nothing(
     stack: StackAddresses,
     payload: tuple[str, ...],
 ) -> None:
-    identity = "rollout-mistyped"
+    identity = f"rollout-{own_name('mistyped')}"
 
     await run(
         stack,

@@ -48,8 +48,11 @@ LISTENER = (
 
 
 def revision_of(chat: Deploying) -> dict[str, object]:
-    """Return a revision whose set has the life of its deployment's name."""
-    check = {"interval": "100ms", "timeout": "30s"}
+    """Return a revision whose set has the life of its deployment's name.
+
+    A healthy replica is probed seldom: a fault at one more identical probe shows nothing new.
+    """
+    check = {"interval": "500ms", "timeout": "30s"}
     return {"command": LISTENER, "health_check": check, "env": {LIFE_VARIABLE: chat.name}}
 
 
@@ -107,8 +110,15 @@ class Lives:
         os.kill(pid, signal.SIGKILL)
 
 
+@pytest.fixture
+def short_rests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a keeper rest for a moment only after a fault: these tests have hundreds of them."""
+    for rest in ("faults.FAULT_SECONDS", "set_keeper.FAULT_SECONDS", "set_keeper._RETRY_SECONDS"):
+        monkeypatch.setattr(f"celadon.keeper.{rest}", 0.05)
+
+
 @pytest_asyncio.fixture(loop_scope="session")
-async def lives(table: Table, state_dir: Path) -> AsyncIterator[Lives]:
+async def lives(table: Table, state_dir: Path, short_rests: None) -> AsyncIterator[Lives]:  # noqa: ARG001 - it patches
     """Run a keeper of sets whose lives have faults."""
     local = LocalProvisioner(LocalSettings(state_dir=state_dir))
     lives = Lives(table, state_dir, local)

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.sabotage.catalogue import RULES, SABOTAGES, Sabotage
-from tests.sabotage.runner import Copy, Finding, Verdict, find_old_text, run_unbroken, try_out
+from tests.sabotage.runner import ROOT, Copy, Finding, Verdict, broken_content, run_unbroken, try_out
 
 
 def main() -> int:
@@ -22,7 +22,7 @@ def main() -> int:
     chosen = [one for one in SABOTAGES if not options.rule or one.rule in options.rule]
     console = Console(width=options.width)
     for sabotage in chosen:
-        find_old_text(sabotage)
+        broken_content(sabotage, (ROOT / sabotage.file).read_text())
     with tempfile.TemporaryDirectory(prefix="celadon-sabotage-") as directory:
         copies = queue.SimpleQueue[Copy]()
         for number in range(options.jobs):

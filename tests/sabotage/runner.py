@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.sabotage.catalogue import Sabotage
+from tests.sabotage.syntax import PlaceError, replace_once
 
 ROOT: Final = Path(__file__).parent.parent.parent
 _LEFT_OUT: Final = shutil.ignore_patterns(
@@ -53,25 +54,25 @@ class Finding:
 
     def as_json(self) -> dict[str, object]:
         """Return what the file of findings says."""
-        return asdict(self) | {"verdict": self.verdict.value}
+        sabotage = asdict(self.sabotage) | {"file": self.sabotage.file}
+        return asdict(self) | {"sabotage": sabotage, "verdict": self.verdict.value}
 
 
 class CatalogueError(Exception):
     """A sabotage does not fit the code any more."""
 
 
-def find_old_text(sabotage: Sabotage, root: Path = ROOT) -> str:
-    """Return the content of the file that a sabotage is for.
+def broken_content(sabotage: Sabotage, content: str) -> str:
+    """Return what the file of a sabotage contains once it is broken.
 
     Raises:
-        CatalogueError: the old text does not stand there exactly once.
+        CatalogueError: the place that the sabotage breaks does not stand there exactly once.
 
     """
-    content = (root / sabotage.file).read_text()
-    found = content.count(sabotage.old)
-    if found != 1:
-        raise CatalogueError(f"'{sabotage.title}': its text stands {found} times in {sabotage.file}, not once")
-    return content
+    try:
+        return replace_once(content, sabotage.definition, sabotage.old, sabotage.new)
+    except PlaceError as error:
+        raise CatalogueError(f"'{sabotage.title}': in {sabotage.file}, {error}") from error
 
 
 class Copy:
@@ -85,9 +86,9 @@ class Copy:
     @contextmanager
     def broken(self, sabotage: Sabotage) -> Iterator[None]:
         """Apply a sabotage, and take it back."""
-        content = find_old_text(sabotage, self.root)
         path = self.root / sabotage.file
-        path.write_text(content.replace(sabotage.old, sabotage.new))
+        content = path.read_text()
+        path.write_text(broken_content(sabotage, content))
         try:
             yield
         finally:

@@ -1,11 +1,12 @@
 """Every rule has its sabotage, and every sabotage fits the code as it stands."""
 
 import ast
+from difflib import SequenceMatcher
 
 import pytest
 
 from tests.sabotage.catalogue import RULES, SABOTAGES, Sabotage
-from tests.sabotage.runner import ROOT, find_old_text
+from tests.sabotage.runner import ROOT, broken_content
 
 MOST_LINES = 5
 
@@ -23,11 +24,23 @@ def test_titles_tell_sabotages_apart() -> None:
 
 
 @pytest.mark.parametrize("sabotage", SABOTAGES, ids=_title)
-def test_a_sabotage_fits_the_code(sabotage: Sabotage) -> None:
-    content = find_old_text(sabotage)
+def test_a_sabotage_finds_exactly_one_place(sabotage: Sabotage) -> None:
+    content = (ROOT / sabotage.file).read_text()
 
-    ast.parse(content.replace(sabotage.old, sabotage.new))
-    assert 1 <= sabotage.changed_lines <= MOST_LINES
+    broken = broken_content(sabotage, content)
+
+    assert ast.dump(ast.parse(broken)) != ast.dump(ast.parse(content))
+    assert 1 <= changed_lines(content, broken) <= MOST_LINES
+
+
+def changed_lines(before: str, after: str) -> int:
+    """Return how many lines differ."""
+    matcher = SequenceMatcher(None, before.splitlines(), after.splitlines(), autojunk=False)
+    return sum(
+        max(old_end - old, new_end - new)
+        for kind, old, old_end, new, new_end in matcher.get_opcodes()
+        if kind != "equal"
+    )
 
 
 @pytest.mark.parametrize("sabotage", SABOTAGES, ids=_title)

@@ -18,7 +18,7 @@ from celadon.stack.environment import python_environment
 from celadon.stack.errors import StackError
 from tests.stack.processes import is_running, until
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.shared]
 
 DATABASES = ("postgres", "temporal")
 DATABASES_ALONE = ("tests.stack.stack_process", "{data_dir}", "{{}}", *DATABASES)

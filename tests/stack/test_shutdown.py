@@ -76,6 +76,7 @@ def holder_of(directory: DataDirectory, once_told: str) -> Iterator[subprocess.P
 
 
 @pytest.mark.stack
+@pytest.mark.shared
 async def test_stops_a_stack_and_returns_when_all_of_it_is_gone(data_dir: Path) -> None:
     async with stack_process(data_dir, *DATABASES) as process:
         addresses = await process.until_ready()
@@ -88,6 +89,7 @@ async def test_stops_a_stack_and_returns_when_all_of_it_is_gone(data_dir: Path) 
 
 
 @pytest.mark.stack
+@pytest.mark.shared
 async def test_stops_a_stack_that_is_still_starting(data_dir: Path) -> None:
     async with stack_process(data_dir, *DATABASES) as process:
         await until((data_dir / "settings.json").exists)
@@ -170,6 +172,7 @@ async def test_another_process_with_the_number_of_a_holder_is_left_alone(tmp_pat
 
 
 @pytest.mark.stack
+@pytest.mark.shared
 async def test_a_second_start_says_where_the_running_stack_is_and_how_it_is_stopped(data_dir: Path) -> None:
     async with stack_process(data_dir, *DATABASES) as process:
         addresses = await process.until_ready()

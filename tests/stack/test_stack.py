@@ -134,6 +134,7 @@ def _meant_as(number: signal.Signals, handler: signal.Handlers) -> Iterator[None
         signal.signal(number, before)
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize("with_signal", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 async def test_a_signal_stops_everything(data_dir: Path, with_signal: signal.Signals) -> None:
     # These tests themselves may run under nohup.
@@ -145,6 +146,7 @@ async def test_a_signal_stops_everything(data_dir: Path, with_signal: signal.Sig
     assert not (data_dir / "stack.json").exists()
 
 
+@pytest.mark.shared
 async def test_a_background_job_of_a_script_stops_on_an_interrupt(data_dir: Path) -> None:
     """A shell without job control starts such a job with SIGINT ignored."""
     with ignored(signal.SIGINT):
@@ -153,6 +155,7 @@ async def test_a_background_job_of_a_script_stops_on_an_interrupt(data_dir: Path
             assert await process.stop(signal.SIGINT) == 0
 
 
+@pytest.mark.shared
 async def test_a_stack_started_with_nohup_outlives_its_terminal(data_dir: Path) -> None:
     with ignored(signal.SIGHUP):
         async with stack_process(data_dir, *DATABASES) as process:
@@ -162,6 +165,7 @@ async def test_a_stack_started_with_nohup_outlives_its_terminal(data_dir: Path) 
             assert "SIGHUP" not in await process.errors()
 
 
+@pytest.mark.shared
 async def test_a_signal_while_it_starts_stops_everything(data_dir: Path) -> None:
     async with stack_process(data_dir, *DATABASES) as process:
         await until((data_dir / "children.json").exists)
@@ -181,6 +185,7 @@ async def test_goes_on_where_it_stopped(data_dir: Path) -> None:
     assert after.model_copy(update={"pid": before.pid, "children": before.children}) == before
 
 
+@pytest.mark.shared
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's help is Linux's own")
 async def test_a_killed_stack_takes_its_children_along(data_dir: Path) -> None:
     async with stack_process(data_dir, *DATABASES) as process:
@@ -189,6 +194,7 @@ async def test_a_killed_stack_takes_its_children_along(data_dir: Path) -> None:
         await until(lambda: not any(is_running(pid) for pid in children))
 
 
+@pytest.mark.shared
 async def test_goes_on_where_it_was_killed(data_dir: Path) -> None:
     async with stack_process(data_dir) as process:
         before = await process.until_ready()
@@ -200,6 +206,7 @@ async def test_goes_on_where_it_was_killed(data_dir: Path) -> None:
         assert [pid for pid in before.children.values() if is_running(pid)] == []
 
 
+@pytest.mark.shared
 async def test_a_stack_file_that_a_killed_stack_left_is_not_believed(data_dir: Path) -> None:
     async with stack_process(data_dir, *DATABASES) as process:
         await process.until_ready()
