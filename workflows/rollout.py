@@ -20,7 +20,6 @@ with workflow.unsafe.imports_passed_through():
     from celadon.domain.decisions.after_switch import (
         Awaited,
         Circumstances,
-        Colour,
         Drain,
         DrainResult,
         Examine,
@@ -42,7 +41,7 @@ with workflow.unsafe.imports_passed_through():
     from celadon.domain.language.names import Epoch, RouteSetId
     from celadon.domain.language.progress import AbortRequest, PendingAbort, Progress
     from celadon.domain.language.rollout_state import Stage, shown_routers
-    from celadon.domain.language.states import Channel, RolloutOutcome, RolloutPhase
+    from celadon.domain.language.states import Channel, Colour, RolloutOutcome, RolloutPhase
     from celadon.domain.language.steps import (
         BeginStep,
         CloseStep,

@@ -9,8 +9,15 @@ from celadon.domain.language.durations import format_duration
 from celadon.domain.language.errors import Refusal
 from celadon.domain.language.messages import RolloutStatus
 from celadon.domain.language.moments import clock, moment, span
-from celadon.domain.language.states import RolloutOutcome, RolloutPhase, RouteHealthStatus, RouteSetState, RouteStatus
-from celadon.table.records.deployments import Colour, DeploymentView, FailureView, ReplicaView, RouterView, SetView
+from celadon.domain.language.states import (
+    Colour,
+    RolloutOutcome,
+    RolloutPhase,
+    RouteHealthStatus,
+    RouteSetState,
+    RouteStatus,
+)
+from celadon.table.records.deployments import DeploymentView, FailureView, ReplicaView, RouterView, SetView
 from celadon.table.records.events import AuditEvent
 from celadon.table.records.rollouts import RolloutRecord
 from celadon.terminal import Text, Tree

@@ -12,6 +12,7 @@ from celadon.domain.language.notification import DeliveryState
 from celadon.domain.language.policy import BlueGreenPolicy, resolve_policy
 from celadon.domain.language.states import (
     Channel,
+    Colour,
     DeploymentLifecycle,
     RolloutOutcome,
     RolloutPhase,
@@ -23,7 +24,6 @@ from celadon.domain.language.states import (
 from celadon.service.pages import DeploymentList, ListedDeployment, RevisionList
 from celadon.table.records.deliveries import ToldRecord
 from celadon.table.records.deployments import (
-    Colour,
     DeploymentView,
     FailureView,
     LoadView,

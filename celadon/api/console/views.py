@@ -14,6 +14,7 @@ from celadon.domain.language.moments import span
 from celadon.domain.language.names import Epoch
 from celadon.domain.language.permissions import Verb
 from celadon.domain.language.states import (
+    Colour,
     DeploymentLifecycle,
     RolloutOutcome,
     RolloutPhase,
@@ -24,7 +25,6 @@ from celadon.domain.language.states import (
 from celadon.service.command import AnyCommand, Scope, Standing
 from celadon.service.registry import commands
 from celadon.table.records.deployments import (
-    Colour,
     DeploymentLine,
     DeploymentView,
     FailureView,

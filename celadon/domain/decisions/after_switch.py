@@ -11,16 +11,9 @@ from typing import Final, assert_never
 from celadon.domain.language.base_models import Record
 from celadon.domain.language.progress import AbortRequest, Progress
 from celadon.domain.language.rollout_state import RolloutState, Stage
-from celadon.domain.language.states import RolloutOutcome
+from celadon.domain.language.states import Colour, RolloutOutcome
 
 BAKE_TIMER: Final = "bake"
-
-
-class Colour(StrEnum):
-    """One of the two sets of a rollout."""
-
-    BLUE = "blue"
-    GREEN = "green"
 
 
 class Examined(StrEnum):

@@ -70,6 +70,13 @@ class SetCondition(StrEnum):
     """More of its replicas failed than ``max_replacements`` allows; it is not tried any further."""
 
 
+class Colour(StrEnum):
+    """A set's part in the latest rollout."""
+
+    BLUE = "blue"
+    GREEN = "green"
+
+
 class WorkerRisk(StrEnum):
     """What a worker's settings let others do that they need not; told by ``celadon doctor``."""
 

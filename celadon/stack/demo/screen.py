@@ -11,11 +11,11 @@ from rich.live import Live
 from rich.panel import Panel
 
 from celadon.domain.language.shown_text import escape_json
-from celadon.domain.language.states import RolloutPhase, RouteHealthStatus, RouteSetState
+from celadon.domain.language.states import Colour, RolloutPhase, RouteHealthStatus, RouteSetState
 from celadon.stack.demo.generator import LoadCounts
 from celadon.stack.demo.summary import Summary
 from celadon.standard_streams import write_line
-from celadon.table.records.deployments import Colour, DeploymentView, SetView
+from celadon.table.records.deployments import DeploymentView, SetView
 from celadon.terminal import Table, TerminalConsole, Text
 
 REPORT_EVERY: Final = timedelta(seconds=5)

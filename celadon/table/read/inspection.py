@@ -14,7 +14,6 @@ from celadon.domain.language.states import (
     DeploymentLifecycle,
     RolloutOutcome,
     RolloutPhase,
-    RouteSetState,
     SetCondition,
 )
 from celadon.table.core.fences import SHARD
@@ -28,6 +27,7 @@ from celadon.table.core.models import (
     RouterAck,
     RouteSet,
 )
+from celadon.table.core.replica_rules import is_open
 from celadon.table.core.router_rules import is_live
 from celadon.table.records.routers import RouterState
 from celadon.table.routers.router_state import state_of, stream_is_up
@@ -196,7 +196,7 @@ async def _find_failed_sets(tx: AsyncSession) -> tuple[FailedSetFinding, ...]:
     rows = await tx.execute(
         select(RouteSet, Deployment.live_set)
         .join(Deployment, Deployment.name == RouteSet.deployment)
-        .where(RouteSet.state == RouteSetState.OPEN, RouteSet.condition == SetCondition.FAILED)
+        .where(is_open, RouteSet.condition == SetCondition.FAILED)
         .order_by(RouteSet.id),
     )
     return tuple(

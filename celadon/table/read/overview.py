@@ -10,6 +10,7 @@ from celadon.domain.decisions.publication import publish
 from celadon.domain.language.names import Epoch, RevisionNumber, RolloutId, RouteId, RouterNode, RouteSetId
 from celadon.domain.language.policy import required_healthy
 from celadon.domain.language.states import (
+    Colour,
     DeploymentLifecycle,
     RouteHealthStatus,
     RouteSetState,
@@ -21,10 +22,10 @@ from celadon.table.core.labels import read_labels
 from celadon.table.core.models import Deployment, MemberLoad, Rollout, Route, Router, RouterAck, RouterLoad, RouteSet
 from celadon.table.core.paging import LONGEST_PAGE, made_of
 from celadon.table.core.policies import read_policy
+from celadon.table.core.replica_rules import is_healthy_and_counts
 from celadon.table.core.router_rules import counts_for_drain, is_live
 from celadon.table.read.history import latest_rollout, read_events, record_of
 from celadon.table.records.deployments import (
-    Colour,
     DeploymentLine,
     DeploymentView,
     FailureView,
@@ -34,7 +35,6 @@ from celadon.table.records.deployments import (
     SetView,
 )
 from celadon.table.records.rollouts import RolloutRecord
-from celadon.table.rollouts.scale_down import counts_as_live
 from celadon.table.routers.traffic import read_traffic
 
 SHOWN_EVENTS = 8
@@ -94,7 +94,7 @@ async def list_deployments(
     )
     healthy = (
         select(func.count(Route.id))
-        .where(Route.set_id == page.live_set, _is_healthy())
+        .where(Route.set_id == page.live_set, is_healthy_and_counts)
         .correlate(page)
         .scalar_subquery()
     )
@@ -137,15 +137,6 @@ async def list_names(tx: AsyncSession, *, limit: int | None = None) -> tuple[str
     """Return the names of deployments that were not destroyed, in their order; all when no ``limit`` is given."""
     query = select(Deployment.name).where(Deployment.lifecycle != DeploymentLifecycle.DESTROYED)
     return tuple(await tx.scalars(query.order_by(Deployment.name).limit(limit)))
-
-
-def _is_healthy() -> ColumnElement[bool]:
-    return (
-        (Route.status == RouteStatus.RUNNING)
-        & (Route.health == RouteHealthStatus.HEALTHY)
-        & Route.ended_at.is_(None)
-        & counts_as_live
-    )
 
 
 async def _view_sets(

@@ -1,7 +1,6 @@
 """A deployment as it is asked for, as it stands with both colours, and as a line in a list."""
 
 from datetime import datetime
-from enum import StrEnum
 
 from pydantic import Field
 
@@ -9,6 +8,7 @@ from celadon.domain.language.base_models import Record
 from celadon.domain.language.names import Epoch, RevisionNumber, RolloutId, RouteId, RouterNode, RouteSetId
 from celadon.domain.language.policy import BlueGreenPolicy
 from celadon.domain.language.states import (
+    Colour,
     DeploymentLifecycle,
     RouteHealthStatus,
     RouteSetState,
@@ -17,13 +17,6 @@ from celadon.domain.language.states import (
 )
 from celadon.table.records.events import AuditEvent
 from celadon.table.records.rollouts import RolloutRecord
-
-
-class Colour(StrEnum):
-    """A set's part in the latest rollout."""
-
-    BLUE = "blue"
-    GREEN = "green"
 
 
 class ReplicaView(Record):

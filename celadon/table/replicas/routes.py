@@ -24,6 +24,7 @@ from celadon.table.core.fences import hold_fence
 from celadon.table.core.locks import DeploymentLock, hold_deployment, lock_deployment
 from celadon.table.core.models import MemberLoad, Rollout, Route, Router, RouterLoad, RouteSet
 from celadon.table.core.policies import read_policy
+from celadon.table.core.replica_rules import counts_as_live, is_open, runs
 from celadon.table.core.router_rules import counts_for_drain, is_live
 from celadon.table.replicas.failure_causes import read_failure_causes
 from celadon.table.replicas.keeper_reads import ManagedRoute, ManagedSet
@@ -31,7 +32,7 @@ from celadon.table.rollouts.asked_signals import answer_asked
 from celadon.table.rollouts.audit import write_event
 from celadon.table.rollouts.condition import tell_rollout
 from celadon.table.rollouts.deletion import destroy_if_empty
-from celadon.table.rollouts.scale_down import cancel_scale_down, counts_as_live, read_members
+from celadon.table.rollouts.scale_down import cancel_scale_down, read_members
 
 _OUTPUT_LIMIT = 8_000
 """Bytes of a replica's output that are kept."""
@@ -65,7 +66,7 @@ async def add_route(
     held = (
         await tx.execute(
             select(RouteSet.wanted, RouteSet.condition)
-            .where(RouteSet.id == route_set, RouteSet.state == RouteSetState.OPEN)
+            .where(RouteSet.id == route_set, is_open)
             .with_for_update(read=True),
         )
     ).one_or_none()
@@ -123,7 +124,7 @@ async def route_health(  # noqa: PLR0913 - an edge has its health, an answer and
         lock,
         row,
         update(Route)
-        .where(Route.id == route, Route.ended_at.is_(None), Route.status == RouteStatus.RUNNING)
+        .where(Route.id == route, runs)
         .values(
             health=health,
             health_fence=fence,
@@ -150,8 +151,7 @@ async def route_error(
         update(Route)
         .where(
             Route.id == route,
-            Route.ended_at.is_(None),
-            Route.status == RouteStatus.RUNNING,
+            runs,
             Route.health == RouteHealthStatus.UNHEALTHY,
         )
         .values(last_error=first_bytes(error, LONGEST_CAUSE), output=last_bytes(output, _OUTPUT_LIMIT))
@@ -165,7 +165,7 @@ async def route_confirmed(tx: AsyncSession, fence: Fence, managed: ManagedSet, r
     lock, _ = await _lock_set(tx, fence, managed)
     await tx.execute(
         update(Route)
-        .where(Route.id == route, Route.ended_at.is_(None), Route.status == RouteStatus.RUNNING)
+        .where(Route.id == route, runs)
         .values(health_fence=fence)
         .execution_options(synchronize_session=False),
     )

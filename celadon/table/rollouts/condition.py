@@ -16,13 +16,13 @@ from celadon.domain.language.states import RouteHealthStatus, RouteSetState, Rou
 from celadon.table.core.models import Rollout, Route, RouteSet
 from celadon.table.core.owed_signals import owe_signal
 from celadon.table.core.policies import read_policy
-from celadon.table.rollouts.scale_down import counts_as_live
+from celadon.table.core.replica_rules import runs_and_counts
 
 _census: Final = select(
     func.count(),
     func.count().filter(Route.health == RouteHealthStatus.HEALTHY),
     func.count().filter(Route.health == RouteHealthStatus.DEGRADED),
-).where(Route.set_id == bindparam("set"), Route.ended_at.is_(None), Route.status == RouteStatus.RUNNING, counts_as_live)
+).where(Route.set_id == bindparam("set"), runs_and_counts)
 
 
 @dataclass(frozen=True, slots=True)

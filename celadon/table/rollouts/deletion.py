@@ -15,6 +15,7 @@ from celadon.table.core.epoch import raise_epoch
 from celadon.table.core.locks import LockedDeployment, lock_deployment
 from celadon.table.core.models import Deployment, Rollout, RouteSet
 from celadon.table.core.policies import read_policy
+from celadon.table.core.replica_rules import is_open
 from celadon.table.records.changes import Deleted
 from celadon.table.rollouts.audit import write_event
 from celadon.table.rollouts.route_sets import drain_set
@@ -107,7 +108,7 @@ async def _drain_open_sets(tx: AsyncSession, deployment: Deployment, epoch: Epoc
     rows = await tx.execute(
         select(RouteSet, Rollout.policy)
         .join(Rollout, Rollout.id == RouteSet.rollout)
-        .where(RouteSet.deployment == deployment.name, RouteSet.state == RouteSetState.OPEN)
+        .where(RouteSet.deployment == deployment.name, is_open)
         .order_by(RouteSet.id)
         .with_for_update(of=RouteSet)
         .execution_options(populate_existing=True),

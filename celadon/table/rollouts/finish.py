@@ -12,13 +12,13 @@ from celadon.domain.language.states import (
     DeploymentLifecycle,
     RolloutOutcome,
     RolloutPhase,
-    RouteSetState,
 )
 from celadon.domain.language.steps import Finished, FinishStep
 from celadon.table.core.epoch import raise_epoch
 from celadon.table.core.locks import LockedDeployment, lock_deployment, owning, read_rollout
 from celadon.table.core.models import Deployment, Rollout, RouteSet
 from celadon.table.core.policies import read_policy
+from celadon.table.core.replica_rules import is_open
 from celadon.table.rollouts.audit import write_event, write_notes
 from celadon.table.rollouts.route_sets import count_cut, drain_set
 
@@ -99,7 +99,7 @@ async def _close_all_but_live(tx: AsyncSession, deployment: LockedDeployment, ro
             select(RouteSet)
             .where(
                 RouteSet.deployment == deployment.name,
-                RouteSet.state == RouteSetState.OPEN,
+                is_open,
                 RouteSet.id.is_distinct_from(deployment.row.live_set),
             )
             .order_by(RouteSet.id)

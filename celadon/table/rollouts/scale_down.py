@@ -12,9 +12,6 @@ from celadon.domain.language.names import RouteId
 from celadon.domain.language.states import RouteSetState
 from celadon.table.core.models import Route, RouteSet
 
-counts_as_live = Route.leaving_epoch.is_(None)
-"""A replica counts for what its set wants, and for its health, only while it was not told to leave."""
-
 
 async def read_members(tx: AsyncSession, route_set: int) -> list[SetMember]:
     """Return the replicas of a set, whose row is locked, that have not ended, oldest first."""

@@ -7,10 +7,11 @@ from celadon.domain.language.base_models import Record
 from celadon.domain.language.errors import RefusalCode, refuse
 from celadon.domain.language.messages import MAX_REPLICAS
 from celadon.domain.language.names import Epoch
-from celadon.domain.language.states import Channel, DeploymentLifecycle, RouteSetState
+from celadon.domain.language.states import Channel, DeploymentLifecycle
 from celadon.table.core.epoch import raise_epoch, wake_up
 from celadon.table.core.locks import DeploymentLock, lock_deployment
 from celadon.table.core.models import Deployment, Rollout, RouteSet
+from celadon.table.core.replica_rules import is_open
 from celadon.table.records.changes import Scaled
 from celadon.table.rollouts.asked_signals import answer_asked
 from celadon.table.rollouts.audit import write_event
@@ -110,7 +111,7 @@ async def _lock_open_sets(tx: AsyncSession, deployment: DeploymentLock) -> list[
     """Lock the live set and the open colours of an unfinished rollout; no other set of a deployment is ever open."""
     rows = await tx.scalars(
         select(RouteSet)
-        .where(RouteSet.deployment == deployment.name, RouteSet.state == RouteSetState.OPEN)
+        .where(RouteSet.deployment == deployment.name, is_open)
         .order_by(RouteSet.id)
         .with_for_update()
         .execution_options(populate_existing=True),

@@ -9,21 +9,18 @@ from celadon.domain.language.base_models import Record
 from celadon.domain.language.errors import Refusal, RefusalCode
 from celadon.domain.language.names import Fence
 from celadon.domain.language.policy import required_healthy
-from celadon.domain.language.states import RouteHealthStatus, RouteSetState, RouteStatus
+from celadon.domain.language.states import RouteSetState
 from celadon.table.core.locks import DeploymentLock
 from celadon.table.core.models import Rollout, Route, RouteSet
 from celadon.table.core.policies import read_policy
-from celadon.table.rollouts.scale_down import counts_as_live
+from celadon.table.core.replica_rules import is_healthy_and_counts, runs_and_counts
 
 _healthy: Final = select(
     func.count(),
     func.count().filter(Route.health_fence.is_not_distinct_from(bindparam("fence"))),
 ).where(
     Route.set_id == bindparam("set"),
-    Route.ended_at.is_(None),
-    Route.status == RouteStatus.RUNNING,
-    Route.health == RouteHealthStatus.HEALTHY,
-    counts_as_live,
+    is_healthy_and_counts,
 )
 
 
@@ -104,9 +101,7 @@ async def _count_running(tx: AsyncSession, route_set: int) -> int:
     running = await tx.scalar(
         select(func.count()).where(
             Route.set_id == route_set,
-            Route.ended_at.is_(None),
-            Route.status == RouteStatus.RUNNING,
-            counts_as_live,
+            runs_and_counts,
         ),
     )
     return int(running or 0)

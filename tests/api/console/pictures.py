@@ -8,6 +8,7 @@ from celadon.domain.language.messages import RolloutStatus, Timer
 from celadon.domain.language.names import Epoch, RevisionNumber, RolloutId, RouteId, RouterNode, RouteSetId
 from celadon.domain.language.policy import resolve_policy
 from celadon.domain.language.states import (
+    Colour,
     DeploymentLifecycle,
     RolloutOutcome,
     RolloutPhase,
@@ -16,7 +17,7 @@ from celadon.domain.language.states import (
     RouteStatus,
     SetCondition,
 )
-from celadon.table.records.deployments import Colour, DeploymentView, ReplicaView, RouterView, SetView
+from celadon.table.records.deployments import DeploymentView, ReplicaView, RouterView, SetView
 from celadon.table.records.events import AuditEvent
 from celadon.table.records.rollouts import RolloutRecord
 from tests.client.statuses import rollout_status

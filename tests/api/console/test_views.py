@@ -11,13 +11,14 @@ from celadon.domain.decisions.workflow_condition import PendingTask, TaskReading
 from celadon.domain.language.messages import Timer
 from celadon.domain.language.permissions import Verb
 from celadon.domain.language.states import (
+    Colour,
     DeploymentLifecycle,
     RolloutOutcome,
     RolloutPhase,
     RouteHealthStatus,
     RouteSetState,
 )
-from celadon.table.records.deployments import Colour, LoadView
+from celadon.table.records.deployments import LoadView
 from tests.api.console.pictures import NOW, awaiting, colour, event, record, replica, router, view
 
 

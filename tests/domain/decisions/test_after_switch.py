@@ -11,7 +11,6 @@ from celadon.domain.decisions.after_switch import (
     BAKE_TIMER,
     Awaited,
     Circumstances,
-    Colour,
     Decision,
     Drain,
     DrainResult,
@@ -26,7 +25,7 @@ from celadon.domain.language.names import Epoch
 from celadon.domain.language.policy import BlueGreenPolicy
 from celadon.domain.language.progress import PendingAbort
 from celadon.domain.language.rollout_state import RolloutState, Stage
-from celadon.domain.language.states import RolloutOutcome, RolloutPhase
+from celadon.domain.language.states import Colour, RolloutOutcome, RolloutPhase
 from tests.domain.rollouts import NOW, abort, before, rollout
 
 ABORT = abort()

@@ -9,6 +9,7 @@ from rich.console import Console
 from celadon.domain.language.names import Epoch, RevisionNumber, RolloutId, RouteId, RouterNode, RouteSetId
 from celadon.domain.language.policy import BlueGreenPolicy
 from celadon.domain.language.states import (
+    Colour,
     DeploymentLifecycle,
     RolloutPhase,
     RouteHealthStatus,
@@ -19,7 +20,7 @@ from celadon.domain.language.states import (
 from celadon.stack.demo.generator import LoadCounts
 from celadon.stack.demo.screen import Frame, JsonScreen, LineScreen, TerminalScreen, render_frame
 from celadon.stack.demo.summary import Summary
-from celadon.table.records.deployments import Colour, DeploymentView, LoadView, ReplicaView, SetView
+from celadon.table.records.deployments import DeploymentView, LoadView, ReplicaView, SetView
 from celadon.table.records.rollouts import RolloutRecord
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

@@ -2,11 +2,11 @@
 
 from datetime import timedelta
 
-from celadon.domain.language.states import RolloutOutcome, RolloutPhase, RouteHealthStatus
+from celadon.domain.language.states import Colour, RolloutOutcome, RolloutPhase, RouteHealthStatus
 from celadon.table.read.history import latest_rollout, list_rollouts, read_events, read_rollout, rollout_of_run
 from celadon.table.read.inspection import inspect
 from celadon.table.read.overview import list_deployments, view_deployment
-from celadon.table.records.deployments import Colour, DeploymentView
+from celadon.table.records.deployments import DeploymentView
 from tests.table.rows import NOW, Rows
 
 
