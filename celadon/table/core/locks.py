@@ -55,7 +55,7 @@ def _no_such_deployment(name: str) -> RefusedError:
     return refuse(
         RefusalCode.NO_SUCH_DEPLOYMENT,
         f"there is no deployment {name}",
-        "list them with 'celadon rollout list', or create it with 'celadon deploy -f FILE'",
+        "list them with 'celadon deployment list', or create it with 'celadon deploy -f FILE'",
     )
 
 
