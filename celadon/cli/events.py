@@ -15,7 +15,7 @@ from celadon.cli.output import OutputFormat, print_object, print_one_of_many, pr
 from celadon.cli.target_choice import TargetChoice
 from celadon.cli.tree import STYLES
 from celadon.domain.language.moments import moment
-from celadon.service.views.events import EventList, event_row
+from celadon.service.views.events import EventList, event_row, event_rows
 from celadon.table.records.events import DeploymentEvent
 from celadon.terminal import Table, Text
 
@@ -123,8 +123,7 @@ async def coming_events(
 def event_table(events: tuple[DeploymentEvent, ...]) -> Table:
     """Return lines of the audit log of several deployments."""
     table = table_of("LINE", "TIME (UTC)", "DEPLOYMENT", "ROLLOUT", "EVENT")
-    for one in events:
-        row = event_row(one)
+    for one, row in zip(events, event_rows(events), strict=True):
         table.add_row(
             str(one.id),
             moment(one.at),

@@ -10,9 +10,10 @@ from celadon.cli.output import OutputFormat, print_object, print_text
 from celadon.cli.target_choice import TargetChoice
 from celadon.cli.tree import STYLES, outcome_line
 from celadon.domain.language.moments import moment
-from celadon.service.views.events import event_row
+from celadon.service.views.events import errors_told, event_rows
 from celadon.service.views.rollout import rollout_summary
 from celadon.table.records.events import AuditEvent
+from celadon.table.records.history import History
 from celadon.table.records.rollouts import RolloutFilter, RolloutRecord
 from celadon.terminal import Table, Text
 
@@ -36,7 +37,7 @@ async def show_history(
     if output.is_for_programs:
         print_object(found, output)
     else:
-        print_text(history_table(found.rollouts, datetime.now(UTC)), "", event_table(found.events))
+        print_text(history_table(found, datetime.now(UTC)), "", event_table(found.events))
         if found.notified:
             print_text("", delivery_table(found.notified))
     return ExitCode.DONE
@@ -73,11 +74,12 @@ async def show_rollouts(
     return ExitCode.DONE
 
 
-def history_table(rollouts: tuple[RolloutRecord, ...], now: datetime) -> Table:
+def history_table(past: History, now: datetime) -> Table:
     """Return the rollouts of one deployment with how they ended."""
+    errors = errors_told(past.events)
     table = table_of("ROLLOUT", "STARTED (UTC)", "TOOK", "BY", "SWITCHED (UTC)", "CUT", "OUTCOME")
-    for one in rollouts:
-        row = rollout_summary(one, now)
+    for one in past.rollouts:
+        row = rollout_summary(one, now, errors=errors.get(one.rollout, ()))
         table.add_row(
             Text(f"{row.number}: {row.move}", style="bold"),
             moment(row.started_at),
@@ -108,7 +110,6 @@ def rollout_table(rollouts: tuple[RolloutRecord, ...], now: datetime) -> Table:
 def event_table(events: tuple[AuditEvent, ...]) -> Table:
     """Return lines of the audit log of one deployment."""
     table = table_of("TIME (UTC)", "ROLLOUT", "EVENT")
-    for event in events:
-        row = event_row(event)
+    for row in event_rows(events):
         table.add_row(moment(row.at), row.rollout, Text(row.text, style=STYLES[row.tone]))
     return table

@@ -26,7 +26,7 @@ WIDTH: Final = 120
 TABLES: Final[dict[str, tuple[RenderableType, ...]]] = {
     "deployment-list": (deployments.deployment_table(LISTED),),
     "rollout-history": (
-        listings.history_table(PAST.rollouts, NOW),
+        listings.history_table(PAST, NOW),
         "",
         listings.event_table(PAST.events),
         "",

@@ -26,6 +26,7 @@ from celadon.service.principal import Principal
 from celadon.service.registry import command_named
 from celadon.service.views.deployment import read_deployment
 from celadon.service.views.deployments import deployment_row, read_deployments
+from celadon.service.views.events import errors_told
 from celadon.service.views.rollout import read_rollout, read_story, rollout_summary, story_rows
 from celadon.service.views.rollouts import read_rollouts_of
 from celadon.table.records.rollouts import RolloutFilter
@@ -223,7 +224,7 @@ async def show_rollout(request: Request, name: str, number: int) -> HTMLResponse
             "rollout",
             person,
             stream,
-            rollout=rollout_summary(record, datetime.now(UTC)),
+            rollout=rollout_summary(record, datetime.now(UTC), errors=errors_told(events).get(record.rollout, ())),
             events=story_rows(record, events),
             workflow=workflow_link(parts.workflows_url, record),
         ),

@@ -2,13 +2,16 @@
 
 # ruff: noqa: PLC0415 - looking needs no database
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from celadon.client.wording import describe_event, event_detail, event_title
+from celadon.domain.decisions.failure_cause import are_alike
 from celadon.domain.language.base_models import Record
 from celadon.domain.language.errors import RefusalCode, refuse
+from celadon.domain.language.names import RolloutId
+from celadon.domain.language.shown_text import one_line
 from celadon.domain.language.states import RolloutOutcome
 from celadon.service.command import Tone
 from celadon.service.pages import Page, named
@@ -24,7 +27,8 @@ _GOOD: Final = frozenset({"switched", "switched_back", "awaiting_promotion"})
 _BAD: Final = frozenset(
     {"replica_failed", "port_taken", "regressed", "message_refused", "promotion_refused", "failed"},
 )
-_TOLD_OF_REPLICAS: Final = frozenset({"output", "last_error"})
+_OUTPUT: Final = "output"
+_TOLD_OF_REPLICAS: Final = frozenset({_OUTPUT, "last_error"})
 """Evidence that stands beside the replicas in the view of their rollout."""
 
 
@@ -62,6 +66,26 @@ def event_row(event: AuditEvent, errors: Collection[str] | None = None) -> Event
         text=describe_event(event),
         tone=_tone(event),
     )
+
+
+def event_rows(events: Collection[AuditEvent]) -> tuple[EventRow, ...]:
+    """Return lines as people see them; what replicas printed that failed alike stands once, beside the newest."""
+    with_output: list[AuditEvent] = []
+    for event in sorted(events, key=lambda one: one.id, reverse=True):
+        told = any(one.rollout == event.rollout and are_alike(one.reason, event.reason) for one in with_output)
+        if event.evidence.get(_OUTPUT) and not told:
+            with_output.append(event)
+    errors = errors_told(events)
+    return tuple(event_row(event, None if event in with_output else errors.get(event.rollout)) for event in events)
+
+
+def errors_told(events: Collection[AuditEvent]) -> Mapping[RolloutId | None, Collection[str]]:
+    """Return by rollout what replicas have failed with of which these lines tell what they printed."""
+    errors: dict[RolloutId | None, list[str]] = {}
+    for event in events:
+        if event.evidence.get(_OUTPUT) and event.reason:
+            errors.setdefault(event.rollout, []).append(one_line(event.reason))
+    return errors
 
 
 def _tone(event: AuditEvent) -> Tone:

@@ -14,7 +14,7 @@ from celadon.domain.language.names import Epoch
 from celadon.domain.language.states import RolloutOutcome, RolloutPhase
 from celadon.service.command import Tone
 from celadon.service.principal import Principal
-from celadon.service.views.events import EventRow, event_row
+from celadon.service.views.events import EventRow, event_rows
 from celadon.service.views.phrases import Phrase
 from celadon.service.views.sets import without_output
 from celadon.table.records.events import AuditEvent
@@ -107,7 +107,7 @@ def rollout_summary(
 
 def story_rows(record: RolloutRecord, events: Collection[AuditEvent]) -> tuple[StoryRow, ...]:
     """Return what happened in a rollout, with how long after its begin."""
-    return tuple(StoryRow(**dict(event_row(event)), after=span(event.at - record.started_at)) for event in events)
+    return tuple(StoryRow(**dict(row), after=span(row.at - record.started_at)) for row in event_rows(events))
 
 
 def _way(present: RolloutPhase) -> tuple[Step, ...]:
