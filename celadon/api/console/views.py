@@ -14,11 +14,8 @@ from celadon.domain.language.states import DeploymentLifecycle
 from celadon.service.command import AnyCommand, Scope, Standing
 from celadon.service.registry import commands
 from celadon.service.views.deployment import DeploymentDetail, UnregisteredDetail, deployment_detail
-from celadon.service.views.phrases import Room
 from celadon.table.records.deployments import DeploymentView
 from celadon.table.records.rollouts import RolloutRecord
-
-_ROOM = Room(replicas=24)
 
 
 class FormField(Record):
@@ -72,7 +69,7 @@ def deployment_page(view: RolloutView, rights: Collection[Verb], temporal_ui: st
         ValueError: the deployment is not registered yet.
 
     """
-    shown, deployment = deployment_detail(view, now, _ROOM), view.deployment
+    shown, deployment = deployment_detail(view, now), view.deployment
     if isinstance(shown, UnregisteredDetail) or deployment is None:
         raise ValueError("a deployment that is not registered has no page")
     decisions = _decisions(view, deployment, rights)
