@@ -1,9 +1,12 @@
 """A Celadon reached through its API."""
 
+# ruff: noqa: PLC0415 - who decides waits for no model of a list
+
 import re
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from typing import TYPE_CHECKING
 
 from celadon.cli.access.answers import NO_KEEPER, rollout_of
 from celadon.cli.access.calls import ApiCalls, segment
@@ -18,15 +21,17 @@ from celadon.service.answers import Meant
 from celadon.service.command import Command, RequestT, ResultT, rest_path
 from celadon.service.pages import every_page
 from celadon.service.principal import Principal
-from celadon.service.views.deployments import DeploymentList
-from celadon.service.views.events import EventList
-from celadon.service.views.revisions import RevisionList
-from celadon.service.views.rollouts import RolloutList
-from celadon.service.views.routers import RouterList
 from celadon.table.core.paging import LONGEST_PAGE
 from celadon.table.records.deployments import DeploymentView
 from celadon.table.records.history import History
 from celadon.table.records.rollouts import RolloutFilter, RolloutRecord
+
+if TYPE_CHECKING:
+    from celadon.service.views.deployments import DeploymentList
+    from celadon.service.views.events import EventList
+    from celadon.service.views.revisions import RevisionList
+    from celadon.service.views.rollouts import RolloutList
+    from celadon.service.views.routers import RouterList
 
 
 class ApiAccess:
@@ -61,8 +66,10 @@ class ApiAccess:
             )
         return name
 
-    async def deployments(self) -> DeploymentList:
+    async def deployments(self) -> "DeploymentList":
         """Return every deployment that the caller may see."""
+        from celadon.service.views.deployments import DeploymentList
+
         return await every_page(
             lambda after: self._calls.get("/v1/deployments", DeploymentList, after=after, limit=LONGEST_PAGE),
         )
@@ -90,8 +97,10 @@ class ApiAccess:
         """Return one rollout of a deployment."""
         return await rollout_of(name, self._calls.get(f"/v1/rollouts/{rollout}", RolloutRecord))
 
-    async def rollouts(self, wanted: RolloutFilter, *, before: int | None, limit: int) -> RolloutList:
+    async def rollouts(self, wanted: RolloutFilter, *, before: int | None, limit: int) -> "RolloutList":
         """Return a page of rollouts."""
+        from celadon.service.views.rollouts import RolloutList
+
         names = wanted.deployments
         path = "/v1/rollouts" if names is None else f"/v1/deployments/{segment(names[0])}/rollouts"
         asked = wanted.model_dump(mode="json", exclude={"deployments"})
@@ -99,20 +108,26 @@ class ApiAccess:
 
     async def events(
         self, name: str | None, *, before: int | None = None, after: int | None = None, limit: int
-    ) -> EventList:
+    ) -> "EventList":
         """Return lines of the audit log."""
+        from celadon.service.views.events import EventList
+
         path = "/v1/events" if name is None else f"/v1/deployments/{segment(name)}/events"
         return await self._calls.get(path, EventList, before=before, after=after, limit=limit)
 
-    async def revisions(self, name: str) -> RevisionList:
+    async def revisions(self, name: str) -> "RevisionList":
         """Return every revision of a deployment."""
+        from celadon.service.views.revisions import RevisionList
+
         path = f"/v1/deployments/{segment(name)}/revisions"
         return await every_page(
             lambda before: self._calls.get(path, RevisionList, before=before, limit=LONGEST_PAGE),
         )
 
-    async def routers(self) -> RouterList:
+    async def routers(self) -> "RouterList":
         """Return every router."""
+        from celadon.service.views.routers import RouterList
+
         return await every_page(
             lambda after: self._calls.get("/v1/routers", RouterList, after=after, limit=LONGEST_PAGE),
         )

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 
 from celadon.client.rollout_view import NO_WORKFLOW, RolloutView, WorkflowAnswer, who_must_act
 from celadon.client.wording import in_words
-from celadon.domain.language.base_models import Record
 from celadon.domain.language.durations import format_duration
 from celadon.domain.language.messages import RefusedMessage, RolloutStatus
 from celadon.domain.language.permissions import Verb
@@ -16,7 +15,7 @@ from celadon.domain.language.states import RolloutPhase
 from celadon.service.command import Tone
 from celadon.service.principal import Principal
 from celadon.service.views.events import EventRow, event_row
-from celadon.service.views.phrases import WHOLE, Countdown, Phrase, Room, live_phrase
+from celadon.service.views.phrases import WHOLE, Countdown, Phrase, Room, Shown, live_phrase
 from celadon.service.views.rollout import RolloutSummary, rollout_summary
 from celadon.service.views.sets import SetDetail, errors_of, set_detail
 from celadon.table.records.deployments import DeploymentView, RouterView
@@ -29,7 +28,7 @@ _COUNTDOWNS: Final = {"bake": "bake ends"}
 """What timers are called whose own names would not say what comes."""
 
 
-class RouterDetail(Record):
+class RouterDetail(Shown):
     """A live router, and whether it serves what is live."""
 
     name: str
@@ -40,14 +39,14 @@ class RouterDetail(Record):
     epoch: str
 
 
-class RefusedRow(Record):
+class RefusedRow(Shown):
     """A message that changed nothing."""
 
     at: datetime
     text: str
 
 
-class Warned(Record):
+class Warned(Shown):
     """Something that a person should look after."""
 
     text: str
@@ -56,7 +55,7 @@ class Warned(Record):
     """What helps, where that is not the rollout's next step anyway; may be empty."""
 
 
-class DeploymentDetail(Record):
+class DeploymentDetail(Shown):
     """A deployment at one moment."""
 
     name: str
@@ -86,7 +85,7 @@ class DeploymentDetail(Record):
     warnings: tuple[Warned, ...]
 
 
-class UnregisteredDetail(Record):
+class UnregisteredDetail(Shown):
     """A deployment whose first rollout is not in the table yet."""
 
     name: str

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Self
 
 from celadon.client.rollout_view import table_next_step, who_must_act
 from celadon.client.wording import in_words, move_name
-from celadon.domain.language.base_models import Record
 from celadon.domain.language.states import DeploymentLifecycle
 from celadon.service.command import Tone
 from celadon.service.pages import Page, named
 from celadon.service.principal import Principal
-from celadon.service.views.phrases import Phrase, live_phrase
+from celadon.service.views.phrases import Phrase, Shown, live_phrase
 from celadon.service.views.rollout import rollout_summary
 from celadon.table.records.deployments import DeploymentLine
 
@@ -51,7 +50,7 @@ class DeploymentList(Page[ListedDeployment, str]):
     """The moment, by the database's clock."""
 
 
-class DeploymentRow(Record):
+class DeploymentRow(Shown):
     """A deployment in a list as people see it."""
 
     name: str

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 
 from celadon.client.wording import describe_event, event_detail, event_title
 from celadon.domain.decisions.failure_cause import are_alike
-from celadon.domain.language.base_models import Record
 from celadon.domain.language.errors import RefusalCode, refuse
 from celadon.domain.language.names import RolloutId
 from celadon.domain.language.shown_text import one_line
@@ -16,6 +15,7 @@ from celadon.domain.language.states import RolloutOutcome
 from celadon.service.command import Tone
 from celadon.service.pages import Page, named
 from celadon.service.principal import Principal
+from celadon.service.views.phrases import Shown
 from celadon.service.views.sets import without_output
 from celadon.table.records.events import AuditEvent, DeploymentEvent
 
@@ -32,7 +32,7 @@ _TOLD_OF_REPLICAS: Final = frozenset({_OUTPUT, "last_error"})
 """Evidence that stands beside the replicas in the view of their rollout."""
 
 
-class EventRow(Record):
+class EventRow(Shown):
     """One line of the audit log as people see it."""
 
     at: datetime

@@ -3,13 +3,21 @@
 from collections.abc import Iterator
 from datetime import datetime
 
+from pydantic import ConfigDict
+
 from celadon.client.wording import revision_name
 from celadon.domain.language.base_models import Record
 from celadon.domain.language.moments import span
 from celadon.service.command import Tone
 
 
-class Phrase(Record):
+class Shown(Record):
+    """A value that is shown to people; Pydantic prepares its class when the first is made: most commands make none."""
+
+    model_config = ConfigDict(defer_build=True)
+
+
+class Phrase(Shown):
     """Some words, and how good they are."""
 
     text: str
@@ -21,7 +29,7 @@ def live_phrase(revision: int | None) -> Phrase:
     return Phrase(text=revision_name(revision), tone=Tone.WARN if revision is None else Tone.GOOD)
 
 
-class Countdown(Record):
+class Countdown(Shown):
     """Something that comes at a moment."""
 
     what: str
@@ -33,7 +41,7 @@ class Countdown(Record):
         return f"{self.what} in {span(self.at - now)}"
 
 
-class Room(Record):
+class Room(Shown):
     """How much of a deployment's view is shown; what is left out is counted where people would miss it."""
 
     replicas: int = 12

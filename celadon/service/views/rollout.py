@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, assert_never
 
 from celadon.client.wording import WAY, in_words, move_name
-from celadon.domain.language.base_models import Record
 from celadon.domain.language.errors import RefusalCode, refuse
 from celadon.domain.language.moments import moment, span
 from celadon.domain.language.names import Epoch
@@ -15,7 +14,7 @@ from celadon.domain.language.states import RolloutOutcome, RolloutPhase
 from celadon.service.command import Tone
 from celadon.service.principal import Principal
 from celadon.service.views.events import EventRow, event_rows
-from celadon.service.views.phrases import Phrase
+from celadon.service.views.phrases import Phrase, Shown
 from celadon.service.views.sets import without_output
 from celadon.table.records.events import AuditEvent
 from celadon.table.records.history import History
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from celadon.service.service import Service
 
 
-class Step(Record):
+class Step(Shown):
     """One phase on a rollout's way."""
 
     name: str
@@ -33,7 +32,7 @@ class Step(Record):
     """``passed``, ``present`` or ``ahead``."""
 
 
-class RolloutSummary(Record):
+class RolloutSummary(Shown):
     """A rollout in a line or two."""
 
     number: int

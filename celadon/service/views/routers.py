@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Final
 
 from celadon.client.wording import in_words
 from celadon.domain.decisions.enrolment import CERTIFICATE_EXPIRES_SOON
-from celadon.domain.language.base_models import Record
 from celadon.domain.language.moments import moment, span
 from celadon.service.command import Tone
 from celadon.service.pages import Page, named
 from celadon.service.principal import Principal
-from celadon.service.views.phrases import Phrase
+from celadon.service.views.phrases import Phrase, Shown
 from celadon.table.records.routers import RouterLine, RouterState
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ class RouterList(Page[RouterLine, str]):
     """The moment, by the database's clock."""
 
 
-class RouterRow(Record):
+class RouterRow(Shown):
     """A router in a list as people see it."""
 
     name: str

@@ -7,20 +7,19 @@ from typing import Final, assert_never
 
 from celadon.client.wording import in_words, revision_name
 from celadon.domain.decisions.failure_cause import are_alike
-from celadon.domain.language.base_models import Record
 from celadon.domain.language.moments import clock
 from celadon.domain.language.names import RouteSetId
 from celadon.domain.language.shown_text import one_line
 from celadon.domain.language.states import RouteHealthStatus, RouteSetState, RouteStatus
 from celadon.service.command import Tone
-from celadon.service.views.phrases import Countdown, Phrase, Room
+from celadon.service.views.phrases import Countdown, Phrase, Room, Shown
 from celadon.table.records.deployments import Colour, FailureView, ReplicaView, SetView
 
 _TIMES: Final = re.compile(r" \(\N{MULTIPLICATION SIGN}\d+\)")
 _BEGUN: Final = frozenset({RouteStatus.PROVISIONING, RouteStatus.RUNNING})
 
 
-class ReplicaRow(Record):
+class ReplicaRow(Shown):
     """A replica that has not ended."""
 
     address: str
@@ -37,7 +36,7 @@ class ReplicaRow(Record):
     error: str
 
 
-class FailureRow(Record):
+class FailureRow(Shown):
     """Replicas that ended by themselves in the same way, by the newest of them."""
 
     title: str
@@ -45,14 +44,14 @@ class FailureRow(Record):
     """The last whole lines that it printed."""
 
 
-class LoadRow(Record):
+class LoadRow(Shown):
     """What one router says of the requests that run on a draining set."""
 
     router: str
     running: str
 
 
-class DrainRow(Record):
+class DrainRow(Shown):
     """How far a set has drained."""
 
     running: str
@@ -61,7 +60,7 @@ class DrainRow(Record):
     loads: tuple[LoadRow, ...]
 
 
-class SetDetail(Record):
+class SetDetail(Shown):
     """One set."""
 
     colour: str
