@@ -121,6 +121,11 @@ def live_picture(draw: Callable[[], Shown], *, redraws_a_second: float) -> Live:
     )
 
 
+def fits_on(console: rich_console.Console, shown: Shown) -> bool:
+    """Whether a picture has room on a terminal, with a line for the cursor."""
+    return len(console.render_lines(_words(shown), pad=False)) < console.height
+
+
 def _words(value: object) -> Text | Table | Tree:
     match value:
         case str():

@@ -1,1 +1,1 @@
-"""The API: GraphQL, REST and server-sent events over the same service functions (``desk.py``)."""
+"""The API: GraphQL, REST and server-sent events over the same service."""

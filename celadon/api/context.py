@@ -8,11 +8,11 @@ from starlette.requests import HTTPConnection
 
 from celadon.api.authentication import Authenticator, BearerScheme
 from celadon.api.console.sessions import Sessions
-from celadon.api.desk import Desk
 from celadon.api.feed import ChangeFeed
 from celadon.api.guessing import Guessing
 from celadon.api.metrics import ApiMetrics
 from celadon.api.probes import Readiness
+from celadon.api.serving import ApiService
 from celadon.api.settings import ApiSettings
 from celadon.api.streams import Streams
 from celadon.api.workflow_watch import WorkflowWatch
@@ -23,7 +23,7 @@ from celadon.service.principal import Principal
 class ApiParts:
     """The parts of a running API."""
 
-    desk: Desk
+    service: ApiService
     authenticator: Authenticator
     bearer: BearerScheme
     feed: ChangeFeed
@@ -54,10 +54,10 @@ async def authenticated(request: Request) -> Principal:
     return await parts_of(request).authenticator.principal(request)
 
 
-def desk_of(request: Request) -> Desk:
-    """Return the desk that serves callers."""
-    return parts_of(request).desk
+def service_of(request: Request) -> ApiService:
+    """Return the service for callers."""
+    return parts_of(request).service
 
 
 Caller = Annotated[Principal, Depends(authenticated)]
-DeskOf = Annotated[Desk, Depends(desk_of)]
+ServiceOf = Annotated[ApiService, Depends(service_of)]

@@ -22,6 +22,7 @@ from celadon.domain.language.payload import parse_payload
 from celadon.service.answers import RequestId
 from celadon.service.command import AnyCommand, Graph, mutation_name
 from celadon.service.registry import commands
+from celadon.service.views.rollout import read_rollout
 
 _AFTER: Final = "The deployment as it is after that"
 _NOBODY: Final = "nothing while no worker has taken"
@@ -71,7 +72,7 @@ def _resolver(command: AnyCommand) -> Callable[..., Coroutine[Any, Any, object]]
     async def resolve(self: object, info: ContextInfo, input: Any) -> object:  # noqa: A002, ANN401, ARG001 - the schema's
         try:
             subject, request, request_id = _read(command, input)
-            result = await info.context.desk.carry_out(
+            result = await info.context.service.carry_out(
                 command,
                 info.context.who,
                 request,
@@ -239,7 +240,7 @@ async def _object(info: ContextInfo, place: str, result: Any) -> object:  # noqa
     if place.endswith("?") and result.rollout is None:
         return None
     if place == "@rollout?":
-        return Rollout.of(await info.context.desk.rollout(info.context.who, result.rollout))
+        return Rollout.of(await read_rollout(info.context.service, info.context.who, result.rollout))
     info.context.renew()
     line = await info.context.loaders.lines.load(result.deployment)
     if line is not None:

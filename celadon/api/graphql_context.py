@@ -2,27 +2,27 @@
 
 from strawberry.fastapi import BaseContext
 
-from celadon.api.context import Caller, DeskOf
-from celadon.api.desk import Desk
+from celadon.api.context import Caller, ServiceOf
 from celadon.api.loaders import Loaders
+from celadon.api.serving import ApiService
 from celadon.service.principal import Principal
 
 
 class GraphContext(BaseContext):
-    """One request's caller, desk and loaders."""
+    """One request's caller, service and loaders."""
 
-    def __init__(self, who: Principal, desk: Desk) -> None:
-        """Serve ``who`` at ``desk``."""
+    def __init__(self, who: Principal, service: ApiService) -> None:
+        """Serve ``who``."""
         super().__init__()
         self.who = who
-        self.desk = desk
-        self.loaders = Loaders(desk, who)
+        self.service = service
+        self.loaders = Loaders(service, who)
 
     def renew(self) -> None:
         """Forget what was read: a mutation has changed it."""
-        self.loaders = Loaders(self.desk, self.who)
+        self.loaders = Loaders(self.service, self.who)
 
 
-async def graph_context(who: Caller, desk: DeskOf) -> GraphContext:
+async def graph_context(who: Caller, service: ServiceOf) -> GraphContext:
     """Return the context of one request, whose caller is known."""
-    return GraphContext(who, desk)
+    return GraphContext(who, service)

@@ -35,11 +35,16 @@ from celadon.api.graphql_types import (
     read_number,
     revision_page,
     route_page,
+    shown_page,
 )
 from celadon.api.problems import HttpRefusal, not_migrated_yet, table_away
 from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError
 from celadon.domain.language.states import RolloutOutcome, RolloutPhase
 from celadon.logs import trace_of
+from celadon.service.views.deployments import read_deployments
+from celadon.service.views.rollout import read_rollout
+from celadon.service.views.rollouts import read_rollouts
+from celadon.service.views.routers import read_routers
 from celadon.table.core.outages import NotMigratedError, TableAwayError
 from celadon.table.records.rollouts import RolloutFilter
 
@@ -72,8 +77,10 @@ class Query:
     async def deployments(self, info: ContextInfo, first: First = 20, after: Cursor = None) -> Connection[Deployment]:
         """Read a page of deployments."""
         name, limit = read_name("deployment", after), page_length(first)
-        found = await _told(info.context.desk.lines(info.context.who, after=name, limit=limit + 1))
-        return await page_of(info, found, Asked("deployment", first, after), Deployment.of, lambda one: one.deployment)
+        page = await _told(read_deployments(info.context.service, info.context.who, after=name, limit=limit))
+        return await shown_page(
+            info, page, Asked("deployment", first, after), Deployment.of, lambda one: one.deployment
+        )
 
     @strawberry.field(description="One deployment, by ``id`` or by ``name``; nothing when the caller may see none.")
     async def deployment(
@@ -110,8 +117,8 @@ class Query:
             unfinished=asked.unfinished,
         )
         before, limit = read_number("rollout", after), page_length(first)
-        page = await _told(info.context.desk.rollouts(info.context.who, wanted, before=before, limit=limit + 1))
-        return await page_of(info, page.rollouts, Asked("rollout", first, after), Rollout.of, lambda one: one.rollout)
+        page = await _told(read_rollouts(info.context.service, info.context.who, wanted, before=before, limit=limit))
+        return await shown_page(info, page, Asked("rollout", first, after), Rollout.of, lambda one: one.rollout)
 
     @strawberry.field(description="One rollout; nothing when there is none that the caller may see.")
     async def rollout(
@@ -121,7 +128,7 @@ class Query:
     ) -> Rollout | None:
         """Read one rollout."""
         try:
-            return Rollout.of(await info.context.desk.rollout(info.context.who, number_of(id)))
+            return Rollout.of(await read_rollout(info.context.service, info.context.who, number_of(id)))
         except RefusedError as error:
             if error.refusal.code is RefusalCode.NO_SUCH_ROLLOUT:
                 return None
@@ -159,8 +166,10 @@ class Query:
     async def routers(self, info: ContextInfo, first: First = 20, after: Cursor = None) -> Connection[Router]:
         """Read a page of routers."""
         name, limit = read_name("router", after), page_length(first)
-        fleet = await _told(info.context.desk.routers(info.context.who, after=name, limit=limit + 1, most_behind=0))
-        return await page_of(info, fleet.routers, Asked("router", first, after), Router.of, lambda one: one.router)
+        page = await _told(
+            read_routers(info.context.service, info.context.who, after=name, limit=limit, tells_behind=False)
+        )
+        return await shown_page(info, page, Asked("router", first, after), Router.of, lambda one: one.router)
 
     @strawberry.field(description="A deployment's audit log, newest first; empty when the caller may not see it.")
     async def events(
@@ -213,7 +222,7 @@ class _QueryTurn(SchemaExtension):
         if context is None or self.execution_context.operation_type is not OperationType.QUERY:
             yield
             return
-        async with context.desk.whole_query(context.who):
+        async with context.service.whole_query(context.who):
             yield
 
 

@@ -32,7 +32,8 @@ from celadon.domain.language.states import (
     RouteTrafficStatus,
     SetCondition,
 )
-from celadon.service.pages import ListedDeployment
+from celadon.service.pages import Page
+from celadon.service.views.deployments import ListedDeployment
 from celadon.table.records.deployments import DeploymentLine
 from celadon.table.records.events import AuditEvent, DeploymentEvent
 from celadon.table.records.revisions import RevisionRecord
@@ -45,6 +46,7 @@ _LONGEST_PLACE: Final = 300
 
 NodeT = TypeVar("NodeT")
 RecordT = TypeVar("RecordT")
+PlaceT = TypeVar("PlaceT", int, str)
 ContextInfo: TypeAlias = Info[GraphContext, None]
 
 for _kind in (
@@ -590,7 +592,7 @@ async def page_of(
     found: Sequence[RecordT],
     asked: Asked,
     show: Callable[[RecordT], NodeT],
-    place: Callable[[RecordT], int | str],
+    place: Callable[[RecordT], PlaceT],
 ) -> Connection[NodeT]:
     """Return a page when it is its turn: an answer of many pages is made page by page, others between them.
 
@@ -602,12 +604,23 @@ async def page_of(
         place: returns where an element stands.
 
     """
-    await info.context.desk.piece(info.context.who)
-    edges = [Edge(cursor=write_cursor(asked.kind, place(one)), node=show(one)) for one in found[: asked.first]]
+    return await shown_page(info, Page.of(found, asked.first, place), asked, show, place)
+
+
+async def shown_page(
+    info: ContextInfo,
+    page: Page[RecordT, PlaceT],
+    asked: Asked,
+    show: Callable[[RecordT], NodeT],
+    place: Callable[[RecordT], PlaceT],
+) -> Connection[NodeT]:
+    """Return a page that was read as one; arguments as above."""
+    await info.context.service.piece(info.context.who)
+    edges = [Edge(cursor=write_cursor(asked.kind, place(one)), node=show(one)) for one in page.items]
     return Connection(
         edges=edges,
         page_info=PageInfo(
-            has_next_page=len(found) > asked.first,
+            has_next_page=page.cursor is not None,
             has_previous_page=asked.after is not None,
             start_cursor=edges[0].cursor if edges else None,
             end_cursor=edges[-1].cursor if edges else None,

@@ -7,11 +7,12 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 from strawberry.dataloader import DataLoader
 
-from celadon.api.desk import Desk
+from celadon.api.serving import ApiService
 from celadon.client.rollout_view import WorkflowAnswer
 from celadon.service.principal import Principal
+from celadon.service.views.deployment import ask_workflow
 from celadon.table.core.labels import named, within
-from celadon.table.read import listing
+from celadon.table.read import of_deployments
 from celadon.table.read.overview import list_deployments
 from celadon.table.read.router_list import behind_of
 from celadon.table.records.deployments import DeploymentLine
@@ -31,9 +32,9 @@ _Query: TypeAlias = Callable[..., Awaitable[defaultdict[str, list[RowT]]]]
 class Loaders:
     """The loaders of one request; what they have read lasts as long as it."""
 
-    def __init__(self, desk: Desk, who: Principal) -> None:
+    def __init__(self, service: ApiService, who: Principal) -> None:
         """Read for ``who``; the deployments themselves were read in the caller's scope."""
-        self._desk = desk
+        self._service = service
         self._who = who
         self._pages: dict[tuple[object, ...], DataLoader[str, Any]] = {}
         self.lines: DataLoader[str, DeploymentLine | None] = DataLoader(self._lines)
@@ -41,33 +42,33 @@ class Loaders:
 
     def routes(self, limit: int, after: str | None) -> DataLoader[str, list[RouteRecord]]:
         """Return the loader of so many replicas, of those that come after one."""
-        return self._page(listing.routes_of, after=after, limit=limit)
+        return self._page(of_deployments.routes_of, after=after, limit=limit)
 
     def route_sets(self, limit: int, after: int | None) -> DataLoader[str, list[RouteSetRecord]]:
         """Return the loader of so many sets, of those above a number."""
-        return self._page(listing.route_sets_of, after=after, limit=limit)
+        return self._page(of_deployments.route_sets_of, after=after, limit=limit)
 
     def revisions(self, limit: int, before: int | None) -> DataLoader[str, list[RevisionRecord]]:
         """Return the loader of so many last revisions below a number."""
-        return self._page(listing.revisions_of, before=before, limit=limit)
+        return self._page(of_deployments.revisions_of, before=before, limit=limit)
 
     def acknowledgements(self, limit: int, after: str | None) -> DataLoader[str, list[AcknowledgementRecord]]:
         """Return the loader of what so many routers serve, of those that come after one."""
-        return self._page(listing.acknowledgements_of, after=after, limit=limit)
+        return self._page(of_deployments.acknowledgements_of, after=after, limit=limit)
 
     def events(self, limit: int, before: int | None) -> DataLoader[str, list[DeploymentEvent]]:
         """Return the loader of so many last lines of the audit log below a number."""
-        return self._page(listing.events_of, before=before, limit=limit)
+        return self._page(of_deployments.events_of, before=before, limit=limit)
 
     def rollouts(self, limit: int, before: int | None) -> DataLoader[str, list[RolloutRecord]]:
         """Return the loader of so many last rollouts below a number."""
-        return self._page(listing.rollouts_of, before=before, limit=limit)
+        return self._page(of_deployments.rollouts_of, before=before, limit=limit)
 
     def behind(self, limit: int, after: str | None) -> DataLoader[str, list[BehindLine]]:
         """Return the loader, by router, of so many deployments that it is behind with, of those after a name."""
 
         async def load(nodes: list[str]) -> list[list[BehindLine]]:
-            found = await self._desk.read(
+            found = await self._service.read(
                 self._who,
                 lambda tx, scope: behind_of(tx, nodes, scope, after=after, limit=limit),
             )
@@ -77,7 +78,7 @@ class Loaders:
 
     def _page(self, query: _Query[RowT], limit: int, **page: str | int | None) -> DataLoader[str, list[RowT]]:
         async def load(names: list[str]) -> list[list[RowT]]:
-            found = await self._desk.read(self._who, lambda tx, _: query(tx, names, limit=limit, **page))
+            found = await self._service.read(self._who, lambda tx, _: query(tx, names, limit=limit, **page))
             return [found[name] for name in names]
 
         return self._kept((query, limit, *page.values()), load, limit)
@@ -94,7 +95,7 @@ class Loaders:
         return self._pages[key]
 
     async def _lines(self, names: list[str]) -> list[DeploymentLine | None]:
-        found = await self._desk.read(
+        found = await self._service.read(
             self._who,
             lambda tx, scope: list_deployments(tx, within(scope), named(names), limit=len(names)),
         )
@@ -103,6 +104,6 @@ class Loaders:
 
     async def _workflows(self, names: list[str]) -> Sequence[WorkflowAnswer | BaseException]:
         return await asyncio.gather(
-            *(self._desk.workflow(self._who, name) for name in names),
+            *(ask_workflow(self._service, self._who, name) for name in names),
             return_exceptions=True,
         )

@@ -16,13 +16,13 @@ from celadon.api.app import make_app
 from celadon.api.authentication import Authenticator, BearerScheme
 from celadon.api.console.sessions import Sessions
 from celadon.api.context import ApiParts
-from celadon.api.desk import Desk
 from celadon.api.feed import ChangeFeed
 from celadon.api.guessing import Guessing
 from celadon.api.jwt_tokens import IssuerKeys, JwtCheck
 from celadon.api.metrics import ApiMetrics
 from celadon.api.probes import Readiness
 from celadon.api.protocol import ConnectionLimits, Connections, GuardedProtocol, possible_connections
+from celadon.api.serving import ApiService
 from celadon.api.settings import ApiSettings
 from celadon.api.streams import Streams
 from celadon.api.workflow_watch import WorkflowWatch
@@ -71,7 +71,7 @@ def api_of(settings: ApiSettings, table: Table, listener: Listener, temporal: Cl
     over_tls = settings.console_url is not None and settings.console_url.scheme == "https"
     rollouts = RolloutClient(temporal, signer)
     parts = ApiParts(
-        desk=Desk(table, rollouts, signs=signer is not None),
+        service=ApiService(table, rollouts, signs=signer is not None),
         authenticator=Authenticator(bearer, guessing, settings, metrics),
         bearer=bearer,
         feed=ChangeFeed(table, rollouts, listener),

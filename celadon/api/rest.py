@@ -6,19 +6,24 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Depends, Header, Path, Query, Request
 from fastapi.responses import StreamingResponse
 
-from celadon.api.context import Caller, DeskOf, parts_of
+from celadon.api.context import Caller, ServiceOf, parts_of
 from celadon.api.problems import MEDIA_TYPE
 from celadon.api.rest_commands import Name
 from celadon.api.stream import ChangeResponse, ChangeStream
 from celadon.client.rollout_view import RolloutView
 from celadon.domain.language.permissions import Verb
 from celadon.domain.language.states import RolloutOutcome, RolloutPhase
-from celadon.service.pages import DeploymentList, EventPage, RevisionList, RolloutPage
 from celadon.service.principal import Principal
+from celadon.service.views.deployment import read_deployment
+from celadon.service.views.deployments import DeploymentList, read_deployments
+from celadon.service.views.events import EventList, read_events
+from celadon.service.views.revisions import RevisionList, read_revisions
+from celadon.service.views.rollout import read_history, read_rollout
+from celadon.service.views.rollouts import RolloutList, read_rollouts, read_rollouts_of
+from celadon.service.views.routers import RouterList, read_routers
 from celadon.table.core.paging import LONGEST_PAGE
 from celadon.table.records.history import History
 from celadon.table.records.rollouts import RolloutFilter, RolloutRecord
-from celadon.table.records.routers import Fleet
 
 LONGEST_HISTORY: Final = 1_000
 
@@ -49,8 +54,12 @@ router = APIRouter(prefix="/v1", responses=ERRORS)
 
 Limit = Annotated[int, Query(ge=1, le=LONGEST_PAGE, description="How many at most.")]
 Before = Annotated[int | None, Query(ge=1, le=_LARGEST, description="Only older ones.")]
-After = Annotated[int, Query(ge=0, le=_LARGEST, description="Only lines that come after this one.")]
-Newest = Annotated[bool, Query(description="The last of those lines, instead of the first.")]
+After = Annotated[
+    int | None,
+    Query(
+        ge=0, le=_LARGEST, description="Go on from this line: those that come after it, as they came; 0 is the begin."
+    ),
+]
 AfterName = Annotated[str | None, Query(max_length=200, description="Only those whose names come after this one.")]
 LastEventId = Annotated[
     int | None,
@@ -82,107 +91,107 @@ async def whoami(who: Caller) -> Principal:
 
 
 @router.get("/deployments")
-async def list_deployments(who: Caller, desk: DeskOf, after: AfterName = None, limit: Limit = 100) -> DeploymentList:
+async def list_deployments(
+    who: Caller, service: ServiceOf, after: AfterName = None, limit: Limit = 100
+) -> DeploymentList:
     """List deployments by name: what is live, where the latest rollout stands, and who must act."""
-    return await desk.deployments(who, after=after, limit=limit)
+    return await read_deployments(service, who, after=after, limit=limit)
 
 
 @router.get("/deployments/{name}")
-async def show_deployment(who: Caller, desk: DeskOf, name: Name) -> RolloutView:
+async def show_deployment(who: Caller, service: ServiceOf, name: Name) -> RolloutView:
     """Show both colours, replicas, timers, acknowledgements, running requests and the last events."""
-    return await desk.deployment(who, name)
+    return await read_deployment(service, who, name)
 
 
 @router.get("/deployments/{name}/revisions")
 async def list_revisions(
     who: Caller,
-    desk: DeskOf,
+    service: ServiceOf,
     name: Name,
     before: Before = None,
     limit: Limit = 50,
 ) -> RevisionList:
     """List the revisions of a deployment, newest first; secrets are names in them."""
-    return await desk.revisions(who, name, before=before, limit=limit)
+    return await read_revisions(service, who, name, before=before, limit=limit)
 
 
 @router.get("/rollouts")
 async def list_rollouts(
     who: Caller,
-    desk: DeskOf,
+    service: ServiceOf,
     wanted: Wanted,
     before: Before = None,
     limit: Limit = 50,
-) -> RolloutPage:
+) -> RolloutList:
     """List rollouts of all deployments, newest first."""
-    return await desk.rollouts(who, wanted, before=before, limit=limit)
+    return await read_rollouts(service, who, wanted, before=before, limit=limit)
 
 
 @router.get("/rollouts/{rollout}")
 async def show_rollout(
     who: Caller,
-    desk: DeskOf,
+    service: ServiceOf,
     rollout: Annotated[int, Path(ge=1, le=_LARGEST, description="The rollout's number.")],
 ) -> RolloutRecord:
     """Show one rollout."""
-    return await desk.rollout(who, rollout)
+    return await read_rollout(service, who, rollout)
 
 
 @router.get("/deployments/{name}/rollouts")
 async def list_rollouts_of(
     who: Caller,
-    desk: DeskOf,
+    service: ServiceOf,
     name: Name,
     wanted: Wanted,
     before: Before = None,
     limit: Limit = 50,
-) -> RolloutPage:
+) -> RolloutList:
     """List one deployment's rollouts, newest first."""
-    return await desk.rollouts_of(who, name, wanted, before=before, limit=limit)
+    return await read_rollouts_of(service, who, name, wanted, before=before, limit=limit)
 
 
 @router.get("/deployments/{name}/history")
 async def show_history(
     who: Caller,
-    desk: DeskOf,
+    service: ServiceOf,
     name: Name,
     rollout: Annotated[int | None, Query(ge=1, le=_LARGEST, description="This rollout alone.")] = None,
     limit: Annotated[int, Query(ge=1, le=LONGEST_HISTORY, description="The last so many of each.")] = 50,
 ) -> History:
     """Tell the past: rollouts, the audit log's last lines, and who was told of what."""
-    return await desk.history(who, name, rollout=rollout, limit=limit)
+    return await read_history(service, who, name, rollout=rollout, limit=limit)
 
 
 @router.get("/deployments/{name}/events")
 async def list_events_of(
     who: Caller,
-    desk: DeskOf,
+    service: ServiceOf,
     name: Name,
-    after: After = 0,
+    before: Before = None,
+    after: After = None,
     limit: Limit = 100,
-    *,
-    newest: Newest = False,
-) -> EventPage:
-    """Read one deployment's audit log, oldest first."""
-    return await desk.events(who, name, after=after, limit=limit, newest=newest)
+) -> EventList:
+    """Read one deployment's audit log: newest first, or with ``after`` what comes after a line, as it came."""
+    return await read_events(service, who, name, before=before, after=after, limit=limit)
 
 
 @router.get("/events")
 async def list_events(
     who: Caller,
-    desk: DeskOf,
-    after: After = 0,
+    service: ServiceOf,
+    before: Before = None,
+    after: After = None,
     limit: Limit = 100,
-    *,
-    newest: Newest = False,
-) -> EventPage:
-    """Read the audit log of all deployments, oldest first."""
-    return await desk.events(who, None, after=after, limit=limit, newest=newest)
+) -> EventList:
+    """Read the audit log of all deployments: newest first, or with ``after`` what comes after a line, as it came."""
+    return await read_events(service, who, None, before=before, after=after, limit=limit)
 
 
 @router.get("/routers")
-async def list_routers(who: Caller, desk: DeskOf, after: AfterName = None, limit: Limit = 100) -> Fleet:
+async def list_routers(who: Caller, service: ServiceOf, after: AfterName = None, limit: Limit = 100) -> RouterList:
     """List routers by name, and what they are behind with."""
-    return await desk.routers(who, after=after, limit=limit)
+    return await read_routers(service, who, after=after, limit=limit)
 
 
 @router.get("/stream", response_class=StreamingResponse, responses=_STREAMED)
@@ -195,17 +204,17 @@ async def stream_all(request: Request, who: Caller, last_event_id: LastEventId =
 async def stream_one(
     request: Request,
     who: Caller,
-    desk: DeskOf,
+    service: ServiceOf,
     name: Name,
     last_event_id: LastEventId = None,
 ) -> ChangeResponse:
     """Follow one deployment live: ``audit`` and ``deployment`` events."""
-    await desk.see(who, name)
+    await service.see(who, name)
     return _streaming(request, who, name, last_event_id)
 
 
 def _streaming(request: Request, who: Principal, name: str | None, after: int | None) -> ChangeResponse:
     parts = parts_of(request)
     who.require([Verb.READ])
-    changes = ChangeStream(parts.desk, parts.feed, who, name, lambda: parts.authenticator.known(request))
+    changes = ChangeStream(parts.service, parts.feed, who, name, lambda: parts.authenticator.known(request))
     return ChangeResponse(changes.events(after, parts.streams))

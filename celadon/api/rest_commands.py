@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel
 from pydantic.fields import FieldInfo
 
 from celadon.api.bodies import body_of, described, is_optional
-from celadon.api.context import Caller, DeskOf
+from celadon.api.context import Caller, ServiceOf
 from celadon.domain.language.base_models import field_texts
 from celadon.domain.language.names import MAX_NAME_LENGTH
 from celadon.domain.language.payload import parse_payload
@@ -57,7 +57,7 @@ def _endpoint(command: AnyCommand, path: str) -> Callable[..., Coroutine[Any, An
         request = given.get("order")
         if command.rest.in_query:
             request = parse_payload(command.request, {name: given[name] for name in fields})
-        result: BaseModel = await given["desk"].carry_out(
+        result: BaseModel = await given["service"].carry_out(
             command,
             given["who"],
             request,
@@ -73,7 +73,7 @@ def _endpoint(command: AnyCommand, path: str) -> Callable[..., Coroutine[Any, An
 def _parameters(command: AnyCommand, subject: str) -> Iterator[inspect.Parameter]:
     rest = command.rest
     yield _parameter("who", Caller)
-    yield _parameter("desk", DeskOf)
+    yield _parameter("service", ServiceOf)
     if subject:
         named = Annotated[str, Path(max_length=_LONGEST_NAME, description=rest.subject)]
         yield _parameter(subject, named if rest.subject else Name)

@@ -14,14 +14,16 @@ import structlog
 from starlette.responses import StreamingResponse
 from starlette.types import Message, Send
 
-from celadon.api.desk import Desk
 from celadon.api.feed import ChangeFeed
 from celadon.api.problems import HttpRefusal
 from celadon.api.reading import share_of
+from celadon.api.serving import ApiService
 from celadon.api.streams import Streams
 from celadon.api.topics import DeploymentTopic, ScopeTopic, StreamLine, event_text, lines_of
 from celadon.domain.language.errors import RefusalCode, RefusedError, refuse
 from celadon.service.principal import Principal
+from celadon.service.views.deployments import read_deployments
+from celadon.service.views.events import lines_after, place_of_line
 from celadon.table.core.paging import LONGEST_PAGE
 from celadon.table.read.event_order import BEGINNING
 
@@ -46,14 +48,14 @@ class ChangeStream:
 
     def __init__(
         self,
-        desk: Desk,
+        service: ApiService,
         feed: ChangeFeed,
         who: Principal,
         deployment: str | None,
         known: Callable[[], Awaitable[Principal | None]],
     ) -> None:
         """Follow ``deployment``, or all, while ``known`` says that the caller is who it was."""
-        self._desk = desk
+        self._service = service
         self._feed = feed
         self._who = who
         self._deployment = deployment
@@ -81,7 +83,7 @@ class ChangeStream:
                 topic = await held.enter_async_context(self._feed.follow_scope(self._who.scope))
             else:
                 topic = await held.enter_async_context(self._feed.follow_deployment(self._deployment))
-            self._place = topic.place if after is None else await self._desk.place_of(self._who, after)
+            self._place = topic.place if after is None else await place_of_line(self._service, self._who, after)
             yield f"retry: 2000\n: celadon, from line {self._place.line}\n\n"
             said_at = self._checked_at = loop.time()
             # A topic shows nothing before it was read for the first time.
@@ -136,7 +138,7 @@ class ChangeStream:
         """Return the next lines: those that the topic keeps no more from the table, page after page."""
         while self._place < topic.kept_from:
             kept_from = topic.kept_from
-            found = await self._desk.lines_after(self._who, self._deployment, self._place, limit=LONGEST_PAGE)
+            found = await lines_after(self._service, self._who, self._deployment, self._place, limit=LONGEST_PAGE)
             if found.events:
                 return lines_of(found)
             # Between the two there is none that this caller sees.
@@ -154,7 +156,7 @@ class ChangeStream:
         if changes is not None:
             return changes
         # At the beginning, and to whoever was too slow for what is kept.
-        listed = await self._desk.deployments(self._who, limit=FIRST_PAGE)
+        listed = await read_deployments(self._service, self._who, limit=FIRST_PAGE)
         return event_text("deployments", listed.model_dump_json())
 
 

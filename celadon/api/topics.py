@@ -19,8 +19,8 @@ from celadon.client.overview import ask_workflow, view_rollout
 from celadon.client.rollout_view import RolloutView, WorkflowAnswer
 from celadon.client.rollouts import RolloutClient
 from celadon.domain.language.not_found import no_such_deployment
-from celadon.service.pages import ListedDeployment
 from celadon.service.principal import Principal
+from celadon.service.views.deployments import ListedDeployment
 from celadon.table.core.clock import database_now
 from celadon.table.core.labels import named, within
 from celadon.table.core.listen import ACKS_CHANNEL

@@ -5,12 +5,11 @@ from celadon.cli.columns import table_of
 from celadon.cli.ending import ExitCode
 from celadon.cli.output import OutputFormat, print_object, print_text
 from celadon.cli.target_choice import TargetChoice
-from celadon.cli.tree import rollout_tree
+from celadon.cli.tree import rollout_tree, styled
 from celadon.client.rollout_view import RolloutView, WorkflowAnswer
-from celadon.client.wording import in_words, revision_name
 from celadon.domain.language.moments import span
 from celadon.domain.language.policy import resolve_policy
-from celadon.service.pages import DeploymentList
+from celadon.service.views.deployments import DeploymentList, deployment_row
 from celadon.table.records.deployments import DeploymentView
 from celadon.terminal import Table, Text
 
@@ -26,8 +25,8 @@ async def show_deployments(target: TargetChoice, output: OutputFormat) -> ExitCo
         listed = await access.deployments()
     if output.is_for_programs:
         print_object(listed, output)
-    elif listed.deployments:
-        print_text(health_table(listed))
+    elif listed.items:
+        print_text(deployment_table(listed))
     else:
         print_text("There is no deployment; create one with: celadon deploy -f FILE")
     return ExitCode.DONE
@@ -52,19 +51,23 @@ async def show_deployment(deployment: str, target: TargetChoice, output: OutputF
     return ExitCode.DONE
 
 
-def health_table(listed: DeploymentList) -> Table:
-    """Return deployments with what is live and healthy."""
-    table = table_of("DEPLOYMENT", "LIFECYCLE", "PHASE", "LIVE", "HEALTHY", "SINCE")
-    for line in listed.deployments:
-        rollout = line.rollout
-        under_way = rollout is not None and rollout.outcome is None
+def deployment_table(listed: DeploymentList) -> Table:
+    """Return deployments with what is live, where the latest rollout stands, and who must act."""
+    table = table_of("DEPLOYMENT", "LIFECYCLE", "LIVE", "HEALTHY", "ROLLOUT", "PHASE", "SINCE", "WAITS FOR")
+    for line in listed.items:
+        row = deployment_row(line, listed.at)
+        name = Text(row.name, style="bold")
+        for mark in row.marks:
+            name.append(f" ({mark.text})")
         table.add_row(
-            Text(line.deployment + (" (frozen)" if line.frozen else ""), style="bold"),
-            Text(line.lifecycle.value, style="cyan"),
-            Text(in_words(rollout.phase.value), style="yellow") if rollout is not None and under_way else "-",
-            Text(revision_name(line.live_revision), style="green" if line.live_revision else "yellow"),
-            Text(f"{line.healthy}/{line.wanted}", style="green" if line.healthy >= line.wanted else "yellow"),
-            "-" if rollout is None else f"{span(listed.at - rollout.phase_since)} ago",
+            name,
+            Text(row.lifecycle, style="cyan"),
+            styled(row.live),
+            styled(row.health),
+            row.move or "-",
+            styled(row.phase),
+            "-" if row.since is None else f"{span(listed.at - row.since)} ago",
+            row.waits_for or "-",
         )
     return table
 

@@ -66,7 +66,7 @@ def _exit_code_of(program: Callable[[], object]) -> int:
 
 
 def _flush(stream: TextIO) -> int:
-    """Write what is still to be written; whoever read it may have gone (``celadon rollout list | head -1``)."""
+    """Write what is still to be written; whoever read it may have gone (``celadon deployment list | head -1``)."""
     try:
         stream.flush()
     except OSError:

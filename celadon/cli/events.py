@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Final
+from typing import Final, NamedTuple
 
 from celadon.cli.access.opening import open_access
 from celadon.cli.access.protocol import Access
@@ -13,9 +13,9 @@ from celadon.cli.faults import CommandError, is_outage
 from celadon.cli.log_lines import log_warning
 from celadon.cli.output import OutputFormat, print_object, print_one_of_many, print_text
 from celadon.cli.target_choice import TargetChoice
-from celadon.client.wording import describe_event
+from celadon.cli.tree import STYLES
 from celadon.domain.language.moments import moment
-from celadon.service.pages import EventPage
+from celadon.service.views.events import EventList, event_row, event_rows
 from celadon.table.records.events import DeploymentEvent
 from celadon.terminal import Table, Text
 
@@ -23,14 +23,23 @@ POLL_SECONDS: Final = 1.0
 PAGE: Final = 100
 
 
+class Span(NamedTuple):
+    """Which lines are meant: the newest when neither is given."""
+
+    before: int | None = None
+    """Those that are older than this line."""
+    after: int | None = None
+    """Those that come after this line."""
+
+
 async def show_events(
     deployment: str | None,
-    after: int | None,
+    span: Span,
     limit: int,
     target: TargetChoice,
     output: OutputFormat,
 ) -> ExitCode:
-    """Show the newest lines of the audit log, or those that come after one of them.
+    """Show the newest lines of the audit log, newest first, or those that come after a line, as they came.
 
     Raises:
         CommandError: there is no Celadon.
@@ -38,16 +47,17 @@ async def show_events(
 
     """
     async with open_access(target) as access:
-        page = await access.events(deployment, after=after or 0, limit=limit, newest=after is None)
+        page = await access.events(deployment, before=span.before, after=span.after, limit=limit)
     if output.is_for_programs:
         print_object(page, output)
-    elif page.events:
-        print_text(event_table(page.events))
-        if len(page.events) == limit:
-            more = "older lines: celadon events --after 0" if after is None else _more(page.next_after)
-            print_text("", f"There may be {more}")
+    elif page.items:
+        print_text(event_table(page.items))
+        if page.cursor is not None:
+            print_text("", f"There are older lines: the same command with --before {page.cursor}")
+        elif span.after is not None and len(page.items) == limit:
+            print_text("", f"There may be more: the same command with --after {page.next_after}")
     else:
-        print_text("There is no such line." if after else "Nothing has happened yet.")
+        print_text("There is no such line." if span.before or span.after else "Nothing has happened yet.")
     return ExitCode.DONE
 
 
@@ -64,9 +74,9 @@ async def follow_events(
     """
     async with open_access(target) as access:
         if after is None:
-            page = await access.events(deployment, after=0, limit=limit or 1, newest=True)
+            page = await access.events(deployment, limit=limit or 1)
             after = page.next_after
-            for line in page.events if limit else ():
+            for line in reversed(page.items) if limit else ():
                 _show_line(line, output)
         async with aclosing(coming_events(access, deployment, after)) as coming:
             async for line in coming:
@@ -78,11 +88,7 @@ def _show_line(line: DeploymentEvent, output: OutputFormat) -> None:
     if output.is_for_programs:
         print_one_of_many(line, output)
     else:
-        print_text(Text(f"{moment(line.at)}  {line.deployment}  {describe_event(line)}"))
-
-
-def _more(after: int) -> str:
-    return f"more: celadon events --after {after}"
+        print_text(Text(f"{moment(line.at)} UTC  {line.deployment}  {event_row(line).text}"))
 
 
 async def coming_events(
@@ -97,16 +103,16 @@ async def coming_events(
     page = await access.events(deployment, after=after, limit=PAGE)
     lost = False
     while True:
-        for line in page.events:
+        for line in page.items:
             yield line
-        if len(page.events) < PAGE:
+        if len(page.items) < PAGE:
             await asyncio.sleep(POLL_SECONDS)
         try:
             page = await access.events(deployment, after=page.next_after, limit=PAGE)
         except CommandError as error:
             if not is_outage(error):
                 raise
-            page = EventPage(events=(), next_after=page.next_after)
+            page = EventList(items=(), next_after=page.next_after)
             if not lost:
                 log_warning("celadon_lost", error=str(error))
             lost = True
@@ -117,12 +123,12 @@ async def coming_events(
 def event_table(events: tuple[DeploymentEvent, ...]) -> Table:
     """Return lines of the audit log of several deployments."""
     table = table_of("LINE", "TIME (UTC)", "DEPLOYMENT", "ROLLOUT", "EVENT")
-    for one in events:
+    for one, row in zip(events, event_rows(events), strict=True):
         table.add_row(
             str(one.id),
             moment(one.at),
             Text(one.deployment, style="bold"),
-            "-" if one.rollout is None else str(one.rollout),
-            Text(describe_event(one)),
+            row.rollout,
+            Text(row.text, style=STYLES[row.tone]),
         )
     return table

@@ -118,6 +118,6 @@ def _describe(addresses: StackAddresses) -> tuple[Shown, ...]:
         .append("Celadon runs.", style="bold green")
         .append(" Ctrl-C or 'celadon down' stops it; the same command resumes it with nothing lost."),
         where,
-        f"In another terminal: celadon deploy -f FILE{option} · celadon rollout list{option} · celadon --help",
+        f"In another terminal: celadon deploy -f FILE{option} · celadon deployment list{option} · celadon --help",
         f"So that plain 'temporal' commands speak to it: eval \"$(celadon env{option})\"",
     )

@@ -19,7 +19,7 @@ from celadon.domain.language.moments import moment
 from celadon.domain.language.revision import Revision
 from celadon.service.commands.add_revision import COMMAND as ADD_REVISION
 from celadon.service.commands.add_revision import AddRevisionRequest
-from celadon.service.pages import RevisionList
+from celadon.service.views.revisions import RevisionList
 from celadon.table.records.revisions import RevisionRecord
 from celadon.terminal import Table, Text
 
@@ -84,7 +84,7 @@ async def show_revisions(deployment: str, target: TargetChoice, output: OutputFo
         listed = await access.revisions(deployment)
     if output.is_for_programs:
         print_object(listed, output)
-    elif listed.revisions:
+    elif listed.items:
         print_text(revision_table(listed))
     else:
         print_text(f"{deployment} has no revision; add one with: celadon revision add -f FILE")
@@ -94,7 +94,7 @@ async def show_revisions(deployment: str, target: TargetChoice, output: OutputFo
 def revision_table(listed: RevisionList) -> Table:
     """Return revisions with what each serves."""
     table = table_of("REVISION", "CREATED (UTC)", "DIGEST", "SERVES")
-    for one in listed.revisions:
+    for one in listed.items:
         table.add_row(
             Text(revision_name(one.number), style="bold"),
             moment(one.created_at),

@@ -12,8 +12,8 @@ from celadon.cli.signing import own_signer
 from celadon.cli.table_access import read
 from celadon.cli.target import Target, choose_target
 from celadon.client.connection import TemporalUnreachableError, connect
-from celadon.client.overview import ask_workflow, view_rollout
-from celadon.client.rollout_view import RolloutView, WorkflowAnswer
+from celadon.client.overview import ask_workflow
+from celadon.client.rollout_view import WorkflowAnswer
 from celadon.client.rollouts import RolloutClient
 from celadon.domain.language.errors import RefusedError
 from celadon.domain.language.not_found import no_such_deployment
@@ -68,20 +68,6 @@ class Session:
             return await ask_workflow(await self.rollouts(), deployment)
         except TemporalUnreachableError as error:
             return WorkflowAnswer(unanswered_because=str(error))
-
-    async def view(self, deployment: str) -> RolloutView:
-        """Return a deployment with its latest rollout, as workflow and table know it.
-
-        Raises:
-            CommandError: Postgres is not there, or lacks the tables.
-            RefusedError: there is no such deployment.
-
-        """
-        answer = await self.ask_workflow(deployment)
-        view = await self.read(lambda tx: view_rollout(tx, deployment, answer))
-        if view is None or (view.deployment is None and answer.status is None and answer.stuck is None):
-            raise await self.no_such_deployment(deployment)
-        return view
 
     async def no_such_deployment(self, deployment: str) -> RefusedError:
         """Return the refusal for a deployment that is not there, with those that are."""

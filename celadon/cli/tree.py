@@ -1,295 +1,200 @@
-"""A deployment and its latest rollout as a tree for people."""
+"""A deployment and its latest rollout as a tree for people: how the view is drawn, and nothing else."""
 
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Final, assert_never
+from typing import Final
 
-from celadon.client.rollout_view import NO_WORKFLOW, RolloutView
-from celadon.client.wording import WAY, describe_event, in_words, revision_name
-from celadon.domain.language.durations import format_duration
-from celadon.domain.language.errors import Refusal
-from celadon.domain.language.messages import RolloutStatus
-from celadon.domain.language.moments import clock, moment, span
-from celadon.domain.language.states import (
-    Colour,
-    RolloutOutcome,
-    RolloutPhase,
-    RouteHealthStatus,
-    RouteSetState,
-    RouteStatus,
-)
-from celadon.table.records.deployments import DeploymentView, FailureView, ReplicaView, RouterView, SetView
-from celadon.table.records.events import AuditEvent
-from celadon.table.records.rollouts import RolloutRecord
+from celadon.client.rollout_view import RolloutView
+from celadon.domain.language.moments import clock, span
+from celadon.service.command import Tone
+from celadon.service.views.deployment import DeploymentDetail, RefusedRow, UnregisteredDetail, deployment_detail
+from celadon.service.views.phrases import WHOLE, Phrase, Room, smaller_rooms
+from celadon.service.views.rollout import RolloutSummary, Step
+from celadon.service.views.sets import DrainRow, FailureRow, ReplicaRow, SetDetail
 from celadon.terminal import Text, Tree
 
-_SHOWN_REPLICAS: Final = 12
-_SHOWN_REFUSALS: Final = 3
-_SHOWN_OUTPUT_LINES: Final = 5
+STYLES: Final[Mapping[Tone, str]] = {
+    Tone.PLAIN: "",
+    Tone.QUIET: "dim",
+    Tone.GOOD: "green",
+    Tone.WARN: "yellow",
+    Tone.BAD: "red",
+}
+_COLOURS: Final = {"live": "bold green", "blue": "bold blue", "green": "bold green", "earlier": "bold"}
 
 
-def rollout_tree(view: RolloutView, now: datetime | None = None) -> Tree:
+def rollout_tree(view: RolloutView, now: datetime | None = None, room: Room = WHOLE) -> Tree:
     """Return the whole picture; ``now`` is the moment to which spans are counted, by default the present one."""
     now = now or datetime.now(UTC)
-    deployment, status = view.deployment, view.status
-    if deployment is None:
-        return _unregistered(view)
-    tree = Tree(_head(deployment), guide_style="dim")
-    if deployment.rollout is not None:
-        _add_rollout(tree, view, deployment.rollout, now)
-    under_way = deployment.rollout is not None and deployment.rollout.outcome is None
-    for one in deployment.sets:
-        _add_set(tree, one, now, under_way=under_way)
-    _add_routers(tree, deployment)
-    if status is not None:
-        _add_refusals(tree, status)
-    _add_events(tree, deployment.events)
-    _add_warnings(tree, view, deployment)
+    shown = deployment_detail(view, now, room)
+    if isinstance(shown, UnregisteredDetail):
+        return _unregistered(shown)
+    tree = Tree(_head(shown), guide_style="dim")
+    if shown.rollout is not None:
+        _add_rollout(tree, shown, shown.rollout, now, room)
+    for one in shown.sets:
+        _add_set(tree, one, now)
+    _add_routers(tree, shown)
+    _add_refused(tree, shown.refused, shown.refused_total)
+    for warned in shown.warnings:
+        tree.add(Text(warned.text, style=f"bold {STYLES[warned.tone]}"))
+    if shown.events:
+        branch = tree.add(Text("events", style="bold").append("  UTC, newest first", style="not bold dim"))
+        for row in shown.events:
+            branch.add(Text(f"{clock(row.at)}  ", style="dim").append(row.text, style=f"not dim {STYLES[row.tone]}"))
     return tree
 
 
-def describe_outcome(rollout: RolloutRecord) -> Text:
-    """Return how a rollout ended, in a line."""
-    if rollout.outcome is None:
-        return Text(in_words(rollout.phase.value), style="yellow")
-    good = rollout.outcome is RolloutOutcome.PROMOTED
-    line = Text(in_words(rollout.outcome.value), style="bold green" if good else "bold red")
+def fitting_tree(view: RolloutView, fits: Callable[[Tree], bool], now: datetime | None = None) -> Tree:
+    """Return as much of the picture as fits; when even the least does not, that."""
+    tree = rollout_tree(view, now)
+    for room in smaller_rooms():
+        if fits(tree):
+            break
+        tree = rollout_tree(view, now, room)
+    return tree
+
+
+def styled(phrase: Phrase) -> Text:
+    """Return words in the style of their tone."""
+    return Text(phrase.text, style=STYLES[phrase.tone])
+
+
+def outcome_line(rollout: RolloutSummary) -> Text:
+    """Return where a rollout stands, or how it ended and why, in a line."""
+    style = STYLES[rollout.phase.tone]
+    if rollout.is_under_way:
+        return Text(rollout.phase.text, style=style)
+    line = Text(rollout.phase.text, style=f"bold {style}")
     return line.append(f": {rollout.outcome_reason}", style="not bold default") if rollout.outcome_reason else line
 
 
-def _unregistered(view: RolloutView) -> Tree:
-    status = view.workflow.status
-    if status is None:
-        tree = Tree(f"its first rollout is not registered yet: {view.workflow.unanswered_because}")
-        if view.next_step:
-            tree.add(_next(view))
-        return tree
-    tree = Tree(Text(status.deployment, style="bold").append(" is new; its first rollout begins", style="not bold"))
-    _add_refusals(tree, status)
+def _unregistered(shown: UnregisteredDetail) -> Tree:
+    head = Text(shown.name, style="bold").append(" ") if shown.name else Text()
+    tree = Tree(head.append(shown.text, style="not bold"))
+    _add_refused(tree, shown.refused, shown.refused_total)
+    if shown.next_step:
+        tree.add(_next(shown.next_step))
     return tree
 
 
-def _head(deployment: DeploymentView) -> Text:
-    line = Text(deployment.deployment, style="bold")
-    line.append(f"  {deployment.lifecycle.value}", style="not bold cyan")
-    live = f"live: {revision_name(deployment.live_revision)}" if deployment.live_revision else "nothing is live"
-    line.append(f"  {live}", style="not bold green" if deployment.live_revision else "not bold yellow")
-    line.append(f"  epoch {deployment.epoch}  replicas {deployment.replicas}", style="not bold dim")
-    if deployment.frozen:
+def _head(shown: DeploymentDetail) -> Text:
+    line = Text(shown.name, style="bold")
+    line.append(f"  {shown.lifecycle}", style="not bold cyan")
+    line.append(f"  live: {shown.live.text}", style=f"not bold {STYLES[shown.live.tone]}")
+    line.append(f"  epoch {shown.epoch}  replicas {shown.replicas}", style="not bold dim")
+    if shown.frozen:
         line.append("  FROZEN", style="bold blue")
     return line
 
 
-def _add_rollout(tree: Tree, view: RolloutView, rollout: RolloutRecord, now: datetime) -> None:
-    head = Text(f"rollout {rollout.rollout}", style="bold")
-    move = f"  {revision_name(rollout.from_revision)} → {revision_name(rollout.to_revision)}"
-    head.append(f"{move}  by {rollout.requested_by}", style="not bold")
+def _add_rollout(tree: Tree, shown: DeploymentDetail, rollout: RolloutSummary, now: datetime, room: Room) -> None:
+    head = Text(f"rollout {rollout.number}", style="bold")
+    head.append(f"  {rollout.move}  by {rollout.requested_by}", style="not bold")
     if rollout.reason:
         head.append(f": {rollout.reason}", style="not bold")
     branch = tree.add(head)
-    if rollout.outcome is not None:
-        line = describe_outcome(rollout)
-        took = "" if rollout.completed_at is None else f"  after {span(rollout.completed_at - rollout.started_at)}"
-        branch.add(line.append(f"{took}, {moment(rollout.completed_at)} UTC", style="not bold dim"))
+    if not rollout.is_under_way:
+        branch.add(outcome_line(rollout).append(f"  after {rollout.took}, {rollout.ended}", style="not bold dim"))
         if rollout.requests_cut:
             branch.add(Text(f"{rollout.requests_cut} requests were cut", style="red"))
         return
-    branch.add(_phases(view.phase or rollout.phase, view.phase_since or rollout.phase_since, now))
-    if view.status is not None:
-        _add_progress(branch, view.status, now)
-    if view.next_step:
-        branch.add(_next(view))
+    branch.add(_way(rollout, now, names_passed=room.passed_phases))
+    for timer in shown.timers:
+        branch.add(Text(timer.told(now), style="yellow"))
+    for note in shown.notes:
+        branch.add(styled(note))
+    if shown.next_step:
+        branch.add(_next(shown.next_step))
 
 
-def _next(view: RolloutView) -> Text:
-    return Text("next: ", style="bold").append(view.next_step, style="not bold")
+def _next(step: str) -> Text:
+    return Text("next: ", style="bold").append(step, style="not bold")
 
 
-def _add_progress(branch: Tree, status: RolloutStatus, now: datetime) -> None:
-    """Add what only the workflow knows."""
-    for timer in status.timers:
-        branch.add(Text(f"timer: {timer.name} in {span(timer.fires_at - now)}", style="yellow"))
-    if not status.timers and not status.holding and status.phase is RolloutPhase.AWAITING_PROMOTION:
-        branch.add(Text("timer: none, a person decides", style="yellow"))
-    if status.holding:
-        branch.add(Text(f"holding: {status.holding}", style="bold yellow"))
-    if status.approvals_needed > 1:
-        branch.add(Text(f"approvals: {status.approvals} of {status.approvals_needed}"))
-    if status.decision:
-        branch.add(Text(f"decided: {status.decision}"))
-    if status.abort_requested:
-        branch.add(Text(f"asked to go back: {status.abort_requested}", style="yellow"))
-
-
-def _phases(present: RolloutPhase, since: datetime, now: datetime) -> Text:
+def _way(rollout: RolloutSummary, now: datetime, *, names_passed: bool) -> Text:
     """Return the way of a rollout with the present phase marked."""
-    way = WAY if present in WAY else (present,)
     line = Text()
-    for number, phase in enumerate(way):
+    for number, step in enumerate(rollout.way):
         if number:
-            line.append(" → ", style="dim")
-        if phase is present:
-            line.append(f"● {phase.value} {span(now - since)}", style="bold yellow")
-        else:
-            passed = number < way.index(present)
-            line.append(f"✔ {phase.value}" if passed else phase.value, style="green" if passed else "dim")
+            line.append(" → " if names_passed or rollout.way[number - 1].state != "passed" else " ", style="dim")
+        line.append_text(_step(step, rollout, now, names_passed=names_passed))
     return line
 
 
-def _add_set(tree: Tree, one: SetView, now: datetime, *, under_way: bool) -> None:
-    colour = _colour(one, under_way=under_way)
-    branch = tree.add(colour.append_text(_set_state(one)))
-    for replica in one.replicas[:_SHOWN_REPLICAS]:
+def _step(step: Step, rollout: RolloutSummary, now: datetime, *, names_passed: bool) -> Text:
+    match step.state:
+        case "present":
+            return Text(f"● {step.name} {span(now - rollout.since)}", style="bold yellow")
+        case "passed":
+            return Text(f"✔ {step.name}" if names_passed else "✔", style="green")
+        case _:
+            return Text(step.name, style="dim")
+
+
+def _add_set(tree: Tree, one: SetDetail, now: datetime) -> None:
+    line = Text(one.colour, style=_COLOURS[one.colour])
+    line.append(f"  {one.revision}", style="not bold default").append(f"  set {one.route_set}", style="not bold dim")
+    for phrase in (one.traffic, *(() if one.health is None else (one.health,)), *one.notes):
+        line.append(f"  {phrase.text}", style=f"not bold {STYLES[phrase.tone]}")
+    if one.error:
+        line.append(f"  {one.error}", style="not bold red")
+    branch = tree.add(line)
+    for replica in one.replicas:
         branch.add(_replica(replica, now))
-    if len(one.replicas) > _SHOWN_REPLICAS:
-        branch.add(Text(f"and {len(one.replicas) - _SHOWN_REPLICAS} more", style="dim"))
+    if one.more:
+        branch.add(Text(f"and {one.more} more", style="dim"))
     for failure in one.failures:
         _add_failure(branch, failure)
-    if one.state is RouteSetState.DRAINING:
-        _add_drain(branch, one, now)
+    if one.drain is not None:
+        _add_drain(branch, one.drain, now)
 
 
-def _colour(one: SetView, *, under_way: bool) -> Text:
-    """Return what a set is; once the rollout has ended, what is live is neither blue nor green."""
-    if one.is_live and not under_way:
-        return Text("live", style="bold green")
-    match one.colour:
-        case Colour.BLUE:
-            return Text("blue", style="bold blue")
-        case Colour.GREEN:
-            return Text("green", style="bold green")
-        case None:
-            return Text("earlier", style="bold")
-        case _ as unreachable:
-            assert_never(unreachable)
-
-
-def _set_state(one: SetView) -> Text:
-    """Return a set's revision, what traffic it gets and how many of its replicas are healthy."""
-    line = Text(f"  r{one.revision}", style="default").append(f"  set {one.route_set}", style="dim")
-    match one.state:
-        case RouteSetState.OPEN:
-            line.append("  LIVE" if one.is_live else "  no traffic", style="bold green" if one.is_live else "dim")
-            line.append_text(_health(one))
-        case RouteSetState.DRAINING:
-            line.append(f"  draining, {len(one.replicas)} left", style="magenta")
-        case RouteSetState.GONE:
-            line.append("  gone", style="magenta")
-        case _ as unreachable:
-            assert_never(unreachable)
-    if one.replacements:
-        line.append(f"  {one.replacements} replaced", style="yellow")
-    if one.requests_cut:
-        line.append(f"  {one.requests_cut} requests cut", style="red")
+def _replica(one: ReplicaRow, now: datetime) -> Text:
+    style = STYLES[one.tone]
+    line = Text(f"{one.mark} ", style=style).append(f"{one.address}", style="default")
+    line.append(f"  {one.state}", style=style).append(f", {span(now - one.since)}", style="dim")
+    if one.leaving:
+        line.append(f"  {one.leaving}", style="magenta")
+    if one.cut is not None:
+        line.append(f"  {one.cut.told(now)}", style="yellow")
+    if one.error:
+        line.append(f"  {one.error}", style="red")
     return line
 
 
-def _health(one: SetView) -> Text:
-    full = one.healthy >= one.wanted
-    required = "" if one.required in {None, one.wanted} else f", {one.required} required"
-    line = Text(f"  {one.healthy}/{one.wanted} healthy{required}", style="green" if full else "yellow")
-    return line if full or not one.last_error else line.append(f"  {one.last_error}", style="red")
-
-
-def _replica(one: ReplicaView, now: datetime) -> Text:
-    if one.status is RouteStatus.RUNNING and one.health is RouteHealthStatus.HEALTHY:
-        mark, style = "✔", "green"
-    elif one.health is RouteHealthStatus.UNHEALTHY:
-        mark, style = "✘", "red"
-    else:
-        mark, style = "◌", "yellow"
-    line = Text(f"{mark} ", style=style).append(f"{one.host}:{one.port}", style="default")
-    line.append(f"  {one.status.value}  {one.health.value}", style=style)
-    line.append(f"  {span(now - (one.started_at or one.created_at))}", style="dim")
-    if one.leaving_deadline is not None:
-        running = "unknown" if one.running_requests is None else one.running_requests
-        line.append(f"  leaves, running requests: {running}", style="magenta")
-        line.append(f"  cut in {span(one.leaving_deadline - now)}", style="yellow")
-    if one.last_error and one.health is not RouteHealthStatus.HEALTHY:
-        line.append(f"  {one.last_error}", style="red")
-    return line
-
-
-def _add_failure(tree: Tree, one: FailureView) -> None:
-    line = Text(f"✘ :{one.port}  {one.status.value} at {clock(one.ended_at)} UTC", style="red")
-    branch = tree.add(line.append(f"  {one.last_error}") if one.last_error else line)
-    for text in one.output.splitlines()[-_SHOWN_OUTPUT_LINES:]:
+def _add_failure(tree: Tree, one: FailureRow) -> None:
+    branch = tree.add(Text(f"✘ {one.title}", style="red"))
+    for text in one.output:
         branch.add(Text(text, style="dim"))
 
 
-def _add_drain(tree: Tree, one: SetView, now: datetime) -> None:
-    running = one.running_requests
-    line = Text("running requests: ").append("unknown" if running is None else str(running), style="bold")
-    if one.drain_deadline is not None:
-        line.append(f"  cut in {span(one.drain_deadline - now)}", style="yellow")
+def _add_drain(tree: Tree, one: DrainRow, now: datetime) -> None:
+    line = Text("running requests: ").append(one.running, style="bold")
+    if one.cut is not None:
+        line.append(f"  {one.cut.told(now)}", style="not bold yellow")
     branch = tree.add(line)
-    for load in one.load:
-        told = "has not reported yet" if load.running is None else str(load.running)
-        branch.add(Text(f"{load.router}: {told}", style="dim"))
+    for load in one.loads:
+        branch.add(Text(f"{load.router}: {load.running}", style="dim"))
 
 
-def _add_routers(tree: Tree, deployment: DeploymentView) -> None:
-    routers = deployment.routers
-    if not routers:
-        tree.add(Text("routers: none is live, so nobody can reach the deployment", style="yellow"))
+def _add_routers(tree: Tree, shown: DeploymentDetail) -> None:
+    if not shown.has_routers:
+        tree.add(styled(shown.router_summary))
         return
-    silent = [one for one in routers if not one.acknowledged]
-    served = f"{len(routers) - len(silent)} of {len(routers)} serve epoch {deployment.epoch}"
-    head = Text("routers", style="bold").append(f"  {served}", style="not bold yellow" if silent else "not bold green")
-    branch = tree.add(head)
-    for one in routers:
-        branch.add(_router(one))
+    summary = shown.router_summary
+    branch = tree.add(
+        Text("routers", style="bold").append(f"  {summary.text}", style=f"not bold {STYLES[summary.tone]}")
+    )
+    for one in shown.routers:
+        style = STYLES[one.state.tone]
+        line = Text(f"{one.mark} ", style=style).append(one.name, style="default")
+        branch.add(line.append(f"  {one.state.text}", style=style).append(f"  epoch {one.epoch}", style="dim"))
 
 
-def _router(one: RouterView) -> Text:
-    if one.acknowledged:
-        line = Text("✔ ", style="green").append(one.router, style="default")
-    else:
-        line = Text("◌ ", style="yellow").append(one.router, style="default")
-        line.append("  silent", style="bold yellow")
-    line.append("  nothing acknowledged" if one.epoch is None else f"  epoch {one.epoch}", style="not bold dim")
-    return line.append(f"  refused: {one.nack}", style="not bold red") if one.nack else line
-
-
-def _add_refusals(tree: Tree, status: RolloutStatus) -> None:
-    if not status.refused:
+def _add_refused(tree: Tree, refused: tuple[RefusedRow, ...], total: int) -> None:
+    if not total:
         return
-    branch = tree.add(Text(f"refused messages: {status.refused_total}", style="bold"))
-    for one in status.refused[-_SHOWN_REFUSALS:]:
-        by = f" by {one.by}" if one.by else ""
-        told = f"{clock(one.at)}  {one.message}{by} ({one.door.value}): {_sentence(one.refusal)}"
-        branch.add(Text(told, style="yellow"))
-
-
-def _sentence(refusal: Refusal) -> str:
-    return f"{refusal.code.value}: {refusal}"
-
-
-def _add_events(tree: Tree, events: tuple[AuditEvent, ...]) -> None:
-    if not events:
-        return
-    branch = tree.add(Text("events", style="bold").append("  UTC", style="not bold dim"))
-    for event in events:
-        branch.add(Text(f"{clock(event.at)}  ", style="dim").append(describe_event(event), style="not dim default"))
-
-
-def _add_warnings(tree: Tree, view: RolloutView, deployment: DeploymentView) -> None:
-    rollout = deployment.rollout
-    under_way = rollout is not None and rollout.outcome is None
-    if deployment.panic:
-        told = "CeladonPanic: too few live replicas are healthy, so unhealthy ones get traffic too"
-        tree.add(Text(told, style="bold red"))
-    if not deployment.keeper_alive:
-        told = "no keeper is at work: start a worker ('celadon worker'), or nothing starts, stops or is replaced"
-        tree.add(Text(told, style="bold red"))
-    if under_way and view.stuck is not None:
-        tree.add(Text(f"the rollout does not get on: {view.stuck.told}", style="bold red"))
-    elif under_way and view.workflow.unanswered_because:
-        told = (
-            "its workflow is gone from Temporal: the keeper ends the rollout and cleans up within a minute"
-            if view.workflow.unanswered_because == NO_WORKFLOW
-            else f"only the table is shown, the workflow is silent: {view.workflow.unanswered_because}"
-        )
-        tree.add(Text(told, style="yellow"))
-    if deployment.rollout is not None and deployment.rollout.awaits_epoch is not None:
-        patience = format_duration(deployment.rollout.policy.router_ack_timeout)
-        tree.add(Text(f"blue is kept: routers were silent for {patience} after the switch", style="yellow"))
+    branch = tree.add(Text(f"refused messages: {total}", style="bold"))
+    for one in refused:
+        branch.add(Text(f"{clock(one.at)} UTC  {one.text}", style="yellow"))

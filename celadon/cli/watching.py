@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Final, Protocol, Self, assert_never
+from typing import Final, Protocol, Self
 
 from celadon.cli.access.answers import no_such_rollout
 from celadon.cli.access.opening import open_access
@@ -12,17 +12,19 @@ from celadon.cli.ending import ExitCode
 from celadon.cli.output import OutputFormat, print_line, print_one_of_many, print_text
 from celadon.cli.patience import Patience, outlasting
 from celadon.cli.target_choice import TargetChoice
-from celadon.cli.tree import describe_outcome, rollout_tree
+from celadon.cli.tree import fitting_tree, outcome_line, rollout_tree
 from celadon.client.rollout_view import RolloutView
-from celadon.client.wording import in_words, revision_name
+from celadon.client.wording import in_words
 from celadon.domain.decisions.workflow_condition import WorkflowCondition
 from celadon.domain.language.errors import RefusalCode, refuse
-from celadon.domain.language.moments import clock, span
+from celadon.domain.language.moments import clock
 from celadon.domain.language.names import RolloutId
-from celadon.domain.language.states import RolloutOutcome, RouteSetState
-from celadon.table.records.deployments import DeploymentView, SetView
+from celadon.domain.language.states import RolloutOutcome
+from celadon.service.views.deployment import DeploymentDetail, UnregisteredDetail, deployment_detail
+from celadon.service.views.rollout import rollout_summary
+from celadon.service.views.sets import SetDetail
 from celadon.table.records.rollouts import RolloutRecord
-from celadon.terminal import live_picture
+from celadon.terminal import Shown, fits_on, live_picture
 
 REDRAWS_A_SECOND: Final = 4
 
@@ -46,10 +48,8 @@ class TreeScreen:
     def __init__(self) -> None:
         """Prepare to draw on standard output."""
         self._view: RolloutView | None = None
-        self._live = live_picture(
-            lambda: "" if self._view is None else rollout_tree(self._view),
-            redraws_a_second=REDRAWS_A_SECOND,
-        )
+        self._is_over = False
+        self._live = live_picture(self._draw, redraws_a_second=REDRAWS_A_SECOND)
 
     def show(self, view: RolloutView) -> None:
         """Draw anew; spans and timers run on between two views."""
@@ -62,8 +62,17 @@ class TreeScreen:
 
     def __exit__(self, *_: object) -> None:
         """Leave the last picture, whole."""
+        self._is_over = True
         self._live.vertical_overflow = "visible"
         self._live.stop()
+
+    def _draw(self) -> Shown:
+        """Return as much as the terminal has lines for."""
+        if self._view is None:
+            return ""
+        if self._is_over:
+            return rollout_tree(self._view)
+        return fitting_tree(self._view, lambda tree: fits_on(self._live.console, tree))
 
 
 class LineScreen:
@@ -78,14 +87,16 @@ class LineScreen:
 
     def show(self, view: RolloutView) -> None:
         """Write a line when something has changed."""
-        said = _state_line(view)
+        now = self._now()
+        shown = deployment_detail(view, now)
+        said = _state_line(view, shown)
         if said == self._said:
             return
         self._said = said
         if self._output.is_for_programs:
             print_one_of_many(view, self._output)
             return
-        print_line(f"{clock(self._now())}  {said}{self._news(view)}")
+        print_line(f"{clock(now)} UTC  {said}{self._news(shown, now)}")
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -94,17 +105,15 @@ class LineScreen:
     def __exit__(self, *_: object) -> None:
         """Do nothing: each line has been flushed."""
 
-    def _news(self, view: RolloutView) -> str:
-        """Return the timers and the next step, when that is another one than before."""
+    def _news(self, shown: DeploymentDetail | UnregisteredDetail, now: datetime) -> str:
+        """Return timers, notes, and the next step when that is another one than before."""
         told = ""
-        if view.status is not None:
-            now = self._now()
-            told = "".join(f" · {one.name} in {span(one.fires_at - now)}" for one in view.status.timers)
-            if view.status.holding:
-                told += f" · holding: {view.status.holding}"
-        if view.next_step != self._next_step:
-            self._next_step = view.next_step
-            told += f" · next: {view.next_step}" if view.next_step else ""
+        if isinstance(shown, DeploymentDetail):
+            told = "".join(f" · {one.told(now)}" for one in shown.timers)
+            told += "".join(f" · {one.text}" for one in shown.notes)
+        if shown.next_step != self._next_step:
+            self._next_step = shown.next_step
+            told += f" · next: {shown.next_step}" if shown.next_step else ""
         return told
 
 
@@ -201,14 +210,14 @@ def exit_code_of(outcome: RolloutOutcome | None) -> ExitCode:
 
 
 def _print_ending(record: RolloutRecord) -> None:
-    move = f"{revision_name(record.from_revision)} → {revision_name(record.to_revision)}"
-    print_text(f"Rollout {record.rollout} of {record.deployment} ({move}): {describe_outcome(record)}")
+    summary = rollout_summary(record, datetime.now(UTC))
+    print_text(f"Rollout {summary.number} of {summary.deployment} ({summary.move}): {outcome_line(summary)}")
 
 
-def _state_line(view: RolloutView) -> str:
+def _state_line(view: RolloutView, shown: DeploymentDetail | UnregisteredDetail) -> str:
     """Return what a change is judged by."""
-    phase = view.phase.value if view.phase is not None else "registering"
-    counts = _counts(view.deployment) if view.deployment is not None else ""
+    phase = in_words(view.phase.value) if view.phase is not None else "registering"
+    counts = _counts(shown) if isinstance(shown, DeploymentDetail) else ""
     return f"{phase}{counts}{'' if view.stuck is None else _stuck(view.stuck)}"
 
 
@@ -218,27 +227,18 @@ def _stuck(condition: WorkflowCondition) -> str:
     return f" · does not get on: its workflow is {in_words(condition.state.value)}{why}"
 
 
-def _counts(deployment: DeploymentView) -> str:
-    rollout = deployment.rollout
-    told = f" · live {revision_name(deployment.live_revision)}"
-    if rollout is not None and rollout.outcome is not None:
-        return f"{told} · {rollout.outcome.value}"
-    for one in deployment.sets:
-        if one.colour is not None:
-            told += f" · {one.colour.value} {_set_counts(one)}"
-    silent = [router.router for router in deployment.routers if not router.acknowledged]
+def _counts(shown: DeploymentDetail) -> str:
+    told = f" · live {shown.live.text}"
+    if shown.rollout is not None and not shown.rollout.is_under_way:
+        return f"{told} · {shown.rollout.phase.text}"
+    for one in shown.sets:
+        if one.colour in {"blue", "green"}:
+            told += f" · {one.colour} {_set_counts(one)}"
+    silent = [router.name for router in shown.routers if router.is_silent]
     return f"{told} · silent: {', '.join(silent)}" if silent else told
 
 
-def _set_counts(one: SetView) -> str:
-    match one.state:
-        case RouteSetState.OPEN:
-            error = f" ({one.last_error})" if one.last_error and one.healthy < one.wanted else ""
-            return f"{one.healthy}/{one.wanted} healthy{error}"
-        case RouteSetState.DRAINING:
-            running = "unknown" if one.running_requests is None else one.running_requests
-            return f"drains, {running} requests running"
-        case RouteSetState.GONE:
-            return "gone"
-        case _ as unreachable:
-            assert_never(unreachable)
+def _set_counts(one: SetDetail) -> str:
+    if one.health is not None:
+        return f"{one.health.text} ({one.error})" if one.error else one.health.text
+    return one.traffic.text if one.drain is None else f"{one.traffic.text}, running requests: {one.drain.running}"

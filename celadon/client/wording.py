@@ -16,6 +16,12 @@ WAY: Final = (
 )
 """The phases of a rollout that goes well, in their order."""
 
+_PHASE: Final = "phase"
+"""The kind of a line whose reason is a phase."""
+_OUTPUT: Final = "output"
+"""The evidence of what a replica printed."""
+_SHOWN_LINES: Final = 3
+
 
 def in_words(value: str) -> str:
     """Return the value of an enumeration as people say it."""
@@ -34,8 +40,7 @@ def move_name(from_revision: int | None, to_revision: int) -> str:
 
 def describe_event(event: AuditEvent) -> str:
     """Return an event without its moment, in a line."""
-    separator = ": " if event.reason else " "
-    return separator.join(part for part in (event_title(event), event_detail(event)) if part)
+    return ": ".join(part for part in (event_title(event), event_detail(event)) if part)
 
 
 def event_title(event: AuditEvent) -> str:
@@ -56,6 +61,18 @@ def event_title(event: AuditEvent) -> str:
 
 def event_detail(event: AuditEvent) -> str:
     """Return why it happened and what shows it, in a line; empty when neither is known."""
-    evidence = ", ".join(f"{name} {value}" for name, value in event.evidence.items() if value)
-    text = " ".join(part for part in (event.reason, f"[{evidence}]" if evidence else "") if part)
+    reason = in_words(event.reason) if event.kind == _PHASE else event.reason
+    evidence = ", ".join(f"{in_words(name)} {_value(name, value)}" for name, value in event.evidence.items() if value)
+    return "; ".join(part for part in (_line(reason), evidence) if part)
+
+
+def _value(name: str, value: str) -> str:
+    """Return what a line rests on; of what a replica printed the last lines, and whole ones."""
+    if name != _OUTPUT:
+        return _line(value)
+    lines = value.splitlines()
+    return _line("\n".join((lines[1:] if value.startswith("…") and len(lines) > 1 else lines)[-_SHOWN_LINES:]))
+
+
+def _line(text: str) -> str:
     return " / ".join(part.strip() for part in text.splitlines() if part.strip())

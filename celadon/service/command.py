@@ -60,9 +60,13 @@ Run: TypeAlias = Callable[[Call[RequestT]], Coroutine[Any, Any, ResultT]]
 
 
 class Tone(StrEnum):
-    """How good a piece of news is."""
+    """How good it is what some words say; each door has a colour for each."""
 
-    DONE = "done"
+    PLAIN = ""
+    QUIET = "quiet"
+    """Less important than what stands beside it."""
+    GOOD = "good"
+    DONE = "good"
     WARN = "warn"
     BAD = "bad"
 

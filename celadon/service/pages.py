@@ -1,97 +1,81 @@
-"""Pages of lists, the same at every door."""
+"""Pages of lists: one envelope and one way from page to page, the same at every door."""
 
-from collections.abc import Sequence
-from datetime import datetime
-from typing import Self
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Generic, Self, TypeVar
 
-from celadon.client.rollout_view import table_next_step, who_must_act
+from pydantic import ConfigDict, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
 from celadon.domain.language.base_models import Record
-from celadon.table.records.deployments import DeploymentLine
-from celadon.table.records.events import DeploymentEvent
-from celadon.table.records.revisions import RevisionRecord
-from celadon.table.records.rollouts import RolloutRecord
+
+ItemT = TypeVar("ItemT")
+CursorT = TypeVar("CursorT", int, str)
 
 
-class RevisionList(Record):
-    """Revisions of a deployment, newest first."""
+class Page(Record, Generic[ItemT, CursorT]):
+    """A page of a list; each list says its order and how both fields are called in JSON."""
 
-    revisions: tuple[RevisionRecord, ...]
-    """Newest first."""
-    next_before: int | None = None
-    """Give it as ``before`` to get the next page; nothing on the last one."""
-
-    @classmethod
-    def of(cls, found: Sequence[RevisionRecord], limit: int) -> Self:
-        """Return a page of revisions, of which one more than ``limit`` were asked for."""
-        page = tuple(found[:limit])
-        return cls(revisions=page, next_before=page[-1].number if len(found) > limit else None)
-
-
-class ListedDeployment(DeploymentLine):
-    """A deployment in a list, with who must act."""
-
-    waits_for: str
-    """Who moves its latest rollout on; empty when that has ended or there was none."""
-    next_step: str
-    """What a person can do now, with the command; empty when no rollout is under way."""
+    items: tuple[ItemT, ...]
+    """In the order of the list."""
+    cursor: CursorT | None = None
+    """Asks for the next page; ``None`` on the last one."""
 
     @classmethod
-    def of(cls, line: DeploymentLine) -> Self:
-        """Return a line with who must act and what a person can do."""
-        under_way = line.rollout is not None and line.rollout.outcome is None
-        return cls(
-            **dict(line),
-            waits_for=who_must_act(line.rollout),
-            next_step=table_next_step(line.rollout) if under_way and line.rollout is not None else "",
-        )
+    def of(cls, found: Sequence[ItemT], limit: int, place: Callable[[ItemT], CursorT], **more: Any) -> Self:  # noqa: ANN401 - further fields
+        """Return a page.
 
+        Args:
+            found: what was read, one more than ``limit`` when there are more.
+            limit: how many the page may have.
+            place: returns where an element stands in the list.
+            more: further fields of the list's own page.
 
-class DeploymentList(Record):
-    """Deployments by name."""
-
-    at: datetime
-    """The moment, by the database's clock."""
-    deployments: tuple[ListedDeployment, ...]
-    """By name."""
-    next_after: str | None = None
-    """Give it as ``after`` to get the next page; nothing on the last one."""
+        """
+        items = tuple(found[:limit])
+        return cls(items=items, cursor=place(items[-1]) if len(found) > limit else None, **more)
 
     @classmethod
-    def of(cls, at: datetime, found: Sequence[DeploymentLine], limit: int) -> Self:
-        """Return a page of deployments, of which one more than ``limit`` were asked for."""
-        page = found[:limit]
-        return cls(
-            at=at,
-            deployments=tuple(ListedDeployment.of(line) for line in page),
-            next_after=page[-1].deployment if len(found) > limit else None,
-        )
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler, /) -> JsonSchemaValue:
+        """Describe both fields under the names that they have in JSON."""
+        schema = super().__get_pydantic_json_schema__(core_schema, handler)
+        properties = handler.resolve_ref_schema(schema).get("properties", {})
+        items, cursor = (cls.model_fields[name].alias or name for name in ("items", "cursor"))
+        told = {
+            items: "In the order of the list.",
+            cursor: f"Give it as ``{cursor.removeprefix('next_')}`` to get the next page; nothing on the last one.",
+        }
+        for name, text in told.items():
+            if name in properties:
+                properties[name].setdefault("description", text)
+        return schema
 
 
-class RolloutPage(Record):
-    """Rollouts, newest first."""
-
-    rollouts: tuple[RolloutRecord, ...]
-    """Newest first."""
-    next_before: int | None
-    """Give it as ``before`` to get the next page; nothing on the last one."""
-
-    @classmethod
-    def of(cls, found: Sequence[RolloutRecord], limit: int) -> Self:
-        """Return a page of rollouts, of which one more than ``limit`` were asked for."""
-        page = tuple(found[:limit])
-        return cls(rollouts=page, next_before=page[-1].rollout if len(found) > limit else None)
+PageT = TypeVar("PageT", bound=Page[Any, Any])
 
 
-class EventPage(Record):
-    """Lines of the audit log, oldest first."""
+def named(items: str, cursor: str) -> ConfigDict:
+    """Return how a list's page is called in JSON: ``items`` and ``cursor`` under names of their own."""
+    names = {"items": items, "cursor": cursor}
+    return ConfigDict(
+        alias_generator=lambda name: names.get(name, name),
+        validate_by_alias=True,
+        validate_by_name=True,
+        serialize_by_alias=True,
+    )
 
-    events: tuple[DeploymentEvent, ...]
-    """Oldest first, in an order in which none comes later before another; the numbers of two that were written at the
-    same time may stand the other way around."""
-    next_after: int
-    """Give it as ``after`` to get what comes next, also when nothing has come yet."""
 
-    @classmethod
-    def of(cls, events: tuple[DeploymentEvent, ...], after: int) -> Self:
-        """Return a page of lines that come after the line ``after``."""
-        return cls(events=events, next_after=events[-1].id if events else after)
+async def every_page(read: Callable[[Any], Awaitable[PageT]]) -> PageT:
+    """Read a list to its end, page after page, and return it as one page.
+
+    Args:
+        read: returns the page that comes after a cursor, or the first one.
+
+    """
+    first = await read(None)
+    items, cursor = list(first.items), first.cursor
+    while cursor is not None:
+        page = await read(cursor)
+        items += page.items
+        cursor = page.cursor
+    return first.model_copy(update={"items": tuple(items), "cursor": None})

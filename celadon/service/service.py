@@ -3,8 +3,8 @@
 import hashlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TypeVar
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from typing import ClassVar, TypeVar
 
 from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -39,6 +39,9 @@ ResultT = TypeVar("ResultT", bound=BaseModel)
 
 class Service:
     """Serves callers who have shown who they are."""
+
+    shows_unregistered: ClassVar[bool] = False
+    """Whether a deployment may be shown that only its workflow knows so far: nobody knows its labels yet."""
 
     def __init__(self, table: Table, rollouts: RolloutClient, *, signs: bool) -> None:
         """Serve from the table and through ``rollouts``; ``signs`` when its commands are signed."""
@@ -89,6 +92,44 @@ class Service:
         key = self.key_of(who, command.verb, content, request_id)
         return await self.once(key, command.result, mean, work)
 
+    # What a view has at hand.
+
+    def turn(self, who: Principal) -> AbstractAsyncContextManager[None]:
+        """Wait for the caller's turn at reading, and hold it while the block runs."""
+        del who
+        return nullcontext()
+
+    async def read(
+        self,
+        who: Principal,
+        query: Callable[[AsyncSession, Mapping[str, str]], Awaitable[AnswerT]],
+    ) -> AnswerT:
+        """Run a query that keeps to the caller's scope, which it is given, when it is the caller's turn.
+
+        Raises:
+            RefusedError: the caller may not read.
+
+        """
+        who.require([Verb.READ])
+        async with self.turn(who), self.transaction() as tx:
+            return await query(tx, who.scope)
+
+    @asynccontextmanager
+    async def reading(self, who: Principal, name: str) -> AsyncIterator[AsyncSession]:
+        """Open a transaction in which the caller reads a deployment, when it is the caller's turn.
+
+        Raises:
+            RefusedError: there is none, or the caller may not see it.
+
+        """
+        async with self.turn(who), self.permitted(who, name, [Verb.READ]) as tx:
+            yield tx
+
+    async def see(self, who: Principal, name: str) -> None:
+        """Do nothing for a caller who may see a deployment; errors as above."""
+        async with self.permitted(who, name, [Verb.READ]):
+            pass
+
     # What a command has at hand.
 
     def transaction(self) -> AbstractAsyncContextManager[AsyncSession]:
@@ -121,8 +162,12 @@ class Service:
         who.require(verbs)
         async with self.transaction() as tx:
             if not await self.is_there(tx, who, name):
-                raise no_such_deployment(name)
+                raise await self.not_found(name)
             yield tx
+
+    async def not_found(self, name: str) -> RefusedError:
+        """Return the refusal for a deployment that is not there."""
+        return no_such_deployment(name)
 
     async def is_there(self, tx: AsyncSession, who: Principal, name: str) -> bool:
         """Return whether there is a deployment; one out of scope is refused as if there were none.

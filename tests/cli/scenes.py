@@ -21,7 +21,9 @@ from celadon.domain.language.states import (
     RouteStatus,
     SetCondition,
 )
-from celadon.service.pages import DeploymentList, ListedDeployment, RevisionList
+from celadon.service.views.deployments import DeploymentList, ListedDeployment
+from celadon.service.views.revisions import RevisionList
+from celadon.service.views.routers import RouterList
 from celadon.table.records.deliveries import ToldRecord
 from celadon.table.records.deployments import (
     DeploymentView,
@@ -35,7 +37,7 @@ from celadon.table.records.events import AuditEvent, DeploymentEvent
 from celadon.table.records.history import History
 from celadon.table.records.revisions import RevisionRecord
 from celadon.table.records.rollouts import RolloutRecord
-from celadon.table.records.routers import BehindLine, Fleet, RouterLine, RouterState
+from celadon.table.records.routers import BehindLine, RouterLine, RouterState
 from tests.client.statuses import rollout_status
 
 NOW: Final = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -97,6 +99,7 @@ def replica(number: int, **changes: Any) -> ReplicaView:
         health=HEALTHY,
         created_at=ago(190),
         started_at=ago(180 - number),
+        ready_at=ago(170 - number),
         last_error="",
     )
     return one.model_copy(update=changes)
@@ -157,8 +160,8 @@ def event(number: int, seconds: float, kind: str, **changes: Any) -> AuditEvent:
 
 
 EVENTS: Final = (
-    event(70, 200, "rollout_started", actor="ann", door=Channel.CLI, verified=True, reason="new weights"),
     event(71, 120, "phase", reason="awaiting_promotion"),
+    event(70, 200, "rollout_started", actor="ann", door=Channel.CLI, verified=True, reason="new weights"),
 )
 
 
@@ -217,7 +220,9 @@ def _timer(name: str, seconds: float) -> Timer:
 
 def _provisioning() -> RolloutView:
     starting = (
-        replica(4, health=RouteHealthStatus.NOT_CHECKED, status=RouteStatus.PROVISIONING, started_at=None),
+        replica(
+            4, health=RouteHealthStatus.NOT_CHECKED, status=RouteStatus.PROVISIONING, started_at=None, ready_at=None
+        ),
         replica(5, health=RouteHealthStatus.UNHEALTHY, last_error="GET /health answered 503"),
         replica(6),
     )
@@ -225,7 +230,7 @@ def _provisioning() -> RolloutView:
         Colour.GREEN,
         starting,
         condition=SetCondition.STARTING,
-        last_error="GET /health answered 503",
+        last_error="GET /health answered 503; ended with exit status 1: loading weights / CUDA out of memory",
         replacements=1,
         failures=(
             FailureView(
@@ -462,7 +467,7 @@ _PROMOTED: Final = rollout(
 
 LISTED: Final = DeploymentList(
     at=NOW,
-    deployments=(
+    items=(
         _line("chat", rollout(RolloutPhase.AWAITING_PROMOTION)),
         _line("embed", _PROMOTED, healthy=2, frozen=True),
         _line("new", None, live_revision=None, wanted=0, healthy=0),
@@ -487,7 +492,7 @@ PAST: Final = History(
         ),
     ),
     events=(
-        *EVENTS,
+        event(73, 10, "router_forgotten", actor="ben", door=Channel.CLI, rollout=None, reason="scaled in"),
         event(
             72,
             80,
@@ -498,7 +503,7 @@ PAST: Final = History(
             reason="reviewed with ben",
             evidence={"epoch": "4", "acknowledged_by": "edge-1"},
         ),
-        event(73, 10, "router_forgotten", actor="ben", door=Channel.CLI, rollout=None, reason="scaled in"),
+        *EVENTS,
     ),
     notified=(
         ToldRecord(
@@ -543,9 +548,9 @@ _BEHIND: Final = tuple(
     for name, serves in (("chat", Epoch(3)), ("embed", None), ("search", Epoch(2)), ("speech", Epoch(3)))
 )
 
-FLEET: Final = Fleet(
+ROUTERS: Final = RouterList(
     at=NOW,
-    routers=(
+    items=(
         _router_line("edge-1", RouterState.LIVE),
         _router_line("edge-2", RouterState.LIVE, behind=_BEHIND),
         _router_line("edge-3", RouterState.CUT_OFF, seen_at=ago(130), behind=_BEHIND[:1]),
@@ -561,7 +566,7 @@ FLEET: Final = Fleet(
 LINES: Final = tuple(DeploymentEvent(**one.model_dump(), deployment="chat") for one in PAST.events)
 
 REVISIONS: Final = RevisionList(
-    revisions=(
+    items=(
         RevisionRecord(
             deployment="chat",
             number=RevisionNumber(2),

@@ -33,9 +33,24 @@ async def test_a_list_tells_life_phase_revision_and_health(command: Command, row
     text = await command("deployment", "list")
     given = await command("deployment", "list", "-o", "json")
 
-    assert text.stdout.splitlines()[1].split()[:5] == ["chat", "deploying", "provisioning", "r1", "2/2"]
+    assert text.stdout.splitlines()[1].split()[:4] == ["chat", "deploying", "r1", "2/2"]
+    assert ": r1 → r2  provisioning" in text.stdout
     (line,) = json.loads(given.stdout)["deployments"]
     assert (line["lifecycle"], line["live_revision"], line["healthy"], line["wanted"]) == ("deploying", 1, 2, 2)
+
+
+async def test_a_list_says_who_must_act(command: Command, rows: Rows) -> None:
+    await rows.live(replicas=2)
+    waiting = await rows.ready("run-2", policy={"auto_promote": False})
+    await rows.sql("update rollouts set phase = 'awaiting_promotion' where id = :id", id=waiting.begun.rollout)
+
+    text = await command("deployment", "list")
+    given = await command("deployment", "list", "-o", "json")
+
+    assert "a person: promote or abort" in text.stdout
+    (deployment,) = json.loads(given.stdout)["deployments"]
+    assert deployment["waits_for"] == "a person: promote or abort"
+    assert "celadon promote chat --revision 2" in deployment["next_step"]
 
 
 async def test_show_tells_colours_replicas_routers_and_policy_without_temporal(command: Command, rows: Rows) -> None:
@@ -46,7 +61,7 @@ async def test_show_tells_colours_replicas_routers_and_policy_without_temporal(c
     result = await command("deployment", "show", "chat")
 
     assert result.exit_code == 0
-    assert f"blue  r1  set {live.green}  LIVE  2/2 healthy" in result.stdout
+    assert f"blue  r1  set {live.green}  takes traffic  2/2 healthy" in result.stdout
     assert f"green  r2  set {green.green}  no traffic  2/2 healthy" in result.stdout
     assert "edge-1  silent  epoch 1" in result.stdout
     assert "bake: 7m" in result.stdout

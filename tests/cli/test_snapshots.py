@@ -17,25 +17,24 @@ from celadon.cli.output import OutputFormat
 from celadon.cli.tree import rollout_tree
 from celadon.cli.watching import LineScreen
 from tests.cli.conftest import Command
-from tests.cli.scenes import FLEET, LINES, LISTED, NOW, PAST, REVISIONS, VIEWS
+from tests.cli.scenes import LINES, LISTED, NOW, PAST, REVISIONS, ROUTERS, VIEWS
 
 SNAPSHOTS: Final = Path(__file__).parent / "snapshots"
 WIDTH: Final = 120
 
 TABLES: Final[dict[str, tuple[RenderableType, ...]]] = {
-    "deployment-list": (deployments.health_table(LISTED),),
-    "rollout-list": (listings.deployment_table(LISTED),),
+    "deployment-list": (deployments.deployment_table(LISTED),),
     "rollout-history": (
-        listings.rollout_table(PAST.rollouts),
+        listings.history_table(PAST, NOW),
         "",
         listings.event_table(PAST.events),
         "",
         delivery_table(PAST.notified),
     ),
-    "rollout-find": (listings.found_table(PAST.rollouts),),
+    "rollout-list": (listings.rollout_table(PAST.rollouts, NOW),),
     "revision-list": (registering.revision_table(REVISIONS),),
     "events": (events.event_table(LINES),),
-    "router-list": (routers.router_table(FLEET),),
+    "router-list": (routers.router_table(ROUTERS),),
 }
 REFUSED: Final = {
     "no-celadon": (("rollout", "list"), {}),

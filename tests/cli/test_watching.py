@@ -1,19 +1,58 @@
 """Watching a rollout ends with it, and its exit code says how."""
 
 import asyncio
+import io
 import json
 
 import pytest
 
+from celadon.cli.tree import fitting_tree, rollout_tree
 from celadon.cli.watching import exit_code_of
 from celadon.domain.language.states import RolloutOutcome
+from celadon.terminal import TerminalConsole, fits_on
 from tests.cli.conftest import Command
+from tests.cli.scenes import NOW, VIEWS
 from tests.table.rows import Rows
 
 
 @pytest.mark.parametrize("outcome", list(RolloutOutcome))
 def test_only_a_promotion_is_a_success(outcome: RolloutOutcome) -> None:
     assert (exit_code_of(outcome) == 0) is (outcome is RolloutOutcome.PROMOTED)
+
+
+@pytest.mark.parametrize("scene", VIEWS)
+def test_a_live_picture_fits_a_small_terminal(scene: str) -> None:
+    console = TerminalConsole(io.StringIO(), width=80)
+    console.height = 24
+
+    tree = fitting_tree(VIEWS[scene], lambda shown: fits_on(console, shown), NOW)
+
+    assert fits_on(console, tree)
+
+
+def test_a_live_picture_shows_all_that_there_is_room_for() -> None:
+    console = TerminalConsole(io.StringIO(), width=120)
+    console.height = 60
+    console.show(fitting_tree(VIEWS["provisioning"], lambda shown: fits_on(console, shown), NOW))
+    whole = TerminalConsole(io.StringIO(), width=120)
+    whole.show(rollout_tree(VIEWS["provisioning"], NOW))
+
+    assert written(console) == written(whole)
+
+
+def test_a_small_terminal_shows_the_newest_event_and_what_was_printed() -> None:
+    console = TerminalConsole(io.StringIO(), width=80)
+    console.height = 24
+    console.show(fitting_tree(VIEWS["provisioning"], lambda shown: fits_on(console, shown), NOW))
+
+    assert "phase: awaiting promotion" in written(console)
+    assert written(console).count("CUDA out of memory") == 1
+
+
+def written(console: TerminalConsole) -> str:
+    """Return what was shown."""
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
 
 
 async def test_a_watch_ends_with_the_rollout(command: Command, rows: Rows) -> None:

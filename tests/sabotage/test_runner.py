@@ -44,7 +44,7 @@ def test_a_sabotage_that_breaks_the_import_proves_nothing(copy: Copy) -> None:
     assert try_out(copy, broken).verdict is Verdict.NOT_RUN
 
 
-@pytest.mark.parametrize("old", ["a_name_that_is_not_there", "progress"])
+@pytest.mark.parametrize("old", ["a_name_that_is_not_there", "request"])
 def test_a_place_that_does_not_stand_there_once_is_an_error(copy: Copy, old: str) -> None:
     with pytest.raises(CatalogueError, match=rf"'{ABORT.title}': in {ABORT.file}, .* stands \d+ times"):
         try_out(copy, replace(ABORT, old=old))

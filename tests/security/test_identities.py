@@ -153,11 +153,11 @@ async def test_the_audit_log_says_which_of_two_it_was_at_every_door(api: ApiClie
         '{ events(deploymentId: "chat", first: 50) { edges { node { kind actor issuer } } } }', Role.ADMIN
     )
 
-    wanted = [(NAME, TOKEN_ISSUER), (NAME, ISSUER)]
+    wanted = [(NAME, ISSUER), (NAME, TOKEN_ISSUER)]
     assert [(one["actor"], one["issuer"]) for one in listed if one["kind"] == "labelled"] == wanted
     assert [(one["actor"], one["issuer"]) for one in told if one["kind"] == "labelled"] == wanted
     nodes = [edge["node"] for edge in asked["events"]["edges"]]
-    assert [(one["actor"], one["issuer"]) for one in reversed(nodes) if one["kind"] == "labelled"] == wanted
+    assert [(one["actor"], one["issuer"]) for one in nodes if one["kind"] == "labelled"] == wanted
 
 
 @pytest.mark.parametrize("verb", ["scale", "delete"])

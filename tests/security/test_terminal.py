@@ -43,7 +43,7 @@ from celadon.service.principal import Principal, Scheme
 from celadon.stack.demo.screen import LineScreen as DemoLines
 from celadon.terminal import Shown, TerminalConsole, live_picture
 from tests.cli.conftest import Command, _no_celadon_of_the_operator, command, on_table, rows
-from tests.cli.scenes import FLEET, LINES, LISTED, NOW, PAST, REVISIONS, VIEWS
+from tests.cli.scenes import LINES, LISTED, NOW, PAST, REVISIONS, ROUTERS, VIEWS
 from tests.table.rows import Rows
 
 pytestmark = pytest.mark.parts
@@ -95,14 +95,13 @@ def pictures(said: str) -> Iterator[Shown]:
     """Yield everything that is drawn, with other words in it."""
     for view in VIEWS.values():
         yield rollout_tree(hostile(view, said), NOW)
-    yield deployments.health_table(hostile(LISTED, said))
-    yield listings.deployment_table(hostile(LISTED, said))
+    yield deployments.deployment_table(hostile(LISTED, said))
     past = hostile(PAST, said)
-    yield from (listings.rollout_table(past.rollouts), listings.found_table(past.rollouts))
+    yield from (listings.history_table(past, NOW), listings.rollout_table(past.rollouts, NOW))
     yield from (listings.event_table(past.events), delivery_table(past.notified))
     yield registering.revision_table(hostile(REVISIONS, said))
     yield events.event_table(tuple(hostile(line, said) for line in LINES))
-    yield routers.router_table(hostile(FLEET, said))
+    yield routers.router_table(hostile(ROUTERS, said))
     yield describe(hostile(Finding(check="c", verdict=Verdict.WRONG, told="t", why="w", next_step="n"), said))
 
 
@@ -165,7 +164,7 @@ def test_words_begin_no_line_of_notes_and_errors(said: str) -> None:
 @given(words)
 @example(HOSTILE)
 def test_objects_for_programs_keep_their_content_without_control_characters(said: str) -> None:
-    for answer in (*VIEWS.values(), PAST, LISTED, REVISIONS, FLEET):
+    for answer in (*VIEWS.values(), PAST, LISTED, REVISIONS, ROUTERS):
         shown = hostile(answer, said)
         if any(0xD800 <= ord(one) < 0xE000 for one in said):
             continue  # No JSON and no database holds half a pair.
@@ -350,7 +349,7 @@ async def hostile_api(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
         "/v1/deployments/chat": VIEWS["draining"],
         "/v1/deployments/chat/history": PAST,
         "/v1/deployments/chat/revisions": REVISIONS,
-        "/v1/routers": FLEET,
+        "/v1/routers": ROUTERS,
         "/v1/whoami": Principal(
             name="ann", roles=(Role.VIEWER,), scope={"team": "search"}, issuer="token", scheme=Scheme.TOKEN
         ),

@@ -1,4 +1,4 @@
-"""The console's pages: each reads a request, calls one function of the desk, and renders the answer."""
+"""The console's pages: each reads a request, calls one view of the service, and renders the answer."""
 
 import base64
 from collections.abc import Callable, Coroutine
@@ -14,7 +14,7 @@ from fastapi.routing import APIRoute
 from celadon.api.console.forms import read_form, request_of
 from celadon.api.console.rendering import Person, render
 from celadon.api.console.sessions import csrf_of, is_own_form
-from celadon.api.console.views import deployment_page, list_page, story_page, summary
+from celadon.api.console.views import deployment_page, workflow_link
 from celadon.api.context import ApiParts, parts_of
 from celadon.api.problems import HttpRefusal, problem_of
 from celadon.api.stream import ChangeResponse, ChangeStream
@@ -24,6 +24,11 @@ from celadon.domain.language.permissions import rights_of
 from celadon.service.command import Notice, Tone
 from celadon.service.principal import Principal
 from celadon.service.registry import command_named
+from celadon.service.views.deployment import read_deployment
+from celadon.service.views.deployments import deployment_row, read_deployments
+from celadon.service.views.events import errors_told
+from celadon.service.views.rollout import read_rollout, read_story, rollout_summary, story_rows
+from celadon.service.views.rollouts import read_rollouts_of
 from celadon.table.records.rollouts import RolloutFilter
 
 SECURITY_POLICY: Final = (
@@ -85,15 +90,15 @@ async def list_deployments(
 ) -> HTMLResponse:
     """Show the deployments that this person may see, page after page."""
     who, person = await _looking(request)
-    page = await parts_of(request).desk.deployments(who, after=after, limit=SHOWN_DEPLOYMENTS)
+    page = await read_deployments(parts_of(request).service, who, after=after, limit=SHOWN_DEPLOYMENTS)
     return HTMLResponse(
         render(
             "list",
             person,
             "/changes",
-            lines=list_page(page.deployments),
+            lines=tuple(deployment_row(line, page.at) for line in page.items),
             is_first=after is None,
-            next_after=page.next_after,
+            next_after=page.cursor,
         ),
     )
 
@@ -104,8 +109,8 @@ async def changes(request: Request, deployment: str | None = None) -> ChangeResp
     who, _ = await _looking(request)
     parts = parts_of(request)
     if deployment is not None:
-        await parts.desk.see(who, deployment)
-    stream = ChangeStream(parts.desk, parts.feed, who, deployment, lambda: parts.sessions.principal(request))
+        await parts.service.see(who, deployment)
+    stream = ChangeStream(parts.service, parts.feed, who, deployment, lambda: parts.sessions.principal(request))
     return ChangeResponse(stream.events(None, parts.streams))
 
 
@@ -169,7 +174,7 @@ async def show_deployment(request: Request, name: str) -> HTMLResponse:
     """Show a deployment with both colours."""
     who, person = await _looking(request)
     parts = parts_of(request)
-    view = await parts.desk.deployment(who, name)
+    view = await read_deployment(parts.service, who, name)
     page = deployment_page(view, rights_of(who.roles), parts.workflows_url, datetime.now(UTC))
     notice = _notice_of(request)
     response = HTMLResponse(
@@ -188,16 +193,18 @@ async def list_rollouts(
 ) -> HTMLResponse:
     """Show a deployment's rollouts, newest first, page after page."""
     who, person = await _looking(request)
-    page = await parts_of(request).desk.rollouts_of(who, name, RolloutFilter(), before=before, limit=SHOWN_ROLLOUTS)
+    page = await read_rollouts_of(
+        parts_of(request).service, who, name, RolloutFilter(), before=before, limit=SHOWN_ROLLOUTS
+    )
     now = datetime.now(UTC)
     return HTMLResponse(
         render(
             "rollouts",
             person,
             name=name,
-            rollouts=tuple(summary(one, now) for one in page.rollouts),
+            rollouts=tuple(rollout_summary(one, now) for one in page.items),
             is_first=before is None,
-            next_before=page.next_before,
+            next_before=page.cursor,
         ),
     )
 
@@ -207,13 +214,21 @@ async def show_rollout(request: Request, name: str, number: int) -> HTMLResponse
     """Tell a rollout's story."""
     who, person = await _looking(request)
     parts = parts_of(request)
-    record = await parts.desk.rollout(who, number)
+    record = await read_rollout(parts.service, who, number)
     if record.deployment != name:
         raise refuse(RefusalCode.NO_SUCH_ROLLOUT, f"{name} has no rollout {number}", "look at the list of its rollouts")
-    events = await parts.desk.story(who, record, limit=SHOWN_EVENTS)
-    story = story_page(record, events, parts.workflows_url, datetime.now(UTC))
+    events = await read_story(parts.service, who, record, limit=SHOWN_EVENTS)
     stream = None if record.outcome is not None else f"/changes?deployment={quote(name, safe='')}"
-    return HTMLResponse(render("rollout", person, stream, story=story))
+    return HTMLResponse(
+        render(
+            "rollout",
+            person,
+            stream,
+            rollout=rollout_summary(record, datetime.now(UTC), errors=errors_told(events).get(record.rollout, ())),
+            events=story_rows(record, events),
+            workflow=workflow_link(parts.workflows_url, record),
+        ),
+    )
 
 
 @router.post("/deployments/{name}/{verb}")
@@ -240,11 +255,11 @@ async def _carry_out(parts: ApiParts, who: Principal, name: str, verb: str, form
         raise refuse(RefusalCode.UNKNOWN_MESSAGE, "there is no such decision", "look at the deployment's page")
     request_id = form.get("request_id") or None
     request = request_of(command, form)
-    return command.notice(await parts.desk.carry_out(command, who, request, subject=name, request_id=request_id))
+    return command.notice(await parts.service.carry_out(command, who, request, subject=name, request_id=request_id))
 
 
 async def _looking(request: Request) -> tuple[Principal, Person]:
-    """Return who looks, for the desk and for the page."""
+    """Return who looks, for the service and for the page."""
     parts = parts_of(request)
     text = parts.sessions.text(request)
     if not text:

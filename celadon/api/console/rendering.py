@@ -27,6 +27,11 @@ def _shown(value: object) -> object:
     return all_lines(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
+def _sentence(text: str) -> str:
+    """Return words of a view as a sentence of their own."""
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?", "!")) else ".")
+
+
 _environment = Environment(
     loader=FileSystemLoader(_HERE / "templates"),
     autoescape=True,
@@ -35,8 +40,9 @@ _environment = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_environment.filters["moment"] = moment
-_environment.filters["clock"] = clock
+_environment.filters["moment"] = lambda value: f"{moment(value)} UTC"
+_environment.filters["clock"] = lambda value: f"{clock(value)} UTC"
+_environment.filters["sentence"] = _sentence
 
 
 def render(template: str, person: Person | None, stream: str | None = None, **values: object) -> str:

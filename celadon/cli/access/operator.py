@@ -17,6 +17,7 @@ from celadon.cli.session import Session
 from celadon.cli.table_access import database_faults_told
 from celadon.client.rollout_view import NO_WORKFLOW, WorkflowAnswer
 from celadon.client.rollouts import KEY_HOLDER, RolloutClient, Sender
+from celadon.domain.language.errors import RefusedError
 from celadon.domain.language.not_found import nothing_under_way
 from celadon.domain.language.permissions import Role, Verb
 from celadon.domain.language.states import Channel
@@ -26,7 +27,6 @@ from celadon.service.principal import Principal, Scheme
 from celadon.service.service import Service
 from celadon.table.access.api_requests import RequestKey
 from celadon.table.core.author import Author
-from celadon.table.core.labels import labels_of
 from celadon.table.read.overview import view_deployment
 
 RequestT = TypeVar("RequestT", bound=BaseModel)
@@ -40,6 +40,8 @@ def operator(name: str) -> Principal:
 
 class OperatorService(Service):
     """Serves whoever types."""
+
+    shows_unregistered = True
 
     def __init__(self, session: Session) -> None:
         """Serve by a session's connections; to Temporal once it is needed."""
@@ -70,19 +72,9 @@ class OperatorService(Service):
     async def permit(self, who: Principal, name: str, verbs: Iterable[Verb]) -> None:
         """Do nothing: an operator may, and a command that needs the table looks there itself."""
 
-    @asynccontextmanager
-    async def permitted(self, who: Principal, name: str, verbs: Iterable[Verb]) -> AsyncIterator[AsyncSession]:
-        """Open a transaction.
-
-        Raises:
-            RefusedError: there is no such deployment; it says which there are.
-
-        """
-        del who, verbs
-        async with self.transaction() as tx:
-            if await labels_of(tx, name) is None:
-                raise await self._session.no_such_deployment(name)
-            yield tx
+    async def not_found(self, name: str) -> RefusedError:
+        """Return the refusal for a deployment that is not there, with those that are."""
+        return await self._session.no_such_deployment(name)
 
     def author(self, who: Principal, reason: str) -> Author:
         """Return who changes the table, as declared."""
@@ -131,11 +123,7 @@ class OperatorService(Service):
             return Meant(rollout=answer.status.rollout, revision=answer.status.to_revision, note=note)
         if answer.unanswered_because == NO_WORKFLOW:
             known = view is not None or note
-            raise (
-                nothing_under_way(name, to_promote=to_promote)
-                if known
-                else await self._session.no_such_deployment(name)
-            )
+            raise (nothing_under_way(name, to_promote=to_promote) if known else await self.not_found(name))
         raise CommandError(
             f"which rollout of {name} is under way cannot be found out: {note or answer.unanswered_because}"
         )

@@ -2,17 +2,22 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from celadon.client.rollout_view import RolloutView
 from celadon.domain.language.names import RolloutId
 from celadon.service.answers import Meant
 from celadon.service.command import Command, RequestT, ResultT
-from celadon.service.pages import DeploymentList, EventPage, RevisionList, RolloutPage
 from celadon.table.records.deployments import DeploymentView
 from celadon.table.records.history import History
 from celadon.table.records.rollouts import RolloutFilter, RolloutRecord
-from celadon.table.records.routers import Fleet
+
+if TYPE_CHECKING:
+    from celadon.service.views.deployments import DeploymentList
+    from celadon.service.views.events import EventList
+    from celadon.service.views.revisions import RevisionList
+    from celadon.service.views.rollouts import RolloutList
+    from celadon.service.views.routers import RouterList
 
 
 class Access(Protocol):
@@ -30,7 +35,7 @@ class Access(Protocol):
     async def person(self, given: str | None) -> str:
         """Return who asks, for the audit log: the name that was given, the token's, or the login name."""
 
-    async def deployments(self) -> DeploymentList:
+    async def deployments(self) -> "DeploymentList":
         """Return every deployment that was not destroyed, by name."""
 
     async def deployment(self, name: str) -> DeploymentView:
@@ -45,19 +50,22 @@ class Access(Protocol):
     async def rollout(self, name: str, rollout: RolloutId) -> RolloutRecord | None:
         """Return one rollout of a deployment; nothing when it has none of this number."""
 
-    async def rollouts(self, wanted: RolloutFilter, *, before: int | None, limit: int) -> RolloutPage:
+    async def rollouts(self, wanted: RolloutFilter, *, before: int | None, limit: int) -> "RolloutList":
         """Return a page of rollouts, newest first, of one deployment at most or of all."""
 
-    async def events(self, name: str | None, *, after: int, limit: int, newest: bool = False) -> EventPage:
-        """Return lines of the audit log that come after one of them, oldest first, of one deployment or of all.
+    async def events(
+        self, name: str | None, *, before: int | None = None, after: int | None = None, limit: int
+    ) -> "EventList":
+        """Return lines of the audit log, of one deployment or of all.
 
-        They are the first of those, or with ``newest`` the last.
+        They are the newest, newest first; with ``before`` those that are older than a line, and with ``after`` those
+        that come after a line, as they come.
         """
 
-    async def revisions(self, name: str) -> RevisionList:
+    async def revisions(self, name: str) -> "RevisionList":
         """Return every revision of a deployment, newest first."""
 
-    async def routers(self) -> Fleet:
+    async def routers(self) -> "RouterList":
         """Return every router."""
 
     async def meant(self, name: str, *, to_promote: bool) -> Meant:

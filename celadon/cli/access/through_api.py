@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING
 
-from celadon.cli.access.answers import NO_KEEPER
+from celadon.cli.access.answers import NO_KEEPER, rollout_of
 from celadon.cli.access.calls import ApiCalls, ModelT, segment
 from celadon.cli.faults import CommandError
 from celadon.cli.patience import outlasting
@@ -20,16 +20,20 @@ from celadon.domain.language.names import RevisionNumber, RolloutId
 from celadon.domain.language.not_found import no_such_deployment, nothing_under_way
 from celadon.service.answers import Meant
 from celadon.service.command import Command, RequestT, ResultT, rest_path
+from celadon.service.pages import every_page
 from celadon.table.core.paging import LONGEST_PAGE
 
 if TYPE_CHECKING:
     from celadon.client.rollout_view import RolloutView
-    from celadon.service.pages import DeploymentList, EventPage, RevisionList, RolloutPage
     from celadon.service.principal import Principal
+    from celadon.service.views.deployments import DeploymentList
+    from celadon.service.views.events import EventList
+    from celadon.service.views.revisions import RevisionList
+    from celadon.service.views.rollouts import RolloutList
+    from celadon.service.views.routers import RouterList
     from celadon.table.records.deployments import DeploymentView
     from celadon.table.records.history import History
     from celadon.table.records.rollouts import RolloutFilter, RolloutRecord
-    from celadon.table.records.routers import Fleet
 
 
 class _Move(Record):
@@ -93,12 +97,11 @@ class ApiAccess:
 
     async def deployments(self) -> "DeploymentList":
         """Return every deployment that the caller may see."""
-        from celadon.service.pages import DeploymentList
+        from celadon.service.views.deployments import DeploymentList
 
-        found = [await self._calls.get("/v1/deployments", DeploymentList, limit=LONGEST_PAGE)]
-        while (after := found[-1].next_after) is not None:
-            found.append(await self._calls.get("/v1/deployments", DeploymentList, after=after, limit=LONGEST_PAGE))
-        return DeploymentList(at=found[0].at, deployments=tuple(one for page in found for one in page.deployments))
+        return await every_page(
+            lambda after: self._calls.get("/v1/deployments", DeploymentList, after=after, limit=LONGEST_PAGE),
+        )
 
     async def deployment(self, name: str) -> "DeploymentView":
         """Return a deployment as the table knows it."""
@@ -127,50 +130,42 @@ class ApiAccess:
         """Return one rollout of a deployment."""
         from celadon.table.records.rollouts import RolloutRecord
 
-        try:
-            record = await self._calls.get(f"/v1/rollouts/{rollout}", RolloutRecord)
-        except RefusedError as error:
-            if error.refusal.code is RefusalCode.NO_SUCH_ROLLOUT:
-                return None
-            raise
-        return record if record.deployment == name else None
+        return await rollout_of(name, self._calls.get(f"/v1/rollouts/{rollout}", RolloutRecord))
 
-    async def rollouts(self, wanted: "RolloutFilter", *, before: int | None, limit: int) -> "RolloutPage":
+    async def rollouts(self, wanted: "RolloutFilter", *, before: int | None, limit: int) -> "RolloutList":
         """Return a page of rollouts."""
-        from celadon.service.pages import RolloutPage
+        from celadon.service.views.rollouts import RolloutList
 
         names = wanted.deployments
-        asked = {**wanted.model_dump(mode="json", exclude={"deployments"}), "before": before, "limit": limit}
-        if names is None:
-            return await self._calls.get("/v1/rollouts", RolloutPage, **asked)
-        return await self._get(names[0], "/rollouts", RolloutPage, **asked)
+        path = "/v1/rollouts" if names is None else f"/v1/deployments/{segment(names[0])}/rollouts"
+        asked = wanted.model_dump(mode="json", exclude={"deployments"})
+        return await self._calls.get(path, RolloutList, **asked, before=before, limit=limit)
 
-    async def events(self, name: str | None, *, after: int, limit: int, newest: bool = False) -> "EventPage":
+    async def events(
+        self, name: str | None, *, before: int | None = None, after: int | None = None, limit: int
+    ) -> "EventList":
         """Return lines of the audit log."""
-        from celadon.service.pages import EventPage
+        from celadon.service.views.events import EventList
 
-        asked = {"after": after, "limit": limit, "newest": newest or None}
-        if name is None:
-            return await self._calls.get("/v1/events", EventPage, **asked)
-        return await self._get(name, "/events", EventPage, **asked)
+        path = "/v1/events" if name is None else f"/v1/deployments/{segment(name)}/events"
+        return await self._calls.get(path, EventList, before=before, after=after, limit=limit)
 
     async def revisions(self, name: str) -> "RevisionList":
         """Return every revision of a deployment."""
-        from celadon.service.pages import RevisionList
+        from celadon.service.views.revisions import RevisionList
 
-        found = [await self._get(name, "/revisions", RevisionList, limit=LONGEST_PAGE)]
-        while (before := found[-1].next_before) is not None:
-            found.append(await self._get(name, "/revisions", RevisionList, before=before, limit=LONGEST_PAGE))
-        return RevisionList(revisions=tuple(one for page in found for one in page.revisions))
+        path = f"/v1/deployments/{segment(name)}/revisions"
+        return await every_page(
+            lambda before: self._calls.get(path, RevisionList, before=before, limit=LONGEST_PAGE),
+        )
 
-    async def routers(self) -> "Fleet":
+    async def routers(self) -> "RouterList":
         """Return every router."""
-        from celadon.table.records.routers import Fleet
+        from celadon.service.views.routers import RouterList
 
-        found = [await self._calls.get("/v1/routers", Fleet, limit=LONGEST_PAGE)]
-        while (after := found[-1].next_after) is not None:
-            found.append(await self._calls.get("/v1/routers", Fleet, after=after, limit=LONGEST_PAGE))
-        return Fleet(at=found[0].at, routers=tuple(one for page in found for one in page.routers))
+        return await every_page(
+            lambda after: self._calls.get("/v1/routers", RouterList, after=after, limit=LONGEST_PAGE),
+        )
 
     async def meant(self, name: str, *, to_promote: bool) -> Meant:
         """Return the rollout under way.

@@ -20,12 +20,13 @@ deployment_app = typer.Typer(cls=DeclaringGroup, no_args_is_help=True, rich_mark
 @deployment_app.command(name="list")
 @speaks_to_celadon
 def list_(target: TargetChoice, output: OutputOption = OutputFormat.TEXT) -> None:
-    """List deployments: what is live, how many replicas are healthy of those wanted, and what moves.
+    """List deployments by name: what is live and healthy, where the latest rollout stands, and who must act.
 
     Examples:
     ```console
     celadon deployment list
     celadon deployment list -o json | jq -r '.deployments[] | select(.healthy < .wanted) | .deployment'
+    celadon deployment list -o json | jq -r '.deployments[] | select(.waits_for != "") | .next_step'
     ```
     """
     from celadon.cli.deployments import show_deployments

@@ -65,6 +65,11 @@ WaitOption: TypeAlias = Annotated[
     typer.Option("--wait", help="Follow the rollout to its end; exits 0 only when it was promoted."),
 ]
 
+BeforeOption: TypeAlias = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Only rollouts before this one.", show_default=False)
+]
+LimitOption: TypeAlias = Annotated[int, typer.Option(min=1, max=100, metavar="N", help="How many at most.")]
+
 
 @speaks_to_celadon
 def deploy(  # noqa: PLR0913 - each is an option that a person can give
@@ -234,18 +239,27 @@ def watch(
 
 @rollout_app.command(name="list")
 @speaks_to_celadon
-def list_(target: TargetChoice, output: OutputOption = OutputFormat.TEXT) -> None:
-    """List deployments: what is live, where the latest rollout stands, and who must act.
+def list_(
+    target: TargetChoice,
+    *,
+    deployment: DeploymentOption = None,
+    before: BeforeOption = None,
+    limit: LimitOption = 20,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """List rollouts of all deployments, newest first: where each stands, or how it ended.
 
     Examples:
     ```console
-    celadon rollout list
-    celadon rollout list -o json | jq -r '.deployments[] | select(.waits_for != "") | .next_step'
+    celadon rollout list --deployment chat
+    celadon rollout list --before 120 -o json | jq .next_before
     ```
     """
-    from celadon.cli.listings import show_list
+    from celadon.cli.listings import show_rollouts
+    from celadon.table.records.rollouts import RolloutFilter
 
-    run(lambda: show_list(target, output), output)
+    wanted = RolloutFilter(deployments=None if deployment is None else (deployment,))
+    run(lambda: show_rollouts(wanted, before, limit, target, output), output)
 
 
 @rollout_app.command()
@@ -262,13 +276,11 @@ def find(  # noqa: PLR0913 - each is an option that a person can give
             "--unfinished/--finished", help="Rollouts that are under way, or that have ended.", show_default=False
         ),
     ] = None,
-    before: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Only rollouts before this one.", show_default=False)
-    ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=100, metavar="N", help="How many at most.")] = 20,
+    before: BeforeOption = None,
+    limit: LimitOption = 20,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Find rollouts of all deployments, newest first.
+    """Find rollouts by where they stand or how they ended, newest first.
 
     Examples:
     ```console
@@ -277,7 +289,7 @@ def find(  # noqa: PLR0913 - each is an option that a person can give
     celadon rollout find --deployment chat --before 120 -o json | jq .next_before
     ```
     """
-    from celadon.cli.listings import show_found
+    from celadon.cli.listings import show_rollouts
     from celadon.table.records.rollouts import RolloutFilter
 
     wanted = RolloutFilter(
@@ -286,7 +298,7 @@ def find(  # noqa: PLR0913 - each is an option that a person can give
         outcome=outcome,
         unfinished=unfinished,
     )
-    run(lambda: show_found(wanted, before, limit, target, output), output)
+    run(lambda: show_rollouts(wanted, before, limit, target, output), output)
 
 
 @rollout_app.command()

@@ -43,5 +43,5 @@ def nothing_under_way(deployment: str, why: str = "", *, to_promote: bool = Fals
     return refuse(
         RefusalCode.NO_GREEN_REVISION if to_promote else RefusalCode.NO_SUCH_ROLLOUT,
         f"{told}, so there is no green revision to promote" if to_promote else told,
-        "start one with 'celadon deploy -f FILE', or see 'celadon rollout list'",
+        "start one with 'celadon deploy -f FILE', or see 'celadon deployment list'",
     )

@@ -9,7 +9,7 @@ from celadon.table.records.history import History
 
 
 async def read_history(tx: AsyncSession, deployment: str, *, rollout: int | None, limit: int) -> History:
-    """Return the last ``limit`` of each; with ``rollout`` of that one alone.
+    """Return the last ``limit`` of each, newest first; with ``rollout`` of that one alone.
 
     Raises:
         RefusedError: the deployment has no rollout of this number.
@@ -30,5 +30,5 @@ async def read_history(tx: AsyncSession, deployment: str, *, rollout: int | None
         deployment=deployment,
         rollouts=rollouts,
         events=await read_events(tx, deployment, rollout=rollout, limit=limit),
-        notified=await read_told(tx, deployment, rollout=rollout, limit=limit),
+        notified=(await read_told(tx, deployment, rollout=rollout, limit=limit))[::-1],
     )

@@ -10,12 +10,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, NamedTuple
 
-from sqlalchemy import BigInteger, ColumnElement, Text, cast, func, select, tuple_
+from sqlalchemy import BigInteger, ColumnElement, Text, cast, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.domain.language.names import RolloutId
 from celadon.table.core.labels import within
 from celadon.table.core.models import Deployment, RolloutEvent
+from celadon.table.read.listing import QueryT, paged
 from celadon.table.records.events import DeploymentEvent
 
 
@@ -30,7 +31,7 @@ class SettledLines(NamedTuple):
     """Lines that come next."""
 
     events: tuple[DeploymentEvent, ...]
-    """In the order of reading."""
+    """In the order of reading, or the newest first where those were asked for."""
     places: tuple[Place, ...]
     """Of each of them."""
     last: Place
@@ -91,12 +92,8 @@ async def lines_after(
 ) -> SettledLines:
     """Return the next lines, at most ``limit``, of one deployment or of all that bear the labels of ``scope``."""
     query = select(RolloutEvent, (RolloutEvent.transaction_id < _horizon()).label("settled"))
-    query = query.where(tuple_(*_order) > tuple_(*place))
-    if scope:
-        query = query.join(Deployment, Deployment.name == RolloutEvent.deployment).where(within(scope))
-    if deployment is not None:
-        query = query.where(RolloutEvent.deployment == deployment)
-    rows = (await tx.execute(query.order_by(*_order).limit(limit))).all()
+    page = paged(_of(query, scope, deployment), *_order, past=tuple(place), limit=limit)
+    rows = (await tx.execute(page)).all()
     settled = [row.RolloutEvent for row in rows if row.settled]
     places = tuple(Place(row.transaction_id, row.id) for row in settled)
     return SettledLines(
@@ -104,32 +101,6 @@ async def lines_after(
         places=places,
         last=places[-1] if places else place,
         held_back=len(settled) < len(rows),
-    )
-
-
-async def newest_lines(
-    tx: AsyncSession,
-    scope: Mapping[str, str],
-    deployment: str | None,
-    place: Place,
-    limit: int,
-) -> SettledLines:
-    """Return the last lines of those that come after ``place``, at most ``limit``, in the order of reading."""
-    query = select(RolloutEvent).where(tuple_(*_order) > tuple_(*place))
-    if scope:
-        query = query.join(Deployment, Deployment.name == RolloutEvent.deployment).where(within(scope))
-    if deployment is not None:
-        query = query.where(RolloutEvent.deployment == deployment)
-    settled = query.where(RolloutEvent.transaction_id < _horizon())
-    latest_first = settled.order_by(RolloutEvent.transaction_id.desc(), RolloutEvent.id.desc()).limit(limit)
-    rows = (await tx.scalars(latest_first)).all()[::-1]
-    unsettled = query.where(RolloutEvent.transaction_id >= _horizon()).limit(1)
-    places = tuple(Place(row.transaction_id, row.id) for row in rows)
-    return SettledLines(
-        events=tuple(event_of(row) for row in rows),
-        places=places,
-        last=places[-1] if places else place,
-        held_back=(await tx.scalar(unsettled)) is not None,
     )
 
 
@@ -148,11 +119,22 @@ async def newest_events(
     tx: AsyncSession,
     scope: Mapping[str, str],
     deployment: str | None,
-    after: int,
+    before: int | None,
     limit: int,
 ) -> SettledLines:
-    """Return the last of the lines that come after the line ``after``, of one deployment or of all."""
-    return await newest_lines(tx, scope, deployment, await place_of(tx, after), limit)
+    """Return lines newest first, of one deployment or of all: the newest, or those older than the line ``before``."""
+    query = _of(select(RolloutEvent), scope, deployment)
+    place = None if before is None else tuple(await place_of(tx, before))
+    settled = query.where(RolloutEvent.transaction_id < _horizon())
+    rows = (await tx.scalars(paged(settled, *_order, past=place, limit=limit, newest_first=True))).all()
+    places = tuple(Place(row.transaction_id, row.id) for row in rows)
+    unsettled = query.where(RolloutEvent.transaction_id >= _horizon()).limit(1)
+    return SettledLines(
+        events=tuple(event_of(row) for row in rows),
+        places=places,
+        last=places[0] if places else BEGINNING,
+        held_back=(await tx.scalar(unsettled)) is not None,
+    )
 
 
 async def settled_soon(read: Callable[[], Awaitable[SettledLines]]) -> tuple[DeploymentEvent, ...]:
@@ -166,6 +148,13 @@ async def settled_soon(read: Callable[[], Awaitable[SettledLines]]) -> tuple[Dep
             break
         await asyncio.sleep(_HELD_BACK_SECONDS)
     return found.events
+
+
+def _of(query: QueryT, scope: Mapping[str, str], deployment: str | None) -> QueryT:
+    """Return the lines of one deployment, or of all that bear the labels of ``scope``."""
+    if scope:
+        query = query.join(Deployment, Deployment.name == RolloutEvent.deployment).where(within(scope))
+    return query if deployment is None else query.where(RolloutEvent.deployment == deployment)
 
 
 def event_of(row: RolloutEvent) -> DeploymentEvent:

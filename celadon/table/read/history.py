@@ -78,7 +78,7 @@ async def read_events(
     rollout: int | None = None,
     limit: int,
 ) -> tuple[AuditEvent, ...]:
-    """Return the last lines of a deployment's audit log, or of one rollout's, oldest first."""
+    """Return the last lines of a deployment's audit log, or of one rollout's, newest first."""
     query = select(RolloutEvent).where(RolloutEvent.deployment == deployment)
     if rollout is not None:
         query = query.where(RolloutEvent.rollout == rollout)
@@ -96,5 +96,5 @@ async def read_events(
             reason=row.reason,
             evidence={name: str(value) for name, value in row.evidence.items()},
         )
-        for row in sorted(rows, key=lambda row: (row.at, row.id))
+        for row in sorted(rows, key=lambda row: (row.at, row.id), reverse=True)
     )

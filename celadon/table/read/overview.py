@@ -25,6 +25,7 @@ from celadon.table.core.policies import read_policy
 from celadon.table.core.replica_rules import is_healthy_and_counts
 from celadon.table.core.router_rules import counts_for_drain, is_live
 from celadon.table.read.history import latest_rollout, read_events, record_of
+from celadon.table.read.listing import paged
 from celadon.table.records.deployments import (
     DeploymentLine,
     DeploymentView,
@@ -81,9 +82,7 @@ async def list_deployments(
     What a page costs does not grow with how many deployments, rollouts and replicas there are beside it.
     """
     there = select(Deployment).where(Deployment.lifecycle != DeploymentLifecycle.DESTROYED, *conditions)
-    if after is not None:
-        there = there.where(Deployment.name > after)
-    page = aliased(Deployment, there.order_by(Deployment.name).limit(limit).subquery())
+    page = aliased(Deployment, paged(there, Deployment.name, past=after, limit=limit).subquery())
     newest = (
         select(Rollout.id)
         .where(Rollout.deployment == page.name)
@@ -219,6 +218,7 @@ async def _view_replicas(tx: AsyncSession, sets: list[int]) -> defaultdict[int, 
                 health=row.health,
                 created_at=row.created_at,
                 started_at=row.started_at,
+                ready_at=row.ready_at,
                 last_error=row.last_error,
                 leaving_deadline=row.leaving_deadline,
                 running_requests=running.get(row.id),

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy import func, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -15,11 +15,21 @@ from celadon.table.core.labels import within
 from celadon.table.core.models import Deployment, Router, RouterAck
 from celadon.table.core.paging import LONGEST_PAGE
 from celadon.table.core.router_rules import is_live
-from celadon.table.records.routers import BehindLine, Fleet, RouterLine
+from celadon.table.read.listing import paged
+from celadon.table.records.routers import BehindLine, RouterLine
 from celadon.table.routers.router_state import state_of, stream_is_up
 
 MOST_BEHIND: Final = 100
 """How many deployments that it is behind with are told of each router in the list."""
+
+
+class FoundRouters(NamedTuple):
+    """Routers at a moment."""
+
+    at: datetime
+    """The moment, by the database's clock."""
+    routers: tuple[RouterLine, ...]
+    """By name."""
 
 
 async def list_routers(
@@ -29,7 +39,7 @@ async def list_routers(
     after: str | None = None,
     limit: int = LONGEST_PAGE,
     most_behind: int = MOST_BEHIND,
-) -> Fleet:
+) -> FoundRouters:
     """Return a page of the routers that the table knows: by name, those after ``after``.
 
     Args:
@@ -41,16 +51,11 @@ async def list_routers(
 
     """
     now = await database_now(tx)
-    query = select(Router).order_by(Router.node).limit(limit + 1).execution_options(populate_existing=True)
-    found = (await tx.scalars(query if after is None else query.where(Router.node > after))).all()
-    page = found[:limit]
+    query = select(Router).execution_options(populate_existing=True)
+    page = (await tx.scalars(paged(query, Router.node, past=after, limit=limit))).all()
     nodes = [row.node for row in page] if most_behind else []
     behind = await behind_of(tx, nodes, scope or {}, after=None, limit=most_behind + 1)
-    return Fleet(
-        at=now,
-        routers=tuple(_line(row, behind[row.node], now, most_behind) for row in page),
-        next_after=RouterNode(page[-1].node) if len(found) > limit else None,
-    )
+    return FoundRouters(now, tuple(_line(row, behind[row.node], now, most_behind) for row in page))
 
 
 async def behind_of(
@@ -70,14 +75,10 @@ async def behind_of(
             Deployment.lifecycle != DeploymentLifecycle.DESTROYED,
             func.coalesce(RouterAck.epoch, -1) < Deployment.epoch,
         )
-        .order_by(Deployment.name)
-        .limit(limit)
     )
     if scope:
         there = there.where(within(scope))
-    if after is not None:
-        there = there.where(Deployment.name > after)
-    page = there.lateral()
+    page = paged(there, Deployment.name, past=after, limit=limit).lateral()
     rows = await tx.execute(
         select(Router.node, *page.c)
         .join(page, true())

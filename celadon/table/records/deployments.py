@@ -36,6 +36,8 @@ class ReplicaView(Record):
     """When it was asked for."""
     started_at: datetime | None
     """When it began to run; nothing before that."""
+    ready_at: datetime | None = None
+    """When it was healthy for the first time; nothing before that."""
     last_error: str
     """What its last failed probe or its end said; empty when nothing went wrong."""
     leaving_deadline: datetime | None = None
@@ -168,7 +170,7 @@ class DeploymentView(Record):
     routers: tuple[RouterView, ...]
     """Live routers only."""
     events: tuple[AuditEvent, ...]
-    """The last lines of the audit log, oldest first."""
+    """The last lines of the audit log, newest first."""
     policy: BlueGreenPolicy = BlueGreenPolicy()
     """What the deployment itself says; each rollout may say more."""
 

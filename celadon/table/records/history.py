@@ -14,6 +14,6 @@ class History(Record):
     rollouts: tuple[RolloutRecord, ...]
     """Newest first."""
     events: tuple[AuditEvent, ...]
-    """Oldest first."""
+    """Newest first."""
     notified: tuple[ToldRecord, ...]
-    """What was told to whom, and failures; oldest first."""
+    """What was told to whom, and failures; newest first."""

@@ -77,14 +77,3 @@ class RouterLine(Record):
     """The first deployments of which it does not serve the present epoch; none of a router that is gone or new."""
     behind_more: bool = False
     """Whether there are more of them than are told."""
-
-
-class Fleet(Record):
-    """All routers at one moment."""
-
-    at: datetime
-    """The moment, by the database's clock."""
-    routers: tuple[RouterLine, ...]
-    """By name."""
-    next_after: RouterNode | None = None
-    """Give it as ``after`` to get the next page; nothing on the last one."""

@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 
 from celadon.api.console.rendering import STATIC, Person, render
-from celadon.api.console.views import deployment_page, list_page, story_page, summary
+from celadon.api.console.views import deployment_page
 from celadon.domain.language.permissions import Verb
 from celadon.domain.language.shown_text import find_control
 from celadon.domain.language.states import RolloutPhase
-from tests.api.console.pictures import NOW, awaiting, event, record, view
+from celadon.service.views.rollout import rollout_summary, story_rows
+from tests.service.views.pictures import NOW, awaiting, event, record, view
 
 PERSON = Person(name="ann", roles=("approver",), csrf="known-to-this-page-only")
 
@@ -65,9 +66,13 @@ def test_every_field_has_a_label() -> None:
 def test_every_page_has_one_heading_and_a_title(template: str) -> None:
     ended = record(RolloutPhase.COMPLETED)
     shown: dict[str, dict[str, Any]] = {
-        "list": {"lines": list_page([]), "is_first": True, "next_after": "chat"},
-        "rollouts": {"name": "chat", "rollouts": (summary(ended, NOW),), "is_first": False, "next_before": 7},
-        "rollout": {"story": story_page(ended, [event("started", NOW - NOW)], "", NOW)},
+        "list": {"lines": (), "is_first": True, "next_after": "chat"},
+        "rollouts": {"name": "chat", "rollouts": (rollout_summary(ended, NOW),), "is_first": False, "next_before": 7},
+        "rollout": {
+            "rollout": rollout_summary(ended, NOW),
+            "events": story_rows(ended, [event("started", NOW - NOW)]),
+            "workflow": "",
+        },
         "login": {"code": None, "next": "/"},
         "error": {"title": "Refused", "text": "you may not", "next_step": "ask ann", "back": "/"},
     }

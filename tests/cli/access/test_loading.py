@@ -13,7 +13,10 @@ from celadon.service.registry import commands
 from tests.cli.access.test_completeness import COMMAND_OF
 
 HEAVY: Final = ("sqlalchemy", "asyncpg", "temporalio", "grpc", "fastapi")
-SLOW: Final = ("aiohttp", "rich", "structlog", "typer.rich_utils", "yaml", "pydantic_settings", "strawberry")
+SLOW: Final = (
+    *("aiohttp", "rich", "structlog", "typer.rich_utils", "yaml", "pydantic_settings", "strawberry"),
+    "celadon.service.views",
+)
 """What no command needs before it has something to follow, to draw, or to log."""
 NOBODY: Final = "http://127.0.0.1:1"
 """An address at which no API answers."""

@@ -115,18 +115,17 @@ async def test_a_lines_number_is_its_place(rows: Rows) -> None:
         assert await place_of(tx, 2**63 - 1) == await newest_place(tx)
 
 
-async def test_the_newest_lines_are_the_last_ones_in_the_order_of_reading(rows: Rows) -> None:
+async def test_the_newest_lines_come_newest_first_and_page_back(rows: Rows) -> None:
     await rows.live()
     await rows.live("run-2", deployment="ads")
     everything = await _settled(rows, BEGINNING)
     async with rows.table.transaction() as tx:
-        newest = await newest_events(tx, {}, None, 0, 3)
-        first = newest.events[0].id
-        after_first = await newest_events(tx, {}, None, first, 100)
-        of_ads = await newest_events(tx, {}, "ads", 0, 1)
+        newest = await newest_events(tx, {}, None, None, 3)
+        older = await newest_events(tx, {}, None, newest.events[-1].id, 100)
+        of_ads = await newest_events(tx, {}, "ads", None, 1)
 
-    assert [one.kind for one in newest.events] == everything[-3:]
-    assert [one.kind for one in after_first.events] == everything[-2:]
+    assert [one.kind for one in (*newest.events, *older.events)] == everything[::-1]
+    assert len(newest.events) == 3
     assert [one.deployment for one in of_ads.events] == ["ads"]
 
 
@@ -138,7 +137,7 @@ async def test_whoever_reads_on_from_the_newest_line_misses_none_that_was_held_b
         async with rows.table.transaction() as high:
             await _note(high, "high")
         async with rows.table.transaction() as tx:
-            newest = await newest_events(tx, {}, None, 0, 1)
+            newest = await newest_events(tx, {}, None, None, 1)
     assert [one.kind for one in newest.events] == everything[-1:]
     assert newest.held_back
     assert await _settled(rows, newest.last) == ["low", "high"]
@@ -152,7 +151,7 @@ async def test_the_newest_line_is_waited_for_while_another_transaction_ends(rows
         if len(reads) == 2:
             await low.commit()
         async with rows.table.transaction() as tx:
-            return await newest_events(tx, {}, None, 0, 1)
+            return await newest_events(tx, {}, None, None, 1)
 
     reads: list[int] = []
     async with rows.table.transaction() as low:

@@ -152,13 +152,13 @@ async def test_rollouts_are_found_by_number_by_run_and_by_age(rows: Rows) -> Non
     assert foreign is None
 
 
-async def test_the_last_events_come_oldest_first(rows: Rows) -> None:
+async def test_the_last_events_come_newest_first(rows: Rows) -> None:
     await rows.switched()
 
     async with rows.table.transaction() as tx:
         events = await read_events(tx, "chat", limit=2)
 
-    assert [event.kind for event in events] == ["green_opened", "switched"]
+    assert [event.kind for event in events] == ["switched", "green_opened"]
 
 
 async def test_an_inspection_of_empty_tables_finds_nothing_left(rows: Rows) -> None:

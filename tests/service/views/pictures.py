@@ -1,4 +1,4 @@
-"""What the table and the workflow could know of a deployment, for tests of the pages."""
+"""What the table and the workflow could know of a deployment, for tests of views."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,7 +17,7 @@ from celadon.domain.language.states import (
     RouteStatus,
     SetCondition,
 )
-from celadon.table.records.deployments import DeploymentView, ReplicaView, RouterView, SetView
+from celadon.table.records.deployments import DeploymentView, FailureView, ReplicaView, RouterView, SetView
 from celadon.table.records.events import AuditEvent
 from celadon.table.records.rollouts import RolloutRecord
 from tests.client.statuses import rollout_status
@@ -59,9 +59,11 @@ def record(phase: RolloutPhase = RolloutPhase.AWAITING_PROMOTION, **changes: Any
     return RolloutRecord(**{**fields, **changes})
 
 
-def replica(port: int, health: RouteHealthStatus = RouteHealthStatus.HEALTHY, error: str = "") -> ReplicaView:
-    """Return a running replica."""
-    return ReplicaView(
+def replica(
+    port: int, health: RouteHealthStatus = RouteHealthStatus.HEALTHY, error: str = "", **changes: Any
+) -> ReplicaView:
+    """Return a running replica that was healthy."""
+    one = ReplicaView(
         route=RouteId(f"route-{port}"),
         host="127.0.0.1",
         port=port,
@@ -69,8 +71,23 @@ def replica(port: int, health: RouteHealthStatus = RouteHealthStatus.HEALTHY, er
         health=health,
         created_at=NOW,
         started_at=NOW,
+        ready_at=NOW,
         last_error=error,
     )
+    return one.model_copy(update=changes)
+
+
+def failure(port: int, error: str, output: str, **changes: Any) -> FailureView:
+    """Return a replica that never was healthy and ended by itself."""
+    one = FailureView(
+        route=RouteId(f"route-{port}"),
+        port=port,
+        status=RouteStatus.FAILED_TO_START,
+        ended_at=NOW,
+        last_error=error,
+        output=output,
+    )
+    return one.model_copy(update=changes)
 
 
 def colour(which: Colour, *, is_live: bool, replicas: tuple[ReplicaView, ...] = (), **changes: Any) -> SetView:

@@ -1,0 +1,67 @@
+"""Every list of the API is read in the same way: newest first or by name, page after page, to its end."""
+
+from typing import Any
+
+import pytest
+
+from celadon.domain.language.permissions import Role
+from tests.api.conftest import ApiClient
+from tests.table.rows import Rows
+
+pytestmark = pytest.mark.parts
+
+LISTS = {
+    "/v1/deployments": ("deployments", "deployment", "after"),
+    "/v1/routers": ("routers", "router", "after"),
+    "/v1/rollouts": ("rollouts", "rollout", "before"),
+    "/v1/deployments/chat/rollouts": ("rollouts", "rollout", "before"),
+    "/v1/deployments/chat/revisions": ("revisions", "number", "before"),
+    "/v1/events": ("events", "id", "before"),
+    "/v1/deployments/chat/events": ("events", "id", "before"),
+}
+"""By path: the name of the list, where an element stands in it, and how the next page is asked for."""
+
+
+@pytest.mark.parametrize("path", LISTS)
+async def test_pages_meet_without_gap_or_overlap(path: str, api: ApiClient, rows: Rows) -> None:
+    for number in range(3):
+        await rows.live(f"run-{number}", revision={"command": ["serve", str(number)]})
+    await rows.live("run-ads", deployment="ads")
+    for number in range(3):
+        await rows.router(f"edge-{number}", 0)
+    items, place, cursor = LISTS[path]
+    whole = (await api.call("GET", f"{path}?limit=100", Role.VIEWER)).json
+
+    seen: list[Any] = []
+    more = ""
+    while True:
+        page = (await api.call("GET", f"{path}?limit=2{more}", Role.VIEWER)).json
+        seen += [one[place] for one in page[items]]
+        if page[f"next_{cursor}"] is None:
+            break
+        more = f"&{cursor}={page[f'next_{cursor}']}"
+
+    assert seen == [one[place] for one in whole[items]] == sorted(seen, reverse=cursor == "before")
+    assert whole[f"next_{cursor}"] is None
+    assert len(set(seen)) > 1
+
+
+async def test_events_go_on_from_a_line_as_they_came(api: ApiClient, rows: Rows) -> None:
+    await rows.live()
+    newest = (await api.call("GET", "/v1/events", Role.VIEWER)).json
+
+    first = (await api.call("GET", "/v1/events?after=0&limit=2", Role.VIEWER)).json
+    rest = (await api.call("GET", f"/v1/events?after={first['next_after']}", Role.VIEWER)).json
+    coming = (await api.call("GET", f"/v1/events?after={newest['next_after']}", Role.VIEWER)).json
+
+    told = [one["id"] for page in (first, rest) for one in page["events"]]
+    assert told == [one["id"] for one in newest["events"]][::-1]
+    assert (coming["events"], coming["next_after"]) == ([], newest["next_after"])
+
+
+async def test_events_go_one_way_at_a_time(api: ApiClient, rows: Rows) -> None:
+    await rows.live()
+
+    refused = await api.call("GET", "/v1/events?before=5&after=1", Role.VIEWER)
+
+    assert (refused.status, refused.code) == (422, "INVALID_PAYLOAD")

@@ -1,0 +1,1 @@
+"""Views: what people are shown, before any door draws it."""
