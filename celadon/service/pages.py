@@ -43,7 +43,7 @@ class Page(Record, Generic[ItemT, CursorT]):
         items, cursor = (cls.model_fields[name].alias or name for name in ("items", "cursor"))
         told = {
             items: "In the order of the list.",
-            cursor: f"Give it as ``{cursor.removeprefix('next_')}`` to get the next page; nothing on the last one.",
+            cursor: f"Give it as ``{cursor.removeprefix('next_')}`` to get the next page; null on the last one.",
         }
         for name, text in told.items():
             if name in properties:
