@@ -10,7 +10,7 @@ import gc
 import logging
 import sys
 
-from celadon.cli.ending import ExitCode, run_to_exit
+from celadon.ending import ExitCode, run_to_exit
 
 
 def _run() -> None:
@@ -28,7 +28,7 @@ def _run() -> None:
         settings = WorkerSettings()
         asyncio.run(run_worker(settings))
     except Exception as error:
-        from celadon.cli.faults import explain
+        from celadon.foreseen import explain
         from celadon.standard_streams import print_ending
 
         sentence = explain(error)

@@ -6,10 +6,10 @@ from pathlib import Path
 from celadon.api.process import run_api
 from celadon.api.schema_files import write_schema_files
 from celadon.api.settings import ApiSettings
-from celadon.cli.ending import ExitCode
 from celadon.cli.faults import CommandError
 from celadon.cli.output import print_text
 from celadon.client.signatures import make_key_pair
+from celadon.ending import ExitCode
 from celadon.logs import log_to_stderr
 from celadon.owned_files import make_directory
 

@@ -7,7 +7,6 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from celadon.cli.ending import ExitCode
 from celadon.cli.faults import CommandError
 from celadon.cli.output import OutputFormat, print_object, print_text
 from celadon.cli.person import person_named
@@ -15,6 +14,7 @@ from celadon.cli.session import open_session
 from celadon.domain.language.base_models import Record
 from celadon.domain.language.durations import format_duration
 from celadon.domain.language.permissions import Role
+from celadon.ending import ExitCode
 from celadon.table.access.console_logins import CODE_WITHIN, create_login, void_logins
 from celadon.table.access.console_sessions import SESSION_LASTS, end_sessions
 from celadon.table.core.clock import database_now

@@ -4,12 +4,12 @@ from pathlib import Path
 
 from alembic.util import CommandError as MigrationError
 
-from celadon.cli.ending import ExitCode
 from celadon.cli.faults import CommandError
 from celadon.cli.output import OutputFormat, print_object, print_text
 from celadon.cli.table_access import database_faults_told
 from celadon.cli.target import choose_target
 from celadon.domain.language.base_models import Record
+from celadon.ending import ExitCode
 from celadon.table.core.migrate import upgrade
 from celadon.table.core.schema_revision import current_revision, newest_revision
 

@@ -2,7 +2,6 @@
 
 from celadon.cli.access.opening import open_access
 from celadon.cli.access.protocol import Access
-from celadon.cli.ending import ExitCode
 from celadon.cli.faults import CommandError
 from celadon.cli.giving import Given, request_of
 from celadon.cli.output import OutputFormat, print_note, print_object, print_text
@@ -12,6 +11,7 @@ from celadon.client.patience import NoAnswerError
 from celadon.domain.language.errors import RefusalCode, RefusedError
 from celadon.domain.language.names import RolloutId
 from celadon.domain.language.states import DeploymentLifecycle
+from celadon.ending import ExitCode
 from celadon.service.command import AnyCommand
 from celadon.service.commands.delete import DeleteResult
 from celadon.table.records.deployments import DeploymentView

@@ -2,13 +2,13 @@
 
 from celadon.cli.access.opening import open_access
 from celadon.cli.columns import table_of
-from celadon.cli.ending import ExitCode
 from celadon.cli.output import OutputFormat, print_object, print_text
 from celadon.cli.target_choice import TargetChoice
 from celadon.cli.tree import rollout_tree, styled
 from celadon.client.rollout_view import RolloutView, WorkflowAnswer
 from celadon.domain.language.moments import span
 from celadon.domain.language.policy import resolve_policy
+from celadon.ending import ExitCode
 from celadon.service.views.deployments import DeploymentList, deployment_row
 from celadon.table.records.deployments import DeploymentView
 from celadon.terminal import Table, Text

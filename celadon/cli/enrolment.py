@@ -10,7 +10,6 @@ import typer
 from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from celadon.cli.ending import ExitCode
 from celadon.cli.faults import CommandError
 from celadon.cli.output import OutputFormat, print_object, print_text
 from celadon.cli.person import person_named
@@ -20,6 +19,7 @@ from celadon.domain.language.base_models import Record
 from celadon.domain.language.moments import moment
 from celadon.domain.language.names import RouterNode
 from celadon.domain.language.states import Channel
+from celadon.ending import ExitCode
 from celadon.gateway.addresses import GatewayAddress, SocketAddress, UnixAddress, parse_gateway_address
 from celadon.gateway.authority import (
     DEFAULT_VALIDITY,

@@ -8,13 +8,13 @@ from typing import Final, NamedTuple
 from celadon.cli.access.opening import open_access
 from celadon.cli.access.protocol import Access
 from celadon.cli.columns import table_of
-from celadon.cli.ending import ExitCode
 from celadon.cli.faults import CommandError, is_outage
 from celadon.cli.log_lines import log_warning
 from celadon.cli.output import OutputFormat, print_object, print_one_of_many, print_text
 from celadon.cli.target_choice import TargetChoice
 from celadon.cli.tree import STYLES
 from celadon.domain.language.moments import moment
+from celadon.ending import ExitCode
 from celadon.service.views.events import EventList, event_row, event_rows
 from celadon.table.records.events import DeploymentEvent
 from celadon.terminal import Table, Text

@@ -2,8 +2,8 @@
 
 import logging
 
-from celadon.cli.ending import ExitCode
 from celadon.cli.faults import CommandError
+from celadon.ending import ExitCode
 from celadon.gateway.certificates import CertificateError
 from celadon.gateway.process import run_gateway
 from celadon.gateway.settings import GatewaySettings

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from pydantic import BaseModel, create_model
 
 from celadon.cli.access.opening import open_access
-from celadon.cli.ending import ExitCode
 from celadon.cli.faults import CommandError
 from celadon.cli.file_places import located
 from celadon.cli.output import OutputFormat, print_note, print_object, print_text
@@ -21,6 +20,7 @@ from celadon.domain.language.contracts import workflow_id
 from celadon.domain.language.errors import RefusedError, refuse
 from celadon.domain.language.payload import InvalidPayloadError, parse_payload
 from celadon.domain.language.permissions import Verb
+from celadon.ending import ExitCode
 from celadon.service.command import AnyCommand, Line, Scope, Tone, words_of
 from celadon.standard_streams import StyledLine
 

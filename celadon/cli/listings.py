@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 from celadon.cli.access.opening import open_access
 from celadon.cli.columns import table_of
 from celadon.cli.deliveries import delivery_table
-from celadon.cli.ending import ExitCode
 from celadon.cli.output import OutputFormat, print_object, print_text
 from celadon.cli.target_choice import TargetChoice
 from celadon.cli.tree import STYLES, outcome_line
 from celadon.domain.language.moments import moment
+from celadon.ending import ExitCode
 from celadon.service.views.events import errors_told, event_rows
 from celadon.service.views.rollout import rollout_summary
 from celadon.table.records.events import AuditEvent

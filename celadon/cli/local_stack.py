@@ -9,10 +9,10 @@ from pathlib import Path
 import typer
 from pydantic import ValidationError
 
-from celadon.cli.ending import ExitCode
 from celadon.cli.output import OutputFormat, print_object, print_text
 from celadon.cli.patience import Patience
 from celadon.cli.target import local_data_dir
+from celadon.ending import ExitCode
 from celadon.logs import log_to_stderr
 from celadon.stack.addresses import StackAddresses
 from celadon.stack.demo.demo import DemoOptions, run_demo

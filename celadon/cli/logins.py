@@ -9,7 +9,6 @@ from pydantic import SecretStr
 from celadon.cli.access.calls import calling, is_token
 from celadon.cli.api_address import check_url
 from celadon.cli.columns import table_of
-from celadon.cli.ending import ExitCode
 from celadon.cli.faults import CommandError
 from celadon.cli.output import OutputFormat, ask_secretly, print_object, print_text
 from celadon.cli.person import person_named
@@ -25,6 +24,7 @@ from celadon.cli.target import TOKEN_VARIABLE, URL_VARIABLE, ApiTarget, allows_h
 from celadon.cli.target_choice import TargetChoice
 from celadon.domain.language.base_models import Record
 from celadon.domain.language.permissions import Role
+from celadon.ending import ExitCode
 from celadon.service.principal import Principal
 from celadon.terminal import Table, Text
 

@@ -5,9 +5,9 @@ from typing import Annotated, Final, NoReturn
 
 import typer
 
-from celadon.cli.ending import run_to_exit
 from celadon.cli.named_commands import MARKUP, Declared, LoadingGroup, Place
 from celadon.cli.output import print_text
+from celadon.ending import run_to_exit
 from celadon.logs import libraries_log_to_stderr, log_to_stderr
 
 _ROLL_OUT: Final = "Roll out"

@@ -12,7 +12,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.cli.columns import table_of
 from celadon.cli.deliveries import delivery_table
-from celadon.cli.ending import ExitCode
 from celadon.cli.faults import CommandError
 from celadon.cli.output import OutputFormat, print_object, print_text
 from celadon.cli.person import person_named
@@ -21,6 +20,7 @@ from celadon.domain.language.base_models import Record
 from celadon.domain.language.moments import span
 from celadon.domain.language.notification import DeliveryState
 from celadon.domain.language.targets import TargetRequest
+from celadon.ending import ExitCode
 from celadon.table.notifications.deliveries import (
     TargetLoad,
     owe_test,

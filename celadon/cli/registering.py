@@ -8,7 +8,6 @@ import typer
 from celadon.cli.access.opening import open_access
 from celadon.cli.columns import table_of
 from celadon.cli.deployment_file import read_deployment_file, request_of_content, with_settings
-from celadon.cli.ending import ExitCode
 from celadon.cli.giving import as_text, ask
 from celadon.cli.output import OutputFormat, print_object, print_text
 from celadon.cli.starting import who_asks
@@ -17,6 +16,7 @@ from celadon.client.wording import revision_name
 from celadon.domain.language.errors import RefusalCode, refuse
 from celadon.domain.language.moments import moment
 from celadon.domain.language.revision import Revision
+from celadon.ending import ExitCode
 from celadon.service.commands.add_revision import COMMAND as ADD_REVISION
 from celadon.service.commands.add_revision import AddRevisionRequest
 from celadon.service.views.revisions import RevisionList

@@ -7,11 +7,12 @@ from typing import NoReturn
 
 import typer
 
-from celadon.cli.ending import ExitCode
-from celadon.cli.faults import ApiError, explain
+from celadon.cli.faults import ApiError
 from celadon.cli.output import ErrorOutput, OutputFormat, print_error, print_note
 from celadon.cli.patience import StoppedWaitingError
 from celadon.domain.language.errors import RefusedError
+from celadon.ending import ExitCode
+from celadon.foreseen import explain
 
 
 def run(work: Callable[[], Coroutine[object, object, int]], output: OutputFormat = OutputFormat.TEXT) -> NoReturn:

@@ -2,12 +2,12 @@
 
 from celadon.cli.access.opening import open_access
 from celadon.cli.access.protocol import Access
-from celadon.cli.ending import ExitCode
 from celadon.cli.faults import CommandError
 from celadon.cli.giving import Given, as_text, ask, request_of
 from celadon.cli.output import OutputFormat, print_note, print_object, print_text
 from celadon.cli.patience import Patience, a_moment, outlasting
 from celadon.cli.target_choice import TargetChoice
+from celadon.ending import ExitCode
 from celadon.service.command import AnyCommand
 
 

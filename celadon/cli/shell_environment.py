@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from celadon.cli.ending import ExitCode
 from celadon.cli.output import OutputFormat, print_line, print_note, print_object
 from celadon.cli.target import (
     DATA_DIR_VARIABLE,
@@ -21,6 +20,7 @@ from celadon.cli.target import (
     local_data_dir,
 )
 from celadon.domain.language.base_models import Record
+from celadon.ending import ExitCode
 from celadon.stack.addresses import NAMESPACE, StackAddresses
 from celadon.stack.errors import MissingProgramError
 from celadon.stack.programs import temporal_program

@@ -16,7 +16,6 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from celadon.cli.ending import ExitCode
 from celadon.cli.faults import CommandError
 from celadon.cli.output import print_text
 from celadon.domain.language.base_models import field_texts
@@ -25,6 +24,7 @@ from celadon.domain.language.file_schemas import FileKind, file_schema
 from celadon.domain.language.messages import RolloutRequest
 from celadon.domain.language.policy import BlueGreenPolicy
 from celadon.domain.language.revision import Provisioner, Revision
+from celadon.ending import ExitCode
 
 SCHEMAS: Final = Path(".celadon-schemas")
 """Below the directory of the files; editors with a YAML language server read them from there."""

@@ -16,7 +16,6 @@ from celadon.cli.deployment_file import (
     with_policy,
     with_settings,
 )
-from celadon.cli.ending import ExitCode
 from celadon.cli.faults import CommandError
 from celadon.cli.file_places import Content
 from celadon.cli.giving import as_text
@@ -27,6 +26,7 @@ from celadon.cli.watching import watch_until_end
 from celadon.client.patience import NoAnswerError
 from celadon.domain.language.base_models import Record
 from celadon.domain.language.messages import UNDECLARED, RolloutRequest
+from celadon.ending import ExitCode
 from celadon.service.commands.start import COMMAND as START
 from celadon.service.commands.start import StartResult
 

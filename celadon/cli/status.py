@@ -1,9 +1,9 @@
 """``celadon rollout status``: how a deployment and its latest rollout stand."""
 
 from celadon.cli.access.opening import open_access
-from celadon.cli.ending import ExitCode
 from celadon.cli.output import OutputFormat, print_object, print_text
 from celadon.cli.target_choice import TargetChoice
+from celadon.ending import ExitCode
 
 
 async def show_status(deployment: str, target: TargetChoice, output: OutputFormat) -> ExitCode:

@@ -7,7 +7,6 @@ import typer
 from pydantic import TypeAdapter, ValidationError
 
 from celadon.cli.columns import table_of
-from celadon.cli.ending import ExitCode
 from celadon.cli.faults import CommandError
 from celadon.cli.output import OutputFormat, print_object, print_text
 from celadon.cli.person import person_named
@@ -16,6 +15,7 @@ from celadon.domain.language.base_models import Record
 from celadon.domain.language.labels import Labels
 from celadon.domain.language.moments import moment
 from celadon.domain.language.permissions import Role
+from celadon.ending import ExitCode
 from celadon.table.access.tokens import (
     NewToken,
     TokenNameTakenError,

@@ -8,7 +8,6 @@ from typing import Final, Protocol, Self
 from celadon.cli.access.answers import no_such_rollout
 from celadon.cli.access.opening import open_access
 from celadon.cli.access.protocol import Access
-from celadon.cli.ending import ExitCode
 from celadon.cli.output import OutputFormat, print_line, print_one_of_many, print_text
 from celadon.cli.patience import Patience, outlasting
 from celadon.cli.target_choice import TargetChoice
@@ -20,6 +19,7 @@ from celadon.domain.language.errors import RefusalCode, refuse
 from celadon.domain.language.moments import clock
 from celadon.domain.language.names import RolloutId
 from celadon.domain.language.states import RolloutOutcome
+from celadon.ending import ExitCode
 from celadon.service.views.deployment import DeploymentDetail, UnregisteredDetail, deployment_detail
 from celadon.service.views.rollout import rollout_summary
 from celadon.service.views.sets import SetDetail

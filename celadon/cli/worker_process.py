@@ -4,8 +4,8 @@ import os
 import sys
 from typing import NoReturn
 
-from celadon.cli.extras import Extra, need
 from celadon.cli.faults import CommandError
+from celadon.extras import Extra, need
 from celadon.stack.environment import importing_this_celadon
 from celadon.worker_code import WorkerCodeMissingError, code_directory, worker_command
 

@@ -125,7 +125,7 @@ async def test_where_no_stack_runs_nothing_is_printed_for_the_shell(command: Com
 def test_it_needs_no_library_that_only_processes_of_celadon_need() -> None:
     program = (
         "import sys, celadon.cli.main, celadon.cli.shell_environment\n"
-        "from celadon.cli.extras import MODULES_OF_SERVER\n"
+        "from celadon.extras import MODULES_OF_SERVER\n"
         "print(sorted(MODULES_OF_SERVER & sys.modules.keys()))"
     )
 

@@ -208,7 +208,7 @@ def test_a_live_picture_draws_words_as_text(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize("fault", [SystemExit(HOSTILE), RuntimeError(HOSTILE)], ids=["ending", "bug"])
 def test_a_program_that_fails_shows_words_as_text(fault: BaseException) -> None:
     program = (
-        "import sys\nfrom celadon.cli.ending import run_to_exit\n"
+        "import sys\nfrom celadon.ending import run_to_exit\n"
         f"def program():\n    raise {type(fault).__name__}(sys.argv[1])\nrun_to_exit(program)"
     )
 
@@ -406,7 +406,7 @@ def test_nothing_but_the_output_layer_reaches_a_terminal() -> None:
         "logs.py": {"sys.stderr"},
         "cli/output.py": {"sys.stdout", "sys.stderr", "typer.confirm", "typer.prompt"},
         # What a program asks of its streams, or wraps in ones of its own.
-        "cli/ending.py": {"sys.stdout", "sys.stderr"},
+        "ending.py": {"sys.stdout", "sys.stderr"},
         "cli/watching.py": {"sys.stdout"},
         # Flushes them before another program takes its place.
         "cli/worker_process.py": {"sys.stdout", "sys.stderr"},

@@ -8,10 +8,10 @@ from typing import Annotated, Final
 
 import typer
 
-from celadon.cli.extras import Extra, need
 from celadon.cli.options import DataDirOption, OutputOption, ValidForOption, parse_duration_option
 from celadon.cli.output import OutputFormat
 from celadon.cli.running import faults_told, run
+from celadon.extras import Extra, need
 from celadon.stack.process_counts import ProcessCountChoice
 
 gateway_app = typer.Typer(no_args_is_help=False, rich_markup_mode="markdown")

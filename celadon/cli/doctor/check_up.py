@@ -20,11 +20,11 @@ from celadon.cli.doctor.signals import check_signals
 from celadon.cli.doctor.temporal import check_search_attributes, check_temporal
 from celadon.cli.doctor.temporal_limits import check_temporal_limits
 from celadon.cli.doctor.worker_risks import check_worker_risks
-from celadon.cli.ending import ExitCode
-from celadon.cli.faults import explain
 from celadon.cli.output import OutputFormat, print_object, print_text
 from celadon.cli.session import Session, open_session
 from celadon.domain.language.base_models import Record
+from celadon.ending import ExitCode
+from celadon.foreseen import explain
 from celadon.table.notifications.deliveries import read_loads
 from celadon.table.read.inspection import inspect
 

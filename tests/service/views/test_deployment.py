@@ -11,7 +11,6 @@ from celadon.domain.language.states import Colour, RolloutOutcome, RolloutPhase
 from celadon.service.command import Tone
 from celadon.service.views.deployment import DeploymentDetail, deployment_detail
 from celadon.service.views.phrases import WHOLE, Room
-from celadon.table.records.deployments import 
 from tests.service.views.pictures import NOW, awaiting, colour, event, failure, record, router, view
 
 CAUSE = "exited with code 1: loading weights / CUDA out of memory (\N{MULTIPLICATION SIGN}4)"

@@ -11,8 +11,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from celadon.cli.extras import MODULES_OF_SERVER, Extra, ExtraMissingError, explain_missing_module, need
-from celadon.cli.faults import FORESEEN_IN_ROOMS, explain
+from celadon.extras import MODULES_OF_SERVER, Extra, ExtraMissingError, explain_missing_module, need
+from celadon.foreseen import FORESEEN_IN_ROOMS, explain
 from tests.packaging.builds import project
 from tests.packaging.clean_environment import names_needed
 

@@ -11,7 +11,7 @@ from temporalio.testing import WorkflowEnvironment
 from celadon.table.core.engine import Table
 
 CRASH_AT_EXIT = "import atexit, os, temporalio.client\natexit.register(os.abort)\n"
-RUN = "from celadon.cli.ending import run_to_exit\n"
+RUN = "from celadon.ending import run_to_exit\n"
 
 
 def _run(program: str) -> subprocess.CompletedProcess[str]:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from enum import IntEnum
 from typing import Final, NoReturn, TextIO
 
-from celadon.cli.extras import explain_missing_module
+from celadon.extras import explain_missing_module
 from celadon.standard_streams import lead_nowhere, print_bug, print_ending
 
 
