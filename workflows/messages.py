@@ -487,7 +487,7 @@ class MessageHandlers(StatefulWorkflow):
         return reply
 
     def _record_cancel(self) -> None:
-        self._cancelled = True
+        self._state.cancelled = True
         self._news += 1
         command = AbortCommand(by="cancellation", reason="the workflow was cancelled")
         refusal = refuse_abort(self._state.progress, command, rollback=False)

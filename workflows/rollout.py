@@ -112,7 +112,7 @@ class BlueGreenRollout(RolloutSteps):
         self._dismiss_callers()
         await workflow.wait_condition(workflow.all_handlers_finished)
         result = story.result()
-        if self._cancelled:
+        if self._state.cancelled:
             raise asyncio.CancelledError(result.reason)
         if result.outcome is RolloutOutcome.FAILED:
             raise ApplicationError(result.reason, result, type=result.outcome.value, non_retryable=True)
@@ -391,7 +391,7 @@ class BlueGreenRollout(RolloutSteps):
         return Circumstances(
             messages_wait=bool(self._of_the_bake),
             edges_missed=self._missed_edges and self._state.progress.green_set is not None,
-            cancelled=self._cancelled,
+            cancelled=self._state.cancelled,
             blue_drains=self._drain is not None,
             drained=self._drained,
             closed_because=self._closed_because,

@@ -56,7 +56,6 @@ class StatefulWorkflow:
         )
         self._run_began = workflow.now()
         self._news = 0
-        self._cancelled = False
         self._missed_edges = False
         self._task = 0
         self._signals = 0

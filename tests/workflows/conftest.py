@@ -296,28 +296,24 @@ class RunningRollout:
 
     async def phase(self, phase: RolloutPhase) -> RolloutStatus:
         """Wait until the rollout is in ``phase``."""
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        while (status := await self.status()).phase is not phase:
-            if time.monotonic() > deadline:
-                raise AssertionError(f"still {status.phase}, not {phase}: {status}")
-            await asyncio.sleep(0.02)
-        return status
+        return await self.until_status(lambda status: status.phase is phase)
 
     async def until_a_promotion_is_recorded(self) -> None:
         """Wait until the rollout has heard a promotion that it has not carried out."""
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        while not (await self.status()).approvals:
-            if time.monotonic() > deadline:
-                raise AssertionError("no promotion was recorded")
-            await asyncio.sleep(0.02)
+        await self.until_status(lambda status: bool(status.approvals))
 
     async def until_abort_is_recorded(self) -> None:
         """Wait until the rollout has heard an abort or a cancel."""
+        await self.until_status(lambda status: bool(status.abort_requested))
+
+    async def until_status(self, condition: Callable[[RolloutStatus], bool]) -> RolloutStatus:
+        """Wait until the rollout's status is as wanted; return it."""
         deadline = time.monotonic() + DEADLINE_SECONDS
-        while not (await self.status()).abort_requested:
+        while not condition(status := await self.status()):
             if time.monotonic() > deadline:
-                raise AssertionError("no abort was recorded")
+                raise AssertionError(f"waited in vain for another status: {status}")
             await asyncio.sleep(0.02)
+        return status
 
     async def until_nothing_is_in_flight(self) -> None:
         """Wait until the rollout does nothing but wait."""

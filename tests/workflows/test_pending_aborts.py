@@ -107,6 +107,20 @@ async def test_a_cancel_that_blue_cannot_take_for_the_moment_goes_back_when_blue
     assert [step.door for step in rollout.script.inputs("switch_back")] == [Channel.CANCEL, Channel.CANCEL]
 
 
+async def test_a_cancel_that_is_pending_ends_a_later_run_as_cancelled(rollout: "RunningRollout") -> None:
+    rollout.script.switch_back = [SICK, BACK]
+    await rollout.bake(bake="5m")
+    await rollout.handle.cancel()
+    await rollout.until(lambda: "switch_back" in rollout.script.names())
+    first = (await rollout.handle.describe()).run_id
+
+    await rollout.skip(timedelta(days=15))
+    assert (await rollout.handle.describe()).run_id != first
+    await _blue_changes(rollout)
+
+    assert (await rollout.ended()).status == "cancelled"
+
+
 async def test_a_pending_abort_is_tried_once_for_each_change_of_blue(rollout: "RunningRollout") -> None:
     rollout.script.switch_back = [SICK, SICK, BACK]
     await rollout.bake()
@@ -202,7 +216,7 @@ async def test_a_pending_abort_ends_when_blue_is_lost(rollout: "RunningRollout")
 
     await _blue_changes(rollout, gone=True)
     await rollout.until(lambda: rollout.script.names().count("switch_back") == 2)
-    assert (await rollout.status()).holding == ""
+    await rollout.until_status(lambda status: not status.holding)
     drains.set()
 
     assert await _outcome(rollout) is RolloutOutcome.PROMOTED

@@ -92,6 +92,8 @@ class RolloutState(BaseModel):
     decisions: int = 0
     """How many decisions this run has asked the table for."""
     back_reason: str = ""
+    cancelled: bool = False
+    """Whether the workflow was cancelled in Temporal; its last run ends as cancelled then."""
     refused: BoundedList[RefusedMessage] = BoundedList[RefusedMessage]()
     refused_total: int = 0
     """Messages that changed nothing, the unread ones among them."""
