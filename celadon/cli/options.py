@@ -70,14 +70,14 @@ DeploymentOption: TypeAlias = Annotated[
 
 def check_person_option(value: str | None) -> str | None:
     """Refuse what can be nobody's name."""
-    from celadon.domain.language.messages import Person
+    from celadon.domain.language.commands import Person
 
     return None if value is None else _check_words(Person, value)
 
 
 def check_reason_option(value: str | None) -> str | None:
     """Refuse what can be no reason."""
-    from celadon.domain.language.messages import Reason
+    from celadon.domain.language.commands import Reason
 
     return None if value is None else _check_words(Reason, value)
 

@@ -6,7 +6,7 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from celadon.domain.language.base_models import Record, StrictModel
-from celadon.domain.language.messages import Number, Reason
+from celadon.domain.language.commands import Number, Reason
 from celadon.domain.language.names import RevisionNumber, RolloutId
 
 RequestId = Annotated[

@@ -42,7 +42,7 @@ class Scope(StrEnum):
     """No deployment that is there: a new one, or what all of them share."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Call(Generic[RequestT]):
     """One call of a command, whose caller may give it."""
 
@@ -89,7 +89,7 @@ class Notice(Record):
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Rest:
     """A command's REST operation; what is not said follows from verb and scope."""
 
@@ -111,7 +111,7 @@ class Rest:
     """What the path's parameter is, when it is not a deployment's name."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Graph:
     """A command's GraphQL mutation; what is not said follows from verb, scope and models."""
 
@@ -144,7 +144,7 @@ class Graph:
     """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Option:
     """What the command line says of a field of the request."""
 
@@ -160,7 +160,7 @@ class Option:
     """Makes the field's value of what was typed."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Terminal:
     """A command of the command line; what is not said follows from verb, scope and models."""
 
@@ -195,7 +195,7 @@ class Terminal:
     """False for a command whose words stand in a module of the command line of their own."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Standing:
     """How a deployment stands when somebody looks at it."""
 
@@ -206,7 +206,7 @@ class Standing:
     abort_pending: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Form:
     """A command's form on a deployment's page; ``{green}`` and ``{blue}`` stand for the two revisions."""
 
@@ -224,7 +224,7 @@ def _no_more(_: Any) -> tuple[Verb, ...]:  # noqa: ANN401 - any request
     return ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Command(Generic[RequestT, ResultT]):
     """A command: who may give it and when, what it takes, does and answers, and what people read of it."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import TypeVar
 
-from celadon.domain.language.messages import Command as Message
+from celadon.domain.language.commands import Command as Message
 from celadon.domain.language.names import RolloutId
 from celadon.domain.language.permissions import Verb
 from celadon.service.command import Call, RequestT

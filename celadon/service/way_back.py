@@ -2,8 +2,8 @@
 
 from typing import Any, Final
 
+from celadon.domain.language.commands import AbortAnswer, AbortCommand
 from celadon.domain.language.contracts import ROLLBACK
-from celadon.domain.language.messages import AbortAnswer, AbortCommand
 from celadon.domain.language.permissions import Verb
 from celadon.domain.language.states import RolloutOutcome
 from celadon.service.answers import SWITCH, Decided, RolloutDecision

@@ -1,6 +1,6 @@
 """What several commands say to people."""
 
-from celadon.domain.language.messages import AbortAnswer, PromoteAnswer
+from celadon.domain.language.commands import AbortAnswer, PromoteAnswer
 from celadon.service.command import Line, Tone
 
 

@@ -4,12 +4,18 @@ What stands under a field is its description in JSON Schemas and in the files th
 """
 
 from collections.abc import Mapping
+from typing import ClassVar, Final
 
 from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from celadon.domain.language.docstrings import attribute_docstrings
+from celadon.domain.language.limits import MESSAGE_BYTES
+
+OBJECT_TAG: Final = "revision-object"
+NUMBER_TAG: Final = "revision-number"
+"""How Pydantic calls the two ways to name a revision; nobody writes them, so no error shows them."""
 
 
 def field_texts(model: type[BaseModel]) -> Mapping[str, str]:
@@ -37,6 +43,11 @@ class _Described(BaseModel):
 
 class StrictModel(_Described):
     """A frozen value; unknown keys and lax conversions are refused."""
+
+    most_bytes: ClassVar[int] = MESSAGE_BYTES
+    """The size of the longest payload that is read as one."""
+    later_keys: ClassVar[frozenset[str]] = frozenset()
+    """Keys that a later version is to carry out, and that this one refuses by name."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 

@@ -1,43 +1,70 @@
 """What goes into a rollout and comes out of it: request, commands, answers, result, status.
 
-Every field of a command is optional, so that a bare ``temporal workflow signal --name promote`` works.
+Commands and their answers stand in ``commands``, which loads quickly; here they are found with all the rest.
 """
 
+# ruff: noqa: PLC0414 - see above
+
 from datetime import datetime
-from enum import StrEnum
 from typing import Annotated, Final, Self
 
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, AwareDatetime, Discriminator, Field, Tag, model_validator
 
-from celadon.domain.language.base_models import Record, StrictModel
-from celadon.domain.language.declared_text import check_person, check_reason
+from celadon.domain.language.base_models import NUMBER_TAG, OBJECT_TAG, Record, StrictModel
+from celadon.domain.language.commands import (
+    UNDECLARED as UNDECLARED,
+)
+from celadon.domain.language.commands import (
+    AbortAnswer as AbortAnswer,
+)
+from celadon.domain.language.commands import (
+    AbortCommand as AbortCommand,
+)
+from celadon.domain.language.commands import (
+    AbortState as AbortState,
+)
+from celadon.domain.language.commands import (
+    BakeAnswer as BakeAnswer,
+)
+from celadon.domain.language.commands import (
+    BakeCommand as BakeCommand,
+)
+from celadon.domain.language.commands import (
+    Command as Command,
+)
+from celadon.domain.language.commands import (
+    NamedRevision as NamedRevision,
+)
+from celadon.domain.language.commands import (
+    Number as Number,
+)
+from celadon.domain.language.commands import (
+    Person as Person,
+)
+from celadon.domain.language.commands import (
+    PromoteAnswer as PromoteAnswer,
+)
+from celadon.domain.language.commands import (
+    PromoteCommand as PromoteCommand,
+)
+from celadon.domain.language.commands import (
+    PromoteState as PromoteState,
+)
+from celadon.domain.language.commands import (
+    Reason as Reason,
+)
 from celadon.domain.language.durations import Duration
 from celadon.domain.language.errors import Refusal
 from celadon.domain.language.labels import Labels
-from celadon.domain.language.limits import bounded_cause
-from celadon.domain.language.names import DeploymentName, Epoch, RevisionNumber, RolloutId, RouteSetId, revision_number
+from celadon.domain.language.limits import REQUEST_BYTES, bounded_cause
+from celadon.domain.language.names import DeploymentName, Epoch, RevisionNumber, RolloutId, RouteSetId
 from celadon.domain.language.permissions import Verb
 from celadon.domain.language.policy import BlueGreenPolicy
 from celadon.domain.language.revision import Revision
 from celadon.domain.language.states import Channel, RolloutOutcome, RolloutPhase, SetCondition
 
-UNDECLARED = "undeclared"
-"""Who asked, when nobody said so."""
-
 MAX_REPLICAS: Final = 10_000
 Replicas = Annotated[int, Field(ge=0, le=MAX_REPLICAS)]
-Person = Annotated[str, Field(max_length=200), AfterValidator(check_person)]
-Reason = Annotated[
-    str,
-    Field(max_length=2000, description="Why, for the audit log."),
-    AfterValidator(check_reason),
-]
-Number = Annotated[int, Field(ge=1, le=2_147_483_647)]
-"""The number of a revision or of a rollout, as far as the table counts."""
-NamedRevision = Annotated[Number, BeforeValidator(revision_number)]
-"""The number of a revision, by which ``r2`` is the same as 2."""
-OBJECT_TAG = "revision-object"
-NUMBER_TAG = "revision-number"
 
 
 def _which_revision(value: object) -> str:
@@ -52,6 +79,8 @@ RevisionChoice = Annotated[
 
 class RolloutRequest(StrictModel):
     """The input of a rollout, and the shape of a deployment file."""
+
+    most_bytes = REQUEST_BYTES
 
     deployment: DeploymentName
     """The service's name: a DNS label, and its address on the routers."""
@@ -96,43 +125,6 @@ class StartMemo(Record):
     """A signed start that Temporal took later was copied."""
     signature: str = ""
     """What the door has signed the start with; empty when it signs nothing."""
-
-
-class Command(StrictModel):
-    """What every command may say."""
-
-    rollout: Number | None = None
-    """The rollout that is meant; any other is refused. When not given, the one under way."""
-    by: Person = UNDECLARED
-    """Who asks, for the audit log."""
-    reason: Reason = ""
-    valid_until: AwareDatetime | None = None
-    """After this moment the command is refused: Temporal delivers an update whose caller has given up long ago."""
-    door: Channel | None = None
-    """Through which door it came in; doors that verify who asks sign what they send."""
-    issuer: Annotated[str, Field(max_length=300)] = ""
-    """Who vouches for ``by`` to the door: the issuer of a JWT, for example; empty when nobody does."""
-    rights: tuple[Verb, ...] = ()
-    """What the door lets the sender do; only a signed command's rights count."""
-    signature: Annotated[str, Field(max_length=200)] = ""
-    """What the door has signed the command with; empty when it signs nothing."""
-
-
-class PromoteCommand(Command):
-    """Asks for the switch. Without ``revision`` and ``rollout`` it means the green that waits."""
-
-    revision: NamedRevision | None = None
-    """The revision that green must be of; any other is refused. When not given, whichever waits."""
-    force: bool = False
-    """Also while green is being verified, without checks; needs a reason."""
-
-
-class AbortCommand(Command):
-    """Asks to go back: before the switch green is closed, after it traffic returns to blue."""
-
-
-class BakeCommand(AbortCommand):
-    """Asks to finish the bake now, or to withdraw one's own abort that is pending."""
 
 
 class GreenChanged(Record):
@@ -208,71 +200,6 @@ class GateChanged(Record):
     """The rollout that asked; any other drops it."""
     what: str
     """What has ended, for people, such as ``the freeze has ended``."""
-
-
-class PromoteState(StrEnum):
-    """How far a promotion went while its caller waited."""
-
-    RECORDED = "recorded"
-    """It was taken; the switch has not happened yet, for example because approvals are missing."""
-    GROWING = "growing"
-    """It was taken, and green grows to its full size first."""
-    SWITCHED = "switched"
-    """Traffic goes to green."""
-
-
-class PromoteAnswer(Record):
-    """The answer to a promotion."""
-
-    state: PromoteState
-    """How far it went while its caller waited."""
-    approvals: int = 1
-    """Approvals that there are, with this one."""
-    needed: int = 1
-    """Approvals that the switch needs."""
-    epoch: Epoch | None = None
-    """The epoch of the switch; nothing when traffic was not moved (yet)."""
-    acknowledged_by: tuple[str, ...] = ()
-    """Routers that serve the epoch."""
-    silent: tuple[str, ...] = ()
-    """Live routers that did not acknowledge the epoch within ``router_ack_timeout``."""
-    ms: float = 0.0
-    """From the switch's begin to the last router's acknowledgement, in milliseconds."""
-
-
-class AbortState(StrEnum):
-    """How far an abort or rollback went while its caller waited."""
-
-    RECORDED = "recorded"
-    """It was taken, and blue cannot take the traffic for the moment; traffic goes back as soon as blue can."""
-    DECIDED = "decided"
-    """Green is being closed, or traffic goes to blue again."""
-
-
-class AbortAnswer(Record):
-    """The answer to an abort or rollback."""
-
-    state: AbortState = AbortState.DECIDED
-    """How far it went while its caller waited."""
-    outcome: RolloutOutcome | None = None
-    """How the rollout ends: aborted before the switch, rolled back after it; nothing while it is only recorded."""
-    why: str = ""
-    """Why it is only recorded; empty when it is decided."""
-    epoch: Epoch | None = None
-    """Set when traffic returned to blue."""
-    acknowledged_by: tuple[str, ...] = ()
-    """Routers that serve the epoch."""
-    silent: tuple[str, ...] = ()
-    """Live routers that did not acknowledge the epoch within ``router_ack_timeout``."""
-    ms: float = 0.0
-    """From the begin of the way back to the last router's acknowledgement, in milliseconds."""
-
-
-class BakeAnswer(Record):
-    """The answer to ``finish`` or ``withdraw``."""
-
-    phase: RolloutPhase
-    """How the rollout goes on: draining once its bake is finished, else as before."""
 
 
 class RolloutResult(Record):

@@ -12,10 +12,9 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from celadon.domain.language import policy, revision
+from celadon.domain.language.base_models import NUMBER_TAG, OBJECT_TAG, StrictModel
 from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError, refuse
-from celadon.domain.language.limits import ECHO_BYTES, MESSAGE_BYTES, REQUEST_BYTES, clip
-from celadon.domain.language.messages import NUMBER_TAG, OBJECT_TAG, RolloutRequest
+from celadon.domain.language.limits import ECHO_BYTES, MESSAGE_BYTES, clip
 from celadon.domain.language.near_names import meant_instead
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
@@ -88,7 +87,7 @@ def parse_payload(
 
 
 def _check_size(model: type[BaseModel], document: str) -> None:
-    limit = REQUEST_BYTES if issubclass(model, RolloutRequest) else MESSAGE_BYTES
+    limit = model.most_bytes if issubclass(model, StrictModel) else MESSAGE_BYTES
     if len(document) > limit:
         raise refuse(
             RefusalCode.INVALID_PAYLOAD,
@@ -107,9 +106,9 @@ def _problem(model: type[BaseModel], told: ErrorDetails) -> Problem:
     )
     if told["type"] != "extra_forbidden":
         return Problem(location=location, what=told["msg"].removeprefix("Value error, "))
-    if location[-1] in policy.LATER_KEYS | revision.LATER_KEYS:
-        return Problem(location=location, what="not carried out by this version, remove it")
     owner = _model_at(model, location[:-1])
+    if owner is not None and issubclass(owner, StrictModel) and location[-1] in owner.later_keys:
+        return Problem(location=location, what="not carried out by this version, remove it")
     keys = () if owner is None else tuple(owner.model_fields)
     near = meant_instead(str(location[-1]), keys)
     return Problem(location=location, what=f"unknown key{near}", keys=keys, near=near)

@@ -67,6 +67,8 @@ MinHealthy = Annotated[int | str, BeforeValidator(_parse_min_healthy)]
 class BlueGreenPolicy(StrictModel):
     """All that a rollout is told about how it may go."""
 
+    later_keys = LATER_KEYS
+
     auto_promote: bool = False
     """Whether a timer promotes green; else a person does."""
     promote_after: Duration = timedelta(0)

@@ -53,6 +53,8 @@ class SecretReference(StrictModel):
 class Revision(StrictModel):
     """What is served and how. The same content has the same number."""
 
+    later_keys = LATER_KEYS
+
     provisioner: Provisioner = Provisioner.LOCAL
     """Who starts the replicas: ``local`` on the worker's machine, ``static`` for endpoints that exist already."""
     command: Annotated[tuple[str, ...], Field(max_length=1000)] = ()

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from celadon.domain.language.commands import AbortCommand
 from celadon.domain.language.contracts import ABORT
-from celadon.domain.language.messages import AbortCommand
 from celadon.domain.language.permissions import Verb
 from celadon.domain.language.states import RolloutPhase
 from celadon.service.command import Call, Command, Form, Graph, Rest, Scope, Terminal

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from celadon.domain.language.commands import BakeAnswer, BakeCommand
 from celadon.domain.language.contracts import FINISH
-from celadon.domain.language.messages import BakeAnswer, BakeCommand
 from celadon.domain.language.permissions import Verb
 from celadon.service.answers import Decided, RolloutDecision
 from celadon.service.command import Call, Command, Form, Line, Scope, Terminal

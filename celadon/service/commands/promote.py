@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from celadon.domain.language.base_models import StrictModel
+from celadon.domain.language.commands import NamedRevision, Number, PromoteAnswer, PromoteCommand, PromoteState, Reason
 from celadon.domain.language.contracts import PROMOTE
-from celadon.domain.language.messages import NamedRevision, Number, PromoteAnswer, PromoteCommand, PromoteState, Reason
 from celadon.domain.language.names import RevisionNumber
 from celadon.domain.language.permissions import Verb
 from celadon.service.answers import SWITCH, Decided

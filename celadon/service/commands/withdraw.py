@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from celadon.domain.language.commands import BakeAnswer, BakeCommand
 from celadon.domain.language.contracts import WITHDRAW
-from celadon.domain.language.messages import BakeAnswer, BakeCommand
 from celadon.domain.language.permissions import Verb
 from celadon.domain.language.states import RolloutPhase
 from celadon.service.answers import Decided, RolloutDecision

@@ -57,6 +57,8 @@ OTHERS: Final = (
     "celadon.cli.commands.api",
     "celadon.client.rollout_view",
     "celadon.domain.decisions.gate",
+    "celadon.domain.language.messages",
+    "celadon.domain.language.policy",
     "celadon.domain.language.progress",
     "celadon.service.commands.scale",
     "celadon.stack.addresses",

@@ -1,0 +1,131 @@
+"""Commands that people and programs send to a rollout, and its answers.
+
+Every field of a command is optional, so that a bare ``temporal workflow signal --name promote`` works.
+"""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field
+
+from celadon.domain.language.base_models import Record, StrictModel
+from celadon.domain.language.declared_text import check_person, check_reason
+from celadon.domain.language.names import Epoch, revision_number
+from celadon.domain.language.permissions import Verb
+from celadon.domain.language.states import Channel, RolloutOutcome, RolloutPhase
+
+UNDECLARED = "undeclared"
+"""Who asked, when nobody said so."""
+
+Person = Annotated[str, Field(max_length=200), AfterValidator(check_person)]
+Reason = Annotated[
+    str,
+    Field(max_length=2000, description="Why, for the audit log."),
+    AfterValidator(check_reason),
+]
+Number = Annotated[int, Field(ge=1, le=2_147_483_647)]
+"""The number of a revision or of a rollout, as far as the table counts."""
+NamedRevision = Annotated[Number, BeforeValidator(revision_number)]
+"""The number of a revision, by which ``r2`` is the same as 2."""
+
+
+class Command(StrictModel):
+    """What every command may say."""
+
+    rollout: Number | None = None
+    """The rollout that is meant; any other is refused. When not given, the one under way."""
+    by: Person = UNDECLARED
+    """Who asks, for the audit log."""
+    reason: Reason = ""
+    valid_until: AwareDatetime | None = None
+    """After this moment the command is refused: Temporal delivers an update whose caller has given up long ago."""
+    door: Channel | None = None
+    """Through which door it came in; doors that verify who asks sign what they send."""
+    issuer: Annotated[str, Field(max_length=300)] = ""
+    """Who vouches for ``by`` to the door: the issuer of a JWT, for example; empty when nobody does."""
+    rights: tuple[Verb, ...] = ()
+    """What the door lets the sender do; only a signed command's rights count."""
+    signature: Annotated[str, Field(max_length=200)] = ""
+    """What the door has signed the command with; empty when it signs nothing."""
+
+
+class PromoteCommand(Command):
+    """Asks for the switch. Without ``revision`` and ``rollout`` it means the green that waits."""
+
+    revision: NamedRevision | None = None
+    """The revision that green must be of; any other is refused. When not given, whichever waits."""
+    force: bool = False
+    """Also while green is being verified, without checks; needs a reason."""
+
+
+class AbortCommand(Command):
+    """Asks to go back: before the switch green is closed, after it traffic returns to blue."""
+
+
+class BakeCommand(AbortCommand):
+    """Asks to finish the bake now, or to withdraw one's own abort that is pending."""
+
+
+class PromoteState(StrEnum):
+    """How far a promotion went while its caller waited."""
+
+    RECORDED = "recorded"
+    """It was taken; the switch has not happened yet, for example because approvals are missing."""
+    GROWING = "growing"
+    """It was taken, and green grows to its full size first."""
+    SWITCHED = "switched"
+    """Traffic goes to green."""
+
+
+class PromoteAnswer(Record):
+    """The answer to a promotion."""
+
+    state: PromoteState
+    """How far it went while its caller waited."""
+    approvals: int = 1
+    """Approvals that there are, with this one."""
+    needed: int = 1
+    """Approvals that the switch needs."""
+    epoch: Epoch | None = None
+    """The epoch of the switch; nothing when traffic was not moved (yet)."""
+    acknowledged_by: tuple[str, ...] = ()
+    """Routers that serve the epoch."""
+    silent: tuple[str, ...] = ()
+    """Live routers that did not acknowledge the epoch within ``router_ack_timeout``."""
+    ms: float = 0.0
+    """From the switch's begin to the last router's acknowledgement, in milliseconds."""
+
+
+class AbortState(StrEnum):
+    """How far an abort or rollback went while its caller waited."""
+
+    RECORDED = "recorded"
+    """It was taken, and blue cannot take the traffic for the moment; traffic goes back as soon as blue can."""
+    DECIDED = "decided"
+    """Green is being closed, or traffic goes to blue again."""
+
+
+class AbortAnswer(Record):
+    """The answer to an abort or rollback."""
+
+    state: AbortState = AbortState.DECIDED
+    """How far it went while its caller waited."""
+    outcome: RolloutOutcome | None = None
+    """How the rollout ends: aborted before the switch, rolled back after it; nothing while it is only recorded."""
+    why: str = ""
+    """Why it is only recorded; empty when it is decided."""
+    epoch: Epoch | None = None
+    """Set when traffic returned to blue."""
+    acknowledged_by: tuple[str, ...] = ()
+    """Routers that serve the epoch."""
+    silent: tuple[str, ...] = ()
+    """Live routers that did not acknowledge the epoch within ``router_ack_timeout``."""
+    ms: float = 0.0
+    """From the begin of the way back to the last router's acknowledgement, in milliseconds."""
+
+
+class BakeAnswer(Record):
+    """The answer to ``finish`` or ``withdraw``."""
+
+    phase: RolloutPhase
+    """How the rollout goes on: draining once its bake is finished, else as before."""
