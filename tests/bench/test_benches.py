@@ -104,6 +104,7 @@ async def test_waiting(line: Line) -> None:
     assert cached["waiting"] == 2
 
 
+@pytest.mark.shared
 async def test_what_a_rollout_costs_depends_neither_on_replicas_nor_on_its_wait(
     database_url: str,
     temporal_env: WorkflowEnvironment,
@@ -121,6 +122,7 @@ async def test_what_a_rollout_costs_depends_neither_on_replicas_nor_on_its_wait(
         assert max(counts) - min(counts) <= differs
 
 
+@pytest.mark.shared
 async def test_swap(database_url: str) -> None:
     [grid] = await swap.measure_on(database_url, [2, 5], rounds=2)
 
@@ -129,6 +131,7 @@ async def test_swap(database_url: str) -> None:
     assert all(isinstance(ratio, float) and ratio > 0 for ratio in column(grid, "ratio to raw"))
 
 
+@pytest.mark.shared
 async def test_viewers(database_url: str, temporal_env: WorkflowEnvironment) -> None:
     taken, got = await viewers.measure_on(database_url, temporal_env, deployments=300, aborts=2, blocks=1)
 

@@ -23,6 +23,7 @@ async def scale(deployment: LiveDeployment, replicas: int) -> None:
     answer = await run_json(
         deployment.addresses,
         *("celadon", "deployment", "scale", deployment.name, str(replicas), "--reason", "a test", "-o", "json"),
+        *(() if replicas else ("--yes",)),
     )
     assert answer["replicas"] == replicas
 

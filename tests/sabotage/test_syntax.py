@@ -58,7 +58,7 @@ def test_dots_are_any_expression_and_what_was_found() -> None:
     assert found == 'return pay(things, ((by)), why="ü")'
 
 
-def test_a_starred_dots_are_any_arguments() -> None:
+def test_starred_dots_are_any_arguments() -> None:
     assert line_with("return (0)", "Shop.sell", "pay(*...)", "0") == "return (0)"
 
 

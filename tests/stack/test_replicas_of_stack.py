@@ -21,7 +21,7 @@ from celadon.stack.replicas import running_replicas
 from tests.stack.processes import DEADLINE_SECONDS, until
 from tests.stack.stack_process import StackProcess, stack_process
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.shared]
 
 ROLLOUT = {
     "deployment": "web",

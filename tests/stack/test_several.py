@@ -29,6 +29,7 @@ def test_what_is_not_chosen_is_as_it_was_at_the_last_start(tmp_path: Path) -> No
 
 
 @pytest.mark.stack
+@pytest.mark.shared
 async def test_each_router_serves_on_an_address_of_its_own_and_asks_its_gateway(reachable_directory: Path) -> None:
     async with stack_process(reachable_directory / "several", workers=2, gateways=2, routers=3) as process:
         addresses = await process.until_ready()

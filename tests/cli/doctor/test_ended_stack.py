@@ -16,6 +16,7 @@ from tests.stack.test_replicas_of_stack import deploy, replica_processes
 
 
 @pytest.mark.stack
+@pytest.mark.shared
 async def test_replicas_that_outlived_a_killed_stack(doctor: Doctor, reachable_directory: Path) -> None:
     data_dir = reachable_directory / "killed-stack"
     data_dir.mkdir(mode=0o711)
