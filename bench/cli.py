@@ -22,7 +22,8 @@ from bench.figures import percentile
 from bench.line import Line, model_server, rollout_request, running_line
 from bench.report import Cell, Grid, run_bench
 from celadon.cli.target import TOKEN_VARIABLE, URL_VARIABLE
-from celadon.domain.language.messages import AbortCommand, RolloutRequest
+from celadon.domain.language.commands import AbortCommand
+from celadon.domain.language.messages import RolloutRequest
 from celadon.domain.language.states import RolloutOutcome
 from celadon.stack.environment import inherited_environment
 

@@ -21,7 +21,8 @@ from bench.figures import spread
 from bench.line import Line, rollout_request, running_line
 from bench.report import Grid, run_bench
 from bench.upstream import LAST_CHUNK, LoggedEvent, UpstreamEvent, read_log
-from celadon.domain.language.messages import PromoteCommand, RolloutRequest
+from celadon.domain.language.commands import PromoteCommand
+from celadon.domain.language.messages import RolloutRequest
 from celadon.domain.language.states import RolloutOutcome
 
 REPLICAS: Final = 2

@@ -22,7 +22,8 @@ from bench.figures import spread
 from bench.line import PATIENCE_SECONDS, Line, model_server, rollout_request, running_line
 from bench.report import Grid, run_bench
 from celadon.client.patience import NoAnswerError
-from celadon.domain.language.messages import PromoteCommand, RolloutRequest
+from celadon.domain.language.commands import PromoteCommand
+from celadon.domain.language.messages import RolloutRequest
 from celadon.domain.language.states import RolloutOutcome
 from celadon.stack.restart_policy import STEADY_AFTER
 from celadon.table.core.models import KeeperLease

@@ -17,8 +17,9 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 
 from bench.recordable_worker import children_with_recordable_worker
 from celadon.client.rollouts import RolloutClient, RolloutEnded
+from celadon.domain.language.commands import PromoteCommand
 from celadon.domain.language.contracts import workflow_id
-from celadon.domain.language.messages import PromoteCommand, RolloutRequest
+from celadon.domain.language.messages import RolloutRequest
 from celadon.domain.language.payload import parse_payload
 from celadon.domain.language.states import RolloutOutcome, RolloutPhase
 from celadon.stack.access import signer_of

@@ -19,8 +19,8 @@ from bench.line import PATIENCE_SECONDS, Line
 from bench.statements import Statement, noted_statements
 from bench.swap import Connection, raw_connection
 from celadon.domain.decisions.authority import Authority, Unsigned
+from celadon.domain.language.commands import PromoteCommand
 from celadon.domain.language.contracts import PROMOTE
-from celadon.domain.language.messages import PromoteCommand
 from celadon.domain.language.names import RolloutId, RouteSetId
 from celadon.domain.language.states import Channel
 from celadon.domain.language.steps import Message, SwitchStep

@@ -22,8 +22,9 @@ from temporalio.api.history.v1 import HistoryEvent
 from bench.figures import CONFIDENCE, bound_of_none, spread
 from bench.line import Line, model_server, rollout_request, running_line
 from bench.report import Cell, Grid, run_bench
+from celadon.domain.language.commands import AbortCommand, PromoteCommand
 from celadon.domain.language.contracts import PROMOTE, ROLLBACK
-from celadon.domain.language.messages import AbortCommand, PromoteCommand, RolloutRequest
+from celadon.domain.language.messages import RolloutRequest
 from celadon.domain.language.states import RolloutOutcome
 from celadon.stack.demo.counters import RouterAdmin, RouterCounters
 from celadon.stack.demo.demo import LISTENER_PREFIX

@@ -26,8 +26,8 @@ from bench.line import rollout_request
 from bench.report import Cell, Grid, run_bench
 from bench.statements import Statement, noted_statements
 from celadon.domain.decisions.authority import Authority, Unsigned
+from celadon.domain.language.commands import PromoteCommand
 from celadon.domain.language.contracts import PROMOTE, workflow_id
-from celadon.domain.language.messages import PromoteCommand
 from celadon.domain.language.names import RouteSetId
 from celadon.domain.language.states import Channel, RolloutOutcome
 from celadon.domain.language.steps import BeginStep, Begun, FinishStep, Message, Step, SwitchStep

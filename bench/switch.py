@@ -20,7 +20,8 @@ from bench.figures import spread
 from bench.line import PATIENCE_SECONDS, Line, model_server, rollout_request, running_line
 from bench.parts import Parts, parts_alone
 from bench.report import Cell, Grid, run_bench
-from celadon.domain.language.messages import AbortCommand, PromoteCommand, RolloutRequest
+from celadon.domain.language.commands import AbortCommand, PromoteCommand
+from celadon.domain.language.messages import RolloutRequest
 from celadon.domain.language.states import DeploymentLifecycle, RolloutOutcome
 from celadon.stack.demo.history import billable_actions
 from celadon.table.core.epoch import raise_epoch

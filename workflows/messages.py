@@ -18,21 +18,17 @@ with workflow.unsafe.imports_passed_through():
     from celadon.domain.decisions.expiry import refuse_late
     from celadon.domain.decisions.promotion import refuse_promotion
     from celadon.domain.language import contracts
-    from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError, refuse
-    from celadon.domain.language.limits import NAME_BYTES, echo
-    from celadon.domain.language.messages import (
+    from celadon.domain.language.commands import (
         AbortAnswer,
         AbortCommand,
         BakeAnswer,
         BakeCommand,
-        BlueChanged,
-        GateChanged,
-        GreenChanged,
-        KeeperBack,
         PromoteAnswer,
         PromoteCommand,
-        RoutersAcknowledged,
     )
+    from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError, refuse
+    from celadon.domain.language.limits import NAME_BYTES, echo
+    from celadon.domain.language.messages import BlueChanged, GateChanged, GreenChanged, KeeperBack, RoutersAcknowledged
     from celadon.domain.language.progress import AbortRequest, Progress, PromotionRequest
     from celadon.domain.language.rollout_state import AnsweredUpdate
     from celadon.domain.language.states import Channel, RolloutPhase, SetCondition

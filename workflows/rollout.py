@@ -29,15 +29,9 @@ with workflow.unsafe.imports_passed_through():
     )
     from celadon.domain.decisions.gate import Enter, GoAhead, GoBack, Wait, decide, hold_after, is_greens_fault
     from celadon.domain.language import contracts
+    from celadon.domain.language.commands import AbortAnswer, AbortCommand, BakeAnswer, PromoteAnswer, PromoteState
     from celadon.domain.language.errors import Refusal, RefusalCode
-    from celadon.domain.language.messages import (
-        AbortAnswer,
-        AbortCommand,
-        BakeAnswer,
-        PromoteAnswer,
-        PromoteState,
-        RolloutResult,
-    )
+    from celadon.domain.language.messages import RolloutResult
     from celadon.domain.language.names import Epoch, RouteSetId
     from celadon.domain.language.progress import AbortRequest, PendingAbort, Progress
     from celadon.domain.language.rollout_state import Stage, shown_routers

@@ -13,16 +13,10 @@ with workflow.unsafe.imports_passed_through():
     from celadon.domain.decisions.gate import DEADLINE_TIMER, PROMOTION_TIMER, Wait, decide
     from celadon.domain.decisions.notification_rules import gate_evidence
     from celadon.domain.language import contracts
+    from celadon.domain.language.commands import AbortAnswer, BakeAnswer, PromoteAnswer
     from celadon.domain.language.errors import Refusal, RefusalCode
     from celadon.domain.language.limits import NAME_BYTES, echo
-    from celadon.domain.language.messages import (
-        AbortAnswer,
-        BakeAnswer,
-        PromoteAnswer,
-        RefusedMessage,
-        RolloutStatus,
-        Timer,
-    )
+    from celadon.domain.language.messages import RefusedMessage, RolloutStatus, Timer
     from celadon.domain.language.progress import AbortRequest, Progress, ProgressChanges, PromotionRequest
     from celadon.domain.language.rollout_state import RolloutState
     from celadon.domain.language.states import Channel, RolloutPhase

@@ -18,8 +18,9 @@ from celadon.api.graphql_limits import LONGEST_PAGE
 from celadon.client.rollout_view import table_next_step, who_must_act
 from celadon.domain.decisions.workflow_condition import TaskFault, WorkflowState
 from celadon.domain.decisions.workflow_condition import WorkflowCondition as WorkflowConditionRecord
+from celadon.domain.language.commands import AbortState, PromoteState
 from celadon.domain.language.errors import Refusal, RefusalCode
-from celadon.domain.language.messages import AbortState, PromoteState, RefusedMessage, RolloutStatus
+from celadon.domain.language.messages import RefusedMessage, RolloutStatus
 from celadon.domain.language.messages import Timer as StatusTimer
 from celadon.domain.language.states import (
     Channel,

@@ -1,7 +1,7 @@
 """Who types: the name that goes into the audit log."""
 
 from celadon.client.login_name import login_name
-from celadon.domain.language.messages import UNDECLARED
+from celadon.domain.language.commands import UNDECLARED
 from celadon.domain.language.shown_text import one_line
 
 

@@ -25,7 +25,8 @@ from celadon.cli.target_choice import TargetChoice
 from celadon.cli.watching import watch_until_end
 from celadon.client.patience import NoAnswerError
 from celadon.domain.language.base_models import Record
-from celadon.domain.language.messages import UNDECLARED, RolloutRequest
+from celadon.domain.language.commands import UNDECLARED
+from celadon.domain.language.messages import RolloutRequest
 from celadon.ending import ExitCode
 from celadon.service.commands.start import COMMAND as START
 from celadon.service.commands.start import StartResult

@@ -5,8 +5,8 @@ from typing import Final
 import structlog
 
 from celadon.client.rollouts import RolloutClient
+from celadon.domain.language.commands import AbortCommand, AbortState, BakeCommand
 from celadon.domain.language.errors import RefusalCode, RefusedError
-from celadon.domain.language.messages import AbortCommand, AbortState, BakeCommand
 
 _ENDS_ANYWAY: Final = frozenset(
     {

@@ -35,20 +35,17 @@ from celadon.domain.decisions.workflow_condition import WorkflowCondition
 from celadon.domain.language import contracts
 from celadon.domain.language.attestation import START_MEMO, START_VALID, text_of_command, text_of_start
 from celadon.domain.language.base_models import Record
-from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError, refuse
-from celadon.domain.language.identity import KEY_ISSUER
-from celadon.domain.language.messages import (
+from celadon.domain.language.commands import (
     AbortAnswer,
     AbortCommand,
     BakeAnswer,
     BakeCommand,
     PromoteAnswer,
     PromoteCommand,
-    RolloutRequest,
-    RolloutResult,
-    RolloutStatus,
-    StartMemo,
 )
+from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError, refuse
+from celadon.domain.language.identity import KEY_ISSUER
+from celadon.domain.language.messages import RolloutRequest, RolloutResult, RolloutStatus, StartMemo
 from celadon.domain.language.not_found import nothing_under_way
 from celadon.domain.language.permissions import Verb
 from celadon.domain.language.states import Channel

@@ -307,7 +307,8 @@ def _phases_that_take(is_refused: "Callable[[Progress], object]") -> frozenset[R
 
 def _progress(phase: RolloutPhase) -> "Progress":
     """Return a rollout in a phase that has a healthy green, a blue, and while it bakes an abort that is pending."""
-    from celadon.domain.language.messages import AbortCommand, GreenChanged
+    from celadon.domain.language.commands import AbortCommand
+    from celadon.domain.language.messages import GreenChanged
     from celadon.domain.language.names import RouteSetId
     from celadon.domain.language.progress import AbortRequest, PendingAbort, Progress
     from celadon.domain.language.states import Channel, SetCondition

@@ -12,8 +12,8 @@ from alembic.util import CommandError
 from sqlalchemy.exc import SQLAlchemyError
 
 from celadon.client.login_name import login_name
+from celadon.domain.language.commands import UNDECLARED
 from celadon.domain.language.contracts import DEFAULT_INSTALLATION
-from celadon.domain.language.messages import UNDECLARED
 from celadon.domain.language.names import RouterNode
 from celadon.domain.language.states import Channel
 from celadon.gateway.addresses import SocketAddress, UnixAddress

@@ -2,7 +2,7 @@
 
 import pytest
 
-from celadon.domain.language.messages import AbortAnswer
+from celadon.domain.language.commands import AbortAnswer
 from celadon.domain.language.names import RevisionNumber, RolloutId
 from celadon.domain.language.permissions import Role, Verb
 from celadon.domain.language.states import RolloutOutcome

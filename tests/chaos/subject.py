@@ -17,9 +17,10 @@ import aiohttp
 from temporalio.client import WorkflowExecutionStatus, WorkflowHandle
 
 from celadon.client.patience import NoAnswerError
+from celadon.domain.language.commands import AbortCommand, PromoteCommand
 from celadon.domain.language.contracts import workflow_id
 from celadon.domain.language.errors import RefusalCode, RefusedError
-from celadon.domain.language.messages import AbortCommand, PromoteCommand, RolloutRequest
+from celadon.domain.language.messages import RolloutRequest
 from celadon.domain.language.payload import parse_payload
 from celadon.domain.language.states import RolloutOutcome, RolloutPhase
 from celadon.stack.demo.generator import REQUEST_HEADER, LoadGenerator, LoadOptions

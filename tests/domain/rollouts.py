@@ -3,7 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from celadon.domain.language.messages import AbortCommand, GreenChanged, PromoteCommand
+from celadon.domain.language.commands import AbortCommand, PromoteCommand
+from celadon.domain.language.messages import GreenChanged
 from celadon.domain.language.names import RevisionNumber, RolloutId, RouteSetId
 from celadon.domain.language.policy import BlueGreenPolicy
 from celadon.domain.language.progress import AbortRequest, Progress, PromotionRequest

@@ -12,7 +12,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from celadon.domain.language.messages import AbortCommand, AbortState, PromoteCommand
+from celadon.domain.language.commands import AbortCommand, AbortState, PromoteCommand
 from celadon.domain.language.states import RolloutOutcome, RolloutPhase
 from celadon.stack.addresses import StackAddresses
 from celadon.table.read.overview import view_deployment

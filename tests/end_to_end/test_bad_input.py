@@ -7,8 +7,8 @@ from contextlib import contextmanager
 import psutil
 import pytest
 
+from celadon.domain.language.commands import PromoteCommand
 from celadon.domain.language.errors import RefusalCode, RefusedError
-from celadon.domain.language.messages import PromoteCommand
 from celadon.domain.language.states import RolloutOutcome, RolloutPhase
 from tests.end_to_end.conftest import FAST_CHECK, LiveDeployment, model_server, route_of
 

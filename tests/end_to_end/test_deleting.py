@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from celadon.domain.language.messages import PromoteCommand
+from celadon.domain.language.commands import PromoteCommand
 from celadon.domain.language.states import DeploymentLifecycle, RolloutPhase
 from celadon.stack.addresses import StackAddresses
 from celadon.table.core.models import Deployment

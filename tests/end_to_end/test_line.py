@@ -6,7 +6,7 @@ from collections import Counter
 import aiohttp
 import pytest
 
-from celadon.domain.language.messages import AbortCommand, PromoteCommand
+from celadon.domain.language.commands import AbortCommand, PromoteCommand
 from celadon.domain.language.states import RolloutOutcome, RolloutPhase
 from tests.end_to_end.conftest import FAST_CHECK, LiveDeployment, model_server, until
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from celadon.domain.language.commands import AbortCommand, PromoteCommand
 from celadon.domain.language.errors import RefusalCode
-from celadon.domain.language.messages import AbortCommand, PromoteCommand
 from celadon.domain.language.states import RolloutOutcome, RolloutPhase
 from tests.end_to_end.conftest import LiveDeployment, until
 from tests.end_to_end.ledger_server import ledger_revision

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from celadon.domain.language.messages import PromoteCommand
+from celadon.domain.language.commands import PromoteCommand
 from celadon.domain.language.notification import TargetKind
 from celadon.domain.language.states import RolloutOutcome
 from celadon.domain.language.targets import TargetRequest

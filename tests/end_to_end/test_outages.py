@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from celadon.domain.language.messages import AbortCommand
+from celadon.domain.language.commands import AbortCommand
 from celadon.domain.language.states import RolloutPhase
 from celadon.stack.addresses import StackAddresses
 from tests.end_to_end.conftest import LiveDeployment, run_in, until

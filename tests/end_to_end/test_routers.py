@@ -16,7 +16,7 @@ from sqlalchemy import text
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
-from celadon.domain.language.messages import AbortCommand, PromoteCommand, PromoteState
+from celadon.domain.language.commands import AbortCommand, PromoteCommand, PromoteState
 from celadon.domain.language.states import RolloutOutcome, RolloutPhase
 from celadon.gateway.addresses import UnixAddress
 from celadon.gateway.routing import LIVE, PREVIEW

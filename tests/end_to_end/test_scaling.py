@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from celadon.domain.language.messages import AbortCommand, PromoteCommand
+from celadon.domain.language.commands import AbortCommand, PromoteCommand
 from celadon.domain.language.states import Channel, RolloutOutcome, RolloutPhase
 from celadon.stack.addresses import StackAddresses
 from celadon.table.read.overview import view_deployment

@@ -15,8 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from temporalio.exceptions import ApplicationError
 
 from celadon.domain.language import contracts
+from celadon.domain.language.commands import AbortAnswer, PromoteAnswer
 from celadon.domain.language.errors import RefusedError
-from celadon.domain.language.messages import AbortAnswer, PromoteAnswer, RolloutRequest, RolloutResult
+from celadon.domain.language.messages import RolloutRequest, RolloutResult
 from celadon.domain.language.payload import parse_payload
 from celadon.domain.language.states import (
     Channel,

@@ -14,9 +14,10 @@ from celadon.client.rollouts import RolloutClient
 from celadon.client.signatures import AuthoritySettings, Signer
 from celadon.domain.decisions.authority import Authority, Unsigned
 from celadon.domain.language.attestation import text_of_command, text_of_start
+from celadon.domain.language.commands import AbortCommand, PromoteCommand
 from celadon.domain.language.contracts import workflow_id
 from celadon.domain.language.errors import RefusedError
-from celadon.domain.language.messages import AbortCommand, PromoteCommand, RolloutRequest, StartMemo
+from celadon.domain.language.messages import RolloutRequest, StartMemo
 from celadon.domain.language.payload import parse_payload
 from celadon.domain.language.permissions import Verb
 from celadon.domain.language.states import Channel

@@ -26,7 +26,7 @@ from datetime import timedelta
 from enum import StrEnum
 
 from celadon.domain.language.durations import Duration
-from celadon.domain.language.messages import Reason
+from celadon.domain.language.commands import Reason
 from celadon.domain.language.permissions import Verb
 from celadon.domain.language.base_models import Record, StrictModel
 from celadon.service.command import Call, Command, Form, Line, Scope, Terminal

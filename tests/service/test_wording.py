@@ -1,6 +1,6 @@
 """What people read of what came of a command."""
 
-from celadon.domain.language.messages import AbortAnswer, AbortState
+from celadon.domain.language.commands import AbortAnswer, AbortState
 from celadon.domain.language.names import Epoch, RevisionNumber, RolloutId
 from celadon.domain.language.states import RolloutOutcome
 from celadon.service.way_back import AbortResult, notice_of_way_back

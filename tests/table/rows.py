@@ -10,8 +10,9 @@ from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.domain.decisions.authority import Authority, Unsigned
+from celadon.domain.language.commands import AbortCommand, PromoteCommand
 from celadon.domain.language.contracts import PROMOTE, ROLLBACK
-from celadon.domain.language.messages import AbortCommand, PromoteCommand, RolloutRequest
+from celadon.domain.language.messages import RolloutRequest
 from celadon.domain.language.names import Epoch, Fence, RouteId, RouterNode, RouteSetId
 from celadon.domain.language.payload import parse_payload
 from celadon.domain.language.states import Channel, RolloutOutcome, RolloutPhase, RouteHealthStatus, RouteStatus

@@ -23,15 +23,8 @@ from temporalio.worker import Worker
 from activities.heartbeats import Heartbeats
 from celadon.client.rollouts import RolloutClient, RolloutEnded
 from celadon.domain.language import contracts
-from celadon.domain.language.messages import (
-    AbortAnswer,
-    AbortCommand,
-    GreenChanged,
-    PromoteAnswer,
-    PromoteCommand,
-    RolloutRequest,
-    RolloutStatus,
-)
+from celadon.domain.language.commands import AbortAnswer, AbortCommand, PromoteAnswer, PromoteCommand
+from celadon.domain.language.messages import GreenChanged, RolloutRequest, RolloutStatus
 from celadon.domain.language.names import Epoch, RevisionNumber, RolloutId, RouteSetId
 from celadon.domain.language.payload import parse_payload
 from celadon.domain.language.policy import resolve_policy

@@ -8,8 +8,8 @@ import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
+from celadon.domain.language.commands import AbortAnswer
 from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError
-from celadon.domain.language.messages import AbortAnswer
 from celadon.domain.language.names import Epoch
 from celadon.domain.language.states import RolloutOutcome, RolloutPhase, SetCondition
 from celadon.domain.language.steps import CloseStep, DrainEnd, SwitchAnswer, SwitchStep

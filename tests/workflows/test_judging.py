@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from celadon.domain.language.commands import PromoteState
 from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError
-from celadon.domain.language.messages import PromoteState
 from celadon.domain.language.names import Epoch
 from celadon.domain.language.states import RolloutOutcome, RolloutPhase, SetCondition
 from celadon.domain.language.steps import Judged, SwitchAnswer

@@ -10,8 +10,9 @@ from temporalio.client import Client
 from celadon.client.ending import end_rollout
 from celadon.client.rollouts import RolloutClient
 from celadon.domain.language import contracts
+from celadon.domain.language.commands import AbortCommand, AbortState, BakeCommand
 from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError
-from celadon.domain.language.messages import AbortCommand, AbortState, BakeCommand, BlueChanged
+from celadon.domain.language.messages import BlueChanged
 from celadon.domain.language.names import Epoch
 from celadon.domain.language.payload import parse_payload
 from celadon.domain.language.states import Channel, RolloutOutcome, RolloutPhase

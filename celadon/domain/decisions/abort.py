@@ -3,8 +3,8 @@
 from datetime import datetime
 from typing import assert_never
 
+from celadon.domain.language.commands import AbortAnswer, AbortCommand, AbortState
 from celadon.domain.language.errors import Refusal, RefusalCode
-from celadon.domain.language.messages import AbortAnswer, AbortCommand, AbortState
 from celadon.domain.language.progress import AbortRequest, PendingAbort, Progress
 from celadon.domain.language.states import RolloutPhase
 from celadon.domain.language.steps import SwitchAnswer

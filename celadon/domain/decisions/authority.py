@@ -14,9 +14,10 @@ from typing import Final, TypeVar
 
 from celadon.domain.language.attestation import START, text_of_command, text_of_start
 from celadon.domain.language.base_models import Record
+from celadon.domain.language.commands import PromoteCommand
 from celadon.domain.language.contracts import ABORT, DEFAULT_INSTALLATION, FINISH, PROMOTE, ROLLBACK, WITHDRAW
 from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError
-from celadon.domain.language.messages import PromoteCommand, RolloutRequest, StartMemo
+from celadon.domain.language.messages import RolloutRequest, StartMemo
 from celadon.domain.language.permissions import Verb
 from celadon.domain.language.states import Channel
 from celadon.domain.language.steps import Message, Note, Step

@@ -1,7 +1,7 @@
 """Ending the bake at once, and taking back an abort that is pending."""
 
+from celadon.domain.language.commands import BakeCommand
 from celadon.domain.language.errors import Refusal, RefusalCode
-from celadon.domain.language.messages import BakeCommand
 from celadon.domain.language.progress import Progress
 from celadon.domain.language.states import RolloutPhase
 

@@ -2,8 +2,8 @@
 
 from datetime import datetime
 
+from celadon.domain.language.commands import Command
 from celadon.domain.language.errors import Refusal, RefusalCode
-from celadon.domain.language.messages import Command
 
 
 def refuse_late(command: Command, now: datetime) -> Refusal | None:

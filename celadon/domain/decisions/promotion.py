@@ -2,8 +2,8 @@
 
 from typing import Final, assert_never
 
+from celadon.domain.language.commands import Command, PromoteCommand
 from celadon.domain.language.errors import Refusal, RefusalCode
-from celadon.domain.language.messages import Command, PromoteCommand
 from celadon.domain.language.progress import Progress
 from celadon.domain.language.states import RolloutPhase
 from celadon.domain.language.text_bounds import first_bytes

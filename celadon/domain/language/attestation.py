@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Final
 
-from celadon.domain.language.messages import Command, RolloutRequest, StartMemo
+from celadon.domain.language.commands import Command
+from celadon.domain.language.messages import RolloutRequest, StartMemo
 from celadon.domain.language.payload import parse_payload
 
 START: Final = "start"

@@ -1,9 +1,7 @@
 """What goes into a rollout and comes out of it: request, commands, answers, result, status.
 
-Commands and their answers stand in ``commands``, which loads quickly; here they are found with all the rest.
+Commands and their answers stand in ``commands``, which loads quickly.
 """
-
-# ruff: noqa: PLC0414 - see above
 
 from datetime import datetime
 from typing import Annotated, Final, Self
@@ -11,48 +9,7 @@ from typing import Annotated, Final, Self
 from pydantic import AfterValidator, AwareDatetime, Discriminator, Field, Tag, model_validator
 
 from celadon.domain.language.base_models import NUMBER_TAG, OBJECT_TAG, Record, StrictModel
-from celadon.domain.language.commands import (
-    UNDECLARED as UNDECLARED,
-)
-from celadon.domain.language.commands import (
-    AbortAnswer as AbortAnswer,
-)
-from celadon.domain.language.commands import (
-    AbortCommand as AbortCommand,
-)
-from celadon.domain.language.commands import (
-    AbortState as AbortState,
-)
-from celadon.domain.language.commands import (
-    BakeAnswer as BakeAnswer,
-)
-from celadon.domain.language.commands import (
-    BakeCommand as BakeCommand,
-)
-from celadon.domain.language.commands import (
-    Command as Command,
-)
-from celadon.domain.language.commands import (
-    NamedRevision as NamedRevision,
-)
-from celadon.domain.language.commands import (
-    Number as Number,
-)
-from celadon.domain.language.commands import (
-    Person as Person,
-)
-from celadon.domain.language.commands import (
-    PromoteAnswer as PromoteAnswer,
-)
-from celadon.domain.language.commands import (
-    PromoteCommand as PromoteCommand,
-)
-from celadon.domain.language.commands import (
-    PromoteState as PromoteState,
-)
-from celadon.domain.language.commands import (
-    Reason as Reason,
-)
+from celadon.domain.language.commands import UNDECLARED, NamedRevision, Person, Reason
 from celadon.domain.language.durations import Duration
 from celadon.domain.language.errors import Refusal
 from celadon.domain.language.labels import Labels

@@ -7,7 +7,8 @@ from typing import Self, TypedDict, Unpack
 from pydantic import AliasChoices, Field
 
 from celadon.domain.language.base_models import Record
-from celadon.domain.language.messages import AbortCommand, BlueChanged, GreenChanged, PromoteCommand
+from celadon.domain.language.commands import AbortCommand, PromoteCommand
+from celadon.domain.language.messages import BlueChanged, GreenChanged
 from celadon.domain.language.names import RevisionNumber, RolloutId, RouteSetId
 from celadon.domain.language.policy import BlueGreenPolicy
 from celadon.domain.language.states import Channel, RolloutOutcome, RolloutPhase, SetCondition

@@ -12,8 +12,9 @@ from pydantic import BaseModel, ConfigDict
 
 from celadon.domain.language.base_models import Record
 from celadon.domain.language.bounded_list import BoundedList
+from celadon.domain.language.commands import AbortAnswer, BakeAnswer, PromoteAnswer
 from celadon.domain.language.errors import Refusal
-from celadon.domain.language.messages import AbortAnswer, BakeAnswer, PromoteAnswer, RefusedMessage
+from celadon.domain.language.messages import RefusedMessage
 from celadon.domain.language.names import Epoch
 from celadon.domain.language.progress import Progress
 from celadon.domain.language.steps import Note

@@ -10,8 +10,9 @@ from typing import Annotated
 from pydantic import Field
 
 from celadon.domain.language.base_models import Record
+from celadon.domain.language.commands import AbortCommand, PromoteCommand
 from celadon.domain.language.errors import Refusal
-from celadon.domain.language.messages import AbortCommand, PromoteCommand, RolloutRequest, StartMemo
+from celadon.domain.language.messages import RolloutRequest, StartMemo
 from celadon.domain.language.names import Epoch, RevisionNumber, RolloutId, RouteSetId
 from celadon.domain.language.policy import BlueGreenPolicy
 from celadon.domain.language.states import Channel, RolloutOutcome, RolloutPhase

@@ -6,8 +6,9 @@ from pydantic import Field
 
 from celadon.domain.decisions.automatic_switch import verbs_of_policy
 from celadon.domain.language.base_models import Record, StrictModel
+from celadon.domain.language.commands import Reason
 from celadon.domain.language.labels import Labels
-from celadon.domain.language.messages import Reason, Replicas
+from celadon.domain.language.messages import Replicas
 from celadon.domain.language.names import DeploymentName
 from celadon.domain.language.permissions import Verb
 from celadon.domain.language.policy import BlueGreenPolicy

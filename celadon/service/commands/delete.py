@@ -3,7 +3,7 @@
 # ruff: noqa: PLC0415 - declaring a command needs neither a database nor Temporal
 
 from celadon.domain.language.base_models import Record, StrictModel
-from celadon.domain.language.messages import AbortCommand, Reason
+from celadon.domain.language.commands import AbortCommand, Reason
 from celadon.domain.language.names import Epoch
 from celadon.domain.language.permissions import Verb
 from celadon.domain.language.states import DeploymentLifecycle

@@ -3,7 +3,7 @@
 # ruff: noqa: PLC0415 - declaring a command needs no database
 
 from celadon.domain.language.base_models import StrictModel
-from celadon.domain.language.messages import Reason
+from celadon.domain.language.commands import Reason
 from celadon.domain.language.permissions import Verb
 from celadon.service.change_log import log_change
 from celadon.service.command import Call, Command, Graph, Line, Option, Rest, Scope, Terminal

@@ -3,8 +3,8 @@
 # ruff: noqa: PLC0415 - declaring a command needs no database
 
 from celadon.domain.language.base_models import Record, StrictModel
+from celadon.domain.language.commands import Reason
 from celadon.domain.language.labels import Labels
-from celadon.domain.language.messages import Reason
 from celadon.domain.language.permissions import Verb
 from celadon.service.command import Call, Command, Graph, Line, Option, Rest, Scope, Terminal
 from celadon.service.typed import labels_typed

@@ -3,7 +3,8 @@
 # ruff: noqa: PLC0415 - declaring a command needs no database
 
 from celadon.domain.language.base_models import Record, StrictModel
-from celadon.domain.language.messages import Reason, Replicas
+from celadon.domain.language.commands import Reason
+from celadon.domain.language.messages import Replicas
 from celadon.domain.language.names import Epoch
 from celadon.domain.language.permissions import Verb
 from celadon.domain.language.states import DeploymentLifecycle

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from pydantic import JsonValue
 
 from celadon.domain.language.base_models import Record, StrictModel
+from celadon.domain.language.commands import UNDECLARED, Reason
 from celadon.domain.language.contracts import workflow_id
 from celadon.domain.language.errors import RefusalCode, RefusedError, refuse
-from celadon.domain.language.messages import UNDECLARED, Reason, RolloutRequest
+from celadon.domain.language.messages import RolloutRequest
 from celadon.domain.language.names import RevisionNumber, RolloutId
 from celadon.domain.language.permissions import Verb
 from celadon.service.command import Call, Command, Graph, Line, Rest, Scope, Terminal, Tone

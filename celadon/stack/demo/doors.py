@@ -8,8 +8,9 @@ from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
 from celadon.client.rollouts import RolloutClient, RolloutEnded
+from celadon.domain.language.commands import AbortAnswer, AbortCommand
 from celadon.domain.language.contracts import workflow_id
-from celadon.domain.language.messages import AbortAnswer, AbortCommand, RolloutRequest
+from celadon.domain.language.messages import RolloutRequest
 from celadon.stack.access import signer_of
 from celadon.stack.addresses import NAMESPACE, StackAddresses
 from celadon.stack.demo.acknowledgements import AcknowledgementLog, kept_acknowledgements

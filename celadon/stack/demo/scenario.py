@@ -12,8 +12,9 @@ from typing import Final
 
 from temporalio.api.history.v1 import HistoryEvent
 
+from celadon.domain.language.commands import AbortCommand
 from celadon.domain.language.contracts import ABORT, PROMOTE, ROLLBACK, workflow_id
-from celadon.domain.language.messages import AbortCommand, RolloutRequest, RolloutResult
+from celadon.domain.language.messages import RolloutRequest, RolloutResult
 from celadon.domain.language.policy import BlueGreenPolicy
 from celadon.domain.language.revision import Revision
 from celadon.domain.language.states import RolloutOutcome, RolloutPhase

@@ -91,6 +91,7 @@ def doctor(command: Command) -> Doctor:
         result = await command("doctor", "-o", "json", *arguments)
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
         report = json.loads(result.stdout)
+        assert "healthy" in report, report
         assert report["healthy"] is (result.exit_code == 0)
         return result.exit_code, {one["check"]: one for one in report["findings"]}
 

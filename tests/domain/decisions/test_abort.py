@@ -3,8 +3,9 @@
 import pytest
 
 from celadon.domain.decisions.abort import pending_after, recorded, refuse_abort
+from celadon.domain.language.commands import AbortCommand, AbortState
 from celadon.domain.language.errors import Refusal, RefusalCode
-from celadon.domain.language.messages import AbortCommand, AbortState, GreenChanged
+from celadon.domain.language.messages import GreenChanged
 from celadon.domain.language.names import Epoch
 from celadon.domain.language.progress import PendingAbort
 from celadon.domain.language.states import RolloutPhase, SetCondition

@@ -7,8 +7,9 @@ import pytest
 
 from celadon.domain.decisions.authority import Authority, Unsigned
 from celadon.domain.language.attestation import text_of_command, text_of_start
+from celadon.domain.language.commands import AbortCommand, PromoteCommand
 from celadon.domain.language.errors import RefusalCode, RefusedError
-from celadon.domain.language.messages import AbortCommand, PromoteCommand, RolloutRequest, StartMemo
+from celadon.domain.language.messages import RolloutRequest, StartMemo
 from celadon.domain.language.names import RolloutId
 from celadon.domain.language.payload import parse_payload
 from celadon.domain.language.permissions import Verb

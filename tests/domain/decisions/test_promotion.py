@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from celadon.domain.decisions.promotion import refuse_promotion
+from celadon.domain.language.commands import PromoteCommand
 from celadon.domain.language.errors import RefusalCode
-from celadon.domain.language.messages import PromoteCommand
 from celadon.domain.language.states import RolloutPhase, SetCondition
 from tests.domain.rollouts import abort, green, rollout
 

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
+from celadon.domain.language.commands import PromoteCommand
 from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError
 from celadon.domain.language.limits import (
     ECHO_BYTES,
@@ -15,7 +16,7 @@ from celadon.domain.language.limits import (
     clip,
     echo,
 )
-from celadon.domain.language.messages import GreenChanged, PromoteCommand, RolloutRequest
+from celadon.domain.language.messages import GreenChanged, RolloutRequest
 from celadon.domain.language.payload import parse_payload
 from celadon.domain.language.shown_text import find_control
 

@@ -7,18 +7,20 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from celadon.domain.language.declared_text import RECORDED
-from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError, refuse
-from celadon.domain.language.messages import (
+from celadon.domain.language.commands import (
     AbortAnswer,
     AbortCommand,
     AbortState,
-    BlueChanged,
-    GateChanged,
-    KeeperBack,
     PromoteAnswer,
     PromoteCommand,
     PromoteState,
+)
+from celadon.domain.language.declared_text import RECORDED
+from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError, refuse
+from celadon.domain.language.messages import (
+    BlueChanged,
+    GateChanged,
+    KeeperBack,
     RefusedMessage,
     RolloutRequest,
     RolloutResult,

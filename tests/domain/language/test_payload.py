@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from celadon.domain.language.commands import AbortCommand, PromoteCommand
 from celadon.domain.language.errors import RefusalCode, RefusedError
-from celadon.domain.language.messages import AbortCommand, GreenChanged, PromoteCommand, RolloutRequest
+from celadon.domain.language.messages import GreenChanged, RolloutRequest
 from celadon.domain.language.payload import parse_payload
 
 REQUEST: dict[str, Any] = {"deployment": "chat", "revision": {"command": ["serve"]}}

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from celadon.domain.language.commands import PromoteAnswer, PromoteCommand, PromoteState
 from celadon.domain.language.errors import Refusal, RefusalCode
-from celadon.domain.language.messages import PromoteAnswer, PromoteCommand, PromoteState, RefusedMessage
+from celadon.domain.language.messages import RefusedMessage
 from celadon.domain.language.names import Epoch
 from celadon.domain.language.progress import Progress
 from celadon.domain.language.rollout_state import (
