@@ -1,10 +1,12 @@
 """What commands are told beyond the answers that the API defines."""
 
 from collections.abc import Awaitable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from celadon.domain.language.errors import RefusalCode, RefusedError, refuse
-from celadon.table.records.rollouts import RolloutRecord
+
+if TYPE_CHECKING:
+    from celadon.table.records.rollouts import RolloutRecord
 
 NO_KEEPER: Final = "no keeper is at work, so probably no worker either; the answer may take until one runs"
 
@@ -18,7 +20,7 @@ def no_such_rollout(name: str, rollout: int) -> RefusedError:
     )
 
 
-async def rollout_of(name: str, reading: Awaitable[RolloutRecord]) -> RolloutRecord | None:
+async def rollout_of(name: str, reading: "Awaitable[RolloutRecord]") -> "RolloutRecord | None":
     """Return the rollout that is read; ``None`` when there is none, or when it is another deployment's."""
     try:
         record = await reading
