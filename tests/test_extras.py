@@ -16,7 +16,7 @@ from celadon.foreseen import FORESEEN_IN_ROOMS, explain
 from tests.packaging.builds import project
 from tests.packaging.clean_environment import names_needed
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 OWN = {"activities", "celadon", "worker", "workflows"}
 ONLY_AT_THE_BUILD = ROOT / "celadon/gateway/descriptors_build.py"
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-import structlog
 from typer import rich_utils
 from typer.testing import CliRunner, Result
 
@@ -51,10 +50,7 @@ def command() -> Command:
     """Return what runs a command line as a person types it, with its output."""
 
     async def run(*arguments: str, stdin: str | None = None) -> Result:
-        try:
-            return await asyncio.to_thread(CliRunner().invoke, app, list(arguments), input=stdin)
-        finally:
-            structlog.reset_defaults()
+        return await asyncio.to_thread(CliRunner().invoke, app, list(arguments), input=stdin)
 
     return run
 

@@ -82,9 +82,9 @@ async def test_a_history_tells_who_was_notified_and_what_failed(command: Command
     assert any(line.endswith("switched ops dead 5 answered 404") for line in lines)
     notified = json.loads(given.stdout)["notified"]
     assert [(one["kind"], one["state"]) for one in notified] == [
-        ("started", "waiting"),
-        ("switched", "dead"),
         ("completed", "waiting"),
+        ("switched", "dead"),
+        ("started", "waiting"),
     ]
     assert json.loads(listed.stdout)["deliveries"] == notified
 

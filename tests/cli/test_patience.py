@@ -7,8 +7,14 @@ import sys
 
 PROGRAM = """
 import asyncio
+import signal
+
 from celadon.cli.patience import Patience
 from celadon.cli.running import run
+
+# What a shell runs in the background is born without an ear for Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 async def work():
     async with Patience(None).waiting("rollout 7 of chat has not ended", "it goes on; follow it with 'celadon watch'"):
@@ -27,6 +33,9 @@ def test_ctrl_c_says_that_it_goes_on_and_how_to_come_back() -> None:
         assert waiting.stdout is not None
         assert waiting.stdout.readline() == "waiting\n"
         os.kill(waiting.pid, signal.SIGINT)
-        _, told = waiting.communicate(timeout=DEADLINE_SECONDS)
+        try:
+            _, told = waiting.communicate(timeout=DEADLINE_SECONDS)
+        finally:
+            waiting.kill()
 
     assert told.startswith("Note: rollout 7 of chat has not ended; it goes on; follow it with 'celadon watch'\n")

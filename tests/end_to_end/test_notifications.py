@@ -63,12 +63,12 @@ async def test_a_rollout_under_a_dead_target_and_a_dead_worker_ends_as_without(
             told = await read_told(tx, deployment.name, limit=100)
         states = [(one.kind, one.state.value) for one in told if one.target == alive]
         return [kind for kind, _ in states] == [
-            "started",
-            "verified",
-            "waiting_for_promotion",
-            "promoted",
-            "switched",
             "completed",
+            "switched",
+            "promoted",
+            "waiting_for_promotion",
+            "verified",
+            "started",
         ] and {state for _, state in states} == {"delivered"}
 
     await until(all_told, "the living target was told of everything")

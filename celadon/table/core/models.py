@@ -40,11 +40,11 @@ from celadon.domain.language.states import (
 from celadon.table.core.types import StorableJson, StorableText
 
 
-def _enum(kind: type[StrEnum]) -> Enum:
-    """Store an enumeration as its lower-case values, checked by the database."""
+def _enum(kind: type[StrEnum], name: str = "") -> Enum:
+    """Store an enumeration as its lower-case values, checked by the database; ``name`` is the constraint's."""
     return Enum(
         kind,
-        name=re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.__name__).lower(),
+        name=name or re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.__name__).lower(),
         native_enum=False,
         create_constraint=True,
         length=32,
@@ -70,7 +70,7 @@ class Base(DeclarativeBase):
         dict[str, Any]: StorableJson(),
         DeliveryState: _enum(DeliveryState),
         DeploymentLifecycle: _enum(DeploymentLifecycle),
-        Channel: _enum(Channel),
+        Channel: _enum(Channel, "door"),
         RolloutOutcome: _enum(RolloutOutcome),
         RolloutPhase: _enum(RolloutPhase),
         RouteHealthStatus: _enum(RouteHealthStatus),

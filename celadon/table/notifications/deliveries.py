@@ -268,7 +268,7 @@ async def read_told(
     rollout: int | None = None,
     limit: int,
 ) -> tuple[ToldRecord, ...]:
-    """Return the last deliveries, of one deployment or of one of its rollouts if given, oldest first.
+    """Return the last deliveries, of one deployment or of one of its rollouts if given, newest first.
 
     What was to be told later and never was is left out.
     """
@@ -279,7 +279,7 @@ async def read_told(
     if rollout is not None:
         query = query.where(Notification.rollout == rollout)
     rows = (await tx.execute(query.order_by(Delivery.id.desc()).limit(limit))).all()
-    return tuple(_told(delivery, told) for delivery, told in reversed(rows))
+    return tuple(_told(delivery, told) for delivery, told in rows)
 
 
 async def read_delivery(tx: AsyncSession, notification_id: str) -> ToldRecord:

@@ -30,5 +30,5 @@ async def read_history(tx: AsyncSession, deployment: str, *, rollout: int | None
         deployment=deployment,
         rollouts=rollouts,
         events=await read_events(tx, deployment, rollout=rollout, limit=limit),
-        notified=(await read_told(tx, deployment, rollout=rollout, limit=limit))[::-1],
+        notified=await read_told(tx, deployment, rollout=rollout, limit=limit),
     )
