@@ -12,7 +12,6 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -92,13 +91,14 @@ async def measure_on(line: Line, rounds: int) -> Grid:
     if token_file is None:
         raise RuntimeError("the stack has no API")
     await line.go_live(_request("r1"))
-    with tempfile.TemporaryDirectory(prefix="celadon-bench-") as bytecode:
-        environment = _as_installed(bytecode) | {
+    environment = inherited_environment(
+        {
             URL_VARIABLE: line.addresses.api,
             TOKEN_VARIABLE: token_file.read_text(encoding="utf-8").strip(),
-        }
-        await _round(line, environment)
-        taken = [await _round(line, environment) for _ in range(rounds)]
+        },
+    )
+    await _round(line, environment)
+    taken = [await _round(line, environment) for _ in range(rounds)]
     nothing = _medians([one[NOTHING] for one in taken])
     rows: list[dict[str, Cell]] = []
     for name in COMMANDS:
@@ -116,13 +116,6 @@ async def measure_on(line: Line, rounds: int) -> Grid:
             },
         )
     return Grid(title="Commands through the API, until they return", rows=tuple(rows))
-
-
-def _as_installed(bytecode: str) -> dict[str, str]:
-    """Return an environment in which modules are compiled once, as an installation has them, and not at each start."""
-    environment = inherited_environment({"PYTHONPYCACHEPREFIX": bytecode})
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    return environment
 
 
 def _medians(runs: Sequence[_Taken]) -> tuple[float, float]:

@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 from rich.table import Table as Lines
 
+from bench.installed import compiled_once
 from celadon.logs import log_to_stderr
 
 Cell = str | int | float
@@ -134,7 +135,8 @@ def run_bench(
     log_to_stderr()
     command = shlex.join([".venv/bin/python", "-m", f"bench.{name}", *without_json(sys.argv[1:])])
     machine, began = Machine.this(), datetime.now(UTC)
-    grids = asyncio.run(measure(chosen))
+    with compiled_once():
+        grids = asyncio.run(measure(chosen))
     report = Report(
         bench=name,
         command=command,
