@@ -159,7 +159,7 @@ async def watch(
             raise no_such_rollout(deployment, rollout)
         screen = screen_of(output)
         what = f"rollout {chosen} of {deployment} has not ended"
-        async with Patience(timeout).waiting(what, "it goes on"):
+        async with Patience(timeout).waiting(what, f"it goes on; come back with 'celadon rollout watch {deployment}'"):
             record = await _show_to_end(access, deployment, RolloutId(chosen), screen)
     if output is OutputFormat.TEXT:
         _print_ending(record)

@@ -27,7 +27,7 @@ _FILES_AND_TLS: Final = (
 )
 """What libpq knows of an address, and asyncpg takes in a DSN only: SQLAlchemy would pass it where it is unknown."""
 
-_ASKED_AFTER_SECONDS: Final = 1.0
+ASKED_AFTER_SECONDS: Final = 1.0
 _USED_AT: Final = "used_at"
 
 _SQLALCHEMY_ONLY: Final = ("prepared_statement_cache_size", "prepared_statement_name_func")
@@ -91,7 +91,7 @@ def _check_when_lent(engine: AsyncEngine) -> None:
     def check(connection: DBAPIConnection, entry: ConnectionPoolEntry, _: PoolProxiedConnection) -> None:
         if connection.driver_connection.is_closed():
             raise DisconnectionError("the connection was lost while nobody used it")
-        if time.monotonic() - entry.info.get(_USED_AT, 0.0) > _ASKED_AFTER_SECONDS:
+        if time.monotonic() - entry.info.get(_USED_AT, 0.0) > ASKED_AFTER_SECONDS:
             try:
                 engine.dialect.do_ping(connection)
             except Exception as error:

@@ -71,7 +71,7 @@ async def test_a_rollout_that_no_worker_carries_is_wrong_at_every_door_of_the_co
     status = (await command("rollout", "status", "chat")).stdout
     shown = " ".join(status.split())
     assert "the rollout does not get on: its workflow task waits since" in shown
-    assert "● awaiting_promotion" in shown
+    assert "● awaiting promotion" in shown
     assert "next: start a worker" in shown
     assert "celadon promote" not in shown
 

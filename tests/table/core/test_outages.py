@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from celadon.stack.postgres import running_postgres
+from celadon.table.core import connecting
 from celadon.table.core.engine import Table
 from celadon.table.core.outages import (
     DatabaseTrouble,
@@ -140,7 +141,10 @@ async def test_a_backend_that_is_ended_is_an_outage(table: Table) -> None:
     await _execute(table, "select 1")
 
 
-async def test_a_connection_that_was_ended_while_it_waited_is_made_anew(table: Table) -> None:
+async def test_a_connection_that_was_ended_while_it_waited_is_made_anew(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connecting, "ASKED_AFTER_SECONDS", 0.0)
     await _execute(table, "select 1")
     async with Table(table.database_url, "celadon-killer") as killer, killer.transaction() as tx:
         await tx.execute(
