@@ -245,10 +245,13 @@ async def deployment(stack: StackAddresses) -> AsyncIterator[LiveDeployment]:
 
 @pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def waiting(stack: StackAddresses) -> AsyncIterator[LiveDeployment]:
-    """Return a deployment whose second revision waits for a promotion; whoever uses it leaves it so."""
+    """Return a deployment whose second revision waits for a promotion; whoever uses it leaves it so.
+
+    A process that leaves this package for another one, and comes back, begins it anew.
+    """
     temporal = await Client.connect(stack.temporal_address, data_converter=pydantic_data_converter)
     async with Table(stack.database_url, "celadon-tests", pool_size=2) as table:
-        deployment = LiveDeployment(own_name("waiting"), stack, temporal, table)
+        deployment = LiveDeployment(own_name(f"waiting-{next(_numbers)}"), stack, temporal, table)
         await deployment.serve("r1", replicas=1)
         await deployment.wait_for_promotion("r2", replicas=1)
         yield deployment

@@ -409,8 +409,8 @@ async def is_alone(deployment: LiveDeployment, revision: int) -> bool:
 
 
 async def has_told(deployment: LiveDeployment, kind: str) -> bool:
-    """Whether the audit log of a deployment ends with an event of a kind."""
-    return (await view(deployment)).events[-1].kind == kind
+    """Whether the newest event in the audit log of a deployment is of a kind."""
+    return (await view(deployment)).events[0].kind == kind
 
 
 async def metric(deployment: LiveDeployment, name: str) -> str:

@@ -15,7 +15,7 @@ import pytest
 from celadon.domain.language.names import Epoch
 from celadon.domain.language.states import RolloutPhase
 from celadon.stack.addresses import StackAddresses
-from tests.end_to_end.conftest import DEADLINE_SECONDS, LiveDeployment, run
+from tests.end_to_end.conftest import DEADLINE_SECONDS, LiveDeployment, run, until
 
 pytestmark = [pytest.mark.stack, pytest.mark.shared]
 
@@ -198,8 +198,12 @@ async def test_the_examples_of_the_documentation_run_as_written(
         assert json.loads(await shell("status"))["deployment"]["deployment"] == deployment.name
         await deployment.phase(RolloutPhase.AWAITING_PROMOTION)
         assert deployment.name in {one["node"]["name"] for one in (await ask("list"))["deployments"]["edges"]}
+
+        async def is_shown() -> bool:
+            return bool((await ask("show"))["deployment"]["phase"] == "AWAITING_PROMOTION")
+
+        await until(is_shown, "the API shows that it waits, which the table is told after the workflow knows")
         shown = (await ask("show"))["deployment"]
-        assert shown["phase"] == "AWAITING_PROMOTION"
         assert len(shown["routes"]["edges"]) == 4
         assert shown["workflow"]["refused"] == []
         assert json.loads(await shell("promote"))["answer"]["state"] == "switched"
