@@ -77,7 +77,7 @@ async def test_a_rollout_under_a_dead_target_and_a_dead_worker_ends_as_without(
     history = await run_json(stack, "celadon", "rollout", "history", deployment.name, "-o", "json")
     of_dead = [one for one in history["notified"] if one["target"] == dead]
     assert {one["state"] for one in of_dead} == {"waiting"}
-    assert "cannot be reached" in of_dead[0]["last_error"]
+    assert "cannot be reached" in of_dead[-1]["last_error"]
 
     async with deployment.table.transaction() as tx:
         for name in (dead, alive):
