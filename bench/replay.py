@@ -135,7 +135,7 @@ async def record(line: Line, first: RolloutRequest, second: RolloutRequest) -> R
 async def _noted(line: Line, request: RolloutRequest) -> Sequence[Transaction]:
     file = recording_file(line.addresses.data_dir)
     file.unlink(missing_ok=True)
-    worker = psutil.Process(line.addresses.children["worker"])
+    worker = psutil.Process(line.stack.addresses.children["worker"])
     worker.send_signal(signal.SIGUSR1)
     await line.rollouts.start(request)
     await line.end(RECORDED, RolloutOutcome.PROMOTED)

@@ -184,12 +184,21 @@ async def test_the_examples_of_the_documentation_run_as_written(
         caller = Caller(stack, session)
         token = caller.file.read_text().strip()
 
-        async def shell(example: str) -> str:
+        async def try_in_shell(example: str) -> tuple[int, str, str]:
             written = examples()[example].replace("/chat", f"/{deployment.name}").replace("build-1842", deployment.name)
             script = f"export CELADON_URL={stack.api} CELADON_TOKEN={token}\n{written}"
-            code, out, err = await run(stack, "bash", "-euc", script, directory=tmp_path)
-            assert code == 0, (written, out, err)
+            return await run(stack, "bash", "-euc", script, directory=tmp_path)
+
+        async def shell(example: str) -> str:
+            code, out, err = await try_in_shell(example)
+            assert code == 0, (example, out, err)
             return out
+
+        async def promoted() -> bool:
+            """Whether the promotion was taken; on a busy machine green may be unhealthy for a moment: 409, try again."""
+            code, out, err = await try_in_shell("promote")
+            assert code == 0 or "409" in err, (out, err)
+            return code == 0 and json.loads(out)["answer"]["state"] == "switched"
 
         async def ask(query: str) -> Any:
             return await caller.graphql(queries()[query].replace('"chat"', f'"{deployment.name}"'))
@@ -206,7 +215,7 @@ async def test_the_examples_of_the_documentation_run_as_written(
         shown = (await ask("show"))["deployment"]
         assert len(shown["routes"]["edges"]) == 4
         assert shown["workflow"]["refused"] == []
-        assert json.loads(await shell("promote"))["answer"]["state"] == "switched"
+        await until(promoted, "the promotion is taken")
         assert (await ask("promote"))["promoteDeployment"]["code"] == "ALREADY_DECIDED"
         assert json.loads(await shell("rollback"))["answer"]["outcome"] == "rolled_back"
         assert (await ask("page"))["rollouts"]["edges"][0]["node"]["phase"] in {"ROLLING_BACK", "COMPLETED"}
