@@ -195,7 +195,7 @@ async def test_the_examples_of_the_documentation_run_as_written(
             return out
 
         async def promoted() -> bool:
-            """Whether the promotion was taken; on a busy machine green may be unhealthy for a moment: 409, ask again."""
+            """Whether the promotion was taken; green may be unhealthy for a moment on a busy machine: ask again."""
             code, out, err = await try_in_shell("promote")
             assert code == 0 or "409" in err, (out, err)
             return code == 0 and json.loads(out)["answer"]["state"] == "switched"
