@@ -234,23 +234,20 @@ def test_a_wrong_command_line_is_quoted_as_text() -> None:
 
 
 def test_a_log_line_is_one_line_and_holds_no_control_character(capsys: pytest.CaptureFixture[str]) -> None:
+    log_to_stderr(logging.INFO)
+    log = structlog.get_logger()
+    log.info("scaled", by=HOSTILE, reason="plain", many=[HOSTILE])
+    lines = capsys.readouterr().err
     try:
-        log_to_stderr(logging.INFO)
-        log = structlog.get_logger()
-        log.info("scaled", by=HOSTILE, reason="plain", many=[HOSTILE])
-        lines = capsys.readouterr().err
-        try:
-            json.loads(HOSTILE.join("{}"))
-        except json.JSONDecodeError as error:
-            error.add_note(HOSTILE)
-            log.exception("failed")
-            traced = capsys.readouterr().err
-            logging.lastResort.handle(  # type: ignore[union-attr]
-                logging.LogRecord("library", logging.WARNING, __file__, 1, HOSTILE, (), sys.exc_info()),
-            )
-            library = capsys.readouterr().err
-    finally:
-        structlog.reset_defaults()
+        json.loads(HOSTILE.join("{}"))
+    except json.JSONDecodeError as error:
+        error.add_note(HOSTILE)
+        log.exception("failed")
+        traced = capsys.readouterr().err
+        logging.lastResort.handle(  # type: ignore[union-attr]
+            logging.LogRecord("library", logging.WARNING, __file__, 1, HOSTILE, (), sys.exc_info()),
+        )
+        library = capsys.readouterr().err
 
     assert lines.count("\n") == 1
     for printed in (lines, traced, library):

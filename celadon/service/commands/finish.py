@@ -2,12 +2,13 @@
 
 from typing import TYPE_CHECKING
 
-from celadon.domain.language.commands import BakeAnswer, BakeCommand
+from celadon.domain.language.commands import BakeCommand
 from celadon.domain.language.contracts import FINISH
 from celadon.domain.language.permissions import Verb
-from celadon.service.answers import Decided, RolloutDecision
+from celadon.service.answers import RolloutDecision
 from celadon.service.command import Call, Command, Form, Line, Scope, Terminal
-from celadon.service.deciding import rollout_of, sent_command
+from celadon.service.of_bake import BakeDecided, ask_bake
+from celadon.service.wording import see
 
 if TYPE_CHECKING:
     from celadon.domain.language.progress import Progress
@@ -17,25 +18,13 @@ class FinishRequest(RolloutDecision):
     """Asks for the end of the bake: blue is drained, and an abort that is pending is given up."""
 
 
-class FinishResult(Decided):
+class FinishResult(BakeDecided):
     """The answer to an end of the bake."""
-
-    answer: BakeAnswer
-    """What the rollout answered."""
 
 
 async def finish(call: Call[FinishRequest]) -> FinishResult:
     """End the bake now."""
-    command = sent_command(call, BakeCommand, COMMAND.rights_for(call.request))
-    update_id = call.service.update_id(call, FINISH, command.rollout)
-    rollouts = await call.service.rollout_client()
-    return FinishResult(
-        deployment=call.subject,
-        rollout=rollout_of(command),
-        revision=call.meant.revision,
-        by=call.who.name,
-        answer=await rollouts.finish(call.subject, command, request_id=update_id),
-    )
+    return await ask_bake(call, FINISH, Verb.PROMOTE, FinishResult)
 
 
 def _is_refused(progress: "Progress") -> object:
@@ -56,7 +45,7 @@ COMMAND = Command(
     is_refused=_is_refused,
     told=lambda result: (
         Line(strong="The bake is finished", text=": blue gets no new request, and stops when its requests have ended."),
-        Line(text=f"See: celadon rollout status {result.deployment}"),
+        see(result.deployment),
     ),
     terminal=Terminal(
         doing="Finishing the bake of",

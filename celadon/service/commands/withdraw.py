@@ -2,13 +2,14 @@
 
 from typing import TYPE_CHECKING
 
-from celadon.domain.language.commands import BakeAnswer, BakeCommand
+from celadon.domain.language.commands import BakeCommand
 from celadon.domain.language.contracts import WITHDRAW
 from celadon.domain.language.permissions import Verb
 from celadon.domain.language.states import RolloutPhase
-from celadon.service.answers import Decided, RolloutDecision
+from celadon.service.answers import RolloutDecision
 from celadon.service.command import Call, Command, Form, Line, Scope, Terminal
-from celadon.service.deciding import rollout_of, sent_command
+from celadon.service.of_bake import BakeDecided, ask_bake
+from celadon.service.wording import see
 
 if TYPE_CHECKING:
     from celadon.domain.language.progress import Progress
@@ -18,25 +19,13 @@ class WithdrawRequest(RolloutDecision):
     """Asks to take back one's own abort that waits for blue; the bake then goes on."""
 
 
-class WithdrawResult(Decided):
+class WithdrawResult(BakeDecided):
     """The answer to a withdrawal."""
-
-    answer: BakeAnswer
-    """What the rollout answered."""
 
 
 async def withdraw(call: Call[WithdrawRequest]) -> WithdrawResult:
     """Take back the caller's own abort that is pending; the table judges whose it is."""
-    command = sent_command(call, BakeCommand, COMMAND.rights_for(call.request))
-    update_id = call.service.update_id(call, WITHDRAW, command.rollout)
-    rollouts = await call.service.rollout_client()
-    return WithdrawResult(
-        deployment=call.subject,
-        rollout=rollout_of(command),
-        revision=call.meant.revision,
-        by=call.who.name,
-        answer=await rollouts.withdraw(call.subject, command, request_id=update_id),
-    )
+    return await ask_bake(call, WITHDRAW, Verb.ABORT, WithdrawResult)
 
 
 def _is_refused(progress: "Progress") -> object:
@@ -57,7 +46,7 @@ COMMAND = Command(
     is_refused=_is_refused,
     told=lambda result: (
         Line(strong="Withdrawn", text=f": the rollout is {result.answer.phase.value} as before."),
-        Line(text=f"See: celadon rollout status {result.deployment}"),
+        see(result.deployment),
     ),
     terminal=Terminal(
         doing="Withdrawing your abort of",
