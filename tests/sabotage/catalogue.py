@@ -159,7 +159,7 @@ SABOTAGES: Final = (
         "believe the workflow's count of healthy greens",
         "celadon.table.rollouts.switch",
         "_refuse_health",
-        "if healthy < required:",
+        "if vouched.healthy < required:",
         "if False:",
         ("tests/table/rollouts/test_switch.py::test_a_switch_with_a_broken_precondition_changes_no_row",),
     ),
@@ -168,7 +168,7 @@ SABOTAGES: Final = (
         "believe health that an earlier keeper saw",
         "celadon.table.rollouts.switch",
         "_refuse_health",
-        "if confirmed < required:",
+        "if vouched.confirmed < required:",
         "if False:",
         ("tests/table/rollouts/test_switch.py::test_a_switch_with_a_broken_precondition_changes_no_row",),
     ),
@@ -204,8 +204,8 @@ SABOTAGES: Final = (
         "let an attempt that everybody has forgotten switch after all",
         "celadon.table.rollouts.switch",
         "switch",
-        "await _read_refused(*...)",
-        "None",
+        "refused or await _switch(*...)",
+        "await _switch(tx, locked, rollout, step, authority)",
         (
             (
                 "tests/table/rollouts/test_switch.py"
@@ -325,7 +325,7 @@ SABOTAGES: Final = (
         "believe the acknowledgements of a router that was forgotten",
         "celadon.table.routers.reports",
         "router_acknowledged",
-        "if believed is None:",
+        "if await tx.scalar(*...) is None:",
         "if False:",
         (
             (
@@ -474,9 +474,9 @@ SABOTAGES: Final = (
         12,
         "let a keeper without its lease write",
         "celadon.table.core.fences",
-        "hold_fence",
-        "if held is None:",
-        "if False:",
+        "HELD",
+        "KeeperLease.fence == bindparam('held')",
+        "KeeperLease.fence >= bindparam('held')",
         ("tests/table/replicas/test_routes.py::test_a_keeper_that_lost_its_lease_writes_nothing",),
     ),
     Sabotage(

@@ -12,15 +12,18 @@ from celadon.table.core.models import KeeperLease
 SHARD: Final = 0
 """There is one shard now; the table is made for more."""
 
-_HELD: Final = (
+HELD: Final = (
     select(KeeperLease.fence)
     .where(KeeperLease.shard == SHARD, KeeperLease.fence == bindparam("held"))
     .with_for_update(read=True, key_share=True)
 )
-_LIVING: Final = select(KeeperLease.fence).where(
+"""Finds the fence ``held`` only while it is the newest, and keeps it so until the transaction ends."""
+
+LIVING: Final = select(KeeperLease.fence).where(
     KeeperLease.shard == SHARD,
     KeeperLease.seen_at > func.clock_timestamp() - KEEPER_LEASE,
 )
+"""The fence of the keeper that has renewed its lease within the last 3 seconds."""
 
 
 def lease_has_expired() -> ColumnElement[bool]:
@@ -42,14 +45,14 @@ async def hold_fence(tx: AsyncSession, fence: Fence) -> None:
         LeaseLostError: another keeper has it.
 
     """
-    held = await tx.scalar(_HELD, {"held": fence})
+    held = await tx.scalar(HELD, {"held": fence})
     if held is None:
         raise LeaseLostError(f"fence {fence} is no longer the keeper's")
 
 
 async def living_fence(tx: AsyncSession) -> Fence | None:
     """Return the fence of the keeper that has renewed its lease within the last 3 seconds; nothing when none has."""
-    fence = await tx.scalar(_LIVING)
+    fence = await tx.scalar(LIVING)
     return None if fence is None else Fence(fence)
 
 

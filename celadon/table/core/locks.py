@@ -7,13 +7,14 @@ the type checker finds a caller that has not locked.
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.domain.language.errors import RefusalCode, refuse
-from celadon.domain.language.names import RolloutId
+from celadon.domain.language.names import Fence, RolloutId, RouteSetId
 from celadon.domain.language.not_found import no_such_deployment
-from celadon.table.core.models import Deployment, Rollout
+from celadon.table.core.fences import HELD, hold_fence
+from celadon.table.core.models import Deployment, Rollout, RouteSet
 
 _LOCKED: Final = (
     select(Deployment)
@@ -23,6 +24,16 @@ _LOCKED: Final = (
 )
 _LOCKED_UNREAD: Final = (
     select(Deployment.name).where(Deployment.name == bindparam("deployment")).with_for_update(key_share=True)
+)
+_held = HELD.cte("held")
+_LOCKED_SET: Final = (
+    select(RouteSet)
+    .join(Deployment, Deployment.name == RouteSet.deployment)
+    .join(_held, true())
+    .where(RouteSet.id == bindparam("set"))
+    # Rows are locked in this order, after the one that the held fence has locked.
+    .with_for_update(key_share=True, of=(Deployment, RouteSet))
+    .execution_options(populate_existing=True)
 )
 _OWNED: Final = (
     select(Rollout)
@@ -70,6 +81,25 @@ async def hold_deployment(tx: AsyncSession, name: str) -> DeploymentLock:
     if await tx.scalar(_LOCKED_UNREAD, {"deployment": name}) is None:
         raise no_such_deployment(name)
     return DeploymentLock(name)
+
+
+async def lock_set(
+    tx: AsyncSession, fence: Fence, deployment: str, route_set: RouteSetId
+) -> tuple[DeploymentLock, RouteSet]:
+    """Begin a keeper's write: hold its fence, then lock the deployment and the set, in the order that all do.
+
+    Raises:
+        LeaseLostError: another keeper has the lease.
+        RefusedError: there is no such deployment.
+        LookupError: there is no such set.
+
+    """
+    row: RouteSet | None = await tx.scalar(_LOCKED_SET, {"held": fence, "set": route_set})
+    if row is None:
+        await hold_fence(tx, fence)
+        await hold_deployment(tx, deployment)
+        raise LookupError(f"there is no set {route_set}")
+    return DeploymentLock(row.deployment), row
 
 
 async def own_rollout(tx: AsyncSession, lock: DeploymentLock, rollout: RolloutId) -> Rollout:

@@ -3,14 +3,14 @@
 from collections import defaultdict
 from collections.abc import Collection
 from datetime import datetime
+from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, func, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.domain.decisions.drain import RouterDrain
 from celadon.domain.language.base_models import Record
 from celadon.domain.language.names import Epoch, RouteId, RouteSetId
-from celadon.table.core.clock import database_now
 from celadon.table.core.models import MemberLoad, Route, Router, RouterAck, RouterLoad, RouteSet
 from celadon.table.core.router_rules import counts_for_drain, is_live
 
@@ -30,29 +30,68 @@ class DepartureReports(Record):
     """By member and by the epoch of its departure."""
 
 
+_now = select(func.clock_timestamp().label("at")).subquery("clock")
+"""Each answer begins with it, so that there is a row, with the moment, although no router has anything to say."""
+
+_drain_reports: Final = (
+    select(
+        _now.c.at,
+        RouteSet.id,
+        Router.node,
+        RouterAck.epoch,
+        RouteSet.drain_epoch,
+        RouterLoad.running,
+        RouterLoad.zero_reports,
+    )
+    .select_from(_now)
+    .outerjoin(RouteSet, RouteSet.id.in_(bindparam("sets", expanding=True)))
+    .outerjoin(Router, is_live)
+    .outerjoin(RouterAck, (RouterAck.router == Router.node) & (RouterAck.deployment == RouteSet.deployment))
+    .outerjoin(
+        RouterLoad,
+        (RouterLoad.router == Router.node) & (RouterLoad.route_set == RouteSet.id) & counts_for_drain,
+    )
+    .order_by(RouteSet.id, Router.node)
+)
+_leaving = (
+    select(Route.id, Route.leaving_epoch, RouteSet.deployment)
+    .join(RouteSet, RouteSet.id == Route.set_id)
+    .where(
+        RouteSet.id.in_(bindparam("sets", expanding=True)), Route.ended_at.is_(None), Route.leaving_epoch.is_not(None)
+    )
+    .subquery("leaving")
+)
+_departure_reports: Final = (
+    select(
+        _now.c.at,
+        _leaving.c.id,
+        _leaving.c.leaving_epoch,
+        Router.node,
+        RouterAck.epoch,
+        MemberLoad.running,
+        MemberLoad.zero_reports,
+    )
+    .select_from(_now)
+    .outerjoin(_leaving, true())
+    .outerjoin(Router, is_live)
+    .outerjoin(RouterAck, (RouterAck.router == Router.node) & (RouterAck.deployment == _leaving.c.deployment))
+    .outerjoin(
+        MemberLoad,
+        (MemberLoad.router == Router.node)
+        & (MemberLoad.route == _leaving.c.id)
+        & (MemberLoad.epoch == _leaving.c.leaving_epoch),
+    )
+    .order_by(_leaving.c.id, Router.node)
+)
+
+
 async def read_drain_reports(tx: AsyncSession, route_sets: Collection[RouteSetId]) -> DrainReports:
     """Return what every live router says of draining sets; a report from before the drain says nothing."""
-    rows = await tx.execute(
-        select(
-            RouteSet.id,
-            Router.node,
-            RouterAck.epoch,
-            RouteSet.drain_epoch,
-            RouterLoad.running,
-            RouterLoad.zero_reports,
-        )
-        .select_from(RouteSet)
-        .join(Router, is_live)
-        .outerjoin(RouterAck, (RouterAck.router == Router.node) & (RouterAck.deployment == RouteSet.deployment))
-        .outerjoin(
-            RouterLoad,
-            (RouterLoad.router == Router.node) & (RouterLoad.route_set == RouteSet.id) & counts_for_drain,
-        )
-        .where(RouteSet.id.in_(route_sets))
-        .order_by(RouteSet.id, Router.node),
-    )
+    rows = (await tx.execute(_drain_reports, {"sets": list(route_sets)})).all()
     routers: defaultdict[RouteSetId, list[RouterDrain]] = defaultdict(list)
     for row in rows:
+        if row.id is None or row.node is None:
+            continue
         routers[RouteSetId(row.id)].append(
             RouterDrain(
                 router=row.node,
@@ -62,37 +101,18 @@ async def read_drain_reports(tx: AsyncSession, route_sets: Collection[RouteSetId
             ),
         )
     return DrainReports(
-        at=await database_now(tx),
+        at=rows[0].at,
         routers={route_set: tuple(routers[route_set]) for route_set in route_sets},
     )
 
 
 async def read_departure_reports(tx: AsyncSession, route_sets: Collection[RouteSetId]) -> DepartureReports:
     """Return what every live router says of the members that leave these sets, each for its present departure."""
-    rows = await tx.execute(
-        select(
-            Route.id,
-            Route.leaving_epoch,
-            Router.node,
-            RouterAck.epoch,
-            MemberLoad.running,
-            MemberLoad.zero_reports,
-        )
-        .select_from(Route)
-        .join(RouteSet, RouteSet.id == Route.set_id)
-        .outerjoin(Router, is_live)
-        .outerjoin(RouterAck, (RouterAck.router == Router.node) & (RouterAck.deployment == RouteSet.deployment))
-        .outerjoin(
-            MemberLoad,
-            (MemberLoad.router == Router.node)
-            & (MemberLoad.route == Route.id)
-            & (MemberLoad.epoch == Route.leaving_epoch),
-        )
-        .where(RouteSet.id.in_(route_sets), Route.ended_at.is_(None), Route.leaving_epoch.is_not(None))
-        .order_by(Route.id, Router.node),
-    )
+    rows = (await tx.execute(_departure_reports, {"sets": list(route_sets)})).all()
     routers: defaultdict[tuple[RouteId, Epoch], list[RouterDrain]] = defaultdict(list)
     for row in rows:
+        if row.id is None:
+            continue
         of_member = routers[RouteId(row.id), Epoch(row.leaving_epoch)]
         if row.node is not None:
             of_member.append(
@@ -103,4 +123,4 @@ async def read_departure_reports(tx: AsyncSession, route_sets: Collection[RouteS
                     zero_reports=row.zero_reports or 0,
                 ),
             )
-    return DepartureReports(at=await database_now(tx), routers={key: tuple(found) for key, found in routers.items()})
+    return DepartureReports(at=rows[0].at, routers={key: tuple(found) for key, found in routers.items()})

@@ -3,18 +3,20 @@
 from collections import defaultdict
 from collections.abc import Collection
 from datetime import datetime, timedelta
+from functools import lru_cache
 from itertools import groupby
+from typing import Any
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import Row, Text, bindparam, cast, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from celadon.domain.language.base_models import Record
 from celadon.domain.language.names import Epoch, RevisionNumber, RouteId, RouteSetId
+from celadon.domain.language.policy import BlueGreenPolicy
 from celadon.domain.language.revision import Revision
 from celadon.domain.language.states import RouteHealthStatus, RouteSetState, RouteStatus, SetCondition
 from celadon.table.core.models import Deployment, RevisionRow, Rollout, Route, RouteSet
-from celadon.table.core.policies import read_policy
 from celadon.table.rollouts.condition import Census, due_condition
 
 
@@ -127,7 +129,14 @@ _last_policy = (
 """The rollout that opened a set says what its replicas need; how to part with it, the last one that had it says."""
 
 _managed_sets = (
-    select(RouteSet, RevisionRow.content, Deployment.epoch, Rollout, _last_policy)
+    select(
+        RouteSet,
+        Deployment.epoch,
+        Rollout.switch_epoch,
+        cast(RevisionRow.content, Text).label("content"),
+        cast(Rollout.policy, Text).label("policy"),
+        cast(_last_policy, Text).label("last_policy"),
+    )
     .join(Deployment, Deployment.name == RouteSet.deployment)
     .join(Rollout, Rollout.id == RouteSet.rollout)
     .join(
@@ -139,10 +148,19 @@ _managed_sets = (
     .execution_options(populate_existing=True)
 )
 _managed_routes = (
-    select(Route)
+    select(
+        Route.id,
+        Route.set_id,
+        Route.host,
+        Route.port,
+        Route.status,
+        Route.health,
+        Route.ready_at,
+        Route.leaving_epoch,
+        Route.leaving_deadline,
+    )
     .where(Route.set_id.in_(bindparam("sets", expanding=True)), Route.ended_at.is_(None))
     .order_by(Route.created_at, Route.id)
-    .execution_options(populate_existing=True)
 )
 
 
@@ -151,20 +169,10 @@ async def read_managed_sets(tx: AsyncSession, deployments: Collection[str]) -> l
     sets = (await tx.execute(_managed_sets, {"deployments": list(deployments)})).all()
     # Apart from their sets, whose contents would otherwise come, and be parsed, once for each replica. Read after them:
     # replicas that are newer than their set's version are read again, older ones would not be.
-    routes: defaultdict[int, list[Route]] = defaultdict(list)
-    for route in await tx.scalars(_managed_routes, {"sets": [row[0].id for row in sets]}):
+    routes: defaultdict[int, list[Row[*tuple[Any, ...]]]] = defaultdict(list)
+    for route in await tx.execute(_managed_routes, {"sets": [row[0].id for row in sets]}):
         routes[route.set_id].append(route)
-    return [
-        _managed(
-            route_set,
-            rollout,
-            Epoch(epoch),
-            Revision.model_validate(content, strict=False),
-            routes[route_set.id],
-            read_policy(rollout.policy if parting is None else parting).router_ack_timeout,
-        )
-        for route_set, content, epoch, rollout, parting in sets
-    ]
+    return [_managed(row, routes[row[0].id]) for row in sets]
 
 
 async def read_unended_routes(tx: AsyncSession) -> frozenset[RouteId]:
@@ -172,30 +180,36 @@ async def read_unended_routes(tx: AsyncSession) -> frozenset[RouteId]:
     return frozenset(RouteId(route) for route in await tx.scalars(select(Route.id).where(Route.ended_at.is_(None))))
 
 
-def _managed(
-    row: RouteSet,
-    rollout: Rollout,
-    epoch: Epoch,
-    revision: Revision,
-    routes: list[Route],
-    patience: timedelta,
-) -> ManagedSet:
-    policy = read_policy(rollout.policy)
+@lru_cache(maxsize=1024)
+def _revision(content: str) -> Revision:
+    return Revision.model_validate_json(content, strict=False)
+
+
+@lru_cache(maxsize=1024)
+def _policy(stored: str) -> BlueGreenPolicy:
+    return BlueGreenPolicy.model_validate_json(stored, strict=False)
+
+
+def _managed(read: Row[*tuple[Any, ...]], routes: list[Row[*tuple[Any, ...]]]) -> ManagedSet:
+    row: RouteSet = read[0]
+    policy = _policy(read.policy)
     is_open = row.state is RouteSetState.OPEN
     return ManagedSet(
         version=SetVersion(
             route_set=RouteSetId(row.id),
-            epoch=epoch,
+            epoch=Epoch(read.epoch),
             state=row.state,
             wanted=row.wanted,
             condition=row.condition,
         ),
         deployment=row.deployment,
         revision_number=RevisionNumber(row.revision),
-        revision=revision,
-        due=due_condition(row, rollout, policy, Census.of(routes)) if is_open else row.condition,
-        was_live=rollout.switch_epoch is not None,
-        router_ack_timeout=patience,
+        revision=_revision(read.content),
+        due=due_condition(row, policy, Census.of(routes), switch_epoch=read.switch_epoch) if is_open else row.condition,
+        was_live=read.switch_epoch is not None,
+        router_ack_timeout=policy.router_ack_timeout
+        if read.last_policy is None
+        else _policy(read.last_policy).router_ack_timeout,
         drain_epoch=None if row.drain_epoch is None else Epoch(row.drain_epoch),
         drain_deadline=row.drain_deadline,
         routes=tuple(

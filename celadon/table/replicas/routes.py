@@ -6,10 +6,10 @@ Who decides to stop a replica has read the table earlier, so each reason for a s
 
 from typing import Final
 
-from sqlalchemy import ColumnElement, Update, bindparam, case, func, select, update
+from sqlalchemy import ColumnElement, Update, bindparam, case, exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from celadon.domain.decisions.failure_cause import LONGEST_CAUSE
 from celadon.domain.decisions.scaling import who_leaves
@@ -18,10 +18,9 @@ from celadon.domain.language.names import Epoch, Fence, RouteId, RouteSetId
 from celadon.domain.language.states import RouteHealthStatus, RouteSetState, RouteStatus, SetCondition
 from celadon.domain.language.text_bounds import first_bytes, last_bytes
 from celadon.table.core.acknowledgements import read_acknowledgement
-from celadon.table.core.clock import database_now
-from celadon.table.core.epoch import raise_epoch
+from celadon.table.core.epoch import raise_epoch, raise_epoch_now
 from celadon.table.core.fences import hold_fence
-from celadon.table.core.locks import DeploymentLock, hold_deployment, lock_deployment
+from celadon.table.core.locks import DeploymentLock, lock_deployment, lock_set
 from celadon.table.core.models import MemberLoad, Rollout, Route, Router, RouterLoad, RouteSet
 from celadon.table.core.policies import read_policy
 from celadon.table.core.replica_rules import counts_as_live, is_open, runs
@@ -37,8 +36,57 @@ from celadon.table.rollouts.scale_down import cancel_scale_down, read_members
 _OUTPUT_LIMIT = 8_000
 """Bytes of a replica's output that are kept."""
 
-_LOCKED_SET: Final = (
-    select(RouteSet).where(RouteSet.id == bindparam("set")).with_for_update().execution_options(populate_existing=True)
+_other = aliased(Route)
+_some_leave: Final = (
+    exists()
+    .where(_other.set_id == Route.set_id, _other.ended_at.is_(None), _other.leaving_epoch.is_not(None))
+    .correlate(Route)
+)
+_some_rollout_asks: Final = (
+    exists()
+    .where(
+        RouteSet.id == Route.set_id,
+        Rollout.deployment == RouteSet.deployment,
+        Rollout.outcome.is_(None),
+        Rollout.awaits_signal.is_not(None),
+    )
+    .correlate(Route)
+)
+_CHANGED: Final = (
+    Route.id,
+    counts_as_live.label("counts"),
+    _some_leave.label("some_leave"),
+    _some_rollout_asks.label("some_rollout_asks"),
+)
+"""What each change of replicas says besides: most have no member that leaves and no rollout that asks to serve."""
+
+
+_GONE_WHEN_EMPTY: Final = (
+    update(RouteSet)
+    .where(
+        RouteSet.id == bindparam("set"),
+        RouteSet.state == RouteSetState.DRAINING,
+        ~exists().where(Route.set_id == bindparam("set"), Route.ended_at.is_(None)),
+    )
+    .values(state=RouteSetState.GONE, gone_at=func.clock_timestamp())
+    .returning(RouteSet.id)
+    .execution_options(synchronize_session=False)
+)
+_WANTS_MORE: Final = (
+    select(RouteSet.wanted, RouteSet.condition)
+    .where(RouteSet.id == bindparam("set"), is_open)
+    .with_for_update(read=True)
+)
+_COUNT_OTHERS: Final = (
+    select(func.count())
+    .select_from(Route)
+    .where(
+        Route.set_id == bindparam("set"),
+        Route.ended_at.is_(None),
+        Route.status != RouteStatus.TERMINATING,
+        counts_as_live,
+        Route.id != bindparam("route"),
+    )
 )
 
 
@@ -63,18 +111,10 @@ async def add_route(
 
     """
     await hold_fence(tx, fence)
-    held = (
-        await tx.execute(
-            select(RouteSet.wanted, RouteSet.condition)
-            .where(RouteSet.id == route_set, is_open)
-            .with_for_update(read=True),
-        )
-    ).one_or_none()
+    held = (await tx.execute(_WANTS_MORE, {"set": route_set})).one_or_none()
     if held is None or held.condition is SetCondition.FAILED:
         return False
-    others = await tx.scalar(
-        select(func.count()).select_from(Route).where(_counts_as_wanted(route_set), Route.id != route),
-    )
+    others = await tx.scalar(_COUNT_OTHERS, {"set": route_set, "route": route})
     if (others or 0) >= held.wanted:
         return False
     await tx.execute(
@@ -190,8 +230,8 @@ async def mark_surplus(tx: AsyncSession, fence: Fence, managed: ManagedSet) -> L
     if not chosen:
         return Leaving()
     rollout = await tx.get_one(Rollout, row.rollout)
-    epoch = await raise_epoch(tx, row.deployment)
-    deadline = await database_now(tx) + read_policy(rollout.policy).drain_timeout
+    epoch, now = await raise_epoch_now(tx, row.deployment)
+    deadline = now + read_policy(rollout.policy).drain_timeout
     starts = Route.status == RouteStatus.PROVISIONING
     rows = await tx.execute(
         update(Route)
@@ -305,22 +345,20 @@ async def route_ended(  # noqa: PLR0913 - an end has a status, an error and last
 
     """
     lock, row = await _lock_set(tx, fence, managed)
-    left = await tx.scalar(select(Route.leaving_epoch).where(Route.id == route))
-    failed = failed and left is None
     ended = (
         update(Route)
         .where(Route.id == route, Route.ended_at.is_(None))
         .values(
             status=status,
-            health=RouteHealthStatus.UNHEALTHY if failed else Route.health,
+            health=case((counts_as_live, RouteHealthStatus.UNHEALTHY), else_=Route.health) if failed else Route.health,
             ended_at=func.clock_timestamp(),
             # One that was stopped because it never became healthy keeps what it failed with.
             last_error=first_bytes(error, LONGEST_CAUSE) if error else _kept_if_sick(Route.last_error),
             output=last_bytes(output, _OUTPUT_LIMIT) if error or output else _kept_if_sick(Route.output),
         )
     )
-    changed = await _change(tx, lock, row, ended, failures=1 if failed else 0, told=bool(error))
-    if changed and (failed or port_taken):
+    changed = await _change(tx, lock, row, ended, failed=failed, told=bool(error))
+    if changed.failed or (changed.routes and port_taken):
         await write_event(
             tx,
             row.deployment,
@@ -340,13 +378,8 @@ def _kept_if_sick(column: InstrumentedAttribute[str]) -> ColumnElement[str]:
 async def set_gone(tx: AsyncSession, fence: Fence, managed: ManagedSet) -> bool:
     """Write down that a draining set has no replica left; false when it still has one or is no longer draining."""
     _, row = await _lock_set(tx, fence, managed)
-    left = await tx.scalar(
-        select(func.count()).select_from(Route).where(Route.set_id == row.id, Route.ended_at.is_(None)),
-    )
-    if left or row.state is not RouteSetState.DRAINING:
+    if await tx.scalar(_GONE_WHEN_EMPTY, {"set": row.id}) is None:
         return False
-    row.state, row.gone_at = RouteSetState.GONE, func.clock_timestamp()
-    await tx.flush()
     await raise_epoch(tx, row.deployment)
     await destroy_if_empty(tx, await lock_deployment(tx, row.deployment))
     return True
@@ -360,10 +393,15 @@ async def tell_condition(tx: AsyncSession, fence: Fence, managed: ManagedSet) ->
 
 
 async def _lock_set(tx: AsyncSession, fence: Fence, managed: ManagedSet) -> tuple[DeploymentLock, RouteSet]:
-    """Begin a write: hold the fence, and lock the deployment and the set, in the order that all do."""
-    await hold_fence(tx, fence)
-    lock = await hold_deployment(tx, managed.deployment)
-    return lock, (await tx.execute(_LOCKED_SET, {"set": managed.route_set})).scalar_one()
+    return await lock_set(tx, fence, managed.deployment, managed.route_set)
+
+
+class _Changed(Record):
+    """What a change of replicas has changed."""
+
+    routes: frozenset[RouteId] = frozenset()
+    failed: bool = False
+    """Whether it counts as a failure of the revision."""
 
 
 async def _change(
@@ -372,9 +410,9 @@ async def _change(
     row: RouteSet,
     statement: Update,
     *,
-    failures: int = 0,
+    failed: bool = False,
     told: bool = False,
-) -> frozenset[RouteId]:
+) -> _Changed:
     """Apply a change of replicas, publish it, and tell the rollout when the set's condition turned.
 
     Args:
@@ -382,42 +420,33 @@ async def _change(
         lock: the lock of the set's deployment.
         row: the set, locked.
         statement: changes replicas of it.
-        failures: how many of them failed with that.
+        failed: whether those of them that were not told to leave failed with that.
         told: whether it changes what is told of failures.
 
     """
-    changed = frozenset(RouteId(route) for route in await tx.scalars(statement.returning(Route.id)))
-    if changed:
-        row.replacements += failures if row.state is RouteSetState.OPEN else 0
-        if told:
-            row.last_error = await read_failure_causes(tx, row)
+    returned = statement.returning(*_CHANGED).execution_options(synchronize_session=False)
+    changed = (await tx.execute(returned)).all()
+    if not changed:
+        return _Changed()
+    failures = sum(one.counts for one in changed) if failed else 0
+    row.replacements += failures if row.state is RouteSetState.OPEN else 0
+    if told:
+        row.last_error = await read_failure_causes(tx, row)
+    if changed[0].some_leave:
         await cancel_scale_down(tx, row)
-        await raise_epoch(tx, row.deployment)
-        await tell_rollout(tx, row)
+    await raise_epoch(tx, row.deployment)
+    await tell_rollout(tx, row)
+    if changed[0].some_rollout_asks:
         await answer_asked(tx, lock)
-    return changed
+    return _Changed(routes=frozenset(RouteId(one.id) for one in changed), failed=failures > 0)
 
 
 async def _terminate(
     tx: AsyncSession, lock: DeploymentLock, row: RouteSet, which: ColumnElement[bool]
 ) -> frozenset[RouteId]:
-    return await _change(
-        tx,
-        lock,
-        row,
-        update(Route)
-        .where(which, Route.status.in_([RouteStatus.PROVISIONING, RouteStatus.RUNNING]))
-        .values(status=RouteStatus.TERMINATING),
-    )
-
-
-def _counts_as_wanted(route_set: int) -> ColumnElement[bool]:
-    return (
-        (Route.set_id == route_set)
-        & Route.ended_at.is_(None)
-        & (Route.status != RouteStatus.TERMINATING)
-        & counts_as_live
-    )
+    running = Route.status.in_([RouteStatus.PROVISIONING, RouteStatus.RUNNING])
+    changed = await _change(tx, lock, row, update(Route).where(which, running).values(status=RouteStatus.TERMINATING))
+    return changed.routes
 
 
 def _still_drains(row: RouteSet, managed: ManagedSet) -> bool:

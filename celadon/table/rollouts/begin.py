@@ -1,8 +1,9 @@
 """Begin: registers a rollout, its revision and its policy, and takes the deployment over."""
 
 from datetime import datetime
+from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import and_, bindparam, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -25,6 +26,11 @@ from celadon.table.rollouts.revisions import check_replicas, register_revision
 from celadon.table.rollouts.rights import rights_to_start
 from celadon.table.rollouts.spent_requests import forget_start, spend, started_by
 
+_known: Final = select(Rollout).where(
+    and_(Rollout.workflow_id == bindparam("workflow"), Rollout.run_id == bindparam("run"))
+    | and_(Rollout.deployment == bindparam("deployment"), Rollout.outcome.is_(None))
+)
+
 
 async def begin(tx: AsyncSession, step: BeginStep, authority: Authority) -> Begun:
     """Open a rollout, or return the one that an earlier attempt of the same run opened.
@@ -46,9 +52,7 @@ async def begin(tx: AsyncSession, step: BeginStep, authority: Authority) -> Begu
     is_new = await _ensure_deployment(tx, request)
     locked = await lock_deployment(tx, request.deployment)
     deployment = locked.row
-    known = await tx.scalar(
-        select(Rollout).where(Rollout.workflow_id == step.workflow_id, Rollout.run_id == step.run_id),
-    )
+    known, older = await _read_known(tx, step)
     if known is not None:
         return _begun(known)
     verdict = authority.of_start(request, step.memo, step.taken_at)
@@ -63,7 +67,8 @@ async def begin(tx: AsyncSession, step: BeginStep, authority: Authority) -> Begu
         is_new = True
         await _start_anew(tx, deployment, request)
     _check_labels(deployment, request)
-    await _end_older(tx, locked, step.at)
+    if older is not None:
+        await _end_older(tx, locked, older, step.at)
 
     own = read_policy(deployment.policy)
     policy = resolve_for(deployment.name, own, request.policy)
@@ -179,12 +184,18 @@ def _first_replicas(request: RolloutRequest) -> int:
     return 1 if request.replicas is None else request.replicas
 
 
-async def _end_older(tx: AsyncSession, deployment: LockedDeployment, at: datetime) -> None:
-    older = await tx.scalar(
-        select(Rollout).where(Rollout.deployment == deployment.name, Rollout.outcome.is_(None)).with_for_update(),
-    )
-    if older is None:
-        return
+async def _read_known(tx: AsyncSession, step: BeginStep) -> tuple[Rollout | None, Rollout | None]:
+    """Return the rollout that an earlier attempt of this run began, and the one of the deployment that has not ended.
+
+    Steps of rollouts change them under the deployment's lock, which is held.
+    """
+    keys = {"workflow": step.workflow_id, "run": step.run_id, "deployment": step.request.deployment}
+    rows = (await tx.scalars(_known, keys)).all()
+    known = next((row for row in rows if (row.workflow_id, row.run_id) == (step.workflow_id, step.run_id)), None)
+    return known, next((row for row in rows if row.outcome is None), None)
+
+
+async def _end_older(tx: AsyncSession, deployment: LockedDeployment, older: Rollout, at: datetime) -> None:
     if older.started_at > at:
         raise refuse(
             RefusalCode.NOT_OWNER,

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import Row, and_, bindparam, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.domain.decisions.verification import set_condition
@@ -18,11 +18,22 @@ from celadon.table.core.owed_signals import owe_signal
 from celadon.table.core.policies import read_policy
 from celadon.table.core.replica_rules import runs_and_counts
 
-_census: Final = select(
-    func.count(),
-    func.count().filter(Route.health == RouteHealthStatus.HEALTHY),
-    func.count().filter(Route.health == RouteHealthStatus.DEGRADED),
-).where(Route.set_id == bindparam("set"), runs_and_counts)
+_told: Final = (
+    select(
+        Rollout.id,
+        Rollout.workflow_id,
+        Rollout.policy,
+        Rollout.outcome,
+        Rollout.green_set,
+        Rollout.switch_epoch,
+        func.count(Route.id).label("running"),
+        func.count(Route.id).filter(Route.health == RouteHealthStatus.HEALTHY).label("healthy"),
+        func.count(Route.id).filter(Route.health == RouteHealthStatus.DEGRADED).label("degraded"),
+    )
+    .outerjoin(Route, and_(Route.set_id == bindparam("set"), runs_and_counts))
+    .where(Rollout.id == bindparam("rollout"))
+    .group_by(Rollout.id)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +45,7 @@ class Census:
     degraded: int
 
     @classmethod
-    def of(cls, routes: Iterable[Route]) -> "Census":
+    def of(cls, routes: Iterable[Row[*tuple[Any, ...]]]) -> "Census":
         """Count replicas that have not ended and were not told to leave."""
         counted = (route for route in routes if route.leaving_epoch is None)
         health = [route.health for route in counted if route.status is RouteStatus.RUNNING]
@@ -45,16 +56,18 @@ class Census:
         return self.healthy + (self.degraded if told is SetCondition.READY else 0)
 
 
-def due_condition(row: RouteSet, rollout: Rollout, policy: BlueGreenPolicy, census: Census) -> SetCondition:
-    """Return the condition that a set's rollout should have been told, which may be the one that it was."""
+def due_condition(row: RouteSet, policy: BlueGreenPolicy, census: Census, *, switch_epoch: int | None) -> SetCondition:
+    """Return the condition that a set's rollout should have been told, which may be the one that it was.
+
+    ``switch_epoch`` is that of the rollout that opened the set.
+    """
     told = row.condition
     condition = set_condition(
         running=census.running,
         ready=census.ready(told),
         required=required_healthy(row.wanted, policy.min_healthy),
         wanted=row.wanted,
-        failed=told is SetCondition.FAILED
-        or (rollout.switch_epoch is None and row.replacements > policy.max_replacements),
+        failed=told is SetCondition.FAILED or (switch_epoch is None and row.replacements > policy.max_replacements),
         before=told,
     )
     # A green that flaps for ever: after max_regressions a person decides, and the switch re-checks. The last that its
@@ -71,11 +84,11 @@ async def tell_rollout(tx: AsyncSession, row: RouteSet, *, scaled: bool = False)
     """
     if row.state is not RouteSetState.OPEN:
         return
-    rollout = await tx.get_one(Rollout, row.rollout, populate_existing=True)
+    rollout = (await tx.execute(_told, {"set": row.id, "rollout": row.rollout})).one()
     policy = read_policy(rollout.policy)
-    census = await _count(tx, row.id)
+    census = Census(rollout.running, rollout.healthy, rollout.degraded)
     before = row.condition
-    condition = due_condition(row, rollout, policy, census)
+    condition = due_condition(row, policy, census, switch_epoch=rollout.switch_epoch)
     row.growing = row.growing and condition is not SetCondition.READY
     if condition is before and not scaled:
         return
@@ -101,8 +114,3 @@ async def tell_rollout(tx: AsyncSession, row: RouteSet, *, scaled: bool = False)
         rollout=RolloutId(rollout.id),
     )
     await owe_signal(tx, rollout.workflow_id, GREEN_CHANGED, edge)
-
-
-async def _count(tx: AsyncSession, route_set: int) -> Census:
-    row = (await tx.execute(_census, {"set": route_set})).one()
-    return Census(running=row[0], healthy=row[1], degraded=row[2])

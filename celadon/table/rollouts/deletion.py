@@ -4,6 +4,8 @@ Its revisions, rollouts and audit log stay. A rollout that begins and a delete m
 second of them is refused.
 """
 
+from datetime import datetime
+
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -11,7 +13,7 @@ from celadon.domain.language.base_models import Record
 from celadon.domain.language.errors import RefusalCode, refuse
 from celadon.domain.language.names import Epoch
 from celadon.domain.language.states import Channel, DeploymentLifecycle, RouteSetState
-from celadon.table.core.epoch import raise_epoch
+from celadon.table.core.epoch import raise_epoch, raise_epoch_now
 from celadon.table.core.locks import LockedDeployment, lock_deployment
 from celadon.table.core.models import Deployment, Rollout, RouteSet
 from celadon.table.core.policies import read_policy
@@ -52,9 +54,9 @@ async def delete(tx: AsyncSession, order: DeleteOrder) -> Deleted:
     deployment.lifecycle = DeploymentLifecycle.DESTROYING
     deployment.live_set = None
     await tx.flush()
-    epoch = await raise_epoch(tx, deployment.name)
+    epoch, now = await raise_epoch_now(tx, deployment.name)
     await tx.refresh(deployment, ["epoch"])
-    await _drain_open_sets(tx, deployment, epoch)
+    await _drain_open_sets(tx, deployment, epoch, now)
     await write_event(
         tx,
         deployment.name,
@@ -104,7 +106,7 @@ async def _refuse_unfinished(tx: AsyncSession, deployment: Deployment) -> None:
         )
 
 
-async def _drain_open_sets(tx: AsyncSession, deployment: Deployment, epoch: Epoch) -> None:
+async def _drain_open_sets(tx: AsyncSession, deployment: Deployment, epoch: Epoch, now: datetime) -> None:
     rows = await tx.execute(
         select(RouteSet, Rollout.policy)
         .join(Rollout, Rollout.id == RouteSet.rollout)
@@ -114,7 +116,7 @@ async def _drain_open_sets(tx: AsyncSession, deployment: Deployment, epoch: Epoc
         .execution_options(populate_existing=True),
     )
     for route_set, policy in rows.all():
-        await drain_set(tx, route_set, epoch, read_policy(policy).drain_timeout)
+        await drain_set(tx, route_set, epoch, now, read_policy(policy).drain_timeout)
 
 
 def _answer(deployment: Deployment, *, changed: bool) -> Deleted:

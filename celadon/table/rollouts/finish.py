@@ -14,7 +14,7 @@ from celadon.domain.language.states import (
     RolloutPhase,
 )
 from celadon.domain.language.steps import Finished, FinishStep
-from celadon.table.core.epoch import raise_epoch
+from celadon.table.core.epoch import raise_epoch_now
 from celadon.table.core.locks import LockedDeployment, lock_deployment, owning, read_rollout
 from celadon.table.core.models import Deployment, Rollout, RouteSet
 from celadon.table.core.policies import read_policy
@@ -109,10 +109,10 @@ async def _close_all_but_live(tx: AsyncSession, deployment: LockedDeployment, ro
     if not left:
         return
     timeout = read_policy(rollout.policy).drain_timeout
-    epoch = await raise_epoch(tx, deployment.name)
+    epoch, now = await raise_epoch_now(tx, deployment.name)
     await tx.refresh(deployment.row, ["epoch"])
     for route_set in left:
-        await drain_set(tx, route_set, epoch, timeout)
+        await drain_set(tx, route_set, epoch, now, timeout)
         await write_event(tx, deployment.name, rollout.id, "draining", evidence={"route_set": str(route_set.id)})
 
 

@@ -38,11 +38,10 @@ async def register_revision(
 
     """
     deployment = lock.name
-    latest = select(func.max(RevisionRow.number)).where(RevisionRow.deployment == deployment)
     if isinstance(wanted, int):
         revision = await read_revision(tx, deployment, wanted)
         if revision is None:
-            last = await tx.scalar(latest)
+            last = await tx.scalar(select(func.max(RevisionRow.number)).where(RevisionRow.deployment == deployment))
             has = f"; its latest is r{last}" if last else ""
             raise refuse(
                 RefusalCode.NO_SUCH_REVISION,
@@ -50,10 +49,12 @@ async def register_revision(
                 f"list them with 'celadon revision list {deployment}', or give the revision itself",
             )
         return RevisionNumber(wanted), revision
-    known = await find_revision(tx, deployment, wanted)
+    same = func.max(RevisionRow.number).filter(RevisionRow.digest == wanted.digest())
+    last, known = (
+        await tx.execute(select(func.max(RevisionRow.number), same).where(RevisionRow.deployment == deployment))
+    ).one()
     if known is not None:
-        return known, wanted
-    last = await tx.scalar(latest)
+        return RevisionNumber(known), wanted
     number = (last or 0) + 1
     tx.add(
         RevisionRow(

@@ -1,6 +1,6 @@
 """Opening and closing a rollout's sets."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy import func, select, update
@@ -14,8 +14,7 @@ from celadon.domain.language.names import RouteSetId
 from celadon.domain.language.states import RolloutPhase, RouteSetState, SetCondition
 from celadon.domain.language.steps import CloseStep, DrainEnd, GreenOpened, Judged, JudgeStep, PhaseStep, Step
 from celadon.table.core.acknowledgements import read_acknowledgement
-from celadon.table.core.clock import database_now
-from celadon.table.core.epoch import raise_epoch, wake_up
+from celadon.table.core.epoch import raise_epoch_now, wake_up
 from celadon.table.core.locks import lock_deployment, own_rollout
 from celadon.table.core.models import Rollout, RouteSet
 from celadon.table.rollouts.audit import write_event, write_notes
@@ -162,8 +161,8 @@ async def close_set(tx: AsyncSession, step: CloseStep) -> DrainEnd | None:
                 ),
             )
     rollout.phase, rollout.phase_since = step.phase, step.at
-    epoch = await raise_epoch(tx, step.deployment)
-    await drain_set(tx, row, epoch, timedelta(seconds=step.timeout_seconds))
+    epoch, now = await raise_epoch_now(tx, step.deployment)
+    await drain_set(tx, row, epoch, now, timedelta(seconds=step.timeout_seconds))
     await write_event(tx, step.deployment, step.rollout, "draining", evidence={"route_set": str(step.route_set)})
     return None
 
@@ -176,9 +175,8 @@ def _wanted_back(rollout: Rollout) -> Refusal:
     )
 
 
-async def drain_set(tx: AsyncSession, row: RouteSet, epoch: int, within: timedelta) -> None:
-    """Set a set to draining, from the transaction's own time on."""
-    now = await database_now(tx)
+async def drain_set(tx: AsyncSession, row: RouteSet, epoch: int, now: datetime, within: timedelta) -> None:
+    """Set a set to draining, from ``now`` by the database's clock."""
     row.state = RouteSetState.DRAINING
     row.drain_since, row.drain_epoch, row.drain_deadline = now, epoch, now + within
     await tx.flush()

@@ -12,7 +12,7 @@ from celadon.domain.decisions.curable import CURED_BY
 from celadon.domain.language.base_models import Record
 from celadon.domain.language.contracts import ABORT, PROMOTE, ROLLBACK
 from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError
-from celadon.domain.language.names import Epoch, Fence
+from celadon.domain.language.names import Epoch
 from celadon.domain.language.policy import required_healthy
 from celadon.domain.language.states import (
     Channel,
@@ -21,20 +21,24 @@ from celadon.domain.language.states import (
     SetCondition,
 )
 from celadon.domain.language.steps import SwitchAnswer, SwitchStep
-from celadon.table.core.epoch import raise_epoch_now
-from celadon.table.core.fences import living_fence
-from celadon.table.core.locks import DeploymentLock, LockedDeployment, lock_deployment, owning, read_rollout
+from celadon.table.core.epoch import point_at
+from celadon.table.core.locks import DeploymentLock, LockedDeployment, lock_deployment, owning
 from celadon.table.core.models import Deployment, RefusedDecision, Rollout, RouteSet
 from celadon.table.core.policies import read_policy
 from celadon.table.rollouts.audit import write_event, write_notes
 from celadon.table.rollouts.judging import judge_message
 from celadon.table.rollouts.pending_aborts import Asker, read_pending, store_pending
 from celadon.table.rollouts.scale_down import cancel_scale_down
-from celadon.table.rollouts.way_back import WayBack, count_healthy, read_way_back, wanted_again
+from celadon.table.rollouts.way_back import Vouched, WayBack, count_vouched_for, read_way_back, wanted_again
 
-_refused: Final = select(RefusedDecision.answer).where(
-    RefusedDecision.rollout == bindparam("rollout"),
-    RefusedDecision.decision == bindparam("decision"),
+_asked: Final = (
+    select(Rollout, RefusedDecision.answer)
+    .outerjoin(
+        RefusedDecision,
+        (RefusedDecision.rollout == Rollout.id) & (RefusedDecision.decision == bindparam("decision")),
+    )
+    .where(Rollout.id == bindparam("rollout"), Rollout.deployment == bindparam("deployment"))
+    .execution_options(populate_existing=True)
 )
 _locked_green: Final = (
     select(RouteSet)
@@ -82,7 +86,8 @@ async def switch(
 
     """
     locked = await lock_deployment(tx, step.deployment)
-    answer = await _read_refused(tx, step) or await _switch(tx, locked, step, authority)
+    rollout, refused = await _read_asked(tx, locked, step)
+    answer = refused or await _switch(tx, locked, rollout, step, authority)
     waits = patient and answer.refusal is not None and answer.refusal.code is RefusalCode.KEEPER_SILENT
     if not waits:
         await _keep_refused(tx, step, answer)
@@ -97,14 +102,22 @@ async def switch_back(tx: AsyncSession, step: SwitchStep, authority: Authority) 
     Twice gives the same answer, as for a switch.
     """
     locked = await lock_deployment(tx, step.deployment)
-    answer = await _read_refused(tx, step) or await _switch_back(tx, locked, step, authority)
+    rollout, refused = await _read_asked(tx, locked, step)
+    answer = refused or await _switch_back(tx, locked, rollout, step, authority)
     await _keep_refused(tx, step, answer)
     return answer
 
 
-async def _read_refused(tx: AsyncSession, step: SwitchStep) -> SwitchAnswer | None:
-    answer = await tx.scalar(_refused, {"rollout": step.rollout, "decision": step.decision})
-    return None if answer is None else SwitchAnswer.model_validate(answer, strict=False)
+async def _read_asked(
+    tx: AsyncSession, lock: DeploymentLock, step: SwitchStep
+) -> tuple[Rollout | None, SwitchAnswer | None]:
+    """Return the rollout that asks, if the deployment has it, and the refusal that this decision was answered with."""
+    keys = {"rollout": step.rollout, "deployment": lock.name, "decision": step.decision}
+    found = (await tx.execute(_asked, keys)).one_or_none()
+    if found is None:
+        return None, None
+    rollout, answer = found
+    return rollout, None if answer is None else SwitchAnswer.model_validate(answer, strict=False)
 
 
 async def _keep_refused(tx: AsyncSession, step: SwitchStep, answer: SwitchAnswer) -> None:
@@ -134,11 +147,11 @@ async def _ask_for_signal(tx: AsyncSession, step: SwitchStep, refusal: Refusal) 
 async def _switch(
     tx: AsyncSession,
     locked: LockedDeployment,
+    done: Rollout | None,
     step: SwitchStep,
     authority: Authority,
 ) -> SwitchAnswer:
     deployment = locked.row
-    done = await read_rollout(tx, locked, step.rollout)
     if done is not None and done.switch_epoch is not None and done.green_set == step.green_set:
         return SwitchAnswer(epoch=Epoch(done.switch_epoch), at=done.switched_at)
     try:
@@ -155,17 +168,14 @@ async def _switch(
     except RefusedError as error:
         return SwitchAnswer(refusal=error.refusal)
     required = required_healthy(green.wanted, read_policy(rollout.policy).min_healthy)
-    fence = await living_fence(tx)
-    healthy, confirmed = await count_healthy(tx, locked, green.id, fence)
-    refusal = _refuse_health(fence, healthy=healthy, confirmed=confirmed, required=required)
+    vouched = await count_vouched_for(tx, locked, green.id)
+    healthy = vouched.healthy
+    refusal = _refuse_health(vouched, required)
     if refusal is not None:
         return SwitchAnswer(refusal=refusal, healthy_green=healthy, required=required, scaled=green.growing)
 
     await write_notes(tx, step)
-    deployment.live_set = green.id
-    deployment.replicas = green.wanted
-    await tx.flush()
-    epoch, now = await raise_epoch_now(tx, step.deployment)
+    epoch, now = await point_at(tx, locked, green)
     rollout.phase = RolloutPhase.BAKING
     rollout.phase_since = rollout.switched_at = now
     rollout.switch_epoch = epoch
@@ -188,11 +198,11 @@ async def _switch(
 async def _switch_back(
     tx: AsyncSession,
     locked: LockedDeployment,
+    done: Rollout | None,
     step: SwitchStep,
     authority: Authority,
 ) -> SwitchAnswer:
     deployment = locked.row
-    done = await read_rollout(tx, locked, step.rollout)
     if done is not None and done.switch_back_epoch is not None:
         return SwitchAnswer(epoch=Epoch(done.switch_back_epoch), at=done.switched_back_at)
     try:
@@ -233,11 +243,8 @@ async def _switch_back(
     blue.wanted = wanted_again(rollout, blue)
     blue.state = RouteSetState.OPEN
     blue.drain_since = blue.drain_epoch = blue.drain_deadline = None
-    await tx.flush()
-    deployment.live_set = blue.id
-    deployment.replicas = blue.wanted
     await cancel_scale_down(tx, blue)
-    epoch, now = await raise_epoch_now(tx, step.deployment)
+    epoch, now = await point_at(tx, locked, blue)
     rollout.phase = RolloutPhase.ROLLING_BACK
     rollout.phase_since = rollout.switched_back_at = now
     rollout.switch_back_epoch = epoch
@@ -363,24 +370,24 @@ def _green_changed(deployment: Deployment, step: SwitchStep) -> Refusal:
     )
 
 
-def _refuse_health(fence: Fence | None, *, healthy: int, confirmed: int, required: int) -> Refusal | None:
+def _refuse_health(vouched: Vouched, required: int) -> Refusal | None:
     """Refuse health that nobody vouches for: no keeper lives, or the one that took over has not looked yet."""
-    if required and fence is None:
+    if required and vouched.fence is None:
         return Refusal(
             code=RefusalCode.KEEPER_SILENT,
             message="no living keeper vouches for the health of green",
             next_step="start a worker ('celadon worker') and promote again",
         )
-    if healthy < required:
+    if vouched.healthy < required:
         return Refusal(
             code=RefusalCode.NO_HEALTHY_GREEN,
-            message=f"too few healthy replicas of green: {healthy}, required are {required}",
+            message=f"too few healthy replicas of green: {vouched.healthy}, required are {required}",
             next_step="wait until they are healthy, or abort; force does not override health",
         )
-    if confirmed < required:
+    if vouched.confirmed < required:
         return Refusal(
             code=RefusalCode.KEEPER_SILENT,
-            message=f"the keeper has seen {confirmed} healthy replicas of green since it took over, "
+            message=f"the keeper has seen {vouched.confirmed} healthy replicas of green since it took over, "
             f"required are {required}",
             next_step="promote again when it has probed them",
         )

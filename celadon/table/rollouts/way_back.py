@@ -10,6 +10,7 @@ from celadon.domain.language.errors import Refusal, RefusalCode
 from celadon.domain.language.names import Fence
 from celadon.domain.language.policy import required_healthy
 from celadon.domain.language.states import RouteSetState
+from celadon.table.core.fences import LIVING
 from celadon.table.core.locks import DeploymentLock
 from celadon.table.core.models import Rollout, Route, RouteSet
 from celadon.table.core.policies import read_policy
@@ -22,6 +23,26 @@ _healthy: Final = select(
     Route.set_id == bindparam("set"),
     is_healthy_and_counts,
 )
+_living = LIVING.scalar_subquery()
+_vouched_for: Final = select(
+    _living.label("fence"),
+    func.count().label("healthy"),
+    func.count().filter(Route.health_fence == _living).label("confirmed"),
+).where(
+    Route.set_id == bindparam("set"),
+    is_healthy_and_counts,
+)
+
+
+class Vouched(Record):
+    """What a living keeper says of the health of a set."""
+
+    fence: Fence | None
+    """The living keeper's; nothing when no keeper lives."""
+    healthy: int
+    """How many replicas are healthy, whoever saw it."""
+    confirmed: int
+    """How many of them the living keeper has seen."""
 
 
 class WayBack(Record):
@@ -89,6 +110,13 @@ async def count_healthy(
     """
     row = (await tx.execute(_healthy, {"set": route_set, "fence": fence})).one()
     return row[0], row[1]
+
+
+async def count_vouched_for(tx: AsyncSession, _lock: DeploymentLock, route_set: int) -> Vouched:
+    """Count the healthy replicas of a set as :func:`count_healthy` does, by the fence of the keeper that lives."""
+    row = (await tx.execute(_vouched_for, {"set": route_set})).one()
+    fence = None if row.fence is None else Fence(row.fence)
+    return Vouched(fence=fence, healthy=row.healthy, confirmed=row.confirmed)
 
 
 async def _is_healthy(tx: AsyncSession, lock: DeploymentLock, green: RouteSet, share: int | str) -> bool:

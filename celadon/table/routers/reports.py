@@ -3,20 +3,23 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Exists, Select, case, exists, func, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import ARRAY, BigInteger, Integer, Select, Text, bindparam, case, exists, func, select, update
+from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
 from celadon.domain.language.base_models import Record
 from celadon.domain.language.names import Epoch, RouteId, RouteSetId
-from celadon.table.core.listen import ACKS_CHANNEL, ALL_DEPLOYMENTS, notification
+from celadon.table.core.listen import ACKS_CHANNEL, ALL_DEPLOYMENTS
 from celadon.table.core.models import Deployment, MemberLoad, Route, Router, RouterAck, RouterLoad, RouteSet
 from celadon.table.core.router_rules import is_enrolled
 
 _NAMED_AT_MOST = 20
+
+_acks = RouterAck.metadata.tables[RouterAck.__tablename__]
+"""The table and not the class: sessions need not know these rows."""
 
 
 class SetLoad(Record):
@@ -147,6 +150,43 @@ async def router_seen(tx: AsyncSession, nodes: Iterable[str]) -> None:
     )
 
 
+_BELIEVED: Final = (
+    update(Router)
+    .where(Router.node == bindparam("of"), is_enrolled)
+    .values(
+        acknowledged_at=func.coalesce(Router.acknowledged_at, func.clock_timestamp()),
+        seen_at=func.clock_timestamp(),
+        gone_at=None,
+        nack="",
+    )
+    .returning(Router.node)
+    .execution_options(synchronize_session=False)
+)
+_told = (
+    func.unnest(bindparam("names", type_=ARRAY(Text)), bindparam("epochs", type_=ARRAY(BigInteger)))
+    .table_valued("deployment", "epoch")
+    .render_derived("told")
+)
+_known = select(Deployment.name, _told.c.epoch).join(_told, _told.c.deployment == Deployment.name).cte("known")
+_acknowledged = insert(_acks).from_select(
+    ["router", "deployment", "epoch", "at"],
+    select(bindparam("of", type_=Text), _known.c.name, _known.c.epoch, func.clock_timestamp()).order_by(_known.c.name),
+)
+_written = (
+    _acknowledged.on_conflict_do_update(
+        index_elements=["router", "deployment"],
+        set_={"epoch": _acknowledged.excluded.epoch, "at": _acknowledged.excluded.at},
+        where=_acks.c.epoch < _acknowledged.excluded.epoch,
+    )
+    .returning(_acks.c.deployment)
+    .cte("written")
+)
+_ACKNOWLEDGED: Final = select(_known.c.name).add_cte(_written).order_by(_known.c.name)
+"""Writes epochs of deployments that there are, however many, and gives their names."""
+
+_NOTIFIED: Final = select(func.pg_notify(ACKS_CHANNEL, bindparam("payload", type_=Text)))
+
+
 async def router_acknowledged(tx: AsyncSession, node: str, epochs: Mapping[str, Epoch]) -> None:
     """Write down the epochs that a router serves, and wake who waits for them; an older epoch changes nothing.
 
@@ -154,38 +194,13 @@ async def router_acknowledged(tx: AsyncSession, node: str, epochs: Mapping[str, 
     """
     if not epochs:
         return
-    believed = await tx.scalar(
-        update(Router)
-        .where(Router.node == node, is_enrolled)
-        .values(
-            acknowledged_at=func.coalesce(Router.acknowledged_at, func.clock_timestamp()),
-            seen_at=func.clock_timestamp(),
-            gone_at=None,
-            nack="",
-        )
-        .returning(Router.node),
-    )
-    if believed is None:
+    if await tx.scalar(_BELIEVED, {"of": node}) is None:
         return
-    known = set(await tx.scalars(select(Deployment.name).where(Deployment.name.in_(list(epochs)))))
-    rows = [
-        {"router": node, "deployment": name, "epoch": epoch, "at": func.clock_timestamp()}
-        for name, epoch in sorted(epochs.items())
-        if name in known
-    ]
-    if not rows:
-        return
-    statement = insert(RouterAck)
-    statement = statement.on_conflict_do_update(
-        index_elements=["router", "deployment"],
-        set_={"epoch": statement.excluded.epoch, "at": statement.excluded.at},
-        where=RouterAck.epoch < statement.excluded.epoch,
-    )
-    for start in range(0, len(rows), 1000):
-        await tx.execute(statement.values(rows[start : start + 1000]))
-    payloads = [ALL_DEPLOYMENTS] if len(rows) > _NAMED_AT_MOST else [str(row["deployment"]) for row in rows]
-    for payload in payloads:
-        await tx.execute(notification(ACKS_CHANNEL, json.dumps({"deployment": payload, "router": node})))
+    names = sorted(epochs)
+    told = {"of": node, "names": names, "epochs": [epochs[name] for name in names]}
+    known = (await tx.scalars(_ACKNOWLEDGED, told)).all()
+    for name in [ALL_DEPLOYMENTS] if len(known) > _NAMED_AT_MOST else known:
+        await tx.execute(_NOTIFIED, {"payload": json.dumps({"deployment": name, "router": node})})
 
 
 async def router_refused(tx: AsyncSession, node: str, message: str) -> None:
@@ -195,53 +210,61 @@ async def router_refused(tx: AsyncSession, node: str, message: str) -> None:
     )
 
 
+def _recording(kept: type[RouterLoad | MemberLoad], drainee: InstrumentedAttribute[Any], column: str) -> Insert:
+    """Return the statement that writes what a router reports of what drains, however much, and of nothing else."""
+    table = kept.metadata.tables[kept.__tablename__]
+    counted = ("epoch", "running", "zero_reports")
+    told = (
+        func.unnest(
+            bindparam("drainees", type_=ARRAY(drainee.type)),
+            bindparam("epochs", type_=ARRAY(BigInteger)),
+            *(bindparam(name, type_=ARRAY(Integer)) for name in counted[1:]),
+        )
+        .table_valued("drainee", *counted)
+        .render_derived("told")
+    )
+    rows = (
+        select(bindparam("of", type_=Text), drainee, *(told.c[name] for name in counted), func.clock_timestamp())
+        .join(told, told.c.drainee == drainee)
+        .where(exists().where(Router.node == bindparam("of", type_=Text), is_enrolled))
+        .order_by(drainee)
+    )
+    statement = insert(table).from_select(["router", column, *counted, "reported_at"], rows)
+    return statement.on_conflict_do_update(
+        index_elements=["router", column],
+        set_={name: statement.excluded[name] for name in (*counted, "reported_at")},
+        where=table.c.epoch <= statement.excluded.epoch,
+    )
+
+
+_SET_LOADS: Final = _recording(RouterLoad, RouteSet.id, "route_set")
+_DEPARTURE_LOADS: Final = _recording(MemberLoad, Route.id, "route")
+
+
 async def record_load(tx: AsyncSession, node: str, loads: Sequence[SetLoad]) -> None:
     """Write down running requests per set; what was counted at an earlier epoch than what is known changes nothing."""
-    route_sets = [load.route_set for load in loads]
-    known = set(await tx.scalars(select(RouteSet.id).where(RouteSet.id.in_(route_sets), _believes(node))))
-    found = [load for load in loads if load.route_set in known]
-    await _record(tx, RouterLoad, "route_set", node, [(load.route_set, load) for load in found])
+    await _record(tx, _SET_LOADS, node, [load.route_set for load in loads], loads)
 
 
 async def record_departures(tx: AsyncSession, node: str, loads: Sequence[DepartureLoad]) -> None:
     """Write down running requests of members that leave; what is said of an earlier departure changes nothing."""
-    routes = [load.route for load in loads]
-    known = set(await tx.scalars(select(Route.id).where(Route.id.in_(routes), _believes(node))))
-    found = [load for load in loads if load.route in known]
-    await _record(tx, MemberLoad, "route", node, [(load.route, load) for load in found])
-
-
-def _believes(node: str) -> Exists:
-    return exists().where(Router.node == node, is_enrolled)
+    await _record(tx, _DEPARTURE_LOADS, node, [load.route for load in loads], loads)
 
 
 async def _record(
     tx: AsyncSession,
-    kept: type[RouterLoad | MemberLoad],
-    drainee: str,
+    statement: Insert,
     node: str,
-    loads: Sequence[tuple[RouteSetId | RouteId, SetLoad | DepartureLoad]],
+    drainees: Sequence[RouteSetId] | Sequence[RouteId],
+    loads: Sequence[SetLoad] | Sequence[DepartureLoad],
 ) -> None:
-    """Write what a router reports of what drains, in the table and the column that keep it."""
     if not loads:
         return
-    statement = insert(kept).values(
-        [
-            {
-                "router": node,
-                drainee: key,
-                "epoch": load.epoch,
-                "running": load.running,
-                "zero_reports": load.zero_reports,
-                "reported_at": func.clock_timestamp(),
-            }
-            for key, load in loads
-        ],
-    )
-    await tx.execute(
-        statement.on_conflict_do_update(
-            index_elements=["router", drainee],
-            set_={name: statement.excluded[name] for name in ("epoch", "running", "zero_reports", "reported_at")},
-            where=kept.epoch <= statement.excluded.epoch,
-        ),
-    )
+    told = {
+        "of": node,
+        "drainees": list(drainees),
+        "epochs": [load.epoch for load in loads],
+        "running": [load.running for load in loads],
+        "zero_reports": [load.zero_reports for load in loads],
+    }
+    await tx.execute(statement, told)
