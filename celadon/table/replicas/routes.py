@@ -226,7 +226,7 @@ async def mark_surplus(tx: AsyncSession, fence: Fence, managed: ManagedSet) -> L
     lock, row = await _lock_set(tx, fence, managed)
     if row.state is not RouteSetState.OPEN:
         return Leaving()
-    chosen = who_leaves(await read_members(tx, row.id), row.wanted)
+    chosen = who_leaves(await read_members(tx, lock, row.id), row.wanted)
     if not chosen:
         return Leaving()
     rollout = await tx.get_one(Rollout, row.rollout)
@@ -245,7 +245,7 @@ async def mark_surplus(tx: AsyncSession, fence: Fence, managed: ManagedSet) -> L
         .execution_options(synchronize_session=False),
     )
     status = {RouteId(route): now for route, now in rows}
-    await tell_rollout(tx, row)
+    await tell_rollout(tx, lock, row)
     await answer_asked(tx, lock)
     stopped = frozenset(route for route, now in status.items() if now is RouteStatus.TERMINATING)
     return Leaving(stopped=stopped, drained=frozenset(status) - stopped)
@@ -388,7 +388,7 @@ async def set_gone(tx: AsyncSession, fence: Fence, managed: ManagedSet) -> bool:
 async def tell_condition(tx: AsyncSession, fence: Fence, managed: ManagedSet) -> None:
     """Compare a set's condition with what its rollout was told last, and tell a difference."""
     lock, row = await _lock_set(tx, fence, managed)
-    await tell_rollout(tx, row)
+    await tell_rollout(tx, lock, row)
     await answer_asked(tx, lock)
 
 
@@ -433,9 +433,9 @@ async def _change(
     if told:
         row.last_error = await read_failure_causes(tx, row)
     if changed[0].some_leave:
-        await cancel_scale_down(tx, row)
+        await cancel_scale_down(tx, lock, row)
     await raise_epoch(tx, row.deployment)
-    await tell_rollout(tx, row)
+    await tell_rollout(tx, lock, row)
     if changed[0].some_rollout_asks:
         await answer_asked(tx, lock)
     return _Changed(routes=frozenset(RouteId(one.id) for one in changed), failed=failures > 0)

@@ -8,8 +8,8 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.domain.decisions.notification_rules import AuditLine
-from celadon.domain.language.states import Channel
 from celadon.domain.language.steps import Note, Step
+from celadon.table.core.author import Asker
 from celadon.table.core.models import RolloutEvent
 from celadon.table.notifications.notification_outbox import tell
 from celadon.table.rollouts.spent_requests import counted_in_other_runs
@@ -29,28 +29,35 @@ async def write_event(  # noqa: PLR0913 - a line of the log has these columns
     rollout: int | None,
     kind: str,
     *,
+    author: Asker | None = None,
     actor: str = "",
-    issuer: str = "",
-    door: Channel | None = None,
     reason: str = "",
     evidence: Mapping[str, str] | None = None,
-    verified: bool = False,
 ) -> None:
     """Write one line in the transaction that did what it tells.
 
-    ``verified`` says that a door vouches for the actor, and ``issuer`` by whose word: the URL of an issuer of JWTs, or
-    one of ``celadon.domain.language.identity``; it is empty for a name that somebody declared.
+    Args:
+        tx: the transaction.
+        deployment: which one the line is about.
+        rollout: which one, if it is about a rollout.
+        kind: what was done.
+        author: the person who wanted it, who gives the reason.
+        actor: what part of Celadon did it, when no person wanted it.
+        reason: why that part did it.
+        evidence: on what.
+
     """
+    who = Asker(by=actor, reason=reason) if author is None else author
     line = {
         "deployment": deployment,
         "rollout": rollout,
         "kind": kind,
-        "actor": actor,
-        "issuer": issuer,
-        "door": door,
-        "reason": reason,
+        "actor": who.by,
+        "issuer": who.issuer,
+        "door": who.door,
+        "reason": who.reason,
         "evidence": dict(evidence or {}),
-        "verified": verified,
+        "verified": who.verified,
     }
     written = (await tx.execute(_one_line, line)).one()
     if rollout is not None:

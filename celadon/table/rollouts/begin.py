@@ -15,6 +15,7 @@ from celadon.domain.language.messages import RolloutRequest
 from celadon.domain.language.names import RevisionNumber, RolloutId, RouteSetId
 from celadon.domain.language.states import DeploymentLifecycle, RolloutPhase
 from celadon.domain.language.steps import BeginStep, Begun
+from celadon.table.core.author import Asker
 from celadon.table.core.epoch import raise_epoch
 from celadon.table.core.locks import LockedDeployment, lock_deployment
 from celadon.table.core.models import Deployment, Rollout, RouteSet
@@ -106,11 +107,13 @@ async def begin(tx: AsyncSession, step: BeginStep, authority: Authority) -> Begu
         deployment.name,
         rollout.id,
         "started",
-        actor=request.requested_by,
-        door=verdict.door,
-        verified=verdict.verified,
-        issuer=verdict.issuer,
-        reason=request.reason,
+        author=Asker(
+            by=request.requested_by,
+            door=verdict.door,
+            reason=request.reason,
+            verified=verdict.verified,
+            issuer=verdict.issuer,
+        ),
         evidence={"from_revision": str(blue or ""), "to_revision": str(number), "replicas": str(replicas)},
     )
     return _begun(rollout)

@@ -13,6 +13,7 @@ from celadon.domain.language.messages import GreenChanged
 from celadon.domain.language.names import RolloutId, RouteSetId
 from celadon.domain.language.policy import BlueGreenPolicy, required_healthy
 from celadon.domain.language.states import RouteHealthStatus, RouteSetState, RouteStatus, SetCondition
+from celadon.table.core.locks import DeploymentLock
 from celadon.table.core.models import Rollout, Route, RouteSet
 from celadon.table.core.owed_signals import owe_signal
 from celadon.table.core.policies import read_policy
@@ -77,8 +78,8 @@ def due_condition(row: RouteSet, policy: BlueGreenPolicy, census: Census, *, swi
     return told if regressed and told_enough else condition
 
 
-async def tell_rollout(tx: AsyncSession, row: RouteSet, *, scaled: bool = False) -> None:
-    """Owe the rollout of a set, whose row is locked, the set's condition when it is another than told last.
+async def tell_rollout(tx: AsyncSession, _lock: DeploymentLock, row: RouteSet, *, scaled: bool = False) -> None:
+    """Owe the rollout of a set the set's condition when it is another than told last.
 
     When the set was just ``scaled`` up, its condition is told in any case: green gets the time of a new one to start.
     """

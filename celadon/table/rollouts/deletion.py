@@ -9,10 +9,10 @@ from datetime import datetime
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from celadon.domain.language.base_models import Record
 from celadon.domain.language.errors import RefusalCode, refuse
 from celadon.domain.language.names import Epoch
-from celadon.domain.language.states import Channel, DeploymentLifecycle, RouteSetState
+from celadon.domain.language.states import DeploymentLifecycle, RouteSetState
+from celadon.table.core.author import Author
 from celadon.table.core.epoch import raise_epoch, raise_epoch_now
 from celadon.table.core.locks import LockedDeployment, lock_deployment
 from celadon.table.core.models import Deployment, Rollout, RouteSet
@@ -25,17 +25,10 @@ from celadon.table.rollouts.route_sets import drain_set
 _GOING = frozenset({DeploymentLifecycle.DESTROYING, DeploymentLifecycle.DESTROYED})
 
 
-class DeleteOrder(Record):
+class DeleteOrder(Author):
     """Somebody wants a deployment gone."""
 
     deployment: str
-    by: str
-    door: Channel
-    reason: str = ""
-    verified: bool = False
-    """Whether the door vouches for ``by``."""
-    issuer: str = ""
-    """By whose word it does; empty when it does not."""
 
 
 async def delete(tx: AsyncSession, order: DeleteOrder) -> Deleted:
@@ -62,11 +55,7 @@ async def delete(tx: AsyncSession, order: DeleteOrder) -> Deleted:
         deployment.name,
         None,
         "deleted",
-        actor=order.by,
-        issuer=order.issuer,
-        door=order.door,
-        reason=order.reason,
-        verified=order.verified,
+        author=order,
         evidence={"epoch": str(epoch), "live_set": "" if live is None else str(live)},
     )
     await destroy_if_empty(tx, locked)

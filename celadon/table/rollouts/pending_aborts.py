@@ -3,22 +3,11 @@
 from hashlib import sha256
 
 from celadon.domain.decisions.authority import Verdict
-from celadon.domain.language.base_models import Record
 from celadon.domain.language.contracts import BLUE_CHANGED
 from celadon.domain.language.errors import Refusal, RefusalCode
-from celadon.domain.language.states import Channel
 from celadon.domain.language.steps import Message, SwitchStep
+from celadon.table.core.author import Asker
 from celadon.table.core.models import Rollout
-
-
-class Asker(Record):
-    """Who asks for a step, as far as that is known."""
-
-    by: str
-    door: Channel | None
-    reason: str
-    verified: bool = False
-    issuer: str = ""
 
 
 class _StoredAsker(Asker):

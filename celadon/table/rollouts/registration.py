@@ -101,10 +101,6 @@ async def _write(tx: AsyncSession, deployment: str, kind: str, author: Author, e
         deployment,
         None,
         kind,
-        actor=author.by,
-        issuer=author.issuer,
-        door=author.door,
-        reason=author.reason,
+        author=author,
         evidence=evidence,
-        verified=author.verified,
     )

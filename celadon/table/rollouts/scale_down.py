@@ -10,11 +10,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from celadon.domain.decisions.scaling import SetMember, who_returns
 from celadon.domain.language.names import RouteId
 from celadon.domain.language.states import RouteSetState
+from celadon.table.core.locks import DeploymentLock
 from celadon.table.core.models import Route, RouteSet
 
 
-async def read_members(tx: AsyncSession, route_set: int) -> list[SetMember]:
-    """Return the replicas of a set, whose row is locked, that have not ended, oldest first."""
+async def read_members(tx: AsyncSession, _lock: DeploymentLock, route_set: int) -> list[SetMember]:
+    """Return the replicas of a set that have not ended, oldest first."""
     rows = await tx.execute(
         select(Route.id, Route.status, Route.health, Route.leaving_epoch)
         .where(Route.set_id == route_set, Route.ended_at.is_(None))
@@ -26,8 +27,8 @@ async def read_members(tx: AsyncSession, route_set: int) -> list[SetMember]:
     ]
 
 
-async def cancel_scale_down(tx: AsyncSession, row: RouteSet) -> frozenset[RouteId]:
-    """Take leaving members back into an open set, whose row is locked, that has fewer than it wants; return those.
+async def cancel_scale_down(tx: AsyncSession, lock: DeploymentLock, row: RouteSet) -> frozenset[RouteId]:
+    """Take leaving members back into an open set that has fewer than it wants; return those.
 
     It stands in every transaction after which a set can have fewer, so that no router ever hears of a live set whose
     members all leave although it wants some. The caller raises the epoch.
@@ -35,7 +36,7 @@ async def cancel_scale_down(tx: AsyncSession, row: RouteSet) -> frozenset[RouteI
     await tx.flush()
     if row.state is not RouteSetState.OPEN:
         return frozenset()
-    returning = who_returns(await read_members(tx, row.id), row.wanted)
+    returning = who_returns(await read_members(tx, lock, row.id), row.wanted)
     if returning:
         await tx.execute(
             update(Route)

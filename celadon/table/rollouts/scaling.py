@@ -3,11 +3,11 @@
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from celadon.domain.language.base_models import Record
 from celadon.domain.language.errors import RefusalCode, refuse
 from celadon.domain.language.messages import MAX_REPLICAS
 from celadon.domain.language.names import Epoch
-from celadon.domain.language.states import Channel, DeploymentLifecycle
+from celadon.domain.language.states import DeploymentLifecycle
+from celadon.table.core.author import Author
 from celadon.table.core.epoch import raise_epoch, wake_up
 from celadon.table.core.locks import DeploymentLock, lock_deployment
 from celadon.table.core.models import Deployment, Rollout, RouteSet
@@ -20,18 +20,11 @@ from celadon.table.rollouts.revisions import check_replicas, read_revision
 from celadon.table.rollouts.scale_down import cancel_scale_down
 
 
-class ScaleOrder(Record):
+class ScaleOrder(Author):
     """Somebody wants another number of replicas."""
 
     deployment: str
     replicas: int
-    by: str
-    door: Channel
-    reason: str = ""
-    verified: bool = False
-    """Whether the door vouches for ``by``."""
-    issuer: str = ""
-    """By whose word it does; empty when it does not."""
 
 
 async def scale(tx: AsyncSession, order: ScaleOrder) -> Scaled:
@@ -67,11 +60,11 @@ async def scale(tx: AsyncSession, order: ScaleOrder) -> Scaled:
     for row in sets:
         row.wanted = order.replicas
         row.growing = row.growing or row.id in grown
-        await cancel_scale_down(tx, row)
+        await cancel_scale_down(tx, locked, row)
     await raise_epoch(tx, deployment.name)
     await tx.refresh(deployment, ["epoch"])
     for row in sets:
-        await tell_rollout(tx, row, scaled=row.id in grown)
+        await tell_rollout(tx, locked, row, scaled=row.id in grown)
     await answer_asked(tx, locked)
     await tx.execute(wake_up(deployment.name, deployment.epoch, owes=True))
     await write_event(
@@ -79,11 +72,7 @@ async def scale(tx: AsyncSession, order: ScaleOrder) -> Scaled:
         deployment.name,
         None if rollout is None else rollout.id,
         "scaled",
-        actor=order.by,
-        issuer=order.issuer,
-        door=order.door,
-        reason=order.reason,
-        verified=order.verified,
+        author=order,
         evidence={"from": str(before), "to": str(order.replicas), "epoch": str(deployment.epoch)},
     )
     return _answer(deployment, before, changed=True)

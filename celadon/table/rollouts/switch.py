@@ -21,13 +21,14 @@ from celadon.domain.language.states import (
     SetCondition,
 )
 from celadon.domain.language.steps import SwitchAnswer, SwitchStep
+from celadon.table.core.author import Asker
 from celadon.table.core.epoch import point_at
 from celadon.table.core.locks import DeploymentLock, LockedDeployment, lock_deployment, owning
 from celadon.table.core.models import Deployment, RefusedDecision, Rollout, RouteSet
 from celadon.table.core.policies import read_policy
 from celadon.table.rollouts.audit import write_event, write_notes
 from celadon.table.rollouts.judging import judge_message
-from celadon.table.rollouts.pending_aborts import Asker, read_pending, store_pending
+from celadon.table.rollouts.pending_aborts import read_pending, store_pending
 from celadon.table.rollouts.scale_down import cancel_scale_down
 from celadon.table.rollouts.way_back import Vouched, WayBack, count_vouched_for, read_way_back, wanted_again
 
@@ -185,11 +186,7 @@ async def _switch(
         step.deployment,
         step.rollout,
         "switched",
-        actor=asker.by,
-        door=asker.door,
-        reason=asker.reason,
-        verified=asker.verified,
-        issuer=asker.issuer,
+        author=asker,
         evidence={"epoch": str(epoch), "healthy": str(healthy), "required": str(required)},
     )
     return SwitchAnswer(epoch=epoch, at=now, healthy_green=healthy, required=required)
@@ -243,7 +240,7 @@ async def _switch_back(
     blue.wanted = wanted_again(rollout, blue)
     blue.state = RouteSetState.OPEN
     blue.drain_since = blue.drain_epoch = blue.drain_deadline = None
-    await cancel_scale_down(tx, blue)
+    await cancel_scale_down(tx, locked, blue)
     epoch, now = await point_at(tx, locked, blue)
     rollout.phase = RolloutPhase.ROLLING_BACK
     rollout.phase_since = rollout.switched_back_at = now
@@ -254,11 +251,7 @@ async def _switch_back(
         step.deployment,
         step.rollout,
         "switched_back",
-        actor=asker.by,
-        door=asker.door,
-        reason=asker.reason,
-        verified=asker.verified,
-        issuer=asker.issuer,
+        author=asker,
         evidence={"epoch": str(epoch)},
     )
     return SwitchAnswer(epoch=epoch, at=now)
@@ -281,11 +274,7 @@ async def _keep_pending(
         step.deployment,
         step.rollout,
         "abort_pending",
-        actor=asker.by,
-        door=asker.door,
-        reason=asker.reason,
-        verified=asker.verified,
-        issuer=asker.issuer,
+        author=asker,
         evidence={"healthy": str(way_back.healthy), "required": str(way_back.required), "of": str(way_back.wanted)},
     )
 
