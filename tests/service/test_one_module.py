@@ -78,7 +78,7 @@ async def greet(call: Call[GreetRequest]) -> GreetResult:
     said = " ".join([f"hello {asked.whom}"] * asked.times)
     async with call.service.serving(call, [Verb.SCALE]) as tx:
         author = call.service.author(call.who, asked.reason)
-        await write_event(tx, call.subject, None, "greeted", actor=author.by, door=author.door, reason=author.reason)
+        await write_event(tx, call.subject, None, "greeted", author=author)
     return GreetResult(deployment=call.subject, said=said, pause=asked.pause, extras=asked.extras)
 
 
