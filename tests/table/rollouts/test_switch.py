@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import text
 
 from celadon.domain.language.errors import RefusalCode
 from celadon.domain.language.names import RolloutId, RouteSetId
@@ -125,7 +126,12 @@ async def test_two_switches_at_once_give_one_epoch(rows: Rows) -> None:
     first = await rows.ready()
     before = await epoch_of(rows)
 
-    answers = await asyncio.gather(*(rows.switch(first) for _ in range(4)))
+    # Held here, green lets none of them end before all have begun, whatever they have read by then.
+    async with rows.table.transaction() as tx:
+        await tx.execute(text("select 1 from route_sets where id = :green for update"), {"green": first.green})
+        switches = [asyncio.create_task(rows.switch(first)) for _ in range(4)]
+        await until_somebody_waits(rows.table, len(switches))
+    answers = await asyncio.gather(*switches)
 
     assert {answer.epoch for answer in answers} == {before + 1}
     assert await rows.value("select count(*) from rollout_events where kind = 'switched'") == 1
