@@ -1,6 +1,9 @@
 """The worker's process: a Temporal worker, the keeper, the courier, a metrics endpoint, and an orderly end."""
 
 import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from typing import Final
 
@@ -36,6 +39,9 @@ COURIER_CONNECTIONS: Final = 2
 
 HEARTBEAT_THROTTLE: Final = timedelta(milliseconds=300)
 """Heartbeats that come sooner after another are not sent; less than a third of the shortest heartbeat timeout."""
+
+LAST_WAIT: Final = timedelta(seconds=5)
+"""How long a worker may take to end once its steps have had their time."""
 
 WORKFLOW_TASKS_AT_ONCE: Final = 8
 """Each is given up after ``WORKFLOW_TASK_TIMEOUT``, counted from when it was taken: so none is taken that would wait
@@ -93,12 +99,30 @@ async def _work_until(stop: asyncio.Event, settings: WorkerSettings) -> None:
         server, thread = start_http_server(int(port), addr=host)
         try:
             log.info("worker_started", task_queue=TASK_QUEUE, metrics=settings.metrics_address)
-            async with worker:
+            async with ends_within(worker, settings.graceful_shutdown + LAST_WAIT):
                 await _keep_until(stop, keeper, courier, stop_replicas=settings.stop_replicas_on_exit)
         finally:
             server.shutdown()
             server.server_close()
             thread.join()
+
+
+@asynccontextmanager
+async def ends_within(worker: AbstractAsyncContextManager[object], patience: timedelta) -> AsyncIterator[None]:
+    """Run a Temporal worker around the block, and wait for its end after that no longer than ``patience``.
+
+    Temporal's SDK can wait for ever for a step whose rollout was terminated while the worker stopped. All steps bear
+    another attempt, so the process may end without it.
+    """
+    await worker.__aenter__()
+    try:
+        yield
+    finally:
+        try:
+            async with asyncio.timeout(patience.total_seconds()):
+                await worker.__aexit__(*sys.exc_info())
+        except TimeoutError:
+            log.warning("worker_not_ended", waited_seconds=patience.total_seconds())
 
 
 async def _keep_until(stop: asyncio.Event, keeper: Keeper, courier: Courier, *, stop_replicas: bool) -> None:

@@ -161,16 +161,18 @@ async def api(table: Table, temporal_env: WorkflowEnvironment, keys: Path) -> As
     async with (
         Listener(table.database_url, "celadon-tests-worker") as listener,
         running_api(table, temporal_env, signing_key_file=keys / "key.pem", **GENEROUS) as client,
-        Worker(
+    ):
+        worker = Worker(
             temporal_env.client,
             task_queue=TASK_QUEUE,
             workflows=WORKFLOWS,
             activities=RolloutActivities(table, listener, authority).all(),
             workflow_runner=workflow_runner(),
             interceptors=[OwnWorkflowsOnly(), Heartbeats()],
-        ),
-    ):
-        yield client
+        )
+        # First the worker: with steps of terminated workflows the SDK's worker has ended never.
+        async with worker:
+            yield client
         await _end_workflows(temporal_env, await _names(table))
 
 
