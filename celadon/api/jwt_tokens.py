@@ -15,6 +15,7 @@ from celadon.domain.language.identity import check_name
 from celadon.domain.language.permissions import Role
 from celadon.domain.language.shown_text import find_control
 from celadon.service.principal import Principal, Proof, Scheme
+from celadon.untimed import UNTIMED
 
 KEYS_LAST_SECONDS: Final = 600.0
 """After so long the issuer's keys are read anew."""
@@ -61,7 +62,8 @@ class IssuerKeys:
         self._tried_at = time.monotonic()
         try:
             async with (
-                aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_FETCH_SECONDS)) as session,
+                asyncio.timeout(_FETCH_SECONDS),
+                aiohttp.ClientSession(timeout=UNTIMED) as session,
                 session.get(self._url, allow_redirects=False, raise_for_status=True) as answer,
             ):
                 body = await answer.content.read(_LONGEST_ANSWER)

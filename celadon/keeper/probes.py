@@ -14,6 +14,7 @@ from yarl import URL
 from celadon.domain.decisions.reachable import Reach
 from celadon.domain.language.health_check import HealthCheck
 from celadon.provisioners.protocol import Address
+from celadon.untimed import UNTIMED
 
 _ANSWER_BYTES: Final = 4_000
 """Of an answer that is no success. Less is shown, so that no half of a secret is, which would not be known as one."""
@@ -78,11 +79,10 @@ class Prober:
             raise RuntimeError("the prober is not open")
         url = URL(f"http://{address}{path}", encoded=True)
         try:
-            async with self._session.get(
-                url,
-                allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=patience.total_seconds()),
-            ) as response:
+            async with (
+                asyncio.timeout(patience.total_seconds()),
+                self._session.get(url, allow_redirects=False, timeout=UNTIMED) as response,
+            ):
                 status = response.status
                 answer = "" if _passes(status) else await _begin_of(response)
         except TimeoutError:

@@ -1,5 +1,6 @@
 """One attempt: an HTTP POST to a target, within bounds, and never where Celadon must not connect to."""
 
+import asyncio
 import email.utils
 import json
 import socket
@@ -24,6 +25,7 @@ from celadon.domain.language.targets import check_url
 from celadon.domain.language.webhook_signature import parse_signing_key, signature_headers
 from celadon.notifications.secrets import SecretError, Secrets
 from celadon.table.notifications.targets import NotifyTargetRecord
+from celadon.untimed import UNTIMED
 
 _ANSWER_BYTES: Final = 4096
 """As much of an answer's body is read; the rest is dropped with the connection."""
@@ -69,7 +71,7 @@ class Sender:
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             headers={"User-Agent": "celadon-notifications"},
-            timeout=aiohttp.ClientTimeout(total=self._timeout.total_seconds()),
+            timeout=UNTIMED,
         )
         return self
 
@@ -117,7 +119,10 @@ class Sender:
         if self._session is None:
             raise RuntimeError("the sender has not been opened: enter it with `async with`")
         try:
-            async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as answer:
+            async with (
+                asyncio.timeout(self._timeout.total_seconds()),
+                self._session.post(url, data=body, headers=headers, allow_redirects=False) as answer,
+            ):
                 said = await answer.content.read(_ANSWER_BYTES)
                 return Attempt(
                     status=answer.status,

@@ -6,6 +6,7 @@ from pathlib import Path
 import aiohttp
 
 from celadon.stack.process import PROBE_TIMEOUT, NotReadyError, Probe
+from celadon.untimed import UNTIMED
 
 
 def listens_on_socket(path: Path) -> Probe:
@@ -25,11 +26,11 @@ def answers_ok(url: str, socket: Path | None = None) -> Probe:
     """Return a probe that is content when ``url`` answers with status 200, through a Unix socket if one is given."""
 
     async def probe() -> None:
-        timeout = aiohttp.ClientTimeout(total=PROBE_TIMEOUT.total_seconds())
         connector = None if socket is None else aiohttp.UnixConnector(str(socket))
         try:
             async with (
-                aiohttp.ClientSession(timeout=timeout, connector=connector) as session,
+                asyncio.timeout(PROBE_TIMEOUT.total_seconds()),
+                aiohttp.ClientSession(timeout=UNTIMED, connector=connector) as session,
                 session.get(url) as answer,
             ):
                 if answer.status != 200:  # noqa: PLR2004 - HTTP's own number

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 
@@ -63,6 +64,28 @@ async def test_any_other_answer_fails_and_is_named(prober: Prober, address: Addr
 async def test_no_answer_in_time_fails(prober: Prober, address: Address) -> None:
     result = await prober.probe(address, HealthCheck(path="/never", timeout=SHORT))
     assert result.error == "GET /never: no answer within 0.3s"
+
+
+async def test_a_cancellation_that_comes_with_the_timeout_is_not_lost(prober: Prober) -> None:
+    asked = asyncio.Event()
+
+    async def never(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        asked.set()
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(never, "127.0.0.1", 0)
+    async with server:
+        address = Address("127.0.0.1", server.sockets[0].getsockname()[1])
+        probing = asyncio.create_task(prober.probe(address, HealthCheck(path="/never", timeout=timedelta(seconds=2))))
+        await asked.wait()
+        # Both are due when the event loop gets its next turn, the timeout first.
+        asyncio.get_running_loop().call_later(2, probing.cancel)
+        time.sleep(2.5)  # noqa: ASYNC251 - the turn comes late
+
+        with pytest.raises(asyncio.CancelledError):
+            await probing
 
 
 async def test_a_closed_port_fails_both_probes(prober: Prober, closed_address: Address) -> None:

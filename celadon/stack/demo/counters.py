@@ -11,6 +11,7 @@ import aiohttp
 from pydantic import BaseModel
 
 from celadon.stack.router import ADMIN_URL
+from celadon.untimed import UNTIMED
 
 IDLE_POLL: Final = timedelta(milliseconds=50)
 ADMIN_TIMEOUT: Final = timedelta(seconds=5)
@@ -89,10 +90,10 @@ class RouterAdmin:
     async def _values(self) -> dict[str, int]:
         names = f"^({re.escape(self._listener)}|{re.escape(self._cluster)})"
         url = f"{ADMIN_URL}/stats"
-        timeout = aiohttp.ClientTimeout(total=ADMIN_TIMEOUT.total_seconds())
         try:
             async with (
-                aiohttp.ClientSession(timeout=timeout, connector=aiohttp.UnixConnector(str(self._socket))) as session,
+                asyncio.timeout(ADMIN_TIMEOUT.total_seconds()),
+                aiohttp.ClientSession(timeout=UNTIMED, connector=aiohttp.UnixConnector(str(self._socket))) as session,
                 session.get(url, params={"format": "json", "filter": names}, raise_for_status=True) as response,
             ):
                 stats = _Stats.model_validate_json(await response.read()).stats
