@@ -172,7 +172,10 @@ class _KeyTwiceError(yaml.constructor.ConstructorError):
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """Refuses an object that names a key twice, of which YAML would silently take the last."""
+    """Refuses an object that names a key twice, of which YAML would silently take the last.
+
+    Moments stay the text that they are, as in JSON: each key's own type reads them.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:  # noqa: FBT001, FBT002 - the base's signature
         seen: set[Hashable] = set()
@@ -184,6 +187,12 @@ class _StrictLoader(yaml.SafeLoader):
                 seen.add(key)
         mapping: dict[Hashable, object] = super().construct_mapping(node, deep)
         return mapping
+
+
+_StrictLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 
 
 def _object_without_doubles(pairs: list[tuple[str, object]]) -> dict[str, object]:

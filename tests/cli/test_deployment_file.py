@@ -1,5 +1,6 @@
 """Deployment files: YAML or JSON, and nothing in them is taken for something else."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from celadon.cli.deployment_file import read_deployment_file, request_of_content, with_settings
 from celadon.cli.faults import CommandError
 from celadon.cli.file_places import Content
+from celadon.domain.language.errors import RefusedError
 from tests.cli.conftest import Command
 
 
@@ -29,6 +31,22 @@ def test_a_file_is_read_in_each_form(text: str, tmp_path: Path) -> None:
     content = read_deployment_file(_file(tmp_path, text))
 
     assert content == {"deployment": "chat", "revision": {"command": ["serve", "{port}"]}}
+
+
+def test_a_moment_is_read_by_the_key_that_takes_it(tmp_path: Path) -> None:
+    text = "deployment: chat\nrevision: 1\npolicy: {auto_promote: true, promote_at: 2026-03-01T09:00:00+01:00}\n"
+
+    request = request_of_content(read_deployment_file(_file(tmp_path, text)))
+
+    assert request.policy is not None
+    assert request.policy.promote_at == datetime(2026, 3, 1, 8, tzinfo=UTC)
+
+
+def test_a_moment_without_a_zone_is_refused_with_its_line(tmp_path: Path) -> None:
+    text = "deployment: chat\nrevision: 1\npolicy:\n  auto_promote: true\n  promote_at: 2026-03-01 09:00\n"
+
+    with pytest.raises(RefusedError, match=r"chat.yaml:5: policy.promote_at.*timezone"):
+        request_of_content(read_deployment_file(_file(tmp_path, text)))
 
 
 @pytest.mark.parametrize(

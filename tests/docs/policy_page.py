@@ -5,6 +5,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any, Union, get_args, get_origin
 
+from pydantic import AwareDatetime
 from pydantic.fields import FieldInfo
 
 from celadon.domain.language.base_models import field_texts
@@ -61,6 +62,8 @@ def _words(kind: Any, field: FieldInfo) -> str:
         return "`true`, `false`"
     if kind is timedelta:
         return "duration"
+    if kind is AwareDatetime:
+        return "moment with its zone, such as `2026-12-01T06:00:00+01:00`"
     if kind is int:
         return _range(field)
     if kind is str:

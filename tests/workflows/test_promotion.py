@@ -1,7 +1,7 @@
 """Who may promote when, and what the caller is told."""
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -59,6 +59,23 @@ async def test_the_timer_promotes_after_the_delay_and_not_before(rollout: "Runni
     assert ended.result is not None
     assert ended.result.outcome is RolloutOutcome.PROMOTED
     await rollout.record("promoted-by-timer")
+
+
+async def test_the_timer_promotes_at_the_moment_and_not_before(rollout: "RunningRollout") -> None:
+    at = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=30)
+    await rollout.wait_for_promotion(auto_promote=True, promote_at=at.isoformat())
+
+    [timer] = (await rollout.status()).timers
+    assert timer.fires_at == at
+    await rollout.skip(timedelta(hours=29))
+    assert (await rollout.status()).phase is RolloutPhase.AWAITING_PROMOTION
+
+    await rollout.skip(timedelta(minutes=62))
+    await rollout.phase(RolloutPhase.BAKING)
+    assert rollout.script.inputs("switch")[0].reason == f"auto_promote, at {at:%Y-%m-%d %H:%M:%S} UTC"
+    await rollout.skip(timedelta(minutes=6))
+    await rollout.ended()
+    await rollout.record("promoted-at-a-moment")
 
 
 async def test_a_person_need_not_wait_for_the_delay(rollout: "RunningRollout") -> None:

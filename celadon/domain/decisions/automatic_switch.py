@@ -4,13 +4,13 @@ A request that lets green go live by itself, sooner or more easily than the depl
 promotion that is given in advance: it takes the right to promote.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from celadon.domain.language.permissions import Verb
 from celadon.domain.language.policy import BlueGreenPolicy, OnDeadline, required_healthy, resolve_policy
 
-_TIMER_KEYS: Final = ("auto_promote", "promote_after", "promotion_deadline", "on_deadline")
+_TIMER_KEYS: Final = ("auto_promote", "promote_after", "promote_at", "promotion_deadline", "on_deadline")
 _PATIENCE_KEYS: Final = ("provisioning_deadline", "max_replacements", "max_regressions")
 """More of one of these lets a timer promote a green that the other policy would have given up, or left to a person."""
 
@@ -21,6 +21,8 @@ _LARGEST: Final = 10_000
 
 def switches_after(policy: BlueGreenPolicy, verified_after: timedelta, *, gated: bool) -> timedelta | None:
     """Return when a policy switches by itself, counted from the moment that green waited for the first time.
+
+    ``promote_at`` counts from no moment of a rollout and is left out.
 
     Args:
         policy: resolved, all keys given.
@@ -80,7 +82,7 @@ def eased_keys(
         return ()
     keys: list[str] = []
     moments = {*_turning_points(own), *_turning_points(wanted)}
-    if any(
+    if _waits_for_less(wanted.promote_at, own.promote_at) or any(
         _is_sooner(switches_after(wanted, one, gated=wanted_gated), switches_after(own, one, gated=own_gated))
         for one in moments
     ):
@@ -112,6 +114,11 @@ def _turning_points(policy: BlueGreenPolicy) -> tuple[timedelta, ...]:
 
 def _is_sooner(one: timedelta | None, other: timedelta | None) -> bool:
     return one is not None and (other is None or one < other)
+
+
+def _waits_for_less(wanted: datetime | None, own: datetime | None) -> bool:
+    """Whether the moment before which no timer promotes is gone, or sooner. Where it is the same, the spans decide."""
+    return own is not None and (wanted is None or wanted < own)
 
 
 def _asks_for_other_health(own: BlueGreenPolicy, wanted: BlueGreenPolicy) -> bool:

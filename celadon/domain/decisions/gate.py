@@ -189,8 +189,7 @@ def timer(progress: Progress, now: datetime) -> GateDecision | None:
     deadline_at = _deadline_at(progress)
     if at is None or now < at or (deadline_at is not None and deadline_at < at):
         return None
-    span = format_duration(progress.policy.promote_after)
-    return GoAhead(by="policy", door=Channel.TIMER, reason=f"auto_promote, {span} after green was verified")
+    return GoAhead(by="policy", door=Channel.TIMER, reason=_why_now(progress))
 
 
 def deadline(progress: Progress, now: datetime) -> GateDecision | None:
@@ -288,7 +287,15 @@ def _verify_anew(progress: Progress) -> Enter:
 def _promotion_at(progress: Progress) -> datetime | None:
     if not progress.policy.auto_promote or progress.verified_since is None:
         return None
-    return progress.verified_since + progress.policy.promote_after
+    delay_ends = progress.verified_since + progress.policy.promote_after
+    return max(delay_ends, progress.policy.promote_at or delay_ends)
+
+
+def _why_now(progress: Progress) -> str:
+    policy = progress.policy
+    if policy.promote_at is not None and policy.promote_at == _promotion_at(progress):
+        return f"auto_promote, at {policy.promote_at:%Y-%m-%d %H:%M:%S %Z}"
+    return f"auto_promote, {format_duration(policy.promote_after)} after green was verified"
 
 
 def _deadline_at(progress: Progress) -> datetime | None:

@@ -10,7 +10,14 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Final, Self
 
-from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import (
+    AwareDatetime,
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from celadon.domain.language.base_models import StrictModel
 from celadon.domain.language.durations import Duration
@@ -18,7 +25,6 @@ from celadon.domain.language.notification import NotifyRules
 
 LATER_KEYS: Final = frozenset(
     {
-        "promote_at",
         "windows",
         "approvals",
         "preview_replicas",
@@ -73,6 +79,9 @@ class BlueGreenPolicy(StrictModel):
     """Whether a timer promotes green; else a person does."""
     promote_after: Duration = timedelta(0)
     """Counted from the moment all of green was verified; starts anew when green regresses."""
+    promote_at: AwareDatetime | None = None
+    """The moment, with its zone, before which no timer promotes; the delay may end later. One that is past holds up
+    nothing."""
     promotion_deadline: Duration | None = None
     """Counted from the first moment that green waited for its promotion."""
     on_deadline: OnDeadline = OnDeadline.ABORT
@@ -98,6 +107,8 @@ class BlueGreenPolicy(StrictModel):
     def _says_nothing_in_vain(self) -> Self:
         if self.promote_after and "auto_promote" in self.model_fields_set and not self.auto_promote:
             raise ValueError("promote_after has no effect with auto_promote: false; remove one of the two")
+        if self.promote_at is not None and "auto_promote" in self.model_fields_set and not self.auto_promote:
+            raise ValueError("promote_at has no effect with auto_promote: false; remove one of the two")
         if not self.router_ack_timeout:
             raise ValueError("router_ack_timeout is above 0s")
         return self
@@ -112,8 +123,8 @@ class BlueGreenPolicy(StrictModel):
 def resolve_policy(*layers: BlueGreenPolicy | None) -> BlueGreenPolicy:
     """Merge layers, weakest first, over the defaults; the last layer that gives a key wins. The result gives all keys.
 
-    A delay of a weaker layer lapses when a stronger one switches automatic promotion off, and what happens at a
-    deadline lapses when a stronger one takes the deadline away.
+    The delay and the moment of a weaker layer lapse when a stronger one switches automatic promotion off, and what
+    happens at a deadline lapses when a stronger one takes the deadline away.
 
     Raises:
         ValueError: the merged policy says something that has no effect.
@@ -126,11 +137,14 @@ def resolve_policy(*layers: BlueGreenPolicy | None) -> BlueGreenPolicy:
         given = {name: getattr(layer, name) for name in layer.model_fields_set}
         if given.get("auto_promote") is False:
             merged.pop("promote_after", None)
+            merged.pop("promote_at", None)
         if given.get("promotion_deadline", _NOT_GIVEN) is None:
             merged.pop("on_deadline", None)
         merged |= given
     if merged.get("promote_after") and not merged.get("auto_promote"):
         raise ValueError("promote_after has no effect without auto_promote: true; add it or remove the delay")
+    if merged.get("promote_at") is not None and not merged.get("auto_promote"):
+        raise ValueError("promote_at has no effect without auto_promote: true; add it or remove the moment")
     if "on_deadline" in merged and merged.get("promotion_deadline") is None:
         raise ValueError("on_deadline has no effect without promotion_deadline; add it or remove on_deadline")
     defaults = BlueGreenPolicy()

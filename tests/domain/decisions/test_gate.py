@@ -23,6 +23,7 @@ from celadon.domain.decisions.gate import (
 from celadon.domain.language.contracts import GATE_CHANGED, KEEPER_BACK
 from celadon.domain.language.errors import Refusal, RefusalCode
 from celadon.domain.language.names import Epoch
+from celadon.domain.language.payload import parse_payload
 from celadon.domain.language.policy import BlueGreenPolicy, OnDeadline
 from celadon.domain.language.progress import Hold, HoldKind, Progress
 from celadon.domain.language.states import Channel, RolloutOutcome, RolloutPhase, SetCondition
@@ -184,6 +185,47 @@ def test_automatic_promotion_goes_ahead_when_the_delay_is_over() -> None:
     decided = decision(AWAITING, policy=auto(promote_after=timedelta(minutes=1)), verified_since=before(minutes=1))
 
     assert decided == GoAhead(by="policy", door=Channel.TIMER, reason="auto_promote, 1m after green was verified")
+
+
+@pytest.mark.parametrize(("delay", "at", "due"), [("1h", 2, 2), ("2h", 1, 2), ("0s", 3, 3)])
+def test_the_timer_is_the_later_of_the_moment_and_the_end_of_the_delay(delay: str, at: int, due: int) -> None:
+    policy = parse_payload(
+        BlueGreenPolicy, {"auto_promote": True, "promote_after": delay, "promote_at": str(NOW + timedelta(hours=at))}
+    )
+
+    decided = decision(AWAITING, policy=policy, verified_since=NOW)
+
+    assert decided == Wait(timers=((PROMOTION_TIMER, NOW + timedelta(hours=due)),))
+
+
+def test_a_moment_that_is_past_holds_up_nothing() -> None:
+    decided = decision(AWAITING, policy=auto(promote_at=before(days=1)), verified_since=NOW)
+
+    assert decided == GoAhead(by="policy", door=Channel.TIMER, reason="auto_promote, 0s after green was verified")
+
+
+def test_a_promotion_at_its_moment_says_which() -> None:
+    decided = decision(AWAITING, policy=auto(promote_at=NOW), verified_since=before(hours=1))
+
+    assert isinstance(decided, GoAhead)
+    assert decided.reason == f"auto_promote, at {NOW:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def test_a_person_need_not_wait_for_the_moment() -> None:
+    decided = decision(
+        AWAITING, policy=auto(promote_at=NOW + timedelta(days=1)), promotion=promotion(), verified_since=NOW
+    )
+
+    assert isinstance(decided, GoAhead)
+
+
+def test_a_deadline_before_the_moment_decides() -> None:
+    policy = auto(promote_at=NOW + timedelta(days=1), promotion_deadline=timedelta(hours=1))
+
+    decided = decision(AWAITING, policy=policy, verified_since=NOW, waited_since=before(hours=1))
+
+    assert isinstance(decided, GoBack)
+    assert decided.outcome is RolloutOutcome.EXPIRED
 
 
 def test_a_green_that_regressed_is_verified_anew() -> None:
@@ -431,6 +473,7 @@ _policies = st.builds(
     BlueGreenPolicy,
     auto_promote=st.just(value=True),
     promote_after=st.sampled_from([timedelta(0), timedelta(minutes=5), timedelta(days=2)]),
+    promote_at=st.sampled_from([None, NOW - timedelta(hours=1), NOW, NOW + timedelta(days=1)]),
     promotion_deadline=st.sampled_from([None, timedelta(0), timedelta(hours=1), timedelta(days=2)]),
     on_deadline=st.sampled_from(OnDeadline),
     max_regressions=st.integers(min_value=0, max_value=3),

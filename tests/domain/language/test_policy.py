@@ -34,6 +34,9 @@ def test_promotion_is_a_persons_by_default() -> None:
         ({"auto_promote": True, "promote_after": "soon"}, "no duration"),
         ({"auto_promote": True, "promote_after": -1}, "never negative"),
         ({"auto_promote": False, "promote_after": "5m"}, "no effect with auto_promote: false"),
+        ({"auto_promote": False, "promote_at": "2026-03-01T12:00:00Z"}, "no effect with auto_promote: false"),
+        ({"auto_promote": True, "promote_at": "2026-03-01T12:00:00"}, "timezone"),
+        ({"auto_promote": True, "promote_at": "tomorrow"}, "valid datetime"),
         ({"on_deadline": "panic"}, "'abort', 'promote' or 'hold'"),
         ({"min_healthy": 0}, "at least 1"),
         ({"min_healthy": -1}, "at least 1"),
@@ -101,9 +104,11 @@ def test_a_value_equal_to_the_default_still_wins_over_a_weaker_layer() -> None:
 
 
 def test_a_weaker_delay_lapses_when_automatic_promotion_is_switched_off() -> None:
-    resolved = resolve_policy(policy(auto_promote=True, promote_after="5m"), policy(auto_promote=False))
+    weaker = policy(auto_promote=True, promote_after="5m", promote_at="2026-03-01T12:00:00Z")
+    resolved = resolve_policy(weaker, policy(auto_promote=False))
 
     assert resolved.promote_after == timedelta(0)
+    assert resolved.promote_at is None
 
 
 def test_a_weaker_choice_at_the_deadline_lapses_when_the_deadline_is_taken_away() -> None:
@@ -118,6 +123,7 @@ def test_a_weaker_choice_at_the_deadline_lapses_when_the_deadline_is_taken_away(
     [
         ([{"promote_after": "5m"}], "without auto_promote: true"),
         ([{"auto_promote": False}, {"promote_after": "5m"}], "without auto_promote: true"),
+        ([{"promote_at": "2026-03-01T12:00:00Z"}], "without auto_promote: true"),
         ([{"on_deadline": "hold"}], "without promotion_deadline"),
         ([{"promotion_deadline": None, "on_deadline": "hold"}], "without promotion_deadline"),
     ],
