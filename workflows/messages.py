@@ -16,13 +16,15 @@ with workflow.unsafe.imports_passed_through():
     from celadon.domain.decisions.bake import refuse_finish, refuse_withdrawal
     from celadon.domain.decisions.edges import is_news_of_green, means_other_rollout
     from celadon.domain.decisions.expiry import refuse_late
+    from celadon.domain.decisions.pause import refuse_pause, refuse_resume
     from celadon.domain.decisions.promotion import refuse_promotion
     from celadon.domain.language import contracts
     from celadon.domain.language.commands import (
         AbortAnswer,
         AbortCommand,
-        BakeAnswer,
         BakeCommand,
+        JudgedAnswer,
+        PauseCommand,
         PromoteAnswer,
         PromoteCommand,
     )
@@ -41,10 +43,20 @@ _READS_FEW: Final = "a task reads so many messages"
 """The patch since which it leaves those beyond unread."""
 _ASKS_AFTER_RESET: Final = "a rollout that was reset asks the table"
 """The patch since which it does."""
+_PAUSES: Final = "a rollout can be paused"
+"""The patch since which it can."""
+_REQUESTED: Final = {
+    contracts.FINISH: "finish_requested",
+    contracts.WITHDRAW: "withdrawal_requested",
+    contracts.PAUSE: "pause_requested",
+    contracts.RESUME: "resume_requested",
+}
+"""What the audit log calls a message that leads to no step of its own."""
 
 TakenT = TypeVar("TakenT")
 HeardT = TypeVar("HeardT", bound=BaseModel)
-AnswerT = TypeVar("AnswerT", PromoteAnswer, AbortAnswer, BakeAnswer)
+JudgedT = TypeVar("JudgedT", BakeCommand, PauseCommand)
+AnswerT = TypeVar("AnswerT", PromoteAnswer, AbortAnswer, JudgedAnswer)
 
 
 class MessageHandlers(StatefulWorkflow):
@@ -140,11 +152,11 @@ class MessageHandlers(StatefulWorkflow):
         description="End the bake now; an abort that is pending is given up. All fields are optional: "
         '{"rollout": 7, "by": "ann", "reason": "..."}',
     )
-    async def finish(self, payload: Any = None, *more: Any) -> BakeAnswer:  # noqa: ANN401 - the one parser reads it
+    async def finish(self, payload: Any = None, *more: Any) -> JudgedAnswer:  # noqa: ANN401 - the one parser reads it
         """End the bake."""
         return await self._answer(
-            BakeAnswer,
-            lambda: self._record_of_the_bake(contracts.FINISH, only_input(payload, more), Channel.UPDATE),
+            JudgedAnswer,
+            lambda: self._record_to_judge(contracts.FINISH, only_input(payload, more), Channel.UPDATE),
         )
 
     @finish.validator
@@ -154,17 +166,17 @@ class MessageHandlers(StatefulWorkflow):
     @workflow.signal(name=contracts.FINISH, description="As the update, without waiting for the answer.")
     def finish_by_signal(self, payload: Any = None, *more: Any) -> None:  # noqa: ANN401
         """End the bake; a refusal shows in the status and in the audit log."""
-        self._take_of_the_bake(contracts.FINISH, payload, more)
+        self._take_to_judge(contracts.FINISH, payload, more)
 
     @workflow.update(
         name=contracts.WITHDRAW,
         description="Take back one's own abort that is pending. Input as for finish.",
     )
-    async def withdraw(self, payload: Any = None, *more: Any) -> BakeAnswer:  # noqa: ANN401
+    async def withdraw(self, payload: Any = None, *more: Any) -> JudgedAnswer:  # noqa: ANN401
         """Take an abort back."""
         return await self._answer(
-            BakeAnswer,
-            lambda: self._record_of_the_bake(contracts.WITHDRAW, only_input(payload, more), Channel.UPDATE),
+            JudgedAnswer,
+            lambda: self._record_to_judge(contracts.WITHDRAW, only_input(payload, more), Channel.UPDATE),
         )
 
     @withdraw.validator
@@ -174,7 +186,46 @@ class MessageHandlers(StatefulWorkflow):
     @workflow.signal(name=contracts.WITHDRAW, description="As the update, without waiting for the answer.")
     def withdraw_by_signal(self, payload: Any = None, *more: Any) -> None:  # noqa: ANN401
         """Take an abort back; a refusal shows in the status and in the audit log."""
-        self._take_of_the_bake(contracts.WITHDRAW, payload, more)
+        self._take_to_judge(contracts.WITHDRAW, payload, more)
+
+    @workflow.update(
+        name=contracts.PAUSE,
+        description="Let all timers stand still; a person's promotion and an abort still work. All fields optional: "
+        '{"rollout": 7, "by": "ann", "reason": "...", "until": "2026-12-01T06:00:00Z"}',
+    )
+    async def pause(self, payload: Any = None, *more: Any) -> JudgedAnswer:  # noqa: ANN401 - the one parser reads it
+        """Let all timers stand still."""
+        return await self._answer(
+            JudgedAnswer, lambda: self._record_to_judge(contracts.PAUSE, only_input(payload, more), Channel.UPDATE)
+        )
+
+    @pause.validator
+    def _may_pause(self, payload: Any = None, *more: Any) -> None:  # noqa: ANN401
+        self._check(self._read_pause, payload, more)
+
+    @workflow.signal(name=contracts.PAUSE, description="As the update, without waiting for the answer.")
+    def pause_by_signal(self, payload: Any = None, *more: Any) -> None:  # noqa: ANN401
+        """Let all timers stand still; a refusal shows in the status and in the audit log."""
+        self._take_to_judge(contracts.PAUSE, payload, more, since=_PAUSES)
+
+    @workflow.update(
+        name=contracts.RESUME,
+        description="Let the timers of a paused rollout run on with what remained of them. Input as for finish.",
+    )
+    async def resume(self, payload: Any = None, *more: Any) -> JudgedAnswer:  # noqa: ANN401
+        """Let the timers run on."""
+        return await self._answer(
+            JudgedAnswer, lambda: self._record_to_judge(contracts.RESUME, only_input(payload, more), Channel.UPDATE)
+        )
+
+    @resume.validator
+    def _may_resume(self, payload: Any = None, *more: Any) -> None:  # noqa: ANN401
+        self._check(self._read_resumption, payload, more)
+
+    @workflow.signal(name=contracts.RESUME, description="As the update, without waiting for the answer.")
+    def resume_by_signal(self, payload: Any = None, *more: Any) -> None:  # noqa: ANN401
+        """Let the timers run on; a refusal shows in the status and in the audit log."""
+        self._take_to_judge(contracts.RESUME, payload, more, since=_PAUSES)
 
     @workflow.signal(name=contracts.GREEN_CHANGED, description="Internal: the keeper tells an edge of green's health.")
     def green_changed(self, payload: Any = None, *more: Any) -> None:  # noqa: ANN401
@@ -378,30 +429,50 @@ class MessageHandlers(StatefulWorkflow):
         return self._read_abort(payload, rollback=True)
 
     def _read_finish(self, payload: object) -> BakeCommand:
-        return self._read_of_the_bake(payload, refuse_finish)
+        return self._read_to_judge(payload, BakeCommand, refuse_finish)
 
     def _read_withdrawal(self, payload: object) -> BakeCommand:
-        return self._read_of_the_bake(payload, refuse_withdrawal)
+        return self._read_to_judge(payload, BakeCommand, refuse_withdrawal)
 
-    def _read_of_the_bake(
+    def _read_pause(self, payload: object) -> PauseCommand:
+        return self._read_to_judge(payload, PauseCommand, refuse_pause)
+
+    def _read_resumption(self, payload: object) -> BakeCommand:
+        return self._read_to_judge(payload, BakeCommand, refuse_resume)
+
+    def _reader(self, verb: str) -> Callable[[object], BakeCommand]:
+        match verb:
+            case contracts.FINISH:
+                return self._read_finish
+            case contracts.WITHDRAW:
+                return self._read_withdrawal
+            case contracts.PAUSE:
+                return self._read_pause
+            case _:
+                return self._read_resumption
+
+    def _read_to_judge(
         self,
         payload: object,
-        refuse: Callable[[Progress, BakeCommand], Refusal | None],
-    ) -> BakeCommand:
-        command = parse_payload(BakeCommand, payload)
+        kind: type[JudgedT],
+        refuse: Callable[[Progress, JudgedT], Refusal | None],
+    ) -> JudgedT:
+        command = parse_payload(kind, payload)
         refusal = refuse_late(command, workflow.now()) or refuse(self._state.progress, command)
         if refusal is not None:
             raise RefusedError(refusal)
         return command
 
-    def _take_of_the_bake(self, verb: str, payload: object, more: tuple[object, ...]) -> None:
+    def _take_to_judge(
+        self, verb: str, payload: object, more: tuple[object, ...], *, since: str = PENDING_AND_HOLDS
+    ) -> None:
         """Take a signal; one that came when no version knew it was refused then, and is so in a replay."""
         if not self._reads_one_more():
             return
-        if not workflow.patched(PENDING_AND_HOLDS):
+        if not workflow.patched(since):
             self._keep_refusal(verb, Channel.SIGNAL, "1 arguments", _unknown(verb))
             return
-        self._record_signal(verb, lambda given: self._record_of_the_bake(verb, given, Channel.SIGNAL), payload, more)
+        self._record_signal(verb, lambda given: self._record_to_judge(verb, given, Channel.SIGNAL), payload, more)
 
     def _record_signal(
         self,
@@ -416,22 +487,24 @@ class MessageHandlers(StatefulWorkflow):
         except RefusedError as error:
             self._keep_refusal(verb, Channel.SIGNAL, payload, error.refusal)
 
-    def _record_of_the_bake(self, verb: str, payload: object, door: Channel) -> PendingReply[BakeAnswer]:
-        """Record what is asked of the bake, for the story to have it judged.
+    def _record_to_judge(self, verb: str, payload: object, door: Channel) -> PendingReply[JudgedAnswer]:
+        """Record what leads to no step of its own, for the story to have it judged.
 
         Raises:
             RefusedError: it may not go ahead.
 
         """
-        _refuse_crowd(self._of_the_bake)
-        command = self._read_finish(payload) if verb == contracts.FINISH else self._read_withdrawal(payload)
+        _refuse_crowd(self._to_judge)
+        command = self._reader(verb)(payload)
         message = _message(verb, command, door)
         door = command.door or door
-        reply: PendingReply[BakeAnswer] = PendingReply()
+        reply: PendingReply[JudgedAnswer] = PendingReply()
         request = AbortRequest(command=command, door=door, at=workflow.now(), message=message)
-        self._of_the_bake.append(PendingRequest(request, reply))
-        kind = "finish_requested" if verb == contracts.FINISH else "withdrawal_requested"
-        self._note(kind, by=command.by, door=door, reason=command.reason, message=message, of_message=True)
+        self._to_judge.append(PendingRequest(request, reply))
+        # A second pause adds no line.
+        if verb != contracts.PAUSE or self._state.progress.paused is None:
+            kind = _REQUESTED[verb]
+            self._note(kind, by=command.by, door=door, reason=command.reason, message=message, of_message=True)
         self._news += 1
         return reply
 
@@ -587,5 +660,5 @@ def _unknown(name: str) -> Refusal:
         code=RefusalCode.UNKNOWN_MESSAGE,
         message=f"this version does not carry out {echo(name)!r}",
         next_step=f"send one of: {contracts.PROMOTE}, {contracts.ABORT}, {contracts.ROLLBACK}, {contracts.FINISH}, "
-        f"{contracts.WITHDRAW}",
+        f"{contracts.WITHDRAW}, {contracts.PAUSE}, {contracts.RESUME}",
     )

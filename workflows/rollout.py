@@ -28,8 +28,16 @@ with workflow.unsafe.imports_passed_through():
         SwitchBack,
     )
     from celadon.domain.decisions.gate import Enter, GoAhead, GoBack, Wait, decide, hold_after, is_greens_fault
+    from celadon.domain.decisions.pause import is_over, paused, resumed
     from celadon.domain.language import contracts
-    from celadon.domain.language.commands import AbortAnswer, AbortCommand, BakeAnswer, PromoteAnswer, PromoteState
+    from celadon.domain.language.commands import (
+        AbortAnswer,
+        AbortCommand,
+        JudgedAnswer,
+        PauseCommand,
+        PromoteAnswer,
+        PromoteState,
+    )
     from celadon.domain.language.errors import Refusal, RefusalCode
     from celadon.domain.language.messages import RolloutResult
     from celadon.domain.language.names import Epoch, RouteSetId
@@ -166,7 +174,7 @@ class BlueGreenRollout(RolloutSteps):
         """Bring green through provisioning, verification and promotion, until it is live or given up."""
         while True:
             seen = self._news
-            await self._ask_for_missed_edges()
+            await self._before_deciding()
             decision = decide(self._state.progress, workflow.now())
             match decision:
                 case GoBack(message=None):
@@ -186,6 +194,13 @@ class BlueGreenRollout(RolloutSteps):
                         await self._return_to_verifying(answer.refusal, answer)
                 case Wait():
                     await self._wait_for_news(seen, decision.first)
+
+    async def _before_deciding(self) -> None:
+        """Have messages judged that may change what is decided, hear of missed edges, and end a pause that is over."""
+        while self._to_judge:
+            await self._judge_messages("judge who pauses or resumes")
+        await self._ask_for_missed_edges()
+        self._end_pause_in_time()
 
     async def _ask_for_missed_edges(self) -> None:
         """Ask the keeper for green's condition when a flood left edges unread, or the run was reset."""
@@ -364,6 +379,7 @@ class BlueGreenRollout(RolloutSteps):
         while True:
             await self._hear_of_drain()
             seen = self._news
+            self._end_pause_in_time()
             decision = after_switch.decide(self._state, self._circumstances(), workflow.now())
             match decision:
                 case SwitchBack():
@@ -373,7 +389,7 @@ class BlueGreenRollout(RolloutSteps):
                 case Drain():
                     await self._drain_green()
                 case Examine(what=Examined.MESSAGES):
-                    await self._judge_what_is_asked_of_the_bake(decision.why)
+                    await self._judge_messages(decision.why)
                 case Examine():
                     await self._ask_for_missed_edges()
                 case after_switch.Wait():
@@ -383,7 +399,7 @@ class BlueGreenRollout(RolloutSteps):
 
     def _circumstances(self) -> Circumstances:
         return Circumstances(
-            messages_wait=bool(self._of_the_bake),
+            messages_wait=bool(self._to_judge),
             edges_missed=self._missed_edges and self._state.progress.green_set is not None,
             cancelled=self._state.cancelled,
             blue_drains=self._drain is not None,
@@ -391,10 +407,10 @@ class BlueGreenRollout(RolloutSteps):
             closed_because=self._closed_because,
         )
 
-    async def _judge_what_is_asked_of_the_bake(self, summary: str) -> None:
-        """Let the table judge who finishes the bake or withdraws an abort; what does not count is told why."""
-        asked = _first_within(self._of_the_bake)
-        self._of_the_bake = self._of_the_bake[len(asked) :]
+    async def _judge_messages(self, summary: str) -> None:
+        """Let the table judge messages that lead to no step of their own; who sent what does not count is told why."""
+        asked = _first_within(self._to_judge)
+        self._to_judge = self._to_judge[len(asked) :]
         judged = await self._do(
             calls.JUDGE,
             self._step(
@@ -410,18 +426,40 @@ class BlueGreenRollout(RolloutSteps):
                 one.reply.give(refusal)
                 self._keep_refusal(verb, one.request.door, {"by": one.request.command.by}, refusal)
                 continue
-            finishes, pending, abort = (
-                verb == contracts.FINISH,
-                self._state.progress.pending,
-                self._state.progress.abort,
-            )
-            self._update(
-                pending=None,
-                # One that was to be tried again is given up too; another one that came meanwhile is not.
-                abort=None if pending is not None and abort == pending.request else abort,
-                bake_is_over=self._state.progress.bake_is_over or finishes,
-            )
-            one.reply.give(BakeAnswer(phase=RolloutPhase.DRAINING if finishes else self._state.progress.phase))
+            one.reply.give(self._carry_out(verb, one.request))
+
+    def _carry_out(self, verb: str, request: AbortRequest) -> JudgedAnswer:
+        """Do what a message asks that counts and leads to no step of its own; return what its sender is answered."""
+        progress, now = self._state.progress, workflow.now()
+        match verb:
+            case contracts.PAUSE if isinstance(request.command, PauseCommand):
+                self._update_to(paused(progress, request.command, request.door, now))
+            case contracts.RESUME:
+                self._update_to(resumed(progress, now))
+            case _:
+                pending, abort = progress.pending, progress.abort
+                finishes = verb == contracts.FINISH
+                self._update(
+                    pending=None,
+                    # One that was to be tried again is given up too; another one that came meanwhile is not.
+                    abort=None if pending is not None and abort == pending.request else abort,
+                    bake_is_over=progress.bake_is_over or finishes,
+                )
+                return JudgedAnswer(phase=RolloutPhase.DRAINING if finishes else progress.phase)
+        pause = self._state.progress.paused
+        return JudgedAnswer(
+            phase=progress.phase,
+            paused_since=None if pause is None else pause.since,
+            paused_until=None if pause is None else pause.until,
+        )
+
+    def _end_pause_in_time(self) -> None:
+        """Let the timers run on from the end that a pause was given."""
+        pause = self._state.progress.paused
+        if pause is None or pause.until is None or not is_over(pause, workflow.now()):
+            return
+        self._update_to(resumed(self._state.progress, pause.until))
+        self._note("resumed", by="policy", door=Channel.TIMER, reason=f"the pause by {pause.by} has ended")
 
     def _begin_to_drain_blue(self) -> None:
         """Drain blue once every live router has acknowledged; meanwhile a switch back is still possible."""
@@ -439,7 +477,7 @@ class BlueGreenRollout(RolloutSteps):
             return
         if not drain.done():
             await workflow.wait_condition(
-                lambda: drain.done() or self._state.progress.abort is not None or bool(self._of_the_bake),
+                lambda: drain.done() or self._state.progress.abort is not None or bool(self._to_judge),
             )
         if drain.done():
             self._drain = None
@@ -691,7 +729,7 @@ class BlueGreenRollout(RolloutSteps):
             lambda: (
                 (self._state.routers_served is not None and self._state.routers_served >= epoch)
                 or self._missed_edges
-                or (abortable and (self._state.progress.abort is not None or bool(self._of_the_bake)))
+                or (abortable and (self._state.progress.abort is not None or bool(self._to_judge)))
             ),
             None,
         )
@@ -702,7 +740,7 @@ class BlueGreenRollout(RolloutSteps):
 
         def ends() -> bool:
             progress = self._state.progress
-            return progress.abort is not None or progress.pending is None or bool(self._of_the_bake)
+            return progress.abort is not None or progress.pending is None or bool(self._to_judge)
 
         if self._state.stage is Stage.GATE:
             # A run that was reset to before a switch which it has forgotten: no stage of the next run goes on from it.

@@ -12,8 +12,9 @@ with workflow.unsafe.imports_passed_through():
     from celadon.domain.decisions.after_switch import bake_timer
     from celadon.domain.decisions.gate import DEADLINE_TIMER, PROMOTION_TIMER, Wait, decide
     from celadon.domain.decisions.notification_rules import gate_evidence
+    from celadon.domain.decisions.pause import pause_timers
     from celadon.domain.language import contracts
-    from celadon.domain.language.commands import AbortAnswer, BakeAnswer, PromoteAnswer
+    from celadon.domain.language.commands import AbortAnswer, JudgedAnswer, PromoteAnswer
     from celadon.domain.language.errors import Refusal, RefusalCode
     from celadon.domain.language.limits import NAME_BYTES, echo
     from celadon.domain.language.messages import RefusedMessage, RolloutStatus, Timer
@@ -57,8 +58,8 @@ class StatefulWorkflow:
         self._read_of_keeper = 0
         self._promotions: list[PendingRequest[PromotionRequest, PromoteAnswer]] = []
         self._aborts: list[PendingRequest[AbortRequest, AbortAnswer]] = []
-        self._of_the_bake: list[PendingRequest[AbortRequest, BakeAnswer]] = []
-        """Who asked to finish the bake, or to withdraw an abort."""
+        self._to_judge: list[PendingRequest[AbortRequest, JudgedAnswer]] = []
+        """Messages that lead to no step of their own, until the table has judged them."""
 
     @workflow.query(name=contracts.STATUS, description="Phase, timers, decision, last green edge, last refusals.")
     def status(self) -> RolloutStatus:
@@ -82,6 +83,8 @@ class StatefulWorkflow:
             approvals=1 if self._state.epoch is not None or progress.promotion is not None else 0,
             approvals_needed=1,
             abort_requested="" if abort is None else f"{abort.command.by}: {abort.command.reason}",
+            paused_since=None if progress.paused is None else progress.paused.since,
+            paused_until=None if progress.paused is None else progress.paused.until,
             green=progress.green,
             epoch=self._state.epoch,
             silent_routers=self._state.silent,
@@ -99,6 +102,8 @@ class StatefulWorkflow:
                 return decision.timers if isinstance(decision, Wait) else ()
             case RolloutPhase.BAKING if progress.pending is not None:
                 return ()
+            case RolloutPhase.BAKING if progress.paused is not None:
+                return pause_timers(progress.paused)
             case RolloutPhase.BAKING if not self._state.silent or now < progress.since + progress.policy.bake:
                 return (bake_timer(progress),)
             case _:
@@ -152,7 +157,10 @@ class StatefulWorkflow:
         )
 
     def _update(self, **changes: Unpack[ProgressChanges]) -> None:
-        self._state.progress = self._state.progress.with_changes(**changes)
+        self._update_to(self._state.progress.with_changes(**changes))
+
+    def _update_to(self, progress: Progress) -> None:
+        self._state.progress = progress
         self._tell_details()
 
     def _tell_details(self) -> None:
@@ -194,7 +202,7 @@ class StatefulWorkflow:
         pending, self._aborts = self._aborts, []
         for one in pending:
             one.reply.give(ended)
-        of_the_bake, self._of_the_bake = self._of_the_bake, []
+        of_the_bake, self._to_judge = self._to_judge, []
         for asked in of_the_bake:
             asked.reply.give(ended)
 

@@ -179,7 +179,7 @@ class RolloutSteps(MessageHandlers):
 
     def _is_quiet(self) -> bool:
         """Whether nobody waits for an answer, and no message for a decision."""
-        waits = self._promotions or self._aborts or self._of_the_bake
+        waits = self._promotions or self._aborts or self._to_judge
         return not waits and workflow.all_handlers_finished()
 
 

@@ -6,6 +6,7 @@ import structlog
 
 from celadon.client.rollouts import RolloutClient
 from celadon.domain.language.commands import AbortCommand, AbortState, BakeCommand
+from celadon.domain.language.contracts import FINISH
 from celadon.domain.language.errors import RefusalCode, RefusedError
 
 _ENDS_ANYWAY: Final = frozenset(
@@ -35,7 +36,7 @@ async def end_rollout(rollouts: RolloutClient, deployment: str, command: AbortCo
         answer = await rollouts.abort(deployment, command)
         if answer.state is AbortState.RECORDED:
             finish = {"reason", "by", "rollout", "door", "issuer", "rights"}
-            await rollouts.finish(deployment, BakeCommand(**command.model_dump(include=finish)))
+            await rollouts.ask(deployment, FINISH, BakeCommand(**command.model_dump(include=finish)))
     except RefusedError as error:
         if error.refusal.code in _ENDS_ANYWAY:
             return

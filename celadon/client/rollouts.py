@@ -38,8 +38,8 @@ from celadon.domain.language.base_models import Record
 from celadon.domain.language.commands import (
     AbortAnswer,
     AbortCommand,
-    BakeAnswer,
     BakeCommand,
+    JudgedAnswer,
     PromoteAnswer,
     PromoteCommand,
 )
@@ -222,27 +222,20 @@ class RolloutClient:
         """Return traffic to blue after the switch. Arguments and errors as for ``promote``."""
         return await self._update(deployment, contracts.ROLLBACK, command, AbortAnswer, request_id, patience)
 
-    async def finish(
+    async def ask(
         self,
         deployment: str,
+        message: str,
         command: BakeCommand,
         *,
         request_id: str | None = None,
         patience: timedelta = UPDATE_PATIENCE,
-    ) -> BakeAnswer:
-        """End the bake now, and give up an abort that is pending. Arguments and errors as for ``promote``."""
-        return await self._update(deployment, contracts.FINISH, command, BakeAnswer, request_id, patience)
+    ) -> JudgedAnswer:
+        """Send a message that leads to no step of its own: ``finish``, ``withdraw``, ``pause`` or ``resume``.
 
-    async def withdraw(
-        self,
-        deployment: str,
-        command: BakeCommand,
-        *,
-        request_id: str | None = None,
-        patience: timedelta = UPDATE_PATIENCE,
-    ) -> BakeAnswer:
-        """Take back one's own abort that is pending. Arguments and errors as for ``promote``."""
-        return await self._update(deployment, contracts.WITHDRAW, command, BakeAnswer, request_id, patience)
+        Arguments and errors as for ``promote``.
+        """
+        return await self._update(deployment, message, command, JudgedAnswer, request_id, patience)
 
     async def cancel(self, deployment: str) -> bool:
         """Ask for a rollout's cancellation, which means abort and otherwise lets it end; false when none runs.

@@ -204,6 +204,7 @@ class Standing:
     """The rollout under way."""
     phase: RolloutPhase | None
     abort_pending: bool = False
+    paused: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -306,11 +307,11 @@ def _phases_that_take(is_refused: "Callable[[Progress], object]") -> frozenset[R
 
 
 def _progress(phase: RolloutPhase) -> "Progress":
-    """Return a rollout in a phase that has a healthy green, a blue, and while it bakes an abort that is pending."""
+    """Return a paused rollout in a phase that has a healthy green, a blue, and in the bake an abort that is pending."""
     from celadon.domain.language.commands import AbortCommand
     from celadon.domain.language.messages import GreenChanged
     from celadon.domain.language.names import RouteSetId
-    from celadon.domain.language.progress import AbortRequest, PendingAbort, Progress
+    from celadon.domain.language.progress import AbortRequest, Pause, PendingAbort, Progress
     from celadon.domain.language.states import Channel, SetCondition
 
     green = GreenChanged(
@@ -319,4 +320,18 @@ def _progress(phase: RolloutPhase) -> "Progress":
     since = datetime(2020, 1, 1, tzinfo=UTC)
     request = AbortRequest(command=AbortCommand(), door=Channel.API, at=since)
     pending = PendingAbort(request=request, since=since, why="") if phase is RolloutPhase.BAKING else None
-    return Progress(deployment="any", phase=phase, since=since, blue_set=RouteSetId(1), green=green, pending=pending)
+    timers_run = phase in {
+        RolloutPhase.PROVISIONING,
+        RolloutPhase.VERIFYING,
+        RolloutPhase.AWAITING_PROMOTION,
+        RolloutPhase.BAKING,
+    }
+    return Progress(
+        deployment="any",
+        phase=phase,
+        since=since,
+        blue_set=RouteSetId(1),
+        green=green,
+        pending=pending,
+        paused=Pause(by="", door=Channel.API, reason="", since=since) if timers_run else None,
+    )

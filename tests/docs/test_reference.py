@@ -52,6 +52,7 @@ def test_security_tells_the_same_rights() -> None:
         Verb.PROMOTE: "promote",
         Verb.FORCE: "force",
         Verb.ROLLBACK: "roll back",
+        Verb.PAUSE: "pause and resume",
         Verb.DELETE: "delete",
         Verb.LABEL: "label",
         Verb.FORGET_ROUTER: "forget a router",

@@ -6,7 +6,8 @@ from collections import Counter
 import aiohttp
 import pytest
 
-from celadon.domain.language.commands import AbortCommand, PromoteCommand
+from celadon.domain.language.commands import AbortCommand, BakeCommand, PauseCommand, PromoteCommand
+from celadon.domain.language.contracts import PAUSE, RESUME
 from celadon.domain.language.states import RolloutOutcome, RolloutPhase
 from tests.end_to_end.conftest import FAST_CHECK, LiveDeployment, model_server, until
 
@@ -89,6 +90,25 @@ async def test_a_rollback_in_the_bake_returns_all_traffic_to_blue(deployment: Li
     assert ended.result.outcome is RolloutOutcome.ROLLED_BACK
     assert set(traffic.answers) == {"r1", "r2"}
     await deployment.until_only_live_is_left()
+
+
+async def test_a_paused_rollout_keeps_blue_warm_until_it_is_resumed(deployment: LiveDeployment) -> None:
+    await deployment.serve("r1")
+    await deployment.wait_for_promotion("r2", bake="1s")
+    await deployment.rollouts.ask(deployment.name, PAUSE, PauseCommand(by="ann", reason="latencies"))
+    await deployment.rollouts.promote(deployment.name, PromoteCommand(by="ann"))
+    await deployment.phase(RolloutPhase.BAKING)
+
+    # Longer than the bake.
+    await asyncio.sleep(2)
+    status = await deployment.rollouts.status(deployment.name)
+    assert status.phase is RolloutPhase.BAKING
+    assert "paused since" in status.holding
+
+    await deployment.rollouts.ask(deployment.name, RESUME, BakeCommand(by="ann"))
+    ended = await deployment.ended()
+    assert ended.result is not None
+    assert (ended.result.outcome, ended.result.to_revision) == (RolloutOutcome.PROMOTED, 2)
 
 
 async def test_the_timer_promotes_while_nobody_looks(deployment: LiveDeployment) -> None:

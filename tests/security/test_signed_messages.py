@@ -14,7 +14,7 @@ from celadon.client.rollouts import RolloutClient
 from celadon.client.signatures import AuthoritySettings, Signer
 from celadon.domain.decisions.authority import Authority, Unsigned
 from celadon.domain.language.attestation import text_of_command, text_of_start
-from celadon.domain.language.commands import AbortCommand, PromoteCommand
+from celadon.domain.language.commands import AbortCommand, PauseCommand, PromoteCommand
 from celadon.domain.language.contracts import workflow_id
 from celadon.domain.language.errors import RefusedError
 from celadon.domain.language.messages import RolloutRequest, StartMemo
@@ -45,8 +45,15 @@ def authority(keys: Path) -> Authority:  # noqa: F811
 
 def message(signer: Signer, verb: str, request_id: str = "id-1", **said: Any) -> Message:
     """Return a message that the API has signed."""
-    rights = {"promote": Verb.PROMOTE, "abort": Verb.ABORT, "rollback": Verb.ROLLBACK}
-    kind: Callable[..., Any] = PromoteCommand if verb == "promote" else AbortCommand
+    rights = {
+        "promote": Verb.PROMOTE,
+        "abort": Verb.ABORT,
+        "rollback": Verb.ROLLBACK,
+        "pause": Verb.PAUSE,
+        "resume": Verb.PAUSE,
+    }
+    kinds: dict[str, Callable[..., Any]] = {"promote": PromoteCommand, "pause": PauseCommand}
+    kind = kinds.get(verb, AbortCommand)
     given = {
         "by": "ann",
         "door": Channel.API,
@@ -176,6 +183,49 @@ async def test_an_unsigned_abort_leaves_everything_as_it_was(rows: Rows, authori
     assert judged.refusals[0] is not None
     assert judged.refusals[0].code == "UNSIGNED"
     assert await rows.value("select phase from rollouts") == "provisioning"
+
+
+async def judged(rows: Rows, opened: Opened, authority: Authority, asked: Message) -> Any:  # noqa: F811
+    """Return the code with which a message that leads to no step is refused; nothing when it counts."""
+    step = JudgeStep(
+        deployment="chat", rollout=opened.begun.rollout, run="run-1", messages=(asked,), at=datetime.now(UTC)
+    )
+    # As it is after its journey through Temporal.
+    travelled = JudgeStep.model_validate_json(step.model_dump_json())
+    async with rows.table.transaction() as tx:
+        [refusal] = (await judge(tx, travelled, authority)).refusals
+    return None if refusal is None else refusal.code
+
+
+@pytest.mark.parametrize("until", [None, datetime(2999, 1, 1, tzinfo=UTC)])
+async def test_a_signed_pause_counts_and_changes_no_phase(
+    rows: Rows,  # noqa: F811
+    signer: Signer,
+    authority: Authority,
+    until: datetime | None,
+) -> None:
+    opened = await rows.ready()
+
+    assert await judged(rows, opened, authority, message(signer, "pause", until=until)) is None
+    assert await judged(rows, opened, authority, message(signer, "resume", "id-2")) is None
+
+    assert await rows.value("select phase from rollouts") == "provisioning"
+
+
+async def test_the_end_of_a_pause_is_signed_too(rows: Rows, signer: Signer, authority: Authority) -> None:  # noqa: F811
+    opened = await rows.ready()
+    signed = message(signer, "pause", until=datetime(2999, 1, 1, tzinfo=UTC))
+    longer = signed.command.model_copy(update={"until": datetime(2999, 6, 1, tzinfo=UTC)})
+
+    assert await judged(rows, opened, authority, signed.model_copy(update={"command": longer})) == "UNSIGNED"
+
+
+async def test_nobody_pauses_without_the_right_to(rows: Rows, signer: Signer, authority: Authority) -> None:  # noqa: F811
+    opened = await rows.ready()
+
+    asked = message(signer, "pause", rights=(Verb.READ,))
+
+    assert await judged(rows, opened, authority, asked) == "FORBIDDEN"
 
 
 async def test_the_audit_log_does_not_vouch_for_a_copy(rows: Rows, signer: Signer, authority: Authority) -> None:  # noqa: F811

@@ -154,6 +154,12 @@ class Scenes:
         await self._deliver()
         await self._until("awaiting_promotion")
 
+    async def paused(self) -> None:
+        """Let r2 wait for its promotion with all timers standing still."""
+        await self.awaiting()
+        answer = await self._api.call("POST", "/v1/deployments/chat/pause", Role.ADMIN, body={})
+        assert answer.status == 200, answer.text
+
     async def baking(self) -> None:
         """Let r2 be live and r1 be kept warm."""
         await self.awaiting()

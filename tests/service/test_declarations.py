@@ -16,6 +16,8 @@ PHASES = {
     "rollback": {RolloutPhase.SWITCHING, *AFTER},
     "finish": {RolloutPhase.BAKING},
     "withdraw": {RolloutPhase.BAKING},
+    "pause": {*BEFORE, RolloutPhase.BAKING},
+    "resume": {*BEFORE, RolloutPhase.BAKING},
 }
 
 

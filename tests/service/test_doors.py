@@ -7,6 +7,8 @@ from typing import Final
 import pytest
 
 from celadon.domain.language.permissions import Role
+from celadon.service.command import Scope
+from celadon.service.registry import command_named
 from tests.api.conftest import DEADLINE_SECONDS
 from tests.service.doors import CALLER, Answer, Doors, Scenes, Way, Words
 from tests.table.rows import Rows
@@ -47,6 +49,20 @@ def _back(verb: str, mutation: str) -> Words:
     )
 
 
+def _judged(verb: str, kind: str) -> Words:
+    """Return the words of a command that leads to no step of its own; ``kind`` begins the names of its types."""
+    return Words(
+        rest=("POST", f"{CHAT}/{verb}", {"reason": WHY}),
+        graphql=(
+            kind[0].lower() + kind[1:],
+            {"deploymentId": "chat", "reason": WHY},
+            f"... on {kind}Payload {{ phase }}",
+        ),
+        cli=(verb, "chat", "--reason", WHY),
+        form=(f"/deployments/chat/{verb}", {"reason": WHY}),
+    )
+
+
 CASES: Final[dict[str, Case]] = {
     "promote": Case(
         words=Words(
@@ -79,37 +95,33 @@ CASES: Final[dict[str, Case]] = {
         event="switched_back",
     ),
     "finish": Case(
-        words=Words(
-            rest=("POST", f"{CHAT}/finish", {"reason": WHY}),
-            graphql=(
-                "finishRollout",
-                {"deploymentId": "chat", "reason": WHY},
-                "... on FinishRolloutPayload { phase }",
-            ),
-            cli=("finish", "chat", "--reason", WHY),
-            form=("/deployments/chat/finish", {"reason": WHY}),
-        ),
+        words=_judged("finish", "FinishRollout"),
         scene="baking",
         done={"phase": "draining"},
         shown="The bake is finished",
         event="finish_requested",
     ),
     "withdraw": Case(
-        words=Words(
-            rest=("POST", f"{CHAT}/withdraw", {"reason": WHY}),
-            graphql=(
-                "withdrawRollout",
-                {"deploymentId": "chat", "reason": WHY},
-                "... on WithdrawRolloutPayload { phase }",
-            ),
-            cli=("withdraw", "chat", "--reason", WHY),
-            form=("/deployments/chat/withdraw", {"reason": WHY}),
-        ),
+        words=_judged("withdraw", "WithdrawRollout"),
         scene="stuck_abort",
         done={"phase": "baking"},
         shown="Withdrawn",
         event="withdrawal_requested",
         past_the_api="FORBIDDEN",
+    ),
+    "pause": Case(
+        words=_judged("pause", "PauseRollout"),
+        scene="awaiting",
+        done={"phase": "awaiting_promotion"},
+        shown="Paused: all timers stand still until it is resumed.",
+        event="pause_requested",
+    ),
+    "resume": Case(
+        words=_judged("resume", "ResumeRollout"),
+        scene="paused",
+        done={"phase": "awaiting_promotion"},
+        shown="Resumed: the timers run on",
+        event="resume_requested",
     ),
     "scale": Case(
         words=Words(
@@ -284,7 +296,7 @@ async def test_a_command_of_who_may_not_is_refused(verb: str, way: Way, doors: D
     case = CASES[verb]
     if case.scene != "nothing":
         await rows.live()
-    if verb in {"promote", "abort", "rollback", "finish", "withdraw"}:
+    if command_named(verb).scope is Scope.ROLLOUT:
         await rows.ready("run-2")
 
     answer: Answer = await doors.give(way, case.words, case.weak)

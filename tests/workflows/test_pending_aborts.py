@@ -314,7 +314,9 @@ async def test_a_finish_gives_a_pending_abort_up_and_drains_blue(
     await rollout.bake(bake="5m")
     await rollout.abort(by="ann")
 
-    answer = await RolloutClient(client).finish(rollout.deployment, _asked(by="ben", reason="green is fine"))
+    answer = await RolloutClient(client).ask(
+        rollout.deployment, contracts.FINISH, _asked(by="ben", reason="green is fine")
+    )
 
     assert answer.phase is RolloutPhase.DRAINING
     assert await _outcome(rollout) is RolloutOutcome.PROMOTED
@@ -340,7 +342,7 @@ async def test_a_pending_abort_that_is_withdrawn_leaves_the_bake_as_it_was(
     before = await rollout.status()
     await rollout.abort(by="ann")
 
-    answer = await RolloutClient(client).withdraw(rollout.deployment, _asked(by="ann"))
+    answer = await RolloutClient(client).ask(rollout.deployment, contracts.WITHDRAW, _asked(by="ann"))
     after = await rollout.status()
 
     assert answer.phase is RolloutPhase.BAKING
@@ -361,7 +363,7 @@ async def test_a_withdrawal_that_does_not_count_leaves_the_abort_pending(
     await rollout.abort(by="ann")
 
     with pytest.raises(RefusedError) as refused:
-        await RolloutClient(client).withdraw(rollout.deployment, _asked(by="eve"))
+        await RolloutClient(client).ask(rollout.deployment, contracts.WITHDRAW, _asked(by="eve"))
 
     assert refused.value.refusal == not_yours
     await _blue_changes(rollout)
@@ -376,9 +378,9 @@ async def test_there_is_nothing_to_finish_or_withdraw_before_the_switch(
     rollouts = RolloutClient(client)
 
     with pytest.raises(RefusedError) as finish:
-        await rollouts.finish(rollout.deployment, _asked())
+        await rollouts.ask(rollout.deployment, contracts.FINISH, _asked())
     with pytest.raises(RefusedError) as withdrawal:
-        await rollouts.withdraw(rollout.deployment, _asked())
+        await rollouts.ask(rollout.deployment, contracts.WITHDRAW, _asked())
 
     assert finish.value.refusal.code is RefusalCode.NOT_BAKING
     assert withdrawal.value.refusal.code is RefusalCode.NO_PENDING_ABORT

@@ -100,6 +100,7 @@ def _decisions(view: RolloutView, deployment: DeploymentView, rights: Collection
         record=under_way,
         phase=None if under_way is None else view.phase,
         abort_pending=status is not None and status.abort_requested != "",
+        paused=status is not None and status.paused_since is not None,
     )
     return tuple(_decision(command, standing, rights) for command in commands() if command.is_offered(standing))
 

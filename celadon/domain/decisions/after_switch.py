@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final, assert_never
 
+from celadon.domain.decisions.pause import pause_timers
 from celadon.domain.language.base_models import Record
 from celadon.domain.language.progress import AbortRequest, Progress
 from celadon.domain.language.rollout_state import RolloutState, Stage
@@ -20,7 +21,7 @@ class Examined(StrEnum):
     """What has to be asked before anything else can be decided."""
 
     MESSAGES = "messages"
-    """Whether the messages count that finish the bake or withdraw an abort."""
+    """Whether the messages count that lead to no step, such as one that finishes the bake."""
     EDGES = "edges"
     """What green's condition is, because edges of it may have been missed."""
 
@@ -51,7 +52,7 @@ class Circumstances(Record):
     """What the decision rests on beside the state, and what no later run takes over."""
 
     messages_wait: bool = False
-    """Whether somebody asked to finish the bake or to withdraw an abort, and is not judged yet."""
+    """Whether somebody sent a message that leads to no step, and is not judged yet."""
     edges_missed: bool = False
     """Whether edges of green's condition may have been missed."""
     cancelled: bool = False
@@ -119,7 +120,7 @@ def decide(state: RolloutState, circumstances: Circumstances, now: datetime) -> 
 
 def bake_timer(progress: Progress) -> tuple[str, datetime]:
     """Return the timer that ends the bake of a rollout that bakes."""
-    return BAKE_TIMER, progress.since + progress.policy.bake
+    return BAKE_TIMER, progress.since + progress.policy.bake + progress.bake_stood_still
 
 
 def _when_reset(progress: Progress, circumstances: Circumstances) -> Decision:
@@ -143,6 +144,9 @@ def _in_bake(state: RolloutState, circumstances: Circumstances, now: datetime) -
         return _judge_messages()
     if circumstances.edges_missed:
         return Examine(what=Examined.EDGES, why="ask the keeper for green's condition")
+    if progress.paused is not None and not progress.bake_is_over:
+        timer = next(iter(pause_timers(progress.paused)), None)
+        return Wait(awaits=Awaited.BAKE, why="the rollout is paused", timer=timer)
     timer = bake_timer(progress)
     if progress.bake_is_over or timer[1] <= now:
         return Drain(colour=Colour.BLUE, why="the bake is over")
@@ -192,4 +196,4 @@ def _way_back(progress: Progress, circumstances: Circumstances) -> SwitchBack | 
 
 
 def _judge_messages() -> Examine:
-    return Examine(what=Examined.MESSAGES, why="judge who finishes the bake or withdraws an abort")
+    return Examine(what=Examined.MESSAGES, why="judge what is asked of the bake")

@@ -15,7 +15,16 @@ from typing import Final, TypeVar
 from celadon.domain.language.attestation import START, text_of_command, text_of_start
 from celadon.domain.language.base_models import Record
 from celadon.domain.language.commands import PromoteCommand
-from celadon.domain.language.contracts import ABORT, DEFAULT_INSTALLATION, FINISH, PROMOTE, ROLLBACK, WITHDRAW
+from celadon.domain.language.contracts import (
+    ABORT,
+    DEFAULT_INSTALLATION,
+    FINISH,
+    PAUSE,
+    PROMOTE,
+    RESUME,
+    ROLLBACK,
+    WITHDRAW,
+)
 from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError
 from celadon.domain.language.messages import RolloutRequest, StartMemo
 from celadon.domain.language.permissions import Verb
@@ -34,7 +43,7 @@ class Unsigned(StrEnum):
     NONE = "none"
     """Nothing: everything must be signed."""
     DECISIONS = "decisions"
-    """Promote, abort and roll back, and start what is registered already: no new command or size, nothing forced."""
+    """Promote, abort, roll back, pause and resume; start what is registered already: no new command, nothing forced."""
     ALL = "all"
     """Everything that a signed one may do: whoever reaches Temporal runs programs."""
 
@@ -42,7 +51,7 @@ class Unsigned(StrEnum):
 _UNSIGNED_RIGHTS: Final[Mapping[Unsigned, frozenset[Verb]]] = MappingProxyType(
     {
         Unsigned.NONE: frozenset(),
-        Unsigned.DECISIONS: frozenset({Verb.START, Verb.PROMOTE, Verb.ABORT, Verb.ROLLBACK}),
+        Unsigned.DECISIONS: frozenset({Verb.START, Verb.PROMOTE, Verb.ABORT, Verb.ROLLBACK, Verb.PAUSE}),
         Unsigned.ALL: frozenset(Verb),
     },
 )
@@ -54,6 +63,8 @@ _VERBS: Final[Mapping[str, Verb]] = MappingProxyType(
         ROLLBACK: Verb.ROLLBACK,
         FINISH: Verb.PROMOTE,
         WITHDRAW: Verb.ABORT,
+        PAUSE: Verb.PAUSE,
+        RESUME: Verb.PAUSE,
     },
 )
 """The right that each message takes. To finish a bake is to promote for good; whoever may pull the brake may release
@@ -70,6 +81,8 @@ _NOTE_VERBS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "aborted": (ABORT, ROLLBACK),
         "finish_requested": (FINISH,),
         "withdrawal_requested": (WITHDRAW,),
+        "pause_requested": (PAUSE,),
+        "resume_requested": (RESUME,),
     },
 )
 """Of which messages a line of the audit log may tell: what was signed vouches for nothing else."""
@@ -83,6 +96,7 @@ _COMMANDS: Final[Mapping[Verb, str]] = MappingProxyType(
         Verb.FORCE: "celadon promote {deployment} --force --reason WHY",
         Verb.ABORT: "celadon abort {deployment}",
         Verb.ROLLBACK: "celadon rollback {deployment}",
+        Verb.PAUSE: "celadon pause {deployment}",
     },
 )
 

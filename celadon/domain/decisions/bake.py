@@ -1,5 +1,6 @@
 """Ending the bake at once, and taking back an abort that is pending."""
 
+from celadon.domain.decisions.other_rollout import refuse_other
 from celadon.domain.language.commands import BakeCommand
 from celadon.domain.language.errors import Refusal, RefusalCode
 from celadon.domain.language.progress import Progress
@@ -8,7 +9,7 @@ from celadon.domain.language.states import RolloutPhase
 
 def refuse_finish(progress: Progress, command: BakeCommand) -> Refusal | None:
     """Return why the bake may not be finished now, or ``None`` when it may; with it a pending abort is given up."""
-    other = _refuse_other(progress, command)
+    other = refuse_other(progress, command)
     if other is not None:
         return other
     is_over = progress.bake_is_over and progress.pending is None
@@ -24,7 +25,7 @@ def refuse_finish(progress: Progress, command: BakeCommand) -> Refusal | None:
 
 def refuse_withdrawal(progress: Progress, command: BakeCommand) -> Refusal | None:
     """Return why a pending abort may not be withdrawn now, or ``None`` when it may; the table checks whose it is."""
-    other = _refuse_other(progress, command)
+    other = refuse_other(progress, command)
     if other is not None:
         return other
     if progress.pending is not None:
@@ -32,15 +33,5 @@ def refuse_withdrawal(progress: Progress, command: BakeCommand) -> Refusal | Non
     return Refusal(
         code=RefusalCode.NO_PENDING_ABORT,
         message=f"no abort is pending: the rollout is {progress.phase.value}",
-        next_step=f"look at it with 'celadon rollout status {progress.deployment}'",
-    )
-
-
-def _refuse_other(progress: Progress, command: BakeCommand) -> Refusal | None:
-    if command.rollout is None or command.rollout == progress.rollout:
-        return None
-    return Refusal(
-        code=RefusalCode.WRONG_ROLLOUT,
-        message=f"the message means rollout {command.rollout}, but rollout {progress.rollout} is under way",
         next_step=f"look at it with 'celadon rollout status {progress.deployment}'",
     )

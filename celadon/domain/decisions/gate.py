@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Final, assert_never
 
 from celadon.domain.decisions.curable import CURED_BY
+from celadon.domain.decisions.pause import pause_timers
 from celadon.domain.language.base_models import Record
 from celadon.domain.language.durations import format_duration
 from celadon.domain.language.errors import RefusalCode
@@ -129,7 +130,9 @@ def green_not_ready(progress: Progress, now: datetime) -> GateDecision | None:
                 return None
             if progress.green_is_ready:
                 return Enter(phase=RolloutPhase.AWAITING_PROMOTION, why="green is verified")
-            return Wait(timers=()) if progress.automation_suspended else _wait_for_green(progress, now)
+            if progress.automation_suspended and progress.paused is None:
+                return Wait(timers=())
+            return _wait_for_green(progress, now)
         case RolloutPhase.AWAITING_PROMOTION:
             return None if progress.green_is_ready else _verify_anew(progress)
         case (
@@ -163,6 +166,12 @@ def regressed_meanwhile(progress: Progress, now: datetime) -> GateDecision | Non
     """Verify a green anew that is ready again: the delay counts from the moment all of green was verified."""
     del now
     return _verify_anew(progress) if progress.regressed_since_verified else None
+
+
+def paused(progress: Progress, now: datetime) -> GateDecision | None:
+    """Let every timer stand still while the rollout is paused."""
+    del now
+    return None if progress.paused is None else Wait(timers=pause_timers(progress.paused))
 
 
 def automation_suspended(progress: Progress, now: datetime) -> GateDecision | None:
@@ -222,6 +231,7 @@ GUARDS: Final[tuple[Guard, ...]] = (
     green_not_ready,
     promotion_requested,
     regressed_meanwhile,
+    paused,
     automation_suspended,
     held,
     first_deployment,
@@ -264,6 +274,8 @@ def is_greens_fault(answer: SwitchAnswer) -> bool:
 
 
 def _wait_for_green(progress: Progress, now: datetime) -> GateDecision:
+    if progress.paused is not None:
+        return Wait(timers=pause_timers(progress.paused))
     deadline_at = (progress.unverified_since or progress.since) + progress.policy.provisioning_deadline
     if now < deadline_at:
         return Wait(timers=((PROVISIONING_TIMER, deadline_at),))

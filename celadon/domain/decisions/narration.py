@@ -27,13 +27,32 @@ def holding_reason(progress: Progress, quote: Callable[[str], str] = str) -> str
         quote: how words of people are written.
 
     """
+    parts: tuple[str, ...]
     match progress.phase:
+        case RolloutPhase.PROVISIONING:
+            parts = (_pause(progress, quote),)
         case RolloutPhase.VERIFYING | RolloutPhase.AWAITING_PROMOTION:
-            return "; ".join(part for part in (_too_many_regressions(progress), _hold(progress)) if part)
-        case RolloutPhase.BAKING | RolloutPhase.DRAINING:
-            return _pending_abort(progress, quote)
+            parts = (_pause(progress, quote), _too_many_regressions(progress), _hold(progress))
+        case RolloutPhase.BAKING:
+            parts = (_pause(progress, quote), _pending_abort(progress, quote))
+        case RolloutPhase.DRAINING:
+            parts = (_pending_abort(progress, quote),)
         case _:
-            return ""
+            parts = ()
+    return "; ".join(part for part in parts if part)
+
+
+def _pause(progress: Progress, quote: Callable[[str], str]) -> str:
+    pause = progress.paused
+    if pause is None:
+        return ""
+    why = f" ({quote(pause.reason)})" if pause.reason else ""
+    end = (
+        f"until it is resumed: celadon resume {progress.deployment}"
+        if pause.until is None
+        else f"until {pause.until:%Y-%m-%d %H:%M:%S} UTC, or celadon resume {progress.deployment}"
+    )
+    return f"paused since {pause.since:%Y-%m-%d %H:%M:%S} UTC by {quote(pause.by)}{why}: all timers stand still {end}"
 
 
 def _too_many_regressions(progress: Progress) -> str:

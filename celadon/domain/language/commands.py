@@ -66,6 +66,13 @@ class BakeCommand(AbortCommand):
     """Asks to finish the bake now, or to withdraw one's own abort that is pending."""
 
 
+class PauseCommand(BakeCommand):
+    """Asks to let all timers of a rollout stand still, or, without an end, to let them run on."""
+
+    until: AwareDatetime | None = None
+    """When they run on by themselves; when not given, once somebody asks for it."""
+
+
 class PromoteState(StrEnum):
     """How far a promotion went while its caller waited."""
 
@@ -124,8 +131,12 @@ class AbortAnswer(Record):
     """From the begin of the way back to the last router's acknowledgement, in milliseconds."""
 
 
-class BakeAnswer(Record):
-    """The answer to ``finish`` or ``withdraw``."""
+class JudgedAnswer(Record):
+    """The answer to a message that leads to no step of its own: ``finish``, ``withdraw``, ``pause``, ``resume``."""
 
     phase: RolloutPhase
     """How the rollout goes on: draining once its bake is finished, else as before."""
+    paused_since: AwareDatetime | None = None
+    """Since when its timers stand still; nothing while they run."""
+    paused_until: AwareDatetime | None = None
+    """When they run on by themselves; nothing when somebody has to ask for it."""

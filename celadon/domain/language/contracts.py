@@ -15,6 +15,8 @@ ABORT: Final = "abort"
 ROLLBACK: Final = "rollback"
 FINISH: Final = "finish"
 WITHDRAW: Final = "withdraw"
+PAUSE: Final = "pause"
+RESUME: Final = "resume"
 STATUS: Final = "status"
 
 GREEN_CHANGED: Final = "green_changed"

@@ -241,6 +241,10 @@ class RolloutStatus(Record):
     """Approvals that the switch needs."""
     abort_requested: str
     """Who asked to go back and why; empty while nobody did."""
+    paused_since: datetime | None = None
+    """Since when its timers stand still; nothing while they run."""
+    paused_until: datetime | None = None
+    """When they run on by themselves; nothing when somebody has to resume the rollout."""
     green: GreenChanged | None
     """The last edge that the keeper told."""
     epoch: Epoch | None

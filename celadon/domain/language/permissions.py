@@ -28,6 +28,8 @@ class Verb(StrEnum):
     FORCE = "force"
     """Promote before green is verified."""
     ROLLBACK = "rollback"
+    PAUSE = "pause"
+    """Let a rollout's timers stand still, or run on."""
     DELETE = "delete"
     LABEL = "label"
     """Change the labels by which tokens are scoped."""
@@ -37,8 +39,8 @@ class Verb(StrEnum):
 
 
 _LOOKS: Final = frozenset({Verb.READ})
-_OPERATES: Final = _LOOKS | {Verb.CREATE, Verb.START, Verb.ABORT, Verb.SCALE}
-_APPROVES: Final = _LOOKS | {Verb.PROMOTE, Verb.FORCE, Verb.ROLLBACK, Verb.ABORT}
+_OPERATES: Final = _LOOKS | {Verb.CREATE, Verb.START, Verb.ABORT, Verb.SCALE, Verb.PAUSE}
+_APPROVES: Final = _LOOKS | {Verb.PROMOTE, Verb.FORCE, Verb.ROLLBACK, Verb.ABORT, Verb.PAUSE}
 
 ALLOWED: Final[Mapping[Role, frozenset[Verb]]] = MappingProxyType(
     {

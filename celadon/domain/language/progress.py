@@ -1,6 +1,6 @@
 """The state of a rollout as its decisions see it, and the answers that decisions give."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Self, TypedDict, Unpack
 
@@ -44,6 +44,17 @@ class PendingAbort(Record):
     """When blue could not take the traffic for the first time."""
     why: str
     """What the table said last."""
+
+
+class Pause(Record):
+    """All timers of a rollout stand still. A person's decisions go ahead all the same, and so does an abort."""
+
+    by: str
+    door: Channel
+    reason: str
+    since: datetime
+    until: datetime | None = None
+    """When the timers run on by themselves; nothing when somebody has to resume the rollout."""
 
 
 class HoldKind(StrEnum):
@@ -91,9 +102,11 @@ class ProgressChanges(TypedDict, total=False):
     waited_since: datetime | None
     regressions: int
     hold: Hold | None
+    paused: Pause | None
     abort: AbortRequest | None
     pending: PendingAbort | None
     bake_is_over: bool
+    bake_stood_still: timedelta
     blue: BlueChanged | None
     cures: int
     promotion: PromotionRequest | None
@@ -137,12 +150,16 @@ class Progress(Record):
     regressions: int = 0
     hold: Hold | None = None
     """Why no timer asks for the switch, although green is verified and did nothing."""
+    paused: Pause | None = None
+    """Set while all timers stand still."""
     abort: AbortRequest | None = None
     """An abort that is to be carried out now."""
     pending: PendingAbort | None = None
     """An abort that blue cannot take for the moment."""
     bake_is_over: bool = False
     """Whether the time of the bake has passed, or a person has finished it."""
+    bake_stood_still: timedelta = timedelta(0)
+    """How long pauses that have ended have held the bake up."""
     blue: BlueChanged | None = None
     """What the keeper told last of blue, when it was asked."""
     cures: int = 0

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from celadon.domain.language.base_models import Record
 from celadon.domain.language.bounded_list import BoundedList
-from celadon.domain.language.commands import AbortAnswer, BakeAnswer, PromoteAnswer
+from celadon.domain.language.commands import AbortAnswer, JudgedAnswer, PromoteAnswer
 from celadon.domain.language.errors import Refusal
 from celadon.domain.language.messages import RefusedMessage
 from celadon.domain.language.names import Epoch
@@ -53,18 +53,18 @@ class AnsweredUpdate(Record):
     id: str
     promoted: PromoteAnswer | None = None
     aborted: AbortAnswer | None = None
-    baked: BakeAnswer | None = None
+    baked: JudgedAnswer | None = None
     refusal: Refusal | None = None
 
     @classmethod
-    def of(cls, update_id: str, answer: PromoteAnswer | AbortAnswer | BakeAnswer | Refusal) -> Self:
+    def of(cls, update_id: str, answer: PromoteAnswer | AbortAnswer | JudgedAnswer | Refusal) -> Self:
         """Return an update with its answer, which stands in the field of its kind."""
         match answer:
             case PromoteAnswer():
                 return cls(id=update_id, promoted=answer)
             case AbortAnswer():
                 return cls(id=update_id, aborted=answer)
-            case BakeAnswer():
+            case JudgedAnswer():
                 return cls(id=update_id, baked=answer)
             case Refusal():
                 return cls(id=update_id, refusal=answer)

@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import Field
 
 from celadon.domain.language.base_models import Record
-from celadon.domain.language.commands import AbortCommand, PromoteCommand
+from celadon.domain.language.commands import AbortCommand, PauseCommand, PromoteCommand
 from celadon.domain.language.errors import Refusal
 from celadon.domain.language.messages import RolloutRequest, StartMemo
 from celadon.domain.language.names import Epoch, RevisionNumber, RolloutId, RouteSetId
@@ -30,7 +30,7 @@ class Message(Record):
     another run takes is a repeat; empty in what earlier versions took."""
     came_by: Channel
     """How it came in; what it says of its door counts only when it is signed."""
-    command: Annotated[AbortCommand | PromoteCommand, Field(union_mode="left_to_right")]
+    command: Annotated[AbortCommand | PromoteCommand | PauseCommand, Field(union_mode="left_to_right")]
 
 
 class Note(Record):

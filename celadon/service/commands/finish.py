@@ -7,7 +7,7 @@ from celadon.domain.language.contracts import FINISH
 from celadon.domain.language.permissions import Verb
 from celadon.service.answers import RolloutDecision
 from celadon.service.command import Call, Command, Form, Line, Scope, Terminal
-from celadon.service.of_bake import BakeDecided, ask_bake
+from celadon.service.judged import JudgedResult, ask_judged
 from celadon.service.wording import see
 
 if TYPE_CHECKING:
@@ -18,13 +18,13 @@ class FinishRequest(RolloutDecision):
     """Asks for the end of the bake: blue is drained, and an abort that is pending is given up."""
 
 
-class FinishResult(BakeDecided):
+class FinishResult(JudgedResult):
     """The answer to an end of the bake."""
 
 
 async def finish(call: Call[FinishRequest]) -> FinishResult:
     """End the bake now."""
-    return await ask_bake(call, FINISH, Verb.PROMOTE, FinishResult)
+    return await ask_judged(call, FINISH, Verb.PROMOTE, FinishResult)
 
 
 def _is_refused(progress: "Progress") -> object:

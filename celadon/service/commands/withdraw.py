@@ -8,7 +8,7 @@ from celadon.domain.language.permissions import Verb
 from celadon.domain.language.states import RolloutPhase
 from celadon.service.answers import RolloutDecision
 from celadon.service.command import Call, Command, Form, Line, Scope, Terminal
-from celadon.service.of_bake import BakeDecided, ask_bake
+from celadon.service.judged import JudgedResult, ask_judged
 from celadon.service.wording import see
 
 if TYPE_CHECKING:
@@ -19,13 +19,13 @@ class WithdrawRequest(RolloutDecision):
     """Asks to take back one's own abort that waits for blue; the bake then goes on."""
 
 
-class WithdrawResult(BakeDecided):
+class WithdrawResult(JudgedResult):
     """The answer to a withdrawal."""
 
 
 async def withdraw(call: Call[WithdrawRequest]) -> WithdrawResult:
     """Take back the caller's own abort that is pending; the table judges whose it is."""
-    return await ask_bake(call, WITHDRAW, Verb.ABORT, WithdrawResult)
+    return await ask_judged(call, WITHDRAW, Verb.ABORT, WithdrawResult)
 
 
 def _is_refused(progress: "Progress") -> object:

@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.domain.decisions.authority import Authority
-from celadon.domain.language.contracts import ABORT, FINISH, ROLLBACK, WITHDRAW
+from celadon.domain.language.contracts import ABORT, FINISH, PAUSE, RESUME, ROLLBACK, WITHDRAW
 from celadon.domain.language.errors import Refusal, RefusalCode, refuse
 from celadon.domain.language.names import RouteSetId
 from celadon.domain.language.states import RolloutPhase, RouteSetState, SetCondition
@@ -21,7 +21,7 @@ from celadon.table.rollouts.audit import write_event, write_notes
 from celadon.table.rollouts.judging import judge_message
 from celadon.table.rollouts.pending_aborts import give_up_pending, refuse_withdrawal
 
-_JUDGED: Final = frozenset({ABORT, ROLLBACK, FINISH, WITHDRAW})
+_JUDGED: Final = frozenset({ABORT, ROLLBACK, FINISH, WITHDRAW, PAUSE, RESUME})
 
 
 async def open_green(tx: AsyncSession, step: Step) -> GreenOpened:
@@ -95,7 +95,7 @@ async def judge(tx: AsyncSession, step: JudgeStep, authority: Authority) -> Judg
             continue
         if message.verb in {FINISH, WITHDRAW}:
             give_up_pending(rollout)
-        elif rollout.switch_epoch is None:
+        elif message.verb in {ABORT, ROLLBACK} and rollout.switch_epoch is None:
             rollout.phase, rollout.phase_since = RolloutPhase.ROLLING_BACK, step.at
     return Judged(refusals=tuple(refusals))
 

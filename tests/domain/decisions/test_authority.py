@@ -189,7 +189,13 @@ def test_a_signature_of_another_start_vouches_for_nobody(changes: dict[str, Any]
     request, memo = start()
     other = parse_payload(RolloutRequest, {**request.model_dump(mode="json", exclude_unset=True), **changes})
     assert not authority().of_start(other, memo, NOW).verified
-    assert not authority().of_start(other, memo, NOW).rights - {Verb.START, Verb.PROMOTE, Verb.ABORT, Verb.ROLLBACK}
+    assert not authority().of_start(other, memo, NOW).rights - {
+        Verb.START,
+        Verb.PROMOTE,
+        Verb.ABORT,
+        Verb.ROLLBACK,
+        Verb.PAUSE,
+    }
 
 
 def attested(note: Note) -> Note:

@@ -23,6 +23,7 @@ TABLE = {
     Verb.PROMOTE: {A, D},
     Verb.FORCE: {A, D},
     Verb.ROLLBACK: {A, D},
+    Verb.PAUSE: {O, A, D},
     Verb.DELETE: {D},
     Verb.LABEL: {D},
     Verb.FORGET_ROUTER: {D},

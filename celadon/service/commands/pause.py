@@ -1,0 +1,90 @@
+"""Let all timers of a rollout stand still."""
+
+from typing import TYPE_CHECKING
+
+from pydantic import AwareDatetime
+
+from celadon.domain.language.commands import PauseCommand
+from celadon.domain.language.contracts import PAUSE
+from celadon.domain.language.permissions import Verb
+from celadon.service.answers import RolloutDecision
+from celadon.service.command import Call, Command, Form, Line, Notice, Option, Scope, Terminal, Tone
+from celadon.service.judged import JudgedResult, ask_judged
+from celadon.service.wording import see
+
+if TYPE_CHECKING:
+    from celadon.domain.language.progress import Progress
+
+
+class PauseRequest(RolloutDecision):
+    """Asks to let all timers of a rollout stand still; a person's promotion and an abort still work."""
+
+    until: AwareDatetime | None = None
+    """When the timers run on by themselves, with the zone; when not given, once the rollout is resumed."""
+
+
+class PauseResult(JudgedResult):
+    """The answer to a pause."""
+
+
+async def pause(call: Call[PauseRequest]) -> PauseResult:
+    """Let all timers stand still."""
+    return await ask_judged(call, PAUSE, Verb.PAUSE, PauseResult, PauseCommand, until=call.request.until)
+
+
+def _is_refused(progress: "Progress") -> object:
+    from celadon.domain.decisions.pause import refuse_pause  # noqa: PLC0415 - declaring a command needs no decision
+
+    return refuse_pause(progress, PauseCommand())
+
+
+def _end(result: PauseResult) -> str:
+    until = result.answer.paused_until
+    return "until it is resumed" if until is None else f"until {until:%Y-%m-%d %H:%M:%S %Z}"
+
+
+COMMAND = Command(
+    verb="pause",
+    scope=Scope.ROLLOUT,
+    place=45,
+    about="Let all timers stand still; a person's promotion and an abort still work.",
+    right=Verb.PAUSE,
+    request=PauseRequest,
+    result=PauseResult,
+    run=pause,
+    is_refused=_is_refused,
+    told=lambda result: (
+        Line(strong="Paused", text=f": all timers stand still {_end(result)}."),
+        Line(text=f"Resume it with: celadon resume {result.deployment}"),
+        see(result.deployment),
+    ),
+    noticed=lambda result: Notice(tone=Tone.DONE, text=f"Paused: all timers stand still {_end(result)}."),
+    terminal=Terminal(
+        doing="Pausing",
+        takes_id=True,
+        options={
+            "until": Option(
+                help="When the timers run on by themselves, such as 2026-12-01T06:00:00+01:00.",
+                metavar="MOMENT",
+                default="once it is resumed",
+            ),
+        },
+        help="""Let all timers of the rollout stand still: deadlines, automatic promotion, and the end of the bake.
+
+        What remained of each timer remains until the rollout is resumed. A promotion by a person and an abort still
+        work. A rollout that is paused already gets the new end.
+
+        Examples:
+        ```console
+        celadon pause chat --reason "ben looks at the latencies"
+        celadon pause chat --until 2026-12-01T06:00:00+01:00
+        ```
+        """,
+    ),
+    form=Form(
+        title="Pause",
+        what="All timers stand still until the rollout is resumed. You can still promote or abort it.",
+        button="Pause the rollout",
+        only_if=lambda standing: not standing.paused,
+    ),
+)

@@ -1,0 +1,269 @@
+"""While a rollout is paused all its timers stand still; resumed, each runs on with what remained of it."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from celadon.domain.decisions import after_switch
+from celadon.domain.decisions.after_switch import Awaited, Circumstances
+from celadon.domain.decisions.gate import (
+    DEADLINE_TIMER,
+    PROMOTION_TIMER,
+    PROVISIONING_TIMER,
+    Enter,
+    GoAhead,
+    GoBack,
+    Wait,
+    decide,
+)
+from celadon.domain.decisions.narration import holding_reason
+from celadon.domain.decisions.pause import PAUSE_TIMER, is_over, paused, refuse_pause, refuse_resume, resumed
+from celadon.domain.language.commands import BakeCommand, PauseCommand
+from celadon.domain.language.errors import RefusalCode
+from celadon.domain.language.names import Epoch
+from celadon.domain.language.policy import BlueGreenPolicy
+from celadon.domain.language.progress import Pause, Progress
+from celadon.domain.language.rollout_state import RolloutState, Stage
+from celadon.domain.language.states import Channel, RolloutPhase, SetCondition
+from tests.domain.rollouts import NOW, abort, before, green, promotion, rollout
+
+AWAITING, VERIFYING = RolloutPhase.AWAITING_PROMOTION, RolloutPhase.VERIFYING
+HOUR = timedelta(hours=1)
+TIMED = BlueGreenPolicy(auto_promote=True, promote_after=HOUR, promotion_deadline=3 * HOUR)
+PAUSED = Pause(by="ann", door=Channel.API, reason="latencies", since=before(minutes=30))
+TIMERS_RUN = (RolloutPhase.PROVISIONING, VERIFYING, AWAITING, RolloutPhase.BAKING)
+
+
+def baking(**fields: Any) -> RolloutState:
+    return RolloutState(
+        progress=rollout(RolloutPhase.BAKING, policy=BlueGreenPolicy(bake=HOUR), **fields),
+        stage=Stage.BAKING,
+        started_at=before(days=1),
+        epoch=Epoch(5),
+    )
+
+
+@pytest.mark.parametrize("phase", RolloutPhase)
+def test_a_rollout_can_be_paused_while_a_timer_of_it_runs(phase: RolloutPhase) -> None:
+    refusal = refuse_pause(rollout(phase), PauseCommand())
+
+    if phase in TIMERS_RUN:
+        assert refusal is None
+    else:
+        assert refusal is not None
+        assert refusal.code is RefusalCode.NOTHING_TO_PAUSE
+
+
+def test_a_bake_that_is_over_cannot_be_paused() -> None:
+    refusal = refuse_pause(rollout(RolloutPhase.BAKING, bake_is_over=True), PauseCommand())
+
+    assert refusal is not None
+    assert refusal.code is RefusalCode.NOTHING_TO_PAUSE
+
+
+def test_only_a_paused_rollout_can_be_resumed() -> None:
+    refusal = refuse_resume(rollout(), BakeCommand())
+
+    assert refusal is not None
+    assert refusal.code is RefusalCode.NOT_PAUSED
+    assert refuse_resume(rollout(paused=PAUSED), BakeCommand()) is None
+
+
+def test_a_message_for_another_rollout_pauses_and_resumes_nothing() -> None:
+    one, other = refuse_pause(rollout(), PauseCommand(rollout=8)), refuse_resume(rollout(), BakeCommand(rollout=8))
+
+    assert one is not None
+    assert other is not None
+    assert one.code is other.code is RefusalCode.WRONG_ROLLOUT
+
+
+def test_a_second_pause_changes_the_end_alone() -> None:
+    first = paused(rollout(), PauseCommand(by="ann", reason="latencies"), Channel.API, before(minutes=5))
+
+    second = paused(first, PauseCommand(by="ben", until=NOW + HOUR), Channel.CLI, NOW)
+
+    assert first.paused is not None
+    assert second.paused == first.paused.model_copy(update={"until": NOW + HOUR})
+
+
+# Before the switch.
+
+
+def test_no_timer_that_is_due_decides_while_the_rollout_is_paused() -> None:
+    policy = TIMED.model_copy(update={"promote_after": timedelta(0)})
+
+    assert decide(rollout(policy=policy, paused=PAUSED), NOW) == Wait(timers=())
+
+
+def test_a_first_deployment_waits_too_while_it_is_paused() -> None:
+    assert decide(rollout(gated=False, paused=PAUSED), NOW) == Wait(timers=())
+
+
+@pytest.mark.parametrize("phase", [RolloutPhase.PROVISIONING, VERIFYING])
+def test_a_green_that_starts_has_no_deadline_while_the_rollout_is_paused(phase: RolloutPhase) -> None:
+    progress = rollout(phase, green=None, since=before(days=1), unverified_since=before(days=1), paused=PAUSED)
+
+    assert decide(progress, NOW) == Wait(timers=())
+
+
+def test_a_paused_rollout_waits_for_the_end_that_the_pause_was_given() -> None:
+    until = PAUSED.model_copy(update={"until": NOW + HOUR})
+
+    assert decide(rollout(policy=TIMED, paused=until), NOW) == Wait(timers=((PAUSE_TIMER, NOW + HOUR),))
+
+
+def test_a_person_promotes_a_paused_rollout() -> None:
+    assert isinstance(decide(rollout(paused=PAUSED, promotion=promotion()), NOW), GoAhead)
+
+
+def test_an_abort_ends_a_paused_rollout() -> None:
+    assert isinstance(decide(rollout(paused=PAUSED, abort=abort()), NOW), GoBack)
+
+
+def test_a_green_that_regresses_is_verified_anew_although_the_rollout_is_paused() -> None:
+    assert isinstance(decide(rollout(paused=PAUSED, green=green(SetCondition.RUNNING)), NOW), Enter)
+
+
+def test_what_remained_of_each_timer_remains_when_the_rollout_is_resumed() -> None:
+    progress = rollout(policy=TIMED, verified_since=before(minutes=40), waited_since=before(minutes=90), paused=PAUSED)
+
+    after = resumed(progress, NOW)
+
+    assert after.paused is None
+    assert decide(after, NOW) == Wait(
+        timers=((PROMOTION_TIMER, NOW + timedelta(minutes=50)), (DEADLINE_TIMER, NOW + timedelta(minutes=120))),
+    )
+
+
+def test_a_green_that_was_verified_in_the_pause_has_its_whole_delay_left() -> None:
+    progress = rollout(policy=TIMED, verified_since=before(minutes=10), waited_since=before(minutes=10), paused=PAUSED)
+
+    decided = decide(resumed(progress, NOW), NOW)
+
+    assert isinstance(decided, Wait)
+    assert dict(decided.timers)[PROMOTION_TIMER] == NOW + HOUR
+
+
+def test_the_deadline_of_a_green_that_starts_runs_on_with_what_remained() -> None:
+    progress = rollout(VERIFYING, green=green(SetCondition.RUNNING), unverified_since=before(minutes=34), paused=PAUSED)
+
+    decided = decide(resumed(progress, NOW), NOW)
+
+    assert decided == Wait(timers=((PROVISIONING_TIMER, NOW + timedelta(minutes=6)),))
+
+
+def test_a_moment_of_the_policy_does_not_move() -> None:
+    policy = BlueGreenPolicy(auto_promote=True, promote_at=NOW + HOUR)
+
+    decided = decide(resumed(rollout(policy=policy, paused=PAUSED), NOW), NOW)
+
+    assert decided == Wait(timers=((PROMOTION_TIMER, NOW + HOUR),))
+
+
+# In the bake.
+
+
+def test_the_bake_does_not_end_while_the_rollout_is_paused() -> None:
+    decided = after_switch.decide(baking(since=before(days=1), paused=PAUSED), Circumstances(), NOW)
+
+    assert isinstance(decided, after_switch.Wait)
+    assert (decided.awaits, decided.timer) == (Awaited.BAKE, None)
+
+
+def test_a_person_finishes_a_bake_that_is_paused() -> None:
+    decided = after_switch.decide(baking(paused=PAUSED, bake_is_over=True), Circumstances(), NOW)
+
+    assert isinstance(decided, after_switch.Drain)
+
+
+def test_an_abort_goes_back_in_a_bake_that_is_paused() -> None:
+    decided = after_switch.decide(baking(paused=PAUSED, abort=abort()), Circumstances(), NOW)
+
+    assert isinstance(decided, after_switch.SwitchBack)
+
+
+def test_what_remained_of_the_bake_remains_when_the_rollout_is_resumed() -> None:
+    state = baking(since=before(minutes=40), paused=PAUSED)
+    state.progress = resumed(state.progress, NOW)
+
+    decided = after_switch.decide(state, Circumstances(), NOW)
+
+    assert isinstance(decided, after_switch.Wait)
+    assert decided.timer is not None
+    assert decided.timer[1] == NOW + timedelta(minutes=50)
+
+
+def test_two_pauses_of_one_bake_add_up() -> None:
+    first = resumed(rollout(RolloutPhase.BAKING, since=before(hours=2), paused=PAUSED), NOW)
+
+    second = resumed(first.with_changes(paused=PAUSED.model_copy(update={"since": NOW})), NOW + HOUR)
+
+    assert second.bake_stood_still == timedelta(minutes=90)
+
+
+# What people read.
+
+
+def test_a_paused_rollout_says_since_when_by_whom_why_and_what_ends_it() -> None:
+    assert holding_reason(rollout(paused=PAUSED)) == (
+        "paused since 2026-03-01 11:30:00 UTC by ann (latencies): all timers stand still until it is resumed: "
+        "celadon resume chat"
+    )
+
+
+def test_a_pause_with_an_end_says_when() -> None:
+    until = PAUSED.model_copy(update={"until": NOW, "reason": ""})
+
+    assert holding_reason(rollout(RolloutPhase.BAKING, paused=until)) == (
+        "paused since 2026-03-01 11:30:00 UTC by ann: all timers stand still until 2026-03-01 12:00:00 UTC, or "
+        "celadon resume chat"
+    )
+
+
+# For any rollout.
+
+
+@given(
+    st.sampled_from([RolloutPhase.PROVISIONING, VERIFYING, AWAITING]),
+    st.integers(0, 7200),
+    st.integers(0, 7200),
+    st.integers(0, 7200),
+)
+def test_a_pause_moves_every_timer_by_what_it_stood_still(
+    phase: RolloutPhase, age: int, began: int, lasted: int
+) -> None:
+    start = before(seconds=age)
+    progress = rollout(
+        phase,
+        policy=TIMED,
+        green=green() if phase is AWAITING else None,
+        since=start,
+        unverified_since=start,
+        verified_since=start,
+        waited_since=start,
+    )
+    since = start + timedelta(seconds=began)
+    until = since + timedelta(seconds=lasted)
+
+    after = resumed(progress.with_changes(paused=PAUSED.model_copy(update={"since": since})), until)
+
+    assert _timers(after) == {name: at + timedelta(seconds=lasted) for name, at in _timers(progress).items()}
+
+
+def _timers(progress: Progress) -> dict[str, Any]:
+    """Return when each timer fires, as was decided at the moment from which they count."""
+    decided = decide(progress, progress.verified_since or NOW)
+    assert isinstance(decided, Wait)
+    return dict(decided.timers)
+
+
+@pytest.mark.parametrize(("minutes", "over"), [(1, False), (0, True), (-1, True)])
+def test_a_pause_is_over_at_its_end(minutes: int, *, over: bool) -> None:
+    assert is_over(PAUSED.model_copy(update={"until": NOW + timedelta(minutes=minutes)}), NOW) is over
+
+
+def test_a_pause_without_an_end_is_never_over() -> None:
+    assert not is_over(PAUSED, NOW + timedelta(days=9))

@@ -1,0 +1,152 @@
+"""A rollout that is paused waits without any timer, in each phase that has one, and goes on with what remained."""
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from temporalio.client import Client
+
+from celadon.client.rollouts import RolloutClient
+from celadon.domain.language import contracts
+from celadon.domain.language.commands import BakeCommand, PauseCommand
+from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError
+from celadon.domain.language.payload import parse_payload
+from celadon.domain.language.states import RolloutOutcome, RolloutPhase, SetCondition
+from celadon.domain.language.steps import Judged
+from tests.workflows.conftest import FOR_EVER
+
+if TYPE_CHECKING:
+    from tests.workflows.conftest import RunningRollout
+
+
+async def pause(rollout: "RunningRollout", client: Client, **command: object) -> None:
+    asked = parse_payload(PauseCommand, FOR_EVER | {"by": "ann", "reason": "latencies"} | command)
+    await RolloutClient(client).ask(rollout.deployment, contracts.PAUSE, asked)
+
+
+async def resume(rollout: "RunningRollout", client: Client, **command: object) -> None:
+    asked = parse_payload(BakeCommand, FOR_EVER | {"by": "ben"} | command)
+    await RolloutClient(client).ask(rollout.deployment, contracts.RESUME, asked)
+
+
+async def test_the_delay_stands_still_while_the_rollout_is_paused(rollout: "RunningRollout", client: Client) -> None:
+    await rollout.wait_for_promotion(auto_promote=True, promote_after="1h")
+    await rollout.skip(timedelta(minutes=20))
+
+    await pause(rollout, client)
+    status = await rollout.status()
+    assert (status.timers, status.phase) == ((), RolloutPhase.AWAITING_PROMOTION)
+    assert "by ann (latencies): all timers stand still until it is resumed" in status.holding
+    await rollout.skip(timedelta(days=3))
+    assert (await rollout.status()).phase is RolloutPhase.AWAITING_PROMOTION
+
+    await resume(rollout, client)
+    await rollout.skip(timedelta(minutes=38))
+    assert (await rollout.status()).phase is RolloutPhase.AWAITING_PROMOTION
+    await rollout.skip(timedelta(minutes=4))
+    await rollout.phase(RolloutPhase.BAKING)
+    assert rollout.script.notes().count("pause_requested") == 1
+    await rollout.record("paused-and-resumed")
+
+
+async def test_a_pause_ends_by_itself_when_it_was_given_an_end(rollout: "RunningRollout", client: Client) -> None:
+    await rollout.wait_for_promotion(auto_promote=True, promote_after="1h")
+    await pause(rollout, client, until=(datetime.now(UTC) + timedelta(hours=10)).isoformat())
+
+    await rollout.skip(timedelta(hours=9))
+    assert (await rollout.status()).phase is RolloutPhase.AWAITING_PROMOTION
+    await rollout.skip(timedelta(hours=2) + timedelta(minutes=1))
+
+    await rollout.phase(RolloutPhase.BAKING)
+    assert "resumed" in rollout.script.notes()
+
+
+async def test_a_person_promotes_a_paused_rollout_whose_bake_then_stands_still(
+    rollout: "RunningRollout", client: Client
+) -> None:
+    await rollout.wait_for_promotion(bake="5m")
+    await pause(rollout, client)
+
+    await rollout.promote()
+
+    await rollout.phase(RolloutPhase.BAKING)
+    await rollout.skip(timedelta(days=1))
+    assert (await rollout.status()).phase is RolloutPhase.BAKING
+    await resume(rollout, client)
+    await rollout.skip(timedelta(minutes=6))
+    ended = await rollout.ended()
+    assert ended.result is not None
+    assert ended.result.outcome is RolloutOutcome.PROMOTED
+
+
+async def test_a_green_that_starts_slowly_loses_no_time_to_a_pause(rollout: "RunningRollout", client: Client) -> None:
+    await rollout.start(provisioning_deadline="10m")
+    await rollout.edge(SetCondition.RUNNING)
+    await rollout.phase(RolloutPhase.VERIFYING)
+    await pause(rollout, client)
+
+    await rollout.skip(timedelta(hours=5))
+    assert (await rollout.status()).phase is RolloutPhase.VERIFYING
+    await resume(rollout, client)
+    await rollout.skip(timedelta(minutes=11))
+
+    ended = await rollout.ended()
+    assert "green was not healthy within 10m" in ended.failure
+
+
+async def test_a_bare_signal_pauses_and_resumes(rollout: "RunningRollout") -> None:
+    await rollout.wait_for_promotion(auto_promote=True, promote_after="1h")
+
+    await rollout.handle.signal(contracts.PAUSE)
+    await rollout.until_status(lambda status: status.paused_since is not None)
+    await rollout.handle.signal(contracts.RESUME)
+
+    await rollout.until_status(lambda status: status.paused_since is None)
+
+
+async def test_an_abort_ends_a_paused_rollout(rollout: "RunningRollout", client: Client) -> None:
+    await rollout.wait_for_promotion()
+    await pause(rollout, client)
+
+    await rollout.abort(by="ben")
+
+    ended = await rollout.ended()
+    assert ended.result is not None
+    assert ended.result.outcome is RolloutOutcome.ABORTED
+
+
+async def test_a_pause_that_does_not_count_stops_no_timer(rollout: "RunningRollout", client: Client) -> None:
+    refusal = Refusal(code=RefusalCode.FORBIDDEN, message="the sender has no right to pause chat", next_step="ask")
+    await rollout.wait_for_promotion(auto_promote=True, promote_after="1h")
+    rollout.script.judge = [Judged(refusals=(refusal,))]
+
+    with pytest.raises(RefusedError) as refused:
+        await pause(rollout, client)
+
+    assert refused.value.refusal == refusal
+    status = await rollout.status()
+    assert status.paused_since is None
+    assert [timer.name for timer in status.timers] == ["automatic promotion"]
+
+
+async def test_there_is_nothing_to_pause_once_the_rollout_goes_back(rollout: "RunningRollout", client: Client) -> None:
+    await rollout.bake(bake="0s")
+    await rollout.until_status(lambda status: status.phase in {RolloutPhase.DRAINING, RolloutPhase.COMPLETED})
+
+    with pytest.raises(RefusedError):
+        await pause(rollout, client)
+
+
+async def test_a_paused_rollout_stays_paused_when_it_goes_on_in_a_new_run(
+    rollout: "RunningRollout", client: Client
+) -> None:
+    await rollout.wait_for_promotion(auto_promote=True, promote_after="20d")
+    await pause(rollout, client)
+    first = (await rollout.handle.describe()).run_id
+
+    await rollout.skip(timedelta(days=16))
+
+    assert (await rollout.handle.describe()).run_id != first
+    status = await rollout.status()
+    assert status.paused_since is not None
+    assert status.timers == ()
