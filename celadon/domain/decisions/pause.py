@@ -27,7 +27,8 @@ def refuse_pause(progress: Progress, command: PauseCommand) -> Refusal | None:
     other = refuse_other(progress, command)
     if other is not None:
         return other
-    if progress.phase in _WITH_TIMERS and not (progress.phase is RolloutPhase.BAKING and progress.bake_is_over):
+    no_bake = progress.phase is RolloutPhase.BAKING and (progress.bake_is_over or progress.blue_set is None)
+    if progress.phase in _WITH_TIMERS and not no_bake:
         return None
     return Refusal(
         code=RefusalCode.NOTHING_TO_PAUSE,

@@ -7,8 +7,9 @@ from pydantic import AwareDatetime
 from celadon.domain.language.commands import PauseCommand
 from celadon.domain.language.contracts import PAUSE
 from celadon.domain.language.permissions import Verb
+from celadon.domain.language.states import RolloutPhase
 from celadon.service.answers import RolloutDecision
-from celadon.service.command import Call, Command, Form, Line, Notice, Option, Scope, Terminal, Tone
+from celadon.service.command import Call, Command, Form, Line, Notice, Option, Scope, Standing, Terminal, Tone
 from celadon.service.judged import JudgedResult, ask_judged
 from celadon.service.wording import see
 
@@ -38,6 +39,12 @@ def _is_refused(progress: "Progress") -> object:
     return refuse_pause(progress, PauseCommand())
 
 
+def _has_timers(standing: Standing) -> bool:
+    """Whether a timer runs; without blue there is nothing to bake for."""
+    bakes_for_nothing = standing.record is None or standing.record.blue_set is None
+    return not standing.paused and not (standing.phase is RolloutPhase.BAKING and bakes_for_nothing)
+
+
 def _end(result: PauseResult) -> str:
     until = result.answer.paused_until
     return "until it is resumed" if until is None else f"until {until:%Y-%m-%d %H:%M:%S %Z}"
@@ -46,7 +53,7 @@ def _end(result: PauseResult) -> str:
 COMMAND = Command(
     verb="pause",
     scope=Scope.ROLLOUT,
-    place=45,
+    place=75,
     about="Let all timers stand still; a person's promotion and an abort still work.",
     right=Verb.PAUSE,
     request=PauseRequest,
@@ -85,6 +92,6 @@ COMMAND = Command(
         title="Pause",
         what="All timers stand still until the rollout is resumed. You can still promote or abort it.",
         button="Pause the rollout",
-        only_if=lambda standing: not standing.paused,
+        only_if=_has_timers,
     ),
 )

@@ -36,7 +36,7 @@ def _is_refused(progress: "Progress") -> object:
 COMMAND = Command(
     verb="resume",
     scope=Scope.ROLLOUT,
-    place=46,
+    place=76,
     about="Let the timers of a paused rollout run on with what remained of them.",
     right=Verb.PAUSE,
     request=ResumeRequest,

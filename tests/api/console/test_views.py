@@ -18,11 +18,11 @@ def page_of(known: RolloutView, rights: Collection[Verb] = frozenset(Verb)) -> D
 @pytest.mark.parametrize(
     ("phase", "verbs"),
     [
-        (RolloutPhase.PROVISIONING, ["abort", "scale"]),
-        (RolloutPhase.VERIFYING, ["abort", "scale"]),
-        (RolloutPhase.AWAITING_PROMOTION, ["promote", "abort", "scale"]),
+        (RolloutPhase.PROVISIONING, ["abort", "pause", "scale"]),
+        (RolloutPhase.VERIFYING, ["abort", "pause", "scale"]),
+        (RolloutPhase.AWAITING_PROMOTION, ["promote", "abort", "pause", "scale"]),
         (RolloutPhase.SWITCHING, ["scale"]),
-        (RolloutPhase.BAKING, ["rollback", "finish", "scale"]),
+        (RolloutPhase.BAKING, ["rollback", "finish", "pause", "scale"]),
         (RolloutPhase.DRAINING, ["rollback", "scale"]),
         (RolloutPhase.ROLLING_BACK, ["scale"]),
         (RolloutPhase.COMPLETED, ["scale"]),
@@ -46,7 +46,15 @@ def test_an_abort_that_is_pending_can_be_withdrawn() -> None:
 
     page = page_of(view(baking, status=status))
 
-    assert [one.verb for one in page.decisions] == ["rollback", "finish", "withdraw", "scale"]
+    assert [one.verb for one in page.decisions] == ["rollback", "finish", "withdraw", "pause", "scale"]
+
+
+def test_a_paused_rollout_can_be_resumed() -> None:
+    status = awaiting().model_copy(update={"paused_since": awaiting().since})
+
+    page = page_of(view(record(RolloutPhase.AWAITING_PROMOTION), status=status))
+
+    assert [one.verb for one in page.decisions] == ["promote", "abort", "resume", "scale"]
 
 
 def test_a_deployment_that_is_being_deleted_offers_nothing() -> None:

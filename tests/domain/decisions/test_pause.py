@@ -57,8 +57,9 @@ def test_a_rollout_can_be_paused_while_a_timer_of_it_runs(phase: RolloutPhase) -
         assert refusal.code is RefusalCode.NOTHING_TO_PAUSE
 
 
-def test_a_bake_that_is_over_cannot_be_paused() -> None:
-    refusal = refuse_pause(rollout(RolloutPhase.BAKING, bake_is_over=True), PauseCommand())
+@pytest.mark.parametrize("fields", [{"bake_is_over": True}, {"blue_set": None}], ids=["over", "nothing to bake for"])
+def test_a_bake_that_does_not_run_cannot_be_paused(fields: dict[str, Any]) -> None:
+    refusal = refuse_pause(rollout(RolloutPhase.BAKING, **fields), PauseCommand())
 
     assert refusal is not None
     assert refusal.code is RefusalCode.NOTHING_TO_PAUSE
