@@ -28,7 +28,7 @@ with workflow.unsafe.imports_passed_through():
         SwitchBack,
     )
     from celadon.domain.decisions.gate import Enter, GoAhead, GoBack, Wait, decide, hold_after, is_greens_fault
-    from celadon.domain.decisions.pause import is_over, paused, resumed
+    from celadon.domain.decisions.pause import is_over, paused, refuse_pause, resumed
     from celadon.domain.language import contracts
     from celadon.domain.language.commands import (
         AbortAnswer,
@@ -422,17 +422,20 @@ class BlueGreenRollout(RolloutSteps):
         )
         for one, refusal in zip(asked, judged.refusals, strict=True):
             verb = "" if one.request.message is None else one.request.message.verb
-            if refusal is not None:
-                one.reply.give(refusal)
-                self._keep_refusal(verb, one.request.door, {"by": one.request.command.by}, refusal)
-                continue
-            one.reply.give(self._carry_out(verb, one.request))
+            answer = refusal or self._carry_out(verb, one.request)
+            one.reply.give(answer)
+            if isinstance(answer, Refusal):
+                self._keep_refusal(verb, one.request.door, {"by": one.request.command.by}, answer)
 
-    def _carry_out(self, verb: str, request: AbortRequest) -> JudgedAnswer:
+    def _carry_out(self, verb: str, request: AbortRequest) -> JudgedAnswer | Refusal:
         """Do what a message asks that counts and leads to no step of its own; return what its sender is answered."""
         progress, now = self._state.progress, workflow.now()
         match verb:
             case contracts.PAUSE if isinstance(request.command, PauseCommand):
+                # What was judged before it may have ended the last timer.
+                too_late = refuse_pause(progress, request.command)
+                if too_late is not None:
+                    return too_late
                 self._update_to(paused(progress, request.command, request.door, now))
             case contracts.RESUME:
                 self._update_to(resumed(progress, now))

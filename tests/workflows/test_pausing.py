@@ -1,5 +1,6 @@
 """A rollout that is paused waits without any timer, in each phase that has one, and goes on with what remained."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError
 from celadon.domain.language.payload import parse_payload
 from celadon.domain.language.states import RolloutOutcome, RolloutPhase, SetCondition
 from celadon.domain.language.steps import Judged
-from tests.workflows.conftest import FOR_EVER
+from tests.workflows.conftest import DEADLINE_SECONDS, FOR_EVER
 
 if TYPE_CHECKING:
     from tests.workflows.conftest import RunningRollout
@@ -127,6 +128,29 @@ async def test_a_pause_that_does_not_count_stops_no_timer(rollout: "RunningRollo
     status = await rollout.status()
     assert status.paused_since is None
     assert [timer.name for timer in status.timers] == ["automatic promotion"]
+
+
+async def test_a_pause_that_comes_behind_the_end_of_the_bake_is_refused(
+    rollout: "RunningRollout", client: Client
+) -> None:
+    await rollout.bake(bake="1h")
+    judging = rollout.script.hold("judge")
+    await rollout.handle.signal(contracts.FINISH, {"by": "ben"})
+    await rollout.until(lambda: "judge" in rollout.script.names())
+
+    before = (await rollout.handle.describe()).history_length
+    asked = asyncio.create_task(pause(rollout, client))
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while (await rollout.handle.describe()).history_length == before:  # noqa: ASYNC110 - of a server
+            await asyncio.sleep(0.02)
+    judging.set()
+
+    with pytest.raises(RefusedError) as refused:
+        await asked
+    assert refused.value.refusal.code is RefusalCode.NOTHING_TO_PAUSE
+    ended = await rollout.ended()
+    assert ended.result is not None
+    assert ended.result.outcome is RolloutOutcome.PROMOTED
 
 
 async def test_there_is_nothing_to_pause_once_the_rollout_goes_back(rollout: "RunningRollout", client: Client) -> None:
