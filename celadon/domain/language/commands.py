@@ -13,6 +13,7 @@ from celadon.domain.language.declared_text import check_person, check_reason
 from celadon.domain.language.names import Epoch, revision_number
 from celadon.domain.language.permissions import Verb
 from celadon.domain.language.states import Channel, RolloutOutcome, RolloutPhase
+from celadon.domain.language.utc_moment import UtcMoment
 
 UNDECLARED = "undeclared"
 """Who asked, when nobody said so."""
@@ -69,7 +70,7 @@ class BakeCommand(AbortCommand):
 class PauseCommand(BakeCommand):
     """Asks to let all timers of a rollout stand still, or, without an end, to let them run on."""
 
-    until: AwareDatetime | None = None
+    until: UtcMoment | None = None
     """When they run on by themselves; when not given, once somebody asks for it."""
 
 

@@ -11,7 +11,6 @@ from enum import StrEnum
 from typing import Annotated, Any, Final, Self
 
 from pydantic import (
-    AwareDatetime,
     BeforeValidator,
     Field,
     SerializerFunctionWrapHandler,
@@ -22,6 +21,7 @@ from pydantic import (
 from celadon.domain.language.base_models import StrictModel
 from celadon.domain.language.durations import Duration
 from celadon.domain.language.notification import NotifyRules
+from celadon.domain.language.utc_moment import UtcMoment
 
 LATER_KEYS: Final = frozenset(
     {
@@ -79,7 +79,7 @@ class BlueGreenPolicy(StrictModel):
     """Whether a timer promotes green; else a person does."""
     promote_after: Duration = timedelta(0)
     """Counted from the moment all of green was verified; starts anew when green regresses."""
-    promote_at: AwareDatetime | None = None
+    promote_at: UtcMoment | None = None
     """The moment, with its zone, before which no timer promotes; the delay may end later. One that is past holds up
     nothing."""
     promotion_deadline: Duration | None = None

@@ -2,12 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from pydantic import AwareDatetime
-
 from celadon.domain.language.commands import PauseCommand
 from celadon.domain.language.contracts import PAUSE
 from celadon.domain.language.permissions import Verb
 from celadon.domain.language.states import RolloutPhase
+from celadon.domain.language.utc_moment import UtcMoment
 from celadon.service.answers import RolloutDecision
 from celadon.service.command import Call, Command, Form, Line, Notice, Option, Scope, Standing, Terminal, Tone
 from celadon.service.judged import JudgedResult, ask_judged
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 class PauseRequest(RolloutDecision):
     """Asks to let all timers of a rollout stand still; a person's promotion and an abort still work."""
 
-    until: AwareDatetime | None = None
+    until: UtcMoment | None = None
     """When the timers run on by themselves, with the zone; when not given, once the rollout is resumed."""
 
 

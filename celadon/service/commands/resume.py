@@ -33,6 +33,11 @@ def _is_refused(progress: "Progress") -> object:
     return refuse_resume(progress, BakeCommand())
 
 
+def _told(result: ResumeResult) -> tuple[Line, ...]:
+    phase = result.answer.phase.value.replace("_", " ")
+    return Line(strong="Resumed", text=f": the rollout is {phase}, and its timers run on."), see(result.deployment)
+
+
 COMMAND = Command(
     verb="resume",
     scope=Scope.ROLLOUT,
@@ -44,7 +49,10 @@ COMMAND = Command(
     run=resume,
     is_refused=_is_refused,
     told=lambda result: (
-        Line(strong="Resumed", text=f": the rollout is {result.answer.phase.value}, and its timers run on."),
+        Line(
+            strong="Resumed",
+            text=f": the rollout is {result.answer.phase.value.replace('_', ' ')}, and its timers run on.",
+        ),
         see(result.deployment),
     ),
     noticed=lambda _: Notice(tone=Tone.DONE, text="Resumed: the timers run on with what remained of them."),

@@ -211,6 +211,15 @@ def test_a_promotion_at_its_moment_says_which() -> None:
     assert decided.reason == f"auto_promote, at {NOW:%Y-%m-%d %H:%M:%S} UTC"
 
 
+def test_a_moment_that_was_given_in_another_zone_is_told_in_utc() -> None:
+    policy = parse_payload(BlueGreenPolicy, {"auto_promote": True, "promote_at": "2026-03-01T13:00:00+01:00"})
+
+    decided = decision(AWAITING, policy=policy, verified_since=before(hours=1))
+
+    assert isinstance(decided, GoAhead)
+    assert decided.reason == "auto_promote, at 2026-03-01 12:00:00 UTC"
+
+
 def test_a_person_need_not_wait_for_the_moment() -> None:
     decided = decision(
         AWAITING, policy=auto(promote_at=NOW + timedelta(days=1)), promotion=promotion(), verified_since=NOW

@@ -24,6 +24,7 @@ from celadon.domain.decisions.pause import PAUSE_TIMER, is_over, paused, refuse_
 from celadon.domain.language.commands import BakeCommand, PauseCommand
 from celadon.domain.language.errors import RefusalCode
 from celadon.domain.language.names import Epoch
+from celadon.domain.language.payload import parse_payload
 from celadon.domain.language.policy import BlueGreenPolicy
 from celadon.domain.language.progress import Pause, Progress
 from celadon.domain.language.rollout_state import RolloutState, Stage
@@ -222,6 +223,14 @@ def test_a_pause_with_an_end_says_when() -> None:
         "paused since 2026-03-01 11:30:00 UTC by ann: all timers stand still until 2026-03-01 12:00:00 UTC, or "
         "celadon resume chat"
     )
+
+
+def test_an_end_that_was_given_in_another_zone_is_told_in_utc() -> None:
+    command = parse_payload(PauseCommand, {"by": "ann", "until": "2026-03-02T06:00:00+01:00"})
+
+    told = holding_reason(paused(rollout(), command, Channel.API, NOW))
+
+    assert "until 2026-03-02 05:00:00 UTC" in told
 
 
 # For any rollout.
