@@ -449,12 +449,8 @@ class BlueGreenRollout(RolloutSteps):
                     bake_is_over=progress.bake_is_over or finishes,
                 )
                 return JudgedAnswer(phase=RolloutPhase.DRAINING if finishes else progress.phase)
-        pause = self._state.progress.paused
-        return JudgedAnswer(
-            phase=progress.phase,
-            paused_since=None if pause is None else pause.since,
-            paused_until=None if pause is None else pause.until,
-        )
+        after = self._state.progress
+        return JudgedAnswer(phase=after.phase, paused_since=after.paused_since, paused_until=after.paused_until)
 
     def _end_pause_in_time(self) -> None:
         """Let the timers run on from the end that a pause was given."""

@@ -308,6 +308,7 @@ def _phases_that_take(is_refused: "Callable[[Progress], object]") -> frozenset[R
 
 def _progress(phase: RolloutPhase) -> "Progress":
     """Return a paused rollout in a phase that has a healthy green, a blue, and in the bake an abort that is pending."""
+    from celadon.domain.decisions.pause import WITH_TIMERS
     from celadon.domain.language.commands import AbortCommand
     from celadon.domain.language.messages import GreenChanged
     from celadon.domain.language.names import RouteSetId
@@ -320,12 +321,6 @@ def _progress(phase: RolloutPhase) -> "Progress":
     since = datetime(2020, 1, 1, tzinfo=UTC)
     request = AbortRequest(command=AbortCommand(), door=Channel.API, at=since)
     pending = PendingAbort(request=request, since=since, why="") if phase is RolloutPhase.BAKING else None
-    timers_run = phase in {
-        RolloutPhase.PROVISIONING,
-        RolloutPhase.VERIFYING,
-        RolloutPhase.AWAITING_PROMOTION,
-        RolloutPhase.BAKING,
-    }
     return Progress(
         deployment="any",
         phase=phase,
@@ -333,5 +328,5 @@ def _progress(phase: RolloutPhase) -> "Progress":
         blue_set=RouteSetId(1),
         green=green,
         pending=pending,
-        paused=Pause(by="", door=Channel.API, reason="", since=since) if timers_run else None,
+        paused=Pause(by="", door=Channel.API, reason="", since=since) if phase in WITH_TIMERS else None,
     )

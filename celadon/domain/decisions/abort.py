@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import assert_never
 
+from celadon.domain.decisions.other_rollout import refuse_other
 from celadon.domain.language.commands import AbortAnswer, AbortCommand, AbortState
 from celadon.domain.language.errors import Refusal, RefusalCode
 from celadon.domain.language.progress import AbortRequest, PendingAbort, Progress
@@ -20,12 +21,9 @@ def refuse_abort(
 
     After the switch the table has the last word: whether blue can take the traffic is read under its lock.
     """
-    if command.rollout is not None and command.rollout != progress.rollout:
-        return Refusal(
-            code=RefusalCode.WRONG_ROLLOUT,
-            message=f"the message means rollout {command.rollout}, but rollout {progress.rollout} is under way",
-            next_step=f"look at it with 'celadon rollout status {progress.deployment}'",
-        )
+    other = refuse_other(progress, command)
+    if other is not None:
+        return other
     match progress.phase:
         case RolloutPhase.PROVISIONING | RolloutPhase.VERIFYING | RolloutPhase.AWAITING_PROMOTION:
             if not rollback:

@@ -12,7 +12,7 @@ from celadon.domain.language.states import Channel, RolloutPhase
 PAUSE_TIMER: Final = "pause"
 
 _NOTHING: Final = timedelta(0)
-_WITH_TIMERS: Final = frozenset(
+WITH_TIMERS: Final = frozenset(
     {
         RolloutPhase.PROVISIONING,
         RolloutPhase.VERIFYING,
@@ -20,6 +20,7 @@ _WITH_TIMERS: Final = frozenset(
         RolloutPhase.BAKING,
     },
 )
+"""The phases in which a timer runs, which a pause stops."""
 
 
 def refuse_pause(progress: Progress, command: PauseCommand) -> Refusal | None:
@@ -28,7 +29,7 @@ def refuse_pause(progress: Progress, command: PauseCommand) -> Refusal | None:
     if other is not None:
         return other
     no_bake = progress.phase is RolloutPhase.BAKING and (progress.bake_is_over or progress.blue_set is None)
-    if progress.phase in _WITH_TIMERS and not no_bake:
+    if progress.phase in WITH_TIMERS and not no_bake:
         return None
     return Refusal(
         code=RefusalCode.NOTHING_TO_PAUSE,

@@ -182,6 +182,16 @@ class Progress(Record):
         return self.green is not None and self.green.condition is SetCondition.FAILED
 
     @property
+    def paused_since(self) -> datetime | None:
+        """Since when the timers stand still; nothing while they run."""
+        return None if self.paused is None else self.paused.since
+
+    @property
+    def paused_until(self) -> datetime | None:
+        """When the timers run on by themselves; nothing when somebody has to resume the rollout."""
+        return None if self.paused is None else self.paused.until
+
+    @property
     def automation_suspended(self) -> bool:
         """Whether green regressed so often that timers no longer decide."""
         return self.regressions > self.policy.max_regressions

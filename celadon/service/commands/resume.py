@@ -48,13 +48,7 @@ COMMAND = Command(
     result=ResumeResult,
     run=resume,
     is_refused=_is_refused,
-    told=lambda result: (
-        Line(
-            strong="Resumed",
-            text=f": the rollout is {result.answer.phase.value.replace('_', ' ')}, and its timers run on.",
-        ),
-        see(result.deployment),
-    ),
+    told=_told,
     noticed=lambda _: Notice(tone=Tone.DONE, text="Resumed: the timers run on with what remained of them."),
     terminal=Terminal(
         doing="Resuming",
