@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 DEVELOPMENT := $(VENV)/.installed-dev
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Tests mostly wait, so a few processes share two cores; tests that load, kill or judge a whole stack run one at a time.
-SIDE_BY_SIDE := --numprocesses 3 --dist loadfile
+SIDE_BY_SIDE := --numprocesses 3 --dist worksteal
 ON_ONE_STACK := --numprocesses 3 --dist worksteal
 
 .DEFAULT_GOAL := help

@@ -11,7 +11,8 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
-from celadon.domain.language.contracts import WORKFLOW_TYPE, workflow_id
+from celadon.domain.language.contracts import ASK_TYPE, WORKFLOW_TYPE, workflow_id
+from celadon.domain.language.scheduling import AskStep
 from celadon.domain.language.steps import BeginStep, Step
 
 REFUSED: str = "FOREIGN_CALLER"
@@ -57,6 +58,8 @@ def refuse_caller(info: activity.Info, step: object) -> str:
     """
     if not info.in_workflow:
         return "steps of a rollout run for its workflow only, and no workflow asks for this one"
+    if isinstance(step, AskStep):
+        return _refuse_asker(info, step)
     if info.workflow_type != WORKFLOW_TYPE:
         return f"steps of a rollout run for workflows of type {WORKFLOW_TYPE} only"
     if not isinstance(step, Step | BeginStep):
@@ -68,3 +71,10 @@ def refuse_caller(info: activity.Info, step: object) -> str:
     if run and run != info.workflow_run_id:
         return "the step names another run than the one that asks for it"
     return ""
+
+
+def _refuse_asker(info: activity.Info, step: AskStep) -> str:
+    """Return why a command is not given for a workflow: only ``Ask`` gives one, under whichever id a schedule chose."""
+    if info.workflow_type != ASK_TYPE:
+        return f"commands are given for workflows of type {ASK_TYPE} only"
+    return "" if step.run == info.workflow_run_id else "the step names another run than the one that asks for it"

@@ -17,17 +17,24 @@ from temporalio import activity
 
 from activities.acknowledgements import AcknowledgementWatch, hear_of
 from activities.refusals import refusals_are_final
+from activities.worker_keys import believing
 from activities.worker_stop import stop_with_worker
 from celadon.domain.decisions.authority import Authority
-from celadon.domain.language.errors import RefusalCode
+from celadon.domain.language.errors import RefusalCode, RefusedError
+from celadon.domain.language.freeze import FreezesRead
 from celadon.domain.language.names import Epoch
+from celadon.domain.language.next_rollout import NextRollout, SuccessorRead
+from celadon.domain.language.opening import OpeningTimes
+from celadon.domain.language.router_names import first_routers
 from celadon.domain.language.steps import (
     BeginStep,
     Begun,
     CloseStep,
     DrainEnd,
+    EdgeAnswer,
     Finished,
     FinishStep,
+    FreezesStep,
     GreenOpened,
     Judged,
     JudgeStep,
@@ -35,12 +42,13 @@ from celadon.domain.language.steps import (
     Step,
     SwitchAnswer,
     SwitchStep,
+    WindowStep,
 )
 from celadon.table.core.engine import Table
 from celadon.table.core.listen import ROUTES_CHANNEL, Listener
 from celadon.table.rollouts import begin as begin_table
 from celadon.table.rollouts import finish as finish_table
-from celadon.table.rollouts import route_sets, switch
+from celadon.table.rollouts import next_rollouts, route_sets, switch, windows
 
 KEEPER_PATIENCE: Final = timedelta(seconds=8)
 """How long a switch waits for a keeper that changes hands, before it is refused; a lease expires after 3 s."""
@@ -69,8 +77,11 @@ class RolloutActivities:
             self.begin,
             self.provision_green,
             self.enter_phase,
+            self.read_freezes,
+            self.read_successor,
             self.judge,
             self.ask_for_edge,
+            self.look_up_windows,
             self.switch,
             self.switch_back,
             self.drain,
@@ -81,8 +92,15 @@ class RolloutActivities:
     async def begin(self, step: BeginStep) -> Begun:
         """Register the rollout, its revision and its policy."""
         with refusals_are_final():
-            async with self._table.transaction() as tx:
-                begun = await begin_table.begin(tx, step, self._authority)
+            try:
+                async with self._table.transaction() as tx:
+                    authority = await believing(tx, self._authority, step)
+                    begun = await begin_table.begin(tx, step, authority, attempted_at=activity.info().started_time)
+            except RefusedError as error:
+                if isinstance(step.request, NextRollout):
+                    async with self._table.transaction() as tx:
+                        await next_rollouts.hold_refused(tx, step.request.deployment, step.request.next, str(error))
+                raise
         log.info("rollout_began", deployment=begun.deployment, rollout=begun.rollout, revision=begun.to_revision)
         return begun
 
@@ -91,21 +109,37 @@ class RolloutActivities:
         """Open the green set; the keeper starts its replicas."""
         with refusals_are_final():
             async with self._table.transaction() as tx:
-                return await route_sets.open_green(tx, self._attested(step))
+                return await route_sets.open_green(tx, await self._attested(tx, step))
 
     @activity.defn
-    async def enter_phase(self, step: PhaseStep) -> None:
-        """Write the phase down."""
+    async def enter_phase(self, step: PhaseStep) -> FreezesRead | None:
+        """Write the phase down, and read freezes before a promotion; nothing where there are none."""
         with refusals_are_final():
             async with self._table.transaction() as tx:
-                await route_sets.enter_phase(tx, self._attested(step))
+                return await route_sets.enter_phase(tx, await self._attested(tx, step))
+
+    @activity.defn
+    async def read_freezes(self, step: FreezesStep) -> FreezesRead:
+        """Read the freezes of the rollout's deployment."""
+        with refusals_are_final():
+            async with self._table.transaction() as tx:
+                return await route_sets.read_own_freezes(tx, await self._attested(tx, step))
+
+    @activity.defn
+    async def read_successor(self, step: Step) -> SuccessorRead:
+        """Read what waits behind the rollout, and whether the rollout ends for it."""
+        with refusals_are_final():
+            async with self._table.transaction() as tx:
+                authority = await believing(tx, self._authority, step)
+                return await next_rollouts.read_successor(tx, authority.attested(step), authority)
 
     @activity.defn
     async def judge(self, step: JudgeStep) -> Judged:
         """Judge aborts that came before the switch: who sent them, and whether they may."""
         with refusals_are_final():
             async with self._table.transaction() as tx:
-                judged = await route_sets.judge(tx, self._attested(step), self._authority)
+                authority = await believing(tx, self._authority, step)
+                judged = await route_sets.judge(tx, authority.attested(step), authority)
         log.info(
             "judged",
             deployment=step.deployment,
@@ -115,11 +149,18 @@ class RolloutActivities:
         return judged
 
     @activity.defn
-    async def ask_for_edge(self, step: Step) -> None:
+    async def ask_for_edge(self, step: Step) -> EdgeAnswer:
         """Let the keeper tell green's condition anew."""
         with refusals_are_final():
             async with self._table.transaction() as tx:
-                await route_sets.ask_for_edge(tx, self._attested(step))
+                return await route_sets.ask_for_edge(tx, await self._attested(tx, step))
+
+    @activity.defn
+    async def look_up_windows(self, step: WindowStep) -> OpeningTimes:
+        """Say when the policy's windows are open, by the database's clock."""
+        with refusals_are_final():
+            async with self._table.transaction() as tx:
+                return await windows.look_up_windows(tx, await self._attested(tx, step))
 
     @activity.defn
     async def switch(self, step: SwitchStep) -> SwitchAnswer:
@@ -150,7 +191,7 @@ class RolloutActivities:
         """Close a set and wait until its last replica has stopped, or until the set is live again."""
         with refusals_are_final():
             async with self._table.transaction() as tx:
-                refused = await route_sets.close_set(tx, self._attested(step))
+                refused = await route_sets.close_set(tx, await self._attested(tx, step))
         if refused is not None:
             return refused
         async with self._listener.subscribe(ROUTES_CHANNEL) as heard:
@@ -175,13 +216,13 @@ class RolloutActivities:
         """Write the outcome and give the deployment free."""
         with refusals_are_final():
             async with self._table.transaction() as tx:
-                finished = await finish_table.finish(tx, self._attested(step))
+                finished = await finish_table.finish(tx, await self._attested(tx, step))
         log.info("rollout_ended", deployment=step.deployment, rollout=step.rollout, outcome=step.outcome.value)
         return finished
 
-    def _attested(self, step: StepT) -> StepT:
+    async def _attested(self, tx: AsyncSession, step: StepT) -> StepT:
         """Check what doors have signed: the audit log shows nobody as verified who is not."""
-        return self._authority.attested(step)
+        return (await believing(tx, self._authority, step)).attested(step)
 
     async def _commit(
         self,
@@ -190,9 +231,13 @@ class RolloutActivities:
     ) -> SwitchAnswer:
         with refusals_are_final():
             async with self._table.transaction() as tx:
-                return await change(tx, self._attested(step), self._authority)
+                authority = await believing(tx, self._authority, step)
+                return await change(tx, authority.attested(step), authority)
 
     async def _await_routers(self, step: SwitchStep, answer: SwitchAnswer, started: float, what: str) -> SwitchAnswer:
+        if answer.recorded:
+            log.info("approved", deployment=step.deployment, rollout=step.rollout, by=step.by)
+            return answer
         if answer.refusal is not None or answer.epoch is None:
             log.info("refused", what=what, deployment=step.deployment, rollout=step.rollout, why=str(answer.refusal))
             return answer
@@ -208,12 +253,15 @@ class RolloutActivities:
             by=step.by,
             commit_ms=round((committed - started) * 1000, 1),
             acknowledged_ms=round((ended - committed) * 1000, 1),
-            silent=acknowledgement.silent,
+            silent=first_routers(acknowledgement.silent),
+            silent_count=len(acknowledgement.silent),
         )
         return answer.model_copy(
             update={
-                "acknowledged_by": acknowledgement.acknowledged_by,
-                "silent": acknowledgement.silent,
+                "acknowledged_by": first_routers(acknowledgement.acknowledged_by),
+                "acknowledged_count": len(acknowledgement.acknowledged_by),
+                "silent": first_routers(acknowledgement.silent),
+                "silent_count": len(acknowledgement.silent),
                 "ms": round((ended - started) * 1000, 3),
             },
         )

@@ -2,5 +2,17 @@
 
 from typing import Final
 
-BENCHES: Final = ("switch", "kill", "soak", "drain", "swap", "engine", "events", "waiting", "viewers", "cli")
+BENCHES: Final = (
+    "switch",
+    "kill",
+    "soak",
+    "drain",
+    "swap",
+    "engine",
+    "events",
+    "waiting",
+    "viewers",
+    "addresses",
+    "cli",
+)
 """In the order of ``docs/performance.md``."""

@@ -2,8 +2,10 @@
 
 ``celadon promote`` and ``celadon rollout status`` go through the API of a whole local stack; ``python -c pass`` is
 started in turn with them. Processor time is that of the command's process alone, and differs least on a busy machine.
+A second table shows what of it the libraries take that every command stands on.
 
     python -m bench.cli --rounds 20
+    python -m bench.cli --libraries
 """
 
 import argparse
@@ -35,6 +37,16 @@ COMMANDS: Final = {
     STATUS: ("-m", "celadon", "rollout", "status", NAME),
     PROMOTE: ("-m", "celadon", "promote", NAME),
 }
+_MODEL: Final = "import pydantic\nclass Model(pydantic.BaseModel):\n    name: str = ''\n"
+LIBRARIES: Final = {
+    NOTHING: ("-c", "pass"),
+    "import asyncio": ("-c", "import asyncio"),
+    "import http.client, ssl": ("-c", "import http.client, ssl"),
+    "import typer": ("-c", "import typer"),
+    "import pydantic, and one model": ("-c", _MODEL),
+    "all of these": ("-c", f"import asyncio, http.client, ssl, typer\n{_MODEL}"),
+}
+"""What every command loads that goes through the API, whatever it does."""
 
 
 @dataclass(frozen=True)
@@ -99,15 +111,30 @@ async def measure_on(line: Line, rounds: int) -> Grid:
     )
     await _round(line, environment)
     taken = [await _round(line, environment) for _ in range(rounds)]
+    return Grid(title="Commands through the API, until they return", rows=_rows("command", taken))
+
+
+async def measure_libraries(rounds: int) -> Grid:
+    """Measure what the libraries of every command take to load, in turn."""
+    environment = inherited_environment({})
+    taken = [
+        {name: await asyncio.to_thread(_run, arguments, environment) for name, arguments in LIBRARIES.items()}
+        for _ in range(rounds)
+    ]
+    return Grid(title="What the libraries take on which every command stands", rows=_rows("program", taken))
+
+
+def _rows(what: str, taken: Sequence[Mapping[str, _Taken]]) -> tuple[dict[str, Cell], ...]:
+    """Return a row for each program, in the order in which they ran, beside the program that does nothing."""
     nothing = _medians([one[NOTHING] for one in taken])
     rows: list[dict[str, Cell]] = []
-    for name in COMMANDS:
+    for name in taken[0]:
         runs = [one[name] for one in taken]
         median, cpu = _medians(runs)
         rows.append(
             {
-                "command": name,
-                "times": rounds,
+                what: name,
+                "times": len(runs),
                 "median ms": round(median, 1),
                 "p99 ms": round(percentile([one.milliseconds for one in runs], 0.99), 1),
                 "median CPU ms": round(cpu, 1),
@@ -115,7 +142,7 @@ async def measure_on(line: Line, rounds: int) -> Grid:
                 f"CPU ms of {NOTHING}": round(cpu / nothing[1], 1),
             },
         )
-    return Grid(title="Commands through the API, until they return", rows=tuple(rows))
+    return tuple(rows)
 
 
 def _medians(runs: Sequence[_Taken]) -> tuple[float, float]:
@@ -126,14 +153,18 @@ def _medians(runs: Sequence[_Taken]) -> tuple[float, float]:
 
 
 async def measure(chosen: argparse.Namespace) -> list[Grid]:
-    """Measure on a stack of its own."""
+    """Measure on a stack of its own; what the libraries take needs none."""
+    if chosen.libraries:
+        return [await measure_libraries(chosen.rounds)]
     async with running_line() as line:
-        return [await measure_on(line, chosen.rounds)]
+        commands = await measure_on(line, chosen.rounds)
+    return [commands, await measure_libraries(chosen.rounds)]
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--libraries", action="store_true", help="Measure only what the libraries take.")
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def _request(name: str, address: str, turn: int) -> RolloutRequest:
         "provisioner": "static",
         "endpoints": [address],
         # Another content, so that each turn is another revision; and no second probe within the bench.
-        "health_check": {"interval": _CHEAP, "failure_threshold": turn + 1},
+        "health_check": {"tcp": True, "interval": _CHEAP, "failure_threshold": turn + 1},
     }
     return rollout_request(name, 1, revision, auto_promote=True, bake="0s")
 

@@ -135,6 +135,7 @@ async def _running_rollouts(database_url: str, temporal: WorkflowEnvironment) ->
             provisioners={Provisioner.STATIC: StaticProvisioner()},
             signaller=door,
             workflows=door,
+            starter=door,
             metrics=KeeperMetrics(CollectorRegistry()),
             holder="bench",
         )
@@ -147,7 +148,11 @@ async def _running_rollouts(database_url: str, temporal: WorkflowEnvironment) ->
 
 
 def _request(name: str, addresses: Sequence[str], interval: str, waits: timedelta) -> RolloutRequest:
-    revision = {"provisioner": "static", "endpoints": list(addresses), "health_check": {"interval": interval}}
+    revision = {
+        "provisioner": "static",
+        "endpoints": list(addresses),
+        "health_check": {"tcp": True, "interval": interval},
+    }
     policy = {"auto_promote": True, "promote_after": f"{waits.total_seconds():g}s"} if waits else {}
     return rollout_request(
         name,

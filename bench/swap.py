@@ -100,7 +100,7 @@ class _Swaps:
         return _Arranged(_switch_step(second, green), blue)
 
     async def _open(self, label: str, routes: int) -> tuple[Begun, RouteSetId]:
-        request = rollout_request(f"{NAME}-{routes}", 1, {"command": ["serve", label]})
+        request = rollout_request(f"{NAME}-{routes}", 1, {"command": ["serve", label], "health_check": {"tcp": True}})
         identity = workflow_id(request.deployment)
         async with self._table.transaction() as tx:
             begun = await begin(
@@ -109,6 +109,8 @@ class _Swaps:
                 _TRUSTING,
             )
             opened = await open_green(tx, Step(deployment=begun.deployment, rollout=begun.rollout))
+        if opened.route_set is None:
+            raise RuntimeError(opened.no_room)
         for statement in _FILL:
             await self._raw.execute(statement, opened.route_set, routes)
         return begun, opened.route_set

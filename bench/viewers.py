@@ -178,7 +178,7 @@ class _Aborts:
         return taken
 
     async def begin(self, name: str) -> None:
-        revision = {"provisioner": "static", "endpoints": ["192.0.2.1:80"]}
+        revision = {"provisioner": "static", "endpoints": ["192.0.2.1:80"], "health_check": {"tcp": True}}
         await self._rollouts.start(rollout_request(name, 1, revision))
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not await self._is_open(name):

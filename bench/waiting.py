@@ -56,7 +56,7 @@ def _environment(**variables: str) -> Iterator[None]:
 
 
 def _request(number: int, address: str, interval: str) -> RolloutRequest:
-    revision = {"provisioner": "static", "endpoints": [address], "health_check": {"interval": interval}}
+    revision = {"provisioner": "static", "endpoints": [address], "health_check": {"tcp": True, "interval": interval}}
     return rollout_request(f"waiting-{number}", 1, revision, auto_promote=False)
 
 

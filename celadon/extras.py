@@ -32,6 +32,7 @@ MODULES_OF_SERVER: Final = frozenset(
         "starlette",
         "strawberry",
         "temporalio",
+        "tzdata",
         "uvicorn",
     },
 )

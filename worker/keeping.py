@@ -51,6 +51,7 @@ def keeper_of(table: Table, listener: Listener, client: Client, risks: Collectio
         },
         signaller=door,
         workflows=door,
+        starter=door,
         metrics=KeeperMetrics(),
         holder=f"{socket.gethostname()}/{os.getpid()}",
         reach=reach,

@@ -13,7 +13,9 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 from temporalio.worker import Worker
 
+from activities.ask import AskActivities
 from activities.heartbeats import Heartbeats
+from activities.metrics import CountedSteps, StepMetrics
 from activities.own_workflows import OwnWorkflowsOnly
 from activities.rollout import RolloutActivities
 from celadon.client.connection import connect
@@ -87,8 +89,11 @@ async def _work_until(stop: asyncio.Event, settings: WorkerSettings) -> None:
             client,
             task_queue=TASK_QUEUE,
             workflows=WORKFLOWS,
-            activities=RolloutActivities(table, listener, authority).all(),
-            interceptors=[OwnWorkflowsOnly(), Heartbeats()],
+            activities=[
+                *RolloutActivities(table, listener, authority).all(),
+                *AskActivities(table, client, authority).all(),
+            ],
+            interceptors=[OwnWorkflowsOnly(), Heartbeats(), CountedSteps(StepMetrics())],
             workflow_runner=workflow_runner(),
             max_cached_workflows=settings.max_cached_workflows,
             max_concurrent_workflow_tasks=WORKFLOW_TASKS_AT_ONCE,

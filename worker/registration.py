@@ -4,14 +4,16 @@ from typing import Any, Final
 
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+from temporalio.worker.workflow_sandbox import SandboxRestrictions
 
+from worker.workflow_input import RefusingRunner
+from workflows.ask import Ask
 from workflows.rollout import BlueGreenRollout
 
-WORKFLOWS: Final[tuple[type[Any], ...]] = (BlueGreenRollout,)
+WORKFLOWS: Final[tuple[type[Any], ...]] = (BlueGreenRollout, Ask)
 
 
-def workflow_runner() -> SandboxedWorkflowRunner:
+def workflow_runner() -> RefusingRunner:
     """Return the sandbox of workflows.
 
     The domain, Pydantic and the workflows' own helpers are passed through: they are pure, and re-importing them for
@@ -23,7 +25,7 @@ def workflow_runner() -> SandboxedWorkflowRunner:
         "pydantic_core",
         "workflows",
     )
-    return SandboxedWorkflowRunner(restrictions=restrictions)
+    return RefusingRunner(restrictions=restrictions)
 
 
 def replayer() -> Replayer:

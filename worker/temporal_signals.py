@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from temporalio.client import Client
 from temporalio.service import RPCError
 
+from celadon.client.patience import NoAnswerError
 from celadon.client.rollouts import RolloutClient, signals_are_exhausted
 from celadon.client.running_workflows import running_workflows
 from celadon.keeper.signalling import SignalsExhaustedError, SignalUncertainError, WorkflowGoneError
 
 
 class TemporalSignals:
-    """Sends the keeper's signals and tells which rollouts run."""
+    """Sends the keeper's signals, starts what has waited, and tells which rollouts run."""
 
     def __init__(self, client: Client) -> None:
         """Speak through the worker's client."""
@@ -35,6 +36,13 @@ class TemporalSignals:
             raise SignalUncertainError(error.message) from error
         if not taken:
             raise WorkflowGoneError(workflow_id)
+
+    async def start_next(self, deployment: str, number: int) -> bool:
+        """Start what has waited; false while another run has not closed, or while Temporal does not answer."""
+        try:
+            return await self._rollouts.start_next(deployment, number) is not None
+        except NoAnswerError:
+            return False
 
     async def is_running(self, workflow_id: str) -> bool | None:
         """Return whether a workflow of this id runs now; nothing when Temporal cannot be asked."""

@@ -12,12 +12,13 @@ from temporalio import workflow
 from temporalio.common import RawValue
 
 with workflow.unsafe.imports_passed_through():
-    from celadon.domain.decisions.abort import refuse_abort
+    from celadon.domain.decisions.abort import cancellation, refuse_abort
     from celadon.domain.decisions.bake import refuse_finish, refuse_withdrawal
     from celadon.domain.decisions.edges import is_news_of_green, means_other_rollout
-    from celadon.domain.decisions.expiry import refuse_late
-    from celadon.domain.decisions.pause import refuse_pause, refuse_resume
+    from celadon.domain.decisions.expiry import refuse_late, refuse_moments
+    from celadon.domain.decisions.pause import refuse_past_end, refuse_pause, refuse_resume
     from celadon.domain.decisions.promotion import refuse_promotion
+    from celadon.domain.decisions.reschedule import refuse_reschedule
     from celadon.domain.language import contracts
     from celadon.domain.language.commands import (
         AbortAnswer,
@@ -27,35 +28,50 @@ with workflow.unsafe.imports_passed_through():
         PauseCommand,
         PromoteAnswer,
         PromoteCommand,
+        RescheduleCommand,
     )
     from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError, refuse
-    from celadon.domain.language.limits import NAME_BYTES, echo
-    from celadon.domain.language.messages import BlueChanged, GateChanged, GreenChanged, KeeperBack, RoutersAcknowledged
+    from celadon.domain.language.limits import NAME_BYTES, quoted
+    from celadon.domain.language.messages import (
+        BlueChanged,
+        GateChanged,
+        GreenChanged,
+        KeeperBack,
+        RoomChanged,
+        RoutersAcknowledged,
+    )
+    from celadon.domain.language.next_rollout import SuccessorWaits
     from celadon.domain.language.progress import AbortRequest, Progress, PromotionRequest
     from celadon.domain.language.rollout_state import AnsweredUpdate
     from celadon.domain.language.states import Channel, RolloutPhase, SetCondition
     from celadon.domain.language.steps import Message
-    from workflows.payload import parse_payload
+    from workflows.payload import is_patched, parse_payload
     from workflows.replies import PendingReply, PendingRequest, refused
-    from workflows.state import KEPT_MESSAGES, PENDING_AND_HOLDS, StatefulWorkflow
+    from workflows.state import KEPT_MESSAGES, NO_TIMER_EARLIER, PENDING_AND_HOLDS, StatefulWorkflow
 
 _READS_FEW: Final = "a task reads so many messages"
 """The patch since which it leaves those beyond unread."""
 _ASKS_AFTER_RESET: Final = "a rollout that was reset asks the table"
 """The patch since which it does."""
 _PAUSES: Final = "a rollout can be paused"
+_READS_FREEZES: Final = "a rollout reads its freezes"
+"""The patch since which it can."""
+_HEARS_OF_SUCCESSORS: Final = "a rollout hears of its successor"
+_REFUSES_MOMENTS: Final = "a moment that no timer can have is refused"
+_RESCHEDULES: Final = "a rollout can be rescheduled"
 """The patch since which it can."""
 _REQUESTED: Final = {
     contracts.FINISH: "finish_requested",
     contracts.WITHDRAW: "withdrawal_requested",
     contracts.PAUSE: "pause_requested",
     contracts.RESUME: "resume_requested",
+    contracts.RESCHEDULE: "reschedule_requested",
 }
 """What the audit log calls a message that leads to no step of its own."""
 
 TakenT = TypeVar("TakenT")
 HeardT = TypeVar("HeardT", bound=BaseModel)
-JudgedT = TypeVar("JudgedT", BakeCommand, PauseCommand)
+JudgedT = TypeVar("JudgedT", BakeCommand, PauseCommand, RescheduleCommand)
 AnswerT = TypeVar("AnswerT", PromoteAnswer, AbortAnswer, JudgedAnswer)
 
 
@@ -170,10 +186,10 @@ class MessageHandlers(StatefulWorkflow):
 
     @workflow.update(
         name=contracts.WITHDRAW,
-        description="Take back one's own abort that is pending. Input as for finish.",
+        description="Take back one's own approval, or one's own abort that is pending. Input as for finish.",
     )
     async def withdraw(self, payload: Any = None, *more: Any) -> JudgedAnswer:  # noqa: ANN401
-        """Take an abort back."""
+        """Take an approval or an abort back."""
         return await self._answer(
             JudgedAnswer,
             lambda: self._record_to_judge(contracts.WITHDRAW, only_input(payload, more), Channel.UPDATE),
@@ -185,7 +201,7 @@ class MessageHandlers(StatefulWorkflow):
 
     @workflow.signal(name=contracts.WITHDRAW, description="As the update, without waiting for the answer.")
     def withdraw_by_signal(self, payload: Any = None, *more: Any) -> None:  # noqa: ANN401
-        """Take an abort back; a refusal shows in the status and in the audit log."""
+        """Take an approval or an abort back; a refusal shows in the status and in the audit log."""
         self._take_to_judge(contracts.WITHDRAW, payload, more)
 
     @workflow.update(
@@ -201,7 +217,7 @@ class MessageHandlers(StatefulWorkflow):
 
     @pause.validator
     def _may_pause(self, payload: Any = None, *more: Any) -> None:  # noqa: ANN401
-        self._check(self._read_pause, payload, more)
+        self._check(self._read_new_pause, payload, more)
 
     @workflow.signal(name=contracts.PAUSE, description="As the update, without waiting for the answer.")
     def pause_by_signal(self, payload: Any = None, *more: Any) -> None:  # noqa: ANN401
@@ -226,6 +242,27 @@ class MessageHandlers(StatefulWorkflow):
     def resume_by_signal(self, payload: Any = None, *more: Any) -> None:  # noqa: ANN401
         """Let the timers run on; a refusal shows in the status and in the audit log."""
         self._take_to_judge(contracts.RESUME, payload, more, since=_PAUSES)
+
+    @workflow.update(
+        name=contracts.RESCHEDULE,
+        description="Change the timers of this rollout before its switch; what is not given stays. All optional: "
+        '{"rollout": 7, "by": "ann", "reason": "...", "auto_promote": true, "promote_after": "2h", "promote_at": '
+        '"2026-12-01T06:00:00Z", "promotion_deadline": "1d", "without": ["promote_at"]}',
+    )
+    async def reschedule(self, payload: Any = None, *more: Any) -> JudgedAnswer:  # noqa: ANN401
+        """Change the timers."""
+        return await self._answer(
+            JudgedAnswer, lambda: self._record_to_judge(contracts.RESCHEDULE, only_input(payload, more), Channel.UPDATE)
+        )
+
+    @reschedule.validator
+    def _may_reschedule(self, payload: Any = None, *more: Any) -> None:  # noqa: ANN401
+        self._check(self._read_reschedule, payload, more)
+
+    @workflow.signal(name=contracts.RESCHEDULE, description="As the update, without waiting for the answer.")
+    def reschedule_by_signal(self, payload: Any = None, *more: Any) -> None:  # noqa: ANN401
+        """Change the timers; a refusal shows in the status and in the audit log."""
+        self._take_to_judge(contracts.RESCHEDULE, payload, more, since=_RESCHEDULES)
 
     @workflow.signal(name=contracts.GREEN_CHANGED, description="Internal: the keeper tells an edge of green's health.")
     def green_changed(self, payload: Any = None, *more: Any) -> None:  # noqa: ANN401
@@ -288,30 +325,60 @@ class MessageHandlers(StatefulWorkflow):
 
     @workflow.signal(
         name=contracts.GATE_CHANGED,
-        description="Internal: what kept the gate shut has ended, for example a freeze.",
+        description="Internal: a freeze was ordered or has ended.",
     )
     def gate_changed(self, payload: Any = None, *more: Any) -> None:  # noqa: ANN401
-        """Let timers decide again that were held by a freeze."""
-        self._end_hold(contracts.GATE_CHANGED, GateChanged, payload, more)
+        """Hear of a freeze, or let timers decide again that were held by one."""
+        if self._end_hold(contracts.GATE_CHANGED, GateChanged, payload, more):
+            self._expect_other_freezes()
+
+    @workflow.signal(
+        name=contracts.ROOM_CHANGED,
+        description="Internal: there is room for green, or for its growth.",
+    )
+    def room_changed(self, payload: Any = None, *more: Any) -> None:  # noqa: ANN401
+        """Let green be opened, or grow, that had no room."""
+        self._end_hold(contracts.ROOM_CHANGED, RoomChanged, payload, more)
+
+    def _expect_other_freezes(self) -> None:
+        """What the rollout knows of freezes may be stale."""
+        if workflow.patched(_READS_FREEZES):
+            self._freezes_changed = True
+
+    @workflow.signal(
+        name=contracts.SUCCESSOR_WAITS,
+        description="Internal: another rollout waits for its turn.",
+    )
+    def successor_waits(self, payload: Any = None, *more: Any) -> None:  # noqa: ANN401
+        """Hear of another rollout, which may replace this one; it may be told before this one knows its own number."""
+        told = self._heard(contracts.SUCCESSOR_WAITS, SuccessorWaits, payload, more)
+        if told is not None and self._state.progress.rollout in {None, told.rollout}:
+            self._news += 1
+            self._expect_other_successor()
+
+    def _expect_other_successor(self) -> None:
+        """What the rollout knows of its successor may be stale."""
+        if workflow.patched(_HEARS_OF_SUCCESSORS):
+            self._state.successor_changed = True
 
     def _end_hold(
         self,
         signal: str,
-        kind: type[KeeperBack | GateChanged],
+        kind: type[KeeperBack | GateChanged | RoomChanged],
         payload: object,
         more: tuple[object, ...],
-    ) -> None:
+    ) -> bool:
+        """Let timers decide again that were held until this signal; return whether it is for this rollout."""
         told = self._heard(signal, kind, payload, more)
-        if told is None:
-            return
-        if told.rollout != self._state.progress.rollout:
-            return
+        if told is None or told.rollout != self._state.progress.rollout:
+            return False
         hold = self._state.progress.hold
         self._news += 1
         self._update(
             cures=self._state.progress.cures + 1,
             hold=None if hold is not None and hold.ended_by == signal else hold,
         )
+        return True
 
     def _heard(
         self,
@@ -394,6 +461,8 @@ class MessageHandlers(StatefulWorkflow):
         """What the keeper told may be among what was left unread: ask anew, and try anew what waits for it."""
         progress = self._state.progress
         self._missed_edges = True
+        self._expect_other_freezes()
+        self._expect_other_successor()
         if progress.pending is not None and progress.abort is None:
             self._update(abort=progress.pending.request)
         if progress.hold is not None and progress.hold.ended_by:
@@ -437,8 +506,19 @@ class MessageHandlers(StatefulWorkflow):
     def _read_pause(self, payload: object) -> PauseCommand:
         return self._read_to_judge(payload, PauseCommand, refuse_pause)
 
+    def _read_new_pause(self, payload: object) -> PauseCommand:
+        """Return a pause that comes now: one that an earlier version took may have an end that had passed."""
+        command = self._read_pause(payload)
+        refusal = refuse_past_end(self._state.progress, command, workflow.now())
+        if refusal is not None:
+            raise RefusedError(refusal)
+        return command
+
     def _read_resumption(self, payload: object) -> BakeCommand:
         return self._read_to_judge(payload, BakeCommand, refuse_resume)
+
+    def _read_reschedule(self, payload: object) -> RescheduleCommand:
+        return self._read_to_judge(payload, RescheduleCommand, refuse_reschedule)
 
     def _reader(self, verb: str) -> Callable[[object], BakeCommand]:
         match verb:
@@ -448,6 +528,8 @@ class MessageHandlers(StatefulWorkflow):
                 return self._read_withdrawal
             case contracts.PAUSE:
                 return self._read_pause
+            case contracts.RESCHEDULE:
+                return self._read_reschedule
             case _:
                 return self._read_resumption
 
@@ -458,7 +540,11 @@ class MessageHandlers(StatefulWorkflow):
         refuse: Callable[[Progress, JudgedT], Refusal | None],
     ) -> JudgedT:
         command = parse_payload(kind, payload)
-        refusal = refuse_late(command, workflow.now()) or refuse(self._state.progress, command)
+        now = workflow.now()
+        refusal = refuse_late(command, now) or refuse(self._state.progress, command)
+        moments = refuse_moments(command, now)
+        if refusal is None and moments is not None and is_patched(_REFUSES_MOMENTS):
+            refusal = moments
         if refusal is not None:
             raise RefusedError(refusal)
         return command
@@ -496,17 +582,36 @@ class MessageHandlers(StatefulWorkflow):
         """
         _refuse_crowd(self._to_judge)
         command = self._reader(verb)(payload)
+        if isinstance(command, PauseCommand):
+            past = refuse_past_end(self._state.progress, command, workflow.now())
+            if past is not None and workflow.patched(NO_TIMER_EARLIER):
+                raise RefusedError(past)
         message = _message(verb, command, door)
         door = command.door or door
         reply: PendingReply[JudgedAnswer] = PendingReply()
         request = AbortRequest(command=command, door=door, at=workflow.now(), message=message)
+        adds_line = not isinstance(command, PauseCommand) or self._changes_pause(command)
         self._to_judge.append(PendingRequest(request, reply))
-        # A second pause adds no line.
-        if verb != contracts.PAUSE or self._state.progress.paused is None:
-            kind = _REQUESTED[verb]
-            self._note(kind, by=command.by, door=door, reason=command.reason, message=message, of_message=True)
+        if adds_line:
+            self._note(
+                _REQUESTED[verb],
+                by=command.by,
+                door=door,
+                reason=command.reason,
+                evidence=_end_evidence(command),
+                message=message,
+                of_message=True,
+            )
         self._news += 1
         return reply
+
+    def _changes_pause(self, command: PauseCommand) -> bool:
+        """Whether a pause changes anything: it is the first, or has another end than the one before it."""
+        asked = [one.request.command for one in self._to_judge if isinstance(one.request.command, PauseCommand)]
+        if asked:
+            return asked[-1].until != command.until
+        known = self._state.progress.paused
+        return known is None or known.until != command.until
 
     def _record_promotion(self, payload: object, door: Channel) -> PendingReply[PromoteAnswer]:
         """Record a promotion for the story to read; the first of a task counts, the others share its answer.
@@ -558,18 +663,24 @@ class MessageHandlers(StatefulWorkflow):
     def _record_cancel(self) -> None:
         self._state.cancelled = True
         self._news += 1
-        command = AbortCommand(by="cancellation", reason="the workflow was cancelled")
-        refusal = refuse_abort(self._state.progress, command, rollback=False)
+        request = cancellation(workflow.now())
+        refusal = refuse_abort(self._state.progress, request.command, rollback=False)
         if refusal is not None:
             self._keep_refusal("cancel", Channel.CANCEL, None, refusal)
             return
-        self._add_abort(AbortRequest(command=command, door=Channel.CANCEL, at=workflow.now()), PendingReply())
-        self._note("abort_requested", by=command.by, door=Channel.CANCEL, reason=command.reason)
+        self._add_abort(request, PendingReply())
+        self._note("abort_requested", by=request.command.by, door=Channel.CANCEL, reason=request.command.reason)
 
     def _add_abort(self, request: AbortRequest, reply: PendingReply[AbortAnswer]) -> None:
         self._aborts.append(PendingRequest(request, reply))
         if self._state.progress.abort is None:
             self._update(abort=request)
+
+
+def _end_evidence(command: BakeCommand) -> dict[str, str] | None:
+    """Return what the audit log tells of the end of a pause; ``None`` where it has none."""
+    until = command.until if isinstance(command, PauseCommand) else None
+    return None if until is None else {"until": until.isoformat()}
 
 
 def _taken(record: Callable[[], TakenT]) -> TakenT:
@@ -595,17 +706,17 @@ def _update_id() -> str:
     """Return the id of the update that is being handled; empty for a signal.
 
     Raises:
-        RefusedError: it is too long to be kept.
+        RefusedError: it is too long to be kept, or the database cannot keep it.
 
     """
     update = workflow.current_update_info()
     if update is None:
         return ""
-    if len(update.id.encode("utf-8", "replace")) > NAME_BYTES:
+    if len(update.id.encode("utf-8", "replace")) > NAME_BYTES or "\0" in update.id:
         raise refuse(
             RefusalCode.INVALID_PAYLOAD,
-            f"the update's id has more than {NAME_BYTES} bytes",
-            "send it again with a shorter one, such as a UUID",
+            f"the update's id has more than {NAME_BYTES} bytes, or a NUL character",
+            "send it again with another one, such as a UUID",
         )
     return update.id
 
@@ -658,7 +769,7 @@ def _repeated(known: AnsweredUpdate, kind: type[AnswerT]) -> AnswerT:
 def _unknown(name: str) -> Refusal:
     return Refusal(
         code=RefusalCode.UNKNOWN_MESSAGE,
-        message=f"this version does not carry out {echo(name)!r}",
+        message=f"this version does not carry out {quoted(name)}",
         next_step=f"send one of: {contracts.PROMOTE}, {contracts.ABORT}, {contracts.ROLLBACK}, {contracts.FINISH}, "
-        f"{contracts.WITHDRAW}, {contracts.PAUSE}, {contracts.RESUME}",
+        f"{contracts.WITHDRAW}, {contracts.PAUSE}, {contracts.RESUME}, {contracts.RESCHEDULE}",
     )

@@ -8,12 +8,13 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from celadon.domain.language import payload as strict
-    from celadon.domain.language.declared_text import COUNTED_IN_CHARACTERS, RECORDED
+    from celadon.domain.language.declared_text import COUNTED_IN_CHARACTERS, RECORDED, UNBOUNDED
     from celadon.domain.language.errors import RefusedError
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 _REFUSED_SINCE: Final = (
+    (UNBOUNDED, "refuse-what-cannot-be-kept"),
     (COUNTED_IN_CHARACTERS, "count-bytes"),
     (RECORDED, "refuse-control-characters"),
 )
@@ -32,7 +33,7 @@ def parse_payload(model: type[ModelT], payload: object) -> ModelT:
     except RefusedError:
         for taken_then, patch in _REFUSED_SINCE:
             taken_before = _read_as_then(model, payload, taken_then)
-            if taken_before is not None and not _is_patched(patch):
+            if taken_before is not None and not is_patched(patch):
                 return taken_before
         raise
 
@@ -44,7 +45,8 @@ def _read_as_then(model: type[ModelT], payload: object, recorded: Mapping[str, o
         return None
 
 
-def _is_patched(patch: str) -> bool:
+def is_patched(patch: str) -> bool:
+    """Whether what came since a patch holds here; a replay of an older history answers that it does not."""
     try:
         return workflow.patched(patch)
     except workflow.ReadOnlyContextError:

@@ -15,8 +15,8 @@ from temporalio.common import SearchAttributeKey
 from temporalio.exceptions import ApplicationError, FailureError
 
 with workflow.unsafe.imports_passed_through():
-    from celadon.domain.decisions import after_switch
-    from celadon.domain.decisions.abort import pending_after, recorded
+    from celadon.domain.decisions import after_switch, narration
+    from celadon.domain.decisions.abort import cancellation, left_pending, pending_after, recorded
     from celadon.domain.decisions.after_switch import (
         Awaited,
         Circumstances,
@@ -27,8 +27,37 @@ with workflow.unsafe.imports_passed_through():
         Finish,
         SwitchBack,
     )
-    from celadon.domain.decisions.gate import Enter, GoAhead, GoBack, Wait, decide, hold_after, is_greens_fault
-    from celadon.domain.decisions.pause import is_over, paused, refuse_pause, resumed
+    from celadon.domain.decisions.approvals import approvals_evidence, counted
+    from celadon.domain.decisions.gate import (
+        DEADLINE_TIMER,
+        PROMOTION_TIMER,
+        Enter,
+        GoAhead,
+        GoBack,
+        HoldTimer,
+        LookUpWindows,
+        OpenGreen,
+        Wait,
+        decide,
+        hold_after,
+        hold_over_regression,
+        is_greens_fault,
+        is_refused_by_windows,
+        opening_after,
+        promotion_moments,
+        window_hold_is_over,
+    )
+    from celadon.domain.decisions.notification_rules import HELD_BY, HELD_SINCE, REGRESSIONS
+    from celadon.domain.decisions.pause import (
+        is_over,
+        paused,
+        refuse_past_end,
+        refuse_pause,
+        resumed,
+        runs_on_from,
+        taken_up,
+    )
+    from celadon.domain.decisions.reschedule import rescheduled
     from celadon.domain.language import contracts
     from celadon.domain.language.commands import (
         AbortAnswer,
@@ -37,11 +66,14 @@ with workflow.unsafe.imports_passed_through():
         PauseCommand,
         PromoteAnswer,
         PromoteState,
+        RescheduleCommand,
+        Withdrawn,
     )
     from celadon.domain.language.errors import Refusal, RefusalCode
     from celadon.domain.language.messages import RolloutResult
     from celadon.domain.language.names import Epoch, RouteSetId
-    from celadon.domain.language.progress import AbortRequest, PendingAbort, Progress
+    from celadon.domain.language.opening import TimerOpening
+    from celadon.domain.language.progress import AbortRequest, PendingAbort, Progress, PromotionRequest, Winner
     from celadon.domain.language.rollout_state import Stage, shown_routers
     from celadon.domain.language.states import Channel, Colour, RolloutOutcome, RolloutPhase
     from celadon.domain.language.steps import (
@@ -49,22 +81,28 @@ with workflow.unsafe.imports_passed_through():
         CloseStep,
         DrainEnd,
         FinishStep,
+        FreezesStep,
+        Judged,
         JudgeStep,
         PhaseStep,
         Step,
         SwitchAnswer,
+        WindowStep,
     )
     from workflows import calls
+    from workflows.growth import GrowingRollout
     from workflows.replies import PendingRequest
     from workflows.start import read_start
-    from workflows.state import PENDING_AND_HOLDS
-    from workflows.steps import RolloutSteps
+    from workflows.state import NO_TIMER_EARLIER, PENDING_AND_HOLDS
 
 JUDGED_BYTES: Final = 40 * 1024
 """Of the messages that one step judges, as JSON."""
 
 _JUDGED_ABORTS: Final = "aborts are judged"
 """The patch that lets the table judge who aborts."""
+
+_OWN_ABORTS: Final = "an abort is withdrawn by who asked alone"
+"""The patch since which everybody who asks is kept, and one person's withdrawal leaves the others' aborts alone."""
 
 AnswerT = TypeVar("AnswerT")
 
@@ -75,7 +113,7 @@ _outcome_attribute = SearchAttributeKey.for_keyword(contracts.SEARCH_OUTCOME)
 
 
 @workflow.defn(name=contracts.WORKFLOW_TYPE)
-class BlueGreenRollout(RolloutSteps):
+class BlueGreenRollout(GrowingRollout):
     """The workflow of one rollout; its id is ``rollout-<deployment>``, so that Temporal allows one at a time."""
 
     # The platform's side: input, cancellation, the end.
@@ -157,25 +195,12 @@ class BlueGreenRollout(RolloutSteps):
             ],
         )
 
-    async def _provision_green(self) -> None:
-        opened = await self._do(
-            calls.PROVISION_GREEN,
-            self._step(Step),
-            f"open green: {self._named_revision()}",
-        )
-        now = workflow.now()
-        self._state.stage = Stage.GATE
-        told = self._state.progress.green
-        # A reset workflow hears again of the green that its first run had.
-        of_this_green = told if told is not None and told.route_set == opened.route_set else None
-        self._update(green_set=opened.route_set, green=of_this_green, since=now, unverified_since=now)
-
     async def _pass_the_gate(self) -> GoBack | SwitchAnswer:
         """Bring green through provisioning, verification and promotion, until it is live or given up."""
         while True:
             seen = self._news
             await self._before_deciding()
-            decision = decide(self._state.progress, workflow.now())
+            decision = self._decide_at_the_gate()
             match decision:
                 case GoBack(message=None):
                     return decision
@@ -188,25 +213,58 @@ class BlueGreenRollout(RolloutSteps):
                 case GoAhead():
                     before = self._state.progress
                     answer = await self._switch(decision)
+                    if answer.recorded or answer.growth is not None:
+                        continue
                     if answer.refusal is None:
                         return answer
-                    if not answer.message_refused and not await self._is_held(before, answer):
-                        await self._return_to_verifying(answer.refusal, answer)
-                case Wait():
-                    await self._wait_for_news(seen, decision.first)
+                    await self._stay_at_the_gate(before, answer, answer.refusal)
+                case Wait() | LookUpWindows() | HoldTimer() | OpenGreen():
+                    await self._wait_at_the_gate(decision, seen)
+
+    async def _wait_at_the_gate(self, decision: Wait | LookUpWindows | HoldTimer | OpenGreen, seen: int) -> None:
+        match decision:
+            case OpenGreen():
+                await self._provision_green()
+            case LookUpWindows():
+                await self._look_up_windows(decision)
+            case HoldTimer():
+                await self._hold_timer(decision)
+            case Wait():
+                await self._wait_for_news(seen, decision.first)
+                self._tell_details()
 
     async def _before_deciding(self) -> None:
-        """Have messages judged that may change what is decided, hear of missed edges, and end a pause that is over."""
+        """Have messages judged that may change what is decided, hear of missed edges, and end what is over in time."""
         while self._to_judge:
-            await self._judge_messages("judge who pauses or resumes")
+            await self._judge_messages("judge who changes what the timers do")
         await self._ask_for_missed_edges()
+        await self._read_freezes()
+        await self._read_successor()
         self._end_pause_in_time()
+        if window_hold_is_over(self._state.progress, workflow.now()):
+            self._update(hold=None)
+
+    async def _read_freezes(self) -> None:
+        """Read the freezes anew when the table says that they have changed."""
+        if self._freezes_changed:
+            self._freezes_changed = False
+            step = self._step(FreezesStep, since=self._freezes_since())
+            read = await self._do(calls.READ_FREEZES, step, "read the freezes of the deployment")
+            self._learn_of_freezes(read)
 
     async def _ask_for_missed_edges(self) -> None:
         """Ask the keeper for green's condition when a flood left edges unread, or the run was reset."""
         if self._missed_edges and self._state.progress.green_set is not None:
             self._missed_edges = False
-            await self._do(calls.ASK_FOR_EDGE, self._step(Step), "ask the keeper for green's condition")
+            told = await self._do(calls.ASK_FOR_EDGE, self._step(Step), "ask the keeper for green's condition")
+            # A run that was reset has forgotten who gave the rollout other timers, but not which.
+            if told is not None and told.policy != self._state.progress.policy:
+                self._update(policy=told.policy)
+            if told is not None and told.growth is not None and self._state.stage is Stage.GATE:
+                self._take_up_growth(told.growth)
+            if told is not None:
+                # The pause counted in the run before, and a signed message counts once.
+                self._update_to(taken_up(self._state.progress, told.paused, workflow.now()))
 
     async def _judge_abort(self, decision: GoBack) -> GoBack | None:
         """Let the table judge who aborts; return the decision of the first abort that counts, if one does.
@@ -254,6 +312,8 @@ class BlueGreenRollout(RolloutSteps):
                 ),
             )
         waits = decision.phase is RolloutPhase.AWAITING_PROMOTION
+        asks_for_approvals = self._state.progress.policy.approvals is not None
+        spends_approvals = asks_for_approvals and regressed and self._state.progress.regressed_by_itself
         self._update(
             phase=decision.phase,
             since=now,
@@ -262,71 +322,169 @@ class BlueGreenRollout(RolloutSteps):
             waited_since=(self._state.progress.waited_since or now) if waits else self._state.progress.waited_since,
             regressions=self._state.progress.regressions
             + (1 if regressed and self._state.progress.regressed_by_itself else 0),
+            regressed_at=now
+            if regressed and self._state.progress.regressed_by_itself
+            else self._state.progress.regressed_at,
             regressed_since_verified=False,
             regressed_by_itself=False,
         )
+        look_up = decide(self._state.progress, now)
+        if isinstance(look_up, LookUpWindows):
+            # Whoever is told that green waits is told when a timer promotes it.
+            await self._look_up_windows(look_up)
+        if spends_approvals:
+            self._update(approvals=())
+        if regressed and self._state.progress.hold is not None:
+            self._update(hold=hold_over_regression(self._state.progress.hold))
         self._note(
             "regressed" if regressed else decision.phase.value,
             reason=decision.why,
-            evidence=self._what_it_waits_for() if waits else None,
+            evidence=self._what_it_waits_for()
+            if waits
+            else {HELD_BY: REGRESSIONS}
+            if regressed and self._state.progress.automation_suspended
+            else None,
         )
         if waits or regressed:
             workflow.upsert_search_attributes([_phase_attribute.value_set(decision.phase.value)])
-        await self._do(
+        freezes = await self._do(
             calls.ENTER_PHASE,
-            self._step(PhaseStep, phase=decision.phase, at=now),
+            self._step(
+                PhaseStep,
+                phase=decision.phase,
+                at=now,
+                freezes_since=self._freezes_since(),
+                spends_approvals=spends_approvals,
+            ),
             f"{decision.phase.value}: {decision.why}",
         )
+        self._learn_of_freezes(freezes)
+
+    async def _look_up_windows(self, decision: LookUpWindows) -> None:
+        """Ask when the policy's windows let a timer switch."""
+        times = await self._do(
+            calls.LOOK_UP_WINDOWS,
+            self._step(WindowStep, due=decision.due, at=workflow.now()),
+            f"look up the windows from {decision.due:%Y-%m-%d %H:%M:%S} UTC on",
+        )
+        self._update(opening=TimerOpening.of(times, decision.due, workflow.now()))
+
+    async def _hold_timer(self, decision: HoldTimer) -> None:
+        """Hold a timer that is due until the policy's windows open."""
+        hold = decision.hold
+        self._update(hold=hold)
+        reason = narration.holding_reason(self._state.progress, workflow.now())
+        self._note("held", by="policy", door=Channel.TIMER, reason=reason)
+        await self._stay_in_phase(hold.why)
 
     async def _switch(self, decision: GoAhead) -> SwitchAnswer:
         """Ask the table for the switch; what it answers is what happened."""
         before = self._state.progress
-        self._update(phase=RolloutPhase.SWITCHING, since=workflow.now(), promotion=None)
+        winner = Winner(by=decision.by, door=decision.door, at=workflow.now())
+        self._update(phase=RolloutPhase.SWITCHING, since=workflow.now(), promotion=None, winner=winner)
         pending, self._promotions = self._promotions, []
         self._state.decision = f"promotion by {decision.by} ({decision.door.value})"
-        answer = await self._do(
-            calls.SWITCH,
-            self._switch_step(decision.by, decision.door, decision.reason, decision.message),
-            f"switch {self._state.progress.deployment} to {self._named_revision()}, by {decision.by}",
-            start_to_close=self._state.progress.policy.router_ack_timeout + calls.TRANSACTION + calls.GRACE,
-        )
+        try:
+            answer = await self._do(
+                calls.SWITCH,
+                self._switch_step(decision.by, decision.door, decision.reason, decision.message, grown=decision.grown),
+                f"switch {self._state.progress.deployment} to {self._named_revision()}, by {decision.by}",
+                start_to_close=self._state.progress.policy.router_ack_timeout + calls.TRANSACTION + calls.GRACE,
+            )
+        except FailureError:
+            # The rollout ends, and all who wait are told so.
+            self._promotions = [*pending, *self._promotions]
+            raise
+        if before.policy.approvals is not None:
+            self._update(approvals=answer.approvals)
+        if answer.recorded:
+            self._keep_approval(before, pending)
+            return answer
+        if answer.growth is not None:
+            await self._begin_to_grow(before, answer.growth, pending)
+            return answer
         if answer.refusal is not None:
             # Whoever else asked is not told that somebody's message does not count, but asks in turn.
             told, left = (pending[:1], pending[1:]) if answer.message_refused else (pending, [])
             for one in told:
                 one.reply.give(answer.refusal)
+            waits_for_people = answer.refusal.code is RefusalCode.APPROVALS_MISSING
             self._note(
-                "promotion_refused",
+                "approvals_missing" if waits_for_people else "promotion_refused",
                 by=decision.by,
                 door=decision.door,
                 reason=str(answer.refusal),
+                evidence=self._counted_evidence(before) if waits_for_people else self._hold_evidence(before, answer),
                 message=decision.message,
                 of_message=True,
             )
             if answer.message_refused:
-                self._promotions = left
-                promotion = left[0].request if left else None
-                self._update(phase=before.phase, since=before.since, promotion=promotion)
+                self._wait_as_before(before, left)
             return answer
         self._state.epoch, self._state.silent = answer.epoch, shown_routers(answer.silent)
-        self._update(phase=RolloutPhase.BAKING, since=workflow.now(), hold=None)
+        self._update(phase=RolloutPhase.BAKING, since=workflow.now(), hold=None, growth=None)
+        told_switch = self._promote_answer(PromoteState.SWITCHED, before).model_copy(
+            update={
+                "decided_by": decision.by,
+                "epoch": answer.epoch,
+                "acknowledged_by": answer.acknowledged_by,
+                "acknowledged_count": answer.acknowledged_count,
+                "silent": answer.silent,
+                "silent_count": answer.silent_count,
+                "ms": answer.ms,
+            },
+        )
         for one in pending:
-            one.reply.give(
-                PromoteAnswer(
-                    state=PromoteState.SWITCHED,
-                    epoch=answer.epoch,
-                    acknowledged_by=answer.acknowledged_by,
-                    silent=answer.silent,
-                    ms=answer.ms,
-                ),
-            )
+            one.reply.give(told_switch)
+        self._refuse_promotions_that_came_too_late()
         return answer
+
+    def _hold_evidence(self, before: Progress, answer: SwitchAnswer) -> dict[str, str] | None:
+        """Return what the refusal of a switch holds the rollout by; nothing where it holds nothing."""
+        hold = None if answer.message_refused else hold_after(before.hold, answer, workflow.now())
+        return None if hold is None else {HELD_BY: hold.kind.value, HELD_SINCE: hold.since.isoformat()}
+
+    def _keep_approval(
+        self, before: Progress, pending: Sequence[PendingRequest[PromotionRequest, PromoteAnswer]]
+    ) -> None:
+        """The promotion is one approval of several: whoever else asked meanwhile asks in turn."""
+        first, left = pending[:1], list(pending[1:])
+        for one in first:
+            one.reply.give(self._promote_answer(PromoteState.RECORDED, before))
+            self._state.decision = f"approval by {one.request.command.by} ({one.request.door.value})"
+        self._wait_as_before(before, left)
+        self._refuse_promotions_that_came_too_late()
+
+    def _wait_as_before(self, before: Progress, left: list[PendingRequest[PromotionRequest, PromoteAnswer]]) -> None:
+        """Go on in the phase in which the table was asked; promotions that it has not judged yet come next."""
+        self._promotions = [*left, *self._promotions]
+        promotion = self._promotions[0].request if self._promotions else None
+        self._update(phase=before.phase, since=before.since, promotion=promotion)
+
+    def _counted_evidence(self, before: Progress) -> dict[str, str]:
+        rule = before.policy.approvals
+        given = counted(self._state.progress.approvals, before.phase)
+        return approvals_evidence(len(given), 0 if rule is None else rule.count)
+
+    async def _stay_at_the_gate(self, before: Progress, answer: SwitchAnswer, refusal: Refusal) -> None:
+        """Go on as before when a message does not count, hold, or let green prove itself again."""
+        if not answer.message_refused and not await self._is_held(before, answer):
+            await self._return_to_verifying(refusal, answer)
+        self._refuse_promotions_that_came_too_late()
 
     async def _is_held(self, before: Progress, answer: SwitchAnswer) -> bool:
         """Hold when the switch was refused through no fault of green's; return whether it was.
 
         The decision is spent and everything else is as ``before``, but that no timer asks until the hold has ended.
         """
+        if before.growth is not None:
+            return await self._return_from_growth(before, answer)
+        if is_refused_by_windows(answer):
+            self._state.decision = f"{self._state.decision}, refused: windows closed"
+            opening = opening_after(self._state.progress, answer.openings, workflow.now())
+            self._update(phase=before.phase, since=before.since, opening=opening)
+            await self._stay_in_phase("the windows of the policy are closed")
+            return True
         hold = hold_after(before.hold, answer, workflow.now())
         if hold is None or answer.refusal is None or not workflow.patched(PENDING_AND_HOLDS):
             self._update(hold=None)
@@ -335,11 +493,7 @@ class BlueGreenRollout(RolloutSteps):
         is_cured = bool(hold.ended_by) and self._state.progress.cures != before.cures
         self._state.decision = f"{self._state.decision}, refused: {answer.refusal.message}"
         self._update(phase=before.phase, since=before.since, hold=None if is_cured else hold)
-        await self._do(
-            calls.ENTER_PHASE,
-            self._step(PhaseStep, phase=before.phase, at=before.since),
-            f"hold: {hold.why}",
-        )
+        await self._stay_in_phase(hold.why)
         return True
 
     async def _return_to_verifying(self, refusal: Refusal, answer: SwitchAnswer) -> None:
@@ -357,6 +511,7 @@ class BlueGreenRollout(RolloutSteps):
             unverified_since=now,
             verified_since=None,
             regressions=self._state.progress.regressions + (1 if counts else 0),
+            regressed_at=now if counts else self._state.progress.regressed_at,
             green=None if self._state.progress.green_is_ready else self._state.progress.green,
         )
         workflow.upsert_search_attributes([_phase_attribute.value_set(RolloutPhase.VERIFYING.value)])
@@ -379,6 +534,7 @@ class BlueGreenRollout(RolloutSteps):
         while True:
             await self._hear_of_drain()
             seen = self._news
+            await self._read_successor()
             self._end_pause_in_time()
             decision = after_switch.decide(self._state, self._circumstances(), workflow.now())
             match decision:
@@ -411,23 +567,33 @@ class BlueGreenRollout(RolloutSteps):
         """Let the table judge messages that lead to no step of their own; who sent what does not count is told why."""
         asked = _first_within(self._to_judge)
         self._to_judge = self._to_judge[len(asked) :]
-        judged = await self._do(
-            calls.JUDGE,
-            self._step(
-                JudgeStep,
-                messages=tuple(one.request.message for one in asked),
-                at=workflow.now(),
-            ),
-            summary,
-        )
+        try:
+            judged = await self._do(
+                calls.JUDGE,
+                self._step(
+                    JudgeStep,
+                    messages=tuple(one.request.message for one in asked),
+                    at=workflow.now(),
+                ),
+                summary,
+            )
+        except FailureError:
+            # As for promotions.
+            self._to_judge = [*asked, *self._to_judge]
+            raise
+        if judged.approvals is not None:
+            self._update(approvals=judged.approvals)
         for one, refusal in zip(asked, judged.refusals, strict=True):
             verb = "" if one.request.message is None else one.request.message.verb
-            answer = refusal or self._carry_out(verb, one.request)
+            answer = refusal or self._carry_out(verb, one.request, judged)
             one.reply.give(answer)
             if isinstance(answer, Refusal):
                 self._keep_refusal(verb, one.request.door, {"by": one.request.command.by}, answer)
+        if judged.policy is not None and judged.policy != self._state.progress.policy:
+            # The message that gave it these timers counted in a run which this one was reset from.
+            self._update(policy=judged.policy)
 
-    def _carry_out(self, verb: str, request: AbortRequest) -> JudgedAnswer | Refusal:
+    def _carry_out(self, verb: str, request: AbortRequest, judged: Judged) -> JudgedAnswer | Refusal:
         """Do what a message asks that counts and leads to no step of its own; return what its sender is answered."""
         progress, now = self._state.progress, workflow.now()
         match verb:
@@ -436,28 +602,66 @@ class BlueGreenRollout(RolloutSteps):
                 too_late = refuse_pause(progress, request.command)
                 if too_late is not None:
                     return too_late
-                self._update_to(paused(progress, request.command, request.door, now))
+                self._pause(request.command, request.door)
             case contracts.RESUME:
                 self._update_to(resumed(progress, now))
-            case _:
-                pending, abort = progress.pending, progress.abort
-                finishes = verb == contracts.FINISH
-                self._update(
-                    pending=None,
-                    # One that was to be tried again is given up too; another one that came meanwhile is not.
-                    abort=None if pending is not None and abort == pending.request else abort,
-                    bake_is_over=progress.bake_is_over or finishes,
+            case contracts.WITHDRAW if progress.pending is None and progress.policy.approvals is not None:
+                return JudgedAnswer(
+                    phase=progress.phase,
+                    withdrawn=Withdrawn.APPROVAL,
+                    approvals=len(progress.approvals),
+                    needed=progress.policy.approvals.count,
                 )
-                return JudgedAnswer(phase=RolloutPhase.DRAINING if finishes else progress.phase)
+            case contracts.RESCHEDULE if isinstance(request.command, RescheduleCommand) and judged.policy is not None:
+                self._update_to(rescheduled(progress, judged.policy, request.command, now))
+                moments = promotion_moments(self._state.progress)
+                return JudgedAnswer(
+                    phase=progress.phase,
+                    paused_since=progress.paused_since,
+                    paused_until=progress.paused_until,
+                    promotes_at=moments.get(PROMOTION_TIMER),
+                    deadline_at=moments.get(DEADLINE_TIMER),
+                )
+            case _:
+                return self._end_pending(judged, finishes=verb == contracts.FINISH)
         after = self._state.progress
         return JudgedAnswer(phase=after.phase, paused_since=after.paused_since, paused_until=after.paused_until)
 
+    def _pause(self, command: PauseCommand, door: Channel) -> None:
+        """Let the timers stand still; an end may have passed while the table judged the message."""
+        now = workflow.now()
+        after = paused(self._state.progress, command, door, now)
+        is_past = refuse_past_end(self._state.progress, command, now) is not None
+        if is_past and after.paused is not None and not workflow.patched(NO_TIMER_EARLIER):
+            after = after.with_changes(paused=after.paused.model_copy(update={"until": command.until}))
+        self._update_to(after)
+
+    def _end_pending(self, judged: Judged, *, finishes: bool) -> JudgedAnswer:
+        """Give up what is pending with the bake, or for who withdraws alone."""
+        progress, now = self._state.progress, workflow.now()
+        pending, abort = progress.pending, progress.abort
+        left = None if finishes else left_pending(pending, judged.pending, now)
+        if pending is not None and abort == pending.request:
+            # It was to be tried again: for whoever is left. Another one that came meanwhile is tried all the same.
+            abort = None if left is None else left.request
+        wants_cancel = self._state.cancelled and not finishes and left is None and abort is None
+        if wants_cancel and workflow.patched(_OWN_ABORTS):
+            abort = cancellation(now)
+        self._update(pending=left, abort=abort, bake_is_over=progress.bake_is_over or finishes)
+        return JudgedAnswer(
+            phase=RolloutPhase.DRAINING if finishes else progress.phase,
+            withdrawn=None if finishes else Withdrawn.ABORT,
+            pending_by="" if left is None else left.request.command.by,
+        )
+
     def _end_pause_in_time(self) -> None:
         """Let the timers run on from the end that a pause was given."""
-        pause = self._state.progress.paused
-        if pause is None or pause.until is None or not is_over(pause, workflow.now()):
+        pause, ends = self._state.progress.paused, runs_on_from(self._state.progress)
+        if pause is None or pause.until is None or ends is None or not is_over(pause, workflow.now()):
             return
-        self._update_to(resumed(self._state.progress, pause.until))
+        if ends != pause.until and not workflow.patched(NO_TIMER_EARLIER):
+            ends = pause.until
+        self._update_to(resumed(self._state.progress, ends))
         self._note("resumed", by="policy", door=Channel.TIMER, reason=f"the pause by {pause.by} has ended")
 
     def _begin_to_drain_blue(self) -> None:
@@ -545,8 +749,10 @@ class BlueGreenRollout(RolloutSteps):
             start_to_close=self._state.progress.policy.router_ack_timeout + calls.TRANSACTION + calls.GRACE,
         )
         # Also those who asked while the table was being asked: the answer is theirs too, unless it is that somebody
-        # else's message does not count.
-        told = [one for one in self._aborts if one.request is request or not answer.message_refused]
+        # else's message does not count, or that the table keeps who asked until blue can take the traffic.
+        sick = answer.refusal is not None and answer.refusal.code is RefusalCode.NO_HEALTHY_BLUE
+        each_is_kept = keeps_asking and sick and workflow.patched(_OWN_ABORTS)
+        told = [one for one in self._aborts if one.request is request or not (answer.message_refused or each_is_kept)]
         self._aborts = [one for one in self._aborts if one not in told]
         pending = pending_after(self._state.progress.pending, request, answer, workflow.now()) if keeps_asking else None
         self._update(abort=self._next_abort(), pending=pending)
@@ -575,7 +781,9 @@ class BlueGreenRollout(RolloutSteps):
                     outcome=RolloutOutcome.ROLLED_BACK,
                     epoch=answer.epoch,
                     acknowledged_by=answer.acknowledged_by,
+                    acknowledged_count=answer.acknowledged_count,
                     silent=answer.silent,
+                    silent_count=answer.silent_count,
                     ms=answer.ms,
                 ),
             )
@@ -639,8 +847,10 @@ class BlueGreenRollout(RolloutSteps):
     def _learn_that_green_is_live(self, decision: GoBack) -> None:
         """Go back as after a switch: this run never switched, for it was reset to a moment before that."""
         now = workflow.now()
-        command = AbortCommand(by=decision.by, reason=decision.reason)
-        self._update(abort=AbortRequest(command=command, door=decision.door, at=now, message=decision.message))
+        if decision.outcome is not RolloutOutcome.SUPERSEDED:
+            # A newer rollout ends a bake, and never goes back.
+            command = AbortCommand(by=decision.by, reason=decision.reason)
+            self._update(abort=AbortRequest(command=command, door=decision.door, at=now, message=decision.message))
         self._state.switched_at = now
         self._closed_because = decision.reason
 

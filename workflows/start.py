@@ -1,17 +1,25 @@
 """The start of a rollout: its one input and its memo, read and checked."""
 
+from collections.abc import Mapping
+from typing import Final
+
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
+    from celadon.domain.decisions.start_memo import refuse_memo
     from celadon.domain.language import contracts
     from celadon.domain.language.attestation import START_MEMO
     from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError, refuse
     from celadon.domain.language.limits import echo
     from celadon.domain.language.messages import RolloutRequest, StartMemo
+    from celadon.domain.language.next_rollout import NextRollout
     from celadon.domain.language.steps import BeginStep
     from workflows.messages import only_input
-    from workflows.payload import parse_payload
+    from workflows.payload import is_patched, parse_payload
     from workflows.replies import refused
+
+_BOUNDED_MEMOS: Final = "the memo of a start is bounded"
+"""The patch since which it is."""
 
 
 def read_start(payload: object, more: tuple[object, ...]) -> BeginStep:
@@ -22,7 +30,11 @@ def read_start(payload: object, more: tuple[object, ...]) -> BeginStep:
 
     """
     try:
-        request = parse_payload(RolloutRequest, only_input(payload, more))
+        given = only_input(payload, more)
+        has_waited = isinstance(given, Mapping) and "next" in given
+        request: RolloutRequest | NextRollout = (
+            parse_payload(NextRollout, given) if has_waited else parse_payload(RolloutRequest, given)
+        )
         memo = _read_memo()
     except RefusedError as error:
         raise refused(error.refusal) from error
@@ -51,14 +63,18 @@ def _read_memo() -> StartMemo | None:
     """Return what the start's door says; a memo that nobody could have meant fails the start and not its task.
 
     Raises:
-        RefusedError: it is no memo of a start.
+        RefusedError: it is no memo of a start, or too large for one.
 
     """
     try:
-        return workflow.memo_value(START_MEMO, None, type_hint=StartMemo)
+        memo = workflow.memo_value(START_MEMO, None, type_hint=StartMemo)
     except Exception as error:
         raise refuse(
             RefusalCode.INVALID_PAYLOAD,
             f"the memo {START_MEMO} cannot be read: {type(error).__name__}",
             "start the rollout through Celadon, or without this memo",
         ) from error
+    refusal = None if memo is None else refuse_memo(memo)
+    if refusal is not None and is_patched(_BOUNDED_MEMOS):
+        raise RefusedError(refusal)
+    return memo

@@ -10,7 +10,8 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from celadon.domain.decisions import narration
     from celadon.domain.decisions.after_switch import bake_timer
-    from celadon.domain.decisions.gate import DEADLINE_TIMER, PROMOTION_TIMER, Wait, decide
+    from celadon.domain.decisions.former_gate import FORMER_GUARDS
+    from celadon.domain.decisions.gate import DEADLINE_TIMER, PROMOTION_TIMER, GateDecision, Wait, decide
     from celadon.domain.decisions.notification_rules import gate_evidence
     from celadon.domain.decisions.pause import pause_timers
     from celadon.domain.language import contracts
@@ -29,6 +30,10 @@ CONTINUED: Final = "continued"
 PENDING_AND_HOLDS: Final = "pending aborts and holds"
 """The patch after which an abort that blue cannot take for the moment is pending, and a switch that was refused through
 no fault of green's is a hold."""
+NO_TIMER_EARLIER: Final = "no pause makes a timer earlier"
+"""The patch after which an end of a pause that has passed is refused, or counts from the present where one is taken."""
+DEADLINE_RUNS_ON: Final = "only a pause and a freeze stop the promotion deadline"
+"""The patch after which the guards of the gate are those of today, and not :data:`former_gate.FORMER_GUARDS`."""
 KEPT_MESSAGES: Final = 100
 """How many messages a task reads, and how many wait at once for a decision."""
 _SHOWN_REFUSALS: Final = 10
@@ -52,6 +57,7 @@ class StatefulWorkflow:
         self._run_began = workflow.now()
         self._news = 0
         self._missed_edges = False
+        self._freezes_changed = False
         self._task = 0
         self._signals = 0
         self._read_in_task = 0
@@ -79,20 +85,29 @@ class StatefulWorkflow:
                 Timer(name=name, fires_at=at, remaining=max(at - now, timedelta(0))) for name, at in self._timers(now)
             ),
             decision=self._state.decision,
-            holding=narration.holding_reason(progress),
-            approvals=1 if self._state.epoch is not None or progress.promotion is not None else 0,
-            approvals_needed=1,
+            holding=narration.holding_reason(progress, now),
+            approvals=self._counted_approvals(),
+            approvals_needed=1 if progress.policy.approvals is None else progress.policy.approvals.count,
+            approved=progress.approvals,
             abort_requested="" if abort is None else f"{abort.command.by}: {abort.command.reason}",
             paused_since=progress.paused_since,
             paused_until=progress.paused_until,
+            timers_set=progress.timers_set,
             green=progress.green,
+            growth=progress.growth,
             epoch=self._state.epoch,
             silent_routers=self._state.silent,
             refused=self._state.refused.items[-_SHOWN_REFUSALS:],
             refused_total=self._state.refused_total,
             outcome=progress.outcome,
-            next_step=narration.next_step(progress),
+            next_step=narration.next_step(progress, now),
         )
+
+    def _counted_approvals(self) -> int:
+        progress = self._state.progress
+        if progress.policy.approvals is not None:
+            return len(progress.approvals)
+        return 1 if self._state.epoch is not None or progress.promotion is not None else 0
 
     def _timers(self, now: datetime) -> tuple[tuple[str, datetime], ...]:
         progress = self._state.progress
@@ -109,12 +124,20 @@ class StatefulWorkflow:
             case _:
                 return ()
 
+    def _decide_at_the_gate(self) -> GateDecision:
+        """Return what comes next before the switch, in a replay as the version decided that wrote the history."""
+        progress, now = self._state.progress, workflow.now()
+        decision, former = decide(progress, now), decide(progress, now, FORMER_GUARDS)
+        return decision if decision == former or workflow.patched(DEADLINE_RUNS_ON) else former
+
     def _what_it_waits_for(self) -> dict[str, str]:
         """Return what the audit log, and through it notifications, tell of the promotion; nothing when it is due."""
         decision = decide(self._state.progress, workflow.now())
         if not isinstance(decision, Wait):
             return {}
-        return gate_evidence(dict(decision.timers), PROMOTION_TIMER, DEADLINE_TIMER)
+        rule = self._state.progress.policy.approvals
+        needed = 0 if rule is None else rule.count
+        return gate_evidence(dict(decision.timers), PROMOTION_TIMER, DEADLINE_TIMER, approvals=needed)
 
     def _named_revision(self) -> str:
         return f"r{self._state.progress.to_revision}"
@@ -164,9 +187,15 @@ class StatefulWorkflow:
         self._tell_details()
 
     def _tell_details(self) -> None:
-        progress = self._state.progress
+        progress, now = self._state.progress, workflow.now()
         workflow.set_current_details(
-            narration.details(progress, self._timers(workflow.now()), self._state.silent),
+            narration.details(
+                progress,
+                now,
+                self._timers(now),
+                self._state.silent,
+                with_summary=workflow.info().continued_run_id is not None,
+            ),
         )
 
     def _keep_refusal(self, message: str, door: Channel, payload: object, refusal: Refusal) -> None:

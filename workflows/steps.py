@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError
@@ -11,7 +11,9 @@ with workflow.unsafe.imports_passed_through():
     from pydantic import BaseModel
 
     from celadon.domain.decisions import narration
+    from celadon.domain.decisions.successors import told_of_successor, waits_told
     from celadon.domain.language.names import Epoch, RolloutId, RouteSetId
+    from celadon.domain.language.rollout_state import Stage
     from celadon.domain.language.states import Channel
     from celadon.domain.language.steps import Message, Note, Step, SwitchAnswer, SwitchStep
     from workflows import calls
@@ -51,7 +53,7 @@ class RolloutSteps(MessageHandlers):
             answer: OutputT = await workflow.execute_activity(
                 call.name,
                 step,
-                result_type=call.returns,
+                result_type=cast("type[OutputT]", call.returns),
                 start_to_close_timeout=start_to_close or call.start_to_close,
                 heartbeat_timeout=call.heartbeat,
                 retry_policy=calls.RETRY,
@@ -74,6 +76,17 @@ class RolloutSteps(MessageHandlers):
             self._state.notes = self._state.notes.without(sent, _number_of)
         return answer
 
+    async def _read_successor(self) -> None:
+        """Ask the table what waits behind this rollout when that may have changed; nothing ends a drain sooner."""
+        if not self._state.successor_changed or self._state.stage not in {Stage.GATE, Stage.BAKING}:
+            return
+        self._state.successor_changed = False
+        read = await self._do(calls.READ_SUCCESSOR, self._step(Step), "look what waits behind this rollout")
+        before = self._state.progress
+        self._update_to(told_of_successor(before, read.successor))
+        if read.successor is not None and self._state.progress.bake_is_over and not before.bake_is_over:
+            self._note("bake_ended", by="policy", door=Channel.POLICY, reason=waits_told(read.successor))
+
     def _step(self, kind: type[InputT], **fields: Any) -> InputT:  # noqa: ANN401 - the model checks them
         self._note_what_was_left_out()
         return kind(
@@ -92,6 +105,7 @@ class RolloutSteps(MessageHandlers):
         message: Message | None,
         *,
         keeps_asking: bool = False,
+        grown: bool = False,
     ) -> SwitchStep:
         return self._step(
             SwitchStep,
@@ -104,6 +118,7 @@ class RolloutSteps(MessageHandlers):
             message=message,
             ack_timeout_seconds=self._state.progress.policy.router_ack_timeout.total_seconds(),
             keeps_asking=keeps_asking,
+            grown=grown,
         )
 
     def _next_decision(self) -> str:

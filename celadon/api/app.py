@@ -16,7 +16,7 @@ from strawberry.fastapi import GraphQLRouter
 
 from celadon.api import rest
 from celadon.api.bodies import body_schemas
-from celadon.api.console import pages
+from celadon.api.console import asking, pages
 from celadon.api.console.outages import OutagePages
 from celadon.api.console.rendering import STATIC
 from celadon.api.context import ApiParts, Caller, parts_of
@@ -61,6 +61,8 @@ def make_app(settings: ApiSettings, parts: ApiParts | None = None) -> FastAPI:
     app.state.parts = parts
     app.include_router(rest.router)
     app.include_router(command_router(rest.router))
+    # Before the decisions of a deployment, whose addresses would take theirs.
+    app.include_router(asking.router)
     app.include_router(pages.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.include_router(

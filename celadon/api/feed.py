@@ -19,6 +19,7 @@ from celadon.logs import trace_of
 from celadon.table.core.engine import Table
 from celadon.table.core.listen import ACKS_CHANNEL, ALL_DEPLOYMENTS, EVENTS_CHANNEL, ROUTES_CHANNEL, Listener
 from celadon.table.core.outages import TableAwayError
+from celadon.table.core.trouble_log import TroubleLog
 from celadon.table.read.event_order import Place, newest_place
 
 LOOK_SECONDS: Final = 2.0
@@ -54,8 +55,14 @@ class _Followed:
 class ChangeFeed:
     """Reads changes for all streams of a process, while there are any."""
 
-    def __init__(self, table: Table, rollouts: RolloutClient, listener: Listener) -> None:
-        """Read ``table`` when ``listener`` hears of changes; workflows are asked through ``rollouts``."""
+    def __init__(
+        self, table: Table, rollouts: RolloutClient, listener: Listener, trouble: TroubleLog | None = None
+    ) -> None:
+        """Read ``table`` when ``listener`` hears of changes; workflows are asked through ``rollouts``.
+
+        What keeps it from hearing is told by ``trouble``.
+        """
+        self._trouble = trouble or TroubleLog("changes_not_heard")
         self._table = table
         self._rollouts = rollouts
         self._listener = listener
@@ -122,7 +129,15 @@ class ChangeFeed:
             ]
 
     async def _hear(self, channel: str) -> None:
-        """Let every topic be read that a notification concerns."""
+        """Let every topic be read that a notification concerns, whatever one of them says."""
+        while True:
+            try:
+                await self._hear_once(channel)
+            except Exception as error:  # noqa: BLE001 - it is told, and everything is read again
+                self._trouble.tell(error)
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _hear_once(self, channel: str) -> None:
         async with self._listener.subscribe(channel) as heard:
             # What came before this was subscribed is read now.
             self._tell(channel, {""})

@@ -5,19 +5,21 @@ Strawberry's own mapper knows neither spans of time nor mappings. A refusal is a
 
 import inspect
 from collections.abc import Callable, Coroutine, Iterator, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import Enum
+from functools import cache
 from types import NoneType, UnionType
-from typing import Annotated, Any, Final, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, NewType, Union, get_args, get_origin, get_type_hints
 
 import strawberry
-from pydantic import BaseModel
+from pydantic import AwareDatetime, BaseModel, BeforeValidator
 from pydantic.fields import FieldInfo
 from strawberry.scalars import JSON
 
 from celadon.api.graphql_types import ContextInfo, Deployment, Refused, Rollout
 from celadon.domain.language.base_models import StrictModel, field_texts
 from celadon.domain.language.errors import RefusalCode, RefusedError, refuse
+from celadon.domain.language.names import revision_number
 from celadon.domain.language.payload import parse_payload
 from celadon.service.answers import RequestId
 from celadon.service.command import AnyCommand, Graph, mutation_name
@@ -38,6 +40,17 @@ _NUMBERED: Final = "rollout"
 
 _PLAIN: Final = (bool, int, float, str)
 
+NamedRevision = NewType("NamedRevision", object)
+"""What an input takes for a revision, of any type: the one parser refuses in words what names none."""
+SCALARS: Final[Mapping[object, Any]] = {
+    NamedRevision: strawberry.scalar(
+        name="NamedRevision",
+        description="A revision by its number, such as 2, or by its name, such as ``r2``.",
+        parse_value=lambda value: value,
+    )
+}
+"""The scalars of the inputs, beside GraphQL's own."""
+
 
 class _WithRequestId(StrictModel):
     request_id: RequestId
@@ -53,6 +66,7 @@ class LabelInput:
     """The label's value, such as ``search``."""
 
 
+@cache
 def mutation_type() -> type:
     """Return the type ``Mutation``, with a field for each command."""
     _MADE.clear()
@@ -299,7 +313,8 @@ def _kind(annotation: Any, name: str, *, is_input: bool = False) -> Any:  # noqa
     annotation = getattr(annotation, "__supertype__", annotation)
     origin, inside = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return _kind(inside[0], name, is_input=is_input)
+        named = any(isinstance(one, BeforeValidator) and one.func is revision_number for one in inside[1:])
+        return NamedRevision if is_input and named else _kind(inside[0], name, is_input=is_input)
     if origin in {Union, UnionType} and NoneType in inside:
         return _kind(_without_none(annotation), name, is_input=is_input) | None
     if is_input and name == "labels":
@@ -309,6 +324,9 @@ def _kind(annotation: Any, name: str, *, is_input: bool = False) -> Any:  # noqa
         return list[inner]
     if annotation is timedelta:
         return str
+    if annotation in {datetime, AwareDatetime}:
+        # What somebody gives is read, and refused in words, by the one parser.
+        return str if is_input else datetime
     if isinstance(annotation, type) and issubclass(annotation, (*_PLAIN, Enum)):
         return annotation
     return JSON

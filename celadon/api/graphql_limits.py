@@ -54,13 +54,13 @@ MOST_MUTATIONS: Final = 10
 """Changes of one request: each waits for the one before, and may wait for routers."""
 
 MOST_QUESTIONS: Final = 20
-"""Questions to workflows of one request: each is answered by Temporal and a worker."""
+"""Questions to Temporal of one request: to workflows, which a worker answers, and for schedules."""
 
 MOST_INTROSPECTION_DEPTH: Final = 16
 """The query by which tools read a schema is as deep as types are nested in it, and some."""
 
 _CONNECTION: Final = "Connection"
-_QUESTION: Final = "workflow"
+_QUESTIONS: Final = frozenset({"workflow", "schedules"})
 _QUESTION_COST: Final = 50
 _LENGTHS: Final[Mapping[str, float]] = {"labels": MOST_LABELS}
 _USUAL_LENGTH: Final = 20
@@ -106,7 +106,7 @@ class QueryLimit(SchemaExtension):
             return _refused(f"the query is deeper than {self.most_depth} fields", "QUERY_TOO_DEEP")
         if weight.questions > MOST_QUESTIONS:
             return _refused(
-                f"the query asks more than {MOST_QUESTIONS} workflows: ask for '{_QUESTION}' in shorter pages",
+                f"the query asks more than {MOST_QUESTIONS} workflows: ask for 'workflow' in shorter pages",
                 "QUERY_TOO_COSTLY",
             )
         if weight.cost > self.most_cost:
@@ -253,7 +253,7 @@ class _Scales:
             length = self._page_length(node, definition)
         elif definition is not None and is_list_type(get_nullable_type(definition.type)) and is_object_type(inner_kind):
             length = _LENGTHS.get(name, _USUAL_LENGTH)
-        asks = name == _QUESTION
+        asks = not is_meta and name in _QUESTIONS
         cost = _QUESTION_COST if asks else 1
         return inner.within(length, cost, is_page=is_page, asks=asks, is_alias=is_alias, is_meta=is_meta)
 

@@ -1,6 +1,7 @@
 """The GraphQL schema: queries, and mutations that answer with what happened or with a typed refusal."""
 
 from collections.abc import AsyncIterator, Awaitable
+from functools import cache
 from typing import Annotated, Any, Final, TypeVar
 
 import strawberry
@@ -12,9 +13,11 @@ from strawberry.schema.config import StrawberryConfig
 from strawberry.types.execution import ExecutionContext
 from strawberry.types.graphql import OperationType
 
-from celadon.api.graphql_commands import mutation_type, number_of
+from celadon.api.graphql_commands import SCALARS, mutation_type, number_of
 from celadon.api.graphql_descriptions import describe, shows
 from celadon.api.graphql_limits import QueryLimit
+from celadon.api.graphql_policies import Policy
+from celadon.api.graphql_schedules import Schedule
 from celadon.api.graphql_types import (
     Asked,
     Connection,
@@ -42,9 +45,11 @@ from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError
 from celadon.domain.language.states import RolloutOutcome, RolloutPhase
 from celadon.logs import trace_of
 from celadon.service.views.deployments import read_deployments
+from celadon.service.views.policy import read_default_policy, read_policy_of
 from celadon.service.views.rollout import read_rollout
 from celadon.service.views.rollouts import read_rollouts
 from celadon.service.views.routers import read_routers
+from celadon.service.views.schedules import read_schedules
 from celadon.table.core.outages import NotMigratedError, TableAwayError
 from celadon.table.records.rollouts import RolloutFilter
 
@@ -162,6 +167,45 @@ class Query:
             return await _nothing(info, Asked("revision", first, after))
         return await revision_page(info, str(deployment_id), first, after)
 
+    @strawberry.field(
+        description="A deployment's policy, with the layer of each value; the installation's defaults without a "
+        "deployment. Nothing of a deployment that the caller may not see."
+    )
+    async def policy(
+        self,
+        info: ContextInfo,
+        deployment_id: Annotated[
+            strawberry.ID | None,
+            strawberry.argument(description="The deployment's name; the installation's defaults without one."),
+        ] = None,
+    ) -> Policy | None:
+        """Read a policy."""
+        service, who = info.context.service, info.context.who
+        if deployment_id is None:
+            return Policy.of(await _told(read_default_policy(service, who)))
+        if await _deployment(info, str(deployment_id)) is None:
+            return None
+        return Policy.of(await _told(read_policy_of(service, who, str(deployment_id))))
+
+    @strawberry.field(
+        description="Schedules of a deployment, by name: those that people made through Celadon, and those that were "
+        "made in Temporal. None when the caller may not see the deployment."
+    )
+    async def schedules(
+        self,
+        info: ContextInfo,
+        deployment_id: OfDeployment,
+        first: First = 20,
+        after: Cursor = None,
+    ) -> Connection[Schedule]:
+        """Read a page of the schedules of a deployment."""
+        name, limit = read_name("schedule", after), page_length(first)
+        if await _deployment(info, str(deployment_id)) is None:
+            return await _nothing(info, Asked("schedule", first, after))
+        service, who = info.context.service, info.context.who
+        page = await _told(read_schedules(service, who, str(deployment_id), after=name, limit=limit))
+        return await shown_page(info, page, Asked("schedule", first, after), Schedule.of, lambda one: one.schedule)
+
     @strawberry.field(description="Routers that the table knows, by name.")
     async def routers(self, info: ContextInfo, first: First = 20, after: Cursor = None) -> Connection[Router]:
         """Read a page of routers."""
@@ -263,6 +307,7 @@ class _Schema(strawberry.Schema):
         """Log nothing."""
 
 
+@cache
 def make_schema(most_depth: int, most_cost: int) -> strawberry.Schema:
     """Return the schema with its limits."""
 
@@ -280,7 +325,7 @@ def make_schema(most_depth: int, most_cost: int) -> strawberry.Schema:
         query=Query,
         mutation=mutation_type(),
         extensions=extensions,
-        config=StrawberryConfig(auto_camel_case=True),
+        config=StrawberryConfig(auto_camel_case=True, scalar_map=SCALARS),
     )
     describe(schema)
     return schema

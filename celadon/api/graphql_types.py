@@ -18,10 +18,15 @@ from celadon.api.graphql_limits import LONGEST_PAGE
 from celadon.client.rollout_view import table_next_step, who_must_act
 from celadon.domain.decisions.workflow_condition import TaskFault, WorkflowState
 from celadon.domain.decisions.workflow_condition import WorkflowCondition as WorkflowConditionRecord
+from celadon.domain.language.approval import Approval as ApprovalRecord
 from celadon.domain.language.commands import AbortState, PromoteState
 from celadon.domain.language.errors import Refusal, RefusalCode
+from celadon.domain.language.growth import Growth as GrowthRecord
 from celadon.domain.language.messages import RefusedMessage, RolloutStatus
 from celadon.domain.language.messages import Timer as StatusTimer
+from celadon.domain.language.next_rollout import StartState
+from celadon.domain.language.next_rollout import WaitingRollout as WaitingRolloutRecord
+from celadon.domain.language.policy import OnNewRevision
 from celadon.domain.language.states import (
     Channel,
     DeploymentLifecycle,
@@ -54,6 +59,8 @@ for _kind in (
     DeploymentLifecycle,
     Channel,
     AbortState,
+    OnNewRevision,
+    StartState,
     PromoteState,
     RefusalCode,
     RolloutOutcome,
@@ -171,12 +178,11 @@ class Rollout:
     switched_back_at: datetime | None
     completed_at: datetime | None
     requests_cut: int
-    waits_for: str
-    """Who moves it on; empty when it has ended."""
     next_step: str
     """What a person can do now, with the command; empty when it has ended."""
     workflow_id: str
     run_id: str
+    record: strawberry.Private[RolloutRecord]
 
     @classmethod
     def of(cls, record: RolloutRecord) -> Self:
@@ -200,11 +206,21 @@ class Rollout:
             switched_back_at=record.switched_back_at,
             completed_at=record.completed_at,
             requests_cut=record.requests_cut,
-            waits_for=who_must_act(record),
             next_step=table_next_step(record) if record.outcome is None else "",
             workflow_id=record.workflow_id,
             run_id=record.run_id,
+            record=record,
         )
+
+    @strawberry.field(description="Who moves it on; empty when it has ended.")
+    async def waits_for(self, info: ContextInfo) -> str:
+        """Say who moves it on, by what the table knows of its deployment too."""
+        if self.record.outcome is not None:
+            return ""
+        line = await info.context.loaders.lines.load(self.record.deployment)
+        if line is None:
+            return who_must_act(self.record)
+        return who_must_act(self.record, frozen=line.frozen, paused=line.paused)
 
     @strawberry.field(description="The deployment that it is of.")
     async def deployment(self, info: ContextInfo) -> "Deployment | None":
@@ -426,6 +442,48 @@ class RefusedSignal:
         )
 
 
+@shows(ApprovalRecord)
+@strawberry.type
+class Approval:
+    """A promotion that counts as the approval of one verified person."""
+
+    by: str
+    issuer: str
+    door: Channel
+    at: datetime
+    force: bool
+
+    @classmethod
+    def of(cls, approval: ApprovalRecord) -> Self:
+        """Show an approval."""
+        return cls(by=approval.by, issuer=approval.issuer, door=approval.door, at=approval.at, force=approval.force)
+
+
+@shows(GrowthRecord)
+@strawberry.type
+class Growth:
+    """A decision by which green grows to all its replicas before traffic switches."""
+
+    by: str
+    door: Channel
+    reason: str
+    at: datetime
+    wanted: int
+    no_room: str
+
+    @classmethod
+    def of(cls, growth: GrowthRecord) -> Self:
+        """Show a growth."""
+        return cls(
+            by=growth.by,
+            door=growth.door,
+            reason=growth.reason,
+            at=growth.at,
+            wanted=growth.wanted,
+            no_room=growth.no_room,
+        )
+
+
 @shows(RolloutStatus)
 @strawberry.type
 class Workflow:
@@ -436,6 +494,10 @@ class Workflow:
     timers: list[Timer]
     decision: str
     holding: str
+    approvals: int
+    approvals_needed: int
+    approved: list[Approval]
+    growth: Growth | None
     silent_routers: list[str]
     refused: list[RefusedSignal]
     next_step: str
@@ -449,6 +511,10 @@ class Workflow:
             timers=[Timer.of(timer) for timer in status.timers],
             decision=status.decision,
             holding=status.holding,
+            approvals=status.approvals,
+            approvals_needed=status.approvals_needed,
+            approved=[Approval.of(one) for one in status.approved],
+            growth=None if status.growth is None else Growth.of(status.growth),
             silent_routers=list(status.silent_routers),
             refused=[RefusedSignal.of(one) for one in status.refused],
             next_step=status.next_step,
@@ -482,6 +548,41 @@ class WorkflowCondition:
         )
 
 
+@shows(WaitingRolloutRecord)
+@strawberry.type
+class WaitingRollout:
+    """A rollout that waits for its turn, behind the one that is under way."""
+
+    id: strawberry.ID
+    revision: int
+    replicas: int | None
+    mode: OnNewRevision
+    requested_by: str
+    verified: bool
+    reason: str
+    since: datetime
+    after: strawberry.ID | None
+    held: str
+    waits_for: str
+
+    @classmethod
+    def of(cls, waiting: WaitingRolloutRecord) -> Self:
+        """Show what waits."""
+        return cls(
+            id=strawberry.ID(str(waiting.id)),
+            revision=waiting.revision,
+            replicas=waiting.replicas,
+            mode=waiting.mode,
+            requested_by=waiting.requested_by,
+            verified=waiting.verified,
+            reason=waiting.reason,
+            since=waiting.since,
+            after=None if waiting.after is None else strawberry.ID(str(waiting.after)),
+            held=waiting.held,
+            waits_for=waiting.waits_for,
+        )
+
+
 @shows(ListedDeployment, id="deployment", name="deployment")
 @strawberry.type
 class Deployment:
@@ -503,6 +604,7 @@ class Deployment:
     """When that phase began; nothing when there was no rollout."""
     waits_for: str
     rollout: Rollout | None
+    next: WaitingRollout | None
 
     @classmethod
     def of(cls, line: DeploymentLine) -> Self:
@@ -521,8 +623,9 @@ class Deployment:
             healthy=line.healthy,
             phase=None if latest is None else latest.phase,
             phase_since=None if latest is None else latest.phase_since,
-            waits_for=who_must_act(latest),
+            waits_for=who_must_act(latest, frozen=line.frozen, paused=line.paused),
             rollout=None if latest is None else Rollout.of(latest),
+            next=None if line.next is None else WaitingRollout.of(line.next),
         )
 
     @strawberry.field(description="Replicas that have not ended, by set and oldest first.")

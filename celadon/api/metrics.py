@@ -6,6 +6,7 @@ from math import nan
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from celadon.domain.decisions.workflow_condition import WorkflowState
+from celadon.table.core.trouble_log import TroubleLog
 
 _SECONDS = (0.005, 0.02, 0.05, 0.1, 0.3, 1.0, 3.0, 10.0, 60.0)
 
@@ -42,7 +43,22 @@ class ApiMetrics:
             ("state",),
             registry=self._registry,
         )
+        self.table_errors = Counter(
+            "celadon_api_table_errors",
+            "Failed attempts of background parts to use the table, because it could not be reached or is not migrated.",
+            registry=self._registry,
+        )
+        self.faults = Counter(
+            "celadon_api_faults",
+            "Unexpected errors of background parts; the part that met one goes on by itself.",
+            ["part"],
+            registry=self._registry,
+        )
         self.forget_workflows()
+
+    def trouble(self, part: str, event: str) -> TroubleLog:
+        """Return where a part of the API that runs in the background tells of its troubles."""
+        return TroubleLog(event, self.table_errors.inc, self.faults.labels(part).inc)
 
     def count_workflows(self, states: Mapping[WorkflowState, int]) -> None:
         """Publish how many unfinished rollouts there are of each state."""

@@ -31,12 +31,13 @@ STATUS: Final[Mapping[RefusalCode, HTTPStatus]] = MappingProxyType(
             _C.POLICY_CONFLICT,
             _C.PLAIN_SECRET,
             _C.TOO_MANY_REPLICAS,
+            _C.NAME_RESERVED,
             _C.REQUEST_ID_REUSED,
         ),
         _S.UNPROCESSABLE_ENTITY,
     )
     | dict.fromkeys(
-        (_C.NO_SUCH_DEPLOYMENT, _C.NO_SUCH_REVISION, _C.NO_SUCH_ROLLOUT, _C.NO_SUCH_ROUTER),
+        (_C.NO_SUCH_DEPLOYMENT, _C.NO_SUCH_REVISION, _C.NO_SUCH_ROLLOUT, _C.NO_SUCH_ROUTER, _C.NO_SUCH_SCHEDULE),
         _S.NOT_FOUND,
     )
     | {_C.FORBIDDEN: _S.FORBIDDEN, _C.UNSIGNED: _S.FORBIDDEN, _C.NO_ANSWER: _S.GATEWAY_TIMEOUT},

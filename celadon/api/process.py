@@ -74,7 +74,7 @@ def api_of(settings: ApiSettings, table: Table, listener: Listener, temporal: Cl
         service=ApiService(table, rollouts, signs=signer is not None),
         authenticator=Authenticator(bearer, guessing, settings, metrics),
         bearer=bearer,
-        feed=ChangeFeed(table, rollouts, listener),
+        feed=ChangeFeed(table, rollouts, listener, metrics.trouble("changes", "changes_not_heard")),
         guessing=guessing,
         metrics=metrics,
         readiness=Readiness(table, temporal),

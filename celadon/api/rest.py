@@ -17,10 +17,12 @@ from celadon.service.principal import Principal
 from celadon.service.views.deployment import read_deployment
 from celadon.service.views.deployments import DeploymentList, read_deployments
 from celadon.service.views.events import EventList, read_events
+from celadon.service.views.policy import ShownPolicy, read_default_policy, read_policy_of
 from celadon.service.views.revisions import RevisionList, read_revisions
 from celadon.service.views.rollout import read_history, read_rollout
 from celadon.service.views.rollouts import RolloutList, read_rollouts, read_rollouts_of
 from celadon.service.views.routers import RouterList, read_routers
+from celadon.service.views.schedules import ScheduleList, read_schedules
 from celadon.table.core.paging import LONGEST_PAGE
 from celadon.table.records.history import History
 from celadon.table.records.rollouts import RolloutFilter, RolloutRecord
@@ -114,6 +116,26 @@ async def list_revisions(
 ) -> RevisionList:
     """List the revisions of a deployment, newest first; secrets are names in them."""
     return await read_revisions(service, who, name, before=before, limit=limit)
+
+
+@router.get("/deployments/{name}/policy")
+async def show_policy(who: Caller, service: ServiceOf, name: Name) -> ShownPolicy:
+    """Show every key of a deployment's policy, and the layer that gives its value."""
+    return await read_policy_of(service, who, name)
+
+
+@router.get("/policy")
+async def show_defaults(who: Caller, service: ServiceOf) -> ShownPolicy:
+    """Show the installation's defaults: every key with its layer, and the last changes."""
+    return await read_default_policy(service, who)
+
+
+@router.get("/deployments/{name}/schedules")
+async def list_schedules(
+    who: Caller, service: ServiceOf, name: Name, after: AfterName = None, limit: Limit = 50
+) -> ScheduleList:
+    """List the schedules of a deployment by name: what they ask for, when, and what came of their last firing."""
+    return await read_schedules(service, who, name, after=after, limit=limit)
 
 
 @router.get("/rollouts")

@@ -8,16 +8,11 @@ from collections import Counter
 from itertools import cycle, islice
 from typing import Final
 
-import structlog
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-
 from celadon.api.metrics import ApiMetrics
 from celadon.client.rollouts import RolloutClient
 from celadon.domain.decisions.workflow_condition import WorkflowState
-from celadon.logs import trace_of
 from celadon.table.core.engine import Table
-from celadon.table.replicas.abandoned_rollouts import read_unfinished_rollouts
+from celadon.table.core.unfinished_rollouts import read_unfinished_rollouts
 
 LOOK_SECONDS: Final = 30.0
 
@@ -25,8 +20,6 @@ MOST_ASKED: Final = 50
 """Rollouts that are asked after in one look: each costs Temporal some milliseconds. The others' turn comes next."""
 
 _AT_ONCE: Final = 4
-
-log = structlog.get_logger()
 
 
 class WorkflowWatch:
@@ -40,18 +33,18 @@ class WorkflowWatch:
         self._most = most
         self._known: dict[str, WorkflowState] = {}
         self._last = ""
+        self._trouble = metrics.trouble("workflows", "workflows_not_counted")
 
     async def watch_until_cancelled(self) -> None:
-        """Look now and then; while the table is away, no number is told."""
+        """Look now and then; after an outage or a fault no number is told until a look succeeds."""
         while True:
             try:
                 await self.look()
-            except (DBAPIError, PoolTimeoutError, OSError) as error:
-                log.warning("workflows_not_counted", error=type(error).__name__)
+            except Exception as error:  # noqa: BLE001 - it is told; a bug here ends no request
+                self._trouble.tell(error)
                 self._metrics.forget_workflows()
-            except Exception as error:  # noqa: BLE001 - a bug here ends no request
-                log.error("workflow_watch_fault", trace=trace_of(error))  # noqa: TRY400 - without local variables
-                self._metrics.forget_workflows()
+            else:
+                self._trouble.is_over()
             await asyncio.sleep(LOOK_SECONDS)
 
     async def look(self) -> None:

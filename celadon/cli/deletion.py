@@ -3,7 +3,7 @@
 from celadon.cli.access.opening import open_access
 from celadon.cli.access.protocol import Access
 from celadon.cli.faults import CommandError
-from celadon.cli.giving import Given, request_of
+from celadon.cli.giving import Given, as_text, request_of
 from celadon.cli.output import OutputFormat, print_note, print_object, print_text
 from celadon.cli.patience import Patience, a_moment, outlasting
 from celadon.cli.target_choice import TargetChoice
@@ -13,7 +13,7 @@ from celadon.domain.language.names import RolloutId
 from celadon.domain.language.states import DeploymentLifecycle
 from celadon.ending import ExitCode
 from celadon.service.command import AnyCommand
-from celadon.service.commands.delete import DeleteResult
+from celadon.service.commands.delete import DeleteResult, told_schedules
 from celadon.table.records.deployments import DeploymentView
 
 
@@ -40,7 +40,7 @@ async def delete(command: AnyCommand, given: Given, target: TargetChoice, output
     if output.is_for_programs:
         print_object(answer.model_copy(update={"lifecycle": view.lifecycle}), output)
     else:
-        print_text(_describe(answer, view))
+        print_text(_describe(answer, view), *as_text(told_schedules(answer)))
     return ExitCode.DONE
 
 

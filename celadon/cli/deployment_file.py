@@ -10,9 +10,10 @@ from typing import Final
 import yaml
 
 from celadon.cli.faults import CommandError
-from celadon.cli.file_places import Content, Keys, located
+from celadon.domain.decisions.new_revision import check_new_revision
 from celadon.domain.language.messages import RolloutRequest
 from celadon.domain.language.payload import InvalidPayloadError, parse_payload
+from celadon.service.file_places import Content, Keys, located
 
 STANDARD_INPUT: Final = Path("-")
 
@@ -54,9 +55,14 @@ def request_of_content(content: Content) -> RolloutRequest:
 
     """
     try:
-        return parse_payload(RolloutRequest, content)
+        request = parse_payload(RolloutRequest, content)
     except InvalidPayloadError as error:
         raise located(error, content, "see 'celadon schema deployment' for what each key takes") from None
+    try:
+        check_new_revision(request.revision)
+    except InvalidPayloadError as error:
+        raise located(error, content, error.refusal.next_step) from None
+    return request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +73,8 @@ class _Read:
     parsed: object
     lines: Mapping[Keys, int]
     """The line of each key, where it is known."""
+    first_line: int | None
+    """Where its content begins; ``None`` when it has none."""
 
 
 def _read(file: Path, kind: str) -> _Read:
@@ -76,28 +84,52 @@ def _read(file: Path, kind: str) -> _Read:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise CommandError(f"the {kind} file {name} cannot be read: {reason}") from error
-    return _Read(name=name, parsed=_parse(text, name), lines=_lines_of(text))
+    parsed = _parse(text, name)
+    root = _root_of(text)
+    return _Read(
+        name=name,
+        parsed=parsed,
+        lines=dict(_lines_below(root, (), frozenset())),
+        first_line=None if root is None else root.start_mark.line + 1,
+    )
 
 
 def _as_object(read: _Read, example: str) -> Content:
     if not isinstance(read.parsed, dict):
-        held = "nothing" if read.parsed is None else type(read.parsed).__name__
-        raise CommandError(f"{read.name} holds {held}, not an object; {example}")
+        line = f":{read.first_line}" if read.first_line is not None else ""
+        raise CommandError(f"{read.name}{line}: {_held(read.parsed)}, not an object; {example}")
     places = {keys: f"{read.name}:{line}" for keys, line in read.lines.items()}
     return Content({str(key): value for key, value in read.parsed.items()}, {(): read.name, **places})
 
 
-def _lines_of(text: str) -> Mapping[Keys, int]:
-    """Return the line of each key, counted from 1; none for JSON that is not YAML too."""
+def _held(parsed: object) -> str:
+    """Return what a file holds instead of an object, in words."""
+    match parsed:
+        case None:
+            return "this is empty"
+        case list():
+            return "this is a list"
+        case str():
+            return "this is text"
+        case bool():
+            return "this is true or false"
+        case int() | float():
+            return "this is a number"
+        case _:
+            return "this is another value"
+
+
+def _root_of(text: str) -> yaml.Node | None:
+    """Return what YAML reads, with the place of each part; ``None`` for JSON that is not YAML too."""
     try:
-        root = yaml.compose(text, _StrictLoader)
+        root: yaml.Node | None = yaml.compose(text, _StrictLoader)
     except yaml.YAMLError:
-        return {}
-    return dict(_lines_below(root, (), frozenset()))
+        return None
+    return root
 
 
 def _lines_below(node: yaml.Node | None, above: Keys, outer: frozenset[int]) -> Iterator[tuple[Keys, int]]:
-    """Yield the lines of the keys in a node; an alias of a node around it leads nowhere."""
+    """Yield the lines of the keys in a node, counted from 1; an alias of a node around it leads nowhere."""
     if node is None or id(node) in outer:
         return
     inside: list[tuple[str | int, yaml.Node, yaml.Node]]
@@ -174,7 +206,7 @@ class _KeyTwiceError(yaml.constructor.ConstructorError):
 class _StrictLoader(yaml.SafeLoader):
     """Refuses an object that names a key twice, of which YAML would silently take the last.
 
-    Moments stay the text that they are, as in JSON: each key's own type reads them.
+    Moments and times of day stay the text that they are, as in JSON: each key's own type reads them.
     """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:  # noqa: FBT001, FBT002 - the base's signature
@@ -193,6 +225,14 @@ _StrictLoader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
+
+
+def _number_or_time(loader: _StrictLoader, node: yaml.ScalarNode) -> object:
+    """Read a number; YAML also takes 17:00 for one, of minutes."""
+    return loader.construct_scalar(node) if ":" in node.value else loader.construct_yaml_int(node)
+
+
+_StrictLoader.add_constructor("tag:yaml.org,2002:int", _number_or_time)
 
 
 def _object_without_doubles(pairs: list[tuple[str, object]]) -> dict[str, object]:

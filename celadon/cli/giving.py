@@ -11,17 +11,18 @@ from pydantic import BaseModel, create_model
 
 from celadon.cli.access.opening import open_access
 from celadon.cli.faults import CommandError
-from celadon.cli.file_places import located
 from celadon.cli.output import OutputFormat, print_note, print_object, print_text
 from celadon.cli.patience import Patience
 from celadon.cli.target_choice import TargetChoice
 from celadon.client.patience import NoAnswerError
 from celadon.domain.language.contracts import workflow_id
-from celadon.domain.language.errors import RefusedError, refuse
+from celadon.domain.language.errors import RefusalCode, RefusedError, refuse
 from celadon.domain.language.payload import InvalidPayloadError, parse_payload
 from celadon.domain.language.permissions import Verb
+from celadon.domain.language.states import RolloutOutcome
 from celadon.ending import ExitCode
 from celadon.service.command import AnyCommand, Line, Scope, Tone, words_of
+from celadon.service.file_places import located
 from celadon.standard_streams import StyledLine
 
 if TYPE_CHECKING:
@@ -110,15 +111,19 @@ async def _decide(command: AnyCommand, given: Given, target: TargetChoice, outpu
     """Give a command to the rollout under way, naming which one is meant."""
     name, terminal = given.subject, command.terminal
     async with open_access(target) as access:
-        meant = await _find_meant(access, command, given)
-        values = {**given.values, "rollout": meant.rollout}
+        under_way = await _find_meant(access, command, given)
+        named = given.values.get("rollout")
+        # The number that a person gave is passed on as it is: the rollout itself compares.
+        meant = under_way if named is None else under_way.model_copy(update={"rollout": named})
+        # Which rollout a command means that needs none is found out where it is carried out.
+        pinned = given.values.get("rollout") if command.without_rollout else meant.rollout
+        values = {**given.values, "rollout": pinned}
         if "revision" in command.request.model_fields:
             values["revision"] = given.values.get("revision") or meant.revision
         request = request_of(command, {key: one for key, one in values.items() if one is not None})
         by = await access.person(given.by)
         request_id = given.request_id or str(uuid.uuid4())
-        is_under_way = given.values.get("revision") in {None, meant.revision}
-        if output is OutputFormat.TEXT and is_under_way:
+        if output is OutputFormat.TEXT and _is_under_way(command, given, under_way):
             revision = values.get("revision", meant.revision)
             which = f"r{revision} of {name}" if revision is not None else name
             print_text(f"{terminal.doing} {which}, rollout {meant.rollout}, by {by}.")
@@ -128,24 +133,40 @@ async def _decide(command: AnyCommand, given: Given, target: TargetChoice, outpu
             raise _unanswered(error, request_id, name, terminal.signal) from error
         if output is OutputFormat.TEXT:
             print_text(*as_text(command.told(result)))
+        has_begun = command.without_rollout and result.rollout != meant.rollout
+        if has_begun:
+            meant = meant.model_copy(update={"rollout": result.rollout})
         ended = await _ending(access, given, meant, output)
     if output.is_for_programs:
         print_object(_printed(result, request_id, ended), output)
-    return ExitCode.DONE if ended is None or ended.outcome in terminal.good_ends else ExitCode.FAILED
+    good_ends = {RolloutOutcome.PROMOTED} if has_begun else terminal.good_ends
+    return ExitCode.DONE if ended is None or ended.outcome in good_ends else ExitCode.FAILED
 
 
 async def _find_meant(access: "Access", command: AnyCommand, given: Given) -> "Meant":
-    """Return the rollout under way; the number that a person gave is passed on as it is, the rollout itself compares.
+    """Return the rollout under way.
 
     Raises:
         RefusedError: no rollout is under way.
 
     """
-    meant = await access.meant(given.subject, to_promote=command.right is Verb.PROMOTE)
+    try:
+        meant = await access.meant(given.subject, to_promote=command.right is Verb.PROMOTE)
+    except RefusedError as error:
+        if not command.without_rollout or error.refusal.code is not RefusalCode.NO_SUCH_ROLLOUT:
+            raise
+        return nothing_meant()
     if meant.note:
         print_note(meant.note)
-    rollout = given.values.get("rollout")
-    return meant if rollout is None else meant.model_copy(update={"rollout": rollout})
+    return meant
+
+
+def _is_under_way(command: AnyCommand, given: Given, under_way: "Meant") -> bool:
+    """Return whether a command is about the rollout under way; any other is refused, so it is not announced."""
+    if command.without_rollout and under_way.rollout is None:
+        return False
+    rollout, revision = given.values.get("rollout"), given.values.get("revision")
+    return rollout in {None, under_way.rollout} and revision in {None, under_way.revision}
 
 
 async def _ending(access: "Access", given: Given, meant: "Meant", output: OutputFormat) -> "RolloutRecord | None":
@@ -158,6 +179,13 @@ async def _ending(access: "Access", given: Given, meant: "Meant", output: Output
     instead = f"it goes on; follow it with 'celadon rollout watch {given.subject}'"
     async with Patience(given.timeout).waiting(what, instead):
         return await follow_to_end(access, given.subject, meant.rollout, output)
+
+
+def nothing_meant() -> "Meant":
+    """Return what a command means that can be given while no rollout is under way."""
+    from celadon.service.answers import Meant  # noqa: PLC0415 - most commands mean a rollout
+
+    return Meant()
 
 
 def _printed(result: "Decided", request_id: str, ended: "RolloutRecord | None") -> BaseModel:

@@ -99,7 +99,7 @@ def _describe(addresses: StackAddresses) -> tuple[Shown, ...]:
     for name, value in (
         ("router", f"{addresses.router}/DEPLOYMENT/..."),
         ("preview router", f"{addresses.preview_router}/DEPLOYMENT/..."),
-        ("console", f"{addresses.api}/  log in by the link that celadon console{option} prints"),
+        ("console", f"{addresses.api}/  log in by the link of celadon console{option}"),
         ("API", f"{addresses.api}  token in {addresses.admin_token_file}"),
         ("Temporal UI", addresses.temporal_ui),
         ("Temporal", addresses.temporal_address),

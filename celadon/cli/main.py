@@ -1,6 +1,5 @@
 """The command ``celadon``: which commands there are, and the process that runs one."""
 
-import sys
 from typing import Annotated, Final, NoReturn
 
 import typer
@@ -8,16 +7,11 @@ import typer
 from celadon.cli.named_commands import MARKUP, Declared, LoadingGroup, Place
 from celadon.cli.output import print_text
 from celadon.ending import run_to_exit
-from celadon.logs import libraries_log_to_stderr, log_to_stderr
+from celadon.logs import libraries_log_to_stderr
 
 _ROLL_OUT: Final = "Roll out"
 _LOG_IN: Final = "Which Celadon, and as whom"
 _RUN: Final = "Run Celadon"
-
-_THROUGH_API: Final = frozenset(
-    {"promote", "abort", "rollback", "deploy", "rollout", "deployment", "revision", "events", "router", "whoami"},
-)
-"""Commands that mostly go through an API, and log nothing: what logs is loaded by whoever goes another way."""
 
 
 class Root(LoadingGroup):
@@ -26,6 +20,7 @@ class Root(LoadingGroup):
     places = (
         Place(name="init", code="celadon.cli.commands.files:init", panel=_ROLL_OUT),
         Place(name="deploy", code="celadon.cli.commands.rollouts:deploy", panel=_ROLL_OUT),
+        Place(name="plan", code="celadon.cli.commands.rollouts:plan", panel=_ROLL_OUT),
         Place(name="events", code="celadon.cli.commands.events:events", panel=_ROLL_OUT),
         Declared(group=()),
         Place(name="login", code="celadon.cli.commands.logins:login", panel=_LOG_IN),
@@ -55,6 +50,18 @@ class Root(LoadingGroup):
             code="celadon.cli.commands.revisions:revision_app",
             panel=_ROLL_OUT,
             help="What a deployment can serve: add and list it.",
+        ),
+        Place(
+            name="policy",
+            code="celadon.cli.commands.policies:policy_app",
+            panel=_ROLL_OUT,
+            help="How rollouts of a deployment go that say nothing themselves.",
+        ),
+        Place(
+            name="schedule",
+            code="celadon.cli.commands.schedules:schedule_app",
+            panel=_ROLL_OUT,
+            help="Commands that are given at a moment, or again and again.",
         ),
         Place(
             name="profile",
@@ -107,7 +114,6 @@ def _print_version(asked: bool) -> None:  # noqa: FBT001 - the signature of an o
 
 @app.callback()
 def celadon(
-    context: typer.Context,
     *,
     _version: Annotated[
         bool,
@@ -119,8 +125,6 @@ def celadon(
     Exit codes: 0 done, 1 refused or failed, 2 the command line is wrong.
     """
     libraries_log_to_stderr()
-    if context.invoked_subcommand not in _THROUGH_API or "structlog" in sys.modules:
-        log_to_stderr()
 
 
 def main() -> NoReturn:

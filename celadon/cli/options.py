@@ -38,7 +38,7 @@ def parse_revision_option(value: str) -> int:
     return number
 
 
-def _check_deployment_name(value: str | None) -> str | None:
+def check_deployment_name(value: str | None) -> str | None:
     """Refuse what can be no deployment's name."""
     from celadon.domain.language.names import DeploymentName
 
@@ -49,7 +49,7 @@ DeploymentArgument: TypeAlias = Annotated[
     str,
     typer.Argument(
         help="The deployment's name.",
-        callback=_check_deployment_name,
+        callback=check_deployment_name,
         metavar="DEPLOYMENT",
         autocompletion=complete_deployments,
     ),
@@ -60,7 +60,7 @@ DeploymentOption: TypeAlias = Annotated[
     typer.Option(
         "--deployment",
         help="Only this deployment.",
-        callback=_check_deployment_name,
+        callback=check_deployment_name,
         metavar="DEPLOYMENT",
         autocompletion=complete_deployments,
         show_default="all",

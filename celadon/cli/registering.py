@@ -105,7 +105,7 @@ def revision_table(listed: RevisionList) -> Table:
 
 
 def _serves(record: RevisionRecord) -> str:
-    revision = Revision.model_validate(record.content, strict=False)
+    revision = Revision.of_stored(record.content)
     if revision.command:
         return " ".join(revision.command)
     return ", ".join(revision.endpoints)

@@ -1,6 +1,7 @@
 """Running a command: its faults become one sentence, its end an exit code."""
 
 import asyncio
+import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
@@ -13,6 +14,7 @@ from celadon.cli.patience import StoppedWaitingError
 from celadon.domain.language.errors import RefusedError
 from celadon.ending import ExitCode
 from celadon.foreseen import explain
+from celadon.logs import log_to_stderr
 
 
 def run(work: Callable[[], Coroutine[object, object, int]], output: OutputFormat = OutputFormat.TEXT) -> NoReturn:
@@ -20,6 +22,9 @@ def run(work: Callable[[], Coroutine[object, object, int]], output: OutputFormat
 
     A fault that can be foreseen is told in a sentence and leaves with 1; anything else is a bug and shows where it is.
     """
+    # A command through an API logs nothing. What logs is loaded by now, or with a session or a line, which do the same.
+    if "structlog" in sys.modules:
+        log_to_stderr()
     with faults_told(output):
         code = asyncio.run(work())
     raise typer.Exit(code)

@@ -43,10 +43,10 @@ async def print_shell_environment(data_dir: Path | None, output: OutputFormat) -
     """Print, for ``eval`` in a shell or as one object, what leads to the stack in ``data_dir``.
 
     Raises:
-        StackError: no stack runs there, or the directory is not this user's alone.
+        StackError: no stack runs there, it is stopped, or the directory is not this user's alone.
 
     """
-    addresses = StackAddresses.of_running(local_data_dir(data_dir))
+    addresses = StackAddresses.of_running(local_data_dir(data_dir), named=data_dir is not None)
     programs = _directory_of_temporal()
     if output.is_for_programs:
         path = {} if programs is None else {_PATH: os.pathsep.join([programs, *_own_path()])}

@@ -17,19 +17,24 @@ from celadon.cli.deployment_file import (
     with_settings,
 )
 from celadon.cli.faults import CommandError
-from celadon.cli.file_places import Content
 from celadon.cli.giving import as_text
 from celadon.cli.output import OutputFormat, print_note, print_object, print_text
 from celadon.cli.patience import Patience
+from celadon.cli.planning import look_first, show_plan, tell_already_there
 from celadon.cli.target_choice import TargetChoice
+from celadon.cli.waiting import until_its_turn
 from celadon.cli.watching import watch_until_end
 from celadon.client.patience import NoAnswerError
 from celadon.domain.language.base_models import Record
 from celadon.domain.language.commands import UNDECLARED
 from celadon.domain.language.messages import RolloutRequest
+from celadon.domain.language.names import RolloutId
+from celadon.domain.language.next_rollout import StartState
+from celadon.domain.language.plan import Plan
 from celadon.ending import ExitCode
 from celadon.service.commands.start import COMMAND as START
 from celadon.service.commands.start import StartResult
+from celadon.service.file_places import Content
 
 
 class Start(Record):
@@ -44,6 +49,12 @@ class Start(Record):
     """How long to wait for the end; for ever when not set."""
     request_id: str | None = None
     """A repeat with the same one finds the rollout that the first one started."""
+    dry_run: bool = False
+    """Only say what would happen."""
+    looks_first: bool = False
+    """Say what changes before anything is started, and start nothing when nothing does."""
+    restart: bool = False
+    """Start it even when nothing changes."""
 
 
 async def deploy_file(
@@ -82,6 +93,13 @@ async def _start(content: Content, start: Start, target: TargetChoice, output: O
     async with open_access(target) as access:
         person = await who_asks(access, request.requested_by, start.requested_by)
         request = request.model_copy(update={"requested_by": person})
+        if start.dry_run:
+            return await show_plan(access, request, person, output)
+        if start.looks_first:
+            plan = await look_first(access, request, person, output)
+            # A repeat with the same id gets the first answer, whatever is live meanwhile.
+            if plan.already_there and not request.restart and start.request_id is None:
+                return await _leave(access, plan, start, output)
         request_id = start.request_id or str(uuid.uuid4())
         try:
             started = await access.give(START, "", request, by=person, request_id=request_id)
@@ -93,16 +111,44 @@ async def _start(content: Content, start: Start, target: TargetChoice, output: O
             _tell(started, output)
         if not start.wait:
             return ExitCode.DONE
+        if started.state is not StartState.STARTED:
+            return await _follow_what_is_there(access, started, start, output)
         if started.rollout is None:
             raise CommandError(
                 f"the rollout of {name} cannot be waited for, because no worker takes it up; start one "
                 f"with 'celadon worker', then follow it with 'celadon rollout watch {name}'",
             )
         await _tell_of_gate(access, started)
-        what = f"rollout {started.rollout} of {name} has not ended"
-        instead = f"it goes on; follow it with 'celadon rollout watch {name}'"
-        async with Patience(start.timeout).waiting(what, instead):
-            return await watch_until_end(access, name, started.rollout, output)
+        return await _follow(access, name, started.rollout, start, output)
+
+
+async def _follow_what_is_there(access: Access, started: StartResult, start: Start, output: OutputFormat) -> ExitCode:
+    """Wait for the end of what waits for its turn, or of what is under way to the same."""
+    name, rollout = started.deployment, started.rollout
+    if started.waiting is not None:
+        what = f"r{started.waiting.revision} of {name} has not begun"
+        async with Patience(start.timeout).waiting(what, f"it waits on; see 'celadon rollout status {name}'"):
+            rollout = await until_its_turn(access, name, started.waiting)
+    if rollout is None:
+        return ExitCode.DONE
+    return await _follow(access, name, rollout, start, output)
+
+
+async def _leave(access: Access, plan: Plan, start: Start, output: OutputFormat) -> ExitCode:
+    """Start nothing; whoever waits for the end waits for that of the rollout that is under way to the same."""
+    is_followed = start.wait and plan.rollout is not None
+    if not is_followed or output is OutputFormat.TEXT:
+        tell_already_there(plan, output)
+    if not is_followed or plan.rollout is None:
+        return ExitCode.DONE
+    return await _follow(access, plan.deployment, plan.rollout, start, output)
+
+
+async def _follow(access: Access, name: str, rollout: RolloutId, start: Start, output: OutputFormat) -> ExitCode:
+    what = f"rollout {rollout} of {name} has not ended"
+    instead = f"it goes on; follow it with 'celadon rollout watch {name}'"
+    async with Patience(start.timeout).waiting(what, instead):
+        return await watch_until_end(access, name, rollout, output)
 
 
 async def _tell_of_gate(access: Access, started: StartResult) -> None:
@@ -112,8 +158,8 @@ async def _tell_of_gate(access: Access, started: StartResult) -> None:
     record = await access.rollout(started.deployment, started.rollout)
     if record is not None and record.gated and record.outcome is None:
         print_note(
-            f"the policy says auto_promote: false, so this first revision of {started.deployment} waits for its "
-            f"promotion, too: celadon promote {started.deployment}"
+            f"the policy lets this first revision of {started.deployment} wait before it goes live; 'celadon rollout "
+            f"status {started.deployment}' says what for, and 'celadon promote {started.deployment}' lets it go live"
         )
 
 
@@ -133,6 +179,8 @@ def _request(content: Content, start: Start) -> RolloutRequest:
         content["reason"] = start.reason
     if start.allow_plain_secrets:
         content["allow_plain_secrets"] = True
+    if start.restart:
+        content["restart"] = True
     return request_of_content(content)
 
 

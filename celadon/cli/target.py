@@ -95,7 +95,7 @@ def choose_target(data_dir: Path | None) -> Target:
 
     Raises:
         CommandError: the environment names one half only, or there is neither it nor a stack.
-        StackError: no stack runs in a data directory that was named.
+        StackError: no stack runs in a data directory that was named, or it is stopped.
 
     """
     database = os.environ.get(_DATABASE)
@@ -111,14 +111,11 @@ def choose_target(data_dir: Path | None) -> Target:
             "name a local stack with --data-dir",
         )
     directory = local_data_dir(data_dir)
-    if not _runs_in(directory):
-        if _is_there(directory):
-            raise CommandError(_stopped(directory, named=data_dir is not None))
-        if not named:
-            raise CommandError(_nothing_found(directory))
+    if not named and not _runs_in(directory) and not _is_there(directory):
+        raise CommandError(_nothing_found(directory))
     from celadon.stack.addresses import StackAddresses
 
-    addresses = StackAddresses.of_running(directory)
+    addresses = StackAddresses.of_running(directory, named=data_dir is not None)
     _speak_to(addresses)
     return Target(
         database_url=addresses.database_url,
@@ -211,12 +208,7 @@ def _is_there(data_dir: Path) -> bool:
     from celadon.stack.layout import DataDirectory
 
     directory = DataDirectory.find(data_dir)
-    return directory is not None and directory.settings_file.exists()
-
-
-def _stopped(data_dir: Path, *, named: bool) -> str:
-    start = f"celadon up --data-dir {data_dir}" if named else "celadon up"
-    return f"the stack in {data_dir} is stopped: {start}"
+    return directory is not None and directory.is_of_a_stack()
 
 
 def _speak_to(addresses: "StackAddresses") -> None:

@@ -30,8 +30,11 @@ def rollout_tree(view: RolloutView, now: datetime | None = None, room: Room = WH
     if isinstance(shown, UnregisteredDetail):
         return _unregistered(shown)
     tree = Tree(_head(shown), guide_style="dim")
+    _add_freezes(tree, shown)
     if shown.rollout is not None:
         _add_rollout(tree, shown, shown.rollout, now, room)
+    if shown.next is not None:
+        tree.add(styled(shown.next))
     for one in shown.sets:
         _add_set(tree, one, now)
     _add_routers(tree, shown)
@@ -86,6 +89,11 @@ def _head(shown: DeploymentDetail) -> Text:
     if shown.frozen:
         line.append("  FROZEN", style="bold blue")
     return line
+
+
+def _add_freezes(tree: Tree, shown: DeploymentDetail) -> None:
+    for freeze in shown.freezes:
+        tree.add(styled(freeze))
 
 
 def _add_rollout(tree: Tree, shown: DeploymentDetail, rollout: RolloutSummary, now: datetime, room: Room) -> None:

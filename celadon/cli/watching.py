@@ -89,14 +89,14 @@ class LineScreen:
         """Write a line when something has changed."""
         now = self._now()
         shown = deployment_detail(view, now)
-        said = _state_line(view, shown)
+        said = _state_line(view, shown) + _next(shown)
         if said == self._said:
             return
         self._said = said
         if self._output.is_for_programs:
             print_one_of_many(view, self._output)
             return
-        print_line(f"{clock(now)} UTC  {said}{self._news(shown, now)}")
+        print_line(f"{clock(now)} UTC  {_state_line(view, shown)}{self._news(shown, now)}")
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -111,10 +111,16 @@ class LineScreen:
         if isinstance(shown, DeploymentDetail):
             told = "".join(f" · {one.told(now)}" for one in shown.timers)
             told += "".join(f" · {one.text}" for one in shown.notes)
+            told += f" · {_next(shown)}" if shown.next is not None else ""
         if shown.next_step != self._next_step:
             self._next_step = shown.next_step
             told += f" · next: {shown.next_step}" if shown.next_step else ""
         return told
+
+
+def _next(shown: DeploymentDetail | UnregisteredDetail) -> str:
+    """Return what waits for its turn; empty when nothing does."""
+    return shown.next.text if isinstance(shown, DeploymentDetail) and shown.next is not None else ""
 
 
 class NoScreen:

@@ -7,11 +7,12 @@ from typing import Final, assert_never
 from pydantic import computed_field
 
 from celadon.domain.decisions.narration import next_step
+from celadon.domain.decisions.pause import WITH_TIMERS
 from celadon.domain.decisions.workflow_condition import WorkflowCondition
 from celadon.domain.language.base_models import Record
-from celadon.domain.language.contracts import BLUE_CHANGED, GATE_CHANGED, KEEPER_BACK
+from celadon.domain.language.contracts import BLUE_CHANGED, KEEPER_BACK, ROOM_CHANGED
 from celadon.domain.language.messages import RolloutStatus
-from celadon.domain.language.progress import Progress
+from celadon.domain.language.progress import Hold, HoldKind, Progress
 from celadon.domain.language.states import RolloutPhase
 from celadon.table.records.deployments import DeploymentView
 from celadon.table.records.rollouts import RolloutRecord
@@ -101,6 +102,7 @@ class RolloutView(Record):
 
 def table_next_step(rollout: RolloutRecord) -> str:
     """Return what a person can do now, by what the table knows."""
+    lacks_room = rollout.awaits_signal == ROOM_CHANGED
     return next_step(
         Progress(
             deployment=rollout.deployment,
@@ -110,28 +112,45 @@ def table_next_step(rollout: RolloutRecord) -> str:
             rollout=rollout.rollout,
             from_revision=rollout.from_revision,
             to_revision=rollout.to_revision,
+            hold=Hold(kind=HoldKind.NO_ROOM, since=rollout.phase_since, why="") if lacks_room else None,
         ),
+        rollout.phase_since,
     )
+
+
+def _who_promotes(rollout: RolloutRecord) -> str:
+    if rollout.policy.approvals is not None:
+        return "people: approve or abort"
+    return "timer" if rollout.policy.auto_promote or not rollout.gated else "a person: promote or abort"
 
 
 _WHOSE_TURN: Final[Mapping[str | None, str]] = {
     BLUE_CHANGED: "keeper: healthy replicas of blue",
-    GATE_CHANGED: "the end of the freeze",
     KEEPER_BACK: "keeper",
+    ROOM_CHANGED: "room for green",
 }
 
 
-def who_must_act(rollout: RolloutRecord | None) -> str:
-    """Return who moves a rollout on, by what the table knows; empty when it has ended or there is none."""
+def who_must_act(rollout: RolloutRecord | None, *, frozen: bool = False, paused: bool = False) -> str:
+    """Return who moves a rollout on, by what the table knows; empty when it has ended or there is none.
+
+    Args:
+        rollout: the rollout.
+        frozen: whether a freeze of its deployment is known to hold.
+        paused: whether it is known to be paused.
+
+    """
     if rollout is None:
         return ""
+    if paused and rollout.phase in WITH_TIMERS:
+        return "the end of the pause"
     if rollout.awaits_signal in _WHOSE_TURN:
         return _WHOSE_TURN[rollout.awaits_signal]
     match rollout.phase:
         case RolloutPhase.PROVISIONING | RolloutPhase.VERIFYING | RolloutPhase.ROLLING_BACK:
             return "keeper"
         case RolloutPhase.AWAITING_PROMOTION:
-            return "timer" if rollout.policy.auto_promote or not rollout.gated else "a person: promote or abort"
+            return "the end of the freeze" if frozen else _who_promotes(rollout)
         case RolloutPhase.SWITCHING:
             return "routers"
         case RolloutPhase.BAKING:

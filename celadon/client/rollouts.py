@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 from pydantic import BaseModel
 from temporalio.client import (
     Client,
+    WorkflowExecutionDescription,
     WorkflowExecutionStatus,
     WorkflowFailureError,
     WorkflowHandle,
@@ -27,10 +28,12 @@ from celadon.client.patience import (
     CouldNotAnswerError,
     NoAnswerError,
 )
+from celadon.client.schedules import ScheduleClient
 from celadon.client.signatures import Signer
 from celadon.client.workflow_condition import read_condition
 from celadon.domain.decisions.authority import verbs_of
-from celadon.domain.decisions.narration import request_details
+from celadon.domain.decisions.narration import request_details, summary_of
+from celadon.domain.decisions.other_rollout import another_under_way
 from celadon.domain.decisions.workflow_condition import WorkflowCondition
 from celadon.domain.language import contracts
 from celadon.domain.language.attestation import START_MEMO, START_VALID, text_of_command, text_of_start
@@ -43,9 +46,10 @@ from celadon.domain.language.commands import (
     PromoteAnswer,
     PromoteCommand,
 )
-from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError, refuse
+from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError
 from celadon.domain.language.identity import KEY_ISSUER
 from celadon.domain.language.messages import RolloutRequest, RolloutResult, RolloutStatus, StartMemo
+from celadon.domain.language.next_rollout import NEXT_REQUEST, NextRollout
 from celadon.domain.language.not_found import nothing_under_way
 from celadon.domain.language.permissions import Verb
 from celadon.domain.language.states import Channel
@@ -104,6 +108,11 @@ class RolloutClient:
         self._client = client
         self._signer = signer
 
+    @property
+    def schedules(self) -> ScheduleClient:
+        """The schedules of the namespace."""
+        return ScheduleClient(self._client)
+
     async def start(self, request: RolloutRequest, *, request_id: str = "", sender: Sender = KEY_HOLDER) -> str:
         """Start a rollout; return the run's id.
 
@@ -118,7 +127,7 @@ class RolloutClient:
 
         """
         if request_id:
-            known = await self._run_of(request.deployment, request_id)
+            known = await self.run_of(request.deployment, request_id)
             if known is not None:
                 return known
         memo = StartMemo(
@@ -136,7 +145,25 @@ class RolloutClient:
         except RPCError as error:
             raise _explain(error, request.deployment) from error
 
-    async def _run_of(self, deployment: str, request_id: str) -> str | None:
+    async def start_next(self, deployment: str, number: int) -> str | None:
+        """Start what has waited for its turn; whoever starts it, it is one start.
+
+        Returns:
+            The run's id; ``None`` while another run of the deployment has not closed.
+
+        Raises:
+            NoAnswerError: Temporal did not answer.
+
+        """
+        memo = StartMemo(request_id=NEXT_REQUEST.format(id=number), door=Channel.KEEPER)
+        try:
+            return await self._start(NextRollout(deployment=deployment, next=number), memo)
+        except RefusedError:
+            return None
+        except RPCError as error:
+            raise _explain(error, deployment) from error
+
+    async def run_of(self, deployment: str, request_id: str) -> str | None:
         """Return the run that a request with this id has started, if it is the latest of its deployment."""
         try:
             latest = await self._client.get_workflow_handle(contracts.workflow_id(deployment)).describe()
@@ -144,13 +171,18 @@ class RolloutClient:
             if error.status is RPCStatusCode.NOT_FOUND:
                 return None
             raise _explain(error, deployment) from error
-        memo = await latest.memo_value(START_MEMO, None, type_hint=StartMemo)
+        memo = await _memo_of(latest)
         if memo is None or memo.request_id != request_id:
             return None
         # A rollout that continued as new is known by the run that began it.
         return latest.raw_description.workflow_execution_info.first_run_id or latest.run_id
 
-    async def _start(self, request: RolloutRequest, memo: StartMemo) -> str:
+    async def _start(self, request: RolloutRequest | NextRollout, memo: StartMemo) -> str:
+        details = (
+            request_details(request.requested_by, request.reason)
+            if isinstance(request, RolloutRequest)
+            else f"it has waited for its turn, under the number {request.next}"
+        )
         identity = contracts.workflow_id(request.deployment)
         try:
             handle = await self._client.start_workflow(
@@ -161,20 +193,15 @@ class RolloutClient:
                 task_timeout=contracts.WORKFLOW_TASK_TIMEOUT,
                 id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-                static_summary=f"blue-green rollout of **{request.deployment}**",
-                static_details=request_details(request.requested_by, request.reason),
+                static_summary=summary_of(request.deployment),
+                static_details=details,
                 memo={START_MEMO: memo.model_dump(mode="json")},
             )
         except WorkflowAlreadyStartedError as error:
-            known = await self._run_of(request.deployment, memo.request_id) if memo.request_id else None
+            known = await self.run_of(request.deployment, memo.request_id) if memo.request_id else None
             if known is not None:
                 return known
-            raise refuse(
-                RefusalCode.ROLLOUT_RUNNING,
-                f"a rollout of {request.deployment} is under way",
-                f"wait for it ('celadon rollout watch {request.deployment}') or abort it "
-                f"('celadon abort {request.deployment}')",
-            ) from error
+            raise RefusedError(another_under_way(request.deployment)) from error
         return handle.first_execution_run_id or handle.result_run_id or ""
 
     async def promote(
@@ -231,7 +258,7 @@ class RolloutClient:
         request_id: str | None = None,
         patience: timedelta = UPDATE_PATIENCE,
     ) -> JudgedAnswer:
-        """Send a message that leads to no step of its own: ``finish``, ``withdraw``, ``pause`` or ``resume``.
+        """Send a message that leads to no step of its own, such as ``finish``, ``pause`` or ``reschedule``.
 
         Arguments and errors as for ``promote``.
         """
@@ -240,12 +267,15 @@ class RolloutClient:
     async def cancel(self, deployment: str) -> bool:
         """Ask for a rollout's cancellation, which means abort and otherwise lets it end; false when none runs.
 
+        It is repeated while the rollout goes on in a new run; to ask twice does no more than to ask once.
+
         Raises:
             NoAnswerError: Temporal did not answer.
 
         """
+        handle = self._handle(deployment)
         try:
-            await self._handle(deployment).cancel()
+            await self._through_moves(deployment, handle.cancel, UPDATE_PATIENCE)
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:
                 return False
@@ -452,3 +482,11 @@ def _ended(error: WorkflowFailureError) -> RolloutEnded:
         refusal = _refusal(cause) if cause.type in set(RefusalCode) else None
         return RolloutEnded(status="failed", result=result, failure=cause.message, refusal=refusal)
     return RolloutEnded(status=name, result=result, failure=str(cause))
+
+
+async def _memo_of(run: WorkflowExecutionDescription) -> StartMemo | None:
+    """Return what the door of a run's start said; anybody may have started it with a memo that nobody can read."""
+    try:
+        return await run.memo_value(START_MEMO, None, type_hint=StartMemo)
+    except Exception:  # noqa: BLE001 - what a converter raises for what it cannot read depends on what stands there
+        return None

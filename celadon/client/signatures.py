@@ -2,7 +2,8 @@
 
 import base64
 import binascii
-from collections.abc import Sequence
+import secrets
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -26,6 +27,7 @@ from celadon.owned_files import write_file
 
 log = structlog.get_logger()
 
+_KEY_END = "."
 _PEM_END = b"-----END PUBLIC KEY-----"
 
 
@@ -110,6 +112,50 @@ class Signer:
     def sign(self, text: str) -> str:
         """Return the signature of ``text``."""
         return base64.b64encode(self._key.sign(text.encode())).decode()
+
+
+class WorkerSigner(Signer):
+    """Signs with a key of one process's own, which never leaves it; others believe it by the public half in the table.
+
+    What it signs names the key: ``KEY.SIGNATURE``.
+    """
+
+    def __init__(self, installation: str) -> None:
+        """Make the key."""
+        key = Ed25519PrivateKey.generate()
+        super().__init__(key, installation)
+        self.identity = secrets.token_hex(8)
+        """Names the key in the table."""
+        public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        self.public_key: str = public.decode("ascii")
+        """The public half, in PEM."""
+
+    def sign(self, text: str) -> str:
+        """Return the signature of ``text``, with the name of the key."""
+        return f"{self.identity}{_KEY_END}{super().sign(text)}"
+
+
+def worker_key_of(signature: str) -> str:
+    """Return the name of the worker's key that made a signature; empty when none did."""
+    identity, end, _ = signature.partition(_KEY_END)
+    return identity if end else ""
+
+
+def verifies_with(public_keys: Mapping[str, str], text: str, signature: str) -> bool:
+    """Whether a worker has signed ``text``.
+
+    Args:
+        public_keys: in PEM, by the names of the keys.
+        text: what was signed.
+        signature: with the name of its key.
+
+    """
+    identity, _, signed = signature.partition(_KEY_END)
+    pem = public_keys.get(identity)
+    if pem is None:
+        return False
+    key = load_pem_public_key(pem.encode())
+    return isinstance(key, Ed25519PublicKey) and Keyring((key,)).verifies(text, signed)
 
 
 class Keyring:

@@ -12,15 +12,17 @@ from temporalio.api.enums.v1 import (
     TimeoutType,
     WorkflowTaskFailedCause,
 )
+from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.taskqueue.v1 import TaskQueue
-from temporalio.api.workflow.v1 import PendingWorkflowTaskInfo
+from temporalio.api.workflow.v1 import PendingActivityInfo, PendingWorkflowTaskInfo
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, GetWorkflowExecutionHistoryReverseRequest
 from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
 from celadon.domain.decisions.workflow_condition import (
     PendingTask,
+    StepFailure,
     TaskFailure,
     TaskFault,
     TaskReading,
@@ -29,6 +31,7 @@ from celadon.domain.decisions.workflow_condition import (
     unknown_condition,
 )
 from celadon.domain.language.contracts import TASK_QUEUE
+from celadon.table.core.outages import TABLE_OUTAGES
 
 PATIENCE: Final = timedelta(seconds=3)
 """How long Temporal may take for each of its answers."""
@@ -47,6 +50,10 @@ _HARMLESS: Final = frozenset(
     },
 )
 """What is called a failed task when something came in between; the next one takes it."""
+
+
+_OUTAGES: Final = frozenset(kind.__name__ for kind in (*TABLE_OUTAGES, ConnectionError))
+"""The errors of steps that a later attempt may not meet, by the name under which Temporal keeps them."""
 
 
 async def read_condition(client: Client, workflow_id: str) -> WorkflowCondition | None:
@@ -79,6 +86,7 @@ async def _reading(
     return TaskReading(
         pending=None if pending is None else _pending(pending),
         failure=None if pending is None else await _last_failure(client, described),
+        steps=tuple(_step(one) for one in raw.pending_activities if one.HasField("last_failure")),
         polled_at=polled_at,
         polls_known=polls_known,
     )
@@ -91,6 +99,25 @@ def _pending(task: PendingWorkflowTaskInfo) -> PendingTask:
         scheduled_at=_moment(first),
         taken=task.state == PendingWorkflowTaskState.PENDING_WORKFLOW_TASK_STATE_STARTED,
     )
+
+
+def _step(pending: PendingActivityInfo) -> StepFailure:
+    failure = pending.last_failure
+    return StepFailure(
+        step=pending.activity_type.name,
+        attempt=pending.attempt,
+        message=_in_a_line(failure),
+        is_outage=failure.application_failure_info.type in _OUTAGES,
+        at=_moment(pending.last_attempt_complete_time) or _moment(pending.last_started_time),
+    )
+
+
+def _in_a_line(failure: Failure) -> str:
+    """Return a step's error without the statement and the values that SQLAlchemy appends on further lines."""
+    # SQLAlchemy writes the driver's class before the driver's message.
+    message = next(iter(failure.message.splitlines()), "").rpartition(">: ")[2]
+    kind = failure.application_failure_info.type
+    return ": ".join(filter(None, (kind, message)))
 
 
 async def _polled(client: Client) -> tuple[bool, datetime | None]:

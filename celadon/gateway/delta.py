@@ -151,7 +151,7 @@ class DeltaStream:
     def deployments_changed(self, clusters: Iterable[str]) -> None:
         """Note that deployments with these clusters came or went, and with them the routes."""
         self._mark(ResourceType.CLUSTER, clusters)
-        self._mark(ResourceType.ROUTES, self._resources(ResourceType.ROUTES))
+        self._mark(ResourceType.ROUTES, self._snapshot.route_names)
 
     # What comes of it
 

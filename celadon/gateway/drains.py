@@ -100,17 +100,22 @@ class Drains:
 
     def disconnect(self, node: RouterNode) -> None:
         """Forget what a router serves; it acknowledges anew when it is back."""
-        self._routers[node].drains.clear()
+        router = self._routers.get(node)
+        if router is None:
+            return
+        router.drains.clear()
+        if not router.blind:
+            del self._routers[node]
 
     def stop_reports(self, node: RouterNode) -> None:
         """Forget what a router reported: without reports its load is unknown."""
-        for state in self._routers[node].drains.values():
+        for state in self._drains_on(node).values():
             state.load = None
 
     def report(self, node: RouterNode, report: LoadReport, at: float) -> dict[Drainee, DrainLoad]:
         """Take a router's report; return the loads that are to be told now."""
         news: dict[Drainee, DrainLoad] = {}
-        for drainee, state in self._routers[node].drains.items():
+        for drainee, state in self._drains_on(node).items():
             state.load = fold(
                 state.load,
                 report,
@@ -129,8 +134,13 @@ class Drains:
 
     def plan(self, node: RouterNode) -> ReportingPlan:
         """Return what to ask of a router now."""
-        drains = self._routers[node].drains
-        return plan((drainee, state.load, self._draining[drainee].clusters) for drainee, state in drains.items())
+        drains = self._drains_on(node)
+        return plan((drainee, state.load) for drainee, state in drains.items())
+
+    def _drains_on(self, node: RouterNode) -> Mapping[Drainee, _DrainOnRouter]:
+        """Return what a router serves as draining; reports of one that is not connected leave nothing behind."""
+        router = self._routers.get(node)
+        return {} if router is None else router.drains
 
     def _replace(
         self,

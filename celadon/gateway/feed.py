@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final
 
 import structlog
@@ -14,7 +14,7 @@ from celadon.gateway.metrics import GatewayMetrics
 from celadon.gateway.server import XdsServer
 from celadon.table.core.engine import Table
 from celadon.table.core.listen import ChannelSubscription
-from celadon.table.core.outages import TABLE_OUTAGES, NotMigratedError
+from celadon.table.core.outages import TABLE_OUTAGES, NotMigratedError, describe
 from celadon.table.routers.panic import tell_panic
 from celadon.table.routers.traffic import read_all_traffic, read_epochs, read_traffic
 
@@ -48,16 +48,22 @@ class PublicationFeed:
         """When the newest comparison with the table began, in seconds of the event loop's clock."""
         self._panics_to_tell: dict[DeploymentName, Publication] = {}
         """Publications that differ in panic from what the audit log was told last."""
+        self._left_out: dict[DeploymentName, str] = {}
+        """Deployments that cannot be read or published, and why; routers keep what they have of them."""
         self._following = metrics.trouble("publications", "table_not_followed")
         self._telling = metrics.trouble("panics", "panic_not_told")
 
     async def load(self) -> list[Publication]:
-        """Return the publications of all deployments; waits for as long as Postgres is away or not migrated."""
+        """Return the publications of all deployments; waits for as long as Postgres is away or not migrated.
+
+        One that cannot be read or published is left out, and tried again at each comparison.
+        """
         loading = self._metrics.trouble("publications", "table_not_loaded")
         while True:
             try:
-                async with self._table.transaction() as tx:
-                    traffic = await read_all_traffic(tx)
+                async with self._table.reading() as tx:
+                    names = set(await read_epochs(tx))
+                traffic, _ = await self._read_traffic(names)
             except (*TABLE_OUTAGES, NotMigratedError) as error:
                 loading.tell(error)
                 await asyncio.sleep(RETRY_SECONDS)
@@ -133,28 +139,66 @@ class PublicationFeed:
 
     async def _read(self, names: set[DeploymentName]) -> tuple[list[Publication], list[DeploymentName]]:
         """Return the publications of the named deployments, and those of the names that are gone."""
-        traffic: list[DeploymentTraffic] = []
-        if names:
-            async with self._table.reading() as tx:
-                if len(names) > READ_ALONE_AT_MOST:
-                    traffic = [one for one in await read_all_traffic(tx) if one.deployment in names]
-                else:
-                    found = [await read_traffic(tx, name) for name in sorted(names)]
-                    traffic = [one for one in found if one is not None]
-        gone = sorted((names - {one.deployment for one in traffic}) & self._epochs.keys())
+        traffic, unreadable = await self._read_traffic(names)
+        absent = names - {one.deployment for one in traffic} - unreadable
+        for name in absent:
+            self._left_out.pop(name, None)
+        gone = sorted(absent & self._epochs.keys())
         for name in gone:
             del self._epochs[name]
             self._panics_to_tell.pop(name, None)
             log.info("deployment_withdrawn", deployment=name)
         return self._publish(traffic), gone
 
+    async def _read_traffic(self, names: set[DeploymentName]) -> tuple[list[DeploymentTraffic], set[DeploymentName]]:
+        """Return the traffic of those of the named deployments that there are, and which cannot be read."""
+        if not names:
+            return [], set()
+        try:
+            return await self._read_together(names), set()
+        except (*TABLE_OUTAGES, NotMigratedError):
+            raise
+        except Exception:  # noqa: BLE001 - the one that cannot be read is found, and told, below
+            traffic: list[DeploymentTraffic] = []
+            unreadable: set[DeploymentName] = set()
+        for name in sorted(names):
+            try:
+                traffic += await self._read_together({name})
+            except (*TABLE_OUTAGES, NotMigratedError):
+                raise
+            except Exception as error:  # noqa: BLE001 - it is told
+                self._leave_out(name, error)
+                unreadable.add(name)
+        return traffic, unreadable
+
+    async def _read_together(self, names: Collection[DeploymentName]) -> list[DeploymentTraffic]:
+        async with self._table.reading() as tx:
+            if len(names) > READ_ALONE_AT_MOST:
+                return [one for one in await read_all_traffic(tx) if one.deployment in names]
+            found = [await read_traffic(tx, name) for name in sorted(names)]
+        return [one for one in found if one is not None]
+
+    def _leave_out(self, name: DeploymentName, error: Exception) -> None:
+        """Count that a deployment cannot be published, and tell it once with its trace."""
+        self._metrics.faults.labels("deployment").inc()
+        why = describe(error)
+        if self._left_out.get(name) != why:
+            self._left_out[name] = why
+            log.error("deployment_left_out", deployment=name, why=why, exc_info=error)
+
     def _publish(self, traffic: Iterable[DeploymentTraffic]) -> list[Publication]:
         publications: list[Publication] = []
         for read in traffic:
-            permitted, refusals = refuse_endpoints(read, self._reach)
+            try:
+                permitted, refusals = refuse_endpoints(read, self._reach)
+                one = publish(permitted)
+            except Exception as error:  # noqa: BLE001 - it is told
+                self._leave_out(read.deployment, error)
+                continue
+            if self._left_out.pop(read.deployment, None) is not None:
+                log.info("deployment_no_longer_left_out", deployment=read.deployment)
             for endpoint, why in refusals.items():
                 log.warning("endpoint_refused", deployment=read.deployment, endpoint=endpoint, why=why)
-            one = publish(permitted)
             publications.append(one)
             self._epochs[one.deployment] = one.epoch
             if one.panic is read.panicking:

@@ -216,6 +216,10 @@ class TableJournal:
                 if stream is not None:
                     written[node] = stream
         self._written |= written
+        for node in batch.keys() - self._connected.keys() - self._news.keys():
+            # Its end is written: a router that comes back begins anew.
+            self._written.pop(node, None)
+            self._refusals.pop(node, None)
 
     async def _write_router(self, tx: AsyncSession, node: RouterNode, news: _News) -> _Stream | None:
         """Write one router's news, and return its stream if that is new.

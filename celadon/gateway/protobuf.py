@@ -19,6 +19,11 @@ from google.protobuf.message_factory import GetMessageClass
 DESCRIPTORS: Final = "descriptors.binpb"
 TYPE_URL_PREFIX: Final = "type.googleapis.com/"
 
+_LENGTH_DELIMITED: Final = 2
+_SEVEN_BITS: Final = 0x7F
+_MORE: Final = 0x80
+"""The encoding of protobuf: how a message's field begins, and how its number and length are written."""
+
 Value: TypeAlias = "str | bytes | bool | int | timedelta | Message | Fields | Sequence[Value]"
 Fields: TypeAlias = Mapping[str, "Value"]
 
@@ -66,3 +71,22 @@ def serialise(name: str, fields: Fields) -> bytes:
 def pack(name: str, fields: Fields) -> Fields:
     """Return the fields of an ``Any`` that holds the message."""
     return {"type_url": TYPE_URL_PREFIX + name, "value": serialise(name, fields)}
+
+
+def embed(name: str, field: str, value: bytes) -> bytes:
+    """Return a message on the wire that has one field alone, which is the message that ``value`` is on the wire.
+
+    Serialised messages of one type, joined, are one message with all their fields; so a large message is put together
+    of parts that are serialised already, without parsing them.
+    """
+    descriptor = message_class(name).DESCRIPTOR.fields_by_name[field]
+    return _varint(descriptor.number << 3 | _LENGTH_DELIMITED) + _varint(len(value)) + value
+
+
+def _varint(number: int) -> bytes:
+    encoded = bytearray()
+    while number > _SEVEN_BITS:
+        encoded.append(number & _SEVEN_BITS | _MORE)
+        number >>= 7
+    encoded.append(number)
+    return bytes(encoded)

@@ -1,21 +1,25 @@
 """How routers find a deployment: listeners and route configurations.
 
-Neither ever changes at a switch. A deployment is addressed by host name (``<name>`` and ``<name>.*``) or, where clients
-have only one host name, by the path prefix ``/<name>/``. Each route exists twice, because only idempotent requests may
-be retried once a replica can have begun to work on them: a generation must not run twice.
+Neither ever changes at a switch. A deployment is addressed by host name (``<name>``, and ``<name>.<domain>`` in each of
+the installation's domains) or, where clients have only one host name, by the path ``/<name>``. Each route exists twice,
+because only idempotent requests may be retried once a replica can have begun to work on them: a generation must not run
+twice.
+
+What a deployment adds to the route configurations is made and serialised when the deployment comes; the configurations
+are put together of that. Paths are found in a tree, so that the last of many deployments is found as soon as the first.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cached_property, lru_cache
-from json import dumps
+from functools import cached_property
 from typing import Final
 
 from celadon.domain.language.names import DeploymentName
 from celadon.gateway.addresses import SocketAddress
+from celadon.gateway.local_replies import COLOUR_HEADER, local_reply_config
 from celadon.gateway.own_cookies import own_cookie_filters
-from celadon.gateway.protobuf import Fields, Value, message, message_class, pack, serialise
+from celadon.gateway.protobuf import Fields, Value, embed, pack, serialise
 from celadon.gateway.resources import ADS, Resource, ResourceType, is_preview, preview_cluster, resource
 
 LIVE: Final = "live"
@@ -24,9 +28,6 @@ PREVIEW: Final = "preview"
 
 PREVIEW_HEADER: Final = "x-celadon-preview"
 """With the key, asks the live listener for green; never forwarded."""
-
-COLOUR_HEADER: Final = "x-celadon-colour"
-"""Tells a green replica that a request is a preview, and the router's own replies too; clients cannot send it."""
 
 IDEMPOTENT_METHODS: Final = "GET|HEAD|OPTIONS|TRACE|PUT|DELETE"
 RETRY_IDEMPOTENT: Final = "connect-failure,refused-stream,reset"
@@ -53,17 +54,27 @@ KEPT_BODY_BYTES: Final = 16 << 20
 NO_CLIENT: Final[Fields] = {"address_prefix": "255.255.255.255", "prefix_len": {"value": 32}}
 """An address that no request comes from; without one, Envoy trusts all private addresses."""
 
+HOST_OF_ROUTERS: Final = "localhost"
+"""The host name of requests by HTTP/1.0 that have none; no deployment is called so, so they are addressed by path."""
+
 REQUEST_HEADERS_TIMEOUT: Final = timedelta(seconds=10)
+
+NO_DEADLINE: Final = timedelta(0)
+"""In place of Envoy's deadline for a whole answer (15 s), which would cut streams."""
 
 BY_PATH: Final = "*"
 """Name of the virtual host of all paths; no deployment can have it."""
 
-CACHED_DEPLOYMENTS: Final = 4096
+PREFIX_HEADER: Final = "x-forwarded-prefix"
+"""Tells a replica which path a client puts before the replica's own; clients cannot send it."""
 
-NO_GREEN: Final = "no_green"
-NO_DEPLOYMENT: Final = "no_deployment"
+FORWARDED_HEADER: Final = "forwarded"
+"""The standard's form of the ``x-forwarded-`` headers; routers do not write it, and clients cannot send it."""
 
 _VIRTUAL_HOST: Final = "envoy.config.route.v3.VirtualHost"
+_MATCHER: Final = "xds.type.matcher.v3.Matcher"
+_TREE: Final = f"{_MATCHER}.MatcherTree"
+_PATHS: Final = f"{_TREE}.MatchMap"
 
 
 @dataclass(frozen=True)
@@ -77,6 +88,16 @@ class Routing:
     """The value of ``x-celadon-preview`` that reaches green on the live listener; none does when not set."""
     stream_idle_timeout: timedelta
     """How long a request may pass without a byte in either direction; zero means for ever."""
+    domains: tuple[str, ...] = ()
+    """In each of them a deployment has a host name, beside its name alone."""
+    trusted_hops: int = 0
+    """Proxies before the routers, each of which appends the address of its client to ``x-forwarded-for``."""
+    keep_request_ids: bool = False
+    """Whether replicas get the ``x-request-id`` of clients; otherwise the router gives each request one of its own."""
+    return_request_ids: bool = False
+    """Whether answers bear the ``x-request-id`` of their request."""
+    accept_http_10: bool = False
+    """Whether clients may speak HTTP/1.0."""
 
     @cached_property
     def listeners(self) -> dict[str, Resource]:
@@ -92,13 +113,33 @@ class Routing:
             if address is not None
         }
 
-    def route_configurations(self, deployments: Iterable[DeploymentName]) -> dict[str, Resource]:
-        """Return the route configurations by name, with a virtual host for each deployment."""
-        names = sorted(deployments)
-        found = {LIVE: _route_configuration(LIVE, [_live_fragments(name, self.preview_key) for name in names])}
+    def routes_to(self, name: DeploymentName) -> "DeploymentRoutes":
+        """Return what a deployment adds to the route configurations."""
+        green = preview_cluster(name)
+        live = _Destination(name, () if self.preview_key is None else ((self.preview_key, green),))
+        preview = _Destination(green, ())
+        return DeploymentRoutes(
+            live=_fragments(name, self._hosts(name), live),
+            preview=None if self.preview is None else _fragments(name, self._hosts(name, green), preview),
+        )
+
+    def route_configurations(self, deployments: Iterable["DeploymentRoutes"]) -> dict[str, Resource]:
+        """Return the route configurations by name; the same deployments in the same order give the same versions."""
+        routes = tuple(deployments)
+        found = {LIVE: _route_configuration(LIVE, [one.live for one in routes])}
         if self.preview is not None:
-            found[PREVIEW] = _route_configuration(PREVIEW, [_preview_fragments(name) for name in names])
+            previews = [one.preview for one in routes if one.preview is not None]
+            found[PREVIEW] = _route_configuration(PREVIEW, previews)
         return found
+
+    @property
+    def route_names(self) -> frozenset[str]:
+        """The names of the route configurations."""
+        return frozenset({LIVE} if self.preview is None else {LIVE, PREVIEW})
+
+    def _hosts(self, *labels: str) -> list[str]:
+        """Return the host names that begin with one of the labels."""
+        return [host for label in labels for host in (label, *(f"{label}.{domain}" for domain in self.domains))]
 
     def _http_connection_manager(self, name: str) -> Fields:
         """Return the HTTP side of a listener.
@@ -122,82 +163,75 @@ class Routing:
             "upgrade_configs": [{"upgrade_type": "websocket"}],
             "use_remote_address": {"value": True},
             "internal_address_config": {"cidr_ranges": [NO_CLIENT]},
+            "xff_num_trusted_hops": self.trusted_hops,
+            "preserve_external_request_id": self.keep_request_ids,
+            "always_set_request_id_in_response": self.return_request_ids,
+            "http_protocol_options": {
+                "accept_http_10": self.accept_http_10,
+                "default_host_for_http_10": HOST_OF_ROUTERS,
+            },
             "server_header_transformation": "PASS_THROUGH",
             "normalize_path": {"value": True},
             "request_headers_timeout": REQUEST_HEADERS_TIMEOUT,
             "stream_idle_timeout": self.stream_idle_timeout,
-            "local_reply_config": {"mappers": _local_replies()},
+            "local_reply_config": local_reply_config(),
         }
-
-
-def _local_replies() -> list[Fields]:
-    """Return what a router answers itself: to a preview without green, and where no deployment is addressed."""
-    preview: Fields = {"header_filter": {"header": {"name": COLOUR_HEADER, "present_match": True}}}
-    without_green: Fields = {"response_flag_filter": {"flags": ["UH"]}}
-    without_route: Fields = {"response_flag_filter": {"flags": ["NR"]}}
-    return [
-        _not_found({"and_filter": {"filters": [preview, without_green]}}, NO_GREEN),
-        _not_found(without_route, NO_DEPLOYMENT),
-    ]
-
-
-_MESSAGES: Final = {
-    NO_GREEN: "This deployment has no healthy green replica to preview now. "
-    "Ask again while a rollout verifies its green or awaits its promotion.",
-    NO_DEPLOYMENT: "No deployment has this address. Use its name as host name, or as the first part of the path.",
-}
-
-
-def _not_found(condition: Fields, code: str) -> Fields:
-    """Return a local reply of 404 in the shape in which OpenAI's API tells of errors."""
-    body = dumps({"error": {"message": _MESSAGES[code], "type": "not_found_error", "param": None, "code": code}})
-    return {
-        "filter": condition,
-        "status_code": {"value": 404},
-        "body_format_override": {
-            "text_format_source": {"inline_string": body},
-            "content_type": "application/json",
-        },
-    }
 
 
 @dataclass(frozen=True, slots=True)
 class _Fragments:
-    """What one deployment adds to a route configuration, serialised."""
+    """What one deployment adds to one route configuration, serialised."""
 
     virtual_host: bytes
     """A route configuration with the deployment's virtual host alone."""
     by_path: bytes
-    """A virtual host with the routes by the deployment's path prefix alone."""
+    """A map of paths with the deployment's alone."""
 
 
-@lru_cache(maxsize=CACHED_DEPLOYMENTS)
-def _live_fragments(name: DeploymentName, preview_key: str | None) -> _Fragments:
-    """Return the routes to a deployment; requests with the key go to its green."""
+@dataclass(frozen=True, slots=True)
+class DeploymentRoutes:
+    """What one deployment adds to the route configurations."""
 
-    def routes(prefix: str) -> list[Fields]:
-        live = _routes(prefix, name)
-        if preview_key is None:
-            return live
-        keyed: Fields = {"name": PREVIEW_HEADER, "string_match": {"exact": preview_key}}
-        return _routes(prefix, preview_cluster(name), [keyed]) + live
-
-    return _fragments(name, [name, f"{name}.*"], routes("/"), routes(f"/{name}/"))
+    live: _Fragments
+    preview: _Fragments | None
+    """``None`` when there is no listener for previews."""
 
 
-@lru_cache(maxsize=CACHED_DEPLOYMENTS)
-def _preview_fragments(name: DeploymentName) -> _Fragments:
-    """Return the routes to a deployment's green, under the deployment's own addresses and under that of its preview."""
-    green = preview_cluster(name)
-    domains = [name, f"{name}.*", green, f"{green}.*"]
-    return _fragments(name, domains, _routes("/", green), _routes(f"/{name}/", green))
+@dataclass(frozen=True, slots=True)
+class _Destination:
+    """Where requests to one address go."""
+
+    cluster: str
+    keyed: tuple[tuple[str, str], ...]
+    """Keys for previews, each with the cluster to which requests with it go."""
+
+    def routes(self, match: Fields, prefix: str | None = None, *, alike: bool = False) -> list[Fields]:
+        """Return the routes of requests that match, the keyed ones first.
+
+        Args:
+            match: how their path begins, or what it is.
+            prefix: what is taken from their path.
+            alike: whether idempotent requests are retried as all others are, which saves every second route.
+
+        """
+        found: list[Fields] = []
+        for key, cluster in self.keyed:
+            header: Fields = {"name": PREVIEW_HEADER, "string_match": {"exact": key}}
+            found += _routes(match, cluster, prefix, [header], alike=alike)
+        return found + _routes(match, self.cluster, prefix, alike=alike)
 
 
-def _fragments(name: str, domains: Sequence[str], by_host: Sequence[Fields], by_path: Sequence[Fields]) -> _Fragments:
-    virtual_host: Fields = {"name": name, "domains": domains, "routes": by_host}
+def _fragments(name: str, hosts: Sequence[str], to: _Destination) -> _Fragments:
+    virtual_host: Fields = {"name": name, "domains": hosts, "routes": to.routes({"prefix": "/"}), **_FOR_ALL_ROUTES}
+    path = f"/{name}"
+    # The tree finds the longest path that a request's path begins with, so "/chat" is found for "/chatter" too; the
+    # routes compare once more.
+    by_path = [*to.routes({"prefix": f"{path}/"}, path), *to.routes({"path": path}, path, alike=True)]
+    action: Fields = {"name": name, "typed_config": pack("envoy.config.route.v3.RouteList", {"routes": by_path})}
+    entry: Fields = {"key": path, "value": {"action": action}}
     return _Fragments(
         virtual_host=serialise(ResourceType.ROUTES.message, {"virtual_hosts": [virtual_host]}),
-        by_path=serialise(_VIRTUAL_HOST, {"routes": by_path}),
+        by_path=embed(_PATHS, "map", serialise(f"{_PATHS}.MapEntry", entry)),
     )
 
 
@@ -205,59 +239,84 @@ def _route_configuration(name: str, deployments: Sequence[_Fragments]) -> Resour
     """Return a route configuration; serialised messages, joined, are the message with all their repeated fields."""
     head: Fields = {
         "name": name,
-        "request_headers_to_remove": [PREVIEW_HEADER, COLOUR_HEADER],
+        "request_headers_to_remove": [PREVIEW_HEADER, COLOUR_HEADER, PREFIX_HEADER, FORWARDED_HEADER],
         "most_specific_header_mutations_wins": True,
         "ignore_port_in_host_matching": True,
     }
-    fallback = message_class(_VIRTUAL_HOST).FromString(b"".join(one.by_path for one in deployments))
-    fallback.MergeFrom(message(_VIRTUAL_HOST, {"name": BY_PATH, "domains": ["*"]}))
-    tail: Fields = {"virtual_hosts": [fallback]}
+    by_path = serialise(_VIRTUAL_HOST, {"name": BY_PATH, "domains": ["*"], **_FOR_ALL_ROUTES})
+    if deployments:
+        paths = b"".join(one.by_path for one in deployments)
+        tree = serialise(_TREE, {"input": _PATH_INPUT}) + embed(_TREE, "prefix_match_map", paths)
+        by_path += embed(_VIRTUAL_HOST, "matcher", embed(_MATCHER, "matcher_tree", tree))
     body = b"".join(
         (
             serialise(ResourceType.ROUTES.message, head),
             *(one.virtual_host for one in deployments),
-            serialise(ResourceType.ROUTES.message, tail),
+            embed(ResourceType.ROUTES.message, "virtual_hosts", by_path),
         ),
     )
     return resource(ResourceType.ROUTES, name, body)
 
 
-def _routes(prefix: str, cluster: str, headers: Sequence[Fields] = ()) -> list[Fields]:
-    """Return the two routes to a cluster: that of idempotent requests, then that of all others."""
+def _routes(
+    match: Fields,
+    cluster: str,
+    prefix: str | None,
+    headers: Sequence[Fields] = (),
+    *,
+    alike: bool,
+) -> list[Fields]:
+    """Return the routes to a cluster: that of idempotent requests, unless all are alike, then that of all others."""
+    others = _route({**match, "headers": headers}, cluster, prefix)
+    if alike:
+        return [others]
     idempotent: Fields = {"name": ":method", "string_match": {"safe_regex": {"regex": IDEMPOTENT_METHODS}}}
-    return [
-        _route(prefix, cluster, [*headers, idempotent], RETRY_IDEMPOTENT, RETRIES_IDEMPOTENT),
-        _route(prefix, cluster, headers, RETRY_OTHERS, RETRIES_UNSEEN),
-    ]
+    retries = _retry_policy(RETRY_IDEMPOTENT, RETRIES_IDEMPOTENT)
+    return [_route({**match, "headers": [*headers, idempotent]}, cluster, prefix, retries), others]
 
 
-def _route(prefix: str, cluster: str, headers: Sequence[Fields], retry_on: str, retries: int) -> Fields:
-    """Return a route without a deadline, which would cut a stream; a retry goes to another replica if there is one."""
-    predicate = "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
-    action: dict[str, Value] = {
-        "cluster": cluster,
-        "timeout": timedelta(0),
-        "retry_policy": {
-            "retry_on": retry_on,
-            "num_retries": {"value": retries},
-            "retry_back_off": {"base_interval": RETRY_PAUSE, "max_interval": LONGEST_RETRY_PAUSE},
-            "retry_host_predicate": [
-                {"name": "envoy.retry_host_predicates.previous_hosts", "typed_config": pack(predicate, {})},
-            ],
-            "host_selection_retry_max_attempts": HOST_SELECTION_ATTEMPTS,
-        },
-    }
-    if prefix != "/":
+def _route(match: Fields, cluster: str, prefix: str | None, retries: Fields | None = None) -> Fields:
+    """Return a route without a deadline, which would cut a stream; its retries are those of all, unless it has own."""
+    action: dict[str, Value] = {"cluster": cluster, "timeout": NO_DEADLINE}
+    added: list[Fields] = []
+    if retries is not None:
+        action["retry_policy"] = retries
+    if prefix is not None:
         action["prefix_rewrite"] = "/"
-    route: dict[str, Value] = {
-        "match": {"prefix": prefix, "headers": headers},
-        "route": action,
-        "request_body_buffer_limit": {"value": KEPT_BODY_BYTES},
-    }
+        added.append({"key": PREFIX_HEADER, "value": prefix})
     if is_preview(cluster):
-        colour: Fields = {"key": COLOUR_HEADER, "value": "green"}
-        route["request_headers_to_add"] = [{"header": colour, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}]
-    return route
+        added.append({"key": COLOUR_HEADER, "value": "green"})
+    return {
+        "match": match,
+        "route": action,
+        "request_headers_to_add": [{"header": one, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"} for one in added],
+    }
+
+
+def _retry_policy(retry_on: str, retries: int) -> Fields:
+    """Return how requests are retried: on another replica if there is one."""
+    predicate = "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
+    return {
+        "retry_on": retry_on,
+        "num_retries": {"value": retries},
+        "retry_back_off": {"base_interval": RETRY_PAUSE, "max_interval": LONGEST_RETRY_PAUSE},
+        "retry_host_predicate": [
+            {"name": "envoy.retry_host_predicates.previous_hosts", "typed_config": pack(predicate, {})},
+        ],
+        "host_selection_retry_max_attempts": HOST_SELECTION_ATTEMPTS,
+    }
+
+
+_FOR_ALL_ROUTES: Final[Fields] = {
+    "retry_policy": _retry_policy(RETRY_OTHERS, RETRIES_UNSEEN),
+    "request_body_buffer_limit": {"value": KEPT_BODY_BYTES},
+}
+"""What a virtual host says once for its routes."""
+
+_PATH_INPUT: Final[Fields] = {
+    "name": "path",
+    "typed_config": pack("envoy.type.matcher.v3.HttpRequestHeaderMatchInput", {"header_name": ":path"}),
+}
 
 
 def _listener(name: str, address: SocketAddress, http: Fields) -> Resource:

@@ -9,12 +9,15 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from celadon.domain.language.durations import Duration
 from celadon.gateway.addresses import GatewayAddress, SocketAddress, parse_gateway_address
+from celadon.gateway.domains import parse_domains
 from celadon.gateway.listening import plain_tcp_refused
 from celadon.gateway.routing import Routing
 
 SHORTEST_PREVIEW_KEY: Final = 16
+MOST_TRUSTED_HOPS: Final = 10
 
 Address = Annotated[SocketAddress, NoDecode]
+Domains = Annotated[tuple[str, ...], NoDecode, BeforeValidator(parse_domains)]
 
 
 class GatewaySettings(BaseSettings):
@@ -44,6 +47,16 @@ class GatewaySettings(BaseSettings):
     """Requests with this value in ``x-celadon-preview`` reach green on the live listener; none do when not set."""
     stream_idle_timeout: Duration = timedelta(hours=1)
     """How long a request may pass without a byte either way, a model that thinks included; ``0s`` means for ever."""
+    domains: Domains = ("localhost",)
+    """Domains of the routers, separated by commas: a deployment has the host names ``NAME`` and ``NAME.DOMAIN``."""
+    trusted_hops: Annotated[int, Field(ge=0, le=MOST_TRUSTED_HOPS)] = 0
+    """How many proxies stand before the routers, whose ``X-Forwarded-For`` and ``X-Forwarded-Proto`` are believed."""
+    keep_request_ids: bool = False
+    """Whether replicas get the ``X-Request-Id`` of clients; otherwise each request gets a new one."""
+    return_request_ids: bool = False
+    """Whether answers have the ``X-Request-Id`` that the replica got."""
+    accept_http_10: bool = False
+    """Whether clients may speak HTTP/1.0."""
 
     @field_validator("gateway_tls_dir")
     @classmethod
@@ -60,4 +73,9 @@ class GatewaySettings(BaseSettings):
             preview=self.preview_router_address,
             preview_key=None if self.preview_key is None else self.preview_key.get_secret_value(),
             stream_idle_timeout=self.stream_idle_timeout,
+            domains=self.domains,
+            trusted_hops=self.trusted_hops,
+            keep_request_ids=self.keep_request_ids,
+            return_request_ids=self.return_request_ids,
+            accept_http_10=self.accept_http_10,
         )

@@ -1,8 +1,9 @@
 """All that routers are to be told now: one object a process, changed one deployment at a time.
 
 Each deployment's resources are built when it changes and kept serialised, so that a switch costs the same beside one
-deployment and beside a thousand. Route configurations are built when deployments come or go; one that is being deleted
-loses its route first, and keeps its clusters until its replicas have drained.
+deployment and beside a thousand. Route configurations are put together when somebody asks for them after deployments
+came or went, of parts that are kept for each deployment; so however many came meanwhile, they are put together once. A
+deployment that is being deleted loses its route first, and keeps its clusters until its replicas have drained.
 """
 
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from celadon.domain.decisions.publication import Publication
 from celadon.domain.language.names import DeploymentName
 from celadon.gateway.addresses import SocketAddress
 from celadon.gateway.resources import DeploymentResources, Resource, ResourceType, deployment_resources
-from celadon.gateway.routing import Routing
+from celadon.gateway.routing import DeploymentRoutes, Routing
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +33,22 @@ class Snapshot:
         self._deployments: dict[DeploymentName, DeploymentResources] = {}
         self._clusters: dict[str, Resource] = {}
         self._assignments: dict[str, Resource] = {}
+        self._routed: dict[DeploymentName, DeploymentRoutes] = {}
+        """The parts of the route configurations, of deployments to which a route leads."""
         self._routes: Routes | None = None
 
     @property
     def routes(self) -> Routes:
         """The route configurations to all deployments."""
         if self._routes is None:
-            names = frozenset(name for name, resources in self._deployments.items() if resources.routed)
-            self._routes = Routes(self._routing.route_configurations(names), names)
+            parts = (routes for _, routes in sorted(self._routed.items(), key=lambda one: one[0]))
+            self._routes = Routes(self._routing.route_configurations(parts), frozenset(self._routed))
         return self._routes
+
+    @property
+    def route_names(self) -> frozenset[str]:
+        """The names of the route configurations, which are not put together for that."""
+        return self._routing.route_names
 
     def listeners_at(self, own: Mapping[str, SocketAddress]) -> dict[str, Resource]:
         """Return the listeners of a router that listens on addresses of its ``own``, by name."""
@@ -76,7 +84,7 @@ class Snapshot:
         self._clusters.update({one.name: one for one in resources.clusters})
         self._assignments.update({one.name: one for one in resources.assignments})
         if new:
-            self._routes = None
+            self._route(resources.deployment, wanted=resources.routed)
         return new
 
     def withdraw(self, name: DeploymentName) -> bool:
@@ -87,5 +95,13 @@ class Snapshot:
         for cluster in resources.clusters:
             del self._clusters[cluster.name]
             del self._assignments[cluster.name]
-        self._routes = None
+        self._route(name, wanted=False)
         return True
+
+    def _route(self, name: DeploymentName, *, wanted: bool) -> None:
+        """Let a route lead to a deployment, or none."""
+        if wanted:
+            self._routed[name] = self._routing.routes_to(name)
+        else:
+            self._routed.pop(name, None)
+        self._routes = None

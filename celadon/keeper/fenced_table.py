@@ -25,11 +25,16 @@ T = TypeVar("T")
 log = structlog.get_logger()
 
 
+def _count_nothing() -> None:
+    """Count nowhere."""
+
+
 class FencedTable:
     """Reads and writes for as long as the lease is held."""
 
-    def __init__(self, table: Table, lease: Lease) -> None:
-        """Write under ``lease``."""
+    def __init__(self, table: Table, lease: Lease, count_outage: Callable[[], None] = _count_nothing) -> None:
+        """Write under ``lease``; ``count_outage`` is called for each attempt that is made again."""
+        self._count_outage = count_outage
         self._table = table
         self._lease = lease
         self._turn: asyncio.Lock | None = None
@@ -43,7 +48,7 @@ class FencedTable:
         They lock the same rows, so they would wait in any case; but in the database each would hold a connection, and
         all of them would stand in the queue before a switch of their deployment.
         """
-        view = FencedTable(self._table, self._lease)
+        view = FencedTable(self._table, self._lease, self._count_outage)
         view.owing = self.owing
         view._writes = self._writes
         view._turn = asyncio.Lock()
@@ -102,6 +107,7 @@ class FencedTable:
                 async with permits or contextlib.nullcontext(), opened() as tx:
                     return await run(tx)
             except (*TABLE_OUTAGES, NotMigratedError) as error:
+                self._count_outage()
                 log.warning("table_not_used", error=str(error) or type(error).__name__)
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LAST_RETRY_SECONDS)

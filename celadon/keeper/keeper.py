@@ -24,15 +24,17 @@ from celadon.keeper.metrics import KeeperMetrics
 from celadon.keeper.outbox import Outbox
 from celadon.keeper.probes import Prober
 from celadon.keeper.replica_keeper import ReplicaKeeper, Tools
+from celadon.keeper.retention import prune_until_cancelled
 from celadon.keeper.rollouts import end_left_rollouts_until_cancelled, tell_caught_up_until_cancelled
 from celadon.keeper.set_keeper import SetKeeper
-from celadon.keeper.signalling import Signaller, WorkflowDirectory
+from celadon.keeper.signalling import RolloutStarter, Signaller, WorkflowDirectory
+from celadon.keeper.successors import start_successors_until_cancelled
 from celadon.provisioners.protocol import Address, ReplicaProvisioner
 from celadon.racing import first_to_end, task_group, wait_at_most
 from celadon.table.core.engine import Table
 from celadon.table.core.epoch import OWES
 from celadon.table.core.fences import LeaseLostError
-from celadon.table.core.listen import ACKS_CHANNEL, ROUTES_CHANNEL, Listener
+from celadon.table.core.listen import ACKS_CHANNEL, ROUTES_CHANNEL, ChannelSubscription, Listener
 from celadon.table.replicas.drain_reports import (
     DepartureReports,
     DrainReports,
@@ -79,6 +81,7 @@ class Keeper:
         provisioners: Mapping[Provisioner, ReplicaProvisioner],
         signaller: Signaller,
         workflows: WorkflowDirectory,
+        starter: RolloutStarter,
         metrics: KeeperMetrics,
         holder: str,
         reach: Reach = Reach(),  # noqa: B008 - it is frozen
@@ -92,6 +95,7 @@ class Keeper:
             provisioners: who runs the replicas of which revisions.
             signaller: sends signals to rollouts.
             workflows: knows which rollouts' workflows run.
+            starter: starts rollouts that have waited for their turn.
             metrics: where to count.
             holder: how this keeper is named in the table, for people.
             reach: what may be probed.
@@ -103,6 +107,7 @@ class Keeper:
         self._provisioners = provisioners
         self._signaller = signaller
         self._workflows = workflows
+        self._starter = starter
         self._metrics = metrics
         self._holder = holder
         self._reach = reach
@@ -174,7 +179,7 @@ class Keeper:
         log.info("lease_taken", holder=self._holder, fence=lease.fence)
         self._metrics.lease_held.set(1)
         term = _Term(
-            FencedTable(self._table, lease),
+            FencedTable(self._table, lease, self._metrics.table_errors.inc),
             self._listener,
             self._provisioners,
             self._metrics,
@@ -201,6 +206,12 @@ class Keeper:
                 lambda: end_left_rollouts_until_cancelled(term.table, self._workflows, self._metrics),
                 self._metrics,
             ),
+            survive(
+                "successors",
+                lambda: start_successors_until_cancelled(term.table, self._starter, self._listener, self._metrics),
+                self._metrics,
+            ),
+            survive("retention", lambda: prune_until_cancelled(term.table, self._metrics), self._metrics),
         )
         if self._stop_replicas:
             await term.stop_all_replicas(prober)
@@ -266,6 +277,9 @@ class _Term:
             while True:
                 payloads = await heard.get(_REREAD_SECONDS)
                 if not payloads or "" in payloads:
+                    if payloads:
+                        # What was heard may have owed a signal.
+                        self.table.owing.set()
                     await self._compare(group, tools)
                 else:
                     told = [json.loads(payload) for payload in payloads]
@@ -356,23 +370,34 @@ class _Term:
 
     async def _watch_drains(self) -> None:
         """Decide on draining sets and leaving members as routers report, for as long as there are any."""
-        async with self._listener.subscribe(ACKS_CHANNEL) as heard:
-            while True:
-                sets = [one for one in self._sets.values() if one.awaits_drain]
-                left = [one for one in self._sets.values() if one.managed.leaving]
-                if not sets and not left:
-                    await self._draining.wait()
-                    self._draining.clear()
-                    continue
-                if sets:
-                    reports = await self._read_reports([one.managed.route_set for one in sets])
-                    for one in sets:
-                        _decide(one, reports)
-                if left:
-                    departures = await self._read_departures([one.managed.route_set for one in left])
-                    for one in left:
-                        one.decide_departures(_decide_departures(one.managed, departures))
-                await heard.get(_DRAIN_POLL_SECONDS)
+        while True:
+            if not self._draining_sets() and not self._sets_with_leavers():
+                await self._draining.wait()
+                self._draining.clear()
+                continue
+            # Only now: without a drain nobody would take the acknowledgements out.
+            async with self._listener.subscribe(ACKS_CHANNEL) as heard:
+                await self._decide_drains(heard)
+
+    async def _decide_drains(self, heard: ChannelSubscription) -> None:
+        """Decide until nothing drains any more."""
+        while (sets := self._draining_sets()) or self._sets_with_leavers():
+            if sets:
+                reports = await self._read_reports([one.managed.route_set for one in sets])
+                for one in sets:
+                    _decide(one, reports)
+            left = self._sets_with_leavers()
+            if left:
+                departures = await self._read_departures([one.managed.route_set for one in left])
+                for one in left:
+                    one.decide_departures(_decide_departures(one.managed, departures))
+            await heard.get(_DRAIN_POLL_SECONDS)
+
+    def _draining_sets(self) -> list[SetKeeper]:
+        return [one for one in self._sets.values() if one.awaits_drain]
+
+    def _sets_with_leavers(self) -> list[SetKeeper]:
+        return [one for one in self._sets.values() if one.managed.leaving]
 
     async def _read_reports(self, route_sets: Collection[RouteSetId]) -> DrainReports:
         return await self.table.read(lambda tx: read_drain_reports(tx, route_sets))

@@ -49,6 +49,13 @@ class KeeperMetrics:
             registry=registry,
         )
 
+        self.pruned_rows = Counter(
+            "celadon_keeper_pruned_rows",
+            "Rows that had had their time and were deleted, by table.",
+            ["table"],
+            registry=registry,
+        )
+
     def trouble(self, part: str, event: str) -> TroubleLog:
         """Return where a part of the worker tells of its troubles with the table."""
         return TroubleLog(event, self.table_errors.inc, self.faults.labels(part).inc)

@@ -1,18 +1,19 @@
-"""Probes: one HTTP GET or one TCP connection to a replica."""
+"""Probes: one HTTP request, one gRPC call or one TCP connection to a replica."""
 
 import asyncio
 import errno
+import json
 from dataclasses import dataclass
 from datetime import timedelta
-from http import HTTPStatus
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, assert_never
 
 import aiohttp
 from yarl import URL
 
+from celadon.domain.decisions.probe_answer import MOST_BODY, is_expected_status, why_unexpected
 from celadon.domain.decisions.reachable import Reach
-from celadon.domain.language.health_check import HealthCheck
+from celadon.domain.language.probe import GrpcProbe, HttpProbe, Probe, TcpProbe
 from celadon.provisioners.protocol import Address
 from celadon.untimed import UNTIMED
 
@@ -65,39 +66,74 @@ class Prober:
         if self._session is not None:
             await self._session.close()
 
-    async def probe(self, address: Address, check: HealthCheck) -> ProbeResult:
+    async def probe(self, address: Address, probe: Probe) -> ProbeResult:
         """Probe a replica once; what goes wrong is the result, never raised."""
         refusal = self._reach.refuse(address.host, address.port)
         if refusal:
             return ProbeResult(refusal)
-        if check.path is None:
-            return await connect(address, check.timeout)
-        return await self._get(address, check.path, check.timeout)
+        match probe:
+            case HttpProbe():
+                return await self._request(address, probe)
+            case GrpcProbe():
+                # It takes a while to load, and most revisions need none of it.
+                from celadon.keeper.grpc_probes import call  # noqa: PLC0415
 
-    async def _get(self, address: Address, path: str, patience: timedelta) -> ProbeResult:
+                return ProbeResult(await call(address, probe))
+            case TcpProbe():
+                return await connect(address, probe.timeout)
+            case _:
+                assert_never(probe)
+
+    async def _request(self, address: Address, probe: HttpProbe) -> ProbeResult:
         if self._session is None:
             raise RuntimeError("the prober is not open")
-        url = URL(f"http://{address}{path}", encoded=True)
+        url = URL(f"http://{address}{probe.path}", encoded=True)
+        asked = f"{probe.method} {probe.path}"
+        headers, body = _as_sent(probe)
         try:
             async with (
-                asyncio.timeout(patience.total_seconds()),
-                self._session.get(url, allow_redirects=False, timeout=UNTIMED) as response,
+                asyncio.timeout(probe.timeout.total_seconds()),
+                self._session.request(
+                    probe.method, url, headers=headers, data=body, allow_redirects=False, timeout=UNTIMED
+                ) as response,
             ):
-                status = response.status
-                answer = "" if _passes(status) else await _begin_of(response)
+                if not is_expected_status(probe.expect, response.status):
+                    answer = await _begin_of(response)
+                    return ProbeResult(f"{asked}: answered {response.status}" + (f": {answer}" if answer else ""))
+                why = await _why_unexpected(probe, response) if probe.expect.needs_body else ""
         except TimeoutError:
-            return ProbeResult(f"GET {path}: no answer within {patience.total_seconds():g}s")
+            return ProbeResult(f"{asked}: no answer within {probe.timeout.total_seconds():g}s")
         except aiohttp.ClientConnectorError as error:
-            return ProbeResult(f"GET {path}: {_describe(error.os_error)}")
+            return ProbeResult(f"{asked}: {_describe(error.os_error)}")
         except (aiohttp.ClientError, OSError) as error:
-            return ProbeResult(f"GET {path}: {error or type(error).__name__}")
-        if _passes(status):
-            return ProbeResult()
-        return ProbeResult(f"GET {path}: answered {status}" + (f": {answer}" if answer else ""))
+            return ProbeResult(f"{asked}: {error or type(error).__name__}")
+        return ProbeResult(f"{asked}: {why}" if why else "")
 
 
-def _passes(status: int) -> bool:
-    return HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES
+def _as_sent(probe: HttpProbe) -> tuple[dict[str, str], bytes | None]:
+    """Return the headers and the body of a request."""
+    headers = dict(probe.headers)
+    if probe.expect.needs_body:
+        headers.setdefault("Accept-Encoding", "identity")
+    if probe.body is None:
+        return headers, None
+    if isinstance(probe.body, str):
+        return headers, probe.body.encode()
+    if not any(name.lower() == "content-type" for name in headers):
+        headers["Content-Type"] = "application/json"
+    return headers, json.dumps(probe.body).encode()
+
+
+async def _why_unexpected(probe: HttpProbe, response: aiohttp.ClientResponse) -> str:
+    """Read the body of an answer of an expected status, and return what is wrong with it; empty for nothing."""
+    encoding = response.headers.get("Content-Encoding", "identity")
+    if encoding != "identity":
+        return f"the answer is encoded as {encoding}, so its body cannot be looked at"
+    try:
+        body = await response.content.readexactly(MOST_BODY + 1)
+    except asyncio.IncompleteReadError as error:
+        body = error.partial
+    return why_unexpected(probe.expect, body)
 
 
 async def _begin_of(response: aiohttp.ClientResponse) -> str:

@@ -10,6 +10,7 @@ import structlog
 
 from celadon.domain.decisions.failure_cause import LONGEST_CAUSE, are_alike
 from celadon.domain.decisions.health import HealthRecord, judge
+from celadon.domain.language.durations import format_duration
 from celadon.domain.language.names import RouteId
 from celadon.domain.language.shown_text import one_line
 from celadon.domain.language.states import RouteHealthStatus, RouteStatus
@@ -82,6 +83,13 @@ class ReplicaKeeper:
         self._is_confirmed = False
         """Whether this term's keeper has written down what it saw."""
         self._was_healthy = row.was_ready
+        check = managed.revision.health_check
+        self._light = check.probe()
+        self._first = None if row.was_ready else check.first_probe()
+        """Sent after a light one that passed, until it has passed itself: it costs the replica a real request."""
+        self._start_by = time.monotonic() + (managed.start_timeout - row.age).total_seconds()
+        """When a replica that was never healthy counts as failed to start."""
+        self._failed_probes = 0
         self._listened_at = float("-inf")
         """When it was last seen that the replica itself listens at its address; long ago once a probe has failed."""
         self._told_error = ""
@@ -204,17 +212,44 @@ class ReplicaKeeper:
         check = self._managed.revision.health_check
         while True:
             began = time.monotonic()
-            result = await self._tools.prober.probe(self._replica.address, check)
-            if result.passed:
-                checked = await self._check_listener()
-                if isinstance(checked, Ended):
-                    return checked
-                result = checked
-            if not result.passed:
-                self._listened_at = float("-inf")
+            result = await self._probe()
+            if isinstance(result, Ended):
+                return result
             self._tools.metrics.probes.labels("passed" if result.passed else "failed").inc()
             await self._judge(result)
+            if self._is_overdue(result):
+                span = format_duration(self._managed.start_timeout)
+                output = self._provisioner.last_output(self._replica)
+                return Ended(f"it was not healthy within {span} of its start: {result.error}", output)
             await asyncio.sleep(max(0.0, check.interval.total_seconds() - (time.monotonic() - began)))
+
+    async def _probe(self) -> ProbeResult | Ended:
+        """Ask the replica how it is; one that was never healthy is asked for more."""
+        address = self._replica.address
+        result: ProbeResult | Ended = await self._tools.prober.probe(address, self._light)
+        if isinstance(result, ProbeResult) and result.passed:
+            result = await self._check_listener()
+        if isinstance(result, Ended):
+            return result
+        if not result.passed:
+            self._listened_at = float("-inf")
+        elif self._first is not None:
+            result = await self._tools.prober.probe(address, self._first)
+            if result.passed:
+                self._first = None
+            else:
+                result = ProbeResult(f"first probe: {result.error}")
+        return result
+
+    def _is_overdue(self, result: ProbeResult) -> bool:
+        """Whether it has had its time to become healthy, and this keeper has looked often enough to say so."""
+        self._failed_probes += not result.passed
+        return (
+            not result.passed
+            and not self._was_healthy
+            and self._failed_probes >= self._managed.revision.health_check.failure_threshold
+            and time.monotonic() >= self._start_by
+        )
 
     async def _settle(self) -> Ended | None:
         """Wait until it listens, for a while; return its end when another program listens in its place."""

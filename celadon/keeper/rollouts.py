@@ -11,11 +11,8 @@ from celadon.keeper.fenced_table import FencedTable
 from celadon.keeper.metrics import KeeperMetrics
 from celadon.keeper.signalling import WorkflowDirectory
 from celadon.table.core.listen import ACKS_CHANNEL, Listener
-from celadon.table.replicas.abandoned_rollouts import (
-    UnfinishedRollout,
-    abandon_rollout,
-    read_unfinished_rollouts,
-)
+from celadon.table.core.unfinished_rollouts import UnfinishedRollout, read_unfinished_rollouts
+from celadon.table.replicas.abandoned_rollouts import abandon_rollout
 from celadon.table.replicas.waiting_rollouts import WaitingRollout, read_waiting_rollouts, tell_when_caught_up
 
 _ACKNOWLEDGEMENT_SECONDS: Final = 1.0

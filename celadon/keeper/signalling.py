@@ -38,3 +38,10 @@ class WorkflowDirectory(Protocol):
 
     async def is_running(self, workflow_id: str) -> bool | None:
         """Return whether a workflow of this id runs now; nothing when Temporal cannot be asked."""
+
+
+class RolloutStarter(Protocol):
+    """Starts rollouts that have waited for their turn."""
+
+    async def start_next(self, deployment: str, number: int) -> bool:
+        """Start what has waited under a number, once however often this is asked; false while it cannot start yet."""

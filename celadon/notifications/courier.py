@@ -149,11 +149,7 @@ class Courier:
         return bool(claims)
 
     async def _deliver(self, target: str, record: NotifyTargetRecord | None, claimed: DeliveryClaim) -> None:
-        event = Event(id=claimed.notification, at=claimed.at, notice=claimed.notice)
-        if record is None or record.disabled_at is not None:
-            attempt = Attempt(trouble=Trouble.REMOVED, error="the target has been removed or disabled")
-        else:
-            attempt = await self._sender.send(record, event)
+        attempt = await self._attempt(record, claimed)
         async with self._table.transaction() as tx:
             judgement = judge(
                 attempt,
@@ -169,12 +165,27 @@ class Courier:
                 "notification_not_taken",
                 target=target,
                 notification=claimed.notification,
-                deployment=claimed.notice.deployment,
-                rollout=claimed.notice.rollout,
+                deployment=None if claimed.notice is None else claimed.notice.deployment,
+                rollout=None if claimed.notice is None else claimed.notice.rollout,
                 attempt=claimed.attempts,
                 verdict=judgement.verdict.value,
                 why=judgement.told,
             )
+
+    async def _attempt(self, record: NotifyTargetRecord | None, claimed: DeliveryClaim) -> Attempt:
+        """Attempt a delivery; one that cannot be read or sent for an unexpected reason keeps back no other."""
+        if record is None or record.disabled_at is not None:
+            return Attempt(trouble=Trouble.REMOVED, error="the target has been removed or disabled")
+        if claimed.notice is None:
+            log.error("notice_unreadable", notification=claimed.notification, why=claimed.unreadable_because)
+            self._metrics.faults.labels("notice").inc()
+            return Attempt(trouble=Trouble.UNREADABLE, error=claimed.unreadable_because)
+        try:
+            return await self._sender.send(record, Event(id=claimed.notification, at=claimed.at, notice=claimed.notice))
+        except Exception as error:
+            log.exception("notice_not_sent", notification=claimed.notification, target=record.name)
+            self._metrics.faults.labels("notice").inc()
+            return Attempt(trouble=Trouble.UNREADABLE, error=f"the worker cannot send it: {type(error).__name__}")
 
     def _count(self, target: str, verdict: Verdict) -> None:
         match verdict:

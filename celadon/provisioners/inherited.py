@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from celadon.domain.language.revision import looks_secret
+from celadon.domain.language.secret_names import looks_secret
 
 _NEVER: Final = ("CELADON_", "DATABASE_URL", "PG", "TEMPORAL_")
 """Addresses and credentials of Celadon's own parts; no setting hands them on."""

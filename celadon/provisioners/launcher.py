@@ -118,7 +118,7 @@ def become(identity: str) -> None:
         raise OSError(ctypes.get_errno(), f"privileges cannot be given up: {os.strerror(ctypes.get_errno())}")
 
 
-def main(directory: str, route: str, identity: str, *command: str) -> int:
+def main(directory: str, route: str, identity: str, working_dir: str, *command: str) -> int:
     """Claim the replica and execute its command; return only when that was not to be or not possible."""
     close_inherited_descriptors()
     if os.getpid() != os.getsid(0):
@@ -139,6 +139,13 @@ def main(directory: str, route: str, identity: str, *command: str) -> int:
     except OSError as error:
         os.write(told, f"cannot become the user of replicas: {error.strerror}".encode())
         return EXIT_CANNOT_BECOME
+    try:
+        # As the replica's user, who may not be let into the directory.
+        if working_dir:
+            os.chdir(working_dir)
+    except OSError as error:
+        os.write(told, f"cannot work in {working_dir!r}: {error.strerror}".encode(errors="replace"))
+        return EXIT_CANNOT_EXECUTE
     try:
         os.execvp(command[0], command)  # noqa: S606 - a revision's command is a list of arguments, no shell line
     except OSError as error:

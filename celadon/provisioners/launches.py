@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from celadon.domain.language.names import RouteId
@@ -14,6 +15,20 @@ from celadon.provisioners import launcher
 
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
 _IGNORED_BY_PYTHON: Final = (signal.SIGPIPE, signal.SIGXFSZ)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """What becomes a replica."""
+
+    directory: str
+    """Of the replica's claim."""
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    identity: str = ""
+    """Of the user that the replica runs as (see ``ReplicaUser``); empty for this process's."""
+    working_dir: str = ""
+    """An absolute path; empty for this process's."""
 
 
 class Launches:
@@ -24,18 +39,8 @@ class Launches:
         self._pids: dict[RouteId, int] = {}
         self._exit_codes: dict[RouteId, int] = {}
 
-    def launch(
-        self,
-        directory: str,
-        route: RouteId,
-        command: Sequence[str],
-        environment: Mapping[str, str],
-        output: int,
-        identity: str = "",
-    ) -> None:
+    def launch(self, route: RouteId, what: Launch, output: int) -> None:
         """Start a launcher, which makes itself a session of its own and writes to the descriptor ``output``.
-
-        With an ``identity`` (see ``ReplicaUser``) the replica runs as that user, else as this process's.
 
         Raises:
             OSError: the operating system refuses the command, for example as too long.
@@ -45,8 +50,11 @@ class Launches:
         self._exit_codes.pop(route, None)
         self._pids[route] = os.posix_spawn(
             sys.executable,
-            [sys.executable, "-I", "-S", launcher.__file__, directory, route, identity, *command],
-            environment,
+            [
+                *(sys.executable, "-I", "-S", launcher.__file__),
+                *(what.directory, route, what.identity, what.working_dir, *what.command),
+            ],
+            what.environment,
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, _STDIN, os.devnull, os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_DUP2, output, _STDOUT),

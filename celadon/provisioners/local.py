@@ -20,8 +20,9 @@ from celadon.domain.language.names import RouteId
 from celadon.domain.language.revision import Revision
 from celadon.provisioners.claims import ROUTE_VARIABLE, ProcessClaim
 from celadon.provisioners.inherited import inherited_environment
-from celadon.provisioners.launches import Launches
+from celadon.provisioners.launches import Launch, Launches
 from celadon.provisioners.listeners import ListeningSocket, describe_user, held_sockets, listening_sockets
+from celadon.provisioners.placeholders import at_address
 from celadon.provisioners.ports import choose_free, is_free
 from celadon.provisioners.protocol import (
     Address,
@@ -150,8 +151,7 @@ class LocalProvisioner:
     def mask(self, replica: Replica, text: str) -> str:
         """Strike out the values of a replica's secrets, also those that it began with, and what looks like a token."""
         revision = replica.revision
-        plain = {name: value for name, value in revision.env.items() if isinstance(value, str)}
-        plain_secrets = {name: plain[name] for name in revision.plain_secrets()}
+        plain_secrets = {name: at_address(value, replica.address) for name, value in revision.plain_secrets().items()}
         # A secret may have been changed since the replica has it; what was known of it goes with this process.
         for known in (dict(self._secrets.values(revision)), self._known.get(replica.route, {})):
             text = mask(text, known | plain_secrets)
@@ -194,16 +194,19 @@ class LocalProvisioner:
 
     def _launch(self, replica: Replica) -> None:
         environment = self._environment(replica)
-        command = [
-            part.replace("{port}", str(replica.address.port)).replace("{host}", replica.address.host)
-            for part in replica.revision.command
-        ]
+        command = [at_address(part, replica.address) for part in replica.revision.command]
         if not is_free(replica.address) and self._files.claim(replica.route) is None:
             raise StartError(f"another program listens on {replica.address}", failed=False)
+        launch = Launch(
+            directory=str(self._files.directory),
+            command=command,
+            environment=environment,
+            identity="" if self._user is None else self._user.identity,
+            working_dir=replica.revision.working_dir or "",
+        )
         try:
             with self._files.open_output(replica.route) as output:
-                identity = "" if self._user is None else self._user.identity
-                self._launches.launch(str(self._files.directory), replica.route, command, environment, output, identity)
+                self._launches.launch(replica.route, launch, output)
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             raise StartError(f"the command cannot be launched: {reason}") from error
@@ -211,8 +214,12 @@ class LocalProvisioner:
     def _environment(self, replica: Replica) -> dict[str, str]:
         inherited = inherited_environment(os.environ, self._inherited)
         of_user = {} if self._user is None else self._user.environment
-        given = self._secrets.resolve(replica.revision, replica.labels)
-        self._known[replica.route] = {name: given[variable] for variable, name in replica.revision.secrets.items()}
+        secrets = replica.revision.secrets
+        given = {
+            name: value if name in secrets else at_address(value, replica.address)
+            for name, value in self._secrets.resolve(replica.revision, replica.labels).items()
+        }
+        self._known[replica.route] = {name: given[variable] for variable, name in secrets.items()}
         return inherited | of_user | given | {ROUTE_VARIABLE: replica.route}
 
     def _ended(self, replica: Replica, claim: ProcessClaim) -> Ended:

@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from celadon.domain.decisions.last_words import telling_lines
 from celadon.domain.language.names import RouteId
+from celadon.domain.language.text_bounds import last_bytes
 from celadon.owned_files import make_directory, open_to_append, read_file, read_text
 from celadon.provisioners.claims import ProcessClaim, read_claim
 from celadon.provisioners.launcher import CLAIM_SUFFIX, ERROR_SUFFIX, make_claim
@@ -16,6 +18,16 @@ OUTPUT_SUFFIX: Final = ".output"
 
 LAST_LINES: Final = 50
 _LAST_BYTES: Final = 8_000
+_SEARCHED_BYTES: Final = 64_000
+"""Looked through for the lines that say why a replica failed."""
+
+_TELLING_LINES: Final = 10
+_TELLING_BYTES: Final = 2_000
+"""Of those, when they stand before the last ones."""
+
+_OMITTED: Final = "[...]"
+_LINES_AFTER: Final = LAST_LINES - _TELLING_LINES - 1
+
 _BEFORE_BYTES: Final = 80_000
 """Read before the last ones, so that no secret that begins there is cut in two and not known for one."""
 
@@ -64,13 +76,15 @@ class ReplicaFiles:
             os.close(descriptor)
 
     def last_output(self, route: RouteId, mask: Callable[[str], str]) -> str:
-        """Return the last lines that a replica has printed, as ``mask`` leaves them; empty when there are none."""
+        """Return the last lines that a replica has printed, as ``mask`` leaves them; empty when there are none.
+
+        A traceback or an error that stands before those is at the begin, in fewer last lines.
+        """
         try:
-            tail = read_file(self._path(route, OUTPUT_SUFFIX), last=_LAST_BYTES + _BEFORE_BYTES)
+            tail = read_file(self._path(route, OUTPUT_SUFFIX), last=_SEARCHED_BYTES + _BEFORE_BYTES)
         except FileNotFoundError:
             return ""
-        text = mask(tail.decode(errors="replace").replace("\0", ""))
-        return "\n".join(text[-_LAST_BYTES:].splitlines()[-LAST_LINES:])
+        return _excerpt(mask(tail.decode(errors="replace").replace("\0", ""))[-_SEARCHED_BYTES:])
 
     def trim_output(self, route: RouteId) -> None:
         """Keep only the end of an output that has grown large; its writer appends, so it goes on after that."""
@@ -124,3 +138,16 @@ class ReplicaFiles:
 
     def _path(self, route: RouteId, suffix: str) -> Path:
         return self.directory / f"{route}{suffix}"
+
+
+def _excerpt(text: str) -> str:
+    """Return the end of an output, with the lines that say most of a failure."""
+    lines = text.splitlines()
+    begin, end = telling_lines(lines, _TELLING_LINES)
+    last = text[-_LAST_BYTES:].splitlines()[-LAST_LINES:]
+    if begin >= len(lines) - len(last):
+        return "\n".join(last)
+    told = last_bytes("\n".join(lines[begin:end]), _TELLING_BYTES)
+    omitted = [_OMITTED] if end < len(lines) - _LINES_AFTER else []
+    rest = last_bytes("\n".join(lines[end:][-_LINES_AFTER:]), _LAST_BYTES - _TELLING_BYTES - len(_OMITTED) - 2)
+    return "\n".join([told, *omitted, rest])

@@ -25,6 +25,12 @@ class Meant(Record):
 
     rollout: RolloutId | None = None
     revision: RevisionNumber | None = None
+    blue: RevisionNumber | None = None
+    """The revision that it left."""
+    has_ended: bool = False
+    """Whether it is the last one, and no longer under way."""
+    is_rollback: bool = False
+    """Whether it was itself started to go back."""
     note: str = ""
     """What a person should know before the answer comes."""
 
@@ -55,7 +61,9 @@ SWITCH: Final[tuple[str, Mapping[str, str]]] = (
     {
         "epoch": "answer.epoch",
         "acknowledged_by": "answer.acknowledged_by",
+        "acknowledged_count": "answer.acknowledged_count",
         "silent": "answer.silent",
+        "silent_count": "answer.silent_count",
         "milliseconds": "answer.ms",
     },
 )

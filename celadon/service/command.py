@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from celadon.domain.language.base_models import Record
 from celadon.domain.language.permissions import Verb
-from celadon.domain.language.states import RolloutOutcome, RolloutPhase
+from celadon.domain.language.states import DeploymentLifecycle, RolloutOutcome, RolloutPhase
 
 if TYPE_CHECKING:
     from celadon.domain.language.progress import Progress
@@ -206,6 +206,11 @@ class Standing:
     abort_pending: bool = False
     paused: bool = False
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether the deployment is deleted, or is being deleted."""
+        return self.deployment.lifecycle in {DeploymentLifecycle.DESTROYING, DeploymentLifecycle.DESTROYED}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Form:
@@ -217,8 +222,12 @@ class Form:
     tone: str = ""
     fields: tuple[str, ...] = ()
     """Numbers that a person types, beside the reason."""
+    texts: Mapping[str, str] = field(default_factory=dict)
+    """What else a person may type, or leave empty, with what is said of it; ``yes`` and ``no`` are true and false."""
     only_if: Callable[[Standing], bool] = lambda _: True
     """What must hold beside the phase."""
+    without_rollout: "tuple[str, str, str] | None" = None
+    """Title, sentence and button while no rollout is under way and a set is live; ``None`` for no form then."""
 
 
 def _no_more(_: Any) -> tuple[Verb, ...]:  # noqa: ANN401 - any request
@@ -241,6 +250,8 @@ class Command(Generic[RequestT, ResultT]):
     request: type[RequestT]
     result: type[ResultT]
     run: Run[RequestT, ResultT]
+    without_rollout: bool = False
+    """Whether a command about a rollout can be given while none is under way."""
     is_refused: "Callable[[Progress], object] | None" = None
     """The domain's own refusal of it, given how far a rollout is; of a rollout's commands alone."""
     told: Callable[[ResultT], tuple[Line, ...]]
@@ -253,6 +264,8 @@ class Command(Generic[RequestT, ResultT]):
     graph: Graph = Graph()
     terminal: Terminal = Terminal()
     form: Form | None = None
+    can_be_scheduled: bool = False
+    """Whether a schedule may give it: it makes sense at a moment for which nobody is there to look."""
 
     @property
     def phases(self) -> frozenset[RolloutPhase]:
@@ -276,6 +289,9 @@ class Command(Generic[RequestT, ResultT]):
         """Whether a page offers it now."""
         if self.form is None:
             return False
+        if self.scope is Scope.ROLLOUT and standing.record is None and self.form.without_rollout is not None:
+            gone = {DeploymentLifecycle.DESTROYING, DeploymentLifecycle.DESTROYED}
+            return standing.deployment.live_set is not None and standing.deployment.lifecycle not in gone
         if self.scope is Scope.ROLLOUT and standing.phase not in self.phases:
             return False
         return self.form.only_if(standing)
@@ -307,12 +323,18 @@ def _phases_that_take(is_refused: "Callable[[Progress], object]") -> frozenset[R
 
 
 def _progress(phase: RolloutPhase) -> "Progress":
-    """Return a paused rollout in a phase that has a healthy green, a blue, and in the bake an abort that is pending."""
+    """Return a paused rollout in a phase that has a healthy green and a blue.
+
+    It has also what can be withdrawn: approvals before the switch, in the bake an abort that is pending.
+    """
     from celadon.domain.decisions.pause import WITH_TIMERS
+    from celadon.domain.language.approval import ApprovalRule
     from celadon.domain.language.commands import AbortCommand
     from celadon.domain.language.messages import GreenChanged
     from celadon.domain.language.names import RouteSetId
-    from celadon.domain.language.progress import AbortRequest, Pause, PendingAbort, Progress
+    from celadon.domain.language.pause import Pause
+    from celadon.domain.language.policy import BlueGreenPolicy
+    from celadon.domain.language.progress import AbortRequest, PendingAbort, Progress
     from celadon.domain.language.states import Channel, SetCondition
 
     green = GreenChanged(
@@ -321,8 +343,10 @@ def _progress(phase: RolloutPhase) -> "Progress":
     since = datetime(2020, 1, 1, tzinfo=UTC)
     request = AbortRequest(command=AbortCommand(), door=Channel.API, at=since)
     pending = PendingAbort(request=request, since=since, why="") if phase is RolloutPhase.BAKING else None
+    at_gate = phase in {RolloutPhase.VERIFYING, RolloutPhase.AWAITING_PROMOTION}
     return Progress(
         deployment="any",
+        policy=BlueGreenPolicy(approvals=ApprovalRule(count=1)) if at_gate else BlueGreenPolicy(),
         phase=phase,
         since=since,
         blue_set=RouteSetId(1),

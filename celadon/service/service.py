@@ -31,6 +31,7 @@ from celadon.table.core.author import Author
 from celadon.table.core.engine import Table
 from celadon.table.core.labels import labels_of
 from celadon.table.read.history import latest_rollout
+from celadon.table.records.rollouts import RolloutRecord
 
 AnswerT = TypeVar("AnswerT")
 RequestT = TypeVar("RequestT", bound=BaseModel)
@@ -73,7 +74,12 @@ class Service:
         async def mean() -> Meant:
             if command.scope is not Scope.ROLLOUT:
                 return Meant()
-            return await self.meant(subject, to_promote=command.right is Verb.PROMOTE)
+            try:
+                return await self.meant(subject, to_promote=command.right is Verb.PROMOTE)
+            except RefusedError as error:
+                if command.without_rollout and error.refusal.code is RefusalCode.NO_SUCH_ROLLOUT:
+                    return Meant()
+                raise
 
         async def work(meant: Meant) -> ResultT:
             call = Call(
@@ -185,13 +191,31 @@ class Service:
         """Return who changes the table, for the audit log."""
         return Author(by=who.name, door=who.door, reason=reason, verified=True, issuer=who.issuer)
 
+    def author_of_schedule(self, who: Principal, reason: str) -> Author:
+        """Return for whom a schedule fires."""
+        return self.author(who, reason)
+
+    def author_of_start(self, who: Principal, reason: str) -> Author:
+        """Return who asks for a rollout that begins later: verified only if a start of theirs would be signed."""
+        author = self.author_of_schedule(who, reason)
+        return author if self.vouches else author.model_copy(update={"verified": False, "issuer": ""})
+
+    def rights(self, who: Principal) -> frozenset[Verb]:
+        """Return all that a caller may do, for what happens later in its name."""
+        return rights_of(who.roles)
+
     def vouched(self, who: Principal, verbs: Iterable[Verb]) -> Mapping[str, object]:
         """Return what a signed command says of its sender; one that cannot be signed would not be believed."""
         return {"door": who.door, "issuer": who.issuer, "rights": tuple(verbs)} if self._signs else {}
 
+    @property
+    def vouches(self) -> bool:
+        """Whether a start is signed, so that whoever begins the rollout believes who asks."""
+        return self._signs
+
     def sender(self, who: Principal) -> Sender:
         """Return what is said of who starts a rollout."""
-        return Sender(door=who.door, issuer=who.issuer, rights=rights_of(who.roles))
+        return Sender(door=who.door, issuer=who.issuer, rights=self.rights(who))
 
     def update_id(self, call: Call[RequestT], *about: object) -> str | None:
         """Return an id for Temporal that no other caller, verb or rollout shares: Temporal compares ids alone."""
@@ -211,7 +235,7 @@ class Service:
         async with self.transaction() as tx:
             latest = await latest_rollout(tx, name)
         if latest is not None:
-            return Meant(rollout=latest.rollout, revision=latest.to_revision)
+            return meant_of(latest)
         answer = await self.ask_workflow(name)
         if answer.status is not None:
             return Meant(rollout=answer.status.rollout, revision=answer.status.to_revision)
@@ -262,7 +286,7 @@ class Service:
         async with self.transaction() as tx:
             claimed = await find_request(tx, key)
         if claimed is None:
-            meant = (await mean()).model_dump(mode="json", include={"rollout", "revision"}, exclude_none=True)
+            meant = (await mean()).model_dump(mode="json", exclude={"note"}, exclude_defaults=True)
             async with self.transaction() as tx:
                 claimed = await claim_request(tx, key, meant)
         if claimed.answer is not None:
@@ -277,6 +301,17 @@ class Service:
         async with self.transaction() as tx:
             await answer_request(tx, key, result.model_dump(mode="json"))
         return result
+
+
+def meant_of(record: RolloutRecord) -> Meant:
+    """Return what a decision means by a rollout that the table knows."""
+    return Meant(
+        rollout=record.rollout,
+        revision=record.to_revision,
+        blue=record.from_revision,
+        has_ended=record.outcome is not None,
+        is_rollback=record.rollback_window is not None,
+    )
 
 
 async def answered(answer: Awaitable[AnswerT]) -> AnswerT:

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+from celadon.domain.language.limits import quoted
+
 
 class TypedWronglyError(ValueError):
     """What was typed is no such value; ``hint`` names the option."""
@@ -23,8 +25,26 @@ def labels_typed(given: Iterable[str], hint: str) -> dict[str, str]:
     for one in given:
         name, separator, value = one.partition("=")
         if not separator:
-            raise TypedWronglyError(f"{one!r} is no label: write NAME=VALUE, for example team=search", hint)
+            raise TypedWronglyError(f"{quoted(one)} is no label: write NAME=VALUE, for example team=search", hint)
         if name in labels:
-            raise TypedWronglyError(f"{name!r} is given twice", hint)
+            raise TypedWronglyError(f"{quoted(name)} is given twice", hint)
         labels[name] = value
     return labels
+
+
+def pairs_typed(given: Iterable[str], hint: str) -> dict[str, str]:
+    """Return what follows each name of ``KEY=VALUE``.
+
+    Raises:
+        TypedWronglyError: one is none, or is given twice.
+
+    """
+    pairs: dict[str, str] = {}
+    for one in given:
+        name, separator, value = one.partition("=")
+        if not separator or not name:
+            raise TypedWronglyError(f"{quoted(one)} says no value: write KEY=VALUE, for example revision=2", hint)
+        if name in pairs:
+            raise TypedWronglyError(f"{quoted(name)} is given twice", hint)
+        pairs[name] = value
+    return pairs

@@ -83,19 +83,23 @@ class StackAddresses(BaseModel):
         write_file(file, self.model_dump_json(indent=2) + "\n", mode=0o600)
 
     @classmethod
-    def of_running(cls, data_dir: Path) -> Self:
+    def of_running(cls, data_dir: Path, *, named: bool = True) -> Self:
         """Return the addresses of the stack that runs in ``data_dir``.
 
+        Args:
+            data_dir: where it runs.
+            named: whether a person has named the directory; when not, ``celadon up`` finds it by itself.
+
         Raises:
-            StackError: none runs there, it is not ready, or the directory is not ours alone.
+            StackError: none runs there, it is stopped or not ready, or the directory is not ours alone.
 
         """
         directory = DataDirectory.find(data_dir)
         if directory is None or not directory.is_in_use():
-            raise StackError(
-                f"no stack runs in {data_dir.expanduser().absolute()}: start one with "
-                f"`celadon up --data-dir {data_dir}`",
-            )
+            start = f"celadon up --data-dir {data_dir}" if named else "celadon up"
+            if directory is not None and directory.is_of_a_stack():
+                raise StackError(f"the stack in {data_dir} is stopped: {start}")
+            raise StackError(f"no stack runs in {data_dir.expanduser().absolute()}: start one with '{start}'")
         try:
             return cls.model_validate_json(read_file(directory.stack_file, private=True))
         except NotOursError as error:

@@ -158,6 +158,10 @@ class DataDirectory:
         """Return the directory with what a router starts from."""
         return self.path / _ROUTERS / node
 
+    def is_of_a_stack(self) -> bool:
+        """Whether a stack runs or has run in the directory."""
+        return self.settings_file.exists()
+
     def is_in_use(self) -> bool:
         """Whether a stack runs in the directory.
 

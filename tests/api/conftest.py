@@ -13,6 +13,7 @@ import pytest_asyncio
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
+from activities.ask import AskActivities
 from activities.heartbeats import Heartbeats
 from activities.own_workflows import OwnWorkflowsOnly
 from activities.rollout import RolloutActivities
@@ -27,6 +28,7 @@ from celadon.table.access.tokens import NewToken, create_token
 from celadon.table.core.engine import Table
 from celadon.table.core.listen import Listener
 from tests.table.rows import Rows
+from tests.workers import running
 from worker.registration import WORKFLOWS, workflow_runner
 
 DEADLINE_SECONDS = 30.0
@@ -166,12 +168,15 @@ async def api(table: Table, temporal_env: WorkflowEnvironment, keys: Path) -> As
             temporal_env.client,
             task_queue=TASK_QUEUE,
             workflows=WORKFLOWS,
-            activities=RolloutActivities(table, listener, authority).all(),
+            activities=[
+                *RolloutActivities(table, listener, authority).all(),
+                *AskActivities(table, temporal_env.client, authority).all(),
+            ],
             workflow_runner=workflow_runner(),
             interceptors=[OwnWorkflowsOnly(), Heartbeats()],
         )
         # First the worker: with steps of terminated workflows the SDK's worker has ended never.
-        async with worker:
+        async with running(worker):
             yield client
         await _end_workflows(temporal_env, await _names(table))
 

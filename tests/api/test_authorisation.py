@@ -1,17 +1,19 @@
 """Every role and every verb, through HTTP; and whoever shows nothing gets nothing."""
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
 
-from celadon.domain.language.permissions import ALLOWED, Role, Verb
+from celadon.domain.language.permissions import ALLOWED, GLOBAL, Role, Verb
 from tests.api.conftest import DEADLINE_SECONDS, ApiClient
+from tests.revisions import serving
 from tests.table.rows import Rows
 
 pytestmark = pytest.mark.parts
 
-REVISION = {"command": ["serve"]}
+REVISION = serving()
 
 REST: dict[Verb, tuple[str, str, Any]] = {
     Verb.READ: ("GET", "/v1/deployments/chat", None),
@@ -23,8 +25,19 @@ REST: dict[Verb, tuple[str, str, Any]] = {
     Verb.FORCE: ("POST", "/v1/deployments/chat/promote", {"force": True, "reason": "now"}),
     Verb.ROLLBACK: ("POST", "/v1/deployments/chat/rollback", {}),
     Verb.PAUSE: ("POST", "/v1/deployments/chat/pause", {}),
+    Verb.FREEZE: ("POST", "/v1/freezes", {"deployment": "chat"}),
+    Verb.UNFREEZE: ("POST", "/v1/unfreeze", {"deployment": "chat"}),
+    Verb.FREEZE_ALL: ("POST", "/v1/freezes", {"all": True}),
+    Verb.WAIVE_APPROVALS: (
+        "POST",
+        "/v1/rollouts",
+        {"deployment": "chat", "revision": 1, "policy": {"approvals": None}},
+    ),
+    Verb.SCHEDULE: ("DELETE", "/v1/deployments/chat/schedules?schedule=nightly", None),
     Verb.DELETE: ("DELETE", "/v1/deployments/chat", None),
     Verb.LABEL: ("PUT", "/v1/deployments/chat/labels", {"labels": {}}),
+    Verb.SET_POLICY: ("PATCH", "/v1/deployments/chat/policy", {"policy": {"bake": "1m"}}),
+    Verb.SET_DEFAULTS: ("PATCH", "/v1/policy", {"policy": {"bake": "1m"}}),
     Verb.FORGET_ROUTER: ("DELETE", "/v1/routers/edge-1", None),
     Verb.SCRAPE: ("GET", "/metrics", None),
 }
@@ -35,7 +48,9 @@ def _mutation(call: str) -> str:
 
 
 GRAPHQL: dict[Verb, str] = {
-    Verb.CREATE: _mutation('addRevision(input: {deploymentId: "chat", revision: {command: ["serve"]}})'),
+    Verb.CREATE: _mutation(
+        'addRevision(input: {deploymentId: "chat", revision: {command: ["serve"], health_check: {tcp: true}}})'
+    ),
     Verb.START: _mutation('startRollout(input: {deploymentId: "chat", revision: 1})'),
     Verb.ABORT: _mutation('abortRollout(input: {deploymentId: "chat"})'),
     Verb.SCALE: _mutation('scaleDeployment(input: {deploymentId: "chat", replicas: 2})'),
@@ -43,10 +58,25 @@ GRAPHQL: dict[Verb, str] = {
     Verb.FORCE: _mutation('promoteDeployment(input: {deploymentId: "chat", revision: 1, force: true, reason: "now"})'),
     Verb.ROLLBACK: _mutation('rollbackDeployment(input: {deploymentId: "chat"})'),
     Verb.PAUSE: _mutation('pauseRollout(input: {deploymentId: "chat"})'),
+    Verb.FREEZE: _mutation('freeze(input: {deployment: "chat"})'),
+    Verb.UNFREEZE: _mutation('unfreeze(input: {deployment: "chat"})'),
+    Verb.FREEZE_ALL: _mutation("freeze(input: {all: true})"),
+    Verb.WAIVE_APPROVALS: _mutation(
+        'startRollout(input: {deploymentId: "chat", revision: 1, policy: {approvals: null}})'
+    ),
+    Verb.SCHEDULE: _mutation('deleteSchedule(input: {deploymentId: "chat", schedule: "nightly"})'),
     Verb.DELETE: _mutation('deleteDeployment(input: {deploymentId: "chat"})'),
     Verb.LABEL: _mutation('labelDeployment(input: {deploymentId: "chat", labels: []})'),
+    Verb.SET_POLICY: _mutation('setDeploymentPolicy(input: {deploymentId: "chat", policy: {bake: "1m"}})'),
+    Verb.SET_DEFAULTS: _mutation('setDefaultPolicy(input: {policy: {bake: "1m"}})'),
     Verb.FORGET_ROUTER: _mutation('forgetRouter(input: {routerId: "edge-1"})'),
 }
+
+
+async def arrange(rows: Rows) -> None:
+    """Let a deployment be live whose rollouts two people must approve."""
+    await rows.live()
+    await rows.sql("""update deployments set policy = '{"approvals": {"count": 2}}'""")
 
 
 def test_every_verb_is_asked_for_through_rest() -> None:
@@ -59,7 +89,7 @@ def test_every_verb_of_graphql_is_asked_for() -> None:
 
 @pytest.mark.parametrize("verb", Verb)
 async def test_rest_lets_each_role_do_what_the_table_says(api: ApiClient, rows: Rows, verb: Verb) -> None:
-    await rows.live()
+    await arrange(rows)
     method, path, body = REST[verb]
     for role in Role:
         answer = await api.call(method, path, role, body=body)
@@ -71,7 +101,7 @@ async def test_rest_lets_each_role_do_what_the_table_says(api: ApiClient, rows: 
 
 @pytest.mark.parametrize("verb", GRAPHQL)
 async def test_graphql_lets_each_role_do_what_the_table_says(api: ApiClient, rows: Rows, verb: Verb) -> None:
-    await rows.live()
+    await arrange(rows)
     for role in Role:
         data = await api.data(GRAPHQL[verb], role)
         [payload] = data.values()
@@ -144,7 +174,7 @@ async def test_a_scoped_caller_sees_its_own_deployments_only(api: ApiClient, row
     assert {one["deployment"] for one in events.json["events"]} == {"chat"}
 
 
-@pytest.mark.parametrize("verb", [verb for verb in Verb if verb not in {Verb.SCRAPE, Verb.FORGET_ROUTER}])
+@pytest.mark.parametrize("verb", sorted(set(Verb) - GLOBAL))
 async def test_what_is_out_of_scope_is_as_if_it_were_not_there(api: ApiClient, rows: Rows, verb: Verb) -> None:
     await rows.live()
     method, path, body = REST[verb]
@@ -152,13 +182,14 @@ async def test_what_is_out_of_scope_is_as_if_it_were_not_there(api: ApiClient, r
         body = {"labels": SEARCH}
     hidden = await api.call(method, path, Role.ADMIN, body=body, scope=SEARCH)
     assert hidden.code == "NO_SUCH_DEPLOYMENT", hidden.text
-    if verb is Verb.START:
+    if verb in {Verb.START, Verb.WAIVE_APPROVALS}:
         return  # a start of what is not there creates it
-    absent = await api.call(method, path.replace("chat", "nobody"), Role.ADMIN, body=body, scope=SEARCH)
+    nobody = json.loads(json.dumps(body).replace("chat", "nobody"))
+    absent = await api.call(method, path.replace("chat", "nobody"), Role.ADMIN, body=nobody, scope=SEARCH)
     assert absent.json == {**hidden.json, "detail": hidden.json["detail"].replace("chat", "nobody")}
 
 
-@pytest.mark.parametrize("verb", [Verb.SCRAPE, Verb.FORGET_ROUTER])
+@pytest.mark.parametrize("verb", sorted(GLOBAL))
 async def test_a_scoped_caller_may_not_do_what_concerns_all(api: ApiClient, verb: Verb) -> None:
     method, path, body = REST[verb]
     assert (await api.call(method, path, Role.ADMIN, body=body, scope=SEARCH)).code == "FORBIDDEN"
@@ -200,3 +231,23 @@ async def test_a_start_through_the_api_is_verified_in_the_audit_log(api: ApiClie
     async with asyncio.timeout(DEADLINE_SECONDS):
         await api.until(lines)
     assert await lines() == {("operator", "api", True)}
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/rollouts", {"deployment": "chat", "revision": {"command": ["serve", "new"]}}),
+        ("/v1/deployments/chat/revisions", {"revision": {"command": ["serve", "new"]}}),
+    ],
+)
+async def test_a_revision_that_does_not_say_how_its_health_is_known_is_refused_before_anything_starts(
+    api: ApiClient, rows: Rows, path: str, body: dict[str, object]
+) -> None:
+    await rows.live()
+
+    answer = await api.call("POST", path, Role.ADMIN, body=body)
+
+    assert (answer.status, answer.code) == (422, "INVALID_PAYLOAD")
+    assert "preset: NAME" in answer.text
+    assert await rows.value("select count(*) from revisions") == 1
+    assert await rows.value("select count(*) from rollouts") == 1

@@ -7,11 +7,12 @@ import pytest
 from celadon.domain.language.permissions import Role
 from celadon.domain.language.states import RolloutOutcome
 from tests.api.conftest import DEADLINE_SECONDS, ApiClient
+from tests.revisions import serving
 from tests.table.rows import Rows
 
 pytestmark = pytest.mark.parts
 
-START = {"deployment": "chat", "revision": {"command": ["serve"]}}
+START = {"deployment": "chat", "revision": serving()}
 PATH = "/v1/deployments/chat"
 
 

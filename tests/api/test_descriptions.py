@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
+import pytest
 from graphql import (
     GraphQLEnumType,
     GraphQLInputObjectType,
@@ -96,3 +97,12 @@ def _properties(schema: dict[str, Any]) -> dict[str, Any]:
 
 def _silent(elements: Iterable[tuple[str, str | None]]) -> list[str]:
     return [name for name, description in elements if not (description or "").strip()]
+
+
+@pytest.mark.parametrize(("model", "key"), [("PromoteRequest", "revision"), ("RollbackRequest", "to_revision")])
+def test_the_openapi_file_says_that_a_revision_may_be_given_by_its_name(model: str, key: str) -> None:
+    described = json.loads(schema_files()[OPENAPI_FILE])
+
+    taken = described["components"]["schemas"][model]["properties"][key]["anyOf"]
+
+    assert {"type": "string", "pattern": "^r[1-9][0-9]{0,9}$"} in taken

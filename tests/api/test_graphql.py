@@ -10,6 +10,7 @@ from sqlalchemy import event
 from celadon.domain.language.errors import RefusalCode
 from celadon.domain.language.permissions import Role
 from tests.api.conftest import ApiClient
+from tests.revisions import serving
 from tests.table.rows import Rows
 
 pytestmark = pytest.mark.parts
@@ -82,6 +83,72 @@ async def test_the_phase_is_seen_everywhere(api: ApiClient, rows: Rows) -> None:
     assert listed[0]["rollout"]["phase"] == "provisioning"
     shown = (await api.call("GET", "/v1/deployments/chat", Role.VIEWER)).json
     assert shown["phase"] == "provisioning"
+
+
+@pytest.mark.parametrize("hold", ["freeze", "pause"])
+async def test_a_rollout_and_its_deployment_wait_for_the_same(hold: str, api: ApiClient, rows: Rows) -> None:
+    await rows.live()
+    opened = await rows.ready("run-2", policy={"auto_promote": True})
+    await rows.sql("update rollouts set phase = 'awaiting_promotion' where outcome is null")
+    await rows.sql(
+        "insert into freezes (deployment, begins_at, actor) values (null, now() - interval '1 minute', 'ann')"
+        if hold == "freeze"
+        else "insert into pauses (rollout, since) select id, now() from rollouts where outcome is null"
+    )
+
+    data = await api.data(
+        '{ deployment(id: "chat") { waitsFor rollout { waitsFor } } '
+        "rollouts(filter: {unfinished: true}) { edges { node { waitsFor } } } "
+        f'rollout(id: "{opened.begun.rollout}") {{ waitsFor }} }}'
+    )
+
+    said = [
+        data["deployment"]["waitsFor"],
+        data["deployment"]["rollout"]["waitsFor"],
+        data["rollouts"]["edges"][0]["node"]["waitsFor"],
+        data["rollout"]["waitsFor"],
+    ]
+    assert said == [f"the end of the {hold}"] * 4
+
+
+async def test_policies_are_shown_with_the_layer_of_each_value(api: ApiClient, rows: Rows) -> None:
+    await rows.live(policy={"bake": "10m"})
+    body = {"policy": {"drain_timeout": "2m"}, "reason": "load"}
+    assert (await api.call("PATCH", "/v1/policy", Role.ADMIN, body=body)).status == 200
+
+    data = await api.data(
+        '{ policy(deploymentId: "chat") { deploymentId keys { key value layer } } '
+        'none: policy(deploymentId: "nobody") { deploymentId } '
+        "defaults: policy { deploymentId keys { key layer } changes { by reason changes { field before after } } } }"
+    )
+
+    keys = {one["key"]: (one["value"], one["layer"]) for one in data["policy"]["keys"]}
+    assert (keys["bake"], keys["drain_timeout"]) == (("10m", "DEPLOYMENT"), ("2m", "INSTALLATION"))
+    assert data["none"] is None
+    [change] = data["defaults"]["changes"]
+    assert change["reason"] == "load"
+    assert change["changes"] == [{"field": "drain_timeout", "before": "15m (default)", "after": "2m (installation)"}]
+
+
+async def test_schedules_of_a_deployment_are_listed_by_name_in_pages(api: ApiClient, rows: Rows) -> None:
+    await rows.live()
+    for name in ("weekly", "nightly"):
+        body = {"schedule": name, "command": "promote", "cron": "0 3 * * *"}
+        assert (await api.call("POST", "/v1/deployments/chat/schedules", Role.ADMIN, body=body)).status == 201
+    query = (
+        'query($after: String) { schedules(deploymentId: "chat", first: 1, after: $after) '
+        "{ edges { node { name command when author signed state } } pageInfo { hasNextPage endCursor } } }"
+    )
+
+    first = (await api.data(query, after=None))["schedules"]
+    second = (await api.data(query, after=first["pageInfo"]["endCursor"]))["schedules"]
+
+    assert [page["edges"][0]["node"]["name"] for page in (first, second)] == ["nightly", "weekly"]
+    assert first["edges"][0]["node"]["command"] == "promote"
+    assert (first["pageInfo"]["hasNextPage"], second["pageInfo"]["hasNextPage"]) == (True, False)
+    assert (await api.data('{ schedules(deploymentId: "nobody") { edges { node { name } } } }'))["schedules"] == {
+        "edges": []
+    }
 
 
 async def test_pages_of_rollouts_meet_without_gap_or_overlap(api: ApiClient, rows: Rows) -> None:
@@ -164,7 +231,7 @@ async def test_mutations_answer_what_happened_or_a_typed_refusal(api: ApiClient,
     assert other["code"] == "DEPLOYMENT_EXISTS"
     assert other["nextStep"]
     add = """mutation { addRevision(
-        input: {deploymentId: "chat", revision: {command: ["serve"], env: {API_TOKEN: "x"}}}
+        input: {deploymentId: "chat", revision: {command: ["serve"], env: {API_TOKEN: "x"}, health_check: {tcp: true}}}
     ) {
         ... on AddRevisionPayload { revision }
         ... on Refused { code message }
@@ -189,7 +256,7 @@ async def test_mutations_answer_what_happened_or_a_typed_refusal(api: ApiClient,
 
 async def test_a_start_may_be_as_long_as_at_every_other_door(api: ApiClient, rows: Rows) -> None:
     del rows
-    given = {"deploymentId": "chat", "content": {"command": ["serve"], "env": {"PROMPT": "x" * 20_000}}}
+    given = {"deploymentId": "chat", "content": serving() | {"env": {"PROMPT": "x" * 20_000}}}
     start = """mutation($given: StartRolloutInput!) { startRollout(input: $given) {
         ... on StartRolloutPayload { workflowId rollout { toRevision } }
         ... on Refused { code message }
@@ -274,3 +341,58 @@ async def test_queries_are_sent_as_json_alone(api: ApiClient) -> None:
     headers = {"authorization": f"Bearer {token}", "content-type": "application/x-www-form-urlencoded"}
     async with api.session.post(f"{api.url}/graphql", data="query={__typename}", headers=headers) as form:
         assert form.status >= 400
+
+
+async def test_a_moment_that_is_given_is_shown_in_utc(api: ApiClient, rows: Rows) -> None:
+    await rows.live()
+    query = """mutation { freeze(input: {deployment: "chat", endsAt: "2035-12-27T06:00:00+01:00"}) {
+        ... on FreezePayload { endsAt } ... on Refused { code }
+    } }"""
+
+    assert await api.data(query, Role.ADMIN) == {"freeze": {"endsAt": "2035-12-27T05:00:00+00:00"}}
+
+
+async def test_a_moment_without_a_zone_is_refused_in_words(api: ApiClient, rows: Rows) -> None:
+    await rows.live()
+    query = """mutation { freeze(input: {deployment: "chat", endsAt: "2035-12-27T06:00:00"}) {
+        ... on Refused { code message }
+    } }"""
+
+    refused = (await api.data(query, Role.ADMIN))["freeze"]
+
+    assert refused["code"] == "INVALID_PAYLOAD"
+    assert "timezone" in refused["message"]
+
+
+NAMING = {
+    "promoteDeployment": ("PromoteDeploymentInput", "revision"),
+    "rollbackDeployment": ("RollbackDeploymentInput", "toRevision"),
+    "startRollout": ("StartRolloutInput", "revision"),
+    "planRollout": ("PlanRolloutInput", "revision"),
+}
+"""The mutations that name a revision: the type of the input, and the field."""
+
+
+@pytest.mark.parametrize("mutation", NAMING)
+async def test_a_revision_is_named_by_its_number_or_its_name(mutation: str, api: ApiClient, rows: Rows) -> None:
+    await rows.live()
+    kind, field = NAMING[mutation]
+    query = f"mutation($given: {kind}!) {{ {mutation}(input: $given) {{ __typename ... on Refused {{ code }} }} }}"
+
+    async def code(revision: object) -> str:
+        data = await api.data(query, given={"deploymentId": "chat", field: revision})
+        return str(data[mutation].get("code", ""))
+
+    assert await code("r9") == await code(9) != RefusalCode.INVALID_PAYLOAD
+    for wrong in ("nine", "r", "9", 1.5, [9], {"r": 9}):
+        assert await code(wrong) == RefusalCode.INVALID_PAYLOAD, wrong
+
+
+async def test_a_name_of_a_revision_stands_in_a_query_too(api: ApiClient, rows: Rows) -> None:
+    await rows.live()
+
+    data = await api.data(
+        'mutation { promoteDeployment(input: {deploymentId: "chat", revision: "r2"}) { ... on Refused { code } } }'
+    )
+
+    assert data["promoteDeployment"]["code"] == RefusalCode.NO_GREEN_REVISION

@@ -9,12 +9,13 @@ from celadon.domain.language.states import RolloutOutcome
 from celadon.service.way_back import AbortRequest, AbortResult
 from celadon.table.access.api_requests import RequestKey, answer_request, claim_request, fingerprint_of
 from tests.api.conftest import ApiClient
+from tests.revisions import serving
 from tests.table.rows import Rows
 
 pytestmark = pytest.mark.parts
 
 FIRST = {"Idempotency-Key": "build-7"}
-START = {"deployment": "chat", "revision": {"command": ["serve"]}}
+START = {"deployment": "chat", "revision": serving()}
 
 
 async def test_a_repeated_start_finds_the_first_rollout(api: ApiClient, rows: Rows) -> None:
@@ -23,7 +24,7 @@ async def test_a_repeated_start_finds_the_first_rollout(api: ApiClient, rows: Ro
     assert answers[0].json == answers[1].json
     assert await rows.value("select count(*) from rollouts") == 1
     other = await api.call("POST", "/v1/rollouts", Role.OPERATOR, body=START, headers={"Idempotency-Key": "build-8"})
-    assert other.code == "ROLLOUT_RUNNING"
+    assert (other.json["state"], other.json["rollout"]) == ("ALREADY_THERE", answers[0].json["rollout"])
 
 
 async def test_an_answer_that_was_lost_is_given_by_temporal(api: ApiClient, rows: Rows) -> None:

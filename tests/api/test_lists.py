@@ -1,11 +1,14 @@
 """Every list of the API is read in the same way: newest first or by name, page after page, to its end."""
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from celadon.domain.language.permissions import Role
 from tests.api.conftest import ApiClient
+from tests.revisions import serving
 from tests.table.rows import Rows
 
 pytestmark = pytest.mark.parts
@@ -18,14 +21,34 @@ LISTS = {
     "/v1/deployments/chat/revisions": ("revisions", "number", "before"),
     "/v1/events": ("events", "id", "before"),
     "/v1/deployments/chat/events": ("events", "id", "before"),
+    "/v1/deployments/chat/schedules": ("schedules", "schedule", "after"),
 }
 """By path: the name of the list, where an element stands in it, and how the next page is asked for."""
 
 
+SCHEDULES = "/v1/deployments/chat/schedules"
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def scheduled(api: ApiClient, rows: Rows) -> AsyncIterator[None]:
+    """Let ``chat`` have three schedules, and leave none of them in Temporal."""
+    await rows.live("run-0", revision=serving("0"))
+    names = [f"paged-{number}" for number in range(3)]
+    for name in names:
+        body = {"schedule": name, "command": "promote", "cron": "0 3 * * *"}
+        made = await api.call("POST", SCHEDULES, Role.ADMIN, body=body)
+        assert made.status == 201, made.text
+    yield
+    for name in names:
+        gone = await api.call("DELETE", f"{SCHEDULES}?schedule={name}", Role.ADMIN)
+        assert gone.status == 200, gone.text
+
+
+@pytest.mark.usefixtures("scheduled")
 @pytest.mark.parametrize("path", LISTS)
 async def test_pages_meet_without_gap_or_overlap(path: str, api: ApiClient, rows: Rows) -> None:
-    for number in range(3):
-        await rows.live(f"run-{number}", revision={"command": ["serve", str(number)]})
+    for number in range(1, 3):
+        await rows.live(f"run-{number}", revision=serving(str(number)))
     await rows.live("run-ads", deployment="ads")
     for number in range(3):
         await rows.router(f"edge-{number}", 0)

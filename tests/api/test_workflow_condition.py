@@ -1,17 +1,24 @@
 """A rollout whose workflow does not get on, at the API's doors and among its metrics."""
 
+import asyncio
 import math
 import uuid
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
 import pytest_asyncio
 from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+from structlog.testing import capture_logs
 from temporalio.client import Client
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.contrib.pydantic import pydantic_data_converter
 
+from celadon.api import workflow_watch
 from celadon.api.metrics import ApiMetrics
 from celadon.api.workflow_watch import WorkflowWatch
 from celadon.client.rollouts import RolloutClient
@@ -19,7 +26,9 @@ from celadon.domain.language.contracts import TASK_QUEUE, WORKFLOW_TYPE
 from celadon.domain.language.permissions import Role
 from celadon.stack.temporal_server import running_temporal
 from celadon.table.core.engine import Table
+from celadon.table.core.unfinished_rollouts import UnfinishedRollout
 from tests.api.conftest import GENEROUS, running_api
+from tests.gateway.router import until
 from tests.table.rows import Rows
 
 
@@ -106,3 +115,62 @@ async def test_the_api_answers_from_the_table_and_says_why_a_rollout_does_not_ge
     assert found["workflowCondition"]["state"] == "NOT_PICKED_UP"
     assert "no worker asks for the tasks" in found["workflowCondition"]["told"]
     assert "start a worker" in found["workflowCondition"]["nextStep"]
+
+
+async def test_a_fault_of_the_watch_is_counted_and_told_once_with_its_trace_and_an_outage_is_none(
+    idle_temporal: Client,
+    table: Table,
+    rows: Rows,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await _begin(idle_temporal, rows)
+    monkeypatch.setattr(workflow_watch, "LOOK_SECONDS", 0.01)
+    metrics = ApiMetrics()
+    async with watching(table, idle_temporal, metrics):
+        await until(lambda: _counted(metrics)["not_picked_up"] == 1)
+        with capture_logs() as logs:
+            await rows.sql("alter table rollouts rename column workflow_id to gone")
+            try:
+                await until(lambda: _number(metrics, "celadon_api_table_errors_total") >= 2)
+            finally:
+                await rows.sql("alter table rollouts rename column gone to workflow_id")
+            await until(lambda: _counted(metrics)["not_picked_up"] == 1)
+            monkeypatch.setattr(workflow_watch, "read_unfinished_rollouts", _divides_by_zero)
+            await until(lambda: _number(metrics, "celadon_api_faults_total", part="workflows") >= 2)
+
+    assert _number(metrics, "celadon_api_faults_total", part="workflows") >= 2
+    assert all(math.isnan(number) for number in _counted(metrics).values())
+    told = [one for one in logs if one["event"] == "workflows_not_counted"]
+    assert ["celadon db upgrade" in one["why"] for one in told] == [True, False]
+    assert ["exc_info" in one for one in told] == [False, True]
+    assert "division by zero" in told[1]["why"]
+
+
+async def _divides_by_zero(tx: AsyncSession) -> list[UnfinishedRollout]:
+    await tx.execute(text("select 1 / 0"))
+    return []
+
+
+@asynccontextmanager
+async def watching(table: Table, temporal: Client, metrics: ApiMetrics) -> AsyncIterator[None]:
+    """Watch until the block ends."""
+    watch = WorkflowWatch(table, RolloutClient(temporal), metrics)
+    task = asyncio.create_task(watch.watch_until_cancelled())
+    try:
+        yield
+        assert not task.done()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def _number(metrics: ApiMetrics, name: str, **labels: str) -> float:
+    return next(
+        (
+            sample.value
+            for family in text_string_to_metric_families(metrics.text().decode())
+            for sample in family.samples
+            if sample.name == name and sample.labels == labels
+        ),
+        0.0,
+    )

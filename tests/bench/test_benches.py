@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from temporalio.testing import WorkflowEnvironment
 
-from bench import cli, drain, engine, events, kill, soak, swap, switch, viewers, waiting
+from bench import addresses, cli, drain, engine, events, kill, soak, swap, switch, viewers, waiting
 from bench.line import Line
 from bench.report import Cell, Grid
 
@@ -38,6 +38,14 @@ async def test_kill(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert column(grid, "promotions") == [2]
     assert all(isinstance(taken, float) and taken > 0 for taken in column(grid, "median ms"))
+
+
+async def test_addresses() -> None:
+    added, by_path = await addresses.measure_all([4], 2, 40)
+
+    assert column(added, "deployments") == [4] * 3
+    assert all(isinstance(size, int) and size > 0 for size in column(added, "routes sent, bytes"))
+    assert column(by_path, "requests") == [40 * addresses.ROUNDS]
 
 
 async def test_drain_never_stops_a_replica_before_its_last_request_has_ended(line: Line) -> None:
@@ -91,6 +99,13 @@ async def test_cli(line: Line) -> None:
     assert column(grid, "command") == [*cli.COMMANDS]
     assert all(isinstance(taken, float) and taken > 0 for taken in column(grid, "median CPU ms"))
     assert column(grid, f"ms of {cli.NOTHING}")[0] == 1
+
+
+async def test_libraries_of_the_command_line() -> None:
+    grid = await cli.measure_libraries(rounds=1)
+
+    assert column(grid, "program") == [*cli.LIBRARIES]
+    assert column(grid, f"CPU ms of {cli.NOTHING}")[0] == 1
 
 
 async def test_waiting(line: Line) -> None:

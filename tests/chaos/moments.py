@@ -101,6 +101,36 @@ async def _verifying(subject: Subject) -> None:
     await subject.until_phase(RolloutPhase.VERIFYING)
 
 
+async def _paused(subject: Subject) -> None:
+    await subject.wait_for_promotion(auto_promote=True, promote_after="150s")
+    await subject.pause()
+
+
+async def _resume(subject: Subject) -> None:
+    await subject.resume()
+    await subject.promote_when_it_waits()
+
+
+async def _recorded(subject: Subject) -> None:
+    await subject.wait_for_promotion(approvals={"count": 2})
+    subject.people = ("ann", "ben")
+    await subject.promote("ann")
+
+
+async def _growing(subject: Subject) -> None:
+    gate = subject.gate("growth")
+    gate.touch()
+    await subject.start("--starts-with", str(gate), preview_replicas=1)
+    await subject.until_phase(RolloutPhase.AWAITING_PROMOTION)
+    gate.unlink()
+    subject.holds.callback(gate.touch)
+
+
+async def _grow(subject: Subject) -> None:
+    await subject.promote()
+    await subject.until_phase(RolloutPhase.VERIFYING)
+
+
 async def _before_commit(subject: Subject) -> None:
     current = await subject.current()
     await _lock(subject, LOCK_ROLLOUT, rollout=current.rollout)
@@ -210,6 +240,27 @@ MOMENTS: Final = (
         reach={Stage.EARLY: _wait},
         go_on=_abort,
         outcome=RolloutOutcome.ABORTED,
+    ),
+    Moment(
+        name="paused",
+        means="green waits for a timer, which stands still; it is resumed after the strike and promoted",
+        phase=RolloutPhase.AWAITING_PROMOTION,
+        reach={Stage.EARLY: _paused},
+        go_on=_resume,
+    ),
+    Moment(
+        name="recorded",
+        means="one of two approvals is recorded; the second is given after the strike",
+        phase=RolloutPhase.AWAITING_PROMOTION,
+        reach={Stage.EARLY: _recorded},
+        go_on=_promote_later,
+    ),
+    Moment(
+        name="growing",
+        means="promoted with one of two greens; the second one ends as soon as it starts",
+        phase=RolloutPhase.VERIFYING,
+        reach={Stage.EARLY: _growing, Stage.SOON: _grow},
+        go_on=_promote_later,
     ),
     Moment(
         name="uncommitted",

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -17,7 +18,8 @@ import aiohttp
 from temporalio.client import WorkflowExecutionStatus, WorkflowHandle
 
 from celadon.client.patience import NoAnswerError
-from celadon.domain.language.commands import AbortCommand, PromoteCommand
+from celadon.domain.language import contracts
+from celadon.domain.language.commands import AbortCommand, PauseCommand, PromoteCommand
 from celadon.domain.language.contracts import workflow_id
 from celadon.domain.language.errors import RefusalCode, RefusedError
 from celadon.domain.language.messages import RolloutRequest
@@ -44,6 +46,8 @@ POLICY: Final[dict[str, object]] = {
     "router_ack_timeout": "40s",
     "max_replacements": 1000,
 }
+
+PEOPLE: Final = ("chaos",)
 
 _seeds = itertools.count(1)
 AnswerT = TypeVar("AnswerT")
@@ -72,6 +76,8 @@ class Subject:
         self.refusals: list[str] = []
         self.before = 0
         """The newest rollout when the round began."""
+        self.people: tuple[str, ...] = PEOPLE
+        """Who promotes, one after the other; as many as the policy of this round wants."""
         self.start_is_spent = False
         """Whether the reset workflow begins nothing, since the signed start of its rollout has counted."""
         self.old_label = ""
@@ -124,6 +130,7 @@ class Subject:
         self.before = newest.rollout if newest is not None else 0
         self.old_label, self.label = await self.answers(), f"r{self.round}"
         self.refusals = []
+        self.people = PEOPLE
         self.start_is_spent = False
         self.asking = None
         self.holds = AsyncExitStack()
@@ -220,12 +227,39 @@ class Subject:
 
     # What a person does.
 
-    async def promote(self) -> None:
-        """Promote, and wait for the answer; a call without an answer is repeated with the same request id."""
-        request = str(uuid.uuid4())
-        command = PromoteCommand(by="chaos")
+    async def promote(self, *people: str) -> None:
+        """Let each of this round's people promote, and wait for the answers.
+
+        A call without an answer is repeated with the same request id.
+        """
+        for person in people or self.people:
+            request, command = str(uuid.uuid4()), PromoteCommand(by=person)
+            await _answered(
+                partial(
+                    self.site.rollouts.promote,
+                    self.name,
+                    command,
+                    request_id=request,
+                    patience=ANSWER_PATIENCE,
+                )
+            )
+
+    async def pause(self) -> None:
+        """Let the timers stand still."""
+        await self._ask(contracts.PAUSE)
+
+    async def resume(self) -> None:
+        """Let the timers run on; a rollout that stands still no more is as wanted."""
+        try:
+            await self._ask(contracts.RESUME)
+        except RefusedError as refused:
+            if refused.refusal.code is not RefusalCode.NOT_PAUSED:
+                raise
+
+    async def _ask(self, message: str) -> None:
+        request, command = str(uuid.uuid4()), PauseCommand(by="chaos")
         await _answered(
-            lambda: self.site.rollouts.promote(self.name, command, request_id=request, patience=ANSWER_PATIENCE)
+            lambda: self.site.rollouts.ask(self.name, message, command, request_id=request, patience=ANSWER_PATIENCE)
         )
 
     async def abort(self) -> None:

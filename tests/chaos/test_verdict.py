@@ -7,12 +7,11 @@ import pytest
 from celadon.stack.demo.records import RequestKind, RequestRecord, RequestResult
 from tests.chaos.faults import Damage
 from tests.chaos.verdict import Requests, judge_requests
+from tests.router_answers import DISCONNECTED
 
 SEED = 7
 STRUCK = 1_000
-TERMINATED = (
-    "status 503: upstream connect error or disconnect/reset before headers. reset reason: connection termination"
-)
+TERMINATED = f'status 503: {{"error": {{"message": "{DISCONNECTED}, and may have begun'
 
 
 def _record(number: int = 1, *, sent: int, end: int, error: str | None = TERMINATED) -> RequestRecord:

@@ -13,6 +13,7 @@ from tests.chaos.expectations import TOLD_IN_EVERY_CELL, Expectation
 from tests.chaos.faults import Damage
 from tests.chaos.site import Site
 from tests.chaos.subject import Subject
+from tests.router_answers import DISCONNECTED
 
 _SHOWN: Final = 10
 
@@ -151,7 +152,7 @@ def judge_requests(
 
 def _in_its_socket(record: RequestRecord, killed_ns: int) -> bool:
     """Whether a request had reached a killed replica's socket and not yet its journal: it broke with the connection."""
-    broke = "connection termination" in (record.error or "")
+    broke = DISCONNECTED in (record.error or "")
     return broke and record.sent_ns <= killed_ns <= record.end_ns
 
 

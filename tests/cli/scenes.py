@@ -4,8 +4,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from celadon.client.rollout_view import RolloutView, WorkflowAnswer, table_next_step, who_must_act
-from celadon.domain.decisions.workflow_condition import PendingTask, TaskFailure, TaskFault, TaskReading, judge_workflow
+from celadon.domain.decisions.workflow_condition import (
+    PendingTask,
+    StepFailure,
+    TaskFailure,
+    TaskFault,
+    TaskReading,
+    judge_workflow,
+)
+from celadon.domain.language.approval import Approval, ApprovalRule
 from celadon.domain.language.errors import Refusal, RefusalCode
+from celadon.domain.language.growth import Growth
 from celadon.domain.language.messages import RefusedMessage, RolloutStatus, Timer
 from celadon.domain.language.names import Epoch, RevisionNumber, RolloutId, RouteId, RouterNode, RouteSetId
 from celadon.domain.language.notification import DeliveryState
@@ -250,7 +259,10 @@ def _provisioning() -> RolloutView:
 
 
 def _awaiting() -> RolloutView:
-    record = rollout(RolloutPhase.AWAITING_PROMOTION)
+    timed = BlueGreenPolicy(auto_promote=True, promote_after=timedelta(minutes=5), approvals=ApprovalRule(count=2))
+    policy = resolve_policy(timed)
+    record = rollout(RolloutPhase.AWAITING_PROMOTION, policy=policy)
+    cyd = Approval(by="cyd", issuer="https://id.example", door=Channel.API, at=ago(11))
     refused = RefusedMessage(
         at=ago(20),
         message="promote",
@@ -265,7 +277,8 @@ def _awaiting() -> RolloutView:
         "refused": (refused,),
         "refused_total": 1,
     }
-    return view(record, route_set(Colour.BLUE, THREE), route_set(Colour.GREEN, _NEW), answer=answer)
+    sets = route_set(Colour.BLUE, THREE), route_set(Colour.GREEN, _NEW)
+    return view(record, *sets, answer=answer, approvals=(cyd,))
 
 
 def _switching() -> RolloutView:
@@ -325,6 +338,30 @@ def _held() -> RolloutView:
         answer={
             "holding": "since 2026-03-01 11:58:00 UTC: deployment chat is frozen; no timer promotes until the freeze "
             "has ended",
+        },
+    )
+
+
+def _growing() -> RolloutView:
+    policy = resolve_policy(BlueGreenPolicy(preview_replicas=1))
+    grows = Growth(by="ann", door=Channel.CLI, reason="reviewed", at=ago(8), wanted=3, seq=4)
+    record = rollout(RolloutPhase.VERIFYING, policy=policy, phase_since=ago(8))
+    answer = {
+        "timers": (_timer("provisioning deadline", 592),),
+        "decision": "promotion by ann (cli)",
+        "growth": grows,
+        "next_step": "wait until green has grown to 3, or abort: celadon abort chat",
+    }
+    return view(record, route_set(Colour.BLUE, THREE, is_live=True), route_set(Colour.GREEN, _NEW[:1]), answer=answer)
+
+
+def _without_room() -> RolloutView:
+    return view(
+        rollout(RolloutPhase.PROVISIONING, phase_since=ago(400), green_set=None, awaits_signal="room_changed"),
+        route_set(Colour.BLUE, THREE, is_live=True),
+        answer={
+            "holding": "since 2026-03-01 11:53:20 UTC: no room for 3 more replicas of chat: its sets have 5, and "
+            "max_total_replicas is 6; green is opened as soon as there is room",
         },
     )
 
@@ -410,6 +447,21 @@ def _stuck() -> RolloutView:
         failure=TaskFailure(fault=TaskFault.FAILURE, message="KeyError: 'green'", at=ago(900)),
         polled_at=ago(5),
     )
+    return _not_getting_on(reading)
+
+
+def _failing_step() -> RolloutView:
+    step = StepFailure(
+        step="enter_phase",
+        attempt=7,
+        message='NotMigratedError: the database lacks what this version of Celadon uses: column "x" does not exist',
+        is_outage=False,
+        at=ago(9),
+    )
+    return _not_getting_on(TaskReading(steps=(step,), polled_at=ago(5)))
+
+
+def _not_getting_on(reading: TaskReading) -> RolloutView:
     condition = judge_workflow("rollout-chat", reading, NOW)
     record = rollout(RolloutPhase.AWAITING_PROMOTION, phase_since=ago(1000))
     return view(
@@ -428,10 +480,13 @@ VIEWS: Final = {
     "baking-silent-router": _baking(),
     "baking-pending-abort": _pending_abort(),
     "awaiting-promotion-held": _held(),
+    "growing": _growing(),
+    "no-room-for-green": _without_room(),
     "draining": _draining(),
     "rolling-back": _rolling_back(),
     "ended": _ended(),
     "failing-task": _stuck(),
+    "failing-step": _failing_step(),
     "not-registered": RolloutView(deployment=None, workflow=WorkflowAnswer(unanswered_because="no worker answered")),
 }
 """By name: one of every phase, and every kind of thing that a tree shows."""

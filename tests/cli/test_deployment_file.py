@@ -7,9 +7,10 @@ import pytest
 
 from celadon.cli.deployment_file import read_deployment_file, request_of_content, with_settings
 from celadon.cli.faults import CommandError
-from celadon.cli.file_places import Content
 from celadon.domain.language.errors import RefusedError
+from celadon.service.file_places import Content
 from tests.cli.conftest import Command
+from tests.revisions import serving
 
 
 def _file(directory: Path, text: str) -> Path:
@@ -21,16 +22,16 @@ def _file(directory: Path, text: str) -> Path:
 @pytest.mark.parametrize(
     "text",
     [
-        "deployment: chat\nrevision: {command: [serve, '{port}']}\n",
-        '{"deployment": "chat", "revision": {"command": ["serve", "{port}"]}}',
-        "{deployment: chat, revision: {command: [serve, '{port}']}}",
+        "deployment: chat\nrevision: {command: [serve, '{port}'], health_check: {tcp: true}}\n",
+        '{"deployment": "chat", "revision": {"command": ["serve", "{port}"], "health_check": {"tcp": true}}}',
+        "{deployment: chat, revision: {command: [serve, '{port}'], health_check: {tcp: true}}}",
     ],
     ids=["yaml", "json", "yaml in braces"],
 )
 def test_a_file_is_read_in_each_form(text: str, tmp_path: Path) -> None:
     content = read_deployment_file(_file(tmp_path, text))
 
-    assert content == {"deployment": "chat", "revision": {"command": ["serve", "{port}"]}}
+    assert content == {"deployment": "chat", "revision": serving("{port}")}
 
 
 def test_a_moment_is_read_by_the_key_that_takes_it(tmp_path: Path) -> None:
@@ -40,6 +41,17 @@ def test_a_moment_is_read_by_the_key_that_takes_it(tmp_path: Path) -> None:
 
     assert request.policy is not None
     assert request.policy.promote_at == datetime(2026, 3, 1, 8, tzinfo=UTC)
+
+
+def test_times_of_a_window_need_no_quotes(tmp_path: Path) -> None:
+    window = "{days: [sat, sun], from: 09:00, to: 17:00, zone: Europe/Berlin}"
+    text = f"deployment: chat\nrevision: 1\npolicy: {{windows: [{window}]}}\n"
+
+    request = request_of_content(read_deployment_file(_file(tmp_path, text)))
+
+    assert request.policy is not None
+    [read] = request.policy.windows
+    assert (read.from_, read.to) == ("09:00", "17:00")
 
 
 def test_a_moment_without_a_zone_is_refused_with_its_line(tmp_path: Path) -> None:
@@ -56,8 +68,10 @@ def test_a_moment_without_a_zone_is_refused_with_its_line(tmp_path: Path) -> Non
         ("a: {b: 1, b: 2}", "chat.yaml:1: 'b' is given twice"),
         ('{"a": 1, "a": 2}', "'a' is given twice"),
         ("deployment: [", "neither YAML nor JSON"),
-        ("- chat", "holds list, not an object"),
-        ("", "holds nothing, not an object"),
+        ("# of chat\n- chat", "chat.yaml:2: this is a list, not an object"),
+        ("chat", "chat.yaml:1: this is text, not an object"),
+        ("true", "chat.yaml:1: this is true or false, not an object"),
+        ("", "chat.yaml: this is empty, not an object"),
         ("a: 1\n---\nb: 2\n", "neither YAML nor JSON"),
         ("a: !!python/object/apply:os.getpid []", "neither YAML nor JSON"),
     ],
@@ -103,7 +117,10 @@ def test_a_setting_that_cannot_be_written_is_refused(setting: str) -> None:
         ("{deployment: chat, revision: {}}", "needs a command"),
         ("{deployment: chat, revision: 1, replicas: many}", "replicas: Input should be a valid integer"),
         ("{deployment: chat, revision: 1, policy: {bake: -3s}}", "policy.bake"),
-        ("{deployment: chat, revision: 1, policy: {windows: []}}", "policy.windows: not carried out by this version"),
+        (
+            "{deployment: chat, revision: 1, policy: {shadow_percent: 5}}",
+            "policy.shadow_percent: not carried out by this version",
+        ),
         ("{deployment: chat, revision: 1, policy: {min_healthy: 120%}}", "policy.min_healthy"),
         ("{deployment: chat, revison: 1}", "unknown key 'revison', did you mean 'revision'?"),
         ("{deployment: chat, revision: {command: [a], env: {HUB_TOKEN: abc}}}", "look like secrets: HUB_TOKEN"),
@@ -126,7 +143,7 @@ async def test_deploy_says_that_a_file_is_missing(command: Command, tmp_path: Pa
 
 WRONG = """deployment: chat
 replicsa: 3
-revision: {command: [serve]}
+revision: {command: [serve], health_check: {tcp: true}}
 policy:
   bakee: 5m
   drain_timeout: soon
@@ -152,6 +169,35 @@ async def test_what_is_wrong_in_a_file_is_told_with_its_line_and_key(
     assert told in result.stderr
 
 
+async def test_a_revision_that_does_not_say_how_its_health_is_known_is_refused_with_its_line_and_advice(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _file(tmp_path, "deployment: chat\nrevision:\n  command: [serve]\n")
+    monkeypatch.chdir(tmp_path)
+
+    result = await command("deploy", "-f", "chat.yaml")
+
+    assert result.exit_code == 1
+    assert "chat.yaml:2: revision.health_check: a revision says how its health is known" in result.stderr
+    assert "{preset: NAME} with one of openai, vllm" in result.stderr
+
+
+async def test_problems_are_told_in_the_order_of_the_file(command: Command, tmp_path: Path) -> None:
+    file = _file(tmp_path, "policy:\n  bake: soon\ndeployment: Chat\nrevison: 1\nreplicas: many\n")
+
+    result = await command("deploy", "-f", str(file))
+
+    places = [result.stderr.index(f"chat.yaml:{line}: ") for line in (2, 3, 4, 5)]
+    assert places == sorted(places)
+
+
+async def test_a_key_that_is_only_written_wrongly_is_not_missing_too(command: Command) -> None:
+    result = await command("deploy", "-f", "-", stdin="deployment: chat\nrevison: 1\n")
+
+    assert "unknown key 'revison', did you mean 'revision'?" in result.stderr
+    assert "required" not in result.stderr
+
+
 async def test_a_key_with_nothing_near_is_told_with_the_keys_of_its_level(command: Command) -> None:
     result = await command("deploy", "-f", "-", stdin="{deployment: chat, revision: {command: [a], zz: 1}}")
 
@@ -163,7 +209,7 @@ async def test_a_key_with_nothing_near_is_told_with_the_keys_of_its_level(comman
 async def test_a_wrong_key_of_a_policy_file_is_told_with_its_own_line(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _file(tmp_path, "{deployment: chat, revision: {command: [serve]}}")
+    _file(tmp_path, "{deployment: chat, revision: {command: [serve], health_check: {tcp: true}}}")
     (tmp_path / "careful.yaml").write_text("bake: 5m\nfreze: []\n")
     monkeypatch.chdir(tmp_path)
 
@@ -173,7 +219,7 @@ async def test_a_wrong_key_of_a_policy_file_is_told_with_its_own_line(
 
 
 async def test_a_wrong_setting_is_told_as_one(command: Command) -> None:
-    text = "{deployment: chat, revision: {command: [serve]}}"
+    text = "{deployment: chat, revision: {command: [serve], health_check: {tcp: true}}}"
 
     result = await command("deploy", "-f", "-", "--set", "replicsa=5", stdin=text)
 

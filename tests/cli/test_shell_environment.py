@@ -122,6 +122,21 @@ async def test_where_no_stack_runs_nothing_is_printed_for_the_shell(command: Com
     assert "no stack runs in" in result.stderr
 
 
+@pytest.mark.parametrize("named", [True, False], ids=["by option", "by environment"])
+async def test_a_stopped_stack_is_told_so(
+    data_dir: Path, command: Command, monkeypatch: pytest.MonkeyPatch, *, named: bool
+) -> None:
+    directory = DataDirectory(data_dir.parent / "stopped")
+    DataDirectory.create(directory.path).settings_file.write_text("{}")
+    monkeypatch.setenv("CELADON_DATA_DIR", str(directory.path))
+
+    result = await command("env", *(("--data-dir", str(directory.path)) if named else ()))
+
+    start = f"celadon up --data-dir {directory.path}" if named else "celadon up"
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert f"the stack in {directory.path} is stopped: {start}" in result.stderr.replace("\n", " ")
+
+
 def test_it_needs_no_library_that_only_processes_of_celadon_need() -> None:
     program = (
         "import sys, celadon.cli.main, celadon.cli.shell_environment\n"

@@ -5,6 +5,7 @@ Recorded anew, after a look at the difference, with ``pytest tests/cli/test_snap
 
 import io
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -126,6 +127,8 @@ async def test_refusals(
     for variable, value in environment.items():
         monkeypatch.setenv(variable, value)
 
+    # What is logged while it is waited for has a moment.
+    monkeypatch.setattr("celadon.cli.access.calls.FIRST_PATIENCE", timedelta(0))
     result = await command(*words)
 
     told = f"$ celadon {' '.join(words)}\n{result.stdout}{result.stderr}exit code {result.exit_code}\n"

@@ -14,7 +14,6 @@ import yaml
 from pydantic import BaseModel
 
 from celadon.cli.deployment_file import read_deployment_file, read_policy_file, with_policy
-from celadon.cli.file_places import Content
 from celadon.cli.starter_files import deployment_file, policy_file
 from celadon.domain.decisions.automatic_switch import asks_for_gate
 from celadon.domain.language.base_models import field_texts
@@ -24,6 +23,7 @@ from celadon.domain.language.messages import RolloutRequest
 from celadon.domain.language.payload import parse_payload
 from celadon.domain.language.policy import BlueGreenPolicy, resolve_policy
 from celadon.domain.language.revision import Provisioner, Revision
+from celadon.service.file_places import Content
 from tests.cli.conftest import Command
 from tests.gateway.conftest import free_port
 

@@ -99,7 +99,7 @@ def test_a_stack_that_was_stopped_is_told_with_the_command_that_starts_it(tmp_pa
     directory.settings_file.write_text("{}")
     os.environ["CELADON_DATA_DIR"] = str(directory.path)
 
-    with pytest.raises(CommandError, match=r"is stopped: celadon up"):
+    with pytest.raises(StackError, match=r"is stopped: celadon up"):
         choose_target(directory.path if named else None)
 
 

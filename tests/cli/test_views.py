@@ -114,12 +114,39 @@ async def test_who_must_act_follows_from_the_phase(
     assert who_must_act(record) == who
 
 
+async def test_who_must_act_is_whoever_ends_the_freeze(rows: Rows) -> None:
+    await rows.live()
+    await rows.ready("run-2", policy={"auto_promote": True})
+
+    record = (await _record(rows)).model_copy(update={"phase": RolloutPhase.AWAITING_PROMOTION})
+
+    assert who_must_act(record, frozen=True) == "the end of the freeze"
+
+
+@pytest.mark.parametrize(
+    ("phase", "who"),
+    [
+        (RolloutPhase.PROVISIONING, "the end of the pause"),
+        (RolloutPhase.AWAITING_PROMOTION, "the end of the pause"),
+        (RolloutPhase.BAKING, "the end of the pause"),
+        (RolloutPhase.DRAINING, "running requests"),
+    ],
+)
+async def test_who_must_act_is_whoever_ends_the_pause(phase: RolloutPhase, who: str, rows: Rows) -> None:
+    await rows.live()
+    await rows.ready("run-2")
+
+    record = (await _record(rows)).model_copy(update={"phase": phase})
+
+    assert who_must_act(record, frozen=True, paused=True) == who
+
+
 @pytest.mark.parametrize(
     ("phase", "signal", "who"),
     [
-        (RolloutPhase.AWAITING_PROMOTION, "gate_changed", "the end of the freeze"),
         (RolloutPhase.AWAITING_PROMOTION, "keeper_back", "keeper"),
         (RolloutPhase.BAKING, "blue_changed", "keeper: healthy replicas of blue"),
+        (RolloutPhase.PROVISIONING, "room_changed", "room for green"),
     ],
 )
 async def test_who_must_act_is_whoever_a_refused_step_waits_for(

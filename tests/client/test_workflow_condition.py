@@ -19,7 +19,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from celadon.client import workflow_condition
 from celadon.client.overview import ask_workflow
-from celadon.client.rollout_view import NO_WORKFLOW
+from celadon.client.rollout_view import NO_WORKFLOW, WorkflowAnswer
 from celadon.client.rollouts import RolloutClient
 from celadon.client.search_attributes import register_search_attributes
 from celadon.domain.decisions.workflow_condition import TaskFault, WorkflowCondition, WorkflowState
@@ -29,6 +29,7 @@ from celadon.domain.language.payload import parse_payload
 from celadon.domain.language.states import RolloutPhase, SetCondition
 from celadon.stack.programs import temporal_program
 from celadon.stack.temporal_server import running_temporal
+from tests.workers import running
 from tests.workflows.conftest import GREEN, Script, ScriptedSteps
 from worker.registration import workflow_runner
 from workflows.rollout import BlueGreenRollout
@@ -108,14 +109,15 @@ class Site:
     @asynccontextmanager
     async def worker(self, build: type[Any] = BlueGreenRollout) -> AsyncIterator[None]:
         """Run a worker of a build."""
-        async with Worker(
+        worker = Worker(
             self.client,
             task_queue=TASK_QUEUE,
             workflows=[build],
             activities=self.steps.all(),
             workflow_runner=workflow_runner() if build is BlueGreenRollout else UnsandboxedWorkflowRunner(),
             sticky_queue_schedule_to_start_timeout=timedelta(seconds=1),
-        ):
+        )
+        async with running(worker):
             yield
 
     async def start(self) -> None:
@@ -164,6 +166,21 @@ class Site:
         await until(reached)
         return await self.condition()
 
+    async def told(self, is_told: Callable[[WorkflowAnswer], bool]) -> WorkflowAnswer:
+        """Ask the workflow until something is told; a question may time out before anybody looks."""
+        found: list[WorkflowAnswer] = []
+
+        async def ask() -> bool:
+            found[:] = [await ask_workflow(self.rollouts, "chat")]
+            return is_told(found[0])
+
+        await until(ask)
+        return found[0]
+
+    async def told_stuck(self) -> WorkflowAnswer:
+        """Ask the workflow until it is told why it does not get on."""
+        return await self.told(lambda answer: answer.stuck is not None)
+
     async def execution(self) -> WorkflowExecutionStatus | None:
         """Return how the latest run of the workflow is."""
         return (await self.client.get_workflow_handle(workflow_id("chat")).describe()).status
@@ -211,9 +228,8 @@ async def test_a_rollout_that_a_worker_carries_gets_on(site: Site) -> None:
     async with site.worker():
         await site.start()
         await until(lambda: _is("provision_green" in site.script.names()))
-        answer = await ask_workflow(site.rollouts, "chat")
+        answer = await site.told(lambda answer: answer.status is not None)
 
-    assert answer.status is not None
     assert answer.condition is not None
     assert (answer.condition.state, answer.condition.told) == (WorkflowState.HEALTHY, "")
 
@@ -221,7 +237,7 @@ async def test_a_rollout_that_a_worker_carries_gets_on(site: Site) -> None:
 async def test_without_a_worker_a_rollout_is_not_picked_up(site: Site) -> None:
     await site.start()
 
-    answer = await ask_workflow(site.rollouts, "chat")
+    answer = await site.told_stuck()
 
     assert answer.status is None
     assert answer.stuck is not None
@@ -250,7 +266,7 @@ async def test_a_broken_build_is_told_with_what_it_fails_with(site: Site) -> Non
         await site.start()
         condition = await site.until_state(WorkflowState.FAILING)
         await until(lambda: _attempts(site, 2))
-        answer = await ask_workflow(site.rollouts, "chat")
+        answer = await site.told_stuck()
 
     assert (condition.fault, answer.status) == (TaskFault.FAILURE, None)
     assert answer.stuck is not None
@@ -301,7 +317,7 @@ async def test_another_version_of_the_workflow_is_told_before_any_task_comes(sit
     """A rollout that waits has no task: only the question finds out that nobody can continue it."""
     await site.wait_for_promotion()
     async with site.worker(ChangedBuild):
-        answer = await ask_workflow(site.rollouts, "chat")
+        answer = await site.told_stuck()
 
     assert answer.stuck is not None
     assert answer.stuck.fault is TaskFault.NONDETERMINISM
@@ -332,6 +348,35 @@ async def test_a_request_begins_anew_under_another_version_by_the_reset_as_print
 async def _answers(site: Site) -> bool:
     answer: str = await site.client.get_workflow_handle(workflow_id("chat")).query("status")
     return answer == "here"
+
+
+async def test_a_step_that_fails_for_ever_is_told_until_it_succeeds(site: Site) -> None:
+    statement = "[SQL: INSERT INTO deployments VALUES ($1)]\n[parameters: ('chat',)]"
+    duplicate = "(asyncpg.IntegrityError) <class 'UniqueViolationError'>: duplicate key value violates a constraint"
+    site.script.faults["begin"] = ValueError(f"{duplicate}\nDETAIL: key (name)\n{statement}")
+    async with site.worker():
+        await site.start()
+        # Until the worker has taken the workflow up, that is what is told.
+        answer = await site.told(lambda one: one.stuck is not None and one.stuck.fault is TaskFault.STEP)
+
+        assert answer.stuck is not None
+        assert answer.stuck.state is WorkflowState.FAILING
+        assert answer.stuck.message == "ValueError: duplicate key value violates a constraint"
+        assert answer.unanswered_because.startswith("its step begin fails (attempt ")
+        assert answer.stuck.attempt >= 3
+        site.script.faults.clear()
+        await until(lambda: _is("provision_green" in site.script.names()))
+        await site.until_state(WorkflowState.HEALTHY)
+
+
+async def test_a_step_that_an_outage_holds_up_is_not_called_broken(site: Site) -> None:
+    site.script.failures["begin"] = 1_000
+    async with site.worker():
+        await site.start()
+        await until(lambda: _is(site.script.names().count("begin") >= 4))
+        assert (await site.condition()).state is WorkflowState.HEALTHY
+        site.script.failures.clear()
+        await until(lambda: _is("provision_green" in site.script.names()))
 
 
 async def test_a_temporal_that_does_not_answer_leaves_it_unknown(

@@ -112,7 +112,7 @@ async def test_it_comes_up_serves_is_found_well_and_goes_down(
     request = {
         "deployment": "chat",
         "replicas": 1,
-        "revision": {"provisioner": "static", "endpoints": [f"127.0.0.1:{port}"]},
+        "revision": {"provisioner": "static", "endpoints": [f"127.0.0.1:{port}"], "health_check": {"path": "/"}},
         "requested_by": "ann",
         "reason": "try it",
     }

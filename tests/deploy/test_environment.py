@@ -16,7 +16,7 @@ from tests.deploy.files import (
 )
 from tests.deploy.variables import read_by_celadon
 
-_NAME = re.compile(r"\b(?:DATABASE_URL|(?:CELADON|TEMPORAL)_[A-Z]+(?:_[A-Z]+)*)\b")
+_NAME = re.compile(r"\b(?:DATABASE_URL|(?:CELADON|TEMPORAL)_[A-Z]+(?:_[A-Z0-9]+)*)\b")
 
 OF_TEMPORAL = {
     "TEMPORAL_ADDRESS": "localhost:7233",

@@ -160,7 +160,10 @@ async def test_replicas_outlive_a_restart_of_the_worker(
     request = {
         "deployment": "chat",
         "replicas": 2,
-        "revision": {"command": [sys.executable, "-m", "http.server", "{port}", "--bind", "127.0.0.1"]},
+        "revision": {
+            "command": [sys.executable, "-m", "http.server", "{port}", "--bind", "127.0.0.1"],
+            "health_check": {"path": "/"},
+        },
         "requested_by": "ann",
         "reason": "try it",
     }

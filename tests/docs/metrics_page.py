@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
+from activities.metrics import StepMetrics
 from celadon.api.metrics import ApiMetrics
 from celadon.gateway.metrics import GatewayMetrics
 from celadon.keeper.metrics import KeeperMetrics
@@ -19,6 +20,11 @@ def metrics_page() -> str:
             "Worker: the keeper",
             "At `CELADON_METRICS_ADDRESS` of each worker.",
             KeeperMetrics(CollectorRegistry()),
+        ),
+        (
+            "Worker: steps of rollouts",
+            "At the same address.",
+            StepMetrics(CollectorRegistry()),
         ),
         (
             "Worker: notifications",

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Final
 
 from tests.docs.commands_page import commands_page
+from tests.docs.health_checks_page import health_checks_page
 from tests.docs.metrics_page import metrics_page
 from tests.docs.policy_page import policy_page
 from tests.docs.refusals_page import refusals_page
@@ -21,6 +22,7 @@ REFERENCE: Final = REPOSITORY / "docs" / "reference"
 PAGES: Final[Mapping[str, Callable[[], str]]] = MappingProxyType(
     {
         "command-line.md": commands_page,
+        "health-checks.md": health_checks_page,
         "metrics.md": metrics_page,
         "policy.md": policy_page,
         "refusals.md": refusals_page,

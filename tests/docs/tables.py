@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from celadon.domain.language.durations import format_duration
+from celadon.domain.language.policy import RollbackWindow
 
 REPOSITORY: Final = Path(__file__).parents[2]
 
@@ -41,6 +42,9 @@ def value(given: object) -> str:
             return code(given.value)
         case frozenset() | set() if not given:
             return "none"
+        case RollbackWindow():
+            said = given.model_dump(mode="json")
+            return code(f"{{{', '.join(f'{name}: {one}' for name, one in said.items())}}}")
         case tuple():
             return code(",".join(str(part) for part in given))
         case _:

@@ -53,8 +53,15 @@ def test_security_tells_the_same_rights() -> None:
         Verb.FORCE: "force",
         Verb.ROLLBACK: "roll back",
         Verb.PAUSE: "pause and resume",
+        Verb.FREEZE: "freeze",
+        Verb.UNFREEZE: "unfreeze",
+        Verb.FREEZE_ALL: "freeze all",
+        Verb.WAIVE_APPROVALS: "ask for fewer approvals than the deployment's own policy",
+        Verb.SCHEDULE: "make and delete schedules",
         Verb.DELETE: "delete",
         Verb.LABEL: "label",
+        Verb.SET_POLICY: "change a deployment's own policy",
+        Verb.SET_DEFAULTS: "change the installation's defaults",
         Verb.FORGET_ROUTER: "forget a router",
     }
     assert set(words) == set(Verb)

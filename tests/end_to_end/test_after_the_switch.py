@@ -21,6 +21,7 @@ from tests.end_to_end.conftest import LiveDeployment, replica_processes, run_jso
 from tests.end_to_end.ledger_server import count_begun, ledger_revision, unended
 from tests.end_to_end.long_request import LONG, running_request
 from tests.end_to_end.numbered_load import NumberedLoad, Sent, under_numbered_load
+from tests.router_answers import DISCONNECTED
 
 pytestmark = [pytest.mark.stack, pytest.mark.shared]
 
@@ -91,8 +92,7 @@ def lost_elsewhere(load: NumberedLoad, begun: set[int], closed_at: float) -> lis
     return [
         one
         for one in load.failed
-        if one.number not in begun
-        and (one.at > closed_at + NOTICED_SECONDS or "connection termination" not in one.answer)
+        if one.number not in begun and (one.at > closed_at + NOTICED_SECONDS or DISCONNECTED not in one.answer)
     ]
 
 

@@ -203,10 +203,21 @@ async def test_the_examples_of_the_documentation_run_as_written(
         async def ask(query: str) -> Any:
             return await caller.graphql(queries()[query].replace('"chat"', f'"{deployment.name}"'))
 
+        async def listed() -> set[str]:
+            """Return the deployments of all pages."""
+            names: set[str] = set()
+            place = "first: 50"
+            while True:
+                page = (await caller.graphql(queries()["list"].replace("first: 50", place)))["deployments"]
+                names |= {one["node"]["name"] for one in page["edges"]}
+                if not page["pageInfo"]["hasNextPage"]:
+                    return names
+                place = f'first: 50, after: "{page["pageInfo"]["endCursor"]}"'
+
         assert json.loads(await shell("start"))["to_revision"] == 2
         assert json.loads(await shell("status"))["deployment"]["deployment"] == deployment.name
         await deployment.phase(RolloutPhase.AWAITING_PROMOTION)
-        assert deployment.name in {one["node"]["name"] for one in (await ask("list"))["deployments"]["edges"]}
+        assert deployment.name in await listed()
 
         async def is_shown() -> bool:
             return bool((await ask("show"))["deployment"]["phase"] == "AWAITING_PROMOTION")

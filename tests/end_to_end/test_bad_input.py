@@ -48,7 +48,7 @@ async def test_a_command_that_cannot_run_fails_the_rollout_with_its_last_words(
 ) -> None:
     await deployment.serve("r1")
 
-    await deployment.start("r2", revision={"command": command}, max_replacements=1)
+    await deployment.start("r2", revision={"command": command, "health_check": FAST_CHECK}, max_replacements=1)
     ended = await deployment.ended()
 
     assert ended.result is not None
@@ -73,16 +73,15 @@ async def test_a_health_path_that_never_passes_ends_at_the_deadline(deployment: 
     await deployment.until_only_live_is_left()
 
 
-async def test_a_revision_without_a_health_check_is_healthy_when_its_port_accepts(deployment: LiveDeployment) -> None:
-    await deployment.serve("r1", revision={"command": model_server("r1")})
+async def test_a_revision_that_says_tcp_is_healthy_when_its_port_accepts(deployment: LiveDeployment) -> None:
+    await deployment.serve("r1", revision={"command": model_server("r1"), "health_check": {"tcp": True}})
 
     assert await deployment.answer() == (200, "r1")
 
 
 async def test_a_first_deployment_that_fails_leaves_nothing_live(deployment: LiveDeployment) -> None:
-    await deployment.start(
-        "r1", revision={"command": [sys.executable, "-c", "raise SystemExit(3)"]}, max_replacements=0
-    )
+    broken = {"command": [sys.executable, "-c", "raise SystemExit(3)"], "health_check": FAST_CHECK}
+    await deployment.start("r1", revision=broken, max_replacements=0)
     ended = await deployment.ended()
 
     assert ended.result is not None

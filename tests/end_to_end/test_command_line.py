@@ -94,7 +94,7 @@ async def test_a_second_rollout_is_refused_and_says_what_to_do(
         ({"revision": {"command": ["a"], "provisioner": "kubernetes"}}, "kubernetes"),
         ({"policy": {"bake": "-5s"}}, "never negative"),
         ({"policy": {"min_healthy": "120%"}}, "up to 100%"),
-        ({"policy": {"windows": ["weekdays"]}}, "not carried out by this version"),
+        ({"policy": {"shadow_percent": 5}}, "not carried out by this version"),
         ({"policy": {"bakes": "5m"}}, "unknown key"),
         ({"colour": "green"}, "unknown key"),
     ],

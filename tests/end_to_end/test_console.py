@@ -216,9 +216,14 @@ async def test_the_pages_pass_axe_and_fit_a_phone(
         f"/deployments/{waiting.name}",
         f"/deployments/{waiting.name}/rollouts",
         f"/deployments/{waiting.name}/rollouts/{rollout}",
+        f"/deployments/{waiting.name}/plan?revision=1",
+        f"/deployments/{waiting.name}/policy",
+        f"/deployments/{waiting.name}/schedules",
+        "/policy",
+        "/freezes",
         "/login",
     )
-    async with people.person(Role.APPROVER, size=PHONE, colours=colours) as ann:
+    async with people.person(Role.ADMIN, size=PHONE, colours=colours) as ann:
         for path in pages:
             await ann.goto(path)
             for summary in await ann.locator("summary").all():

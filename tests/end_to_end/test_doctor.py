@@ -74,7 +74,7 @@ async def test_a_replica_that_the_table_does_not_know(stack: StackAddresses, dep
     """As of a database that was replaced under a stack; here the table and the state directory belong together."""
     await deployment.serve("r1")
     route = str(uuid.uuid4())
-    command = [sys.executable, "-I", "-S", launcher.__file__, str(stack.replicas), route, "", "sleep", "600"]
+    command = [sys.executable, "-I", "-S", launcher.__file__, str(stack.replicas), route, "", "", "sleep", "600"]
     process = await asyncio.create_subprocess_exec(*command, env={"CELADON_ROUTE": route, "PATH": os.environ["PATH"]})
 
     async def is_found() -> bool:

@@ -2,13 +2,16 @@
 
 import asyncio
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 
 import aiohttp
 import pytest
 
 from celadon.domain.language.commands import AbortCommand, BakeCommand, PauseCommand, PromoteCommand
 from celadon.domain.language.contracts import PAUSE, RESUME
+from celadon.domain.language.errors import RefusalCode, RefusedError
 from celadon.domain.language.states import RolloutOutcome, RolloutPhase
+from celadon.domain.language.window import Weekday
 from tests.end_to_end.conftest import FAST_CHECK, LiveDeployment, model_server, until
 
 pytestmark = [pytest.mark.stack, pytest.mark.shared]
@@ -106,6 +109,43 @@ async def test_a_paused_rollout_keeps_blue_warm_until_it_is_resumed(deployment: 
     assert "paused since" in status.holding
 
     await deployment.rollouts.ask(deployment.name, RESUME, BakeCommand(by="ann"))
+    ended = await deployment.ended()
+    assert ended.result is not None
+    assert (ended.result.outcome, ended.result.to_revision) == (RolloutOutcome.PROMOTED, 2)
+
+
+def window(*days: int) -> dict[str, object]:
+    """Return a window for everyone that is open all day on days counted from today."""
+    named = [list(Weekday)[(datetime.now(UTC) + timedelta(days=day)).weekday()].value for day in days]
+    return {"days": named, "from": "00:00", "to": "24:00", "zone": "UTC", "applies_to": "everyone"}
+
+
+async def test_outside_of_its_windows_a_rollout_is_held_for_timers_and_people_but_not_for_force(
+    deployment: LiveDeployment,
+) -> None:
+    await deployment.serve("r1")
+    await deployment.wait_for_promotion("r2", auto_promote=True, windows=[window(3)])
+
+    async def is_held() -> bool:
+        return "until they open at" in (await deployment.rollouts.status(deployment.name)).holding
+
+    await until(is_held, "the windows hold the timer")
+    with pytest.raises(RefusedError) as refused:
+        await deployment.rollouts.promote(deployment.name, PromoteCommand(by="ann"))
+    assert refused.value.refusal.code is RefusalCode.WINDOW_CLOSED
+    assert "they open at" in refused.value.refusal.message
+    assert await deployment.answer() == (200, "r1")
+
+    forced = PromoteCommand(by="ann", force=True, reason="r1 is down")
+    assert (await deployment.rollouts.promote(deployment.name, forced)).epoch is not None
+    assert await deployment.answer() == (200, "r2")
+
+
+async def test_inside_of_its_windows_a_timer_promotes(deployment: LiveDeployment) -> None:
+    await deployment.serve("r1")
+
+    await deployment.start("r2", auto_promote=True, bake="1s", windows=[window(0, 1)])
+
     ended = await deployment.ended()
     assert ended.result is not None
     assert (ended.result.outcome, ended.result.to_revision) == (RolloutOutcome.PROMOTED, 2)

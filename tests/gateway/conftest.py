@@ -15,7 +15,7 @@ import grpc
 import pytest
 import pytest_asyncio
 
-from celadon.domain.decisions.publication import Publication
+from celadon.domain.decisions.publication import Publication, SetRole
 from celadon.domain.language.names import Epoch, RouterNode
 from celadon.gateway.addresses import GatewayAddress, UnixAddress
 from celadon.gateway.load_reports import Drainee, DrainLoad
@@ -26,7 +26,7 @@ from celadon.gateway.server import Admission, XdsServer
 from celadon.stack.ports import choose_ports
 from tests.gateway.replica import Replica
 from tests.gateway.router import Router, running_router, until
-from tests.gateway.traffic import before_switch, routing
+from tests.gateway.traffic import BLUE, before_switch, publication, routing
 
 
 def free_port() -> int:
@@ -139,6 +139,20 @@ async def serving(
         yield Gateway(server, heard, metrics, made_routing, listens_on)
     finally:
         await server.stop()
+
+
+@asynccontextmanager
+async def router_of(made: Routing, directory: Path, *ports: int) -> AsyncIterator[Router]:
+    """Run a gateway and a router for the deployment chat, whose live replicas listen on these ports."""
+    assert made.preview is not None
+    told: list[Publication] = [publication(1, {(BLUE, SetRole.LIVE): ports} if ports else {})]
+    async with AsyncExitStack() as stack:
+        gateway = await stack.enter_async_context(serving(told, made))
+        running = running_router(directory, gateway.address, made.live.port, made.preview.port)
+        router = await stack.enter_async_context(running)
+        await until(lambda: gateway.heard.epoch() == 1)
+        await until(router.listens)
+        yield router
 
 
 @pytest.fixture

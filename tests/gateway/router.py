@@ -123,6 +123,20 @@ class Router:
         return True
 
 
+async def raw(router: Router, request: bytes) -> tuple[int, dict[str, str], str]:
+    """Send bytes to a router; return the status, the headers and the body of its answer."""
+    reader, writer = await asyncio.open_connection(LOOPBACK, router.live)
+    try:
+        writer.write(request)
+        await writer.drain()
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().splitlines()
+        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:] if line)}
+        body = await reader.readexactly(int(headers.get("content-length", "0")))
+    finally:
+        writer.close()
+    return int(head[0].split()[1]), headers, body.decode()
+
+
 @asynccontextmanager
 async def running_router(
     directory: Path,

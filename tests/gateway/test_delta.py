@@ -1,6 +1,6 @@
 """Incremental discovery with one router, without a router."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pytest
 
@@ -8,7 +8,8 @@ from celadon.domain.decisions.publication import Publication, SetRole
 from celadon.domain.language.names import Epoch
 from celadon.gateway.delta import DeltaStream
 from celadon.gateway.discovery import DiscoveryRequest, DiscoveryResponse
-from celadon.gateway.resources import ResourceType
+from celadon.gateway.resources import Resource, ResourceType
+from celadon.gateway.routing import DeploymentRoutes, Routing
 from celadon.gateway.snapshot import Snapshot
 from tests.gateway.traffic import BLUE, GREEN, after_switch, before_switch, publication, routing
 
@@ -414,3 +415,36 @@ def test_other_deployments_do_not_wait_for_the_routes(router: Router) -> None:
     router.publish(after_switch(2, [3], [4], deployment="other"))
     kinds = {response.kind: names(response) for response in router.stream.responses()}
     assert kinds[ENDPOINTS] == {"other", "other-preview"}
+
+
+def test_deployments_that_come_while_routes_are_on_their_way_are_sent_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    put_together: list[int] = []
+    route_configurations = Routing.route_configurations
+
+    def counted(self: Routing, deployments: Iterable[DeploymentRoutes]) -> dict[str, Resource]:
+        routes = list(deployments)
+        put_together.append(len(routes))
+        return route_configurations(self, routes)
+
+    router = Router(Snapshot(routing()))
+    router.connect()
+    monkeypatch.setattr(Routing, "route_configurations", counted)
+    router.publish(before_switch(1, [1], [2], "first"))
+    on_their_way: list[DiscoveryResponse] = []
+    while not on_their_way:
+        for response in router.stream.responses():
+            if response.kind is ROUTES:
+                on_their_way.append(response)
+            else:
+                router.answer(response)
+    for number in range(20):
+        router.publish(before_switch(1, [1], [2], f"later-{number}"))
+        for response in router.stream.responses():
+            assert response.kind is not ROUTES
+            router.answer(response)
+    assert put_together == [1]
+    router.answer(on_their_way[0])
+    later = [one for one in router.settle() if one.kind is ROUTES]
+    assert (len(later), put_together) == (1, [1, 21])

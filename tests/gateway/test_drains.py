@@ -199,3 +199,15 @@ def test_a_member_goes_on_leaving_when_its_whole_set_drains(departure: Drains) -
     departure.publish(publication(3, {(BLUE, SetRole.DRAINING): [1, 3]}, leaving={1: 2}))
     departure.acknowledge(ROUTER, {"chat": Epoch(3)}, at=13.0)
     assert departure.report(ROUTER, by_endpoint(1, 7), at=20.0) == {FIRST: DrainLoad(1, 0), BLUE: DrainLoad(8, 0)}
+
+
+def test_routers_that_come_and_go_leave_nothing_in_memory() -> None:
+    drains = Drains()
+    for number in range(100):
+        node = RouterNode(f"edge-{number}")
+        drains.acknowledge(node, {"chat": Epoch(1)}, 0.0)
+        drains.disconnect(node)
+        drains.stop_reports(node)
+        drains.plan(node)
+
+    assert not drains._routers  # noqa: SLF001 - what is kept is the subject

@@ -250,3 +250,19 @@ async def test_the_end_of_a_stream_whose_beginning_was_not_written_yet_is_writte
     task = asyncio.create_task(journal.run())
     await until(lambda: _has_ended(rows))
     task.cancel()
+
+
+async def test_routers_that_come_and_go_leave_nothing_in_memory(rows: Rows) -> None:
+    await rows.live()
+    for node in NODES:
+        await rows.enrol(node)
+    async with _writing(rows) as (journal, _):
+        for node in NODES:
+            journal.connected(RouterNode(node), None)
+            journal.refused(RouterNode(node), "no such cluster")
+        await until(lambda: _is_up_at(rows, "gateway-1"))
+        journal.disconnected(RouterNode("edge-1"))
+        journal.disconnected(RouterNode("edge-2"))
+
+        await until(lambda: set(journal._written) == {"edge-3"})  # noqa: SLF001 - what is kept is the subject
+        assert set(journal._refusals) == {"edge-3"}  # noqa: SLF001

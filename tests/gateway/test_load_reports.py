@@ -1,12 +1,13 @@
 """When a draining set counts as empty on a router."""
 
-from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from celadon.domain.decisions.publication import SetRole
 from celadon.domain.language.names import Epoch, RouteId, RouterNode, RouteSetId
 from celadon.gateway.load_reports import (
+    DRAIN_INTERVAL,
     IDLE_PLAN,
     Drainee,
     DrainLoad,
@@ -19,13 +20,17 @@ from celadon.gateway.load_reports import (
     leaving_clusters,
     parse_report,
     plan,
+    serialise_plan,
     zeros_count,
 )
-from celadon.gateway.protobuf import serialise
+from celadon.gateway.protobuf import message_class, serialise
 from tests.gateway.traffic import BLUE, GREEN, after_switch, before_switch, publication
 
 BOTH = frozenset({"chat", "chat-preview"})
 ONE = frozenset({"chat"})
+OFTEN = ReportingPlan(DRAIN_INTERVAL)
+IN_DETAIL = ReportingPlan(DRAIN_INTERVAL, endpoints=True)
+LEAVER = Leaver(RouteId("1"), Epoch(2), EndpointKey(GREEN, "127.0.0.1", 1))
 
 
 @pytest.mark.parametrize(
@@ -106,22 +111,28 @@ def test_nothing_drains_before_the_switch() -> None:
     ("draining", "expected"),
     [
         pytest.param([], IDLE_PLAN, id="nothing drains"),
-        pytest.param([(BLUE, None, ONE)], ReportingPlan(timedelta(milliseconds=100), ONE), id="unknown"),
-        pytest.param([(BLUE, DrainLoad(1, 0), ONE)], ReportingPlan(timedelta(milliseconds=100), ONE), id="running"),
-        pytest.param([(BLUE, DrainLoad(0, 1), ONE)], ReportingPlan(timedelta(milliseconds=100), ONE), id="one zero"),
-        pytest.param([(BLUE, DrainLoad(0, 2), ONE)], IDLE_PLAN, id="empty"),
-        pytest.param(
-            [(BLUE, DrainLoad(0, 2), ONE), (GREEN, DrainLoad(4, 0), frozenset({"other"}))],
-            ReportingPlan(timedelta(milliseconds=100), frozenset({"other"})),
-            id="another is not empty",
-        ),
+        pytest.param([(BLUE, None)], OFTEN, id="unknown"),
+        pytest.param([(BLUE, DrainLoad(1, 0))], OFTEN, id="running"),
+        pytest.param([(BLUE, DrainLoad(0, 1))], OFTEN, id="one zero"),
+        pytest.param([(BLUE, DrainLoad(0, 2))], IDLE_PLAN, id="empty"),
+        pytest.param([(BLUE, DrainLoad(0, 2)), (GREEN, DrainLoad(4, 0))], OFTEN, id="another is not empty"),
+        pytest.param([(LEAVER, None), (BLUE, None)], IN_DETAIL, id="a member leaves"),
+        pytest.param([(LEAVER, DrainLoad(0, 2)), (BLUE, None)], OFTEN, id="a member has left"),
     ],
 )
 def test_a_router_reports_often_only_while_something_may_run(
-    draining: list[tuple[Drainee, DrainLoad | None, frozenset[str]]],
+    draining: list[tuple[Drainee, DrainLoad | None]],
     expected: ReportingPlan,
 ) -> None:
     assert plan(draining) == expected
+
+
+@pytest.mark.parametrize("asked", [IDLE_PLAN, OFTEN, IN_DETAIL])
+def test_a_router_is_asked_for_all_clusters_whatever_drains(asked: ReportingPlan) -> None:
+    sent: Any = message_class("envoy.service.load_stats.v3.LoadStatsResponse").FromString(serialise_plan(asked))
+    assert (sent.send_all_clusters, list(sent.clusters)) == (True, [])
+    assert sent.load_reporting_interval.ToTimedelta() == asked.interval
+    assert sent.report_endpoint_granularity is asked.endpoints
 
 
 def test_a_report_is_read_by_cluster_and_set() -> None:

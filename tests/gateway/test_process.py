@@ -25,6 +25,7 @@ from celadon.table.core.engine import Table
 from celadon.table.core.epoch import raise_epoch
 from celadon.table.core.migrate import upgrade
 from celadon.table.core.models import Deployment, RouterAck
+from tests.conftest import PATIENCE_SECONDS
 from tests.gateway.conftest import free_port, free_socket
 from tests.gateway.replica import Replica
 from tests.gateway.router import DEADLINE_SECONDS, Router, running_router, until
@@ -58,7 +59,7 @@ async def empty_database(postgres_url: str) -> str:
 async def table(empty_database: str) -> AsyncIterator[Table]:
     """Return a new table."""
     await upgrade(empty_database)
-    async with Table(empty_database, "celadon-test") as made:
+    async with Table(empty_database, "celadon-test", patience_seconds=PATIENCE_SECONDS) as made:
         await enrol(made, "router")
         yield made
 

@@ -38,6 +38,7 @@ def test_addresses_and_the_key_come_from_the_environment(environment: pytest.Mon
     environment.setenv("CELADON_GATEWAY_METRICS_ADDRESS", "127.0.0.1:82")
     environment.setenv("CELADON_PREVIEW_KEY", "sixteen-letters!")
     environment.setenv("CELADON_STREAM_IDLE_TIMEOUT", "5m")
+    environment.setenv("CELADON_DOMAINS", "Models.example.com, localhost,models.EXAMPLE.com,")
     settings = GatewaySettings()
     assert settings.gateway_address == SocketAddress(host="10.0.0.1", port=18000)
     assert settings.gateway_metrics_address == SocketAddress(host="127.0.0.1", port=82)
@@ -45,6 +46,41 @@ def test_addresses_and_the_key_come_from_the_environment(environment: pytest.Mon
     assert routing.live == SocketAddress(host="::", port=80)
     assert routing.preview == SocketAddress(host="127.0.0.1", port=81)
     assert (routing.preview_key, routing.stream_idle_timeout) == ("sixteen-letters!", timedelta(minutes=5))
+    assert routing.domains == ("models.example.com", "localhost")
+
+
+def test_what_routers_do_behind_a_proxy_comes_from_the_environment(environment: pytest.MonkeyPatch) -> None:
+    alone = GatewaySettings().routing()
+    assert (alone.trusted_hops, alone.keep_request_ids, alone.return_request_ids) == (0, False, False)
+    assert not alone.accept_http_10
+    environment.setenv("CELADON_TRUSTED_HOPS", "2")
+    for name in ("KEEP_REQUEST_IDS", "RETURN_REQUEST_IDS", "ACCEPT_HTTP_10"):
+        environment.setenv(f"CELADON_{name}", "true")
+    behind = GatewaySettings().routing()
+    assert (behind.trusted_hops, behind.keep_request_ids, behind.return_request_ids) == (2, True, True)
+    assert behind.accept_http_10
+
+
+@pytest.mark.parametrize("hops", ["-1", "11", "all"])
+def test_an_impossible_number_of_proxies_is_refused(environment: pytest.MonkeyPatch, hops: str) -> None:
+    environment.setenv("CELADON_TRUSTED_HOPS", hops)
+    with pytest.raises(ValidationError, match="trusted_hops"):
+        GatewaySettings()
+
+
+def test_deployments_have_host_names_on_this_machine_unless_domains_are_named(environment: pytest.MonkeyPatch) -> None:
+    assert GatewaySettings().domains == ("localhost",)
+    environment.setenv("CELADON_DOMAINS", "")
+    assert GatewaySettings().domains == ()
+
+
+@pytest.mark.parametrize(
+    "domain", ["*.example.com", ".example.com", "a..b", "-a.com", "a-.com", "a:80", "ä.de", "a" * 64]
+)
+def test_what_is_no_domain_is_refused(environment: pytest.MonkeyPatch, domain: str) -> None:
+    environment.setenv("CELADON_DOMAINS", f"models.example.com,{domain}")
+    with pytest.raises(ValidationError, match="is not a domain"):
+        GatewaySettings()
 
 
 @pytest.mark.parametrize("address", ["", "localhost", ":80", "127.0.0.1:", "127.0.0.1:http", "127.0.0.1:70000", "a:0"])

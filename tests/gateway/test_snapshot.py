@@ -1,6 +1,11 @@
 """All that routers are to be told."""
 
+from dataclasses import replace
+
+import pytest
+
 from celadon.gateway.resources import ResourceType
+from celadon.gateway.routing import DeploymentRoutes, Routing
 from celadon.gateway.snapshot import Snapshot
 from tests.gateway.traffic import after_switch, before_switch, routing
 
@@ -18,6 +23,39 @@ def test_a_new_deployment_changes_the_routes() -> None:
     versions = {name: one.version for name, one in snapshot.routes.resources.items()}
     assert snapshot.publish(before_switch(1, [1], [2]))
     assert all(one.version != versions[name] for name, one in snapshot.routes.resources.items())
+
+
+def test_routes_are_made_for_the_deployment_that_comes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    routes_to = Routing.routes_to
+
+    def counted(self: Routing, name: str) -> DeploymentRoutes:
+        made.append(name)
+        return routes_to(self, name)
+
+    monkeypatch.setattr(Routing, "routes_to", counted)
+    snapshot = Snapshot(routing())
+    for name in ("chat", "code", "ask"):
+        snapshot.publish(before_switch(1, [1], [2], name))
+        assert snapshot.routes.deployments >= {name}
+    snapshot.publish(after_switch(2, [1], [2], "chat"))
+    snapshot.withdraw("code")
+    assert snapshot.routes.deployments == {"chat", "ask"}
+    assert made == ["chat", "code", "ask"]
+
+
+def test_the_order_in_which_deployments_come_changes_no_version() -> None:
+    names = ("chat", "ask", "code", "code-2", "a")
+    snapshots = [Snapshot(routing()) for _ in range(2)]
+    for snapshot, ordered in zip(snapshots, (names, reversed(names)), strict=True):
+        for name in ordered:
+            snapshot.publish(before_switch(1, [1], [2], name))
+    assert snapshots[0].routes == snapshots[1].routes
+
+
+def test_the_names_of_routes_are_those_of_the_route_configurations() -> None:
+    for made in (routing(), replace(routing(), preview=None)):
+        assert Snapshot(made).route_names == set(Snapshot(made).routes.resources)
 
 
 def test_a_deployment_that_goes_leaves_nothing_behind() -> None:

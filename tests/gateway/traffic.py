@@ -13,6 +13,7 @@ from celadon.gateway.routing import Routing
 LOOPBACK = "127.0.0.1"
 BLUE, GREEN = RouteSetId(1), RouteSetId(2)
 PREVIEW_KEY = "a-key-for-previews"
+DOMAINS = ("localhost", "models.example.com")
 
 
 def loopback(port: int) -> SocketAddress:
@@ -22,7 +23,13 @@ def loopback(port: int) -> SocketAddress:
 
 def routing(live: int = 8000, preview: int = 8001, preview_key: str | None = PREVIEW_KEY) -> Routing:
     """Return routing with both listeners on loopback."""
-    return Routing(loopback(live), loopback(preview), preview_key, stream_idle_timeout=timedelta(hours=1))
+    return Routing(
+        loopback(live),
+        loopback(preview),
+        preview_key,
+        stream_idle_timeout=timedelta(hours=1),
+        domains=DOMAINS,
+    )
 
 
 def publication(

@@ -14,7 +14,8 @@ from celadon.domain.language.names import Epoch, Fence, RouteId, RouteSetId
 from celadon.domain.language.states import RouteHealthStatus, RouteSetState, RouteStatus
 from celadon.table.core.engine import Table
 from celadon.table.core.fences import LeaseLostError
-from celadon.table.replicas.abandoned_rollouts import abandon_rollout, read_unfinished_rollouts
+from celadon.table.core.unfinished_rollouts import read_unfinished_rollouts
+from celadon.table.replicas.abandoned_rollouts import abandon_rollout
 from celadon.table.replicas.drain_reports import read_departure_reports, read_drain_reports
 from celadon.table.replicas.keeper_reads import ManagedRoute, ManagedSet, read_managed_sets
 from celadon.table.replicas.leases import renew_lease, take_lease

@@ -7,7 +7,7 @@ one task are recorded before a condition is looked at, and a cancel reaches the 
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from contextvars import Context
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -18,6 +18,8 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError
 
 from celadon.domain.language.messages import RolloutRequest, RolloutResult, RolloutStatus
+from celadon.domain.language.next_rollout import NextRollout
+from celadon.domain.language.progress import Progress
 from celadon.domain.language.steps import BeginStep, Step
 from workflows.rollout import BlueGreenRollout
 from workflows.steps import MOVES_ON
@@ -61,6 +63,8 @@ class Message:
     name: str
     payload: dict[str, Any]
     update: bool = False
+    request_id: str = ""
+    """The update's id, as a door gives it that signs; empty for none."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,8 @@ class Asked:
     name: str
     step: BeginStep | Step
     future: "asyncio.Future[BaseModel | None]"
+    at: datetime
+    """By the clock of the workflows."""
     is_pending: bool = True
     """Whether no attempt has answered yet."""
     is_history: bool = False
@@ -133,7 +139,7 @@ class Execution:
     loop: WorkflowLoop
     workflow_id: str
     run_id: str
-    request: RolloutRequest
+    request: RolloutRequest | NextRollout
     now: datetime
     asked: list[Asked] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
@@ -178,6 +184,12 @@ class Execution:
         """Ask the query."""
         status: RolloutStatus = self._inside(self._workflow.status)
         return status
+
+    @property
+    def progress(self) -> Progress:
+        """What the decisions of the workflow rest on."""
+        progress: Progress = self._workflow._state.progress  # noqa: SLF001 - no query tells it
+        return progress
 
     def result(self) -> RolloutResult | ApplicationError | asyncio.CancelledError:
         """Return how the workflow ended: its result, why it failed, or that it was cancelled."""
@@ -247,6 +259,15 @@ class Execution:
 
     def _update(self, message: Message) -> None:
         definition = _definition.updates[message.name]
+        if message.request_id:
+            info = workflow.UpdateInfo(id=message.request_id, name=message.name)
+            context = copy_context()
+            context.run(workflow._set_current_update_info, info)  # noqa: SLF001 - as the SDK sets it
+            context.run(self._take_update, definition, message)
+        else:
+            self._take_update(definition, message)
+
+    def _take_update(self, definition: Any, message: Message) -> None:
         try:
             self._inside(lambda: definition.bind_validator(self._workflow)(message.payload))
         except ApplicationError:
@@ -342,7 +363,7 @@ class Execution:
     ) -> "asyncio.Future[BaseModel | None]":
         (step,) = args
         sent = type(step).model_validate_json(step.model_dump_json())
-        asked = Asked(name, sent, self.loop.create_future())
+        asked = Asked(name, sent, self.loop.create_future(), self.now)
         self.asked.append(asked)
         return asked.future
 

@@ -20,7 +20,8 @@ from celadon.domain.language.names import RouteId, RouteSetId
 from celadon.domain.language.states import Channel, RolloutOutcome, RouteHealthStatus, RouteStatus
 from celadon.table.core.engine import Table
 from celadon.table.core.models import Base
-from celadon.table.replicas.abandoned_rollouts import UnfinishedRollout, abandon_rollout
+from celadon.table.core.unfinished_rollouts import UnfinishedRollout
+from celadon.table.replicas.abandoned_rollouts import abandon_rollout
 from celadon.table.replicas.keeper_reads import ManagedSet, read_managed_sets
 from celadon.table.replicas.routes import add_route, route_ended, route_health, set_gone, stop_drained
 from celadon.table.rollouts.scaling import ScaleOrder, scale

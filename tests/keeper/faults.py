@@ -5,17 +5,26 @@ from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.domain.language.names import RouteId
+from celadon.domain.language.probe import Probe
 from celadon.domain.language.revision import Revision
+from celadon.keeper import probes
+from celadon.keeper.probes import Prober, ProbeResult
 from celadon.provisioners.local import LocalProvisioner
 from celadon.provisioners.protocol import Address, Ended, ListenerCheck, Observation, Replica
 from celadon.table.core.engine import Table
 
 LIFE_VARIABLE = "LIFE"
 """The environment variable of a revision that says in which life a keeper looks after its set."""
+
+
+PROBES = ("probe", "connect")
+MOST_PROBES = 8
+"""A fault at one more of them shows nothing new; two replicas are probed again and again."""
 
 
 class InjectedError(Exception):
@@ -51,8 +60,9 @@ class Life:
             raise InjectedError(f"after {name}, call {call[1]}")
 
     def numbered(self) -> list[Call]:
-        """Return the calls, each with how many of its name there were until then."""
-        return [(name, self.calls[: place + 1].count(name)) for place, name in enumerate(self.calls)]
+        """Return the calls, each with how many of its name there were until then, without later identical probes."""
+        calls = [(name, self.calls[: place + 1].count(name)) for place, name in enumerate(self.calls)]
+        return [(name, number) for name, number in calls if name not in PROBES or number <= MOST_PROBES]
 
 
 _life: ContextVar[Life] = ContextVar("life")
@@ -77,6 +87,21 @@ class FaultyTable(Table):
         with life.call("transaction"):
             async with super().reading() as tx:
                 yield tx
+
+
+class FaultyProber(Prober):
+    """A prober that raises when a life says so, although no probe should."""
+
+    async def probe(self, address: Address, probe: Probe) -> ProbeResult:
+        """Probe a replica."""
+        with (_life.get(None) or Life()).call("probe"):
+            return await super().probe(address, probe)
+
+
+async def faulty_connect(address: Address, patience: timedelta) -> ProbeResult:
+    """Connect to a replica that has just been started, which raises when a life says so."""
+    with (_life.get(None) or Life()).call("connect"):
+        return await probes.connect(address, patience)
 
 
 class FaultyProvisioner:

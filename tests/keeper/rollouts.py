@@ -71,6 +71,7 @@ class Deploying:
         self.rollout, self.blue = begun.rollout, begun.blue_set
         async with self.table.transaction() as tx:
             opened = await open_green(tx, Step(deployment=self.name, rollout=self.rollout))
+        assert opened.route_set is not None, opened.no_room
         self.green = opened.route_set
         return self.green
 

@@ -46,6 +46,10 @@ class Rollouts:
     """Workflows of which Temporal says nothing."""
     refused: list[str] = field(default_factory=list)
     """Workflows in the order in which they took no signal because they are exhausted."""
+    closing: int = 0
+    """How often it is still said that a workflow has not closed, before another one can start under its id."""
+    started: list[tuple[str, int]] = field(default_factory=list)
+    """What has waited and was started, by deployment and number."""
 
     async def signal(self, workflow_id: str, signal: str, payload: Mapping[str, object]) -> None:
         """Take a signal down."""
@@ -61,6 +65,16 @@ class Rollouts:
         if workflow_id in self.hanging:
             await asyncio.get_running_loop().create_future()
         self.heard.append((workflow_id, signal, payload))
+
+    async def start_next(self, deployment: str, number: int) -> bool:
+        """Start what has waited, unless the workflow before it has not closed."""
+        if self.is_away:
+            return False
+        if self.closing:
+            self.closing -= 1
+            return False
+        self.started.append((deployment, number))
+        return True
 
     async def listed(self) -> frozenset[str] | None:
         """Return the workflows that an index names, which may lag."""
@@ -123,6 +137,7 @@ async def running_keeper(
             provisioners={Provisioner.LOCAL: local, Provisioner.STATIC: StaticProvisioner(reach)},
             signaller=rollouts,
             workflows=rollouts,
+            starter=rollouts,
             metrics=metrics,
             holder=holder,
             reach=reach,

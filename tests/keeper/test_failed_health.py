@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from celadon.domain.language.health_check import HealthCheck
+from celadon.domain.language.probe import HttpProbe
 from celadon.domain.language.states import RolloutOutcome, RouteHealthStatus, RouteStatus, SetCondition
 from celadon.domain.language.steps import FinishStep
 from celadon.keeper import replica_keeper
@@ -161,7 +161,7 @@ async def answering(handler: Handler) -> AsyncIterator[Address]:
 
 async def probed(handler: Handler) -> str:
     """Return what a probe says of a server."""
-    check = HealthCheck(path="/health", timeout=timedelta(seconds=30))
+    check = HttpProbe(path="/health", timeout=timedelta(seconds=30))
     async with answering(handler) as address, Prober() as prober:
         return (await prober.probe(address, check)).error
 

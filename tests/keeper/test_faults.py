@@ -21,12 +21,13 @@ from celadon.provisioners.claims import ProcessClaim
 from celadon.provisioners.local import LocalProvisioner
 from celadon.provisioners.settings import LocalSettings
 from celadon.table.core.engine import Table
-from celadon.table.core.listen import Listener
+from celadon.table.core.listen import ACKS_CHANNEL, NEXT_CHANNEL, ROUTES_CHANNEL, Listener
 from celadon.table.core.models import Deployment, RevisionRow
-from tests.keeper.faults import LIFE_VARIABLE, FaultyProvisioner, FaultyTable, Life
+from tests.keeper.faults import LIFE_VARIABLE, FaultyProber, FaultyProvisioner, FaultyTable, Life, faulty_connect
 from tests.keeper.rollouts import Deploying
 from tests.keeper.running import Rollouts, running_keeper
 from tests.provisioners.programs import processes_of, script, server, until
+from tests.table.listening import notify
 
 pytestmark = pytest.mark.parts
 
@@ -34,7 +35,17 @@ AT_ONCE = 10
 """Lives that run beside one another."""
 
 
-ASYNCHRONOUS = ("transaction", "look", "start", "until_ended", "check_listener", "stop", "forget")
+ASYNCHRONOUS = (
+    "transaction",
+    "look",
+    "start",
+    "until_ended",
+    "connect",
+    "probe",
+    "check_listener",
+    "stop",
+    "forget",
+)
 """What a keeper awaits in a set's life that nothing disturbs."""
 
 LISTENER = (
@@ -52,7 +63,7 @@ def revision_of(chat: Deploying) -> dict[str, object]:
 
     A healthy replica is probed seldom: a fault at one more identical probe shows nothing new.
     """
-    check = {"interval": "500ms", "timeout": "30s"}
+    check = {"tcp": True, "interval": "500ms", "timeout": "30s"}
     return {"command": LISTENER, "health_check": check, "env": {LIFE_VARIABLE: chat.name}}
 
 
@@ -117,8 +128,20 @@ def short_rests(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"celadon.keeper.{rest}", 0.05)
 
 
+@pytest.fixture
+def faulty_probes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the probes of a keeper raise where a life says so."""
+    monkeypatch.setattr("celadon.keeper.keeper.Prober", FaultyProber)
+    monkeypatch.setattr("celadon.keeper.replica_keeper.connect", faulty_connect)
+
+
 @pytest_asyncio.fixture(loop_scope="session")
-async def lives(table: Table, state_dir: Path, short_rests: None) -> AsyncIterator[Lives]:  # noqa: ARG001 - it patches
+async def lives(
+    table: Table,
+    state_dir: Path,
+    short_rests: None,  # noqa: ARG001 - it patches
+    faulty_probes: None,  # noqa: ARG001 - it patches
+) -> AsyncIterator[Lives]:
     """Run a keeper of sets whose lives have faults."""
     local = LocalProvisioner(LocalSettings(state_dir=state_dir))
     lives = Lives(table, state_dir, local)
@@ -133,6 +156,7 @@ async def lives(table: Table, state_dir: Path, short_rests: None) -> AsyncIterat
             provisioners={Provisioner.LOCAL: FaultyProvisioner(local, lives.by_name)},
             signaller=rollouts,
             workflows=rollouts,
+            starter=rollouts,
             metrics=KeeperMetrics(CollectorRegistry()),
             holder="keeper",
         )
@@ -185,6 +209,27 @@ async def test_a_replica_that_nobody_could_look_after_for_a_moment_has_not_distu
     assert second.id in {route.id for route in await chat.healthy(2)}
     # That of the one that took the place; the sibling's task goes on.
     assert life.calls.count("until_ended") == looks + 1
+
+
+@pytest.mark.parametrize("channel", [ROUTES_CHANNEL, ACKS_CHANNEL, NEXT_CHANNEL])
+async def test_a_notification_that_nobody_can_read_stops_nothing(
+    table: Table,
+    state_dir: Path,
+    chat: Deploying,
+    short_rests: None,  # noqa: ARG001 - it patches
+    channel: str,
+) -> None:
+    async with running_keeper(table, state_dir, Rollouts()) as running:
+        await chat.open({"command": server()}, replicas=1, drain_timeout="0s", router_ack_timeout="50ms")
+        for payload in ("{", "[]", "7", "{}", '{"deployment": 7}', '{"deployment": ["chat"]}', "chat"):
+            await notify(table, channel, payload)
+        await chat.healthy(1)
+        await chat.switch()
+        await chat.finish()
+        await notify(table, channel, "null")
+        await chat.scale(2)
+        await chat.healthy(2)
+        assert not running.task.done()
 
 
 async def test_a_deployment_that_cannot_be_read_keeps_nobody_from_the_others(

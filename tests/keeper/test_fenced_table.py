@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
+from prometheus_client import CollectorRegistry
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -14,7 +15,9 @@ from celadon.domain.language.names import Fence
 from celadon.keeper import fenced_table
 from celadon.keeper.fenced_table import FencedTable
 from celadon.keeper.lease import Lease
+from celadon.keeper.metrics import KeeperMetrics
 from celadon.table.core.engine import Table
+from celadon.table.core.outages import TableAwayError
 from tests.provisioners.programs import until
 
 pytestmark = pytest.mark.parts
@@ -97,3 +100,20 @@ async def test_a_missing_migration_is_waited_for_and_named(table: Table, fenced:
                 await tx.execute(text("alter table deployments drop column arrives_later"))
 
     assert "run 'celadon db upgrade'" in logs[0]["error"]
+
+
+async def test_attempts_that_are_made_again_are_counted(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fenced_table, "_FIRST_RETRY_SECONDS", 0.01)
+    lease = await Lease.take(table, "keeper")
+    assert lease is not None
+    registry = CollectorRegistry()
+    metrics = KeeperMetrics(registry)
+    outages = [TableAwayError("the connection was closed"), TimeoutError()]
+
+    async def away_at_first(_: AsyncSession) -> str:
+        if outages:
+            raise outages.pop()
+        return "read"
+
+    assert await FencedTable(table, lease, metrics.table_errors.inc).in_turn().read(away_at_first) == "read"
+    assert registry.get_sample_value("celadon_keeper_table_errors_total") == 2

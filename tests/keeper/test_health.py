@@ -96,9 +96,11 @@ async def test_a_health_path_that_hangs_fails_its_probes(keeper: Running, chat: 
     del keeper
 
 
-async def test_without_a_path_a_port_that_accepts_is_healthy(keeper: Running, chat: Deploying) -> None:
+async def test_a_port_that_accepts_is_healthy_when_the_revision_says_tcp(keeper: Running, chat: Deploying) -> None:
     code = "import socket, sys, time; s = socket.create_server(('127.0.0.1', int(sys.argv[1]))); time.sleep(60)"
-    await chat.open({"command": (*script(code), "{port}"), "health_check": {"interval": "100ms"}}, replicas=1)
+    await chat.open(
+        {"command": (*script(code), "{port}"), "health_check": {"tcp": True, "interval": "100ms"}}, replicas=1
+    )
     await chat.healthy(1)
     del keeper
 

@@ -134,7 +134,7 @@ async def test_endpoints_of_a_static_revision_become_replicas(chat: Deploying) -
     revision = {
         "provisioner": "static",
         "endpoints": [f"127.0.0.1:{port}"],
-        "health_check": {"interval": "100ms", "failure_threshold": 2},
+        "health_check": {"tcp": True, "interval": "100ms", "failure_threshold": 2},
     }
     with endpoint:
         await chat.open(revision, replicas=1)

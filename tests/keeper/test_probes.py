@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 import pytest_asyncio
 
-from celadon.domain.language.health_check import HealthCheck
+from celadon.domain.language.probe import GrpcProbe, HttpProbe, Probe, TcpProbe
 from celadon.keeper.probes import Prober
 from celadon.provisioners.protocol import Address
 
@@ -52,17 +52,17 @@ def closed_address() -> Iterator[Address]:
 
 @pytest.mark.parametrize("status", [200, 204, 299])
 async def test_an_answer_of_success_passes(prober: Prober, address: Address, status: int) -> None:
-    assert (await prober.probe(address, HealthCheck(path=f"/{status}", timeout=PATIENT))).passed
+    assert (await prober.probe(address, HttpProbe(path=f"/{status}", timeout=PATIENT))).passed
 
 
 @pytest.mark.parametrize("status", [301, 404, 500, 503])
 async def test_any_other_answer_fails_and_is_named(prober: Prober, address: Address, status: int) -> None:
-    result = await prober.probe(address, HealthCheck(path=f"/{status}?deep=1", timeout=PATIENT))
+    result = await prober.probe(address, HttpProbe(path=f"/{status}?deep=1", timeout=PATIENT))
     assert result.error == f"GET /{status}?deep=1: answered {status}"
 
 
 async def test_no_answer_in_time_fails(prober: Prober, address: Address) -> None:
-    result = await prober.probe(address, HealthCheck(path="/never", timeout=SHORT))
+    result = await prober.probe(address, HttpProbe(path="/never", timeout=SHORT))
     assert result.error == "GET /never: no answer within 0.3s"
 
 
@@ -78,7 +78,7 @@ async def test_a_cancellation_that_comes_with_the_timeout_is_not_lost(prober: Pr
     server = await asyncio.start_server(never, "127.0.0.1", 0)
     async with server:
         address = Address("127.0.0.1", server.sockets[0].getsockname()[1])
-        probing = asyncio.create_task(prober.probe(address, HealthCheck(path="/never", timeout=timedelta(seconds=2))))
+        probing = asyncio.create_task(prober.probe(address, HttpProbe(path="/never", timeout=timedelta(seconds=2))))
         await asked.wait()
         # Both are due when the event loop gets its next turn, the timeout first.
         asyncio.get_running_loop().call_later(2, probing.cancel)
@@ -89,8 +89,8 @@ async def test_a_cancellation_that_comes_with_the_timeout_is_not_lost(prober: Pr
 
 
 async def test_a_closed_port_fails_both_probes(prober: Prober, closed_address: Address) -> None:
-    get = await prober.probe(closed_address, HealthCheck(path="/200", timeout=PATIENT))
-    connection = await prober.probe(closed_address, HealthCheck(timeout=PATIENT))
+    get = await prober.probe(closed_address, HttpProbe(path="/200", timeout=PATIENT))
+    connection = await prober.probe(closed_address, TcpProbe(timeout=PATIENT))
     assert get.error == "GET /200: connection refused"
     assert connection.error == f"connect to {closed_address}: connection refused"
 
@@ -103,11 +103,18 @@ async def test_an_answer_that_is_no_http_fails(prober: Prober) -> None:
     server = await asyncio.start_server(babble, "127.0.0.1", 0)
     async with server:
         address = Address("127.0.0.1", server.sockets[0].getsockname()[1])
-        assert not (await prober.probe(address, HealthCheck(path="/200", timeout=PATIENT))).passed
-        assert (await prober.probe(address, HealthCheck(timeout=PATIENT))).passed
+        assert not (await prober.probe(address, HttpProbe(path="/200", timeout=PATIENT))).passed
+        assert (await prober.probe(address, TcpProbe(timeout=PATIENT))).passed
 
 
-@pytest.mark.parametrize("path", ["/latest/meta-data", None])
-async def test_a_metadata_address_is_not_probed(prober: Prober, path: str | None) -> None:
-    result = await prober.probe(Address("::ffff:169.254.169.254", 80), HealthCheck(path=path, timeout=SHORT))
+@pytest.mark.parametrize(
+    "probe",
+    [
+        HttpProbe(path="/latest/meta-data", timeout=SHORT),
+        GrpcProbe(timeout=SHORT),
+        TcpProbe(timeout=SHORT),
+    ],
+)
+async def test_a_metadata_address_is_not_probed(prober: Prober, probe: Probe) -> None:
+    result = await prober.probe(Address("::ffff:169.254.169.254", 80), probe)
     assert "metadata" in result.error

@@ -366,3 +366,27 @@ async def test_metrics_tell_what_waits_and_what_was_given_up(rows: Rows, run_cou
         oldest = metrics.get_sample_value("celadon_notifications_oldest_seconds", {"target": "ops"})
     assert oldest is not None
     assert 3600 <= oldest < 7200
+
+
+async def test_a_notice_that_this_version_cannot_read_holds_up_no_other(
+    rows: Rows, receiver: Receiver, run_courier: RunCourier
+) -> None:
+    await add(rows, "ops", receiver.url)
+    await rows.begin()
+    await rows.sql("""update notifications set notice = notice || '{"to_revision": "as a newer version has it"}'""")
+    for name in ("code", "draw"):
+        await rows.begin(f"run-{name}", deployment=name)
+    async with run_courier() as metrics:
+        received = await receiver.until(2)
+        await until(lambda: _is_told_unreadable(rows), "what cannot be read is told")
+
+        assert {one.kind for one in received} == {"started"}
+        assert (metrics.get_sample_value("celadon_notifications_faults_total", {"part": "notice"}) or 0) >= 1
+        # Another version of the workers reads it.
+        await rows.sql("""update notifications set notice = notice || '{"to_revision": 1}'""")
+        await until_all(rows, "delivered")
+
+
+async def _is_told_unreadable(rows: Rows) -> bool:
+    error = await rows.value("select max(last_error) from deliveries where state = 'waiting'")
+    return error is not None and "cannot read the notice (to_revision: " in error and "upgrade the workers" in error

@@ -12,8 +12,8 @@ from celadon.provisioners.launcher import CLAIM_SUFFIX, ERROR_SUFFIX, EXIT_CANNO
 ROUTE = "b2c1"
 
 
-def launch(directory: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    arguments = [sys.executable, "-I", "-S", launcher.__file__, str(directory), ROUTE, "", *command]
+def launch(directory: Path, *command: str, working_dir: str = "") -> subprocess.CompletedProcess[str]:
+    arguments = [sys.executable, "-I", "-S", launcher.__file__, str(directory), ROUTE, "", working_dir, *command]
     return subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=60)
 
 
@@ -48,6 +48,20 @@ def test_why_a_command_cannot_be_executed_is_written_down(tmp_path: Path) -> Non
     assert launch(tmp_path, "/nowhere/no-such-program").returncode == EXIT_CANNOT_EXECUTE
     reason = (tmp_path / f"{ROUTE}{ERROR_SUFFIX}").read_text()
     assert reason == "cannot execute '/nowhere/no-such-program': No such file or directory"
+
+
+def test_the_command_runs_in_the_directory_that_is_wanted(tmp_path: Path) -> None:
+    wanted = tmp_path / "wanted"
+    wanted.mkdir()
+    assert launch(tmp_path, "pwd", working_dir=str(wanted)).stdout.strip() == str(wanted)
+
+
+def test_a_directory_that_is_not_there_is_named_and_nothing_executed(tmp_path: Path) -> None:
+    done = launch(tmp_path, "echo", "executed", working_dir="/nowhere/at-all")
+    assert (done.returncode, done.stdout) == (EXIT_CANNOT_EXECUTE, "")
+    assert (tmp_path / f"{ROUTE}{ERROR_SUFFIX}").read_text() == (
+        "cannot work in '/nowhere/at-all': No such file or directory"
+    )
 
 
 def test_a_replica_gets_signals_as_any_program_does(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from celadon.provisioners.claims import ProcessClaim
 from celadon.provisioners.launcher import CLAIM_SUFFIX, boot_id, read_stat
 from celadon.provisioners.local import LocalProvisioner
 from celadon.provisioners.protocol import Ended, NeverStarted, Replica, Running, StartError
-from celadon.provisioners.replica_files import OUTPUT_SUFFIX
+from celadon.provisioners.replica_files import LAST_LINES, OUTPUT_SUFFIX
 from celadon.provisioners.settings import LocalSettings
 from tests.provisioners.conftest import MakeReplica
 from tests.provisioners.programs import DEADLINE_SECONDS, processes_of, script, server, until
@@ -193,6 +193,53 @@ async def test_a_replica_sees_its_environment_and_not_the_workers_credentials(
     replica = make_replica(script(code), env={"MODEL": "llama"})
     await local.start(replica)
     assert (await local.until_ended(replica)).output == "CELADON_ROUTE MODEL"
+
+
+async def test_variables_have_the_replicas_address_in_the_places_of_host_and_port(
+    local: LocalProvisioner, make_replica: MakeReplica, secrets_dir: Path
+) -> None:
+    (secrets_dir / "braces").write_text("1{port}")
+    code = "import os; print(os.environ['URL'], len(os.environ['TOKEN']))"
+    env = {"URL": "http://{host}:{port}/v1?{other}", "TOKEN": {"secret": "braces"}}
+    replica = make_replica(script(code), env=env)
+    await local.start(replica)
+    output = (await local.until_ended(replica)).output
+    assert output == f"http://{replica.address}/v1?{{other}} {len('1{port}')}"
+
+
+async def test_a_replica_works_in_the_directory_of_its_revision(
+    local: LocalProvisioner, make_replica: MakeReplica, tmp_path: Path
+) -> None:
+    replica = make_replica(script("import os; print(os.getcwd())"), working_dir=str(tmp_path))
+    await local.start(replica)
+    assert (await local.until_ended(replica)).output == str(tmp_path)
+
+
+async def test_a_working_directory_that_is_not_there_fails_the_replica_by_its_name(
+    local: LocalProvisioner, make_replica: MakeReplica
+) -> None:
+    replica = make_replica(script("print('never')"), working_dir="/nowhere/at-all")
+    await local.start(replica)
+    ended = await local.until_ended(replica)
+    assert (ended.error, ended.output) == ("cannot work in '/nowhere/at-all': No such file or directory", "")
+
+
+async def test_a_traceback_before_the_last_lines_is_kept_with_them(
+    local: LocalProvisioner, make_replica: MakeReplica
+) -> None:
+    code = (
+        "import traceback\ntry:\n    raise ValueError('no such shard')\nexcept ValueError:\n"
+        "    traceback.print_exc()\nfor n in range(400):\n    print('INFO worker', n, 'é' * 20, 'stops')"
+    )
+    replica = make_replica(script(code), env={"PYTHONUNBUFFERED": "1"})
+    await local.start(replica)
+    output = (await local.until_ended(replica)).output
+    lines = output.splitlines()
+    assert "ValueError: no such shard" in lines
+    assert lines[lines.index("ValueError: no such shard") + 1] == "[...]"
+    assert lines[-1].endswith("399 " + "é" * 20 + " stops")
+    assert len(lines) <= LAST_LINES
+    assert len(output.encode()) <= 8_000
 
 
 async def test_a_secret_reaches_the_replica_and_no_file_or_output(

@@ -66,7 +66,7 @@ async def test_a_replica_never_sees_the_consoles_cookie(replica: Router, name: s
 
 @pytest.mark.parametrize("path", ["/chat/x", "/chat/"])
 async def test_it_is_taken_out_on_every_way_to_a_replica(replica: Router, path: str) -> None:
-    for host in ("chat.example.com", "127.0.0.1"):
+    for host in ("chat.models.example.com", "127.0.0.1"):
         headers = {"host": host, "cookie": "a=1; celadon_console=secret"}
         async with replica.client.get(f"http://{LOOPBACK}:{replica.live}{path}", headers=headers) as response:
             assert "secret" not in await response.text()

@@ -22,6 +22,7 @@ from celadon.domain.language.states import Channel
 from celadon.domain.language.steps import SwitchStep
 from tests.api.conftest import ApiClient, api, keys, rows  # noqa: F401 - fixtures
 from tests.table.rows import Opened, Rows
+from tests.workers import running
 
 pytestmark = pytest.mark.parts
 
@@ -53,7 +54,8 @@ class Impostor(Attack):
 async def attacker(env: WorkflowEnvironment, kind: type[Attack]) -> AsyncIterator[str]:
     """Run a worker of the attacker's; yield its queue."""
     queue = f"attack-{uuid.uuid4().hex}"
-    async with Worker(env.client, task_queue=queue, workflows=[kind], workflow_runner=UnsandboxedWorkflowRunner()):
+    worker = Worker(env.client, task_queue=queue, workflows=[kind], workflow_runner=UnsandboxedWorkflowRunner())
+    async with running(worker):
         yield queue
 
 

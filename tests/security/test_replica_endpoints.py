@@ -48,7 +48,7 @@ async def listening() -> AsyncIterator[Server]:
 
 
 def static(*endpoints: str) -> dict[str, object]:
-    return {"provisioner": "static", "endpoints": list(endpoints)}
+    return {"provisioner": "static", "endpoints": list(endpoints), "health_check": {"tcp": True}}
 
 
 async def published(table: Table, reach: Reach) -> Publication:

@@ -25,12 +25,14 @@ from celadon.domain.language.states import Channel
 from celadon.domain.language.steps import BeginStep
 from celadon.table.rollouts.begin import begin
 from tests.api.conftest import ApiClient, api, keys, rows  # noqa: F401 - fixtures
+from tests.revisions import serving
 from tests.table.rows import Rows
 
 pytestmark = pytest.mark.parts
 
 OPERATOR, APPROVER = Role.OPERATOR, Role.APPROVER
 
+WINDOW = {"days": ["mon"], "from": "09:00", "to": "17:00", "zone": "Europe/Berlin"}
 EASED = [
     ({"promotion_deadline": "4s", "on_deadline": "abort"}, {"on_deadline": "promote"}),
     ({"auto_promote": True, "promote_after": "24h"}, {"promote_after": "0s"}),
@@ -39,12 +41,14 @@ EASED = [
     ({"auto_promote": True, "min_healthy": "100%"}, {"min_healthy": 1}),
     ({"auto_promote": True, "max_regressions": 0}, {"max_regressions": 100}),
     ({}, {"auto_promote": True}),
+    ({"auto_promote": True, "windows": [WINDOW]}, {"windows": []}),
+    ({"windows": [WINDOW | {"applies_to": "everyone"}]}, {"windows": []}),
 ]
 """The deployment's own policy, and a request that lets green go live sooner or more easily than it would."""
 
 
 def start(**policy: Any) -> dict[str, Any]:
-    return {"deployment": "chat", "revision": 1, "policy": policy}
+    return {"deployment": "chat", "revision": 1, "policy": policy, "restart": True}
 
 
 @pytest.mark.parametrize(("own", "eased"), EASED)
@@ -92,6 +96,7 @@ async def test_past_the_api_the_table_refuses_the_same(
         ({"auto_promote": True, "promote_after": "24h"}, {"promote_after": "48h", "bake": "1s"}),
         ({"auto_promote": True, "promote_after": "24h"}, {"auto_promote": False}),
         ({}, {"promotion_deadline": "1h", "min_healthy": 1}),
+        ({"auto_promote": True}, {"windows": [WINDOW]}),
     ],
 )
 async def test_an_operator_starts_what_the_deployments_policy_would_do_anyway(
@@ -119,7 +124,7 @@ async def test_a_deployments_own_policy_is_not_eased_by_creating_it(
     rows: Rows,  # noqa: F811
     policy: dict[str, Any],
 ) -> None:
-    first = {"deployment": "search", "revision": {"command": ["serve"]}, "policy": policy}
+    first = {"deployment": "search", "revision": serving(), "policy": policy}
     created = await api.call("POST", "/v1/deployments", OPERATOR, body={"deployment": "search", "policy": policy})
     started = await api.call("POST", "/v1/rollouts", OPERATOR, body=first)
 

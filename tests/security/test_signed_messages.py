@@ -14,7 +14,7 @@ from celadon.client.rollouts import RolloutClient
 from celadon.client.signatures import AuthoritySettings, Signer
 from celadon.domain.decisions.authority import Authority, Unsigned
 from celadon.domain.language.attestation import text_of_command, text_of_start
-from celadon.domain.language.commands import AbortCommand, PauseCommand, PromoteCommand
+from celadon.domain.language.commands import AbortCommand, PauseCommand, PromoteCommand, RescheduleCommand
 from celadon.domain.language.contracts import workflow_id
 from celadon.domain.language.errors import RefusedError
 from celadon.domain.language.messages import RolloutRequest, StartMemo
@@ -26,6 +26,7 @@ from celadon.table.rollouts.begin import begin
 from celadon.table.rollouts.route_sets import enter_phase, judge
 from celadon.table.rollouts.switch import switch, switch_back
 from tests.api.conftest import ApiClient, api, keys, rows  # noqa: F401 - fixtures
+from tests.revisions import serving
 from tests.table.rows import Opened, Rows
 
 SOON = timedelta(hours=1)
@@ -51,8 +52,13 @@ def message(signer: Signer, verb: str, request_id: str = "id-1", **said: Any) ->
         "rollback": Verb.ROLLBACK,
         "pause": Verb.PAUSE,
         "resume": Verb.PAUSE,
+        "reschedule": Verb.PAUSE,
     }
-    kinds: dict[str, Callable[..., Any]] = {"promote": PromoteCommand, "pause": PauseCommand}
+    kinds: dict[str, Callable[..., Any]] = {
+        "promote": PromoteCommand,
+        "pause": PauseCommand,
+        "reschedule": RescheduleCommand,
+    }
     kind = kinds.get(verb, AbortCommand)
     given = {
         "by": "ann",
@@ -85,9 +91,9 @@ async def test_a_promotion_that_was_refused_counts_in_no_other_run(
     await rows.live()
     opened = await rows.ready("run-2")
     promotion = message(signer, "promote")
-    await rows.sql("update deployments set frozen = true")
+    await rows.sql("insert into freezes (deployment, begins_at, actor) values ('chat', now(), 'ann')")
     refused = await ask(rows, opened, authority, promotion, "run-2", decision="run-2/1")
-    await rows.sql("update deployments set frozen = false")
+    await rows.sql("update freezes set ends_at = now()")
 
     replayed = await ask(rows, opened, authority, promotion, "run-3", decision="run-3/1")
 
@@ -129,6 +135,31 @@ async def test_a_promotion_for_something_else_moves_nothing(
     assert answer.message_refused
     assert await rows.value("select live_set from deployments") is None
     assert await rows.value("select count(*) from spent_requests") == 0
+
+
+async def test_an_approval_that_is_copied_in_another_name_counts_for_nobody(
+    rows: Rows,  # noqa: F811
+    signer: Signer,
+    authority: Authority,
+) -> None:
+    await rows.live()
+    opened = await rows.ready("run-2", policy={"approvals": {"count": 2}})
+    await rows.sql("update rollouts set phase = 'awaiting_promotion' where outcome is null")
+    ann = message(signer, "promote", issuer="idp")
+    first = await ask(rows, opened, authority, ann, "run-2", decision="run-2/1")
+    bens = ann.command.model_copy(update={"by": "ben"})
+
+    copied = ann.model_copy(update={"command": bens, "request_id": "id-2"})
+    answers = [
+        await ask(rows, opened, authority, copied, "run-2", decision="run-2/2"),
+        await ask(rows, opened, authority, ann.model_copy(update={"request_id": "id-3"}), "run-2", decision="run-2/3"),
+        await ask(rows, opened, authority, ann, "run-3", decision="run-3/1"),
+    ]
+
+    assert first.recorded
+    assert [code(answer) for answer in answers] == ["UNSIGNED", "UNSIGNED", "REQUEST_SPENT"]
+    assert await rows.value("select count(*) from approvals") == 1
+    assert await rows.value("select live_set from deployments") == opened.blue
 
 
 async def test_a_signed_abort_asks_for_no_switch(rows: Rows, signer: Signer, authority: Authority) -> None:  # noqa: F811
@@ -231,7 +262,7 @@ async def test_nobody_pauses_without_the_right_to(rows: Rows, signer: Signer, au
 async def test_the_audit_log_does_not_vouch_for_a_copy(rows: Rows, signer: Signer, authority: Authority) -> None:  # noqa: F811
     opened = await rows.ready()
     promotion = message(signer, "promote")
-    await rows.sql("update deployments set frozen = true")
+    await rows.sql("insert into freezes (deployment, begins_at, actor) values ('chat', now(), 'ann')")
     await ask(rows, opened, authority, promotion, "run-1")
     note = Note(seq=1, at=datetime.now(UTC), kind="promotion_requested", by="ann", door=Channel.API, message=promotion)
 
@@ -251,7 +282,7 @@ async def test_the_audit_log_does_not_vouch_for_a_copy(rows: Rows, signer: Signe
 def start(signer: Signer, run: str, request_id: str = "id-1", **changes: Any) -> BeginStep:
     request = parse_payload(
         RolloutRequest,
-        {"deployment": "chat", "revision": {"command": ["serve"]}, "requested_by": "ann"},
+        {"deployment": "chat", "revision": serving(), "requested_by": "ann"},
     )
     now = datetime.now(UTC)
     memo = StartMemo(
@@ -291,9 +322,7 @@ async def test_a_workflow_that_is_reset_after_its_end_does_not_start_again(
     temporal_env: WorkflowEnvironment,
 ) -> None:
     client = RolloutClient(temporal_env.client, signer)
-    run_id = await client.start(
-        parse_payload(RolloutRequest, {"deployment": "chat", "revision": {"command": ["serve"]}})
-    )
+    run_id = await client.start(parse_payload(RolloutRequest, {"deployment": "chat", "revision": serving()}))
     await client.abort("chat", AbortCommand(by="ann"))
     await _until_closed(rows)
     assert (await client.wait("chat")).status == "completed"

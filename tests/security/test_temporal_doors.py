@@ -1,10 +1,12 @@
 """What a local user's plain socket, and a web page, can do at the local stack's Temporal without speaking gRPC."""
 
+import asyncio
 import json
 import socket
 import uuid
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from http import HTTPStatus
 from pathlib import Path
 
 import psutil
@@ -27,13 +29,21 @@ HTTP2_SETTINGS = b"\x00\x00\x06\x04"
 Address = tuple[str, int]
 
 
+def words_of(process: psutil.Process) -> list[str]:
+    """Return the command of a process; none of one that has ended, as children of other tests may have."""
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
+
+
 class Server:
     """A Temporal server as the local stack starts it, with every address it listens on."""
 
     def __init__(self, grpc: str, database: Path) -> None:
         host, _, port = grpc.partition(":")
         self.grpc = (host, int(port))
-        [process] = [one for one in psutil.Process().children() if str(database) in one.cmdline()]
+        [process] = [one for one in psutil.Process().children() if str(database) in words_of(one)]
         self.listens = {
             (one.laddr.ip, one.laddr.port) for one in process.net_connections() if one.status == psutil.CONN_LISTEN
         }
@@ -56,12 +66,22 @@ class Server:
         return self.only(b"# TYPE", "/metrics")
 
 
+async def until_ui_reaches(server: Server) -> None:
+    """Wait until the UI has found the server, which it starts beside and then asks again only now and then."""
+    read = request("GET", "/api/v1/namespaces", host=f"{server.ui[0]}:{server.ui[1]}")
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while status(await asyncio.to_thread(answer, server.ui, read)) != HTTPStatus.OK:  # noqa: ASYNC110 - another process
+            await asyncio.sleep(0.1)
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def server(reachable_directory: Path) -> AsyncIterator[Server]:
     directory = reachable_directory / "temporal-doors"
     directory.mkdir()
     async with running_temporal(directory) as address:
-        yield Server(address, directory / "temporal.sqlite")
+        server = Server(address, directory / "temporal.sqlite")
+        await until_ui_reaches(server)
+        yield server
 
 
 @pytest_asyncio.fixture(loop_scope="session")

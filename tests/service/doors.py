@@ -12,11 +12,13 @@ from temporalio.client import Client
 
 from celadon.domain.language.contracts import workflow_id
 from celadon.domain.language.permissions import Role
+from celadon.domain.language.states import RolloutOutcome
 from celadon.table.replicas.outbox import read_owed_signals
 from tests.api.conftest import DEADLINE_SECONDS, ApiClient
 from tests.api.console.test_pages import Browser
 from tests.cli.access.conftest import Ways
 from tests.cli.conftest import Command
+from tests.revisions import serving
 from tests.table.rows import HEALTHY, Opened, Rows
 
 CALLER = "admin"
@@ -137,22 +139,72 @@ class Scenes:
         """Let r1 be live and no rollout under way."""
         await self._rows.live()
 
+    async def two_lives(self) -> None:
+        """Let r2 be live, r1 have been live before, and no rollout be under way."""
+        await self._rows.live()
+        await self._rows.live("run-2")
+
     async def router(self) -> None:
         """Let a router be enrolled that has never connected."""
         await self._rows.enrol("edge-1")
 
+    async def scheduled(self) -> None:
+        """Let a schedule promote each night."""
+        await self._rows.live()
+        body = {"schedule": "nightly", "command": "promote", "cron": "0 3 * * *"}
+        answer = await self._api.call("POST", "/v1/deployments/chat/schedules", Role.ADMIN, body=body)
+        assert answer.status == 201, answer.text
+
     async def provisioning(self) -> None:
         """Let a first rollout wait for replicas, which nobody starts."""
-        await self._start({"command": ["serve"]})
+        await self._start(serving())
 
     async def awaiting(self) -> None:
         """Let r2 wait for its promotion while r1 is live."""
         await self._rows.live()
-        await self._start({"command": ["serve", "better"]})
+        await self._start(serving("better"))
         opened = await self._green()
         await self._rows.add(opened, HEALTHY)
         await self._deliver()
         await self._until("awaiting_promotion")
+
+    async def aborted(self) -> None:
+        """Let r1 be live, and a rollout to r2 have been aborted."""
+        await self._rows.live()
+        await self._rows.finish(await self._rows.open("run-2"), RolloutOutcome.ABORTED)
+
+    async def another_waits(self) -> None:
+        """Let r2 wait for its promotion, and r3 for its turn."""
+        await self.awaiting()
+        body = {
+            "deployment": "chat",
+            "revision": serving("best"),
+            "policy": {"on_new_revision": "queue"},
+        }
+        answer = await self._api.call("POST", "/v1/rollouts", Role.ADMIN, body=body)
+        assert answer.json["state"] == "waits", answer.text
+
+    async def frozen(self) -> None:
+        """Let r1 be live and frozen."""
+        await self._rows.live()
+        answer = await self._api.call("POST", "/v1/freezes", Role.ADMIN, body={"deployment": "chat"})
+        assert answer.status == 201, answer.text
+
+    async def awaiting_two(self) -> None:
+        """Let r2 wait for the approvals of two people while r1 is live."""
+        await self._rows.live()
+        await self._rows.sql("""update deployments set policy = '{"approvals": {"count": 2}}'""")
+        await self._start(serving("better"))
+        opened = await self._green()
+        await self._rows.add(opened, HEALTHY)
+        await self._deliver()
+        await self._until("awaiting_promotion")
+
+    async def approved_once(self) -> None:
+        """Let r2 wait for one more approval beside the admin's."""
+        await self.awaiting_two()
+        answer = await self._api.call("POST", "/v1/deployments/chat/promote", Role.ADMIN, body={})
+        assert answer.json["answer"]["state"] == "recorded", answer.text
 
     async def paused(self) -> None:
         """Let r2 wait for its promotion with all timers standing still."""
@@ -219,7 +271,7 @@ class _OfChat:
 
 
 def _input_type(mutation: str) -> str:
-    special = {"abortRollout": "BackInput", "rollbackDeployment": "BackInput"}
+    special = {"abortRollout": "BackInput"}
     return special.get(mutation, mutation[0].upper() + mutation[1:] + "Input")
 
 

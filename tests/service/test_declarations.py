@@ -2,7 +2,10 @@
 
 import pytest
 
+from celadon.domain.language.base_models import written_name
 from celadon.domain.language.docstrings import attribute_docstrings
+from celadon.domain.language.errors import RefusedError
+from celadon.domain.language.payload import parse_payload
 from celadon.domain.language.states import RolloutPhase
 from celadon.service.command import AnyCommand, Scope, mutation_name, rest_path, words_of
 from celadon.service.registry import command_named, commands
@@ -15,9 +18,10 @@ PHASES = {
     "abort": {*BEFORE, RolloutPhase.SWITCHING, *AFTER},
     "rollback": {RolloutPhase.SWITCHING, *AFTER},
     "finish": {RolloutPhase.BAKING},
-    "withdraw": {RolloutPhase.BAKING},
+    "withdraw": {RolloutPhase.VERIFYING, RolloutPhase.AWAITING_PROMOTION, RolloutPhase.BAKING},
     "pause": {*BEFORE, RolloutPhase.BAKING},
     "resume": {*BEFORE, RolloutPhase.BAKING},
+    "reschedule": BEFORE,
 }
 
 
@@ -47,3 +51,22 @@ def test_people_are_told_what_every_field_is(command: AnyCommand) -> None:
 
 def test_what_is_no_command_is_not_found() -> None:
     assert command_named("celebrate") is None
+
+
+MOMENTS = [
+    (command, written_name(name, field))
+    for command in commands()
+    for name, field in command.request.model_fields.items()
+    if "AwareDatetime" in str(field.annotation)
+]
+
+
+@pytest.mark.parametrize("moment", ["9999-12-31T23:59:59-12:00", "0001-01-01T00:00:00+12:00"])
+@pytest.mark.parametrize(("command", "key"), MOMENTS, ids=lambda one: one if isinstance(one, str) else one.verb)
+def test_a_moment_that_utc_does_not_have_is_refused_at_every_door(command: AnyCommand, key: str, moment: str) -> None:
+    with pytest.raises(RefusedError, match=f"{key}: a moment is between the years 1 and 9999"):
+        parse_payload(command.request, {key: moment})
+
+
+def test_commands_have_moments() -> None:
+    assert {command.verb for command, _ in MOMENTS} == {"freeze", "pause", "reschedule", "create_schedule"}

@@ -24,6 +24,7 @@ from celadon.stack.process import ChildSpec
 from celadon.stack.process_counts import ProcessCountChoice
 from celadon.stack.settings import StackSettings
 from celadon.stack.stack import Stack, run_stack
+from celadon.standard_streams import lead_nowhere
 from tests.stack.processes import DEADLINE_SECONDS
 
 START_SECONDS = 120.0
@@ -97,8 +98,14 @@ def main() -> None:
         specs = stack_children(directory, settings, home, working_directory)
         return tuple(spec for spec in specs if not names or spec.name in names)
 
+    def announce(addresses: StackAddresses) -> None:
+        try:
+            print(addresses.model_dump_json(), flush=True)  # noqa: T201
+        except OSError:  # a test that found the addresses in the directory may have closed this already
+            lead_nowhere(sys.stdout)
+
     stack = Stack(Path(data_dir), describe=chosen, **json.loads(shape))
-    asyncio.run(run_stack(stack, lambda addresses: print(addresses.model_dump_json(), flush=True)))  # noqa: T201
+    asyncio.run(run_stack(stack, announce))
 
 
 if __name__ == "__main__":

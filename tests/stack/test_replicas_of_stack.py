@@ -29,6 +29,7 @@ ROLLOUT = {
     "revision": {
         "provisioner": "local",
         "command": [sys.executable, "-m", "http.server", "{port}", "--bind", "127.0.0.1"],
+        "health_check": {"path": "/"},
     },
     "requested_by": "a test",
 }

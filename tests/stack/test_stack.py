@@ -211,7 +211,7 @@ async def test_a_stack_file_that_a_killed_stack_left_is_not_believed(data_dir: P
     async with stack_process(data_dir, *DATABASES) as process:
         await process.until_ready()
         await process.stop(signal.SIGKILL)
-    with pytest.raises(StackError, match="no stack runs in"):
+    with pytest.raises(StackError, match="is stopped: celadon up --data-dir"):
         StackAddresses.of_running(data_dir)
 
 

@@ -51,6 +51,7 @@ from celadon.table.rollouts.scaling import ScaleOrder, scale
 from celadon.table.rollouts.switch import switch, switch_back
 from celadon.table.routers.enrolments import NewEnrolment, enrol_router
 from celadon.table.routers.reports import router_acknowledged, router_connected
+from tests.revisions import TCP, serving
 
 TRUSTING: Final = Authority(unsigned=Unsigned.ALL)
 """An installation that lets unsigned messages do everything."""
@@ -175,21 +176,28 @@ class Rows:
     async def begin(self, run: str = "run-1", *, at: datetime = NOW, **request: Any) -> Begun:
         """Begin a rollout of ``chat``; keywords are keys of its request."""
         async with self.table.transaction() as tx:
-            return await begin(tx, _begin_step(run, at, request), TRUSTING)
+            return await begin(tx, begin_step(run, at, **request), TRUSTING)
 
     async def open(self, run: str = "run-1", *, at: datetime = NOW, **request: Any) -> Opened:
         """Begin a rollout and open its green set."""
         async with self.table.transaction() as tx:
-            begun = await begin(tx, _begin_step(run, at, request), TRUSTING)
+            begun = await begin(tx, begin_step(run, at, **request), TRUSTING)
             opened = await open_green(tx, Step(deployment=begun.deployment, rollout=begun.rollout))
+        assert opened.route_set is not None, opened.no_room
         return Opened(begun, opened.route_set)
 
     async def ready(self, run: str = "run-1", **request: Any) -> Opened:
         """Begin a rollout, open its green set and let all its replicas be healthy."""
-        opened = await self.open(run, **request)
+        return await self.fill((await self.open(run, **request)).begun)
+
+    async def fill(self, begun: Begun) -> Opened:
+        """Open a rollout's green set, if it is not, and let all its replicas be healthy."""
         async with self.table.transaction() as tx:
-            routes = [await self._add(tx, opened, HEALTHY) for _ in range(opened.begun.replicas)]
-        return Opened(opened.begun, opened.green, tuple(routes))
+            green = (await open_green(tx, Step(deployment=begun.deployment, rollout=begun.rollout))).route_set
+            assert green is not None
+            opened = Opened(begun, green)
+            routes = [await self._add(tx, opened, HEALTHY) for _ in range(begun.replicas)]
+        return Opened(begun, green, tuple(routes))
 
     async def switched(self, run: str = "run-1", **request: Any) -> Opened:
         """Bring a rollout up to its switch."""
@@ -323,8 +331,11 @@ class Rows:
         await self.acknowledge(node, epoch, deployment)
 
 
-def _begin_step(run: str, at: datetime, request: Mapping[str, Any]) -> BeginStep:
-    given = {"deployment": "chat", "revision": {"command": ["serve", run]}, "requested_by": "ann", **request}
+def begin_step(run: str = "run-1", at: datetime = NOW, **request: Any) -> BeginStep:
+    """Return the step that begins a rollout of ``chat``; keywords are keys of its request."""
+    given = {"deployment": "chat", "revision": serving(run), "requested_by": "ann", **request}
+    if isinstance(given["revision"], dict):
+        given["revision"] = {"health_check": TCP, **given["revision"]}
     parsed = parse_payload(RolloutRequest, given)
     return BeginStep(request=parsed, workflow_id=f"rollout-{parsed.deployment}", run_id=run, at=at)
 

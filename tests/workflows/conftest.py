@@ -5,7 +5,8 @@ import itertools
 import json
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -17,25 +18,35 @@ from pydantic import BaseModel
 from temporalio import activity
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle, WorkflowHistory
+from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 from activities.heartbeats import Heartbeats
+from celadon.client.patience import NoAnswerError
 from celadon.client.rollouts import RolloutClient, RolloutEnded
+from celadon.domain.decisions.windows import opening_times
 from celadon.domain.language import contracts
 from celadon.domain.language.commands import AbortAnswer, AbortCommand, PromoteAnswer, PromoteCommand
+from celadon.domain.language.errors import Refusal
+from celadon.domain.language.freeze import FreezesRead
 from celadon.domain.language.messages import GreenChanged, RolloutRequest, RolloutStatus
 from celadon.domain.language.names import Epoch, RevisionNumber, RolloutId, RouteSetId
+from celadon.domain.language.next_rollout import Successor, SuccessorRead
+from celadon.domain.language.opening import OpeningTimes
 from celadon.domain.language.payload import parse_payload
-from celadon.domain.language.policy import resolve_policy
+from celadon.domain.language.policy import BlueGreenPolicy, resolve_policy
+from celadon.domain.language.scheduling import AskAnswer, AskStep
 from celadon.domain.language.states import RolloutPhase, SetCondition
 from celadon.domain.language.steps import (
     BeginStep,
     Begun,
     CloseStep,
     DrainEnd,
+    EdgeAnswer,
     Finished,
     FinishStep,
+    FreezesStep,
     GreenOpened,
     Judged,
     JudgeStep,
@@ -43,7 +54,10 @@ from celadon.domain.language.steps import (
     Step,
     SwitchAnswer,
     SwitchStep,
+    WindowStep,
 )
+from celadon.domain.language.window import Window
+from tests.workers import running
 from worker.registration import WORKFLOWS, workflow_runner
 
 AnswerT = TypeVar("AnswerT", bound=BaseModel)
@@ -64,16 +78,30 @@ class Script:
 
     blue: RouteSetId | None = BLUE
     gated: bool = True
+    open: list[GreenOpened] = field(default_factory=lambda: [GreenOpened(route_set=GREEN, wanted=3)])
+    edge: EdgeAnswer = None
+    """What a rollout is told that asks for green's condition anew."""
     switch: list[SwitchAnswer] = field(default_factory=lambda: [SwitchAnswer(epoch=Epoch(5))])
     switch_back: list[SwitchAnswer] = field(default_factory=lambda: [SwitchAnswer(epoch=Epoch(6))])
     judge: list[Judged] = field(default_factory=list)
     """What aborts before the switch are answered; all of them count when it is empty."""
     drain: list[DrainEnd] = field(default_factory=lambda: [DrainEnd()])
+    freezes: FreezesRead | None = None
+    """What the table knows of freezes; nothing when there are none."""
+    successor: Successor | None = None
+    """What waits behind the rollout."""
+    windows: tuple[Window, ...] = ()
+    """Those of the rollout's policy, by its own clock."""
+    ask: list[AskAnswer | Refusal] = field(
+        default_factory=lambda: [AskAnswer(deployment="chat", command="promote", by="ann", said="Switched to green.")]
+    )
     cause: str = ""
     """What the table knows at the end that green has failed with."""
     holds: dict[str, asyncio.Event] = field(default_factory=dict)
     failures: dict[str, int] = field(default_factory=dict)
     """How many attempts of a step fail before one answers."""
+    faults: dict[str, Exception] = field(default_factory=dict)
+    """What every attempt of a step fails with, which is no outage."""
     asked: list[tuple[str, BaseModel]] = field(default_factory=list)
     begun: set[str] = field(default_factory=set)
     """The activities that have been asked for and have not failed: another attempt of one asks for nothing new."""
@@ -100,6 +128,14 @@ class Script:
                 lines |= {note.seq: note.kind for note in step.notes}
         return [lines[seq] for seq in sorted(lines)]
 
+    def evidence(self, kind: str) -> list[Mapping[str, str]]:
+        """Return the evidence of all audit lines of a kind that were sent, once each, in order."""
+        lines: dict[int, Mapping[str, str]] = {}
+        for _, step in self.asked:
+            if isinstance(step, Step):
+                lines |= {note.seq: note.evidence for note in step.notes if note.kind == kind}
+        return [lines[seq] for seq in sorted(lines)]
+
 
 class ScriptedSteps:
     """The activities of a rollout, answered from the script of its deployment."""
@@ -118,6 +154,8 @@ class ScriptedSteps:
                 script.failures[name] -= 1
                 script.begun.discard(identity)
                 raise ConnectionError("the database is away")
+        if name in script.faults:
+            raise script.faults[name]
         if name in script.holds:
             while not script.holds[name].is_set():
                 activity.heartbeat()
@@ -127,10 +165,12 @@ class ScriptedSteps:
     @activity.defn
     async def begin(self, step: BeginStep) -> Begun:
         script = await self._ask("begin", step.request.deployment, step)
+        policy = step.request.policy if isinstance(step.request, RolloutRequest) else BlueGreenPolicy()
+        script.windows = policy.windows
         return Begun(
             rollout=ROLLOUT,
             deployment=step.request.deployment,
-            policy=resolve_policy(step.request.policy),
+            policy=resolve_policy(policy),
             gated=script.gated,
             replicas=3,
             blue_set=script.blue,
@@ -141,12 +181,23 @@ class ScriptedSteps:
 
     @activity.defn
     async def provision_green(self, step: Step) -> GreenOpened:
-        await self._ask("provision_green", step.deployment, step)
-        return GreenOpened(route_set=GREEN, wanted=3)
+        script = await self._ask("provision_green", step.deployment, step)
+        return _answer(script, script.open)
 
     @activity.defn
-    async def enter_phase(self, step: PhaseStep) -> None:
-        await self._ask("enter_phase", step.deployment, step)
+    async def enter_phase(self, step: PhaseStep) -> FreezesRead | None:
+        script = await self._ask("enter_phase", step.deployment, step)
+        return script.freezes if step.phase is RolloutPhase.AWAITING_PROMOTION else None
+
+    @activity.defn
+    async def read_freezes(self, step: FreezesStep) -> FreezesRead:
+        script = await self._ask("read_freezes", step.deployment, step)
+        return script.freezes or FreezesRead(at=activity.info().current_attempt_scheduled_time)
+
+    @activity.defn
+    async def read_successor(self, step: Step) -> SuccessorRead:
+        script = await self._ask("read_successor", step.deployment, step)
+        return SuccessorRead(successor=script.successor)
 
     @activity.defn
     async def judge(self, step: JudgeStep) -> Judged:
@@ -154,8 +205,13 @@ class ScriptedSteps:
         return _answer(script, script.judge) if script.judge else Judged(refusals=(None,) * len(step.messages))
 
     @activity.defn
-    async def ask_for_edge(self, step: Step) -> None:
-        await self._ask("ask_for_edge", step.deployment, step)
+    async def ask_for_edge(self, step: Step) -> EdgeAnswer:
+        return (await self._ask("ask_for_edge", step.deployment, step)).edge
+
+    @activity.defn
+    async def look_up_windows(self, step: WindowStep) -> OpeningTimes:
+        script = await self._ask("look_up_windows", step.deployment, step)
+        return opening_times(script.windows, step.at, step.due)
 
     @activity.defn
     async def switch(self, step: SwitchStep) -> SwitchAnswer:
@@ -185,17 +241,29 @@ class ScriptedSteps:
             last_error=cause,
         )
 
+    @activity.defn
+    async def ask(self, step: AskStep) -> AskAnswer:
+        script = await self._ask("ask", step.request.deployment, step)
+        answer = _answer(script, script.ask)
+        if isinstance(answer, Refusal):
+            raise ApplicationError(str(answer), answer, type=answer.code.value, non_retryable=True)
+        return answer
+
     def all(self) -> list[Callable[..., Any]]:
         return [
             self.begin,
             self.provision_green,
             self.enter_phase,
+            self.read_freezes,
+            self.read_successor,
             self.judge,
             self.ask_for_edge,
+            self.look_up_windows,
             self.switch,
             self.switch_back,
             self.drain,
             self.finish,
+            self.ask,
         ]
 
 
@@ -242,23 +310,25 @@ class RunningRollout:
         ready: int | None = None,
         last_error: str = "",
         scaled: bool = False,
-    ) -> None:
-        """Tell an edge of green, as the keeper would."""
+        wanted: int = 3,
+    ) -> int:
+        """Tell an edge of green, as the keeper would; return its number."""
         self._seq += 1
-        healthy = (3 if condition is SetCondition.READY else 0) if ready is None else ready
+        healthy = (wanted if condition is SetCondition.READY else 0) if ready is None else ready
         edge = GreenChanged(
             route_set=GREEN,
             seq=self._seq,
             condition=condition,
-            running=0 if condition is SetCondition.STARTING else 3,
+            running=0 if condition is SetCondition.STARTING else wanted,
             ready=healthy,
-            required=3,
-            wanted=3,
+            required=wanted,
+            wanted=wanted,
             failed=condition is SetCondition.FAILED,
             last_error=last_error,
             scaled=scaled,
         )
         await self.handle.signal(contracts.GREEN_CHANGED, edge)
+        return self._seq
 
     async def wait_for_promotion(self, **policy: object) -> None:
         """Bring the rollout to the gate."""
@@ -300,13 +370,16 @@ class RunningRollout:
         await self.until_status(lambda status: bool(status.abort_requested))
 
     async def until_status(self, condition: Callable[[RolloutStatus], bool]) -> RolloutStatus:
-        """Wait until the rollout's status is as wanted; return it."""
+        """Wait until the rollout's status is as wanted; return it. A question that timed out is asked again."""
         deadline = time.monotonic() + DEADLINE_SECONDS
-        while not condition(status := await self.status()):
-            if time.monotonic() > deadline:
-                raise AssertionError(f"waited in vain for another status: {status}")
+        status: RolloutStatus | None = None
+        while time.monotonic() < deadline:
+            with suppress(NoAnswerError):
+                status = await self.status()
+                if condition(status):
+                    return status
             await asyncio.sleep(0.02)
-        return status
+        raise AssertionError(f"waited in vain for another status: {status}")
 
     async def until_nothing_is_in_flight(self) -> None:
         """Wait until the rollout does nothing but wait."""
@@ -392,17 +465,17 @@ class RunningRollout:
         if self._histories is not None:
             history = await self.handle.fetch_history()
             path = self._histories / f"{contracts.WORKFLOW_TYPE}-{name}.json"
-            content = json.dumps(_without_machine(json.loads(history.to_json())), indent=1, sort_keys=True)
+            content = json.dumps(without_machine(json.loads(history.to_json())), indent=1, sort_keys=True)
             await asyncio.to_thread(path.write_text, content + "\n")
 
 
-def _without_machine(content: Any) -> Any:
+def without_machine(content: Any) -> Any:
     """Leave out what a replay does not need and what names the machine of the recording."""
     if isinstance(content, dict):
         named = {"identity", "stackTrace", "binaryChecksum", "workerVersion"}
-        return {key: _without_machine(value) for key, value in content.items() if key not in named}
+        return {key: without_machine(value) for key, value in content.items() if key not in named}
     if isinstance(content, list):
-        return [_without_machine(one) for one in content]
+        return [without_machine(one) for one in content]
     return content.replace(socket.gethostname(), "worker") if isinstance(content, str) else content
 
 
@@ -410,7 +483,7 @@ def _without_machine(content: Any) -> Any:
 async def scripted_steps(temporal_env: WorkflowEnvironment) -> AsyncIterator[ScriptedSteps]:
     """Run one worker for all rollouts of these tests; another package's takes the same task queue."""
     steps = ScriptedSteps()
-    async with Worker(
+    worker = Worker(
         temporal_env.client,
         task_queue=contracts.TASK_QUEUE,
         workflows=WORKFLOWS,
@@ -420,7 +493,10 @@ async def scripted_steps(temporal_env: WorkflowEnvironment) -> AsyncIterator[Scr
         max_heartbeat_throttle_interval=timedelta(seconds=1),
         # A workflow task that the sticky queue gives up writes events that no test counts on.
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=60),
-    ):
+        # On a machine that stands still a task takes longer than the 2 s after which the SDK breaks it off.
+        debug_mode=True,
+    )
+    async with running(worker):
         yield steps
 
 
@@ -428,16 +504,21 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture
+def histories(request: pytest.FixtureRequest) -> Path | None:
+    """Return where histories are recorded, or nothing when they are not."""
+    recording = bool(request.config.getoption("--record-histories", default=False))
+    return Path(__file__).parent.parent / "histories" if recording else None
+
+
+@pytest.fixture
 def rollout(
     temporal_env: WorkflowEnvironment,
     scripted_steps: ScriptedSteps,
-    request: pytest.FixtureRequest,
+    histories: Path | None,
 ) -> RunningRollout:
     """Return a rollout of a deployment of its own, not yet started."""
     deployment = f"chat{next(_numbers)}"
     script = scripted_steps.scripts[deployment] = Script()
-    recording = bool(request.config.getoption("--record-histories", default=False))
-    histories = Path(__file__).parent.parent / "histories" if recording else None
     return RunningRollout(temporal_env, deployment, script, histories)
 
 

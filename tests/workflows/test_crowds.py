@@ -1,23 +1,22 @@
 """However many and however large messages are, a rollout stays decidable and what it carries stays small."""
 
 import asyncio
-import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from temporalio import workflow
 from temporalio.client import WorkflowFailureError, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
-from temporalio.service import RPCError
 
+from celadon.client.rollouts import RolloutClient
 from celadon.domain.language import contracts
 from celadon.domain.language.attestation import START_MEMO
 from celadon.domain.language.errors import RefusalCode
 from celadon.domain.language.limits import REFUSAL_BYTES, TRANSPORTED_BYTES
 from celadon.domain.language.states import RolloutOutcome, RolloutPhase, SetCondition
 from celadon.domain.language.steps import Step
+from workflows.rollout import BlueGreenRollout
 
 if TYPE_CHECKING:
     from temporalio.client import Client
@@ -26,20 +25,9 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.parts
 
+HANDLERS = workflow._Definition.must_from_class(BlueGreenRollout)  # noqa: SLF001 - what Temporal would call
 GIANT = "x" * 1_500_000
-SIGNALS = (
-    contracts.PROMOTE,
-    contracts.ABORT,
-    contracts.ROLLBACK,
-    contracts.GREEN_CHANGED,
-    contracts.ROUTERS_ACKNOWLEDGED,
-    contracts.FINISH,
-    contracts.WITHDRAW,
-    contracts.BLUE_CHANGED,
-    contracts.KEEPER_BACK,
-    contracts.GATE_CHANGED,
-    "never heard of",
-)
+SIGNALS = (*(name for name in HANDLERS.signals if name is not None), "never heard of")
 
 
 async def _assert_small(rollout: "RunningRollout") -> None:
@@ -153,6 +141,60 @@ async def test_a_start_with_a_malformed_memo_fails_at_once(
     assert failed.value.cause.type == RefusalCode.INVALID_PAYLOAD
 
 
+@pytest.mark.parametrize(
+    "memo",
+    [
+        {"request_id": "x" * 201},
+        {"request_id": "x" * 120_000},
+        {"request_id": "a\0b"},
+        {"issuer": "é" * 151},
+        {"signature": "x" * 400_000},
+        {"rights": ["promote"] * 20_000},
+    ],
+    ids=lambda memo: f"{next(iter(memo))}-{len(json.dumps(memo))}",
+)
+async def test_a_start_with_a_giant_memo_fails_at_once(
+    client: "Client",
+    rollout: "RunningRollout",
+    memo: dict[str, Any],
+) -> None:
+    handle = await client.start_workflow(
+        contracts.WORKFLOW_TYPE,
+        {"deployment": rollout.deployment, "revision": 2},
+        id=contracts.workflow_id(rollout.deployment),
+        task_queue=contracts.TASK_QUEUE,
+        memo={START_MEMO: memo},
+    )
+
+    with pytest.raises(WorkflowFailureError) as failed:
+        async with asyncio.timeout(60):
+            await handle.result()
+
+    assert isinstance(failed.value.cause, ApplicationError)
+    assert failed.value.cause.type == RefusalCode.INVALID_PAYLOAD
+    assert rollout.script.asked == []
+
+
+@pytest.mark.parametrize("memo", [7, "x" * 1000, {"request_id": {}}, [1]], ids=["number", "text", "object", "list"])
+async def test_a_memo_that_nobody_can_read_counts_as_none(
+    client: "Client",
+    rollout: "RunningRollout",
+    memo: object,
+) -> None:
+    """Else every start with a request id would fail while this run is the deployment's latest."""
+    handle = await client.start_workflow(
+        contracts.WORKFLOW_TYPE,
+        {"deployment": rollout.deployment, "revision": 2},
+        id=contracts.workflow_id(rollout.deployment),
+        task_queue=contracts.TASK_QUEUE,
+        memo={START_MEMO: memo},
+    )
+    with pytest.raises(WorkflowFailureError):
+        await handle.result()
+
+    assert await RolloutClient(client).run_of(rollout.deployment, "id") is None
+
+
 async def test_an_update_with_a_giant_id_is_refused(rollout: "RunningRollout") -> None:
     await rollout.wait_for_promotion()
 
@@ -221,34 +263,3 @@ async def test_edges_that_a_flood_left_unread_are_asked_for_anew(rollout: "Runni
     held.set()
 
     await rollout.until(lambda: "ask_for_edge" in rollout.script.names())
-
-
-WORDS = st.text(st.characters(codec="utf-8"), max_size=3000)
-VALUES = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(-(2**40), 2**40), WORDS),
-    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(WORDS, inner, max_size=4)),
-    max_leaves=8,
-)
-KEYS = st.one_of(st.sampled_from(["by", "reason", "rollout", "revision", "force", "last_error", "door"]), WORDS)
-MESSAGES = st.lists(
-    st.tuples(st.sampled_from(SIGNALS), st.one_of(VALUES, st.dictionaries(KEYS, VALUES, max_size=6))),
-    min_size=1,
-    max_size=30,
-)
-
-
-@given(messages=MESSAGES)
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-async def test_random_messages_leave_what_is_carried_small(
-    rollout: "RunningRollout",
-    messages: list[tuple[str, Any]],
-) -> None:
-    if not rollout.script.asked:
-        await rollout.wait_for_promotion()
-
-    # All examples meet the same rollout, and with it what those before have left. It ends when one of them aborts.
-    for signal, payload in messages:
-        with contextlib.suppress(RPCError):
-            await rollout.handle.signal(signal, payload)
-
-    await _assert_small(rollout)

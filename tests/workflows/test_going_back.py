@@ -2,7 +2,7 @@
 
 import asyncio
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from temporalio.api.enums.v1 import EventType
@@ -114,6 +114,50 @@ async def test_a_promotion_that_meets_an_abort_is_told_that_the_abort_goes_first
     assert refused.value.refusal.code is RefusalCode.ABORT_REQUESTED
     assert await _outcome(rollout) is RolloutOutcome.ABORTED
     assert "switch" not in rollout.script.names()
+
+
+async def _send(rollout: "RunningRollout", verb: str, by: str, *, update: bool) -> "asyncio.Task[Any] | None":
+    """Promote or abort; return the update, which waits for its answer."""
+    if not update:
+        await rollout.handle.signal(verb, {"by": by})
+        return None
+    return asyncio.create_task(rollout.promote(by=by) if verb == "promote" else rollout.abort(by=by))
+
+
+@pytest.mark.parametrize("update", [False, True], ids=["signal", "update"])
+@pytest.mark.parametrize("order", [("promote", "abort"), ("abort", "promote")], ids="-".join)
+async def test_of_a_promotion_and_an_abort_in_one_task_the_abort_goes_first(
+    rollout: "RunningRollout", order: tuple[str, str], *, update: bool
+) -> None:
+    await rollout.start()
+    await rollout.edge(SetCondition.RUNNING)
+    await rollout.events()
+    release = rollout.script.hold("enter_phase")
+    await rollout.edge(SetCondition.READY)
+    await rollout.phase(RolloutPhase.AWAITING_PROMOTION)
+
+    # Nothing is decided while the step is in flight: both are there when it has answered.
+    sent = {}
+    for verb in order:
+        sent[verb] = await _send(rollout, verb, verb, update=update)
+        if verb == "abort":
+            await rollout.until_abort_is_recorded()
+        elif order[0] == "promote":
+            await rollout.until_a_promotion_is_recorded()
+        elif not update:
+            # Behind an abort a promotion is refused at once.
+            await rollout.until_status(lambda status: bool(status.refused))
+    promoting, aborting = sent["promote"], sent["abort"]
+    release.set()
+
+    assert await _outcome(rollout) is RolloutOutcome.ABORTED
+    assert "switch" not in rollout.script.names()
+    if aborting is not None:
+        assert (await aborting).outcome is RolloutOutcome.ABORTED
+    if promoting is not None:
+        with pytest.raises(RefusedError) as refused:
+            await promoting
+        assert refused.value.refusal.code is RefusalCode.ABORT_REQUESTED
 
 
 async def test_a_rollback_during_the_bake_returns_to_blue(rollout: "RunningRollout") -> None:
@@ -374,4 +418,4 @@ async def test_a_run_that_was_reset_asks_the_table_anew(rollout: "RunningRollout
     await reset_to_task(client, rollout.handle.id)
 
     await rollout.until(lambda: "ask_for_edge" in rollout.script.names())
-    assert (await rollout.status()).phase is RolloutPhase.AWAITING_PROMOTION
+    await rollout.phase(RolloutPhase.AWAITING_PROMOTION)

@@ -77,6 +77,11 @@ async def test_a_refusal_that_is_not_greens_fault_is_no_regression(
     await rollout.abort(by="ann")
     await rollout.ended()
     assert rollout.script.inputs("finish")[0].evidence["regressions"] == "0"
+    # By what the lines say of the hold it is told once, however often it refuses.
+    await rollout.until(lambda: len(rollout.script.evidence("promotion_refused")) == 3)
+    first, *others = rollout.script.evidence("promotion_refused")
+    assert first["held_by"] == code.value.lower()
+    assert others == [first, first]
 
 
 async def test_a_hold_does_not_start_the_delay_anew(rollout: "RunningRollout") -> None:
@@ -109,13 +114,13 @@ async def test_a_signal_of_another_rollout_ends_no_hold(rollout: "RunningRollout
 
 
 async def test_an_end_of_a_hold_that_overtakes_the_refusal_is_not_missed(rollout: "RunningRollout") -> None:
-    rollout.script.switch = [refused(RefusalCode.FROZEN), SWITCHED]
+    rollout.script.switch = [refused(RefusalCode.KEEPER_SILENT), SWITCHED]
     answers = rollout.script.hold("switch")
     await rollout.start(auto_promote=True)
     await rollout.edge(SetCondition.READY)
     await rollout.until(lambda: "switch" in rollout.script.names())
 
-    await rollout.handle.signal(contracts.GATE_CHANGED, {"rollout": ROLLOUT, "what": "the freeze has ended"})
+    await rollout.handle.signal(contracts.KEEPER_BACK, {"rollout": ROLLOUT, "ready": 3, "required": 3})
     await rollout.until_event("WORKFLOW_EXECUTION_SIGNALED", 2)
     answers.set()
 
@@ -143,6 +148,46 @@ async def test_a_rollout_whose_blue_has_changed_waits_for_its_abort(rollout: "Ru
     assert (status.phase, rollout.script.names().count("switch")) == (AWAITING, 1)
     assert "celadon abort" in status.holding
     assert (await rollout.abort(by="ann")).outcome is RolloutOutcome.ABORTED
+
+
+@pytest.mark.parametrize("code", [RefusalCode.KEEPER_SILENT, RefusalCode.BLUE_CHANGED, RefusalCode.FORBIDDEN])
+async def test_a_deadline_that_aborts_ends_a_rollout_that_is_held(rollout: "RunningRollout", code: RefusalCode) -> None:
+    rollout.script.switch = [refused(code)]
+    await rollout.wait_for_promotion(auto_promote=True, promotion_deadline="2h")
+    await _is_held(rollout)
+    assert [timer.name for timer in (await rollout.status()).timers] == ["promotion deadline"]
+
+    await rollout.skip(timedelta(hours=2, minutes=1))
+
+    ended = await rollout.ended()
+    assert ended.result is not None
+    assert ended.result.outcome is RolloutOutcome.EXPIRED
+    assert ended.result.reason == f"nobody promoted within 2h, and the switch was on hold: no: {code.value}"
+    if code is RefusalCode.KEEPER_SILENT:
+        await rollout.record("expired-while-held")
+
+
+async def test_a_deadline_that_promotes_waits_for_the_end_of_a_hold(rollout: "RunningRollout") -> None:
+    rollout.script.switch = [refused(RefusalCode.KEEPER_SILENT), SWITCHED]
+    await rollout.wait_for_promotion(promotion_deadline="2h", on_deadline="promote", max_regressions=0)
+    await rollout.skip(timedelta(hours=2, minutes=1))
+    await _is_held(rollout)
+
+    await rollout.skip(timedelta(days=1))
+    assert (await rollout.status()).phase is AWAITING
+    await rollout.handle.signal(contracts.KEEPER_BACK, {"rollout": ROLLOUT, "ready": 3, "required": 3})
+
+    await rollout.phase(RolloutPhase.BAKING)
+
+
+async def test_a_deadline_that_aborts_stands_still_while_the_rollout_is_frozen(rollout: "RunningRollout") -> None:
+    rollout.script.switch = [refused(RefusalCode.FROZEN)]
+    await rollout.wait_for_promotion(auto_promote=True, promotion_deadline="2h")
+    await _is_held(rollout)
+
+    await rollout.skip(timedelta(days=1))
+
+    assert (await rollout.status()).phase is AWAITING
 
 
 async def test_a_held_rollout_costs_nothing(rollout: "RunningRollout") -> None:

@@ -6,15 +6,29 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError, WorkflowUpdateFailedError
+from temporalio.api.sdk.v1 import WorkflowMetadata
+from temporalio.client import (
+    CancelWorkflowInput,
+    Client,
+    Interceptor,
+    OutboundInterceptor,
+    WorkflowExecutionStatus,
+    WorkflowFailureError,
+    WorkflowUpdateFailedError,
+)
 from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError, RPCStatusCode
 
+from celadon.client.rollouts import RolloutClient
+from celadon.domain.language.commands import PromoteState
 from celadon.domain.language.contracts import SEARCH_DEPLOYMENT, SEARCH_PHASE
 from celadon.domain.language.errors import Refusal, RefusalCode
 from celadon.domain.language.names import Epoch
 from celadon.domain.language.states import RolloutOutcome, RolloutPhase, SetCondition
 from celadon.domain.language.steps import DrainEnd, Step, SwitchAnswer
 from tests.workflows.conftest import DEADLINE_SECONDS
+from tests.workflows.test_growth import ANNS, GROWS, preview
+from tests.workflows.test_pausing import pause, resume
 from worker.registration import replayer
 
 if TYPE_CHECKING:
@@ -249,3 +263,102 @@ async def test_every_run_replays(rollout: "RunningRollout") -> None:
         replayed = await replayer().replay_workflow(history, raise_on_replay_failure=False)
         assert replayed.replay_failure is None
     await rollout.record("continued-as-new")
+
+
+async def test_what_it_is_still_stands_above_what_it_does(rollout: "RunningRollout") -> None:
+    await rollout.wait_for_promotion()
+    summary = f"blue-green rollout of **{rollout.deployment}**"
+    before = await rollout.handle.query("__temporal_workflow_metadata", result_type=WorkflowMetadata)
+    assert summary not in before.current_details
+
+    await _moved(rollout)
+
+    after = await rollout.handle.query("__temporal_workflow_metadata", result_type=WorkflowMetadata)
+    assert after.current_details.startswith(f"{summary}\n\n### {rollout.deployment}: awaiting promotion")
+
+
+async def test_green_that_is_not_healthy_yet_is_awaited_on(rollout: "RunningRollout") -> None:
+    await rollout.start(provisioning_deadline="60d")
+    await rollout.edge(SetCondition.RUNNING, ready=1)
+    await rollout.phase(RolloutPhase.VERIFYING)
+    [deadline] = (await rollout.status()).timers
+
+    await _moved(rollout)
+
+    status = await rollout.status()
+    assert status.phase is RolloutPhase.VERIFYING
+    assert [timer.fires_at for timer in status.timers] == [deadline.fires_at]
+    await rollout.edge(SetCondition.READY)
+    await rollout.phase(RolloutPhase.AWAITING_PROMOTION)
+
+
+async def test_a_rollout_that_is_paused_stays_so_and_goes_on_with_what_remained(
+    rollout: "RunningRollout", client: Client
+) -> None:
+    await rollout.wait_for_promotion(auto_promote=True, promote_after="1h")
+    await pause(rollout, client)
+
+    await _moved(rollout)
+
+    status = await rollout.status()
+    assert (status.timers, status.phase) == ((), RolloutPhase.AWAITING_PROMOTION)
+    assert "by ann (latencies): all timers stand still until it is resumed" in status.holding
+    await resume(rollout, client)
+    [timer] = (await rollout.status()).timers
+    await rollout.skip(timedelta(minutes=50))
+    assert [one.fires_at for one in (await rollout.status()).timers] == [timer.fires_at]
+    await rollout.skip(timedelta(minutes=11))
+    await rollout.until(lambda: "switch" in rollout.script.names())
+
+
+async def test_green_that_grows_is_awaited_on_and_then_switched_to(rollout: "RunningRollout") -> None:
+    rollout.script.switch = [GROWS, SwitchAnswer(epoch=Epoch(5))]
+    await preview(rollout, provisioning_deadline="60d", bake="60d")
+    answer = await rollout.promote(by="ann", reason="reviewed")
+    assert answer.state is PromoteState.GROWING
+
+    await _moved(rollout)
+
+    status = await rollout.status()
+    assert (status.phase, status.growth) == (RolloutPhase.VERIFYING, ANNS)
+    await rollout.edge(SetCondition.READY)
+    await rollout.phase(RolloutPhase.BAKING)
+    assert [(step.by, step.grown) for step in rollout.script.inputs("switch")] == [("ann", False), ("ann", True)]
+
+
+class MeetsMoves(Interceptor):
+    """Lets Temporal answer cancellations as it does while a workflow goes on in a new run."""
+
+    def __init__(self, moves: int) -> None:
+        """Answer so many of them in that way."""
+        self.moves = moves
+
+    def intercept_client(self, next: OutboundInterceptor) -> OutboundInterceptor:  # noqa: A002 - the SDK's name
+        """Stand before the client."""
+        return _MeetsMoves(next, self)
+
+
+class _MeetsMoves(OutboundInterceptor):
+    def __init__(self, next: OutboundInterceptor, meets: MeetsMoves) -> None:  # noqa: A002 - the SDK's name
+        super().__init__(next)
+        self._meets = meets
+
+    async def cancel_workflow(self, input: CancelWorkflowInput) -> None:  # noqa: A002 - as the SDK has it
+        if self._meets.moves:
+            self._meets.moves -= 1
+            told = "Workflow operation can not be applied because workflow is closing."
+            raise RPCError(told, RPCStatusCode.FAILED_PRECONDITION, b"")
+        await super().cancel_workflow(input)
+
+
+async def test_a_cancellation_that_meets_a_move_is_repeated(rollout: "RunningRollout", client: Client) -> None:
+    await rollout.wait_for_promotion()
+    meets = MeetsMoves(3)
+    config = client.config()
+    config["interceptors"] = [meets]
+
+    assert await RolloutClient(Client(**config)).cancel(rollout.deployment)
+
+    await rollout.ended()
+    assert (await rollout.handle.describe()).status is WorkflowExecutionStatus.CANCELED
+    assert meets.moves == 0

@@ -16,7 +16,7 @@ from celadon.domain.language.messages import BlueChanged
 from celadon.domain.language.names import Epoch
 from celadon.domain.language.payload import parse_payload
 from celadon.domain.language.states import Channel, RolloutOutcome, RolloutPhase
-from celadon.domain.language.steps import DrainEnd, Judged, SwitchAnswer, SwitchStep
+from celadon.domain.language.steps import DrainEnd, Judged, PendingAsker, SwitchAnswer, SwitchStep
 from tests.workflows.conftest import BLUE, FOR_EVER, GREEN, ROLLOUT
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ async def test_the_status_tells_of_a_pending_abort_and_of_no_timer(rollout: "Run
 
     assert (status.phase, status.timers) == (RolloutPhase.BAKING, ())
     assert status.abort_requested == "ann: answers are wrong"
-    assert status.holding.startswith("an abort by ann is pending since ")
+    assert status.holding.startswith("an abort by ann (answers are wrong) is pending since ")
     assert "1 of 3 healthy, 3 required" in status.holding
 
 
@@ -368,6 +368,103 @@ async def test_a_withdrawal_that_does_not_count_leaves_the_abort_pending(
     assert refused.value.refusal == not_yours
     await _blue_changes(rollout)
     assert await _outcome(rollout) is RolloutOutcome.ROLLED_BACK
+
+
+async def test_the_withdrawal_of_the_first_leaves_the_second_ones_abort_pending(
+    rollout: "RunningRollout",
+    client: Client,
+) -> None:
+    rollout.script.switch_back = [SICK, SICK, BACK]
+    ben = PendingAsker(by="ben", door=Channel.UPDATE, reason="errors")
+    rollout.script.judge = [Judged(refusals=(None,), pending=ben)]
+    await rollout.bake(bake="5m")
+    await rollout.abort(by="ann")
+    assert (await rollout.abort(by="ben", reason="errors")).state is AbortState.RECORDED
+
+    answer = await RolloutClient(client).ask(rollout.deployment, contracts.WITHDRAW, _asked(by="ann"))
+
+    assert answer.pending_by == "ben"
+    assert "an abort by ben (errors) is pending since" in (await rollout.status()).holding
+    await rollout.skip(timedelta(hours=1))
+    assert _drained(rollout) == []
+    await _blue_changes(rollout)
+    assert await _outcome(rollout) is RolloutOutcome.ROLLED_BACK
+    last = rollout.script.inputs("switch_back")[-1]
+    assert (last.by, last.reason, last.message, last.door) == ("ben", "errors", None, Channel.POLICY)
+    await rollout.record("withdrawn-by-one-of-two")
+
+
+async def test_the_withdrawal_of_the_second_leaves_the_first_ones_abort_as_it_was(
+    rollout: "RunningRollout",
+    client: Client,
+) -> None:
+    rollout.script.switch_back = [SICK, SICK, BACK]
+    rollout.script.judge = [Judged(refusals=(None,), pending=PendingAsker(by="ann", door=Channel.UPDATE))]
+    await rollout.bake(bake="5m")
+    await rollout.abort(by="ann")
+    await rollout.abort(by="ben")
+
+    await RolloutClient(client).ask(rollout.deployment, contracts.WITHDRAW, _asked(by="ben"))
+
+    await _blue_changes(rollout)
+    assert await _outcome(rollout) is RolloutOutcome.ROLLED_BACK
+    first, _, last = rollout.script.inputs("switch_back")
+    assert last.message == first.message
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["the table keeps it", "the table has not heard of it"])
+async def test_a_cancellation_stays_pending_whoever_withdraws(
+    rollout: "RunningRollout",
+    client: Client,
+    *,
+    kept: bool,
+) -> None:
+    rollout.script.switch_back = [SICK, SICK, SICK, BACK] if not kept else [SICK, SICK, BACK]
+    cancelled = PendingAsker(by="cancellation", door=Channel.CANCEL)
+    rollout.script.judge = [Judged(refusals=(None,), pending=cancelled if kept else None)]
+    await rollout.bake(bake="5h")
+    await rollout.abort(by="ann")
+    await rollout.handle.cancel()
+    await rollout.until(lambda: rollout.script.names().count("switch_back") == 2)
+    await rollout.until_nothing_is_in_flight()
+
+    await RolloutClient(client).ask(rollout.deployment, contracts.WITHDRAW, _asked(by="ann"))
+    await rollout.until_nothing_is_in_flight()
+
+    assert _drained(rollout) == []
+    holding = (await rollout.status()).holding
+    assert holding.startswith("an abort by cancellation")
+    assert holding.endswith(f"unless the bake is ended: celadon finish {rollout.deployment}")
+    await _blue_changes(rollout)
+    assert (await rollout.ended()).status == "cancelled"
+    assert rollout.script.inputs("switch_back")[-1].door is Channel.CANCEL
+
+
+async def test_a_finish_gives_a_cancellation_up(rollout: "RunningRollout", client: Client) -> None:
+    rollout.script.switch_back = [SICK]
+    await rollout.bake(bake="5h")
+    await rollout.handle.cancel()
+    await rollout.until_status(lambda status: "pending" in status.holding)
+
+    await RolloutClient(client).ask(rollout.deployment, contracts.FINISH, _asked(by="ben"))
+
+    assert (await rollout.ended()).status == "cancelled"
+    assert _drained(rollout) == [BLUE]
+
+
+async def test_who_asks_while_the_table_is_asked_is_asked_for_in_turn(rollout: "RunningRollout") -> None:
+    """Else the table would keep the first alone, and the first one's withdrawal would end what ben was promised."""
+    rollout.script.switch_back = [SICK, SICK]
+    answers = rollout.script.hold("switch_back")
+    await rollout.bake(bake="5h")
+    ann = asyncio.create_task(rollout.abort(by="ann"))
+    await rollout.until(lambda: "switch_back" in rollout.script.names())
+    ben = asyncio.create_task(rollout.abort(by="ben"))
+    await rollout.until_event("WORKFLOW_EXECUTION_UPDATE_ACCEPTED", 3)
+    answers.set()
+
+    assert [(await one).state for one in (ann, ben)] == [AbortState.RECORDED, AbortState.RECORDED]
+    assert [step.by for step in rollout.script.inputs("switch_back")] == ["ann", "ben"]
 
 
 async def test_there_is_nothing_to_finish_or_withdraw_before_the_switch(

@@ -110,7 +110,10 @@ async def test_after_too_many_regressions_timers_stop_and_a_person_decides(rollo
     status = await rollout.phase(RolloutPhase.AWAITING_PROMOTION)
 
     assert status.timers == ()
-    assert "a person decides" in status.holding
+    assert "green regressed 1 times, more than max_regressions (0)" in status.holding
+    assert status.holding.startswith("since ")
+    # By this evidence people are told.
+    assert rollout.script.evidence("regressed") == [{"held_by": "regressions"}]
     await rollout.skip(timedelta(days=2))
     assert (await rollout.status()).phase is RolloutPhase.AWAITING_PROMOTION
 
@@ -165,6 +168,20 @@ async def test_a_second_promotion_after_the_decision_is_refused(rollout: "Runnin
     assert refused.value.refusal.code is RefusalCode.ALREADY_DECIDED
 
 
+async def test_the_second_of_two_promoters_is_told_who_won_and_when(rollout: "RunningRollout") -> None:
+    await rollout.wait_for_promotion()
+    assert (await rollout.promote(by="ann")).decided_by == "ann"
+    since = (await rollout.status()).since
+
+    with pytest.raises(RefusedError) as refused:
+        await rollout.promote(by="ben")
+
+    assert refused.value.refusal.code is RefusalCode.ALREADY_DECIDED
+    told = refused.value.refusal.message
+    assert told.startswith("the promotion is already decided by ann (update) at ")
+    assert f"{since:%Y-%m-%d %H:%M}" in told
+
+
 async def test_two_promotions_of_one_moment_share_one_switch(rollout: "RunningRollout") -> None:
     release = rollout.script.hold("enter_phase")
     await rollout.start()
@@ -178,6 +195,11 @@ async def test_two_promotions_of_one_moment_share_one_switch(rollout: "RunningRo
     given = [one for one in answers if not isinstance(one, BaseException)]
     assert given
     assert {one.epoch for one in given} == {5}
+    assert len({one.decided_by for one in given}) == 1
+    assert {one.decided_by for one in given} <= {"ann", "bob"}
+    for one in answers:
+        if isinstance(one, RefusedError):
+            assert f"already decided by {given[0].decided_by} " in one.refusal.message
     assert rollout.script.names().count("switch") == 1
 
 
@@ -224,12 +246,14 @@ async def test_nobody_promotes_until_the_deadline_and_the_rollout_expires(rollou
 
 
 async def test_at_the_deadline_the_policy_can_promote(rollout: "RunningRollout") -> None:
-    await rollout.wait_for_promotion(promotion_deadline="2h", on_deadline="promote")
+    await rollout.wait_for_promotion(promotion_deadline="2h", on_deadline="promote", bake="1m")
 
     await rollout.skip(timedelta(hours=3))
 
     await rollout.until(lambda: "switch" in rollout.script.names())
     assert rollout.script.inputs("switch")[0].door is Channel.TIMER
+    assert (await rollout.ended()).result is not None
+    await rollout.record("promoted-at-the-deadline")
 
 
 async def test_at_the_deadline_the_policy_can_hold(rollout: "RunningRollout") -> None:
@@ -239,6 +263,7 @@ async def test_at_the_deadline_the_policy_can_hold(rollout: "RunningRollout") ->
 
     assert (await rollout.status()).phase is RolloutPhase.AWAITING_PROMOTION
     assert (await rollout.promote()).state is PromoteState.SWITCHED
+    await rollout.record("held-at-the-deadline")
 
 
 async def test_a_promotion_that_a_termination_meets_is_told_at_once(rollout: "RunningRollout") -> None:

@@ -1,17 +1,23 @@
 """What the console's forms send."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final, TypeVar, get_args
 from urllib.parse import parse_qsl
 
 from fastapi import Request
 from pydantic import BaseModel
 
 from celadon.api.problems import HttpRefusal
-from celadon.domain.language.payload import parse_payload
+from celadon.domain.language.errors import RefusalCode, refuse
+from celadon.domain.language.payload import InvalidPayloadError, parse_payload
 from celadon.service.command import AnyCommand
+from celadon.service.file_places import located
 
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+_ANSWERS: Final = {"yes": True, "true": True, "no": False, "false": False}
 _MOST_FIELDS: Final = 20
 _LONGEST_FIELD: Final = 10_000
 _LONGEST_FORM: Final = 128 * 1024
@@ -60,20 +66,75 @@ def _is_sound(pairs: Sequence[tuple[str, str]]) -> bool:
     return once and all("\0" not in name + value and len(name + value) <= _LONGEST_FIELD for name, value in pairs)
 
 
-def request_of(command: AnyCommand, form: Mapping[str, str]) -> BaseModel:
-    """Return what a form asks for.
+def request_of(command: AnyCommand, form: Mapping[str, str], deployment: str) -> BaseModel:
+    """Return what a form on a deployment's page asks for.
 
     Raises:
         RefusedError: it asks for nothing sensible.
 
     """
-    request: BaseModel = parse_payload(command.request, dict(_given(command.request, form)))
+    given = dict(_given(command.request, form))
+    if "deployment" in command.request.model_fields:
+        given["deployment"] = deployment
+    request: BaseModel = read_as(command.request, given)
     return request
 
 
+def read_as(model: type[ModelT], typed: Mapping[str, Any]) -> ModelT:
+    """Return what was typed in a form as ``model``.
+
+    Raises:
+        RefusedError: it does not parse; it says so in the words of a form.
+
+    """
+    try:
+        return parse_payload(model, typed)
+    except InvalidPayloadError as error:
+        raise located(error, typed, "correct it in the form and send it again") from None
+
+
 def _given(model: type[BaseModel], form: Mapping[str, str]) -> Iterator[tuple[str, object]]:
-    """Return the fields that a request has; a number that is none is left for the parser to refuse."""
-    for name in model.model_fields:
+    """Return the fields that a request has; what is no number, and neither yes nor no, the parser refuses."""
+    for name, field in model.model_fields.items():
         text = form.get(name, "").strip()
-        if name == "reason" or text:
+        if bool in {field.annotation, *get_args(field.annotation)} and text.lower() in _ANSWERS:
+            yield name, _ANSWERS[text.lower()]
+        elif name == "reason" or text:
             yield name, int(text) if text.isdecimal() and name != "reason" else text
+
+
+def policy_typed(text: str) -> dict[str, Any]:
+    """Return the keys of a policy, or of a command's argument, that were typed: ``KEY=VALUE``, each on its own line.
+
+    A value is read as JSON, and as text where it is none; ``approvals.count=2`` is a value inside of another one.
+
+    Raises:
+        RefusedError: a line names no key.
+
+    """
+    found: dict[str, Any] = {}
+    for line in (one.strip() for one in text.splitlines()):
+        if not line:
+            continue
+        key, is_there, value = line.partition("=")
+        if not (is_there and key.strip()):
+            raise refuse(RefusalCode.INVALID_PAYLOAD, f"{line!r} is not KEY=VALUE", "write one KEY=VALUE on each line")
+        *outer, last = key.strip().split(".")
+        place = found
+        for name in outer:
+            inner = place.setdefault(name, {})
+            if not isinstance(inner, dict):
+                raise refuse(
+                    RefusalCode.INVALID_PAYLOAD, f"{key.strip()} lies inside of a value", "give one of the two"
+                )
+            place = inner
+        place[last] = reads_as(value.strip())
+    return found
+
+
+def reads_as(text: str) -> Any:  # noqa: ANN401 - any value of JSON
+    """Return what a person means: a value of JSON, or the text itself."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -27,7 +27,7 @@ from celadon.service.registry import command_named
 from celadon.service.views.deployment import read_deployment
 from celadon.service.views.deployments import deployment_row, read_deployments
 from celadon.service.views.events import errors_told
-from celadon.service.views.rollout import read_rollout, read_story, rollout_summary, story_rows
+from celadon.service.views.rollout import read_rollout, read_rollout_events, rollout_event_rows, rollout_summary
 from celadon.service.views.rollouts import read_rollouts_of
 from celadon.table.records.rollouts import RolloutFilter
 
@@ -44,7 +44,7 @@ _OWN_SITES: Final = frozenset({"same-origin", "none"})
 """What browsers say of a request that no page, or one of this very address, has made."""
 
 _NOTICE_SECONDS: Final = 60
-_LONGEST_NOTICE: Final = 1500
+LONGEST_NOTICE: Final = 1500
 
 Handler: TypeAlias = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -89,7 +89,7 @@ async def list_deployments(
     after: Annotated[str | None, Query(max_length=MAX_NAME_LENGTH)] = None,
 ) -> HTMLResponse:
     """Show the deployments that this person may see, page after page."""
-    who, person = await _looking(request)
+    who, person = await looking(request)
     page = await read_deployments(parts_of(request).service, who, after=after, limit=SHOWN_DEPLOYMENTS)
     return HTMLResponse(
         render(
@@ -106,7 +106,7 @@ async def list_deployments(
 @router.get("/changes")
 async def changes(request: Request, deployment: str | None = None) -> ChangeResponse:
     """Tell a page when to look again."""
-    who, _ = await _looking(request)
+    who, _ = await looking(request)
     parts = parts_of(request)
     if deployment is not None:
         await parts.service.see(who, deployment)
@@ -163,7 +163,7 @@ def _login_page(notice: str, after: str, status: int) -> HTMLResponse:
 @router.post("/logout")
 async def log_out(request: Request) -> Response:
     """End the session."""
-    await _own_form(request)
+    await own_form(request)
     response = RedirectResponse("/login", status_code=HTTPStatus.SEE_OTHER)
     await parts_of(request).sessions.end(request, response)
     return response
@@ -172,11 +172,11 @@ async def log_out(request: Request) -> Response:
 @router.get("/deployments/{name}")
 async def show_deployment(request: Request, name: str) -> HTMLResponse:
     """Show a deployment with both colours."""
-    who, person = await _looking(request)
+    who, person = await looking(request)
     parts = parts_of(request)
     view = await read_deployment(parts.service, who, name)
     page = deployment_page(view, rights_of(who.roles), parts.workflows_url, datetime.now(UTC))
-    notice = _notice_of(request)
+    notice = notice_of(request)
     response = HTMLResponse(
         render("deployment", person, f"/changes?deployment={quote(name, safe='')}", page=page, notice=notice),
     )
@@ -192,7 +192,7 @@ async def list_rollouts(
     before: Annotated[int | None, Query(ge=1, lt=2**63)] = None,
 ) -> HTMLResponse:
     """Show a deployment's rollouts, newest first, page after page."""
-    who, person = await _looking(request)
+    who, person = await looking(request)
     page = await read_rollouts_of(
         parts_of(request).service, who, name, RolloutFilter(), before=before, limit=SHOWN_ROLLOUTS
     )
@@ -211,13 +211,11 @@ async def list_rollouts(
 
 @router.get("/deployments/{name}/rollouts/{number}")
 async def show_rollout(request: Request, name: str, number: int) -> HTMLResponse:
-    """Tell a rollout's story."""
-    who, person = await _looking(request)
+    """Show a rollout with its events, oldest first."""
+    who, person = await looking(request)
     parts = parts_of(request)
-    record = await read_rollout(parts.service, who, number)
-    if record.deployment != name:
-        raise refuse(RefusalCode.NO_SUCH_ROLLOUT, f"{name} has no rollout {number}", "look at the list of its rollouts")
-    events = await read_story(parts.service, who, record, limit=SHOWN_EVENTS)
+    record = await read_rollout(parts.service, who, number, deployment=name)
+    events = await read_rollout_events(parts.service, who, record, limit=SHOWN_EVENTS)
     stream = None if record.outcome is not None else f"/changes?deployment={quote(name, safe='')}"
     return HTMLResponse(
         render(
@@ -225,7 +223,7 @@ async def show_rollout(request: Request, name: str, number: int) -> HTMLResponse
             person,
             stream,
             rollout=rollout_summary(record, datetime.now(UTC), errors=errors_told(events).get(record.rollout, ())),
-            events=story_rows(record, events),
+            events=rollout_event_rows(record, events),
             workflow=workflow_link(parts.workflows_url, record),
         ),
     )
@@ -234,18 +232,32 @@ async def show_rollout(request: Request, name: str, number: int) -> HTMLResponse
 @router.post("/deployments/{name}/{verb}")
 async def decide(request: Request, name: str, verb: str) -> Response:
     """Carry a decision out, and show the deployment with what came of it."""
-    form = await _own_form(request)
-    who, _ = await _looking(request)
+    form = await own_form(request)
+    who, _ = await looking(request)
     try:
         notice = await _carry_out(parts_of(request), who, name, verb, form)
     except RefusedError as error:
         if error.refusal.code is RefusalCode.FORBIDDEN:
             raise
-        notice = Notice(tone=Tone.BAD, text=str(error.refusal)[:_LONGEST_NOTICE])
-    response = RedirectResponse(f"/deployments/{quote(name, safe='')}", status_code=HTTPStatus.SEE_OTHER)
+        notice = Notice(tone=Tone.BAD, text=str(error.refusal)[:LONGEST_NOTICE])
+    return to_page(request, f"/deployments/{quote(name, safe='')}", notice)
+
+
+def to_page(request: Request, path: str, notice: Notice) -> Response:
+    """Return to a page of the console, which says what came of a form."""
+    response = RedirectResponse(path, status_code=HTTPStatus.SEE_OTHER)
     # Without the padding, for which a cookie's value would have to stand in quotes.
     kept = base64.urlsafe_b64encode(notice.model_dump_json().encode()).decode().rstrip("=")
     parts_of(request).sessions.keep_notice(request, response, kept, _NOTICE_SECONDS)
+    return response
+
+
+def page_with_notice(request: Request, template: str, person: Person, **values: object) -> HTMLResponse:
+    """Return a page with what came of a form of this session, which is told once."""
+    notice = notice_of(request)
+    response = HTMLResponse(render(template, person, None, notice=notice, **values))
+    if notice is not None:
+        parts_of(request).sessions.forget_notice(response)
     return response
 
 
@@ -254,11 +266,11 @@ async def _carry_out(parts: ApiParts, who: Principal, name: str, verb: str, form
     if command is None or command.form is None:
         raise refuse(RefusalCode.UNKNOWN_MESSAGE, "there is no such decision", "look at the deployment's page")
     request_id = form.get("request_id") or None
-    request = request_of(command, form)
+    request = request_of(command, form, name)
     return command.notice(await parts.service.carry_out(command, who, request, subject=name, request_id=request_id))
 
 
-async def _looking(request: Request) -> tuple[Principal, Person]:
+async def looking(request: Request) -> tuple[Principal, Person]:
     """Return who looks, for the service and for the page."""
     parts = parts_of(request)
     text = parts.sessions.text(request)
@@ -271,7 +283,7 @@ async def _looking(request: Request) -> tuple[Principal, Person]:
     return who, Person(name=who.name, roles=tuple(role.value for role in who.roles), csrf=csrf_of(text))
 
 
-async def _own_form(request: Request) -> dict[str, str]:
+async def own_form(request: Request) -> dict[str, str]:
     """Return the fields of a form that one of the console's own pages has sent in this session.
 
     Raises:
@@ -310,7 +322,7 @@ def _foreign_form() -> HttpRefusal:
     )
 
 
-def _notice_of(request: Request) -> Notice | None:
+def notice_of(request: Request) -> Notice | None:
     """Return what came of a decision of this session; what another page or server has put there is left out."""
     kept = parts_of(request).sessions.notice(request)
     padding = "=" * (-len(kept) % 4)

@@ -19,7 +19,7 @@ from celadon.table.records.rollouts import RolloutRecord
 
 
 class FormField(Record):
-    """A number that a person types, and what it is now."""
+    """What a person types, and what it is now."""
 
     name: str
     title: str
@@ -42,6 +42,8 @@ class Decision(Record):
     """Which rollout and revision are meant, sent along so that another one is refused."""
     fields: tuple[FormField, ...] = ()
     """Numbers that the person types."""
+    texts: tuple[FormField, ...] = ()
+    """What else the person may type."""
 
 
 class DeploymentPage(Record):
@@ -114,7 +116,10 @@ def _decision(command: AnyCommand, standing: Standing, rights: Collection[Verb])
         "blue": "" if record is None else revision_name(record.from_revision),
     }
     means: dict[str, str] = {}
-    what = form.what.format_map(names)
+    texts = (form.title, form.what, form.button)
+    if record is None and form.without_rollout is not None:
+        texts = form.without_rollout
+    title, what, button = (text.format_map(names) for text in texts)
     if record is not None and command.scope is Scope.ROLLOUT:
         means["rollout"] = str(record.rollout)
         if "revision" in command.request.model_fields:
@@ -123,9 +128,9 @@ def _decision(command: AnyCommand, standing: Standing, rights: Collection[Verb])
     allowed = command.right in rights
     return Decision(
         verb=command.verb,
-        title=form.title.format_map(names),
+        title=title,
         what=what,
-        button=form.button.format_map(names),
+        button=button,
         tone=form.tone,
         allowed=allowed,
         why_not="" if allowed else f"Your token may not {command.verb}. Ask somebody whose role allows it.",
@@ -135,6 +140,7 @@ def _decision(command: AnyCommand, standing: Standing, rights: Collection[Verb])
             FormField(name=one, title=in_words(one).capitalize(), value=str(getattr(standing.deployment, one, "")))
             for one in form.fields
         ),
+        texts=tuple(FormField(name=one, title=title, value="") for one, title in form.texts.items()),
     )
 
 

@@ -39,6 +39,9 @@ FIRST_PAUSE: Final = timedelta(seconds=0.5)
 LONGEST_PAUSE: Final = timedelta(seconds=10)
 OUTAGE_PATIENCE: Final = timedelta(seconds=30)
 """How long a request is repeated while the API, or what stands before it, is away: longer than a restart takes."""
+FIRST_PATIENCE: Final = timedelta(seconds=5)
+"""How long the first request is repeated where the connection is refused: an API that is restarted listens again by
+then, and whoever has mistyped the port is told soon."""
 _LONGEST_RATE_PAUSE: Final = 5.0
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
@@ -55,6 +58,9 @@ class _Problem(Record):
 class UnreachedError(OutageError):
     """Nobody was there to take a request."""
 
+    is_refused = False
+    """Whether the machine answered that nothing listens at the port, as while an API is restarted."""
+
 
 class AnswerLostError(NoAnswerError):
     """A request was taken, or may have been, and its answer was lost: it can be repeated under the same id."""
@@ -63,8 +69,9 @@ class AnswerLostError(NoAnswerError):
 class ApiCalls:
     """Calls one API as one caller; ``calling`` opens it.
 
-    A request that meets an outage is repeated for ``OUTAGE_PATIENCE``, under the same id; but an address at which
-    nobody has answered this command yet is rather a mistake, and told at once.
+    A request that meets an outage is repeated for ``OUTAGE_PATIENCE``, under the same id. An address at which nobody
+    has answered this command yet is rather a mistake: it is told at once, or after ``FIRST_PATIENCE`` where the
+    connection is refused, which an API that is restarted does for a moment.
     """
 
     def __init__(self, target: ApiTarget, patience: timedelta = OUTAGE_PATIENCE) -> None:
@@ -131,7 +138,7 @@ class ApiCalls:
 
     async def _through_outages(self, call: Callable[[], Awaitable[ModelT]], *, repeats: bool) -> ModelT:
         """Repeat a call until it is answered, or patience with an outage has ended."""
-        pause, ends, may_be_done, said = FIRST_PAUSE, None, False, False
+        pause, began, may_be_done, said = FIRST_PAUSE, None, False, False
         while True:
             try:
                 return await call()
@@ -142,14 +149,15 @@ class ApiCalls:
                     await asyncio.sleep(wait.total_seconds())
                     continue
                 now = time.monotonic()
-                if ends is None and wait is not None and repeats:
-                    ends = now + self._patience.total_seconds()
-                if wait is None or ends is None or now + wait.total_seconds() > ends:
+                began = now if began is None else began
+                patience = self._patience_with(error)
+                if wait is None or not repeats or now + wait.total_seconds() > began + patience.total_seconds():
                     if may_be_done and isinstance(error, UnreachedError):
                         raise AnswerLostError(str(error)) from error
                     raise
                 if not said:
-                    log_warning("api_away", url=self._target.url, reason=str(error), next_step="it is asked again")
+                    again = f"it is asked again for {patience.total_seconds():.0f} s"
+                    log_warning("api_away", url=self._target.url, reason=str(error), next_step=again)
                 said = True
             await asyncio.sleep(wait.total_seconds())
             pause = min(pause * 2, LONGEST_PAUSE)
@@ -158,13 +166,18 @@ class ApiCalls:
         """Return how long to wait before a call is repeated; nothing when that is of no use."""
         match error:
             case UnreachedError():
-                return pause if self._has_answered else None
+                return pause if self._has_answered or error.is_refused else None
             case ApiError(status=HTTPStatus.TOO_MANY_REQUESTS, retry_after=seconds):
                 return timedelta(seconds=seconds) if seconds <= _LONGEST_RATE_PAUSE else None
             case ApiError():
                 return max(pause, timedelta(seconds=error.retry_after)) if error.status in OUTAGE_STATUSES else None
             case _:
                 return pause
+
+    def _patience_with(self, error: Exception) -> timedelta:
+        """Return how long a call is repeated after the first such error."""
+        is_first = isinstance(error, UnreachedError) and not self._has_answered
+        return min(self._patience, FIRST_PATIENCE) if is_first else self._patience
 
     async def events(self, path: str) -> AsyncGenerator[ServerSentEvent, None]:
         """Follow a live stream for ever; one that breaks is resumed after its last numbered event.
@@ -260,9 +273,11 @@ class ApiCalls:
             raise self._not_understood(str(error.errors(include_url=False, include_input=False)[0]["msg"])) from error
 
     def _away(self, error: BaseException) -> UnreachedError:
-        return UnreachedError(
+        unreached = UnreachedError(
             f"the API does not answer at {self._target.url}: {_reason(error)}; {self._target.when_away}",
         )
+        unreached.is_refused = isinstance(error, ConnectionRefusedError)
+        return unreached
 
     def _not_understood(self, told: str) -> CommandError:
         return CommandError(

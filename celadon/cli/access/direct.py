@@ -18,10 +18,12 @@ from celadon.service.pages import every_page
 from celadon.service.views.deployment import read_deployment, read_table_view
 from celadon.service.views.deployments import DeploymentList, read_deployments
 from celadon.service.views.events import EventList, read_events
+from celadon.service.views.policy import ShownPolicy, read_default_policy, read_policy_of
 from celadon.service.views.revisions import RevisionList, read_revisions
 from celadon.service.views.rollout import read_history, read_rollout
 from celadon.service.views.rollouts import RolloutList, read_rollouts, read_rollouts_of
 from celadon.service.views.routers import RouterList, read_routers
+from celadon.service.views.schedules import ScheduleList, read_schedules
 from celadon.table.core.paging import LONGEST_PAGE
 from celadon.table.records.deployments import DeploymentView
 from celadon.table.records.history import History
@@ -85,6 +87,18 @@ class DirectAccess:
         """Return every revision of a deployment."""
         return await every_page(
             lambda before: read_revisions(self._service, OPERATOR, name, before=before, limit=LONGEST_PAGE),
+        )
+
+    async def policy(self, name: str | None) -> ShownPolicy:
+        """Return the policy of a deployment, or the installation's defaults."""
+        if name is None:
+            return await read_default_policy(self._service, OPERATOR)
+        return await read_policy_of(self._service, OPERATOR, name)
+
+    async def schedules(self, name: str) -> ScheduleList:
+        """Return every schedule of a deployment."""
+        return await every_page(
+            lambda after: read_schedules(self._service, OPERATOR, name, after=after, limit=LONGEST_PAGE)
         )
 
     async def routers(self) -> RouterList:

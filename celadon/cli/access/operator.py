@@ -14,17 +14,19 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from celadon.cli.access.answers import NO_KEEPER
 from celadon.cli.faults import CommandError
 from celadon.cli.session import Session
+from celadon.cli.signing import own_signer
 from celadon.cli.table_access import database_faults_told
 from celadon.client.rollout_view import NO_WORKFLOW, WorkflowAnswer
 from celadon.client.rollouts import KEY_HOLDER, RolloutClient, Sender
 from celadon.domain.language.errors import RefusedError
+from celadon.domain.language.identity import KEY_ISSUER
 from celadon.domain.language.not_found import nothing_under_way
 from celadon.domain.language.permissions import Role, Verb
 from celadon.domain.language.states import Channel
 from celadon.service.answers import Meant
 from celadon.service.command import Call
 from celadon.service.principal import Principal, Scheme
-from celadon.service.service import Service
+from celadon.service.service import Service, meant_of
 from celadon.table.access.api_requests import RequestKey
 from celadon.table.core.author import Author
 from celadon.table.read.overview import view_deployment
@@ -80,10 +82,21 @@ class OperatorService(Service):
         """Return who changes the table, as declared."""
         return Author(by=who.name, door=who.door, reason=reason)
 
+    def author_of_schedule(self, who: Principal, reason: str) -> Author:
+        """Return the key holder, if there is a key; else nobody vouches for whoever types."""
+        if own_signer() is None:
+            return self.author(who, reason)
+        return Author(by=who.name, door=who.door, reason=reason, verified=True, issuer=KEY_ISSUER)
+
     def vouched(self, who: Principal, verbs: Iterable[Verb]) -> Mapping[str, object]:
         """Return through which door the command comes; who signs it says the rest."""
         del verbs
         return {"door": who.door}
+
+    @property
+    def vouches(self) -> bool:
+        """Whether there is a key that signs what is started."""
+        return own_signer() is not None
 
     def sender(self, who: Principal) -> Sender:
         """Return the key holder, who starts what it likes."""
@@ -113,11 +126,8 @@ class OperatorService(Service):
         except CommandError as error:
             note, view = str(error), None
         if view is not None and view.rollout is not None and view.rollout.outcome is None:
-            return Meant(
-                rollout=view.rollout.rollout,
-                revision=view.rollout.to_revision,
-                note="" if view.keeper_alive else NO_KEEPER,
-            )
+            note = "" if view.keeper_alive else NO_KEEPER
+            return meant_of(view.rollout).model_copy(update={"note": note})
         answer = await self.ask_workflow(name)
         if answer.status is not None:
             return Meant(rollout=answer.status.rollout, revision=answer.status.to_revision, note=note)

@@ -15,9 +15,11 @@ from celadon.table.records.rollouts import RolloutFilter, RolloutRecord
 if TYPE_CHECKING:
     from celadon.service.views.deployments import DeploymentList
     from celadon.service.views.events import EventList
+    from celadon.service.views.policy import ShownPolicy
     from celadon.service.views.revisions import RevisionList
     from celadon.service.views.rollouts import RolloutList
     from celadon.service.views.routers import RouterList
+    from celadon.service.views.schedules import ScheduleList
 
 
 class Access(Protocol):
@@ -64,6 +66,13 @@ class Access(Protocol):
 
     async def revisions(self, name: str) -> "RevisionList":
         """Return every revision of a deployment, newest first."""
+
+    async def policy(self, name: str | None) -> "ShownPolicy":
+        """Return the policy of a deployment, or the installation's defaults."""
+        ...
+
+    async def schedules(self, name: str) -> "ScheduleList":
+        """Return every schedule of a deployment, by name."""
 
     async def routers(self) -> "RouterList":
         """Return every router."""

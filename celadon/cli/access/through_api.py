@@ -28,9 +28,11 @@ if TYPE_CHECKING:
     from celadon.service.principal import Principal
     from celadon.service.views.deployments import DeploymentList
     from celadon.service.views.events import EventList
+    from celadon.service.views.policy import ShownPolicy
     from celadon.service.views.revisions import RevisionList
     from celadon.service.views.rollouts import RolloutList
     from celadon.service.views.routers import RouterList
+    from celadon.service.views.schedules import ScheduleList
     from celadon.table.records.deployments import DeploymentView
     from celadon.table.records.history import History
     from celadon.table.records.rollouts import RolloutFilter, RolloutRecord
@@ -158,6 +160,21 @@ class ApiAccess:
         return await every_page(
             lambda before: self._calls.get(path, RevisionList, before=before, limit=LONGEST_PAGE),
         )
+
+    async def policy(self, name: str | None) -> "ShownPolicy":
+        """Return the policy of a deployment, or the installation's defaults."""
+        from celadon.service.views.policy import ShownPolicy
+
+        if name is None:
+            return await self._calls.get("/v1/policy", ShownPolicy)
+        return await self._get(name, "/policy", ShownPolicy)
+
+    async def schedules(self, name: str) -> "ScheduleList":
+        """Return every schedule of a deployment."""
+        from celadon.service.views.schedules import ScheduleList
+
+        path = f"/v1/deployments/{segment(name)}/schedules"
+        return await every_page(lambda after: self._calls.get(path, ScheduleList, after=after, limit=LONGEST_PAGE))
 
     async def routers(self) -> "RouterList":
         """Return every router."""

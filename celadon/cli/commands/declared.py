@@ -184,7 +184,7 @@ def _field(command: AnyCommand, name: str) -> inspect.Parameter:
     terminal, field = command.terminal, command.request.model_fields[name]
     if name not in terminal.options and name in {"rollout", "reason"}:
         return _parameter(name, RolloutOption, None) if name == "rollout" else _parameter(name, ReasonOption, "")
-    if name == "deployment":
+    if name == "deployment" and name not in terminal.options:
         return _parameter(name, DeploymentArgument)
     option = _option(terminal, name)
     plain, least = _kind_of(field.annotation, field.metadata)
@@ -194,12 +194,12 @@ def _field(command: AnyCommand, name: str) -> inspect.Parameter:
         said["metavar"] = option.metavar
     if option.default:
         said["show_default"] = option.default
-    if name == "revision":
+    if name in {"revision", "to_revision"}:
         said["parser"] = parse_revision_option
     elif least is not None and kind is int:
         said["min"] = least
     if option.is_argument:
-        return _argument(name, kind, said)
+        return _argument(name, kind, said, required=field.is_required())
     flag = _flag(option, name)
     if field.is_required():
         return _parameter(name, Annotated[kind, typer.Option(flag, **said)])
@@ -207,8 +207,8 @@ def _field(command: AnyCommand, name: str) -> inspect.Parameter:
     return _parameter(name, Annotated[kind | None if default is None else kind, typer.Option(flag, **said)], default)
 
 
-def _argument(name: str, kind: Any, said: dict[str, Any]) -> inspect.Parameter:  # noqa: ANN401 - types are values here
-    if get_origin(kind) is list:
+def _argument(name: str, kind: Any, said: dict[str, Any], *, required: bool) -> inspect.Parameter:  # noqa: ANN401 - types are values here
+    if get_origin(kind) is list or not required:
         return _parameter(name, Annotated[kind | None, typer.Argument(**said, show_default=False)], None)
     return _parameter(name, Annotated[kind, typer.Argument(**said)])
 

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
-from celadon.cli.options import DataDirOption, OutputOption, ValidForOption, parse_duration_option
+from celadon.cli.options import ByOption, DataDirOption, OutputOption, ValidForOption, parse_duration_option
 from celadon.cli.output import OutputFormat
 from celadon.cli.running import faults_told, run
 from celadon.extras import Extra, need
@@ -214,6 +214,7 @@ def gateway(context: typer.Context) -> None:
     CELADON_ROUTER_ADDRESS           where routers listen            127.0.0.1:8000
     CELADON_PREVIEW_ROUTER_ADDRESS   where routers listen for green  nowhere
     CELADON_PREVIEW_KEY              lets x-celadon-preview through  never
+    CELADON_DOMAINS                  of NAME.DOMAIN as host name     localhost
     CELADON_GATEWAY_METRICS_ADDRESS  where Prometheus scrapes it     nowhere
     ```
 
@@ -269,3 +270,41 @@ def upgrade(data_dir: DataDirOption = None, output: OutputOption = OutputFormat.
     from celadon.cli.database import upgrade_database
 
     run(lambda: upgrade_database(data_dir, output), output)
+
+
+@db_app.command()
+def prune(
+    older_than: Annotated[
+        timedelta | None,
+        typer.Option(
+            parser=parse_duration_option,
+            metavar="DURATION",
+            help="Of what ended or was written longer ago than this, at least 1h.",
+            show_default="event_retention of each policy",
+        ),
+    ] = None,
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would go.")] = False,
+    by: ByOption = None,
+    data_dir: DataDirOption = None,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Delete what has had its time, and say per table how many rows went.
+
+    Keepers do the same by themselves once an hour. What is live, under way, or may be gone back to stays, and so does
+    the whole audit log of every rollout that is kept.
+
+    Examples:
+    ```console
+    celadon db prune --dry-run
+    celadon db prune --older-than 30d
+    ```
+    """
+    from celadon.domain.language.policy import SHORTEST_RETENTION
+
+    if older_than is not None and older_than < SHORTEST_RETENTION:
+        raise typer.BadParameter("nothing younger than 1h is ever deleted", param_hint="--older-than")
+    from celadon.cli.person import person_named
+    from celadon.cli.pruning import prune_database
+
+    run(lambda: prune_database(data_dir, older_than, person_named(by), output, dry_run=dry_run), output)

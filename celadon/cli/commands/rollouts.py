@@ -60,6 +60,23 @@ PlainSecretsOption: TypeAlias = Annotated[
     bool,
     typer.Option("--allow-plain-secrets", help="Allow plain values under names that look like secrets."),
 ]
+DryRunOption: TypeAlias = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Only say what would happen, as 'celadon plan' does; exits 1 if it were refused."),
+]
+RestartOption: TypeAlias = Annotated[
+    bool, typer.Option("--restart", help="Roll it out once more, even if it is live, under way or waiting already.")
+]
+FileOption: TypeAlias = Annotated[
+    Path,
+    typer.Option("--file", "-f", metavar="FILE", help="The deployment file, YAML or JSON; - is standard input."),
+]
+PolicyOption: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--policy", metavar="FILE", help="A policy file; what the deployment file's own policy gives wins over it."
+    ),
+]
 WaitOption: TypeAlias = Annotated[
     bool,
     typer.Option("--wait", help="Follow the rollout to its end; exits 0 only when it was promoted."),
@@ -74,22 +91,14 @@ LimitOption: TypeAlias = Annotated[int, typer.Option(min=1, max=100, metavar="N"
 @speaks_to_celadon
 def deploy(  # noqa: PLR0913 - each is an option that a person can give
     *,
-    file: Annotated[
-        Path,
-        typer.Option("--file", "-f", metavar="FILE", help="The deployment file, YAML or JSON; - is standard input."),
-    ],
-    policy: Annotated[
-        Path | None,
-        typer.Option(
-            "--policy",
-            metavar="FILE",
-            help="A policy file; what the deployment file's own policy gives wins over it.",
-        ),
-    ] = None,
+    file: FileOption,
+    policy: PolicyOption = None,
     settings: SetOption = None,
     requested_by: RequestedByOption = None,
     reason: ReasonOption = None,
     allow_plain_secrets: PlainSecretsOption = False,
+    dry_run: DryRunOption = False,
+    restart: RestartOption = False,
     wait: WaitOption = False,
     timeout: TimeoutOption = None,
     request_id: RequestIdOption = None,
@@ -99,7 +108,11 @@ def deploy(  # noqa: PLR0913 - each is an option that a person can give
     """Roll out what a deployment file describes.
 
     The rollout opens a green set, waits until it is healthy, awaits its promotion (yours, or its timer's), switches
-    traffic, and drains blue. The command returns when the rollout has begun.
+    traffic, and drains blue. The command says what changes, and returns when the rollout has begun. Replicas that the
+    file does not give stay as they are (1 for a new deployment). Nothing is started when what the file describes is
+    live, under way or waiting, unless --restart is given; a repeat with the same --request-id gets the first answer.
+    While another rollout is under way, policy.on_new_revision says what becomes of this one: reject refuses it, queue
+    lets it wait for the other's end, and replace ends the other one for it.
 
     A deployment file:
     ```yaml
@@ -108,7 +121,7 @@ def deploy(  # noqa: PLR0913 - each is an option that a person can give
     revision:
       command: [python, -m, my_server, --port, "{port}"]
       env: {MODEL: llama-3-8b, TOKEN: {secret: hub-token}}
-      health_check: {path: /health, interval: 1s}
+      health_check: {preset: openai, model: llama-3-8b}
     policy: {auto_promote: true, promote_after: 5m, bake: 10m}
     reason: new weights
     ```
@@ -117,6 +130,7 @@ def deploy(  # noqa: PLR0913 - each is an option that a person can give
     celadon deploy -f chat.yaml
     celadon deploy -f chat.yaml --policy careful.policy.yaml
     celadon deploy -f chat.yaml --set replicas=5 --reason "more traffic"
+    celadon deploy -f chat.yaml --dry-run
     celadon deploy -f chat.yaml --wait --timeout 30m
     generate-deployment | celadon deploy -f -
     ```
@@ -132,6 +146,45 @@ def deploy(  # noqa: PLR0913 - each is an option that a person can give
         wait=wait,
         timeout=timeout,
         request_id=request_id,
+        dry_run=dry_run,
+        looks_first=True,
+        restart=restart,
+    )
+    run(lambda: deploy_file(file, policy, start, target, output), output)
+
+
+@speaks_to_celadon
+def plan(  # noqa: PLR0913 - each is an option that a person can give
+    *,
+    file: FileOption,
+    policy: PolicyOption = None,
+    settings: SetOption = None,
+    requested_by: RequestedByOption = None,
+    allow_plain_secrets: PlainSecretsOption = False,
+    target: TargetChoice,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Say what a rollout would do, without doing any of it.
+
+    What differs from the revision that is live, the replicas now and while both colours run, the policy with the layer
+    that each key comes from, what stands before the switch in the order in which it is asked, the earliest and the
+    latest moment of the switch as far as they are known, who may decide, and why the rollout would be refused. Every
+    rule of a start is asked, and nothing is written; exits 1 when the rollout would be refused.
+
+    Examples:
+    ```console
+    celadon plan -f chat.yaml
+    celadon plan -f chat.yaml --set replicas=5 -o json | jq .capacity_peak
+    celadon plan -f chat.yaml -o json | jq '.policy[] | select(.layer != "default")'
+    ```
+    """
+    from celadon.cli.starting import Start, deploy_file
+
+    start = Start(
+        settings=tuple(settings or ()),
+        requested_by=requested_by,
+        allow_plain_secrets=allow_plain_secrets,
+        dry_run=True,
     )
     run(lambda: deploy_file(file, policy, start, target, output), output)
 
@@ -148,6 +201,8 @@ def start(  # noqa: PLR0913 - each is an option that a person can give
     settings: SetOption = None,
     requested_by: RequestedByOption = None,
     reason: ReasonOption = None,
+    dry_run: DryRunOption = False,
+    restart: RestartOption = False,
     wait: WaitOption = False,
     timeout: TimeoutOption = None,
     request_id: RequestIdOption = None,
@@ -173,6 +228,8 @@ def start(  # noqa: PLR0913 - each is an option that a person can give
         wait=wait,
         timeout=timeout,
         request_id=request_id,
+        dry_run=dry_run,
+        restart=restart,
     )
     content = {"deployment": deployment, "revision": revision}
     run(lambda: deploy_revision(content, given, target, output), output)

@@ -19,8 +19,9 @@ from celadon.domain.decisions.workflow_condition import (
     unknown_condition,
 )
 from celadon.domain.language.errors import RefusedError
+from celadon.table.core.unfinished_rollouts import UnfinishedRollout
 from celadon.table.read.inspection import Inspection, UnfinishedFinding
-from celadon.table.replicas.abandoned_rollouts import UnfinishedRollout, abandon_rollout
+from celadon.table.replicas.abandoned_rollouts import abandon_rollout
 
 _ANSWERS_WITHIN: Final = timedelta(seconds=5)
 

@@ -7,8 +7,8 @@ from celadon.domain.decisions.other_rollout import refuse_other
 from celadon.domain.language.commands import AbortAnswer, AbortCommand, AbortState
 from celadon.domain.language.errors import Refusal, RefusalCode
 from celadon.domain.language.progress import AbortRequest, PendingAbort, Progress
-from celadon.domain.language.states import RolloutPhase
-from celadon.domain.language.steps import SwitchAnswer
+from celadon.domain.language.states import Channel, RolloutPhase
+from celadon.domain.language.steps import PendingAsker, SwitchAnswer
 
 
 def refuse_abort(
@@ -53,7 +53,7 @@ def refuse_abort(
             return Refusal(
                 code=RefusalCode.ROLLOUT_ENDED,
                 message="the rollout has ended",
-                next_step="start a rollout with the revision that should be live",
+                next_step=f"start one back with 'celadon rollback {progress.deployment}'",
             )
         case _ as unreachable:
             assert_never(unreachable)
@@ -79,6 +79,27 @@ def pending_after(
     if pending is None:
         return PendingAbort(request=request, since=now, why=answer.refusal.message)
     return pending.model_copy(update={"why": answer.refusal.message})
+
+
+def left_pending(pending: PendingAbort | None, left: PendingAsker | None, now: datetime) -> PendingAbort | None:
+    """Return what is pending once somebody has withdrawn, for whoever still wants the way back; nothing when nobody.
+
+    Of those who asked after the first one, only the table has the message; it goes back for them when the policy asks.
+    """
+    if pending is None or left is None:
+        return None
+    command = pending.request.command
+    if (command.by, command.issuer) == (left.by, left.issuer):
+        return pending
+    door = Channel.CANCEL if left.door is Channel.CANCEL else Channel.POLICY
+    request = AbortRequest(command=AbortCommand(by=left.by, reason=left.reason), door=door, at=now)
+    return pending.model_copy(update={"request": request})
+
+
+def cancellation(now: datetime) -> AbortRequest:
+    """Return the abort that a cancellation in Temporal is."""
+    command = AbortCommand(by="cancellation", reason="the workflow was cancelled")
+    return AbortRequest(command=command, door=Channel.CANCEL, at=now)
 
 
 def recorded(refusal: Refusal, phase: RolloutPhase) -> AbortAnswer:

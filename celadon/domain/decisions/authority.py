@@ -6,7 +6,7 @@ rights.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
@@ -21,6 +21,7 @@ from celadon.domain.language.contracts import (
     FINISH,
     PAUSE,
     PROMOTE,
+    RESCHEDULE,
     RESUME,
     ROLLBACK,
     WITHDRAW,
@@ -33,7 +34,7 @@ from celadon.domain.language.steps import Message, Note, Step
 
 StepT = TypeVar("StepT", bound=Step)
 
-VERIFYING_DOORS: Final = frozenset({Channel.API, Channel.CONSOLE, Channel.CLI})
+VERIFYING_DOORS: Final = frozenset({Channel.API, Channel.CONSOLE, Channel.CLI, Channel.SCHEDULE})
 """Doors that sign what they send; a message that only says that it came through one of them did not."""
 
 
@@ -65,11 +66,23 @@ _VERBS: Final[Mapping[str, Verb]] = MappingProxyType(
         WITHDRAW: Verb.ABORT,
         PAUSE: Verb.PAUSE,
         RESUME: Verb.PAUSE,
+        RESCHEDULE: Verb.PAUSE,
     },
 )
 """The right that each message takes. To finish a bake is to promote for good; whoever may pull the brake may release
-it."""
+it. Other timers take the right to promote too where they let a switch happen, or happen sooner."""
 
+
+RESCHEDULE_RIGHTS: Final = (Verb.PAUSE, Verb.PROMOTE)
+"""What other timers may take, by what they do."""
+
+_SIGNED_ONLY: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        FINISH: "wait for the end of the bake, or have somebody send it who signs",
+        RESCHEDULE: "use 'celadon reschedule {deployment}' or the API, which sign what they send",
+    },
+)
+"""Messages that somebody has to vouch for, unless the installation believes everybody, with what to do instead."""
 
 _NOTE_VERBS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
@@ -83,6 +96,7 @@ _NOTE_VERBS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "withdrawal_requested": (WITHDRAW,),
         "pause_requested": (PAUSE,),
         "resume_requested": (RESUME,),
+        "reschedule_requested": (RESCHEDULE,),
     },
 )
 """Of which messages a line of the audit log may tell: what was signed vouches for nothing else."""
@@ -210,17 +224,31 @@ class Authority:
                 request_id=message.request_id,
             )
         verdict.require(_VERBS[message.verb], deployment)
-        if message.verb == FINISH and not verdict.verified and self.unsigned is not Unsigned.ALL:
+        if message.verb in _SIGNED_ONLY and not verdict.verified and self.unsigned is not Unsigned.ALL:
+            what = f"{message.verb} {deployment}"
             raise RefusedError(
                 Refusal(
                     code=RefusalCode.UNSIGNED,
-                    message=f"nobody vouches for the sender, and an unsigned message may not finish {deployment}",
-                    next_step="wait for the end of the bake, or have somebody send it who signs",
+                    message=f"nobody vouches for the sender, and an unsigned message may not {what}",
+                    next_step=_SIGNED_ONLY[message.verb].format(deployment=deployment),
                 ),
             )
         if isinstance(command, PromoteCommand) and command.force:
             verdict.require(Verb.FORCE, deployment)
         return verdict
+
+    @property
+    def unsigned_rights(self) -> frozenset[Verb]:
+        """What an unsigned message may do."""
+        return _UNSIGNED_RIGHTS[self.unsigned]
+
+    def believing(self, verifies: Callable[[str, str], bool]) -> "Authority":
+        """Return an authority that believes further keys, for messages that come by a schedule."""
+
+        def either(text: str, signature: str) -> bool:
+            return verifies(text, signature) or self.verifies(text, signature)
+
+        return replace(self, verifies=either)
 
     def attested(self, step: StepT) -> StepT:
         """Return ``step`` with what the signatures of its notes say, whatever the notes say of that themselves."""
@@ -252,6 +280,8 @@ class Authority:
 
 def verbs_of(verb: str, *, force: bool = False) -> tuple[Verb, ...]:
     """Return the rights that a command takes, by its message's name."""
+    if verb == RESCHEDULE:
+        return RESCHEDULE_RIGHTS
     return (_VERBS[verb], Verb.FORCE) if force else (_VERBS[verb],)
 
 

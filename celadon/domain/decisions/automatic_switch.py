@@ -9,6 +9,7 @@ from typing import Final
 
 from celadon.domain.language.permissions import Verb
 from celadon.domain.language.policy import BlueGreenPolicy, OnDeadline, required_healthy, resolve_policy
+from celadon.domain.language.window import AppliesTo
 
 _TIMER_KEYS: Final = ("auto_promote", "promote_after", "promote_at", "promotion_deadline", "on_deadline")
 _PATIENCE_KEYS: Final = ("provisioning_deadline", "max_replacements", "max_regressions")
@@ -56,7 +57,7 @@ def asks_for_gate(resolved: BlueGreenPolicy, *layers: BlueGreenPolicy) -> bool:
     A delay asks for no gate: it gives time to look at green while blue serves, and here nothing serves.
     """
     said = any("auto_promote" in layer.model_fields_set for layer in layers)
-    return said and not resolved.auto_promote
+    return resolved.approvals is not None or (said and not resolved.auto_promote)
 
 
 def eased_keys(
@@ -68,6 +69,8 @@ def eased_keys(
 ) -> tuple[str, ...]:
     """Return the keys by which ``wanted`` switches by itself where ``own`` would not, or not yet; empty when none do.
 
+    No policy that asks for approvals switches by itself.
+
     A policy that leaves the switch to a person eases nothing, whatever else it says. Another ``min_healthy`` is another
     moment at which green counts as verified, also when it asks for more: the two policies can then not be compared.
 
@@ -78,29 +81,44 @@ def eased_keys(
         wanted_gated: whether this rollout does.
 
     """
-    if not switches_by_itself(wanted, gated=wanted_gated):
+    if wanted.approvals is not None or not switches_by_itself(wanted, gated=wanted_gated):
         return ()
-    keys: list[str] = []
+    keys: list[str] = [] if own.approvals is None else ["approvals"]
     moments = {*_turning_points(own), *_turning_points(wanted)}
     if _waits_for_less(wanted.promote_at, own.promote_at) or any(
         _is_sooner(switches_after(wanted, one, gated=wanted_gated), switches_after(own, one, gated=own_gated))
         for one in moments
     ):
         keys += [name for name in _TIMER_KEYS if getattr(own, name) != getattr(wanted, name)]
+    if any(_opens_more(own, wanted, kind) for kind in AppliesTo):
+        keys.append("windows")
     if _asks_for_other_health(own, wanted):
         keys.append("min_healthy")
     keys += [name for name in _PATIENCE_KEYS if getattr(wanted, name) > getattr(own, name)]
     return tuple(keys)
 
 
-def verbs_of_policy(policy: BlueGreenPolicy) -> tuple[Verb, ...]:
+def lets_people_switch_at_other_times(own: BlueGreenPolicy, wanted: BlueGreenPolicy) -> bool:
+    """Whether a person could promote by ``wanted`` when the windows of ``own`` would take force; both are resolved."""
+    return _opens_more(own, wanted, AppliesTo.EVERYONE)
+
+
+def verbs_of_policy(policy: BlueGreenPolicy, defaults: BlueGreenPolicy | None = None) -> tuple[Verb, ...]:
     """Return what somebody must be allowed to do, besides creating it, who gives a deployment this policy.
 
     Args:
         policy: as it was given; it need not be resolved.
+        defaults: the policy that the installation gives to a deployment that says nothing.
+
+    Raises:
+        ValueError: the policy contradicts itself.
 
     """
-    return (Verb.PROMOTE,) if eased_keys(resolve_policy(), resolve_policy(policy)) else ()
+    before, after = resolve_policy(defaults), resolve_policy(defaults, policy)
+    gate = asks_for_gate(before, *([] if defaults is None else [defaults]))
+    waives_gate = gate and not asks_for_gate(after, *([] if defaults is None else [defaults]), policy)
+    eases = waives_gate or eased_keys(before, after) or lets_people_switch_at_other_times(before, after)
+    return (Verb.PROMOTE,) if eases else ()
 
 
 def _turning_points(policy: BlueGreenPolicy) -> tuple[timedelta, ...]:
@@ -119,6 +137,15 @@ def _is_sooner(one: timedelta | None, other: timedelta | None) -> bool:
 def _waits_for_less(wanted: datetime | None, own: datetime | None) -> bool:
     """Whether the moment before which no timer promotes is gone, or sooner. Where it is the same, the spans decide."""
     return own is not None and (wanted is None or wanted < own)
+
+
+def _opens_more(own: BlueGreenPolicy, wanted: BlueGreenPolicy, kind: AppliesTo) -> bool:
+    """Whether windows of a kind may be open by ``wanted`` while they are closed by ``own``.
+
+    Those of one kind add up, and without any nothing is closed: fewer of them, but one, never open more.
+    """
+    before, after = ({one for one in policy.windows if one.applies_to is kind} for policy in (own, wanted))
+    return bool(before) and not (after and after <= before)
 
 
 def _asks_for_other_health(own: BlueGreenPolicy, wanted: BlueGreenPolicy) -> bool:

@@ -1,10 +1,16 @@
-"""Ending the bake at once, and taking back an abort that is pending."""
+"""Ending the bake at once, and taking back one's own approval, or an abort that is pending."""
+
+from typing import Final
 
 from celadon.domain.decisions.other_rollout import refuse_other
 from celadon.domain.language.commands import BakeCommand
 from celadon.domain.language.errors import Refusal, RefusalCode
 from celadon.domain.language.progress import Progress
 from celadon.domain.language.states import RolloutPhase
+
+_APPROVABLE: Final = frozenset({RolloutPhase.VERIFYING, RolloutPhase.AWAITING_PROMOTION, RolloutPhase.SWITCHING})
+"""The phases in which approvals are given: forced while green is verified, and one after the other while the first of
+them are recorded."""
 
 
 def refuse_finish(progress: Progress, command: BakeCommand) -> Refusal | None:
@@ -24,11 +30,14 @@ def refuse_finish(progress: Progress, command: BakeCommand) -> Refusal | None:
 
 
 def refuse_withdrawal(progress: Progress, command: BakeCommand) -> Refusal | None:
-    """Return why a pending abort may not be withdrawn now, or ``None`` when it may; the table checks whose it is."""
+    """Return why there is nothing to withdraw now, or ``None`` when there may be: the table checks whose it is.
+
+    An approval can be withdrawn until traffic switches, also one that a workflow which was reset has not heard of.
+    """
     other = refuse_other(progress, command)
     if other is not None:
         return other
-    if progress.pending is not None:
+    if progress.pending is not None or (progress.policy.approvals is not None and progress.phase in _APPROVABLE):
         return None
     return Refusal(
         code=RefusalCode.NO_PENDING_ABORT,

@@ -39,6 +39,8 @@ class Trouble(StrEnum):
     """No answer: refused, reset, timed out, a name that does not resolve, a secret that cannot be read yet."""
     FORBIDDEN = "forbidden"
     """The target's address or URL is one that Celadon does not connect to."""
+    UNREADABLE = "unreadable"
+    """This worker cannot read the notice, or cannot send it; another version of the workers may."""
     REMOVED = "removed"
     """There is no such target any more, or nothing is sent there."""
 

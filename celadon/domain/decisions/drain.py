@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import Final
 
 from celadon.domain.language.base_models import Record
+from celadon.domain.language.router_names import told_routers
 
 ENOUGH_ZERO_REPORTS: Final = 2
 """Zeros in a row, because a request can still arrive up to some milliseconds after an acknowledgement."""
@@ -65,11 +66,11 @@ def may_stop(
         return DrainDecision(verdict=DrainVerdict.STOP, why="no router is live")
     silent = [one.router for one in routers if not one.acknowledged]
     if silent and (was_live or not past_deadline):
-        return DrainDecision(verdict=DrainVerdict.WAIT, why=f"not acknowledged by {', '.join(silent)}")
+        return DrainDecision(verdict=DrainVerdict.WAIT, why=f"not acknowledged by {told_routers(silent)}")
     busy = [one for one in routers if not one.acknowledged or one.zero_reports < ENOUGH_ZERO_REPORTS]
     if not busy:
         return DrainDecision(verdict=DrainVerdict.STOP, why="no request runs on any router")
-    running = ", ".join(f"{'unknown' if one.running is None else one.running} on {one.router}" for one in busy)
+    running = told_routers([f"{'unknown' if one.running is None else one.running} on {one.router}" for one in busy])
     if past_deadline:
         return DrainDecision(verdict=DrainVerdict.CUT, why=f"the deadline has passed with requests running: {running}")
     return DrainDecision(verdict=DrainVerdict.WAIT, why=f"requests run: {running}")

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Final, TypeAlias
 
 from celadon.domain.language.base_models import Record
+from celadon.domain.language.limits import quoted
 from celadon.domain.language.moments import moment
 from celadon.domain.language.names import RouterNode
 
@@ -109,7 +110,7 @@ def refusal_of_spoken_node(node: str) -> str | None:
     size = len(node.encode(errors="replace"))
     if size > MAX_SPOKEN_NODE_BYTES:
         return (
-            f"node.id {bounded(node, 100)!r} has {size} bytes; a router's name has at most {MAX_SPOKEN_NODE_BYTES}: "
+            f"node.id {quoted(node)} has {size} bytes; a router's name has at most {MAX_SPOKEN_NODE_BYTES}: "
             "set node.id to the name under which the router was enrolled"
         )
     return None
@@ -119,7 +120,7 @@ def check_node(value: str) -> RouterNode:
     """Return ``value`` when it can name a router that is enrolled, else raise ``ValueError`` that says why."""
     if not _NODE.fullmatch(value) or len(value) > MAX_NODE_LENGTH:
         raise ValueError(
-            f"{value!r} cannot name a router: use at most {MAX_NODE_LENGTH} letters, digits, '.', '_' and '-', "
+            f"{quoted(value)} cannot name a router: use at most {MAX_NODE_LENGTH} letters, digits, '.', '_' and '-', "
             "beginning with a letter or a digit",
         )
     return RouterNode(value)
@@ -128,7 +129,7 @@ def check_node(value: str) -> RouterNode:
 def check_trust_domain(value: str) -> str:
     """Return ``value`` when it can be a trust domain, else raise ``ValueError`` that says why."""
     if not _TRUST_DOMAIN.fullmatch(value):
-        raise ValueError(f"{value!r} is not a trust domain: use lower-case letters, digits, '.', '_' and '-'")
+        raise ValueError(f"{quoted(value)} is not a trust domain: use lower-case letters, digits, '.', '_' and '-'")
     return value
 
 
@@ -136,7 +137,8 @@ def check_identity(value: str) -> str:
     """Return ``value`` when a certificate can bear it, else raise ``ValueError`` that says why."""
     if not (_SPIFFE_ID.fullmatch(value) or _DNS_NAME.fullmatch(value)):
         raise ValueError(
-            f"{value!r} is not an identity: write a SPIFFE ID (spiffe://TRUST-DOMAIN/PATH) or a DNS name in lower case",
+            f"{quoted(value)} is not an identity: write a SPIFFE ID (spiffe://TRUST-DOMAIN/PATH) or a DNS name in "
+            "lower case",
         )
     return value
 

@@ -1,8 +1,9 @@
-"""Commands that were meant for another moment."""
+"""Commands that were meant for another moment, and moments that no timer can have."""
 
 from datetime import datetime
 
-from celadon.domain.language.commands import Command
+from celadon.domain.language.commands import Command, PauseCommand, RescheduleCommand
+from celadon.domain.language.durations import LONGEST, format_duration
 from celadon.domain.language.errors import Refusal, RefusalCode
 
 
@@ -15,3 +16,25 @@ def refuse_late(command: Command, now: datetime) -> Refusal | None:
         message=f"the command was valid until {command.valid_until:%Y-%m-%d %H:%M:%S %Z}, its sender has given up",
         next_step="look at the rollout and send it again if it is still meant",
     )
+
+
+def refuse_far(key: str, moment: datetime | None, now: datetime) -> Refusal | None:
+    """Return why ``moment`` is no end of a timer, or ``None`` when it is: it is as near as a duration can be long."""
+    if moment is None or moment - now <= LONGEST:
+        return None
+    return Refusal(
+        code=RefusalCode.INVALID_PAYLOAD,
+        message=f"{key} is {moment:%Y-%m-%d %H:%M:%S %Z}, more than {format_duration(LONGEST)} from now",
+        next_step="give an earlier moment, or none",
+    )
+
+
+def refuse_moments(command: Command, now: datetime) -> Refusal | None:
+    """Return why a rollout cannot have the timers of a command, or ``None`` when it can."""
+    match command:
+        case PauseCommand(until=until):
+            return refuse_far("until", until, now)
+        case RescheduleCommand(promote_at=promote_at):
+            return refuse_far("promote_at", promote_at, now)
+        case _:
+            return None

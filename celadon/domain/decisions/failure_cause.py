@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+from celadon.domain.decisions.last_words import telling_lines
 from celadon.domain.language.base_models import Record
 from celadon.domain.language.shown_text import one_line
 from celadon.domain.language.text_bounds import first_bytes, last_bytes
@@ -16,6 +17,9 @@ LONGEST_CAUSES: Final = 2_000
 
 _LONGEST_ERROR: Final = 600
 _SHOWN_LINES: Final = 3
+_MARKS: Final = " \t^~"
+"""A line of these alone is blank, or marks a place in the line before it, as in Python's tracebacks."""
+
 _SEPARATOR: Final = "; "
 _NUMBERS: Final = re.compile(r"\d+")
 
@@ -26,7 +30,7 @@ class ReplicaFailure(Record):
     error: str
     """What its last probe was answered, or how it ended."""
     output: str = ""
-    """The last lines that it printed."""
+    """The last lines that it printed, with those that say why it failed."""
 
 
 def are_alike(one: str, other: str) -> bool:
@@ -35,11 +39,12 @@ def are_alike(one: str, other: str) -> bool:
 
 
 def describe_failure(failure: ReplicaFailure, count: int = 1) -> str:
-    """Return a cause in one line: the error, the last lines that were printed, and how many replicas have it."""
+    """Return a cause in one line: the error, the printed lines that say most, and how many replicas have it."""
     times = f" (\N{MULTIPLICATION SIGN}{count})" if count > 1 else ""
     error = first_bytes(one_line(failure.error), _LONGEST_ERROR)
-    lines = [line.strip() for line in failure.output.splitlines() if line.strip()][-_SHOWN_LINES:]
-    printed = one_line(" / ".join(lines))
+    lines = [line.rstrip() for line in failure.output.splitlines() if line.strip(_MARKS)]
+    begin, end = telling_lines(lines, _SHOWN_LINES)
+    printed = one_line(" / ".join(line.strip() for line in lines[begin:end]))
     room = LONGEST_CAUSE - len(f"{error}: {times}".encode())
     return f"{error}: {last_bytes(printed, room)}{times}" if printed else f"{error}{times}"
 

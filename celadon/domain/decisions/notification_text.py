@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import Any, Final
 from urllib.parse import quote
 
+from celadon.domain.decisions.approvals import APPROVALS, NEEDED
+from celadon.domain.decisions.notification_rules import AT_THE_GATE
 from celadon.domain.language.base_models import Record
 from celadon.domain.language.notification import TEST_KIND, Notice, NotificationKind
 from celadon.domain.language.policy import OnDeadline
@@ -20,10 +22,13 @@ _SLACK_LONGEST: Final = 2900
 
 _MARKS: Final[Mapping[str, str]] = {
     NotificationKind.WAITING_FOR_PROMOTION: "\N{HAPPY PERSON RAISING ONE HAND}",
+    NotificationKind.APPROVAL_MISSING: "\N{HAPPY PERSON RAISING ONE HAND}",
     NotificationKind.DEADLINE_NEAR: "\N{HOURGLASS WITH FLOWING SAND}",
+    NotificationKind.HELD: "\N{RAISED HAND}",
     NotificationKind.SWITCHED: "\N{LARGE GREEN CIRCLE}",
     NotificationKind.ROLLED_BACK: "\N{LEFTWARDS ARROW WITH HOOK}\N{VARIATION SELECTOR-16}",
     NotificationKind.ABORTED: "\N{NO ENTRY}",
+    NotificationKind.NEXT_HELD: "\N{HOURGLASS WITH FLOWING SAND}",
     NotificationKind.FAILED: "\N{POLICE CARS REVOLVING LIGHT}",
 }
 
@@ -83,7 +88,7 @@ def cloud_event(event: Event, places: Places) -> dict[str, Any]:
     }
 
 
-def sentence(notice: Notice) -> str:  # noqa: C901 - a row for each kind
+def sentence(notice: Notice) -> str:  # noqa: C901, PLR0912 - a row for each kind
     """Return what happened, for people, in a sentence without a full stop."""
     move = f"{notice.deployment} {revision(notice.from_revision)} → {revision(notice.to_revision)}"
     who = _who(notice)
@@ -94,9 +99,16 @@ def sentence(notice: Notice) -> str:  # noqa: C901 - a row for each kind
         case NotificationKind.VERIFIED:
             return f"{move}: green is verified"
         case NotificationKind.WAITING_FOR_PROMOTION:
-            return f"{move}: waiting for a promotion{_deadlines(notice)}"
+            return f"{move}: waiting for {_awaited(notice)}{_deadlines(notice)}"
+        case NotificationKind.APPROVAL_MISSING:
+            # Of a timer that is due the reason says the same.
+            of_person = "" if notice.door == Channel.TIMER else f", last{who}{because}"
+            return f"{move}: {_missing(notice)}{of_person}"
         case NotificationKind.DEADLINE_NEAR:
             return f"{move}: the promotion deadline is near{_deadlines(notice)}"
+        case NotificationKind.HELD:
+            # What holds it says who wanted it.
+            return f"{move}: held{because}"
         case NotificationKind.PROMOTED:
             return f"{move}: promoted{who}{because}"
         case NotificationKind.SWITCHED:
@@ -110,6 +122,12 @@ def sentence(notice: Notice) -> str:  # noqa: C901 - a row for each kind
         case NotificationKind.COMPLETED:
             outcome = notice.outcome.replace("_", " ")
             return f"{move}: rollout {notice.rollout} ended{f' ({outcome})' if outcome else ''}{because}"
+        case NotificationKind.NEXT_REPLACED:
+            return (
+                f"{notice.deployment}: {_waiting(notice)} waits no more, another one has taken its place{who}{because}"
+            )
+        case NotificationKind.NEXT_HELD:
+            return f"{notice.deployment}: {_waiting(notice)} does not start by itself{because}"
         case _ if notice.kind == TEST_KIND:
             return f"A test of notifications{who}{because}"
         case _:
@@ -125,10 +143,7 @@ def slack_message(event: Event, places: Places) -> dict[str, Any]:
     told = sentence(notice)
     mark = _MARKS.get(notice.kind, "")
     blocks: list[dict[str, Any]] = [_plain_section(f"{mark} {escape_slack(_shorten(told))}".strip())]
-    if notice.who_may_decide and notice.kind in {
-        NotificationKind.WAITING_FOR_PROMOTION,
-        NotificationKind.DEADLINE_NEAR,
-    }:
+    if notice.who_may_decide and notice.kind in AT_THE_GATE:
         roles = escape_slack(" or ".join(notice.who_may_decide))
         blocks.append(_section(f"Who may decide: {roles}"))
     if notice.commands:
@@ -157,6 +172,25 @@ def _who(notice: Notice) -> str:
         return ""
     door = f" ({notice.door})" if notice.door and notice.door != Channel.POLICY else ""
     return f" by {one_line(notice.actor)}{door}"
+
+
+def _awaited(notice: Notice) -> str:
+    needed = notice.evidence.get(NEEDED)
+    if needed is None:
+        return "a promotion"
+    return "the approval of 1 person" if needed == "1" else f"the approvals of {needed} people"
+
+
+def _waiting(notice: Notice) -> str:
+    """Return what waits or waited for its turn, and who asked for it."""
+    by = notice.evidence.get("requested_by", "")
+    return one_line(notice.evidence.get("revision", "what waits") + (f", which {by} asked for," if by else ""))
+
+
+def _missing(notice: Notice) -> str:
+    given, needed = notice.evidence.get(APPROVALS, "0"), notice.evidence.get(NEEDED, "1")
+    left = int(needed) - int(given)
+    return f"{'an approval is' if left == 1 else f'{left} approvals are'} missing, {given} of {needed} are given"
 
 
 def _deadlines(notice: Notice) -> str:

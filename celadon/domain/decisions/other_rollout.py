@@ -14,3 +14,12 @@ def refuse_other(progress: Progress, command: Command) -> Refusal | None:
         message=f"the message means rollout {command.rollout}, but rollout {progress.rollout} is under way",
         next_step=f"look at it with 'celadon rollout status {progress.deployment}'",
     )
+
+
+def another_under_way(deployment: str) -> Refusal:
+    """Return why no rollout of a deployment can begin while one is under way."""
+    return Refusal(
+        code=RefusalCode.ROLLOUT_RUNNING,
+        message=f"a rollout of {deployment} is under way",
+        next_step=f"wait for it ('celadon rollout watch {deployment}') or abort it ('celadon abort {deployment}')",
+    )

@@ -4,6 +4,7 @@ from typing import Final, assert_never
 
 from celadon.domain.language.commands import Command, PromoteCommand
 from celadon.domain.language.errors import Refusal, RefusalCode
+from celadon.domain.language.growth import Growth
 from celadon.domain.language.progress import Progress
 from celadon.domain.language.states import RolloutPhase
 from celadon.domain.language.text_bounds import first_bytes
@@ -70,16 +71,21 @@ def _refuse_phase(
     match progress.phase:
         case RolloutPhase.PROVISIONING:
             return _too_early(progress, "its replicas still start")
+        case RolloutPhase.VERIFYING if progress.growth is not None:
+            return _refuse_while_growing(progress, progress.growth)
         case RolloutPhase.VERIFYING:
             if not command.force:
                 return _too_early(progress, "it is not verified")
             return _refuse_pending(progress) or _refuse_health(progress)
         case RolloutPhase.AWAITING_PROMOTION:
             return _refuse_pending(progress) or _refuse_health(progress)
+        case RolloutPhase.SWITCHING if progress.policy.approvals is not None:
+            # Another approval is being recorded, and this one comes after it.
+            return _refuse_pending(progress) or _refuse_health(progress)
         case RolloutPhase.SWITCHING | RolloutPhase.BAKING | RolloutPhase.DRAINING:
             return Refusal(
                 code=RefusalCode.ALREADY_DECIDED,
-                message=f"the promotion is already decided: the rollout is {progress.phase.value}",
+                message=f"the promotion is already decided{_won_by(progress)}: the rollout is {progress.phase.value}",
                 next_step=f"watch it with 'celadon rollout watch {progress.deployment}'",
             )
         case RolloutPhase.ROLLING_BACK:
@@ -96,6 +102,21 @@ def _refuse_phase(
             )
         case _ as unreachable:
             assert_never(unreachable)
+
+
+def _won_by(progress: Progress) -> str:
+    """Return who has decided, through which door and when; empty where a run that was reset has forgotten it."""
+    winner = progress.winner
+    return "" if winner is None else f" by {winner.by} ({winner.door.value}) at {winner.at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _refuse_while_growing(progress: Progress, growth: Growth) -> Refusal:
+    return Refusal(
+        code=RefusalCode.ALREADY_DECIDED,
+        message=f"the promotion is already decided by {growth.by} ({growth.door.value}) at "
+        f"{growth.at:%Y-%m-%d %H:%M:%S} UTC: green grows to {growth.wanted} and then switches",
+        next_step=f"watch it with 'celadon rollout watch {progress.deployment}'",
+    )
 
 
 def _too_early(progress: Progress, why: str) -> Refusal:

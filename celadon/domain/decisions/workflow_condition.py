@@ -1,4 +1,4 @@
-"""Whether a rollout's workflow gets on: by its pending workflow task, that task's failure, and who polls for it."""
+"""Whether a rollout's workflow gets on: by its pending workflow task and steps, their failures, and who polls."""
 
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -17,9 +17,11 @@ UNPOLLED_AFTER: Final = timedelta(minutes=2)
 NOT_TAKEN_AFTER: Final = timedelta(seconds=10)
 """How long a task may wait for a worker that is there. The clocks of Temporal and of who asks may differ by less."""
 
-LONGEST_MESSAGE: Final = 1_000
-"""Bytes that are shown of what a task has failed with."""
+STEP_FAILS_AFTER: Final = 3
+"""Attempts of a step of which the earlier ones have failed: one that fails once may be healed by the next."""
 
+LONGEST_MESSAGE: Final = 1_000
+"""Bytes that are shown of what a task or a step has failed with."""
 
 _NONDETERMINISM_MARKS: Final = ("nondeterminism", "non-determinism", "nondeterministic", "tmprl1100")
 """A question that fails has no cause of its own, but in its text."""
@@ -31,7 +33,7 @@ class WorkflowState(StrEnum):
     HEALTHY = "healthy"
     """Its tasks are done as they come, or it has none and a worker would take the next."""
     FAILING = "failing"
-    """Its workflow task fails each time that a worker takes it: messages and timers change nothing meanwhile."""
+    """Its workflow task, or a step, fails each time that a worker takes it; nothing else goes on meanwhile."""
     NOT_PICKED_UP = "not_picked_up"
     """No worker takes its tasks."""
     UNKNOWN = "unknown"
@@ -39,7 +41,7 @@ class WorkflowState(StrEnum):
 
 
 class TaskFault(StrEnum):
-    """What is wrong with a workflow task that fails."""
+    """What is wrong with a workflow task, or with a step, that fails."""
 
     NONDETERMINISM = "nondeterminism"
     """The workers' version decides otherwise than the one that wrote the history."""
@@ -47,6 +49,8 @@ class TaskFault(StrEnum):
     """The workflow's code, or a message that it was sent, has raised an error."""
     TIMEOUT = "timeout"
     """A worker has taken it and did not finish."""
+    STEP = "step"
+    """A step (an activity) fails at each attempt, and not because the database cannot be reached."""
 
 
 class PendingTask(Record):
@@ -68,11 +72,28 @@ class TaskFailure(Record):
     at: datetime | None
 
 
+class StepFailure(Record):
+    """A step that is tried again and again, and how its last attempt ended."""
+
+    step: str
+    """The activity's name."""
+    attempt: int
+    """The attempt that runs or comes next."""
+    message: str
+    """What the last attempt has failed with."""
+    is_outage: bool
+    """Whether the database could not be reached, so that a later attempt may succeed by itself."""
+    at: datetime | None
+    """When the last attempt ended."""
+
+
 class TaskReading(Record):
     """What Temporal says of a workflow that runs."""
 
     pending: PendingTask | None = None
     failure: TaskFailure | None = None
+    steps: tuple[StepFailure, ...] = ()
+    """The pending steps of which an attempt has failed."""
     polled_at: datetime | None = None
     """When a worker asked for tasks last, as far as Temporal remembers."""
     polls_known: bool = True
@@ -87,11 +108,11 @@ class WorkflowCondition(Record):
     since: datetime | None = None
     """Since when it does not; nothing when it does, or when that is not known."""
     attempt: int = 0
-    """Of its pending workflow task; 0 when none is pending."""
+    """Of its pending workflow task, or of the step that fails; 0 when none is pending."""
     fault: TaskFault | None = None
-    """What is wrong with the task, when it fails."""
+    """What is wrong with the task or the step, when it fails."""
     message: str = ""
-    """What the task has failed with; secrets are struck out, and a long text is cut."""
+    """What the task or the step has failed with; secrets are struck out, and a long text is cut."""
     told: str = ""
     """What is wrong, in a sentence; empty when nothing is."""
     next_step: str = ""
@@ -118,7 +139,8 @@ def unknown_condition(why: str) -> WorkflowCondition:
 def judge_workflow(workflow_id: str, reading: TaskReading, now: datetime) -> WorkflowCondition:
     """Return whether a workflow that runs gets on.
 
-    A failure comes first: a task that fails is tried again and again, and waits for a worker in between.
+    A failed task comes first: it is tried again and again, and waits for a worker in between. A step fails only where
+    a worker tries it.
     """
     pending, failure = reading.pending, reading.failure
     unpolled = reading.polls_known and (reading.polled_at is None or now - reading.polled_at > UNPOLLED_AFTER)
@@ -130,6 +152,9 @@ def judge_workflow(workflow_id: str, reading: TaskReading, now: datetime) -> Wor
     if unpolled:
         waits_since = reading.polled_at if pending is None else pending.scheduled_at
         return _not_picked_up(workflow_id, waits_since, pending, f"no worker asks for the tasks of queue {TASK_QUEUE}")
+    fails = next((one for one in reading.steps if one.attempt >= STEP_FAILS_AFTER and not one.is_outage), None)
+    if fails is not None:
+        return _step_fails(workflow_id, fails)
     if pending is None or pending.taken or pending.scheduled_at is None or now - pending.scheduled_at < NOT_TAKEN_AFTER:
         return GETS_ON
     asked = "" if reading.polled_at is None else f"; one asked for tasks last at {moment(reading.polled_at)} UTC"
@@ -148,6 +173,8 @@ def failing(workflow_id: str, failure: TaskFailure, *, attempt: int = 0, unpolle
             told = "the worker that took its workflow task did not finish"
         case TaskFault.FAILURE:
             told = "its workflow task fails"
+        case TaskFault.STEP:
+            told = "a step of it fails"
         case _ as unreachable:
             assert_never(unreachable)
     told += f"{since}{tries}" + (f": {message}" if message else "")
@@ -160,6 +187,19 @@ def failing(workflow_id: str, failure: TaskFailure, *, attempt: int = 0, unpolle
         message=message,
         told=told,
         next_step=_way_out(workflow_id, failure.fault),
+    )
+
+
+def _step_fails(workflow_id: str, failure: StepFailure) -> WorkflowCondition:
+    message = _shown(failure.message)
+    last = "" if failure.at is None else f", the last one ended at {moment(failure.at)} UTC"
+    return WorkflowCondition(
+        state=WorkflowState.FAILING,
+        attempt=failure.attempt,
+        fault=TaskFault.STEP,
+        message=message,
+        told=f"its step {failure.step} fails (attempt {failure.attempt}{last})" + (f": {message}" if message else ""),
+        next_step=_way_out(workflow_id, TaskFault.STEP),
     )
 
 
@@ -184,6 +224,12 @@ def _way_out(workflow_id: str, fault: TaskFault) -> str:
             )
         case TaskFault.TIMEOUT:
             return f"see the worker's log, and that a worker runs: the task is tried again by itself; or {end}"
+        case TaskFault.STEP:
+            return (
+                "see the worker's log for its trace, and put right what the error names (a missing migration: "
+                "celadon db upgrade; else the database, or upgrade the workers): the step is tried again by itself, "
+                f"every ten seconds; or {end}"
+            )
         case TaskFault.FAILURE:
             return (
                 "upgrade or mend the workers: the task is tried again by itself, within ten minutes; if a signal broke "

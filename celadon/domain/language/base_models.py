@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import ClassVar, Final
 
 from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler
+from pydantic.fields import FieldInfo
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
@@ -24,6 +25,11 @@ def field_texts(model: type[BaseModel]) -> Mapping[str, str]:
     return {name: field.description or sentences.get(name, "") for name, field in model.model_fields.items()}
 
 
+def written_name(name: str, field: FieldInfo) -> str:
+    """Return the key of a field as people write it: a field may not be called as Python's own words are."""
+    return field.alias or name
+
+
 class _Described(BaseModel):
     """A value whose fields are described by what stands under them."""
 
@@ -36,8 +42,10 @@ class _Described(BaseModel):
         schema = super().__get_pydantic_json_schema__(core_schema, handler)
         properties = handler.resolve_ref_schema(schema).get("properties", {})
         for name, text in attribute_docstrings(cls).items():
-            if name in properties:
-                properties[name].setdefault("description", text)
+            field = cls.model_fields.get(name)
+            written = name if field is None else written_name(name, field)
+            if written in properties:
+                properties[written].setdefault("description", text)
         return schema
 
 

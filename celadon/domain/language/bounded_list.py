@@ -24,13 +24,29 @@ class BoundedList(Record, Generic[ItemT]):
 
     def with_newest(self, item: ItemT, *, count: int, size: int) -> Self:
         """Return the list with ``item`` at its end; the oldest go until both limits hold."""
-        items, sizes = (*self.items, item), (*self.sizes, _size_of(item))
-        first = max(0, len(items) - count)
-        total = sum(sizes[first:])
-        while total > size and first < len(items):
-            total -= sizes[first]
+        return self.with_all(item).without_oldest(count=count, size=size)
+
+    def without_oldest(self, *, count: int, size: int) -> Self:
+        """Return the list without as many of its oldest items as both limits ask for."""
+        first = max(0, len(self.items) - count)
+        total = sum(self.sizes[first:])
+        while total > size and first < len(self.items):
+            total -= self.sizes[first]
             first += 1
-        return self._of(items[first:], sizes[first:])
+        return self._of(self.items[first:], self.sizes[first:])
+
+    def with_oldest(self, shortened: Callable[[ItemT], ItemT], *, size: int, newest: int) -> Self:
+        """Return the list with as many of its oldest items ``shortened`` as the limit asks for, but no ``newest``."""
+        items, sizes = list(self.items), list(self.sizes)
+        total = sum(sizes)
+        for number, item in enumerate(self.items[: max(0, len(items) - newest)]):
+            if total <= size:
+                break
+            items[number] = shortened(item)
+            total -= sizes[number]
+            sizes[number] = _size_of(items[number])
+            total += sizes[number]
+        return self._of(tuple(items), tuple(sizes))
 
     def with_fitting(self, item: ItemT, *, count: int, size: int) -> Self | None:
         """Return the list with ``item`` at its end, or ``None`` when that would be too many or too much."""

@@ -9,6 +9,13 @@ DEFAULT_INSTALLATION: Final = "celadon"
 TASK_QUEUE: Final = "celadon"
 WORKFLOW_TYPE: Final = "BlueGreenRollout"
 WORKFLOW_ID_PREFIX: Final = "rollout-"
+ASK_TYPE: Final = "Ask"
+"""The workflow that a Temporal Schedule starts, which gives a command."""
+SCHEDULE_ID_PREFIX: Final = "schedule-"
+"""Begins the ids of schedules that Celadon keeps a row of; a deployment's name has no dot, so all of them differ."""
+SCHEDULED_AT: Final = "TemporalScheduledStartTime"
+SCHEDULED_BY: Final = "TemporalScheduledById"
+"""Search attributes that Temporal gives a workflow that a schedule has started."""
 
 PROMOTE: Final = "promote"
 ABORT: Final = "abort"
@@ -17,6 +24,7 @@ FINISH: Final = "finish"
 WITHDRAW: Final = "withdraw"
 PAUSE: Final = "pause"
 RESUME: Final = "resume"
+RESCHEDULE: Final = "reschedule"
 STATUS: Final = "status"
 
 GREEN_CHANGED: Final = "green_changed"
@@ -24,6 +32,8 @@ ROUTERS_ACKNOWLEDGED: Final = "routers_acknowledged"
 BLUE_CHANGED: Final = "blue_changed"
 GATE_CHANGED: Final = "gate_changed"
 KEEPER_BACK: Final = "keeper_back"
+SUCCESSOR_WAITS: Final = "successor_waits"
+ROOM_CHANGED: Final = "room_changed"
 """Internal signals, sent by the keeper on edges only; safety never rests on them."""
 
 SEARCH_DEPLOYMENT: Final = "CeladonDeployment"
@@ -38,6 +48,9 @@ WORKFLOW_TASK_TIMEOUT: Final = timedelta(seconds=1.5)
 Temporal's default is 10 s.
 """
 
+SCHEDULE_CATCH_UP: Final = timedelta(minutes=10)
+"""How late a schedule may fire; a command that was meant for the night does not come as a surprise in the morning."""
+
 KEEPER_LEASE: Final = timedelta(seconds=3)
 KEEPER_RENEWAL: Final = timedelta(seconds=1)
 ROUTER_LEASE: Final = timedelta(minutes=10)
@@ -46,3 +59,8 @@ ROUTER_LEASE: Final = timedelta(minutes=10)
 def workflow_id(deployment: str) -> str:
     """Return the only id under which a deployment's rollout may run, so that Temporal allows one at a time."""
     return f"{WORKFLOW_ID_PREFIX}{deployment}"
+
+
+def schedule_id(deployment: str, name: str) -> str:
+    """Return the id in Temporal of a schedule that Celadon keeps a row of."""
+    return f"{SCHEDULE_ID_PREFIX}{deployment}.{name}"

@@ -9,11 +9,16 @@ from typing import Final
 
 from pydantic import ValidationInfo
 
-from celadon.domain.language.limits import NAME_BYTES, REASON_BYTES
+from celadon.domain.language.limits import ISSUER_BYTES, NAME_BYTES, REASON_BYTES
+from celadon.domain.language.permissions import Verb
 from celadon.domain.language.shown_text import all_lines, find_control, one_line
 
 RECORDED: Final[Mapping[str, object]] = {"recorded": "characters that are obeyed"}
 """The context of a validation that reads what was taken before characters that are obeyed were refused."""
+
+UNBOUNDED: Final[Mapping[str, object]] = {"recorded": "without the latest bounds"}
+"""The context of a validation that reads what was taken before NUL characters, and what doors say without a bound, were
+refused."""
 
 COUNTED_IN_CHARACTERS: Final[Mapping[str, object]] = {"recorded": "counted in characters"}
 """The context of a validation that reads what was taken when limits did not count bytes yet."""
@@ -53,6 +58,48 @@ def check_reason(value: str, info: ValidationInfo) -> str:
         f"a reason has no control or invisible characters but line breaks and tabs, and this one has {found}: "
         "take it out",
     )
+
+
+def check_issuer(value: str, info: ValidationInfo) -> str:
+    """Return the name of who vouches for a sender.
+
+    Raises:
+        ValueError: it is too long, or it holds a character that is obeyed and not shown.
+
+    """
+    return _check_of_door(value, ISSUER_BYTES, "an issuer", info)
+
+
+def check_signature(value: str, info: ValidationInfo) -> str:
+    """Return what a door has signed with.
+
+    Raises:
+        ValueError: it is too long, or it holds a character that is obeyed and not shown.
+
+    """
+    return _check_of_door(value, NAME_BYTES, "a signature", info)
+
+
+def check_rights(value: tuple[Verb, ...], info: ValidationInfo) -> tuple[Verb, ...]:
+    """Return the rights that a door gives.
+
+    Raises:
+        ValueError: there are more than different ones.
+
+    """
+    if len(value) > len(Verb) and info.context is None:
+        raise ValueError(f"there are {len(Verb)} rights, and these are {len(value)}: name each once")
+    return value
+
+
+def _check_of_door(value: str, limit: int, what: str, info: ValidationInfo) -> str:
+    if info.context is not None:
+        return value
+    _check_length(value, limit, what, info)
+    found = find_control(value)
+    if found:
+        raise ValueError(f"{what} has no control or invisible characters, and this one has {found}: take it out")
+    return value
 
 
 def _check_length(value: str, limit: int, what: str, info: ValidationInfo) -> None:

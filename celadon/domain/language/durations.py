@@ -7,12 +7,15 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer, TypeAdapter, ValidationError, WithJsonSchema
 
+from celadon.domain.language.limits import quoted
+
 _UNITS: Final = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _SHORT = re.compile(r"-?(?:\d+(?:\.\d+)?(?:ms|[dhms]))+")
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[dhms])")
 _SECONDS = re.compile(r"-?\d+(?:\.\d+)?")
 _ISO = re.compile(r"[+-]?P")
-_LONGEST: Final = timedelta(days=3650)
+LONGEST: Final = timedelta(days=3650)
+"""The longest duration that is taken, and how far ahead a moment may be."""
 _iso: TypeAdapter[timedelta] = TypeAdapter(timedelta)
 
 
@@ -37,7 +40,7 @@ def parse_duration(value: object) -> timedelta:
         if _ISO.match(text):
             with contextlib.suppress(ValidationError):
                 return _iso.validate_python(text)
-    raise ValueError(f"{value!r} is no duration: write 30s, 5m, 1h30m, PT5M or a number of seconds")
+    raise ValueError(f"{quoted(value)} is no duration: write 30s, 5m, 1h30m, PT5M or a number of seconds")
 
 
 def format_duration(value: timedelta) -> str:
@@ -57,7 +60,7 @@ def _from_seconds(seconds: float) -> timedelta:
     try:
         return timedelta(seconds=seconds)
     except (OverflowError, ValueError) as error:
-        raise ValueError(f"that many seconds are no duration, it is at most {format_duration(_LONGEST)}") from error
+        raise ValueError(f"that many seconds are no duration, it is at most {format_duration(LONGEST)}") from error
 
 
 def _check_range(value: timedelta) -> timedelta:
@@ -65,8 +68,8 @@ def _check_range(value: timedelta) -> timedelta:
     value = timedelta(milliseconds=round(value / timedelta(milliseconds=1)))
     if value < timedelta(0):
         raise ValueError(f"a duration is never negative, this one is {format_duration(value)}")
-    if value > _LONGEST:
-        raise ValueError(f"a duration is at most {format_duration(_LONGEST)}, this one is {format_duration(value)}")
+    if value > LONGEST:
+        raise ValueError(f"a duration is at most {format_duration(LONGEST)}, this one is {format_duration(value)}")
     return value
 
 
@@ -79,7 +82,7 @@ Duration = Annotated[
         {
             "anyOf": [
                 {"type": "string", "pattern": r"^((\d+(\.\d+)?(ms|[dhms]))+|\d+(\.\d+)?|P.+)$"},
-                {"type": "number", "minimum": 0, "maximum": _LONGEST.total_seconds()},
+                {"type": "number", "minimum": 0, "maximum": LONGEST.total_seconds()},
             ],
             "examples": ["30s", "5m", "1h30m", "PT5M", 90],
         },
@@ -88,3 +91,12 @@ Duration = Annotated[
     WithJsonSchema({"type": "string", "examples": ["30s", "5m", "1h30m"]}, mode="serialization"),
 ]
 """A span of time that is not negative; written the short way in JSON."""
+
+
+Span = Annotated[
+    timedelta,
+    BeforeValidator(parse_duration),
+    PlainSerializer(format_duration, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "examples": ["30s", "5m", "1h30m"]}),
+]
+"""A span of time that Celadon has computed, however long; written as a duration is."""

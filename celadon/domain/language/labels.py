@@ -5,6 +5,8 @@ from typing import Annotated, Final, TypeAlias
 
 from pydantic import AfterValidator
 
+from celadon.domain.language.limits import quoted
+
 MOST_LABELS: Final = 64
 
 _LABEL_NAME = re.compile(r"[a-z0-9]([a-z0-9._/-]{0,61}[a-z0-9])?")
@@ -16,9 +18,9 @@ def _check_labels(labels: dict[str, str]) -> dict[str, str]:
         raise ValueError(f"{len(labels)} labels are more than {MOST_LABELS}")
     for name, value in labels.items():
         if not _LABEL_NAME.fullmatch(name):
-            raise ValueError(f"{name!r} is no label: up to 63 lower-case letters, digits, '.', '_', '/' and '-'")
+            raise ValueError(f"{quoted(name)} is no label: up to 63 lower-case letters, digits, '.', '_', '/' and '-'")
         if not _LABEL_VALUE.fullmatch(value):
-            raise ValueError(f"{value!r} is no value of a label: up to 63 letters, digits, '.', '_', '/' and '-'")
+            raise ValueError(f"{quoted(value)} is no value of a label: up to 63 letters, digits, '.', '_', '/' and '-'")
     return labels
 
 

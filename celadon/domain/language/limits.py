@@ -10,6 +10,8 @@ from celadon.domain.language.shown_text import all_lines, one_line
 
 NAME_BYTES: Final = 200
 """Of a person, a program, a router, a request."""
+ISSUER_BYTES: Final = 300
+"""Of who vouches for a name, such as the URL of an issuer of JWTs."""
 REASON_BYTES: Final = 2_000
 ECHO_BYTES: Final = 100
 """Of a value that an answer repeats."""
@@ -38,6 +40,15 @@ def clip(text: str, limit: int) -> str:
 def echo(value: object, limit: int = ECHO_BYTES) -> str:
     """Return what somebody sent as an answer repeats it: one line, clipped; empty for all that is no text."""
     return clip(one_line(value[:limit]) + (_CUT if len(value) > limit else ""), limit) if isinstance(value, str) else ""
+
+
+def quoted(value: object) -> str:
+    """Return a value as a refusal quotes it: as Python writes it, in one line, clipped."""
+    try:
+        return echo(repr(value))
+    except (ValueError, RecursionError):
+        # A number of more than 4,300 digits, or lists in one another beyond what Python writes.
+        return f"a {type(value).__name__} that cannot be shown"
 
 
 def bounded_cause(text: str) -> str:

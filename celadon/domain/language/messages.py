@@ -6,21 +6,24 @@ Commands and their answers stand in ``commands``, which loads quickly.
 from datetime import datetime
 from typing import Annotated, Final, Self
 
-from pydantic import AfterValidator, AwareDatetime, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
+from celadon.domain.language.approval import Approval
 from celadon.domain.language.base_models import NUMBER_TAG, OBJECT_TAG, Record, StrictModel
 from celadon.domain.language.commands import UNDECLARED, NamedRevision, Person, Reason
-from celadon.domain.language.durations import Duration
+from celadon.domain.language.durations import Span
 from celadon.domain.language.errors import Refusal
+from celadon.domain.language.growth import Growth
 from celadon.domain.language.labels import Labels
 from celadon.domain.language.limits import REQUEST_BYTES, bounded_cause
 from celadon.domain.language.names import DeploymentName, Epoch, RevisionNumber, RolloutId, RouteSetId
 from celadon.domain.language.permissions import Verb
-from celadon.domain.language.policy import BlueGreenPolicy
+from celadon.domain.language.policy import MOST_REPLICAS, BlueGreenPolicy
 from celadon.domain.language.revision import Revision
 from celadon.domain.language.states import Channel, RolloutOutcome, RolloutPhase, SetCondition
+from celadon.domain.language.utc_moment import ZonedMoment
 
-MAX_REPLICAS: Final = 10_000
+MAX_REPLICAS: Final = MOST_REPLICAS
 Replicas = Annotated[int, Field(ge=0, le=MAX_REPLICAS)]
 
 
@@ -54,6 +57,17 @@ class RolloutRequest(StrictModel):
     reason: Reason = ""
     allow_plain_secrets: bool = False
     """Allows plain values under variables whose names look like secrets."""
+    rollback: bool = False
+    """Whether it goes back to a revision that was live before, named by its number: inside the deployment's
+    `rollback_window` it needs no gate, and the right to roll back instead of the right to start."""
+    restart: bool = False
+    """Whether it is rolled out once more when it is live already, under way or waiting; else nothing is done then."""
+
+    @model_validator(mode="after")
+    def _goes_back_to_what_there_is(self) -> Self:
+        if self.rollback and isinstance(self.revision, Revision):
+            raise ValueError("a rollback names the number of a revision that was live before")
+        return self
 
     @model_validator(mode="after")
     def _keeps_secrets(self) -> Self:
@@ -78,7 +92,7 @@ class StartMemo(Record):
     """Who vouches for ``requested_by`` to the door."""
     rights: tuple[Verb, ...] = ()
     """What the door lets the sender do; only a signed start's rights count."""
-    valid_until: AwareDatetime | None = None
+    valid_until: ZonedMoment | None = None
     """A signed start that Temporal took later was copied."""
     signature: str = ""
     """What the door has signed the start with; empty when it signs nothing."""
@@ -159,6 +173,17 @@ class GateChanged(Record):
     """What has ended, for people, such as ``the freeze has ended``."""
 
 
+class RoomChanged(Record):
+    """There is room for more replicas; told to a rollout whose green, or its growth, waits for it."""
+
+    rollout: RolloutId
+    """The rollout that asked; any other drops it."""
+    used: int
+    """Replicas that the deployment's sets have by now."""
+    bound: int
+    """How many they may have."""
+
+
 class RolloutResult(Record):
     """How a rollout ended; the workflow's result."""
 
@@ -208,8 +233,19 @@ class Timer(Record):
     """What it is for, such as ``automatic promotion`` or ``bake``."""
     fires_at: datetime
     """When it ends, if nothing happens before."""
-    remaining: Duration
+    remaining: Span
     """How long it still runs."""
+
+
+class TimersSet(Record):
+    """Who has given a rollout other timers than those that it began with."""
+
+    by: str
+    """Who, as far as the message said."""
+    at: datetime
+    """When."""
+    reason: str
+    """Why."""
 
 
 class RolloutStatus(Record):
@@ -239,14 +275,20 @@ class RolloutStatus(Record):
     """Approvals that there are."""
     approvals_needed: int
     """Approvals that the switch needs."""
+    approved: tuple[Approval, ...] = ()
+    """Who has approved and when, oldest first; only where the policy asks for approvals."""
     abort_requested: str
     """Who asked to go back and why; empty while nobody did."""
     paused_since: datetime | None = None
     """Since when its timers stand still; nothing while they run."""
     paused_until: datetime | None = None
     """When they run on by themselves; nothing when somebody has to resume the rollout."""
+    timers_set: TimersSet | None = None
+    """Who changed its timers last; nothing when they are those that it began with."""
     green: GreenChanged | None
     """The last edge that the keeper told."""
+    growth: Growth | None = None
+    """The decision by which green grows to all its replicas before the switch; nothing when none waits for that."""
     epoch: Epoch | None
     """The epoch of the switch, or of the switch back."""
     silent_routers: tuple[str, ...]

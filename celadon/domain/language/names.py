@@ -5,6 +5,8 @@ from typing import Annotated, Final, NewType
 
 from pydantic import AfterValidator, WithJsonSchema
 
+from celadon.domain.language.limits import quoted
+
 MAX_NAME_LENGTH: Final = 54
 """A DNS label has at most 63 characters (RFC 1035); ``-preview`` and ``rollout-`` must fit around a name."""
 
@@ -33,12 +35,13 @@ def _check_deployment_name(value: str) -> str:
     """Return ``value`` when it can name a deployment, else raise ``ValueError`` that says why."""
     if not _LABEL.fullmatch(value) or len(value) > MAX_NAME_LENGTH:
         raise ValueError(
-            f"{value!r} is no deployment name: use a DNS label of at most {MAX_NAME_LENGTH} characters "
+            f"{quoted(value)} is no deployment name: use a DNS label of at most {MAX_NAME_LENGTH} characters "
             "(lower-case letters, digits and '-', beginning with a letter, ending with a letter or digit)",
         )
     if value.endswith(PREVIEW_SUFFIX):
         raise ValueError(
-            f"{value!r} is no deployment name: names that end in '{PREVIEW_SUFFIX}' are the addresses of previews",
+            f"{quoted(value)} is no deployment name: names that end in '{PREVIEW_SUFFIX}' are the addresses of "
+            "previews",
         )
     return value
 

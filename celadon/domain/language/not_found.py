@@ -1,9 +1,11 @@
 """What is said of a deployment or a rollout where there is none, the same words at every door."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Final
 
 from celadon.domain.language.errors import RefusalCode, RefusedError, refuse
+from celadon.domain.language.moments import moment
 from celadon.domain.language.near_names import meant_instead
 
 _MOST_NAMES: Final = 20
@@ -44,4 +46,31 @@ def nothing_under_way(deployment: str, why: str = "", *, to_promote: bool = Fals
         RefusalCode.NO_GREEN_REVISION if to_promote else RefusalCode.NO_SUCH_ROLLOUT,
         f"{told}, so there is no green revision to promote" if to_promote else told,
         "start one with 'celadon deploy -f FILE', or see 'celadon deployment list'",
+    )
+
+
+def no_such_rollout(
+    deployment: str, rollout: int, pruned_to: int | None = None, pruned_at: datetime | None = None
+) -> RefusedError:
+    """Return the refusal of a rollout that a deployment does not have, or does not have any more.
+
+    Args:
+        deployment: whose it would be.
+        rollout: its number.
+        pruned_to: the highest number of a rollout of the deployment that was pruned.
+        pruned_at: when one was pruned last.
+
+    """
+    if pruned_to is None or pruned_at is None or rollout > pruned_to:
+        return refuse(
+            RefusalCode.NO_SUCH_ROLLOUT,
+            f"{deployment} has no rollout {rollout}",
+            f"list them with 'celadon rollout history {deployment}'",
+        )
+    return refuse(
+        RefusalCode.NO_SUCH_ROLLOUT,
+        f"rollout {rollout} was pruned, or never was one of {deployment}: old rollouts up to {pruned_to} are not kept "
+        f"any more (pruned last on {moment(pruned_at)} UTC)",
+        f"list those that are kept with 'celadon rollout history {deployment}'; event_retention of its policy says for "
+        "how long they are",
     )

@@ -9,6 +9,7 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, Field
 
 from celadon.domain.language.base_models import Record, StrictModel
+from celadon.domain.language.limits import quoted
 
 MAX_TARGETS: Final = 20
 _TARGET = re.compile(r"[a-z]([a-z0-9-]{0,62}[a-z0-9])?")
@@ -20,13 +21,19 @@ class NotificationKind(StrEnum):
     STARTED = "started"
     VERIFIED = "verified"
     WAITING_FOR_PROMOTION = "waiting_for_promotion"
+    APPROVAL_MISSING = "approval_missing"
     DEADLINE_NEAR = "deadline_near"
+    HELD = "held"
     PROMOTED = "promoted"
     SWITCHED = "switched"
     ROLLED_BACK = "rolled_back"
     ABORTED = "aborted"
     FAILED = "failed"
     COMPLETED = "completed"
+    NEXT_REPLACED = "next_replaced"
+    """What waited for its turn waits no more: another one has taken its place."""
+    NEXT_HELD = "next_held"
+    """What waits does not start by itself any more."""
 
 
 TEST_KIND: Final = "test"
@@ -57,8 +64,8 @@ def _check_target_name(value: str) -> str:
     """Return ``value`` when it can name a target, else raise ``ValueError`` that says why."""
     if not _TARGET.fullmatch(value):
         raise ValueError(
-            f"{value!r} is no target's name: lower-case letters, digits and '-', beginning with a letter, ending with "
-            "a letter or digit, at most 64 characters",
+            f"{quoted(value)} is no target's name: lower-case letters, digits and '-', beginning with a letter, "
+            "ending with a letter or digit, at most 64 characters",
         )
     return value
 

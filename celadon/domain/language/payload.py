@@ -5,21 +5,27 @@ does not parse.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar, get_args
+from typing import Any, Final, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from celadon.domain.language.base_models import NUMBER_TAG, OBJECT_TAG, StrictModel
+from celadon.domain.language.base_models import NUMBER_TAG, OBJECT_TAG, StrictModel, written_name
 from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError, refuse
-from celadon.domain.language.limits import ECHO_BYTES, MESSAGE_BYTES, clip
+from celadon.domain.language.limits import ECHO_BYTES, MESSAGE_BYTES, clip, echo, quoted
 from celadon.domain.language.near_names import meant_instead
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 _SHOWN_PROBLEMS = 5
+_UNREADABLE: Final = (TypeError, ValueError, ArithmeticError, RecursionError, MemoryError)
+"""What reading a payload may raise, whatever it holds: too deep, too large, or out of range. Any of them that left a
+handler would fail the workflow's task at every attempt."""
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+"""A NUL character in a JSON document in ASCII."""
 _TAGS = frozenset({OBJECT_TAG, NUMBER_TAG})
 
 
@@ -71,19 +77,20 @@ def parse_payload(
     if not isinstance(content, Mapping):
         raise refuse(
             RefusalCode.INVALID_PAYLOAD,
-            f"the input is {_show(payload)}, not an object",
+            f"the input is {quoted(payload)}, not an object",
             f"send one JSON object with keys among: {_keys(model)}",
         )
     try:
         document = json.dumps(dict(content))
         if recorded is None:
             _check_size(model, document)
+            _check_characters(document)
         return model.model_validate_json(document, context=recorded)
     except ValidationError as error:
         problems = tuple(_problem(model, one) for one in error.errors(include_url=False, include_context=False))
         raise InvalidPayloadError(problems, _describe(problems), _next_step(model, problems)) from None
-    except (TypeError, ValueError, RecursionError) as error:
-        raise refuse(RefusalCode.INVALID_PAYLOAD, f"the input is no JSON: {error}") from None
+    except _UNREADABLE as error:
+        raise refuse(RefusalCode.INVALID_PAYLOAD, f"the input cannot be read: {echo(str(error))}") from None
 
 
 def _check_size(model: type[BaseModel], document: str) -> None:
@@ -96,8 +103,17 @@ def _check_size(model: type[BaseModel], document: str) -> None:
         )
 
 
+def _check_characters(document: str) -> None:
+    if _NUL.search(document):
+        raise refuse(
+            RefusalCode.INVALID_PAYLOAD,
+            "the input holds a NUL character (U+0000), which the database keeps in no text",
+            "take it out",
+        )
+
+
 def _keys(model: type[BaseModel]) -> str:
-    return ", ".join(model.model_fields)
+    return ", ".join(written_name(name, field) for name, field in model.model_fields.items())
 
 
 def _problem(model: type[BaseModel], told: ErrorDetails) -> Problem:
@@ -109,7 +125,7 @@ def _problem(model: type[BaseModel], told: ErrorDetails) -> Problem:
     owner = _model_at(model, location[:-1])
     if owner is not None and issubclass(owner, StrictModel) and location[-1] in owner.later_keys:
         return Problem(location=location, what="not carried out by this version, remove it")
-    keys = () if owner is None else tuple(owner.model_fields)
+    keys = () if owner is None else tuple(written_name(name, field) for name, field in owner.model_fields.items())
     near = meant_instead(str(location[-1]), keys)
     return Problem(location=location, what=f"unknown key{near}", keys=keys, near=near)
 
@@ -148,7 +164,3 @@ def _next_step(model: type[BaseModel], problems: tuple[Problem, ...]) -> str:
 def _where(location: tuple[int | str, ...]) -> str:
     path = ".".join(map(str, location))
     return f"{path}: " if path else ""
-
-
-def _show(value: object) -> str:
-    return clip(repr(value), ECHO_BYTES)

@@ -26,21 +26,52 @@ class Verb(StrEnum):
     SCALE = "scale"
     PROMOTE = "promote"
     FORCE = "force"
-    """Promote before green is verified."""
+    """Promote before green is verified, or outside of windows for everyone."""
     ROLLBACK = "rollback"
     PAUSE = "pause"
     """Let a rollout's timers stand still, or run on."""
+    FREEZE = "freeze"
+    """Let nothing of a deployment be switched to green for a while."""
+    UNFREEZE = "unfreeze"
+    """End the freezes of a deployment, after which timers that are due promote."""
+    FREEZE_ALL = "freeze_all"
+    """Freeze all deployments, or end the freezes of all."""
+    WAIVE_APPROVALS = "waive_approvals"
+    """Start a rollout that needs fewer approvals than its deployment's own policy asks for."""
+    SCHEDULE = "schedule"
+    """Create or delete a schedule; what it asks for takes its own right too."""
     DELETE = "delete"
     LABEL = "label"
     """Change the labels by which tokens are scoped."""
+    SET_POLICY = "set_policy"
+    """Change a deployment's own policy."""
+    SET_DEFAULTS = "set_defaults"
+    """Change the policy that the installation gives to deployments that say nothing themselves."""
     FORGET_ROUTER = "forget_router"
     SCRAPE = "scrape"
     """Read metrics of all deployments."""
 
 
 _LOOKS: Final = frozenset({Verb.READ})
-_OPERATES: Final = _LOOKS | {Verb.CREATE, Verb.START, Verb.ABORT, Verb.SCALE, Verb.PAUSE}
-_APPROVES: Final = _LOOKS | {Verb.PROMOTE, Verb.FORCE, Verb.ROLLBACK, Verb.ABORT, Verb.PAUSE}
+_OPERATES: Final = _LOOKS | {
+    Verb.CREATE,
+    Verb.START,
+    Verb.ABORT,
+    Verb.SCALE,
+    Verb.PAUSE,
+    Verb.FREEZE,
+    Verb.SCHEDULE,
+}
+_APPROVES: Final = _LOOKS | {
+    Verb.PROMOTE,
+    Verb.FORCE,
+    Verb.ROLLBACK,
+    Verb.ABORT,
+    Verb.PAUSE,
+    Verb.FREEZE,
+    Verb.UNFREEZE,
+    Verb.SCHEDULE,
+}
 
 ALLOWED: Final[Mapping[Role, frozenset[Verb]]] = MappingProxyType(
     {
@@ -52,7 +83,7 @@ ALLOWED: Final[Mapping[Role, frozenset[Verb]]] = MappingProxyType(
 )
 """What each role may do. Aborting is the brake: whoever starts and whoever decides may pull it, in every phase."""
 
-GLOBAL: Final = frozenset({Verb.FORGET_ROUTER, Verb.SCRAPE})
+GLOBAL: Final = frozenset({Verb.FORGET_ROUTER, Verb.FREEZE_ALL, Verb.SCRAPE, Verb.SET_DEFAULTS})
 """Verbs that concern every deployment, so that a caller who is scoped to some may not use them."""
 
 

@@ -6,10 +6,16 @@ from typing import Self, TypedDict, Unpack
 
 from pydantic import AliasChoices, Field
 
+from celadon.domain.language.approval import Approval
 from celadon.domain.language.base_models import Record
 from celadon.domain.language.commands import AbortCommand, PromoteCommand
-from celadon.domain.language.messages import BlueChanged, GreenChanged
+from celadon.domain.language.freeze import Freeze
+from celadon.domain.language.growth import Growth
+from celadon.domain.language.messages import BlueChanged, GreenChanged, TimersSet
 from celadon.domain.language.names import RevisionNumber, RolloutId, RouteSetId
+from celadon.domain.language.next_rollout import Successor
+from celadon.domain.language.opening import TimerOpening
+from celadon.domain.language.pause import Pause
 from celadon.domain.language.policy import BlueGreenPolicy
 from celadon.domain.language.states import Channel, RolloutOutcome, RolloutPhase, SetCondition
 from celadon.domain.language.steps import Message
@@ -33,6 +39,14 @@ class PromotionRequest(Record):
     message: Message | None = None
 
 
+class Winner(Record):
+    """Whose decision is carried out: a person, or the policy by one of its timers."""
+
+    by: str
+    door: Channel
+    at: datetime
+
+
 class PendingAbort(Record):
     """An abort that counts, and that blue cannot take for the moment: it is tried again whenever blue has changed.
 
@@ -46,15 +60,12 @@ class PendingAbort(Record):
     """What the table said last."""
 
 
-class Pause(Record):
-    """All timers of a rollout stand still. A person's decisions go ahead all the same, and so does an abort."""
+class Still(Record):
+    """A span in which a timer stands still."""
 
-    by: str
-    door: Channel
-    reason: str
     since: datetime
-    until: datetime | None = None
-    """When the timers run on by themselves; nothing when somebody has to resume the rollout."""
+    until: datetime | None
+    """Nothing while nobody knows when it ends."""
 
 
 class HoldKind(StrEnum):
@@ -68,6 +79,12 @@ class HoldKind(StrEnum):
     """Another set is live than the one that the rollout began with."""
     NOT_BY_ITSELF = "not_by_itself"
     """The policy leaves the switch to a person."""
+    WINDOW = "window"
+    """A timer is due, and the policy's windows are closed."""
+    APPROVALS = "approvals"
+    """A timer is due, and too few people have approved."""
+    NO_ROOM = "no_room"
+    """``max_total_replicas`` leaves no room for green, or for its growth."""
 
 
 class Hold(Record):
@@ -78,7 +95,9 @@ class Hold(Record):
     why: str
     """What the table said, for people."""
     ended_by: str = ""
-    """The internal signal that ends it; empty when nothing but a person's decision does."""
+    """The internal signal that ends it; empty when nothing but a person's decision, or ``until``, does."""
+    until: datetime | None = None
+    """The moment at which it ends by itself; nothing when no moment does."""
 
 
 class ProgressChanges(TypedDict, total=False):
@@ -101,8 +120,14 @@ class ProgressChanges(TypedDict, total=False):
     regressed_by_itself: bool
     waited_since: datetime | None
     regressions: int
+    regressed_at: datetime | None
     hold: Hold | None
+    opening: TimerOpening | None
     paused: Pause | None
+    stood_still: tuple[Still, ...]
+    freezes: tuple[Freeze, ...]
+    freezes_read_at: datetime | None
+    timers_set: TimersSet | None
     abort: AbortRequest | None
     pending: PendingAbort | None
     bake_is_over: bool
@@ -110,6 +135,10 @@ class ProgressChanges(TypedDict, total=False):
     blue: BlueChanged | None
     cures: int
     promotion: PromotionRequest | None
+    winner: Winner | None
+    growth: Growth | None
+    approvals: tuple[Approval, ...]
+    successor: Successor | None
     outcome: RolloutOutcome | None
 
 
@@ -148,10 +177,22 @@ class Progress(Record):
     waited_since: datetime | None = None
     """When green waited for a promotion for the first time; ``promotion_deadline`` counts from here."""
     regressions: int = 0
+    regressed_at: datetime | None = None
+    """When green regressed by its own doing last; nothing in what earlier versions stored."""
     hold: Hold | None = None
     """Why no timer asks for the switch, although green is verified and did nothing."""
+    opening: TimerOpening | None = None
+    """When the policy's windows let the timer switch that is due next; nothing while none was looked up."""
     paused: Pause | None = None
     """Set while all timers stand still."""
+    stood_still: tuple[Still, ...] = ()
+    """Spans that are over in which ``promotion_deadline`` did not run, because of pauses and freezes."""
+    freezes: tuple[Freeze, ...] = ()
+    """Freezes that hold, or are to come, as the table told them last."""
+    freezes_read_at: datetime | None = None
+    """When the table told them, by its clock; nothing when it was never asked."""
+    timers_set: TimersSet | None = None
+    """Who has given it other timers than those that it began with."""
     abort: AbortRequest | None = None
     """An abort that is to be carried out now."""
     pending: PendingAbort | None = None
@@ -165,6 +206,14 @@ class Progress(Record):
     cures: int = 0
     """How many signals came that say that a refused step is worth another attempt."""
     promotion: PromotionRequest | None = None
+    winner: Winner | None = None
+    """Who decided the switch that was asked for last; nothing before one was, and in what earlier versions stored."""
+    growth: Growth | None = None
+    """A decision that was taken, and waits until green has grown to all its replicas."""
+    approvals: tuple[Approval, ...] = ()
+    """Who has approved the switch, as the table told last; only where the policy asks for approvals."""
+    successor: Successor | None = None
+    """What waits for its turn, as the table told last."""
     outcome: RolloutOutcome | None = None
 
     def with_changes(self, **changes: Unpack[ProgressChanges]) -> Self:

@@ -6,21 +6,24 @@ import re
 from datetime import timedelta
 from enum import StrEnum
 from ipaddress import ip_address
-from typing import Annotated, Final, Self
+from typing import Annotated, Any, Final, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, JsonValue, field_validator, model_validator
 
 from celadon.domain.language.base_models import StrictModel
 from celadon.domain.language.durations import Duration
 from celadon.domain.language.health_check import HealthCheck
+from celadon.domain.language.limits import quoted
+from celadon.domain.language.secret_names import looks_secret
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SECRET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
-_LOOKS_SECRET = re.compile(
-    r"(^|_)(TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|PRIVATE_?KEY|CREDENTIALS?)($|_)", re.IGNORECASE
-)
 _ENDPOINT = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(?P<port>\d{1,5})")
 _LARGEST_PORT = 65_535
+_SHORTEST_START: Final = timedelta(seconds=1)
+
+_STORED_KEYS: Final = frozenset({"provisioner", "command", "env", "endpoints", "health_check", "termination_grace"})
+"""Keys that every stored revision has, at their defaults too; its digest counts on that."""
 
 LATER_KEYS: Final = frozenset({"image"})
 """Keys of a revision that this version does not carry out, and therefore refuses by name."""
@@ -45,7 +48,7 @@ class SecretReference(StrictModel):
     def _is_a_name(cls, value: str) -> str:
         if not _SECRET_NAME.fullmatch(value):
             raise ValueError(
-                f"{value!r} is no secret's name: letters, digits, '.', '_' and '-', at most 253 characters"
+                f"{quoted(value)} is no secret's name: letters, digits, '.', '_' and '-', at most 253 characters"
             )
         return value
 
@@ -60,11 +63,17 @@ class Revision(StrictModel):
     command: Annotated[tuple[str, ...], Field(max_length=1000)] = ()
     """Program and arguments of one replica; ``{port}`` and ``{host}`` stand for its address (``local``)."""
     env: Annotated[dict[str, str | SecretReference], Field(max_length=1000)] = Field(default_factory=dict)
-    """Variables of a replica (``local``); ``{secret: NAME}`` is looked up when it starts and never stored."""
+    """Variables of a replica (``local``); ``{port}`` and ``{host}`` stand for its address, and ``{secret: NAME}`` is
+    looked up when it starts and never stored."""
+    working_dir: Annotated[str, Field(pattern=r"^/[^\x00-\x1f]*$", max_length=4096)] | None = None
+    """The directory in which the command runs (``local``), as an absolute path; when not given, the worker's own."""
     endpoints: Annotated[tuple[str, ...], Field(max_length=10_000)] = ()
     """``address:port`` of replicas that exist already (``static``)."""
     health_check: HealthCheck = HealthCheck()
-    """How a replica is probed."""
+    """How the health of a replica is known; a new revision must say it."""
+    start_timeout: Duration | None = None
+    """How long a replica may take from its start until it is healthy, at least 1s; then it counts as failed to start
+    and is replaced. When not given, as long as the policy's ``provisioning_deadline``."""
     termination_grace: Duration = timedelta(seconds=30)
     """How long a replica may take to end after SIGTERM before it gets SIGKILL."""
 
@@ -77,9 +86,11 @@ class Revision(StrictModel):
                 self._check_static()
             case Provisioner.KUBERNETES:
                 raise ValueError("provisioner 'kubernetes' is not carried out by this version: use 'local' or 'static'")
+        if self.start_timeout is not None and self.start_timeout < _SHORTEST_START:
+            raise ValueError("start_timeout is at least 1s")
         for name, entry in self.env.items():
             if not _VARIABLE.fullmatch(name):
-                raise ValueError(f"{name!r} is no name of an environment variable")
+                raise ValueError(f"{quoted(name)} is no name of an environment variable")
             if isinstance(entry, str) and "\0" in entry:
                 raise ValueError(f"the value of {name} holds a NUL character")
         return self
@@ -95,8 +106,8 @@ class Revision(StrictModel):
     def _check_static(self) -> None:
         if not self.endpoints:
             raise ValueError("a revision of provisioner 'static' needs endpoints, for example ['127.0.0.1:8000']")
-        if self.command or self.env:
-            raise ValueError("command and env belong to provisioner 'local', this revision is 'static'")
+        if self.command or self.env or self.working_dir is not None:
+            raise ValueError("command, env and working_dir belong to provisioner 'local', this revision is 'static'")
         for endpoint in self.endpoints:
             parse_endpoint(endpoint)
         if len(set(self.endpoints)) != len(self.endpoints):
@@ -104,24 +115,50 @@ class Revision(StrictModel):
 
     def digest(self) -> str:
         """Return the SHA-256 of the content, 64 hexadecimal digits; the same content gives the same digest."""
-        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        content = self.content()
+        # A check that said nothing meant TCP before it had to be said, and the content is the same.
+        check = {key: value for key, value in self.health_check.content().items() if key != "tcp"}
+        canonical = json.dumps({**content, "health_check": check}, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def content(self) -> dict[str, JsonValue]:
+        """Return what is stored: keys that came after the first ones only where they differ from their defaults."""
+        every = self.model_dump(mode="json", exclude={"health_check"})
+        defaults = {key: field.default for key, field in type(self).model_fields.items()}
+        kept = {key: value for key, value in every.items() if key in _STORED_KEYS or value != defaults[key]}
+        return {**kept, "health_check": self.health_check.content()}
+
+    @classmethod
+    def of_stored(cls, content: dict[str, Any]) -> Self:
+        """Read a stored revision; one that does not say how health is known meant TCP, and says so.
+
+        Raises:
+            ValidationError: it is none.
+
+        """
+        return cls.model_validate(with_stated_check(content), strict=False)
 
     @property
     def secrets(self) -> dict[str, str]:
         """The names of the secrets that a replica gets, by their variables."""
         return {name: value.secret for name, value in self.env.items() if isinstance(value, SecretReference)}
 
-    def plain_secrets(self) -> tuple[str, ...]:
-        """Return the variables that look like secrets and carry their value in plain text."""
-        return tuple(
-            name for name, value in self.env.items() if isinstance(value, str) and value and looks_secret(name)
-        )
+    def plain_secrets(self) -> dict[str, str]:
+        """Return the values in plain text of variables, and of headers of probes, whose names look like secrets."""
+        variables = {
+            name: value for name, value in self.env.items() if isinstance(value, str) and value and looks_secret(name)
+        }
+        return variables | dict(self.health_check.secret_headers())
 
 
-def looks_secret(variable: str) -> bool:
-    """Whether a variable's name says that its value is a secret."""
-    return _LOOKS_SECRET.search(variable) is not None
+def with_stated_check(content: dict[str, Any]) -> dict[str, Any]:
+    """Return the content of a stored revision in which the health check says ``tcp`` where it said nothing."""
+    check = content.get("health_check", {})
+    if not isinstance(check, dict):
+        return content
+    if check.get("tcp") or any(check.get(key) is not None for key in ("preset", "path", "grpc")):
+        return content
+    return {**content, "health_check": {**check, "tcp": True}}
 
 
 def parse_endpoint(value: str) -> tuple[str, int]:
@@ -133,10 +170,10 @@ def parse_endpoint(value: str) -> tuple[str, int]:
     """
     match = _ENDPOINT.fullmatch(value)
     if match is None or not 0 < int(match["port"]) <= _LARGEST_PORT:
-        raise ValueError(f"{value!r} is no endpoint: write address:port, for example 127.0.0.1:8000")
+        raise ValueError(f"{quoted(value)} is no endpoint: write address:port, for example 127.0.0.1:8000")
     host = match["host"].strip("[]")
     try:
         ip_address(host)
     except ValueError as error:
-        raise ValueError(f"{value!r} names a host; write its IP address, for example 127.0.0.1:8000") from error
+        raise ValueError(f"{quoted(value)} names a host; write its IP address, for example 127.0.0.1:8000") from error
     return host, int(match["port"])

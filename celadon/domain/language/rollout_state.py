@@ -6,6 +6,7 @@ their meaning; ``state_version`` rises when an older release could not go on fro
 
 from datetime import datetime
 from enum import StrEnum
+from hashlib import sha256
 from typing import Final, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict
@@ -13,7 +14,8 @@ from pydantic import BaseModel, ConfigDict
 from celadon.domain.language.base_models import Record
 from celadon.domain.language.bounded_list import BoundedList
 from celadon.domain.language.commands import AbortAnswer, JudgedAnswer, PromoteAnswer
-from celadon.domain.language.errors import Refusal
+from celadon.domain.language.errors import Refusal, RefusalCode
+from celadon.domain.language.limits import ECHO_BYTES, clip
 from celadon.domain.language.messages import RefusedMessage
 from celadon.domain.language.names import Epoch
 from celadon.domain.language.progress import Progress
@@ -31,7 +33,17 @@ KEPT_NOTE_BYTES: Final = 40 * 1024
 KEPT_ANSWERS: Final = 200
 KEPT_ANSWER_BYTES: Final = 24 * 1024
 _SHOWN_ROUTERS: Final = 20
+_WHOLE_ANSWERS: Final = 10
+"""So many of the newest answers are never shortened."""
+_DIGEST_CHARACTERS: Final = 20
 _REFUSED: Final = frozenset({"message_refused", "promotion_refused", "rollback_refused"})
+
+
+_NOT_KEPT: Final = Refusal(
+    code=RefusalCode.REQUEST_SPENT,
+    message="this update was answered before, so long ago that its answer is not kept any more",
+    next_step="look at what became of it with 'celadon rollout history'",
+)
 
 
 class Stage(StrEnum):
@@ -95,6 +107,8 @@ class RolloutState(BaseModel):
     back_reason: str = ""
     cancelled: bool = False
     """Whether the workflow was cancelled in Temporal; its last run ends as cancelled then."""
+    successor_changed: bool = False
+    """Whether what waits behind the rollout may be another than it knows."""
     refused: BoundedList[RefusedMessage] = BoundedList[RefusedMessage]()
     refused_total: int = 0
     """Messages that changed nothing, the unread ones among them."""
@@ -107,7 +121,9 @@ class RolloutState(BaseModel):
     notes_left_out: int = 0
     """Lines of the audit log that found no room since the last one that did."""
     answered: BoundedList[AnsweredUpdate] = BoundedList[AnsweredUpdate]()
-    """The last updates of this run and the runs before."""
+    """The last updates of this run and the runs before, as far as there is room for their answers."""
+    answered_before: tuple[str, ...] = ()
+    """Digests of the ids of those before them."""
 
     def keep_refusal(self, refused: RefusedMessage) -> None:
         """Keep a message that changed nothing; the oldest go."""
@@ -128,19 +144,20 @@ class RolloutState(BaseModel):
             self.notes = fitting
 
     def keep_answer(self, answered: AnsweredUpdate) -> None:
-        """Keep what an update was answered, without long lists of routers; the oldest go."""
-        promoted, aborted = answered.promoted, answered.aborted
-        shown = answered.model_copy(
-            update={
-                "promoted": None if promoted is None else _shortened(promoted),
-                "aborted": None if aborted is None else _shortened(aborted),
-            },
-        )
-        self.answered = self.answered.with_newest(shown, count=KEPT_ANSWERS, size=KEPT_ANSWER_BYTES)
+        """Keep what an update was answered: the oldest answers get short, then only their ids are known."""
+        kept = self.answered.with_all(_shortened(answered, _SHOWN_ROUTERS))
+        kept = kept.with_oldest(_as_short_as_possible, size=KEPT_ANSWER_BYTES, newest=_WHOLE_ANSWERS)
+        self.answered = kept.without_oldest(count=KEPT_ANSWERS, size=KEPT_ANSWER_BYTES)
+        gone = kept.items[: len(kept.items) - len(self.answered.items)]
+        before = (*self.answered_before, *(_digest(one.id) for one in gone))
+        self.answered_before = before[max(0, len(before) + len(self.answered.items) - KEPT_ANSWERS) :]
 
     def answer_to(self, update_id: str) -> AnsweredUpdate | None:
         """Return what an update was answered before; nothing when it is new, or long ago."""
-        return next((one for one in reversed(self.answered.items) if one.id == update_id), None)
+        known = next((one for one in reversed(self.answered.items) if one.id == update_id), None)
+        if known is None and _digest(update_id) in self.answered_before:
+            return AnsweredUpdate(id=update_id, refusal=_NOT_KEPT)
+        return known
 
 
 def shown_routers(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -148,6 +165,29 @@ def shown_routers(names: tuple[str, ...]) -> tuple[str, ...]:
     return names[:_SHOWN_ROUTERS]
 
 
-def _shortened(answer: AnswerT) -> AnswerT:
-    shown = {"acknowledged_by": shown_routers(answer.acknowledged_by), "silent": shown_routers(answer.silent)}
+def _shortened(answered: AnsweredUpdate, routers: int) -> AnsweredUpdate:
+    """Return an answer with so many names of routers in each list."""
+    promoted, aborted = answered.promoted, answered.aborted
+    return answered.model_copy(
+        update={
+            "promoted": None if promoted is None else _with_fewer_routers(promoted, routers),
+            "aborted": None if aborted is None else _with_fewer_routers(aborted, routers),
+        },
+    )
+
+
+def _with_fewer_routers(answer: AnswerT, most: int) -> AnswerT:
+    shown = {"acknowledged_by": answer.acknowledged_by[:most], "silent": answer.silent[:most]}
     return answer.model_copy(update=shown)
+
+
+def _as_short_as_possible(answered: AnsweredUpdate) -> AnsweredUpdate:
+    shortened, refusal = _shortened(answered, 0), answered.refusal
+    if refusal is None:
+        return shortened
+    short = Refusal(code=refusal.code, message=clip(refusal.message, ECHO_BYTES))
+    return shortened.model_copy(update={"refusal": short})
+
+
+def _digest(update_id: str) -> str:
+    return sha256(update_id.encode("utf-8", "replace")).hexdigest()[:_DIGEST_CHARACTERS]

@@ -9,11 +9,16 @@ from typing import Annotated
 
 from pydantic import Field
 
+from celadon.domain.language.approval import Approval
 from celadon.domain.language.base_models import Record
-from celadon.domain.language.commands import AbortCommand, PauseCommand, PromoteCommand
+from celadon.domain.language.commands import AbortCommand, PauseCommand, PromoteCommand, RescheduleCommand
 from celadon.domain.language.errors import Refusal
+from celadon.domain.language.growth import Growth
 from celadon.domain.language.messages import RolloutRequest, StartMemo
 from celadon.domain.language.names import Epoch, RevisionNumber, RolloutId, RouteSetId
+from celadon.domain.language.next_rollout import NextRollout
+from celadon.domain.language.opening import OpeningTimes
+from celadon.domain.language.pause import Pause
 from celadon.domain.language.policy import BlueGreenPolicy
 from celadon.domain.language.states import Channel, RolloutOutcome, RolloutPhase
 
@@ -30,7 +35,9 @@ class Message(Record):
     another run takes is a repeat; empty in what earlier versions took."""
     came_by: Channel
     """How it came in; what it says of its door counts only when it is signed."""
-    command: Annotated[AbortCommand | PromoteCommand | PauseCommand, Field(union_mode="left_to_right")]
+    command: Annotated[
+        AbortCommand | PromoteCommand | PauseCommand | RescheduleCommand, Field(union_mode="left_to_right")
+    ]
 
 
 class Note(Record):
@@ -56,7 +63,8 @@ class Note(Record):
 class BeginStep(Record):
     """Registers a rollout; ``run_id`` makes a second attempt find the first one's row."""
 
-    request: RolloutRequest
+    request: Annotated[RolloutRequest | NextRollout, Field(union_mode="left_to_right")]
+    """What is asked for; what has waited for its turn stands in the table."""
     workflow_id: str
     run_id: str
     at: datetime
@@ -98,10 +106,40 @@ class JudgeStep(Step):
     at: datetime
 
 
+class PendingAsker(Record):
+    """Who asked first for the way back that is pending, of those who still want it."""
+
+    by: str
+    issuer: str = ""
+    door: Channel
+    reason: str = ""
+
+
 class Judged(Record):
     """The answer of ``judge``: a refusal for each message that does not count, in their order."""
 
     refusals: tuple[Refusal | None, ...]
+    approvals: tuple[Approval, ...] | None = None
+    """Who has approved, once the messages are judged; nothing when the policy asks for no approvals."""
+    policy: BlueGreenPolicy | None = None
+    """The rollout's policy after that, all keys given, when one of the messages asked for other timers."""
+    pending: PendingAsker | None = None
+    """Whose abort is pending after that; nothing when none is, and in what earlier releases answered."""
+
+
+class AskedForEdge(Record):
+    """The answer of ``ask_for_edge``: what a run that was reset may have forgotten."""
+
+    policy: BlueGreenPolicy
+    """The rollout's policy as the table has it, all keys given."""
+    growth: Growth | None = None
+    """A decision that waits until green has grown; nothing when none does."""
+    paused: Pause | None = None
+    """The pause that lasts; nothing when the timers run."""
+
+
+EdgeAnswer = AskedForEdge | None
+"""``None`` in what earlier versions answered."""
 
 
 class PhaseStep(Step):
@@ -109,13 +147,35 @@ class PhaseStep(Step):
 
     phase: RolloutPhase
     at: datetime
+    freezes_since: datetime | None = None
+    """The moment up to which the rollout knows its freezes; nothing for all that hold or are to come."""
+    spends_approvals: bool = False
+    """Whether approvals that were given until now count no more: what people approved has regressed."""
+
+
+class FreezesStep(Step):
+    """Reads the freezes of the rollout's deployment."""
+
+    since: datetime | None
+    """The moment up to which the rollout knows them; nothing for all that hold or are to come."""
 
 
 class GreenOpened(Record):
     """The answer of ``provision_green``."""
 
-    route_set: RouteSetId
+    route_set: RouteSetId | None = None
+    """Nothing while there is no room for it."""
     wanted: int
+    no_room: str = ""
+    """Why it is not opened yet, in words."""
+
+
+class WindowStep(Step):
+    """Asks when the policy's windows are open."""
+
+    due: datetime
+    """When a timer is due: earlier openings are of no use to it."""
+    at: datetime
 
 
 class SwitchStep(Step):
@@ -134,6 +194,8 @@ class SwitchStep(Step):
     """How long to wait for the routers once the switch is committed."""
     keeps_asking: bool = False
     """Whether the rollout asks again for a way back that blue cannot take for the moment, and keeps blue until then."""
+    grown: bool = False
+    """Whether it carries out the decision by which green has grown, or asks again for room to grow."""
 
 
 class SwitchAnswer(Record):
@@ -142,16 +204,30 @@ class SwitchAnswer(Record):
     refusal: Refusal | None = None
     message_refused: bool = False
     """Whether the message does not count, whatever the table says: then everything is as if it had never come."""
+    recorded: bool = False
+    """Whether the promotion was recorded as an approval, and others are missing: nothing was switched."""
+    approvals: tuple[Approval, ...] = ()
+    """Who has approved, oldest first; empty when the policy asks for no approvals."""
     epoch: Epoch | None = None
     at: datetime | None = None
     """The moment of the commit, by the database's clock."""
     acknowledged_by: tuple[str, ...] = ()
+    """The first routers that serve the epoch, by name; not all of many."""
+    acknowledged_count: int = 0
+    """How many serve it; 0 in the answers of versions that named all."""
     silent: tuple[str, ...] = ()
+    """The first live routers that did not acknowledge in time, by name; not all of many."""
+    silent_count: int = 0
+    """How many did not; 0 in the answers of versions that named all."""
     ms: float = 0.0
     healthy_green: int = 0
     required: int = 0
     scaled: bool = False
     """Refused while green grows because somebody scaled it: no fault of its revision."""
+    openings: OpeningTimes | None = None
+    """When the windows open in which a timer's switch is not refused; set when that was why it was."""
+    growth: Growth | None = None
+    """The decision counts, and green grows to all its replicas first: nothing was switched."""
 
 
 class CloseStep(Step):
@@ -172,6 +248,9 @@ class DrainEnd(Record):
     refusal: Refusal | None = None
     """Set when the set may not be closed yet."""
     silent: tuple[str, ...] = ()
+    """The first live routers that have not acknowledged, by name; not all of many."""
+    silent_count: int = 0
+    """How many have not; 0 in the answers of versions that named all."""
     reopened: bool = False
     """The set became live again before it was empty."""
     requests_cut: int = 0

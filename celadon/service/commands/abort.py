@@ -42,6 +42,7 @@ COMMAND = Command(
     right=Verb.ABORT,
     request=AbortRequest,
     result=AbortResult,
+    can_be_scheduled=True,
     run=abort,
     is_refused=_is_refused,
     told=told_way_back,

@@ -2,6 +2,7 @@
 
 # ruff: noqa: PLC0415 - declaring a command needs no database
 
+from celadon.domain.decisions.new_revision import check_new_revision
 from celadon.domain.language.base_models import Record, StrictModel
 from celadon.domain.language.commands import Reason
 from celadon.domain.language.errors import RefusalCode, refuse
@@ -36,6 +37,7 @@ async def add_revision(call: Call[AddRevisionRequest]) -> AddRevisionResult:
 
     request = call.request
     _refuse_plain_secrets(request.revision, allowed=request.allow_plain_secrets)
+    check_new_revision(request.revision)
     async with call.service.serving(call, [Verb.CREATE]) as tx:
         number = await register(tx, call.subject, request.revision, call.service.author(call.who, request.reason))
     return AddRevisionResult(deployment=call.subject, revision=number)

@@ -4,7 +4,6 @@
 
 from pydantic import Field
 
-from celadon.domain.decisions.automatic_switch import verbs_of_policy
 from celadon.domain.language.base_models import Record, StrictModel
 from celadon.domain.language.commands import Reason
 from celadon.domain.language.labels import Labels
@@ -41,14 +40,10 @@ class CreateResult(Record):
 
 async def create(call: Call[CreateRequest]) -> CreateResult:
     """Create a deployment. Twice creates it once."""
-    from celadon.table.core.policies import resolve_for
     from celadon.table.records.deployments import NewDeployment
     from celadon.table.rollouts.registration import create_deployment
 
     request, service = call.request, call.service
-    # Refused for what it is before anybody is asked what it would do.
-    resolve_for(request.deployment, request.policy)
-    call.who.require(verbs_of_policy(request.policy))
     call.who.require_scope(request.labels)
     wanted = NewDeployment(
         name=request.deployment,
@@ -58,7 +53,12 @@ async def create(call: Call[CreateRequest]) -> CreateResult:
     )
     async with service.transaction() as tx:
         await service.is_there(tx, call.who, request.deployment)
-        created = await create_deployment(tx, wanted, service.author(call.who, request.reason))
+        created = await create_deployment(
+            tx,
+            wanted,
+            service.author(call.who, request.reason),
+            lambda verb, why: call.who.require([verb], why),
+        )
     return CreateResult(deployment=request.deployment, created=created)
 
 

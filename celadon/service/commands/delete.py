@@ -4,11 +4,12 @@
 
 from celadon.domain.language.base_models import Record, StrictModel
 from celadon.domain.language.commands import AbortCommand, Reason
+from celadon.domain.language.contracts import schedule_id
 from celadon.domain.language.names import Epoch
 from celadon.domain.language.permissions import Verb
 from celadon.domain.language.states import DeploymentLifecycle
 from celadon.service.change_log import log_change
-from celadon.service.command import Call, Command, Graph, Line, Option, Rest, Scope, Terminal
+from celadon.service.command import Call, Command, Graph, Line, Option, Rest, Scope, Terminal, Tone
 from celadon.service.deciding import sent_command
 
 
@@ -31,6 +32,10 @@ class DeleteResult(Record):
     """Routers that serve this epoch answer 404 at its address."""
     changed: bool
     """False when it was being deleted already; then nothing was written."""
+    schedules: tuple[str, ...] = ()
+    """Names of its schedules: none fires any more."""
+    schedules_left: tuple[str, ...] = ()
+    """Those of them that Temporal still has, since it did not answer; each of their firings fails."""
 
 
 _ENDING = (Verb.ABORT, Verb.PROMOTE)
@@ -55,7 +60,38 @@ async def delete(call: Call[DeleteRequest]) -> DeleteResult:
             reason=call.request.reason,
             epoch=deleted.epoch,
         )
-    return DeleteResult(**dict(deleted))
+    left = await _delete_schedules(call, deleted.schedules)
+    return DeleteResult(**dict(deleted), schedules_left=left)
+
+
+async def _delete_schedules(call: Call[DeleteRequest], names: tuple[str, ...]) -> tuple[str, ...]:
+    """Delete a deleted deployment's schedules in Temporal too, and return those that it still has."""
+    from celadon.client.connection import TemporalUnreachableError
+    from celadon.client.patience import NoAnswerError
+
+    left: list[str] = []
+    for name in names:
+        try:
+            await (await call.service.rollout_client()).schedules.delete(schedule_id(call.subject, name))
+        except (NoAnswerError, TemporalUnreachableError):
+            left.append(name)
+    return tuple(left)
+
+
+def told_schedules(result: DeleteResult) -> tuple[Line, ...]:
+    """Return what is said of the schedules of a deleted deployment; nothing when it had none."""
+    lines: list[Line] = []
+    if result.schedules:
+        lines.append(Line(text=f"Its schedules are deleted: {', '.join(result.schedules)}."))
+    if result.schedules_left:
+        names = " ".join(schedule_id(result.deployment, name) for name in result.schedules_left)
+        text = f"Temporal still has {names}; delete them there with 'temporal schedule delete -s ID'."
+        lines.append(Line(text=text, tone=Tone.WARN))
+    return tuple(lines)
+
+
+def _told(result: DeleteResult) -> tuple[Line, ...]:
+    return (Line(text=f"{result.deployment} is {result.lifecycle.value}."), *told_schedules(result))
 
 
 async def _end_rollout(call: Call[DeleteRequest]) -> None:
@@ -85,7 +121,7 @@ COMMAND = Command(
     request=DeleteRequest,
     result=DeleteResult,
     run=delete,
-    told=lambda result: (Line(text=f"{result.deployment} is {result.lifecycle.value}."),),
+    told=_told,
     asks=lambda name, _: f"{name} then answers 404 and its replicas stop. Delete it?",
     rest=Rest(
         method="DELETE",
@@ -109,6 +145,8 @@ COMMAND = Command(
             "lifecycle": "lifecycle",
             "epoch": "epoch",
             "changed": "changed",
+            "schedules": "schedules",
+            "schedules_left": "schedules_left",
         },
     ),
     terminal=Terminal(

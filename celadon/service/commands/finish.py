@@ -41,6 +41,7 @@ COMMAND = Command(
     right=Verb.PROMOTE,
     request=FinishRequest,
     result=FinishResult,
+    can_be_scheduled=True,
     run=finish,
     is_refused=_is_refused,
     told=lambda result: (

@@ -57,6 +57,7 @@ COMMAND = Command(
     right=Verb.PAUSE,
     request=PauseRequest,
     result=PauseResult,
+    can_be_scheduled=True,
     run=pause,
     is_refused=_is_refused,
     told=lambda result: (
@@ -83,7 +84,7 @@ COMMAND = Command(
         Examples:
         ```console
         celadon pause chat --reason "ben looks at the latencies"
-        celadon pause chat --until 2026-12-01T06:00:00+01:00
+        celadon pause chat --until "$(date -Iseconds -d 'tomorrow 06:00')"
         ```
         """,
     ),

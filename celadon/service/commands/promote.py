@@ -8,6 +8,7 @@ from celadon.domain.language.commands import NamedRevision, Number, PromoteAnswe
 from celadon.domain.language.contracts import PROMOTE
 from celadon.domain.language.names import RevisionNumber
 from celadon.domain.language.permissions import Verb
+from celadon.domain.language.router_names import told_routers
 from celadon.service.answers import SWITCH, Decided
 from celadon.service.command import (
     Call,
@@ -68,24 +69,51 @@ def _told(result: PromoteResult) -> tuple[Line, ...]:
     answer = result.answer
     match answer.state:
         case PromoteState.RECORDED:
-            return (Line(text=f"Recorded: {answer.approvals} of {answer.needed} approvals."), see(result.deployment))
+            return (
+                Line(strong="Recorded", text=f": {_given(answer)}. Traffic switches with the last approval."),
+                see(result.deployment),
+            )
         case PromoteState.GROWING:
-            return (Line(text="Recorded: green grows to its full size, then traffic switches."),)
+            return (
+                Line(strong="Accepted", text=f": {_grows(answer)}."),
+                see(result.deployment),
+            )
         case PromoteState.SWITCHED:
-            return told_switch("Switched to green", answer)
+            return told_switch(f"Switched to green{_as_decided(result)}", answer)
+
+
+def _as_decided(result: PromoteResult) -> str:
+    """Return who has promoted before the caller did; empty when nobody has."""
+    by = result.answer.decided_by
+    return f", as {by} had decided" if by and by != result.by else ""
+
+
+def _grows(answer: PromoteAnswer) -> str:
+    size = "its full size" if answer.grows_to is None else f"{answer.grows_to} replicas"
+    return f"green grows to {size} now, is verified again, and then traffic switches"
+
+
+def _given(answer: PromoteAnswer) -> str:
+    people = f" ({', '.join(answer.approved_by)})" if answer.approved_by else ""
+    return f"{answer.approvals} of {answer.needed} approvals{people}"
 
 
 def _noticed(result: PromoteResult) -> Notice:
     answer = result.answer
+    if answer.state is PromoteState.RECORDED:
+        return Notice(tone=Tone.DONE, text=f"Your approval is recorded: {_given(answer)}.")
+    if answer.state is PromoteState.GROWING:
+        return Notice(tone=Tone.DONE, text=f"Your promotion is accepted: {_grows(answer)}.")
     if answer.epoch is None:
         return Notice(tone=Tone.DONE, text=f"Your promotion is {answer.state.value}.")
-    switched = f"r{result.revision} is live since epoch {answer.epoch}"
+    switched = f"r{result.revision} is live since epoch {answer.epoch}{_as_decided(result)}"
     if answer.silent:
+        silent = told_routers(answer.silent, answer.silent_count)
         return Notice(
-            tone=Tone.WARN,
-            text=f"{switched}, but routers are silent: {', '.join(answer.silent)}. Blue is kept until they answer.",
+            tone=Tone.WARN, text=f"{switched}, but routers are silent: {silent}. Blue is kept until they answer."
         )
-    by = f", acknowledged by {', '.join(answer.acknowledged_by)}" if answer.acknowledged_by else ""
+    acknowledged = told_routers(answer.acknowledged_by, answer.acknowledged_count)
+    by = f", acknowledged by {acknowledged}" if acknowledged else ""
     return Notice(tone=Tone.DONE, text=f"{switched}{by} after {answer.ms:.0f} ms.")
 
 
@@ -110,6 +138,7 @@ COMMAND = Command(
     more_rights=lambda request: (Verb.FORCE,) if request.force else (),
     request=PromoteRequest,
     result=PromoteResult,
+    can_be_scheduled=True,
     run=promote,
     is_refused=_is_refused,
     told=_told,
@@ -128,6 +157,8 @@ COMMAND = Command(
             "state": "answer.state",
             "approvals": "answer.approvals",
             "approvals_needed": "answer.needed",
+            "approved_by": "answer.approved_by",
+            "grows_to": "answer.grows_to",
             "switch": SWITCH,
         },
     ),
@@ -151,6 +182,12 @@ COMMAND = Command(
         It always says which revision and which rollout it means, so that it never promotes another
         revision that has replaced it meanwhile. With --wait it exits 0 only when the rollout has ended as promoted, and
         blue is gone.
+
+        Where the policy asks for approvals, each promotion is one: it is answered "recorded", with how many there are,
+        and the last of them switches. Take yours back with celadon withdraw.
+
+        Where the policy asks for a preview (preview_replicas), the promotion is answered "growing": green grows to its
+        full size, is verified again, and then traffic switches without another promotion.
 
         Examples:
         ```console

@@ -46,6 +46,7 @@ COMMAND = Command(
     right=Verb.PAUSE,
     request=ResumeRequest,
     result=ResumeResult,
+    can_be_scheduled=True,
     run=resume,
     is_refused=_is_refused,
     told=_told,

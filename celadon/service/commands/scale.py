@@ -7,7 +7,6 @@ from celadon.domain.language.commands import Reason
 from celadon.domain.language.messages import Replicas
 from celadon.domain.language.names import Epoch
 from celadon.domain.language.permissions import Verb
-from celadon.domain.language.states import DeploymentLifecycle
 from celadon.service.change_log import log_change
 from celadon.service.command import (
     Call,
@@ -83,8 +82,6 @@ def _noticed(result: ScaleResult) -> Notice:
     return Notice(tone=Tone.DONE, text=f"Replicas: {result.before} → {result.replicas}.")
 
 
-_GONE = frozenset({DeploymentLifecycle.DESTROYING, DeploymentLifecycle.DESTROYED})
-
 COMMAND = Command(
     verb="scale",
     scope=Scope.DEPLOYMENT,
@@ -93,6 +90,7 @@ COMMAND = Command(
     right=Verb.SCALE,
     request=ScaleRequest,
     result=ScaleResult,
+    can_be_scheduled=True,
     run=scale,
     told=_told,
     noticed=_noticed,
@@ -130,6 +128,6 @@ COMMAND = Command(
         what="Changes how many replicas each colour has. What leaves is drained first.",
         button="Scale",
         fields=("replicas",),
-        only_if=lambda standing: standing.deployment.lifecycle not in _GONE,
+        only_if=lambda standing: not standing.is_gone,
     ),
 )

@@ -2,23 +2,45 @@
 
 # ruff: noqa: PLC0415 - declaring a command needs neither a database nor Temporal
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+import asyncio
+import time
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from pydantic import JsonValue
 
+from celadon.domain.decisions.new_revision import check_new_revision
 from celadon.domain.language.base_models import Record, StrictModel
-from celadon.domain.language.commands import UNDECLARED, Reason
+from celadon.domain.language.commands import UNDECLARED, NamedRevision, Reason
 from celadon.domain.language.contracts import workflow_id
 from celadon.domain.language.errors import RefusalCode, RefusedError, refuse
+from celadon.domain.language.limits import quoted
 from celadon.domain.language.messages import RolloutRequest
 from celadon.domain.language.names import RevisionNumber, RolloutId
+from celadon.domain.language.next_rollout import StartState, WaitingRollout
 from celadon.domain.language.permissions import Verb
 from celadon.service.command import Call, Command, Graph, Line, Rest, Scope, Terminal, Tone
 
 if TYPE_CHECKING:
     from celadon.client.rollouts import RolloutEnded
     from celadon.table.records.rollouts import RolloutRecord
+    from celadon.table.rollouts.placing import Met
+
+_SETTLES_WITHIN: Final = 3.0
+_LOOKS_AGAIN: Final = 0.05
+"""Seconds: how long, and how often, a start that may wait asks again while table and Temporal disagree."""
+
+
+SHOWN: Final[Mapping[str, str]] = {
+    "deployment": "@deployment?",
+    "rollout": "@rollout?",
+    "workflow_id": "workflow_id",
+    "run_id": "run_id",
+    "state": "state",
+    "waiting": "waiting",
+    "replaced": "replaced",
+}
+"""What GraphQL shows of a start."""
 
 
 class StartResult(Record):
@@ -29,19 +51,26 @@ class StartResult(Record):
     workflow_id: str
     """The id of its workflow in Temporal."""
     run_id: str
-    """The id of the workflow's run in Temporal."""
+    """The id of the workflow's run in Temporal; empty when none was started."""
     rollout: RolloutId | None
-    """Nothing while no worker has taken it up."""
+    """Nothing while no worker has taken it up. The rollout that is under way when this request waits for its turn, or
+    when there was nothing to do."""
     from_revision: RevisionNumber | None
     """Blue's revision; nothing for a first deployment, or while no worker has taken it up."""
     to_revision: RevisionNumber | None
     """Green's revision; nothing while no worker has taken it up."""
+    state: StartState = StartState.STARTED
+    """Whether it was started, waits for its turn, or there was nothing to do."""
+    waiting: WaitingRollout | None = None
+    """What waits for its turn, where that is what was asked for."""
+    replaced: WaitingRollout | None = None
+    """What waited before, and waits no more because this request has taken its place."""
 
 
 class StartInput(StrictModel):
     """What GraphQL is told of a start: the revision's number and its content are two fields there."""
 
-    revision: int | None = None
+    revision: NamedRevision | None = None
     """The number of a revision that the deployment has; give this or ``content``."""
     content: dict[str, JsonValue] | None = None
     """What is to be served and how, as a deployment file writes it; give this or ``revision``."""
@@ -50,22 +79,16 @@ class StartInput(StrictModel):
     labels: dict[str, str] | None = None
     reason: Reason = ""
     allow_plain_secrets: bool = False
+    restart: bool = False
 
 
 async def start(call: Call[RolloutRequest]) -> StartResult:
     """Start a rollout and wait a moment until it is registered."""
-    from celadon.client.registering import until_registered
-    from celadon.client.rollouts import RolloutEnded
-    from celadon.table.read.history import rollout_of_run
     from celadon.table.rollouts.rights import rights_to_request
 
     request, service, who = call.request, call.service, call.who
-    if request.requested_by not in {UNDECLARED, who.name}:
-        raise refuse(
-            RefusalCode.INVALID_PAYLOAD,
-            f"requested_by is {request.requested_by!r}, but {who.name} asks",
-            "leave it out: the audit log names whoever the token belongs to",
-        )
+    refuse_other_requester(call)
+    check_new_revision(request.revision)
     async with service.transaction() as tx:
         exists = await service.is_there(tx, who, request.deployment)
         # The table judges the same again when the rollout begins; here the caller is told before anything starts.
@@ -73,18 +96,63 @@ async def start(call: Call[RolloutRequest]) -> StartResult:
             who.require([right.verb], right.why)
     if not exists:
         who.require_scope(request.labels or {})
+    met = await _meet(call, request)
+    return met if isinstance(met, StartResult) else _started(request, *met)
+
+
+async def _meet(
+    call: Call[RolloutRequest], request: RolloutRequest
+) -> "StartResult | tuple[str, RolloutRecord | None]":
+    """Start a rollout, unless what it wants is there, or it waits behind one that is under way.
+
+    For a moment the table and Temporal may disagree on whether one is under way: it begins, or has just ended.
+    """
+    from celadon.table.rollouts.placing import lets_wait, meet
+
+    service, who = call.service, call.who
+    request_id = service.update_id(call)
     named = request.model_copy(update={"requested_by": who.name})
-    named = RolloutRequest.model_validate(named.model_dump(mode="json", exclude_unset=True), strict=False)
-    rollouts = await service.rollout_client()
-    run_id = await rollouts.start(named, request_id=service.update_id(call) or "", sender=service.sender(who))
+    known = None if request_id is None else await (await service.rollout_client()).run_of(named.deployment, request_id)
+    patience = time.monotonic() + _SETTLES_WITHIN
+    while True:
+        if known is None:
+            async with service.transaction() as tx:
+                met = await meet(
+                    tx,
+                    named,
+                    service.author_of_start(who, request.reason),
+                    service.rights(who),
+                    require=lambda verb, why: who.require([verb], why),
+                    request_id=request_id or "",
+                )
+            if met is not None:
+                return _met(named, met)
+        try:
+            return await begin_rollout(call, request, request_id)
+        except RefusedError as error:
+            if error.refusal.code is not RefusalCode.ROLLOUT_RUNNING or time.monotonic() > patience:
+                raise
+            async with service.transaction() as tx:
+                if not await lets_wait(tx, named):
+                    raise
+        await asyncio.sleep(_LOOKS_AGAIN)
 
-    async def look() -> "RolloutRecord | None":
-        async with service.transaction() as tx:
-            return await rollout_of_run(tx, workflow_id(request.deployment), run_id)
 
-    found = await until_registered(rollouts, request.deployment, run_id, look)
-    if isinstance(found, RolloutEnded):
-        raise _refused_at_once(request.deployment, found)
+def _met(request: RolloutRequest, met: "Met") -> StartResult:
+    return StartResult(
+        deployment=request.deployment,
+        workflow_id=workflow_id(request.deployment),
+        run_id="",
+        rollout=met.rollout,
+        from_revision=met.live,
+        to_revision=met.revision,
+        state=met.state,
+        waiting=met.waiting,
+        replaced=met.replaced,
+    )
+
+
+def _started(request: RolloutRequest, run_id: str, found: "RolloutRecord | None") -> StartResult:
     return StartResult(
         deployment=request.deployment,
         workflow_id=workflow_id(request.deployment),
@@ -93,6 +161,67 @@ async def start(call: Call[RolloutRequest]) -> StartResult:
         from_revision=None if found is None else found.from_revision,
         to_revision=None if found is None else found.to_revision,
     )
+
+
+def refuse_other_requester(call: Call[RolloutRequest]) -> None:
+    """Refuse a request in the name of somebody else than the caller.
+
+    Raises:
+        RefusedError: with code ``INVALID_PAYLOAD``.
+
+    """
+    if call.request.requested_by not in {UNDECLARED, call.who.name}:
+        raise refuse(
+            RefusalCode.INVALID_PAYLOAD,
+            f"requested_by is {quoted(call.request.requested_by)}, but {call.who.name} asks",
+            "leave it out: the audit log names whoever the token belongs to",
+        )
+
+
+async def begin_rollout(
+    call: Call[Any], request: RolloutRequest, request_id: str | None
+) -> "tuple[str, RolloutRecord | None]":
+    """Start a rollout in the caller's name, and wait a moment until it is registered.
+
+    Args:
+        call: by whom and through which door.
+        request: what is to be rolled out.
+        request_id: a repeat with the same one finds the run that the first one started.
+
+    Returns:
+        The workflow's run, and the rollout; ``None`` for the latter while no worker has taken it up.
+
+    Raises:
+        RefusedError: a rollout of the deployment is under way, or the table refused it; it says why.
+
+    """
+    service, who = call.service, call.who
+    named = request.model_copy(update={"requested_by": who.name})
+    named = RolloutRequest.model_validate(named.model_dump(mode="json", exclude_unset=True), strict=False)
+    rollouts = await service.rollout_client()
+    run_id = await rollouts.start(named, request_id=request_id or "", sender=service.sender(who))
+    return run_id, await until_begun(call, request.deployment, run_id)
+
+
+async def until_begun(call: Call[Any], deployment: str, run_id: str) -> "RolloutRecord | None":
+    """Wait a moment until a run that was started has registered its rollout; ``None`` while no worker has taken it up.
+
+    Raises:
+        RefusedError: it ended at once; it says why.
+
+    """
+    from celadon.client.registering import until_registered
+    from celadon.client.rollouts import RolloutEnded
+    from celadon.table.read.history import rollout_of_run
+
+    async def look() -> "RolloutRecord | None":
+        async with call.service.transaction() as tx:
+            return await rollout_of_run(tx, workflow_id(deployment), run_id)
+
+    found = await until_registered(await call.service.rollout_client(), deployment, run_id, look)
+    if isinstance(found, RolloutEnded):
+        raise _refused_at_once(deployment, found)
+    return found
 
 
 def _refused_at_once(name: str, ended: "RolloutEnded") -> RefusedError:
@@ -105,7 +234,7 @@ def _refused_at_once(name: str, ended: "RolloutEnded") -> RefusedError:
     )
 
 
-def _request_of(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+def request_of_input(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the request that an input of GraphQL means.
 
     Raises:
@@ -123,7 +252,44 @@ def _request_of(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     return {**others, "deployment": name, "revision": content if revision is None else revision}
 
 
-def _told(result: StartResult) -> tuple[Line, ...]:
+def told_of_start(result: StartResult) -> tuple[Line, ...]:
+    """Return what a start has come to, as the terminal says it."""
+    name = result.deployment
+    match result.state:
+        case StartState.STARTED:
+            return _told_start(result)
+        case StartState.ALREADY_THERE:
+            return (_told_already_there(result),)
+        case StartState.WAITS:
+            return tuple(_told_waiting(name, result))
+        case _ as unreachable:
+            assert_never(unreachable)
+
+
+def _told_already_there(result: StartResult) -> Line:
+    if result.waiting is not None:
+        where = f"waits for {result.waiting.waits_for}"
+    elif result.rollout is not None:
+        where = f"is under way as rollout {result.rollout}"
+    else:
+        where = "is live with these replicas"
+    return Line(
+        strong="Nothing to do",
+        text=f": r{result.to_revision} of {result.deployment} {where}. To roll it out once more, say restart: true.",
+    )
+
+
+def _told_waiting(name: str, result: StartResult) -> Iterator[Line]:
+    waits = result.waiting
+    until = "" if waits is None else f" for {waits.waits_for}"
+    yield Line(strong="Waiting", text=f": r{result.to_revision} of {name} waits{until}.", tone=Tone.WARN)
+    if result.replaced is not None:
+        before = result.replaced
+        yield Line(text=f"  It has taken the place of r{before.revision}, which {before.requested_by} had asked for.")
+    yield Line(text=f"Follow it with: celadon rollout watch {name}; drop it with: celadon drop {name}")
+
+
+def _told_start(result: StartResult) -> tuple[Line, ...]:
     name = result.deployment
     if result.rollout is None:
         strong = f"The rollout of {name} is started, but no worker has taken it up yet"
@@ -145,8 +311,9 @@ COMMAND = Command(
     right=Verb.START,
     request=RolloutRequest,
     result=StartResult,
+    can_be_scheduled=True,
     run=start,
-    told=_told,
+    told=told_of_start,
     rest=Rest(
         path="/rollouts",
         name="start_rollout",
@@ -156,16 +323,11 @@ COMMAND = Command(
     graph=Graph(
         mutation="start_rollout",
         model=StartInput,
-        read=_request_of,
+        read=request_of_input,
         about_input="A rollout that is to be started: ``revision`` names one that there is, ``content`` describes one.",
         about_payload="A rollout is started.",
         about_answer="The rollout that was started, or why none was.",
-        shown={
-            "deployment": "@deployment?",
-            "rollout": "@rollout?",
-            "workflow_id": "workflow_id",
-            "run_id": "run_id",
-        },
+        shown=SHOWN,
     ),
     terminal=Terminal(words=("rollout", "start"), is_there=False),
 )

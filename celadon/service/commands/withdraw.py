@@ -1,13 +1,13 @@
-"""Take back an abort that is pending."""
+"""Take back one's own approval, or one's own abort that is pending."""
 
 from typing import TYPE_CHECKING
 
-from celadon.domain.language.commands import BakeCommand
+from celadon.domain.language.commands import BakeCommand, Withdrawn
 from celadon.domain.language.contracts import WITHDRAW
 from celadon.domain.language.permissions import Verb
 from celadon.domain.language.states import RolloutPhase
 from celadon.service.answers import RolloutDecision
-from celadon.service.command import Call, Command, Form, Line, Scope, Terminal
+from celadon.service.command import Call, Command, Form, Line, Scope, Standing, Terminal
 from celadon.service.judged import JudgedResult, ask_judged
 from celadon.service.wording import see
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class WithdrawRequest(RolloutDecision):
-    """Asks to take back one's own abort that waits for blue; the bake then goes on."""
+    """Asks to take back one's own approval before the switch, or after it one's own abort that waits for blue."""
 
 
 class WithdrawResult(JudgedResult):
@@ -24,8 +24,25 @@ class WithdrawResult(JudgedResult):
 
 
 async def withdraw(call: Call[WithdrawRequest]) -> WithdrawResult:
-    """Take back the caller's own abort that is pending; the table judges whose it is."""
+    """Take back the caller's own approval, or abort that is pending; the table judges whose it is."""
     return await ask_judged(call, WITHDRAW, Verb.ABORT, WithdrawResult)
+
+
+def _told(result: WithdrawResult) -> tuple[Line, ...]:
+    answer = result.answer
+    if answer.withdrawn is Withdrawn.APPROVAL:
+        done = f": your approval counts no more, {answer.approvals} of {answer.needed} are left."
+    else:
+        still = f"; the abort by {answer.pending_by} is still pending" if answer.pending_by else ""
+        done = f": your abort is taken back, and the rollout is {answer.phase.value} as before{still}."
+    return Line(strong="Withdrawn", text=done), see(result.deployment)
+
+
+def _can_be_taken_back(standing: Standing) -> bool:
+    """Whether there is an approval, or an abort that waits; whose it is, the table judges."""
+    if standing.phase is RolloutPhase.BAKING:
+        return standing.abort_pending
+    return bool(standing.deployment.approvals)
 
 
 def _is_refused(progress: "Progress") -> object:
@@ -38,21 +55,21 @@ COMMAND = Command(
     verb="withdraw",
     scope=Scope.ROLLOUT,
     place=70,
-    about="Take back your own abort that waits for blue; the bake goes on.",
+    about="Take back your own approval, or your own abort that waits for blue.",
     right=Verb.ABORT,
     request=WithdrawRequest,
     result=WithdrawResult,
     run=withdraw,
     is_refused=_is_refused,
-    told=lambda result: (
-        Line(strong="Withdrawn", text=f": the rollout is {result.answer.phase.value} as before."),
-        see(result.deployment),
-    ),
+    told=_told,
     terminal=Terminal(
-        doing="Withdrawing your abort of",
+        doing="Withdrawing your decision on",
         wait="Wait until the rollout has ended.",
         takes_id=True,
-        help="""Take back your own abort, or rollback, that waits for blue to be healthy; the bake goes on.
+        help="""Take back your own approval before traffic switches, or your own abort that waits for blue.
+
+        An approval that is taken back counts no more; you can approve again. After the switch, an abort or rollback
+        that waits for blue to be healthy is taken back, and the bake goes on unless others want the way back too.
 
         Examples:
         ```console
@@ -61,9 +78,9 @@ COMMAND = Command(
         """,
     ),
     form=Form(
-        title="Withdraw the abort",
-        what="The abort that waits for {blue} is taken back, by whoever asked for it. The bake goes on.",
-        button="Withdraw the abort",
-        only_if=lambda standing: standing.abort_pending and standing.phase is RolloutPhase.BAKING,
+        title="Withdraw",
+        what="Your approval counts no more; after the switch, your abort that waits for {blue} is taken back.",
+        button="Withdraw what I decided",
+        only_if=_can_be_taken_back,
     ),
 )

@@ -8,8 +8,14 @@ from typing import TYPE_CHECKING, Final
 
 from celadon.client.rollout_view import NO_WORKFLOW, RolloutView, WorkflowAnswer, who_must_act
 from celadon.client.wording import in_words
+from celadon.domain.decisions.approvals import tell_approvals
+from celadon.domain.decisions.freezing import freeze_told, planned_freeze_told
+from celadon.domain.decisions.narration import growth_told, window_in_words
 from celadon.domain.language.durations import format_duration
 from celadon.domain.language.messages import RefusedMessage, RolloutStatus
+from celadon.domain.language.moments import moment
+from celadon.domain.language.next_rollout import WaitingRollout
+from celadon.domain.language.opening import Opening
 from celadon.domain.language.permissions import Verb
 from celadon.domain.language.states import RolloutPhase
 from celadon.service.command import Tone
@@ -26,6 +32,11 @@ if TYPE_CHECKING:
 
 _COUNTDOWNS: Final = {"bake": "bake ends"}
 """What timers are called whose own names would not say what comes."""
+
+
+_WAITS_FOR_SWITCH: Final = frozenset(
+    {RolloutPhase.PROVISIONING, RolloutPhase.VERIFYING, RolloutPhase.AWAITING_PROMOTION}
+)
 
 
 class RouterDetail(Shown):
@@ -64,10 +75,14 @@ class DeploymentDetail(Shown):
     epoch: int
     replicas: int
     frozen: bool
+    freezes: tuple[Phrase, ...]
+    """Those that hold or are to come."""
     waits_for: str
     """Who moves the rollout on; empty when that has ended or there is none."""
     rollout: RolloutSummary | None
     timers: tuple[Countdown, ...]
+    next: Phrase | None
+    """The rollout that waits for its turn; ``None`` when none does."""
     notes: tuple[Phrase, ...]
     """What else the workflow knows: who decided what, and what is waited for."""
     next_step: str
@@ -123,12 +138,16 @@ def deployment_detail(view: RolloutView, now: datetime, room: Room = WHOLE) -> D
         epoch=deployment.epoch,
         replicas=deployment.replicas,
         frozen=deployment.frozen,
-        waits_for=who_must_act(record) if view.stuck is None else "an operator: the rollout does not get on",
+        freezes=tuple(_freezes(deployment)),
+        waits_for=who_must_act(record, frozen=deployment.frozen, paused=deployment.paused)
+        if view.stuck is None
+        else "an operator: the rollout does not get on",
         rollout=None
         if record is None
         else rollout_summary(record, now, phase=view.phase, since=view.phase_since, errors=told_apart),
         timers=() if status is None else tuple(_timers(status)),
-        notes=() if status is None else tuple(_notes(status)),
+        next=None if deployment.next is None else waiting_phrase(deployment.next),
+        notes=(*(() if status is None else _notes(status, deployment)), *_windows(deployment)),
         next_step=view.next_step,
         sets=tuple(
             set_detail(
@@ -150,22 +169,76 @@ def deployment_detail(view: RolloutView, now: datetime, room: Room = WHOLE) -> D
     )
 
 
+def waiting_phrase(waiting: WaitingRollout) -> Phrase:
+    """Return what waits for its turn: who asked for what, and what it waits for."""
+    why = f" ({waiting.reason})" if waiting.reason else ""
+    text = f"next: r{waiting.revision} by {waiting.requested_by}{why} waits for {waiting.waits_for}"
+    return Phrase(text=text, tone=Tone.WARN if waiting.held else Tone.PLAIN)
+
+
 def _timers(status: RolloutStatus) -> Iterator[Countdown]:
     for timer in status.timers:
         yield Countdown(what=_COUNTDOWNS.get(timer.name, timer.name), at=timer.fires_at)
 
 
-def _notes(status: RolloutStatus) -> Iterator[Phrase]:
+def _notes(status: RolloutStatus | None, deployment: DeploymentView) -> Iterator[Phrase]:
+    approvals = _approvals(deployment)
+    if approvals:
+        yield Phrase(text=approvals)
+    if status is None:
+        return
     if not status.timers and not status.holding and status.phase is RolloutPhase.AWAITING_PROMOTION:
         yield Phrase(text="no timer runs: a person decides", tone=Tone.WARN)
     if status.holding:
         yield Phrase(text=f"on hold: {status.holding}", tone=Tone.WARN)
-    if status.approvals_needed > 1:
-        yield Phrase(text=f"approvals: {status.approvals} of {status.approvals_needed}")
+    if status.growth is not None and status.phase is RolloutPhase.VERIFYING:
+        yield Phrase(text=growth_told(status.growth))
+    if status.timers_set is not None and status.phase in _WAITS_FOR_SWITCH:
+        told = status.timers_set
+        why = f": {told.reason}" if told.reason else ""
+        yield Phrase(text=f"timers set by {told.by} at {told.at:%Y-%m-%d %H:%M:%S} UTC{why}")
     if status.decision:
         yield Phrase(text=f"decided: {status.decision}")
     if status.abort_requested:
         yield Phrase(text=f"asked to go back: {status.abort_requested}", tone=Tone.WARN)
+
+
+def _freezes(deployment: DeploymentView) -> Iterator[Phrase]:
+    for one in sorted(deployment.freezes, key=lambda freeze: freeze.begins_at):
+        if one.holds_at(deployment.at):
+            yield Phrase(text=freeze_told(one, deployment.deployment), tone=Tone.WARN)
+        else:
+            yield Phrase(text=planned_freeze_told(one))
+
+
+def _windows(deployment: DeploymentView) -> Iterator[Phrase]:
+    times, rollout = deployment.openings, deployment.rollout
+    if times is None or rollout is None:
+        return
+    timers, people = _opening(times.timers, times.at), _opening(times.people, times.at)
+    if times.binds_people and timers.text == people.text:
+        yield Phrase(text=f"windows for everyone: {people.text}", tone=people.tone)
+    else:
+        yield Phrase(text=f"windows for timers: {timers.text}", tone=timers.tone)
+        if times.binds_people:
+            yield Phrase(text=f"windows for people: {people.text}", tone=people.tone)
+    for window in rollout.policy.windows:
+        yield Phrase(text=f"window: {window_in_words(window)}")
+
+
+def _opening(opening: Opening | None, now: datetime) -> Phrase:
+    if opening is None:
+        return Phrase(text="closed, and no opening is in sight", tone=Tone.WARN)
+    if opening.opens_at > now:
+        return Phrase(text=f"closed until {moment(opening.opens_at)} UTC", tone=Tone.WARN)
+    return Phrase(text="open" if opening.closes_at is None else f"open until {moment(opening.closes_at)} UTC")
+
+
+def _approvals(deployment: DeploymentView) -> str:
+    """Return who has approved and how many must, by the table, until the rollout has ended."""
+    rollout = deployment.rollout
+    rule = None if rollout is None or rollout.outcome is not None else rollout.policy.approvals
+    return "" if rule is None else f"approvals: {tell_approvals(rule, deployment.approvals)}"
 
 
 def _router_summary(deployment: DeploymentView) -> Phrase:

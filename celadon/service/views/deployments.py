@@ -36,7 +36,7 @@ class ListedDeployment(DeploymentLine):
         under_way = line.rollout is not None and line.rollout.outcome is None
         return cls(
             **dict(line),
-            waits_for=who_must_act(line.rollout),
+            waits_for=who_must_act(line.rollout, frozen=line.frozen, paused=line.paused),
             next_step=table_next_step(line.rollout) if under_way and line.rollout is not None else "",
         )
 
@@ -55,7 +55,7 @@ class DeploymentRow(Shown):
 
     name: str
     marks: tuple[Phrase, ...]
-    """What is unusual about it: that it is frozen, or being destroyed."""
+    """What is unusual about it: that it is frozen or being destroyed, or that a rollout waits for its turn."""
     lifecycle: str
     live: Phrase
     health: Phrase
@@ -93,6 +93,9 @@ def deployment_row(line: ListedDeployment, now: datetime) -> DeploymentRow:
 def _marks(line: ListedDeployment) -> Iterator[Phrase]:
     if line.frozen:
         yield Phrase(text="frozen")
+    if line.next is not None:
+        waits = "waits for a retry" if line.next.held else "waits"
+        yield Phrase(text=f"r{line.next.revision} {waits}", tone=Tone.WARN if line.next.held else Tone.PLAIN)
     if line.lifecycle is DeploymentLifecycle.DESTROYING:
         yield Phrase(text="destroying", tone=Tone.BAD)
 

@@ -1,4 +1,4 @@
-"""One rollout: how it stands or ended, its story, and its deployment's past."""
+"""One rollout: how it stands or ended, its events, and its deployment's past."""
 
 # ruff: noqa: PLC0415 - looking needs no database
 
@@ -58,8 +58,8 @@ class RolloutSummary(Shown):
     """The phases of a rollout that goes well, or the only one of a way back."""
 
 
-class StoryRow(EventRow):
-    """One event of a rollout's story."""
+class RolloutEventRow(EventRow):
+    """One event of a rollout."""
 
     after: str
     """The span since the rollout's begin."""
@@ -104,9 +104,9 @@ def rollout_summary(
     )
 
 
-def story_rows(record: RolloutRecord, events: Collection[AuditEvent]) -> tuple[StoryRow, ...]:
+def rollout_event_rows(record: RolloutRecord, events: Collection[AuditEvent]) -> tuple[RolloutEventRow, ...]:
     """Return what happened in a rollout, with how long after its begin."""
-    return tuple(StoryRow(**dict(row), after=span(row.at - record.started_at)) for row in event_rows(events))
+    return tuple(RolloutEventRow(**dict(row), after=span(row.at - record.started_at)) for row in event_rows(events))
 
 
 def _way(present: RolloutPhase) -> tuple[Step, ...]:
@@ -139,25 +139,34 @@ def _tone(outcome: RolloutOutcome | None) -> Tone:
             assert_never(unreachable)
 
 
-async def read_rollout(service: "Service", who: Principal, number: int) -> RolloutRecord:
+async def read_rollout(
+    service: "Service", who: Principal, number: int, *, deployment: str | None = None
+) -> RolloutRecord:
     """Return one rollout.
 
+    Args:
+        service: reads it.
+        who: asks.
+        number: the rollout's.
+        deployment: whose it must be; any deployment's when not given.
+
     Raises:
-        RefusedError: there is none, or the caller may not see it.
+        RefusedError: there is none, or the caller may not see it; in words for every door.
 
     """
     from celadon.table.read.listing import rollout_within
 
     found = await service.read(who, lambda tx, scope: rollout_within(tx, scope, number))
-    if found is None:
-        raise refuse(RefusalCode.NO_SUCH_ROLLOUT, f"there is no rollout {number}", "list them: GET /v1/rollouts")
+    if found is None or deployment not in {None, found.deployment}:
+        what = f"there is no rollout {number}" if deployment is None else f"{deployment} has no rollout {number}"
+        raise refuse(RefusalCode.NO_SUCH_ROLLOUT, what, "look at the list of rollouts")
     return found
 
 
-async def read_story(
+async def read_rollout_events(
     service: "Service", who: Principal, record: RolloutRecord, *, limit: int
 ) -> tuple[AuditEvent, ...]:
-    """Return the last lines of the audit log of a rollout that the caller was shown, oldest first: a story goes on."""
+    """Return the last lines of the audit log of a rollout that the caller was shown, oldest first."""
     from celadon.table.read.history import read_events
 
     newest_first = await service.read(

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.domain.language.base_models import Record
 from celadon.domain.language.errors import RefusalCode, refuse
+from celadon.domain.language.limits import quoted
 from celadon.table.core.models import ApiRequest
 
 REMEMBERED: Final = timedelta(days=1)
@@ -65,7 +66,7 @@ async def find_request(tx: AsyncSession, key: RequestKey) -> RecordedRequest | N
     if row.fingerprint != key.fingerprint:
         raise refuse(
             RefusalCode.REQUEST_ID_REUSED,
-            f"the request id {key.request_id!r} was given to another request before",
+            f"the request id {quoted(key.request_id)} was given to another request before",
             "give each request an id of its own, and the same one only to repeat it",
         )
     return RecordedRequest(meant=row.meant, answer=row.answer)

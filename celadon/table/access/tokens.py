@@ -133,6 +133,15 @@ async def find_token(tx: AsyncSession, text: str) -> TokenRecord | None:
     return _record(row)
 
 
+async def rights_of_name(tx: AsyncSession, name: str) -> tuple[tuple[Role, ...], dict[str, str]] | None:
+    """Return the roles and the scope of the token of a name as they are now; ``None`` when it lets nobody in."""
+    row = await tx.scalar(select(ApiToken).where(ApiToken.name == name))
+    if row is None or not is_good(row, await database_now(tx)):
+        return None
+    found = _record(row)
+    return found.roles, found.scope
+
+
 def has_shape(text: str) -> bool:
     """Whether ``text`` looks as tokens do; what does not is none, and needs no look into the table."""
     return _SHAPE.fullmatch(text) is not None

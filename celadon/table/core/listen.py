@@ -18,13 +18,25 @@ ALL_DEPLOYMENTS: Final = "*"
 NOTIFICATIONS_CHANNEL: Final = "celadon_notifications"
 ENROLMENTS_CHANNEL: Final = "celadon_enrolments"
 """Names the router that was enrolled or forgotten; what a gateway believes changes with it."""
+NEXT_CHANNEL: Final = "celadon_next"
+"""Names the deployment of a rollout that has waited, and whose turn it is."""
 EVENTS_CHANNEL: Final = "celadon_events"
 """Names the deployment of every line that the audit log gets; a trigger tells it."""
 
-_CHANNELS: Final = (ROUTES_CHANNEL, ACKS_CHANNEL, NOTIFICATIONS_CHANNEL, ENROLMENTS_CHANNEL, EVENTS_CHANNEL)
+_CHANNELS: Final = (
+    ROUTES_CHANNEL,
+    ACKS_CHANNEL,
+    NOTIFICATIONS_CHANNEL,
+    ENROLMENTS_CHANNEL,
+    NEXT_CHANNEL,
+    EVENTS_CHANNEL,
+)
 
 LISTENER_LOST: Final = "listener_lost"
 """What is logged when the connection is lost, or cannot be made."""
+
+MOST_PAYLOADS: Final = 1_000
+"""Different payloads that are kept for a waiter who does not ask for them."""
 
 _RECONNECT_SECONDS = 0.5
 _PING_SECONDS = 5.0
@@ -36,16 +48,21 @@ def notification(channel: str, payload: str) -> Select[tuple[None]]:
 
 
 class ChannelSubscription:
-    """What one waiter has not heard yet. After a reconnect it hears an empty payload: reread everything."""
+    """What one waiter has not heard yet, each payload once.
+
+    After a reconnect, and in place of more than :data:`MOST_PAYLOADS`, it hears an empty payload: reread everything.
+    """
 
     def __init__(self) -> None:
         """Begin with nothing heard."""
-        self._payloads: list[str] = []
+        self._payloads: dict[str, None] = {}
         self._heard = asyncio.Event()
 
     def put(self, payload: str) -> None:
         """Wake the waiter with one payload."""
-        self._payloads.append(payload)
+        self._payloads[payload] = None
+        if len(self._payloads) > MOST_PAYLOADS:
+            self._payloads = {"": None}
         self._heard.set()
 
     async def get(self, timeout_seconds: float) -> list[str]:
@@ -54,8 +71,8 @@ class ChannelSubscription:
             async with asyncio.timeout(timeout_seconds):
                 await self._heard.wait()
         self._heard.clear()
-        payloads, self._payloads = self._payloads, []
-        return payloads
+        payloads, self._payloads = self._payloads, {}
+        return list(payloads)
 
 
 class Listener:

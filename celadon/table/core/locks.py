@@ -25,6 +25,11 @@ _LOCKED: Final = (
 _LOCKED_UNREAD: Final = (
     select(Deployment.name).where(Deployment.name == bindparam("deployment")).with_for_update(key_share=True)
 )
+_LOCKED_OF_SET: Final = (
+    select(Deployment.name)
+    .where(Deployment.name == select(RouteSet.deployment).where(RouteSet.id == bindparam("set")).scalar_subquery())
+    .with_for_update(key_share=True)
+)
 _held = HELD.cte("held")
 _LOCKED_SET: Final = (
     select(RouteSet)
@@ -54,6 +59,12 @@ class LockedDeployment(DeploymentLock):
     """A deployment's row, locked and read."""
 
     row: Deployment
+
+
+async def lock_deployment_of(tx: AsyncSession, route_set: int) -> DeploymentLock | None:
+    """Lock the row of the deployment that a set belongs to; ``None`` when there is no such set."""
+    name = await tx.scalar(_LOCKED_OF_SET, {"set": route_set})
+    return None if name is None else DeploymentLock(name)
 
 
 async def lock_deployment(tx: AsyncSession, name: str) -> LockedDeployment:

@@ -108,12 +108,15 @@ class Deployment(Base):
     epoch: Mapped[int] = mapped_column(BigInteger, server_default="0")
     lifecycle: Mapped[DeploymentLifecycle]
     policy: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
-    frozen: Mapped[bool] = mapped_column(server_default=text("false"))
     panicking: Mapped[bool] = mapped_column(server_default=text("false"))
     """Whether the last that the audit log told of panic is that it began."""
     labels: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
     """What API tokens are scoped by."""
     created_at: Mapped[datetime] = mapped_column(server_default=_now)
+    pruned_to: Mapped[int | None] = mapped_column(BigInteger)
+    """The highest number of a rollout of it that was pruned; ``None`` when none was."""
+    pruned_at: Mapped[datetime | None]
+    """When a rollout of it was pruned last."""
 
 
 class RevisionRow(Base):
@@ -136,6 +139,7 @@ class Rollout(Base):
     __table_args__ = (
         UniqueConstraint("id", "deployment"),
         UniqueConstraint("workflow_id", "run_id"),
+        UniqueConstraint("next"),
         ForeignKeyConstraint(["deployment", "to_revision"], ["revisions.deployment", "revisions.number"]),
         ForeignKeyConstraint(["deployment", "from_revision"], ["revisions.deployment", "revisions.number"]),
         ForeignKeyConstraint(["blue_set", "deployment"], ["route_sets.id", "route_sets.deployment"], use_alter=True),
@@ -145,12 +149,20 @@ class Rollout(Base):
         CheckConstraint("scaled_to >= 0", name="scaled_to"),
         CheckConstraint(
             "awaits_signal is null"
-            " or (outcome is null and awaits_signal in ('blue_changed', 'gate_changed', 'keeper_back'))",
+            " or (outcome is null"
+            " and awaits_signal in ('blue_changed', 'gate_changed', 'keeper_back', 'room_changed'))",
             name="awaits_signal",
         ),
         CheckConstraint("pending_abort is null or outcome is null", name="pending_abort"),
+        CheckConstraint("growth is null or (outcome is null and switch_epoch is null)", name="growth"),
+        CheckConstraint("spent_decisions >= 0", name="spent_decisions"),
         Index("uq_rollouts_unfinished", "deployment", unique=True, postgresql_where=text("outcome is null")),
         Index("ix_rollouts_deployment_id", "deployment", "id"),
+        # For the foreign keys, when what they name is pruned.
+        Index("ix_rollouts_to_revision", "deployment", "to_revision"),
+        Index("ix_rollouts_from_revision", "deployment", "from_revision"),
+        Index("ix_rollouts_blue_set", "blue_set"),
+        Index("ix_rollouts_green_set", "green_set"),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
@@ -164,8 +176,17 @@ class Rollout(Base):
     replicas: Mapped[int]
     policy: Mapped[dict[str, Any]]
     gated: Mapped[bool]
+    rollback_window: Mapped[str | None]
+    """Of a rollback: whether it is inside the rollback window and why, for people; then ``gated`` is false. ``None``
+    of any other rollout."""
     requested_by: Mapped[str]
+    requester_issuer: Mapped[str] = mapped_column(server_default="")
+    """Who vouches for ``requested_by``; empty when nobody does."""
     reason: Mapped[str]
+    next: Mapped[int | None] = mapped_column(BigInteger)
+    """The number under which it waited for its turn; what waited begins once. ``None`` when it did not wait."""
+    asked: Mapped[dict[str, Any] | None] = mapped_column(StorableJson(none_as_null=True))
+    """What was asked for, with whose rights, so that it can be tried anew; ``None`` of rollouts of earlier versions."""
     phase: Mapped[RolloutPhase]
     phase_since: Mapped[datetime]
     started_at: Mapped[datetime]
@@ -183,11 +204,52 @@ class Rollout(Base):
     pending_abort: Mapped[dict[str, Any] | None] = mapped_column(StorableJson(none_as_null=True))
     """The abort that blue cannot take for the moment, and that counts: who asked, as was judged when it came. While it
     is set, blue is not closed."""
+    growth: Mapped[dict[str, Any] | None] = mapped_column(StorableJson(none_as_null=True))
+    """The decision by which a green that was opened as a preview grows before the switch: who took it, as was judged
+    when it came, and when."""
+    spent_decisions: Mapped[int] = mapped_column(server_default="0")
+    """How many decisions were spent, with their approvals: green regressed, or a switch found it sick."""
     outcome: Mapped[RolloutOutcome | None]
     outcome_reason: Mapped[str] = mapped_column(server_default="")
     evidence: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
     completed_at: Mapped[datetime | None]
     requests_cut: Mapped[int] = mapped_column(server_default="0")
+
+
+class NextRolloutRow(Base):
+    """A rollout that waits for its turn: one of a deployment at most. It goes when the rollout begins."""
+
+    __tablename__ = "next_rollouts"
+    __table_args__ = (
+        UniqueConstraint("deployment"),
+        ForeignKeyConstraint(["deployment", "revision"], ["revisions.deployment", "revisions.number"]),
+        CheckConstraint("mode in ('replace', 'queue')", name="mode"),
+        CheckConstraint("held = '' or due_at is null", name="held"),
+        CheckConstraint("verified or issuer = ''", name="verified"),
+        Index("ix_next_rollouts_after", "after"),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    deployment: Mapped[str] = mapped_column(ForeignKey("deployments.name"))
+    revision: Mapped[int]
+    mode: Mapped[str]
+    """A value of ``OnNewRevision``: whether it ends the rollout under way, or waits for its end."""
+    asked: Mapped[dict[str, Any]]
+    """What was asked for, with whose rights, as it was judged."""
+    requested_by: Mapped[str]
+    issuer: Mapped[str] = mapped_column(server_default="")
+    """Who vouches for ``requested_by``; empty when nobody does."""
+    verified: Mapped[bool]
+    reason: Mapped[str]
+    request_id: Mapped[str]
+    """Of the request; a repeat finds what waits. Empty when it had none."""
+    after: Mapped[int | None] = mapped_column(BigInteger, ForeignKey("rollouts.id", ondelete="SET NULL"))
+    """The rollout that it waits for; ``None`` when that was pruned."""
+    held: Mapped[str] = mapped_column(server_default="")
+    """Why it does not start by itself, so that it waits for somebody; empty when it does."""
+    due_at: Mapped[datetime | None]
+    """When it was its turn; ``None`` while it waits."""
+    created_at: Mapped[datetime] = mapped_column(server_default=_now)
 
 
 class SpentRequest(Base):
@@ -204,8 +266,46 @@ class SpentRequest(Base):
     spent_at: Mapped[datetime] = mapped_column(server_default=_now)
 
 
+class ApprovalRow(Base):
+    """A verified person has approved one decision of a rollout; one person counts once."""
+
+    __tablename__ = "approvals"
+    __table_args__ = (CheckConstraint("issuer <> '' and request_id <> ''", name="verified"),)
+
+    rollout: Mapped[int] = mapped_column(BigInteger, ForeignKey("rollouts.id"), primary_key=True)
+    decision: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    """How many decisions of the rollout were spent before: only approvals of the present one count."""
+    issuer: Mapped[str] = mapped_column(primary_key=True)
+    """Who vouches for the name; the same name by another issuer is another person."""
+    subject: Mapped[str] = mapped_column(primary_key=True)
+    request_id: Mapped[str]
+    """The id of the signed promotion."""
+    door: Mapped[Channel]
+    reason: Mapped[str]
+    force: Mapped[bool]
+    at: Mapped[datetime] = mapped_column(server_default=text("clock_timestamp()"))
+
+
+class PauseRow(Base):
+    """A span in which the timers of a rollout stood still, for who is told and shown, and for a run that was reset."""
+
+    __tablename__ = "pauses"
+    __table_args__ = (CheckConstraint("until >= since", name="until"), Index("ix_pauses_rollout", "rollout"))
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    rollout: Mapped[int] = mapped_column(BigInteger, ForeignKey("rollouts.id"))
+    since: Mapped[datetime]
+    until: Mapped[datetime | None]
+    """Nothing until somebody resumes it."""
+    paused_by: Mapped[str] = mapped_column(server_default="")
+    door: Mapped[Channel | None]
+    reason: Mapped[str] = mapped_column(server_default="")
+    until_by: Mapped[str] = mapped_column(server_default="")
+    """Who has changed its end since; empty when nobody has."""
+
+
 class RefusedDecision(Base):
-    """A decision of a rollout that the table has refused, so that a late attempt of it changes nothing any more."""
+    """A decision that the table answered without a switch, so that a late attempt of it changes nothing any more."""
 
     __tablename__ = "refused_decisions"
 
@@ -228,6 +328,7 @@ class RouteSet(Base):
         CheckConstraint("wanted >= 0", name="wanted"),
         CheckConstraint("(state = 'draining') <= (drain_deadline is not null)", name="drain"),
         Index("ix_route_sets_deployment", "deployment", postgresql_where=text("state <> 'gone'")),
+        Index("ix_route_sets_revision", "deployment", "revision"),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
@@ -243,6 +344,8 @@ class RouteSet(Base):
     """How many of the edges in ``seq`` scaling caused; they do not count as the revision's."""
     growing: Mapped[bool] = mapped_column(server_default=text("false"))
     """Whether it was scaled up and has not been ready since."""
+    preview: Mapped[bool] = mapped_column(server_default=text("false"))
+    """Whether it wants ``preview_replicas`` at most: it has not grown, and is not switched to before it has."""
     replacements: Mapped[int] = mapped_column(server_default="0")
     last_error: Mapped[str] = mapped_column(server_default="")
     opened_at: Mapped[datetime] = mapped_column(server_default=_now)
@@ -288,14 +391,43 @@ class Route(Base):
     """Requests that ran when it was stopped at the deadline of its own drain."""
 
 
+class FreezeRow(Base):
+    """A freeze: nothing is switched to green from ``begins_at`` to ``ends_at``, by the database's clock."""
+
+    __tablename__ = "freezes"
+    __table_args__ = (
+        CheckConstraint("ends_at >= begins_at", name="ends"),
+        Index("ix_freezes_deployment_ends_at", "deployment", "ends_at"),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    deployment: Mapped[str | None] = mapped_column(ForeignKey("deployments.name"))
+    """Nothing for all deployments."""
+    begins_at: Mapped[datetime]
+    ends_at: Mapped[datetime | None]
+    """Nothing until somebody ends it."""
+    rollbacks: Mapped[bool] = mapped_column(server_default=text("true"))
+    """Whether a rollback inside its window switches all the same."""
+    actor: Mapped[str]
+    issuer: Mapped[str] = mapped_column(server_default="")
+    door: Mapped[Channel | None]
+    reason: Mapped[str] = mapped_column(server_default="")
+    verified: Mapped[bool] = mapped_column(server_default=text("false"))
+    created_at: Mapped[datetime] = mapped_column(server_default=_now)
+
+
 class RolloutEvent(Base):
-    """One line of the audit log; a trigger refuses to change or delete it."""
+    """One line of the audit log; triggers refuse to change it, and to delete it while its rollout is kept.
+
+    The lines of a rollout are deleted with the rollout, by the foreign key alone: the log of a kept rollout is whole.
+    """
 
     __tablename__ = "rollout_events"
     __table_args__ = (
         UniqueConstraint("rollout", "run", "seq"),
-        ForeignKeyConstraint(["rollout", "deployment"], ["rollouts.id", "rollouts.deployment"]),
+        ForeignKeyConstraint(["rollout", "deployment"], ["rollouts.id", "rollouts.deployment"], ondelete="CASCADE"),
         Index("ix_rollout_events_deployment_id", "deployment", "id"),
+        Index("ix_rollout_events_without_rollout", "deployment", "at", postgresql_where=text("rollout is null")),
         Index("ix_rollout_events_order", "transaction_id", "id"),
         Index("ix_rollout_events_deployment_order", "deployment", "transaction_id", "id"),
     )
@@ -363,10 +495,10 @@ class Router(Base):
 
 
 class RouterEvent(Base):
-    """One line of the audit log of enrolments; a trigger refuses to change or delete it."""
+    """One line of the audit log of enrolments; triggers refuse to change it, and to delete it but by pruning."""
 
     __tablename__ = "router_events"
-    __table_args__ = (Index("ix_router_events_router_id", "router", "id"),)
+    __table_args__ = (Index("ix_router_events_router_id", "router", "id"), Index("ix_router_events_at", "at"))
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     router: Mapped[str]
@@ -386,7 +518,7 @@ class RouterAck(Base):
     __tablename__ = "router_acks"
 
     router: Mapped[str] = mapped_column(ForeignKey("routers.node", ondelete="CASCADE"), primary_key=True)
-    deployment: Mapped[str] = mapped_column(ForeignKey("deployments.name"), primary_key=True)
+    deployment: Mapped[str] = mapped_column(ForeignKey("deployments.name"), primary_key=True, index=True)
     epoch: Mapped[int] = mapped_column(BigInteger)
     at: Mapped[datetime]
 
@@ -397,7 +529,7 @@ class RouterLoad(Base):
     __tablename__ = "router_load"
 
     router: Mapped[str] = mapped_column(ForeignKey("routers.node", ondelete="CASCADE"), primary_key=True)
-    route_set: Mapped[int] = mapped_column(ForeignKey("route_sets.id"), primary_key=True)
+    route_set: Mapped[int] = mapped_column(ForeignKey("route_sets.id"), primary_key=True, index=True)
     epoch: Mapped[int] = mapped_column(BigInteger, server_default="0")
     """The deployment's epoch when it was counted: what was counted before a drain began says nothing of it."""
     running: Mapped[int]
@@ -412,7 +544,7 @@ class MemberLoad(Base):
     __tablename__ = "member_load"
 
     router: Mapped[str] = mapped_column(ForeignKey("routers.node", ondelete="CASCADE"), primary_key=True)
-    route: Mapped[str] = mapped_column(Uuid(as_uuid=False), ForeignKey("routes.id"), primary_key=True)
+    route: Mapped[str] = mapped_column(Uuid(as_uuid=False), ForeignKey("routes.id"), primary_key=True, index=True)
     epoch: Mapped[int] = mapped_column(BigInteger)
     """The ``leaving_epoch`` that the router counts for: what was reported of an earlier one says nothing."""
     running: Mapped[int]
@@ -431,6 +563,53 @@ class KeeperLease(Base):
     seen_at: Mapped[datetime]
     risks: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default=text("'{}'"))
     """What the settings of its worker let others do: values of ``WorkerRisk``."""
+
+
+class DefaultPolicy(Base):
+    """The policy that the installation gives to deployments that say nothing: one row, or none while nobody set any."""
+
+    __tablename__ = "default_policy"
+    __table_args__ = (
+        CheckConstraint("id = 0", name="one"),
+        CheckConstraint("jsonb_typeof(policy) = 'object'", name="policy"),
+    )
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    policy: Mapped[dict[str, Any]]
+    """With the keys alone that it gives."""
+
+
+class DefaultChange(Base):
+    """One change of the defaults; triggers refuse to change it, and to delete it but by pruning."""
+
+    __tablename__ = "default_changes"
+    __table_args__ = (Index("ix_default_changes_at", "at"),)
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    at: Mapped[datetime] = mapped_column(server_default=text("clock_timestamp()"))
+    actor: Mapped[str]
+    issuer: Mapped[str]
+    """Who vouches for the actor; empty when nobody does."""
+    door: Mapped[Channel]
+    verified: Mapped[bool]
+    """Whether a door vouches for the actor; else the name is what somebody declared."""
+    reason: Mapped[str]
+    before: Mapped[dict[str, Any]]
+    after: Mapped[dict[str, Any]]
+    """The defaults as they were and as they are since, with the keys alone that they give."""
+
+
+class Pruning(Base):
+    """What pruning remembers of itself: one row."""
+
+    __tablename__ = "pruning"
+    __table_args__ = (CheckConstraint("id = 0", name="one"),)
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    began_at: Mapped[datetime | None]
+    """When a keeper began to prune last."""
+    epoch_floor: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    """Above every epoch of deployments that were pruned: where a new one begins, which may have the name of one."""
 
 
 class OutboxMessage(Base):
@@ -482,13 +661,58 @@ class ConsoleSession(Base):
     """Who vouches for the name."""
     roles: Mapped[list[str]] = mapped_column(ARRAY(Text()))
     scope: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
-    token: Mapped[str | None] = mapped_column(ForeignKey("api_tokens.id"))
+    token: Mapped[str | None] = mapped_column(ForeignKey("api_tokens.id"), index=True)
     """The static token that opened it; the session ends with it."""
     created_at: Mapped[datetime] = mapped_column(server_default=_now)
     seen_at: Mapped[datetime] = mapped_column(server_default=_now)
     """To the minute."""
     expires_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
+
+
+class ScheduleRow(Base):
+    """A schedule that somebody made through a door of Celadon: what it asks for and when, and for whom.
+
+    Temporal fires it; that a firing counts for its author rests on this row alone.
+    """
+
+    __tablename__ = "schedules"
+    __table_args__ = (
+        CheckConstraint("(at is null) <> (cron = '')", name="moments"),
+        CheckConstraint("cardinality(roles) > 0 or not verified", name="roles"),
+    )
+
+    deployment: Mapped[str] = mapped_column(ForeignKey("deployments.name"), primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    command: Mapped[str]
+    argument: Mapped[dict[str, Any]]
+    at: Mapped[datetime | None]
+    """The one moment at which it fires; ``None`` for one with a cron expression."""
+    cron: Mapped[str]
+    """Empty for one that fires once."""
+    zone: Mapped[str]
+    author: Mapped[str]
+    """As the audit log shows it."""
+    issuer: Mapped[str]
+    """Who vouches for the author; empty when nobody does."""
+    verified: Mapped[bool]
+    """Whether a door vouches for the author; else a firing is judged as an unsigned message is."""
+    roles: Mapped[list[str]] = mapped_column(ARRAY(Text()))
+    """The author's roles when it was made: those that count, unless the table knows the author's token."""
+    scope: Mapped[dict[str, Any]]
+    reason: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=_now)
+
+
+class ScheduleKey(Base):
+    """The public key of a worker that gives commands for authors of schedules; its private half never leaves it."""
+
+    __tablename__ = "schedule_keys"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    public_key: Mapped[str]
+    """Ed25519, in PEM."""
+    used_at: Mapped[datetime] = mapped_column(server_default=_now)
 
 
 class ApiToken(Base):

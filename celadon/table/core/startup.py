@@ -107,8 +107,8 @@ async def check_revision(database_url: str) -> None:
 async def refuse_transaction_pooler(database_url: str) -> None:
     """Make sure that a connection keeps its server process for itself: a pooler must be in session mode.
 
-    Two connections are open at once and ask in turn which process serves them. In Postgres itself, and through a pooler
-    in session mode, each has one of its own all the time.
+    Two connections are open at once and ask again and again which process serves them. In Postgres itself, and through
+    a pooler in session mode, each has one of its own all the time.
 
     Raises:
         DatabaseRefusedError: a pooler serves them by whatever process is free.
@@ -154,8 +154,11 @@ async def _share_processes(
     of_second: set[int] = set()
     try:
         for _ in range(_ROUNDS):
+            # Not in one order: two processes that take turns would serve each connection by the same one every time.
             of_first.add(await _process_of(first))
             of_second.add(await _process_of(second))
+            of_second.add(await _process_of(second))
+            of_first.add(await _process_of(first))
     except asyncpg.PostgresError as error:
         if "statement pooling" in str(error):
             return True

@@ -7,6 +7,7 @@ sending and marking leaves the delivery to another, which sends the same id agai
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
+from pydantic import ValidationError
 from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -19,7 +20,7 @@ from celadon.domain.language.notification import TEST_KIND, DeliveryState, Notic
 from celadon.table.core.clock import database_now
 from celadon.table.core.listen import NOTIFICATIONS_CHANNEL, notification
 from celadon.table.core.models import Delivery, Notification, NotifyTarget
-from celadon.table.notifications.notification_outbox import owe
+from celadon.table.notifications.notification_rows import owe
 from celadon.table.notifications.targets import NotifyTargetRecord, disable_target, lock_target
 from celadon.table.records.deliveries import ToldRecord
 
@@ -33,7 +34,10 @@ class DeliveryClaim(Record):
     notification: str
     at: datetime
     due_at: datetime
-    notice: Notice
+    notice: Notice | None
+    """Nothing when this version cannot read it."""
+    unreadable_because: str = ""
+    """Why there is no notice."""
 
 
 class Due(Record):
@@ -114,6 +118,7 @@ async def claim(tx: AsyncSession, target: str, *, limit: int, lease: timedelta) 
         told = await tx.get_one(Notification, row.notification)
         row.attempts += 1
         row.attempted_at, row.next_attempt_at = now, now + lease
+        notice, unreadable_because = _read(told.notice)
         claims.append(
             DeliveryClaim(
                 delivery=row.id,
@@ -121,11 +126,22 @@ async def claim(tx: AsyncSession, target: str, *, limit: int, lease: timedelta) 
                 notification=row.notification,
                 at=told.at,
                 due_at=row.due_at,
-                notice=Notice.of_stored(told.notice),
+                notice=notice,
+                unreadable_because=unreadable_because,
             ),
         )
     await tx.flush()
     return tuple(claims)
+
+
+def _read(stored: Mapping[str, object]) -> tuple[Notice | None, str]:
+    """Return a notice, or why it cannot be read: one such notice keeps back no other."""
+    try:
+        return Notice.of_stored(stored), ""
+    except ValidationError as error:
+        [*first] = error.errors(include_url=False, include_input=False)[:1]
+        why = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in first)
+        return None, f"this version of Celadon cannot read the notice ({why}); upgrade the workers"
 
 
 async def mark(tx: AsyncSession, claimed: DeliveryClaim, target: str, attempt: Attempt, judgement: Judgement) -> None:

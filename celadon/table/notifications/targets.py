@@ -11,7 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from celadon.domain.language.base_models import Record
 from celadon.domain.language.errors import RefusalCode, refuse
 from celadon.domain.language.notification import DeliveryState, NotificationKind, TargetKind
+from celadon.domain.language.policy import BlueGreenPolicy
 from celadon.domain.language.targets import TargetRequest
+from celadon.table.core.defaults import read_defaults
 from celadon.table.core.models import Delivery, NotifyTarget, Rollout
 from celadon.table.core.policies import read_policy
 
@@ -92,11 +94,18 @@ async def remove_target(tx: AsyncSession, name: str, *, force: bool = False) -> 
     """Remove a target; what it is still owed is given up.
 
     Raises:
-        RefusedError: there is no such target, or unfinished rollouts name it and ``force`` is not given.
+        RefusedError: there is no such target, or ``force`` is not given and unfinished rollouts name it, or the
+            installation's defaults do, without which no rollout could begin that says nothing of it.
 
     """
     await lock_target(tx, name)
     users = await _unfinished_that_name(tx, name)
+    if not force and _names(await read_defaults(tx), name):
+        raise refuse(
+            RefusalCode.TARGET_IN_USE,
+            f"the installation's defaults notify {name}",
+            "change them first ('celadon policy set --default'), or remove it all the same with --force",
+        )
     if users and not force:
         raise refuse(
             RefusalCode.TARGET_IN_USE,
@@ -163,8 +172,8 @@ async def _unfinished_that_name(tx: AsyncSession, name: str) -> Sequence[str]:
     rows = await tx.execute(
         select(Rollout.deployment, Rollout.id, Rollout.policy).where(Rollout.outcome.is_(None)).order_by(Rollout.id),
     )
-    return [
-        f"{row.deployment} (rollout {row.id})"
-        for row in rows
-        if any(rule.target == name for rule in read_policy(row.policy).notify)
-    ]
+    return [f"{row.deployment} (rollout {row.id})" for row in rows if _names(read_policy(row.policy), name)]
+
+
+def _names(policy: BlueGreenPolicy, target: str) -> bool:
+    return any(rule.target == target for rule in policy.notify)

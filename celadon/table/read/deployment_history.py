@@ -1,8 +1,11 @@
 """The past of a deployment in one reading: its rollouts, its audit log, and who was told of what."""
 
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from celadon.domain.language.errors import RefusalCode, refuse
+from celadon.domain.language.errors import RefusedError
+from celadon.domain.language.not_found import no_such_rollout
+from celadon.table.core.models import Deployment
 from celadon.table.notifications.deliveries import read_told
 from celadon.table.read.history import list_rollouts, read_events, read_rollout
 from celadon.table.records.history import History
@@ -20,11 +23,7 @@ async def read_history(tx: AsyncSession, deployment: str, *, rollout: int | None
     else:
         record = await read_rollout(tx, deployment, rollout)
         if record is None:
-            raise refuse(
-                RefusalCode.NO_SUCH_ROLLOUT,
-                f"{deployment} has no rollout {rollout}",
-                f"list them with 'celadon rollout history {deployment}'",
-            )
+            raise await rollout_not_found(tx, deployment, rollout)
         rollouts = (record,)
     return History(
         deployment=deployment,
@@ -32,3 +31,11 @@ async def read_history(tx: AsyncSession, deployment: str, *, rollout: int | None
         events=await read_events(tx, deployment, rollout=rollout, limit=limit),
         notified=await read_told(tx, deployment, rollout=rollout, limit=limit),
     )
+
+
+async def rollout_not_found(tx: AsyncSession, deployment: str, rollout: int) -> RefusedError:
+    """Return the refusal of a rollout that a deployment does not have; of an old one it says that it was pruned."""
+    row = (
+        await tx.execute(select(Deployment.pruned_to, Deployment.pruned_at).where(Deployment.name == deployment))
+    ).one_or_none()
+    return no_such_rollout(deployment, rollout, *(row or ()))

@@ -24,6 +24,8 @@ def record_of(row: Rollout) -> RolloutRecord:
         replicas=row.replicas,
         policy=read_policy(row.policy),
         gated=row.gated,
+        rollback_window=row.rollback_window,
+        next=row.next,
         requested_by=row.requested_by,
         reason=row.reason,
         phase=row.phase,

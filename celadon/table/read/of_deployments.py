@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from celadon.domain.language.names import RevisionNumber, RolloutId, RouteId, RouterNode, RouteSetId
+from celadon.domain.language.revision import with_stated_check
 from celadon.domain.language.states import (
     RouteSetState,
     RouteTrafficStatus,
@@ -83,7 +84,7 @@ async def revisions_of(
                 deployment=row.deployment,
                 number=RevisionNumber(row.number),
                 digest=row.digest,
-                content=row.content,
+                content=with_stated_check(row.content),
                 created_at=row.created_at,
             ),
         )

@@ -1,26 +1,45 @@
 """How a deployment stands, as people and programs look at it: both colours, replicas, routers, its latest rollout."""
 
 from collections import defaultdict
+from datetime import datetime
 
-from sqlalchemy import ColumnElement, func, select, true
+from sqlalchemy import ColumnElement, exists, func, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from celadon.domain.decisions.publication import publish
+from celadon.domain.decisions.windows import opening_times
+from celadon.domain.language.approval import Approval
 from celadon.domain.language.names import Epoch, RevisionNumber, RolloutId, RouteId, RouterNode, RouteSetId
+from celadon.domain.language.next_rollout import WaitingRollout
+from celadon.domain.language.opening import OpeningTimes
 from celadon.domain.language.policy import required_healthy
 from celadon.domain.language.states import (
     Colour,
     DeploymentLifecycle,
+    RolloutPhase,
     RouteHealthStatus,
     RouteSetState,
     RouteStatus,
 )
-from celadon.table.core.clock import database_now
+from celadon.table.core.approval_rows import read_approvals
+from celadon.table.core.defaults import read_defaults
 from celadon.table.core.fences import keeper_is_alive
+from celadon.table.core.freeze_rows import of_deployment_or_all
 from celadon.table.core.labels import read_labels
-from celadon.table.core.models import Deployment, MemberLoad, Rollout, Route, Router, RouterAck, RouterLoad, RouteSet
+from celadon.table.core.models import (
+    Deployment,
+    MemberLoad,
+    NextRolloutRow,
+    Rollout,
+    Route,
+    Router,
+    RouterAck,
+    RouterLoad,
+    RouteSet,
+)
 from celadon.table.core.paging import LONGEST_PAGE, made_of
+from celadon.table.core.pause_rows import is_paused
 from celadon.table.core.policies import read_policy
 from celadon.table.core.replica_rules import is_healthy_and_counts
 from celadon.table.core.router_rules import counts_for_drain, is_live
@@ -36,10 +55,14 @@ from celadon.table.records.deployments import (
     SetView,
 )
 from celadon.table.records.rollouts import RolloutRecord
+from celadon.table.rollouts.freezes import holds as freeze_holds
+from celadon.table.rollouts.freezes import read_freezes
+from celadon.table.rollouts.next_rollouts import read_waiting, shown
 from celadon.table.routers.traffic import read_traffic
 
 SHOWN_EVENTS = 8
 _SHOWN_FAILURES = 3
+_BEFORE_SWITCH = frozenset({RolloutPhase.PROVISIONING, RolloutPhase.VERIFYING, RolloutPhase.AWAITING_PROMOTION})
 
 
 async def view_deployment(tx: AsyncSession, name: str) -> DeploymentView | None:
@@ -51,24 +74,48 @@ async def view_deployment(tx: AsyncSession, name: str) -> DeploymentView | None:
     sets = await _view_sets(tx, row, rollout)
     traffic = await read_traffic(tx, name)
     live = next((one for one in sets if one.is_live), None)
+    read = await read_freezes(tx, name)
     return DeploymentView(
         deployment=name,
         labels=read_labels(row.labels),
-        at=await database_now(tx),
+        at=read.at,
         lifecycle=row.lifecycle,
         replicas=row.replicas,
         policy=read_policy(row.policy),
-        frozen=row.frozen,
+        defaults=await read_defaults(tx),
+        paused=rollout is not None and await _is_paused(tx, rollout),
+        freezes=read.freezes,
         epoch=Epoch(row.epoch),
         live_set=None if live is None else live.route_set,
         live_revision=None if live is None else live.revision,
         panic=traffic is not None and publish(traffic).panic,
         keeper_alive=await keeper_is_alive(tx),
         rollout=rollout,
+        next=await read_waiting(tx, name),
         sets=sets,
         routers=await _view_routers(tx, row),
         events=await read_events(tx, name, limit=SHOWN_EVENTS),
+        openings=_openings(rollout, read.at),
+        approvals=await _view_approvals(tx, rollout),
     )
+
+
+async def _is_paused(tx: AsyncSession, rollout: RolloutRecord) -> bool:
+    return bool(await tx.scalar(select(is_paused(Rollout.id)).where(Rollout.id == rollout.rollout)))
+
+
+def _openings(rollout: RolloutRecord | None, now: datetime) -> OpeningTimes | None:
+    if rollout is None or rollout.phase not in _BEFORE_SWITCH or not rollout.gated or not rollout.policy.windows:
+        return None
+    return opening_times(rollout.policy.windows, now)
+
+
+async def _view_approvals(tx: AsyncSession, rollout: RolloutRecord | None) -> tuple[Approval, ...]:
+    """Return who has approved the latest rollout; the query is only made where its policy asks for approvals."""
+    if rollout is None or rollout.policy.approvals is None:
+        return ()
+    row = await tx.get(Rollout, rollout.rollout)
+    return () if row is None else await read_approvals(tx, row)
 
 
 async def list_deployments(
@@ -97,11 +144,13 @@ async def list_deployments(
         .correlate(page)
         .scalar_subquery()
     )
+    frozen = exists().where(of_deployment_or_all(page.name), freeze_holds).correlate(page)
     rows = await tx.execute(
         select(
             page.name,
             page.lifecycle,
-            page.frozen,
+            frozen.label("frozen"),
+            is_paused(Rollout.id).label("paused"),
             page.epoch,
             page.labels,
             page.replicas,
@@ -109,10 +158,12 @@ async def list_deployments(
             RouteSet.wanted,
             healthy.label("healthy"),
             Rollout,
+            NextRolloutRow,
         )
         .select_from(page)
         .outerjoin(Rollout, Rollout.id == newest)
         .outerjoin(RouteSet, RouteSet.id == page.live_set)
+        .outerjoin(NextRolloutRow, NextRolloutRow.deployment == page.name)
         .order_by(page.name),
     )
     return await made_of(
@@ -121,6 +172,7 @@ async def list_deployments(
             deployment=row.name,
             lifecycle=row.lifecycle,
             frozen=row.frozen,
+            paused=row.paused,
             epoch=Epoch(row.epoch),
             labels=read_labels(row.labels),
             replicas=row.replicas,
@@ -128,8 +180,15 @@ async def list_deployments(
             wanted=row.wanted or 0,
             healthy=row.healthy,
             rollout=None if row.Rollout is None else record_of(row.Rollout),
+            next=_waiting(row.NextRolloutRow, row.Rollout),
         ),
     )
+
+
+def _waiting(row: NextRolloutRow | None, latest: Rollout | None) -> WaitingRollout | None:
+    if row is None:
+        return None
+    return shown(row, None if latest is None or latest.outcome is not None else latest.phase)
 
 
 async def list_names(tx: AsyncSession, *, limit: int | None = None) -> tuple[str, ...]:

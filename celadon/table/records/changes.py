@@ -1,5 +1,7 @@
 """What came of changes that people ask the table for."""
 
+from datetime import datetime
+
 from celadon.domain.language.base_models import Record
 from celadon.domain.language.names import Epoch, RouterNode
 from celadon.domain.language.states import DeploymentLifecycle
@@ -32,6 +34,32 @@ class Deleted(Record):
     """Routers that serve this epoch answer 404 at its address."""
     changed: bool
     """False when it was being deleted already; then nothing was written."""
+    schedules: tuple[str, ...] = ()
+    """Names of its schedules, which are forgotten with it."""
+
+
+class Frozen(Record):
+    """The answer to a freeze."""
+
+    deployment: str | None
+    """Nothing for all deployments."""
+    freeze: int
+    """The number of the freeze that was made."""
+    begins_at: datetime
+    """When it begins."""
+    ends_at: datetime | None
+    """When it ends by itself; nothing when somebody has to end it."""
+
+
+class Unfrozen(Record):
+    """The answer to the end of freezes."""
+
+    deployment: str | None
+    """Nothing for all deployments."""
+    ended: tuple[int, ...]
+    """The numbers of the freezes that have ended, or will never begin."""
+    left: tuple[int, ...]
+    """Those of all deployments, which hold or are to come all the same."""
 
 
 class Scaled(Record):

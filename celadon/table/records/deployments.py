@@ -2,10 +2,14 @@
 
 from datetime import datetime
 
-from pydantic import Field
+from pydantic import Field, computed_field
 
+from celadon.domain.language.approval import Approval
 from celadon.domain.language.base_models import Record
+from celadon.domain.language.freeze import Freeze
 from celadon.domain.language.names import Epoch, RevisionNumber, RolloutId, RouteId, RouterNode, RouteSetId
+from celadon.domain.language.next_rollout import WaitingRollout
+from celadon.domain.language.opening import OpeningTimes
 from celadon.domain.language.policy import BlueGreenPolicy
 from celadon.domain.language.states import (
     Colour,
@@ -151,8 +155,8 @@ class DeploymentView(Record):
     """Where it stands in its life."""
     replicas: int
     """How many replicas it wants."""
-    frozen: bool
-    """Whether nothing may be switched."""
+    freezes: tuple[Freeze, ...] = ()
+    """The freezes that hold or are to come, of this deployment and of all, the newest first."""
     epoch: Epoch
     """Its traffic version: every change of what routers are told raises it by one."""
     live_set: RouteSetId | None
@@ -165,14 +169,30 @@ class DeploymentView(Record):
     """Whether somebody vouches for health; without a keeper nothing starts, stops or is replaced."""
     rollout: RolloutRecord | None
     """The latest rollout, under way or ended."""
+    next: WaitingRollout | None = None
+    """The rollout that waits for its turn; nothing when none does."""
     sets: tuple[SetView, ...]
     """What is live, what comes and what drains, oldest first."""
     routers: tuple[RouterView, ...]
     """Live routers only."""
     events: tuple[AuditEvent, ...]
     """The last lines of the audit log, newest first."""
+    approvals: tuple[Approval, ...] = ()
+    """Who has approved the switch of the latest rollout, oldest first; only where its policy asks for approvals."""
     policy: BlueGreenPolicy = BlueGreenPolicy()
     """What the deployment itself says; each rollout may say more."""
+    defaults: BlueGreenPolicy = BlueGreenPolicy()
+    """What the installation says where the deployment says nothing."""
+    paused: bool = False
+    """Whether the timers of the latest rollout stand still."""
+    openings: OpeningTimes | None = None
+    """When the windows of the rollout that is under way before its switch are open; nothing when it has none."""
+
+    @computed_field  # type: ignore[prop-decorator]  # mypy does not know computed fields
+    @property
+    def frozen(self) -> bool:
+        """Whether a freeze holds, so that nothing may be switched to green."""
+        return any(one.holds_at(self.at) for one in self.freezes)
 
 
 class DeploymentLine(Record):
@@ -184,6 +204,8 @@ class DeploymentLine(Record):
     """Where it stands in its life."""
     frozen: bool
     """Whether nothing may be switched."""
+    paused: bool = False
+    """Whether the timers of its latest rollout stand still."""
     epoch: Epoch
     """Its traffic version: every change of what routers are told raises it by one."""
     labels: dict[str, str] = Field(default_factory=dict)
@@ -198,6 +220,8 @@ class DeploymentLine(Record):
     """Healthy replicas of the live set."""
     rollout: RolloutRecord | None
     """The latest rollout, under way or ended."""
+    next: WaitingRollout | None = None
+    """The rollout that waits for its turn; nothing when none does."""
 
 
 class NewDeployment(Record):

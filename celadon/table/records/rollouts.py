@@ -33,6 +33,11 @@ class RolloutRecord(Record):
     """The policy that it goes by, all keys given; durations such as ``5m``."""
     gated: bool
     """False for a first deployment that goes live as soon as green is healthy."""
+    rollback_window: str | None = None
+    """Of a rollback that was started when no rollout was under way: whether it is inside the rollback window and needs
+    no gate, in words; nothing of any other rollout."""
+    next: int | None = None
+    """The number under which it waited for its turn; nothing when it did not wait."""
     requested_by: str
     """Who asked for it."""
     reason: str
@@ -55,7 +60,8 @@ class RolloutRecord(Record):
     """Set while the rollout waits until every live router serves this epoch."""
     awaits_signal: str | None = None
     """Set while a step that was refused for the moment waits: ``blue_changed`` for a blue that can take the traffic,
-    ``gate_changed`` for the end of a freeze, ``keeper_back`` for a keeper that has looked at green."""
+    ``gate_changed`` for the end of a freeze, ``keeper_back`` for a keeper that has looked at green, ``room_changed``
+    for room for green, or for its growth."""
     outcome: RolloutOutcome | None
     """How it ended; nothing while it is under way."""
     outcome_reason: str

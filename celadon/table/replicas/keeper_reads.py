@@ -1,5 +1,6 @@
 """What the keeper reads: sets that are open or draining, with their replicas that have not ended."""
 
+import json
 from collections import defaultdict
 from collections.abc import Collection
 from datetime import datetime, timedelta
@@ -7,7 +8,7 @@ from functools import lru_cache
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Row, Text, bindparam, cast, select
+from sqlalchemy import Row, Text, bindparam, cast, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
@@ -41,6 +42,8 @@ class ManagedRoute(Record):
     health: RouteHealthStatus
     was_ready: bool = False
     """Whether it has ever been healthy."""
+    age: timedelta = timedelta(0)
+    """Since it was written down until it was read."""
     leaving_epoch: Epoch | None = None
     """Set when it was told to leave its set: from this epoch on routers send it no new request."""
     leaving_deadline: datetime | None = None
@@ -55,6 +58,8 @@ class ManagedSet(Record):
     revision: Revision
     due: SetCondition
     """The condition that the rollout should have been told; the version has the one that it was."""
+    start_timeout: timedelta
+    """How long a replica may take from its start until it is healthy."""
     was_live: bool
     """Whether it is or has been its deployment's live set."""
     router_ack_timeout: timedelta
@@ -158,6 +163,7 @@ _managed_routes = (
         Route.ready_at,
         Route.leaving_epoch,
         Route.leaving_deadline,
+        (func.clock_timestamp() - Route.created_at).label("age"),
     )
     .where(Route.set_id.in_(bindparam("sets", expanding=True)), Route.ended_at.is_(None))
     .order_by(Route.created_at, Route.id)
@@ -182,7 +188,7 @@ async def read_unended_routes(tx: AsyncSession) -> frozenset[RouteId]:
 
 @lru_cache(maxsize=1024)
 def _revision(content: str) -> Revision:
-    return Revision.model_validate_json(content, strict=False)
+    return Revision.of_stored(json.loads(content))
 
 
 @lru_cache(maxsize=1024)
@@ -192,7 +198,7 @@ def _policy(stored: str) -> BlueGreenPolicy:
 
 def _managed(read: Row[*tuple[Any, ...]], routes: list[Row[*tuple[Any, ...]]]) -> ManagedSet:
     row: RouteSet = read[0]
-    policy = _policy(read.policy)
+    policy, revision = _policy(read.policy), _revision(read.content)
     is_open = row.state is RouteSetState.OPEN
     return ManagedSet(
         version=SetVersion(
@@ -204,8 +210,9 @@ def _managed(read: Row[*tuple[Any, ...]], routes: list[Row[*tuple[Any, ...]]]) -
         ),
         deployment=row.deployment,
         revision_number=RevisionNumber(row.revision),
-        revision=_revision(read.content),
+        revision=revision,
         due=due_condition(row, policy, Census.of(routes), switch_epoch=read.switch_epoch) if is_open else row.condition,
+        start_timeout=policy.provisioning_deadline if revision.start_timeout is None else revision.start_timeout,
         was_live=read.switch_epoch is not None,
         router_ack_timeout=policy.router_ack_timeout
         if read.last_policy is None
@@ -220,6 +227,7 @@ def _managed(read: Row[*tuple[Any, ...]], routes: list[Row[*tuple[Any, ...]]]) -
                 status=route.status,
                 health=route.health,
                 was_ready=route.ready_at is not None,
+                age=route.age,
                 leaving_epoch=None if route.leaving_epoch is None else Epoch(route.leaving_epoch),
                 leaving_deadline=route.leaving_deadline,
             )

@@ -20,10 +20,11 @@ from celadon.domain.language.text_bounds import first_bytes, last_bytes
 from celadon.table.core.acknowledgements import read_acknowledgement
 from celadon.table.core.epoch import raise_epoch, raise_epoch_now
 from celadon.table.core.fences import hold_fence
-from celadon.table.core.locks import DeploymentLock, lock_deployment, lock_set
+from celadon.table.core.locks import DeploymentLock, lock_deployment, lock_deployment_of, lock_set
 from celadon.table.core.models import MemberLoad, Rollout, Route, Router, RouterLoad, RouteSet
 from celadon.table.core.policies import read_policy
 from celadon.table.core.replica_rules import counts_as_live, is_open, runs
+from celadon.table.core.room import has_room_for_one
 from celadon.table.core.router_rules import counts_for_drain, is_live
 from celadon.table.replicas.failure_causes import read_failure_causes
 from celadon.table.replicas.keeper_reads import ManagedRoute, ManagedSet
@@ -101,21 +102,25 @@ async def add_route(
 ) -> bool:
     """Write a replica down before it is started, if its set still wants one more. Twice writes it once.
 
-    The set's row is held ``for share``: a set that begins to drain meanwhile either sees the new row or refuses it.
+    The deployment's row is locked, so that two sets never go beyond the bound on their replicas together. The set's row
+    is held ``for share``: a set that begins to drain meanwhile either sees the new row or refuses it.
 
     Returns:
-        False when the set is closed, failed or full; nothing may be started then.
+        False when the set is closed, failed or full, or there is no room for one more; nothing may be started then.
 
     Raises:
         LeaseLostError: another keeper has the lease.
 
     """
     await hold_fence(tx, fence)
+    lock = await lock_deployment_of(tx, route_set)
+    if lock is None:
+        return False
     held = (await tx.execute(_WANTS_MORE, {"set": route_set})).one_or_none()
     if held is None or held.condition is SetCondition.FAILED:
         return False
     others = await tx.scalar(_COUNT_OTHERS, {"set": route_set, "route": route})
-    if (others or 0) >= held.wanted:
+    if (others or 0) >= held.wanted or not await has_room_for_one(tx, lock):
         return False
     await tx.execute(
         insert(Route)

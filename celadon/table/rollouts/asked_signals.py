@@ -7,9 +7,9 @@ signal. So a rollout is told once for each attempt, whichever keeper lives by th
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from celadon.domain.language.contracts import BLUE_CHANGED, GATE_CHANGED, KEEPER_BACK
+from celadon.domain.language.contracts import BLUE_CHANGED, KEEPER_BACK, ROOM_CHANGED
 from celadon.domain.language.errors import RefusalCode
-from celadon.domain.language.messages import BlueChanged, GateChanged, KeeperBack
+from celadon.domain.language.messages import BlueChanged, KeeperBack, RoomChanged
 from celadon.domain.language.names import RolloutId, RouteSetId
 from celadon.domain.language.policy import required_healthy
 from celadon.table.core.fences import newest_fence
@@ -17,6 +17,8 @@ from celadon.table.core.locks import DeploymentLock
 from celadon.table.core.models import Deployment, Rollout, RouteSet
 from celadon.table.core.owed_signals import owe_signal
 from celadon.table.core.policies import read_policy
+from celadon.table.core.room import count_capacity
+from celadon.table.rollouts.admission import find_room, size_at_opening, wanted_at_last
 from celadon.table.rollouts.way_back import count_healthy, read_way_back
 
 
@@ -29,28 +31,18 @@ async def answer_asked(tx: AsyncSession, lock: DeploymentLock) -> None:
     rollout = await _find_asking(tx, lock)
     if rollout is None:
         return
-    told: BlueChanged | KeeperBack | None = None
+    told: BlueChanged | KeeperBack | RoomChanged | None = None
     if rollout.awaits_signal == BLUE_CHANGED:
         told = await _of_blue(tx, lock, rollout)
     elif rollout.awaits_signal == KEEPER_BACK:
         told = await _of_keeper(tx, lock, rollout)
+    elif rollout.awaits_signal == ROOM_CHANGED:
+        told = await _of_room(tx, lock, rollout)
     if told is None or rollout.awaits_signal is None:
         return
     await owe_signal(tx, rollout.workflow_id, rollout.awaits_signal, told)
     rollout.awaits_signal = None
     await tx.flush()
-
-
-async def tell_gate_changed(tx: AsyncSession, lock: DeploymentLock, what: str) -> bool:
-    """Owe the rollout under way that the gate is open, if it asks for that; return whether it does."""
-    await tx.flush()
-    rollout = await _find_asking(tx, lock)
-    if rollout is None or rollout.awaits_signal != GATE_CHANGED:
-        return False
-    await owe_signal(tx, rollout.workflow_id, GATE_CHANGED, GateChanged(rollout=RolloutId(rollout.id), what=what))
-    rollout.awaits_signal = None
-    await tx.flush()
-    return True
 
 
 async def _find_asking(tx: AsyncSession, lock: DeploymentLock) -> Rollout | None:
@@ -81,6 +73,16 @@ async def _of_blue(tx: AsyncSession, lock: DeploymentLock, rollout: Rollout) -> 
         wanted=way_back.wanted,
         gone=way_back.refusal is not None,
     )
+
+
+async def _of_room(tx: AsyncSession, lock: DeploymentLock, rollout: Rollout) -> RoomChanged | None:
+    """Return that there is room for green, or for its growth, once there is."""
+    green = None if rollout.green_set is None else await tx.get(RouteSet, rollout.green_set)
+    more = size_at_opening(rollout) if green is None else wanted_at_last(rollout) - green.wanted
+    if await find_room(tx, lock, rollout, more) is not None:
+        return None
+    used = await count_capacity(tx, lock.name)
+    return RoomChanged(rollout=RolloutId(rollout.id), used=used, bound=rollout.policy.get("max_total_replicas") or used)
 
 
 async def _of_keeper(tx: AsyncSession, lock: DeploymentLock, rollout: Rollout) -> KeeperBack | None:

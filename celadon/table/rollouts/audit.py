@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from sqlalchemy import Row
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import ColumnElement, Row, literal
+from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.domain.decisions.notification_rules import AuditLine
 from celadon.domain.language.steps import Note, Step
-from celadon.table.core.author import Asker
+from celadon.table.core.author import Asker, Author
 from celadon.table.core.models import RolloutEvent
 from celadon.table.notifications.notification_outbox import tell
 from celadon.table.rollouts.spent_requests import counted_in_other_runs
@@ -62,6 +62,19 @@ async def write_event(  # noqa: PLR0913 - a line of the log has these columns
     written = (await tx.execute(_one_line, line)).one()
     if rollout is not None:
         await tell(tx, rollout, [_line(written)])
+
+
+def selected_line(kind: str, author: Author, evidence: Mapping[str, str]) -> dict[str, ColumnElement[Any]]:
+    """Return the columns of a line that one statement writes for many deployments, beside whose line it is."""
+    return {
+        "kind": literal(kind),
+        "actor": literal(author.by),
+        "issuer": literal(author.issuer),
+        "door": literal(author.door.value),
+        "verified": literal(author.verified),
+        "reason": literal(author.reason),
+        "evidence": literal(dict(evidence), JSONB),
+    }
 
 
 async def write_notes(tx: AsyncSession, step: Step) -> None:

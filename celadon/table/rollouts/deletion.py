@@ -20,7 +20,9 @@ from celadon.table.core.policies import read_policy
 from celadon.table.core.replica_rules import is_open
 from celadon.table.records.changes import Deleted
 from celadon.table.rollouts.audit import write_event
+from celadon.table.rollouts.next_rollouts import drop
 from celadon.table.rollouts.route_sets import drain_set
+from celadon.table.rollouts.schedules import forget_schedules
 
 _GOING = frozenset({DeploymentLifecycle.DESTROYING, DeploymentLifecycle.DESTROYED})
 
@@ -50,16 +52,19 @@ async def delete(tx: AsyncSession, order: DeleteOrder) -> Deleted:
     epoch, now = await raise_epoch_now(tx, deployment.name)
     await tx.refresh(deployment, ["epoch"])
     await _drain_open_sets(tx, deployment, epoch, now)
+    schedules = await forget_schedules(tx, locked)
+    await drop(tx, locked, order)
+    evidence = {"epoch": str(epoch), "live_set": "" if live is None else str(live)}
     await write_event(
         tx,
         deployment.name,
         None,
         "deleted",
         author=order,
-        evidence={"epoch": str(epoch), "live_set": "" if live is None else str(live)},
+        evidence=evidence | ({"schedules": ", ".join(schedules)} if schedules else {}),
     )
     await destroy_if_empty(tx, locked)
-    return _answer(deployment, changed=True)
+    return _answer(deployment, changed=True, schedules=schedules)
 
 
 async def destroy_if_empty(tx: AsyncSession, locked: LockedDeployment) -> bool:
@@ -108,10 +113,11 @@ async def _drain_open_sets(tx: AsyncSession, deployment: Deployment, epoch: Epoc
         await drain_set(tx, route_set, epoch, now, read_policy(policy).drain_timeout)
 
 
-def _answer(deployment: Deployment, *, changed: bool) -> Deleted:
+def _answer(deployment: Deployment, *, changed: bool, schedules: tuple[str, ...] = ()) -> Deleted:
     return Deleted(
         deployment=deployment.name,
         lifecycle=deployment.lifecycle,
         epoch=Epoch(deployment.epoch),
         changed=changed,
+        schedules=schedules,
     )

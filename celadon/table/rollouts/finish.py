@@ -20,6 +20,7 @@ from celadon.table.core.models import Deployment, Rollout, RouteSet
 from celadon.table.core.policies import read_policy
 from celadon.table.core.replica_rules import is_open
 from celadon.table.rollouts.audit import write_event, write_notes
+from celadon.table.rollouts.next_rollouts import release
 from celadon.table.rollouts.route_sets import count_cut, drain_set
 
 _LAST_ERROR: Final = "last_error"
@@ -127,9 +128,10 @@ async def _end(
     deployment = locked.row
     rollout.outcome, rollout.outcome_reason, rollout.completed_at = outcome, reason, at
     rollout.phase, rollout.phase_since = RolloutPhase.COMPLETED, at
-    rollout.awaits_epoch = rollout.awaits_signal = rollout.pending_abort = None
+    rollout.awaits_epoch = rollout.awaits_signal = rollout.pending_abort = rollout.growth = None
     rollout.requests_cut = await count_cut(tx, rollout)
     if deployment.lifecycle not in {DeploymentLifecycle.DESTROYING, DeploymentLifecycle.DESTROYED}:
         lives = deployment.live_set is not None
         deployment.lifecycle = DeploymentLifecycle.READY if lives else DeploymentLifecycle.PENDING
     await write_event(tx, deployment.name, rollout.id, "completed", reason=reason, evidence={"outcome": outcome.value})
+    await release(tx, locked, rollout, outcome, reason)

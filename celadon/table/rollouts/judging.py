@@ -8,10 +8,23 @@ from celadon.domain.decisions.authority import Authority, Verdict
 from celadon.domain.decisions.promotion import refuse_other_rollout
 from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError
 from celadon.domain.language.steps import Message
+from celadon.table.core.author import Asker
 from celadon.table.core.clock import database_now
 from celadon.table.core.locks import DeploymentLock
 from celadon.table.core.models import Rollout
 from celadon.table.rollouts.spent_requests import spend
+
+
+def asker_of(message: Message, verdict: Verdict) -> Asker:
+    """Return who sent a message that counts, for the audit log."""
+    command = message.command
+    return Asker(
+        by=command.by,
+        door=verdict.door,
+        reason=command.reason,
+        verified=verdict.verified,
+        issuer=verdict.issuer,
+    )
 
 
 async def judge_message(  # noqa: PLR0913 - a message, for whom it came, and who may judge it

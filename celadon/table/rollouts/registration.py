@@ -1,29 +1,45 @@
 """Registering without rolling out: a deployment with its policy, a revision, labels."""
 
+from collections.abc import Callable
+
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from celadon.domain.decisions.reserved_names import refuse_reserved_name
 from celadon.domain.language.errors import RefusalCode, refuse
 from celadon.domain.language.names import RevisionNumber
+from celadon.domain.language.permissions import Verb
 from celadon.domain.language.revision import Revision
 from celadon.domain.language.states import DeploymentLifecycle
 from celadon.table.core.author import Author
+from celadon.table.core.defaults import hold_defaults
 from celadon.table.core.locks import lock_deployment
 from celadon.table.core.models import Deployment
-from celadon.table.core.policies import read_policy, resolve_for
+from celadon.table.core.policies import read_policy
 from celadon.table.records.deployments import NewDeployment
 from celadon.table.rollouts.audit import write_event
 from celadon.table.rollouts.revisions import register_revision
+from celadon.table.rollouts.rights import rights_to_first_policy
 
 
-async def create_deployment(tx: AsyncSession, wanted: NewDeployment, author: Author) -> bool:
+async def create_deployment(
+    tx: AsyncSession, wanted: NewDeployment, author: Author, require: Callable[[Verb, str], None]
+) -> bool:
     """Create a deployment; false when there is one that is the same already.
 
+    Args:
+        tx: the transaction.
+        wanted: what is to be there.
+        author: who creates it, for the audit log.
+        require: refuses what the sender has no right to; it is told why the right is necessary.
+
     Raises:
-        RefusedError: there is another one of this name, or the policy contradicts itself.
+        RefusedError: the name is reserved, there is another one of this name, the policy contradicts itself, or the
+            sender may not.
 
     """
-    resolve_for(wanted.name, wanted.policy)
+    for right in rights_to_first_policy(wanted.name, wanted.policy, await hold_defaults(tx)):
+        require(right.verb, right.why)
     created = await tx.scalar(
         insert(Deployment)
         .values(
@@ -39,6 +55,7 @@ async def create_deployment(tx: AsyncSession, wanted: NewDeployment, author: Aut
     if created is None:
         _refuse_other((await lock_deployment(tx, wanted.name)).row, wanted)
         return False
+    refuse_reserved_name(wanted.name)
     await _write(tx, wanted.name, "created", author, {"replicas": str(wanted.replicas)})
     return True
 

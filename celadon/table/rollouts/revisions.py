@@ -3,6 +3,7 @@
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from celadon.domain.decisions.new_revision import check_new_revision
 from celadon.domain.language.errors import RefusalCode, refuse
 from celadon.domain.language.names import RevisionNumber
 from celadon.domain.language.revision import Provisioner, Revision
@@ -15,7 +16,7 @@ async def read_revision(tx: AsyncSession, deployment: str, number: int) -> Revis
     content = await tx.scalar(
         select(RevisionRow.content).where(RevisionRow.deployment == deployment, RevisionRow.number == number),
     )
-    return None if content is None else Revision.model_validate(content, strict=False)
+    return None if content is None else Revision.of_stored(content)
 
 
 async def find_revision(tx: AsyncSession, deployment: str, wanted: Revision) -> RevisionNumber | None:
@@ -34,15 +35,25 @@ async def register_revision(
     """Return the number of a revision; content that the deployment has had before keeps its number.
 
     Raises:
-        RefusedError: the deployment has no revision of this number.
+        RefusedError: the deployment has no revision of this number, or a revision that is given does not say how its
+            health is known.
 
     """
+    check_new_revision(wanted)
     deployment = lock.name
     if isinstance(wanted, int):
         revision = await read_revision(tx, deployment, wanted)
         if revision is None:
             last = await tx.scalar(select(func.max(RevisionRow.number)).where(RevisionRow.deployment == deployment))
             has = f"; its latest is r{last}" if last else ""
+            if last and 1 <= wanted < last:
+                raise refuse(
+                    RefusalCode.NO_SUCH_REVISION,
+                    f"revision {wanted} of {deployment} was pruned: it is older than the newest ones that are kept, "
+                    f"and no rollout that is kept names it{has}",
+                    f"give the revision itself, which gets a number again, or one of 'celadon revision list "
+                    f"{deployment}'",
+                )
             raise refuse(
                 RefusalCode.NO_SUCH_REVISION,
                 f"deployment {deployment} has no revision {wanted}{has}",
@@ -57,9 +68,7 @@ async def register_revision(
         return RevisionNumber(known), wanted
     number = (last or 0) + 1
     tx.add(
-        RevisionRow(
-            deployment=deployment, number=number, digest=wanted.digest(), content=wanted.model_dump(mode="json")
-        ),
+        RevisionRow(deployment=deployment, number=number, digest=wanted.digest(), content=wanted.content()),
     )
     await tx.flush()
     return RevisionNumber(number), wanted

@@ -13,6 +13,7 @@ from celadon.table.core.locks import DeploymentLock, lock_deployment
 from celadon.table.core.models import Deployment, Rollout, RouteSet
 from celadon.table.core.replica_rules import is_open
 from celadon.table.records.changes import Scaled
+from celadon.table.rollouts.admission import admit_scaling, sizes_of_sets
 from celadon.table.rollouts.asked_signals import answer_asked
 from celadon.table.rollouts.audit import write_event
 from celadon.table.rollouts.condition import tell_rollout
@@ -33,8 +34,10 @@ async def scale(tx: AsyncSession, order: ScaleOrder) -> Scaled:
     Blue follows while it bakes, so that the way back has the capacity. A set that drains is left alone; should blue be
     opened again, it wants what was asked for last.
 
+    A green that is a preview stays one; it grows to what was asked for last once its switch is decided.
+
     Raises:
-        RefusedError: the deployment is unknown or deleted, or it cannot have so many replicas.
+        RefusedError: the deployment is unknown or deleted, it cannot have so many replicas, or there is no room.
 
     """
     _check_number(order)
@@ -49,16 +52,18 @@ async def scale(tx: AsyncSession, order: ScaleOrder) -> Scaled:
     sets = await _lock_open_sets(tx, locked)
     await _check_revisions(tx, deployment, rollout, sets, order.replicas)
     before = deployment.replicas
-    known = {before, *(row.wanted for row in sets)} | (set() if rollout is None else {rollout.scaled_to})
-    if known == {order.replicas}:
+    sizes = sizes_of_sets(rollout, sets, order.replicas)
+    known = {before} | (set() if rollout is None else {rollout.scaled_to})
+    if known == {order.replicas} and all(row.wanted == sizes[row.id] for row in sets):
         return _answer(deployment, before, changed=False)
 
+    await admit_scaling(tx, locked, rollout, sets, order.replicas)
     deployment.replicas = order.replicas
     if rollout is not None:
         rollout.scaled_to = order.replicas
-    grown = {row.id for row in sets if row.wanted < order.replicas}
+    grown = {row.id for row in sets if row.wanted < sizes[row.id]}
     for row in sets:
-        row.wanted = order.replicas
+        row.wanted = sizes[row.id]
         row.growing = row.growing or row.id in grown
         await cancel_scale_down(tx, locked, row)
     await raise_epoch(tx, deployment.name)

@@ -2,16 +2,20 @@
 
 from typing import Final
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, select, true
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
+from celadon.domain.decisions.approvals import missing_approvals
 from celadon.domain.decisions.authority import Authority
 from celadon.domain.decisions.automatic_switch import switches_by_itself
 from celadon.domain.decisions.curable import CURED_BY
+from celadon.domain.decisions.freezing import freeze_told
 from celadon.domain.language.base_models import Record
 from celadon.domain.language.contracts import ABORT, PROMOTE, ROLLBACK
 from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError
+from celadon.domain.language.freeze import Freeze
 from celadon.domain.language.names import Epoch
 from celadon.domain.language.policy import required_healthy
 from celadon.domain.language.states import (
@@ -21,23 +25,46 @@ from celadon.domain.language.states import (
     SetCondition,
 )
 from celadon.domain.language.steps import SwitchAnswer, SwitchStep
+from celadon.table.core.approval_rows import read_approvals
 from celadon.table.core.author import Asker
 from celadon.table.core.epoch import point_at
+from celadon.table.core.freeze_rows import freeze_of, of_deployment_or_all
 from celadon.table.core.locks import DeploymentLock, LockedDeployment, lock_deployment, owning
-from celadon.table.core.models import Deployment, RefusedDecision, Rollout, RouteSet
+from celadon.table.core.models import Deployment, FreezeRow, RefusedDecision, Rollout, RouteSet
 from celadon.table.core.policies import read_policy
+from celadon.table.rollouts.approvals import (
+    approval_rule,
+    count_approvals,
+    record_approval,
+    refuse_asker,
+    settle_approvals,
+)
 from celadon.table.rollouts.audit import write_event, write_notes
-from celadon.table.rollouts.judging import judge_message
-from celadon.table.rollouts.pending_aborts import read_pending, store_pending
+from celadon.table.rollouts.freezes import bar_freezing_all
+from celadon.table.rollouts.freezes import holds as freeze_holds
+from celadon.table.rollouts.growth import grow, read_growth, refuse_growth, refuse_lost_growth, waits_for_room
+from celadon.table.rollouts.judging import asker_of, judge_message
+from celadon.table.rollouts.pending_aborts import keep_pending, read_pending
 from celadon.table.rollouts.scale_down import cancel_scale_down
 from celadon.table.rollouts.way_back import Vouched, WayBack, count_vouched_for, read_way_back, wanted_again
+from celadon.table.rollouts.windows import refuse_closed
 
+_holding: Final = aliased(
+    FreezeRow,
+    select(FreezeRow)
+    .where(of_deployment_or_all(bindparam("deployment")), freeze_holds)
+    # The strictest first: one that holds rollbacks too.
+    .order_by(FreezeRow.rollbacks, FreezeRow.ends_at.desc().nulls_first())
+    .limit(1)
+    .subquery("holding"),
+)
 _asked: Final = (
-    select(Rollout, RefusedDecision.answer)
+    select(Rollout, RefusedDecision.answer, _holding)
     .outerjoin(
         RefusedDecision,
         (RefusedDecision.rollout == Rollout.id) & (RefusedDecision.decision == bindparam("decision")),
     )
+    .outerjoin(_holding, true())
     .where(Rollout.id == bindparam("rollout"), Rollout.deployment == bindparam("deployment"))
     .execution_options(populate_existing=True)
 )
@@ -72,12 +99,16 @@ async def switch(
     *,
     patient: bool = False,
 ) -> SwitchAnswer:
-    """Point the deployment at green if every precondition still holds under its lock; else change nothing.
+    """Point the deployment at green if every precondition still holds under its lock; else change nothing else.
+
+    Where the policy asks for approvals, a promotion that counts is recorded as one, and the last of them switches. A
+    green that was opened as a preview grows first, if there is room; the decision is kept until the switch.
 
     Preconditions: the message that it carries out counts, or the rollout's policy switches by itself; the rollout owns
-    the deployment, blue and green are the expected sets, no freeze, a living keeper
-    vouches for health, and enough greens are healthy. Twice gives the same answer and one epoch: a decision that was
-    refused is spent, so that an attempt which everybody has forgotten does not switch behind the rollout's back.
+    the deployment, no freeze holds, blue and green are the expected sets, a living keeper vouches for health, enough
+    greens are healthy, the windows that bind whoever asks are open, and enough people have approved. Twice gives the
+    same answer and one epoch: a decision that was refused, or recorded as an approval, is spent, so that an attempt
+    which everybody has forgotten does not switch behind the rollout's back.
 
     Args:
         tx: the transaction.
@@ -86,11 +117,16 @@ async def switch(
         patient: whether the caller asks again when no keeper vouches for health; that is no answer yet.
 
     """
+    await bar_freezing_all(tx)
     locked = await lock_deployment(tx, step.deployment)
-    rollout, refused = await _read_asked(tx, locked, step)
-    answer = refused or await _switch(tx, locked, rollout, step, authority)
+    rollout, refused, freeze = await _read_asked(tx, locked, step)
+    answer = refused or await _switch(tx, locked, rollout, step, authority, freeze)
     waits = patient and answer.refusal is not None and answer.refusal.code is RefusalCode.KEEPER_SILENT
     if not waits:
+        if refused is None:
+            if rollout is not None and step.grown and answer.refusal is not None:
+                rollout.growth = None
+            answer = await settle_approvals(tx, locked, rollout, answer)
         await _keep_refused(tx, step, answer)
     return answer
 
@@ -103,7 +139,7 @@ async def switch_back(tx: AsyncSession, step: SwitchStep, authority: Authority) 
     Twice gives the same answer, as for a switch.
     """
     locked = await lock_deployment(tx, step.deployment)
-    rollout, refused = await _read_asked(tx, locked, step)
+    rollout, refused, _ = await _read_asked(tx, locked, step)
     answer = refused or await _switch_back(tx, locked, rollout, step, authority)
     await _keep_refused(tx, step, answer)
     return answer
@@ -111,19 +147,22 @@ async def switch_back(tx: AsyncSession, step: SwitchStep, authority: Authority) 
 
 async def _read_asked(
     tx: AsyncSession, lock: DeploymentLock, step: SwitchStep
-) -> tuple[Rollout | None, SwitchAnswer | None]:
-    """Return the rollout that asks, if the deployment has it, and the refusal that this decision was answered with."""
+) -> tuple[Rollout | None, SwitchAnswer | None, Freeze | None]:
+    """Return the rollout that asks, the refusal that this decision was answered with, and the freeze that holds."""
     keys = {"rollout": step.rollout, "deployment": lock.name, "decision": step.decision}
     found = (await tx.execute(_asked, keys)).one_or_none()
     if found is None:
-        return None, None
-    rollout, answer = found
-    return rollout, None if answer is None else SwitchAnswer.model_validate(answer, strict=False)
+        return None, None, None
+    rollout, answer, freeze = found
+    refused = None if answer is None else SwitchAnswer.model_validate(answer, strict=False)
+    return rollout, refused, None if freeze is None else freeze_of(freeze)
 
 
 async def _keep_refused(tx: AsyncSession, step: SwitchStep, answer: SwitchAnswer) -> None:
-    """Write down that a decision was refused; a rollout that has ended decides nothing more anyway."""
-    if not step.decision or answer.refusal is None or answer.refusal.code is RefusalCode.NOT_OWNER:
+    """Write down that a decision did not switch; a rollout that has ended decides nothing more anyway."""
+    has_switched = answer.refusal is None and not answer.recorded and answer.growth is None
+    has_ended = answer.refusal is not None and answer.refusal.code is RefusalCode.NOT_OWNER
+    if not step.decision or has_switched or has_ended:
         return
     is_new = await tx.scalar(
         insert(RefusedDecision)
@@ -131,7 +170,10 @@ async def _keep_refused(tx: AsyncSession, step: SwitchStep, answer: SwitchAnswer
         .on_conflict_do_nothing()
         .returning(RefusedDecision.rollout),
     )
-    if is_new is not None and not answer.message_refused:
+    if is_new is None or answer.refusal is None or answer.message_refused:
+        return
+    # Closed windows end by themselves; what a hold that was there before waits for stays asked for.
+    if answer.refusal.code is not RefusalCode.WINDOW_CLOSED:
         await _ask_for_signal(tx, step, answer.refusal)
 
 
@@ -139,7 +181,8 @@ async def _ask_for_signal(tx: AsyncSession, step: SwitchStep, refusal: Refusal) 
     """Let the rollout be told when a step that was refused for the moment is worth another attempt."""
     rollout = await tx.get(Rollout, step.rollout)
     if rollout is not None and rollout.outcome is None:
-        rollout.awaits_signal = CURED_BY.get(refusal.code)
+        # Every rollout before its switch is told of freezes, whether it asks or not.
+        rollout.awaits_signal = None if refusal.code is RefusalCode.FROZEN else CURED_BY.get(refusal.code)
         if refusal.code is not RefusalCode.NO_HEALTHY_BLUE:
             rollout.pending_abort = None
         await tx.flush()
@@ -151,6 +194,7 @@ async def _switch(
     done: Rollout | None,
     step: SwitchStep,
     authority: Authority,
+    freeze: Freeze | None,
 ) -> SwitchAnswer:
     deployment = locked.row
     if done is not None and done.switch_epoch is not None and done.green_set == step.green_set:
@@ -159,11 +203,11 @@ async def _switch(
         rollout = owning(done, locked, step.rollout)
     except RefusedError as error:
         return SwitchAnswer(refusal=error.refusal)
-    asker = await _judge(tx, locked, rollout, step, authority, _SWITCHES)
-    if isinstance(asker, Refusal):
-        return SwitchAnswer(refusal=asker, message_refused=True)
-    if step.message is None and not switches_by_itself(read_policy(rollout.policy), gated=rollout.gated):
-        return SwitchAnswer(refusal=_not_by_itself(step))
+    asker = await _find_asker(tx, locked, rollout, step, authority)
+    if isinstance(asker, SwitchAnswer):
+        return asker
+    if freeze is not None and not (freeze.rollbacks and _rolls_back_ungated(rollout)):
+        return SwitchAnswer(refusal=_frozen(step, freeze))
     try:
         green = await _lock_green(tx, deployment, rollout, step)
     except RefusedError as error:
@@ -174,8 +218,12 @@ async def _switch(
     refusal = _refuse_health(vouched, required)
     if refusal is not None:
         return SwitchAnswer(refusal=refusal, healthy_green=healthy, required=required, scaled=green.growing)
+    stayed = await _stay(tx, locked, rollout, green, step, asker)
+    if stayed is not None:
+        return stayed.model_copy(update={"healthy_green": healthy, "required": required})
 
     await write_notes(tx, step)
+    rollout.growth, green.preview = None, False
     epoch, now = await point_at(tx, locked, green)
     rollout.phase = RolloutPhase.BAKING
     rollout.phase_since = rollout.switched_at = now
@@ -190,6 +238,67 @@ async def _switch(
         evidence={"epoch": str(epoch), "healthy": str(healthy), "required": str(required)},
     )
     return SwitchAnswer(epoch=epoch, at=now, healthy_green=healthy, required=required)
+
+
+async def _find_asker(
+    tx: AsyncSession, locked: LockedDeployment, rollout: Rollout, step: SwitchStep, authority: Authority
+) -> Asker | SwitchAnswer:
+    """Return who asks for the switch, which for a green that has grown is who has decided before, or the refusal."""
+    if step.grown:
+        return read_growth(rollout) or SwitchAnswer(refusal=refuse_lost_growth(step))
+    asker = await _judge_promotion(tx, locked, rollout, step, authority)
+    if isinstance(asker, Refusal):
+        return SwitchAnswer(refusal=asker, message_refused=True)
+    if step.message is None and not switches_by_itself(read_policy(rollout.policy), gated=rollout.gated):
+        return SwitchAnswer(refusal=_not_by_itself(step))
+    return asker
+
+
+async def _stay(
+    tx: AsyncSession, locked: LockedDeployment, rollout: Rollout, green: RouteSet, step: SwitchStep, asker: Asker
+) -> SwitchAnswer | None:
+    """Return why a healthy green is not switched to yet: windows, room, approvals, or that it grows first."""
+    # With growth the decision's moment counts, and the windows were open then.
+    closed = None if step.grown else await refuse_closed(tx, locked, rollout, step, asker)
+    if closed is not None:
+        return closed
+    lacking, no_room = await refuse_growth(tx, locked, rollout, green)
+    if no_room is not None and not waits_for_room(rollout):
+        return SwitchAnswer(refusal=no_room)
+    unapproved = await _ask_for_approvals(tx, locked, rollout, step, asker)
+    if unapproved is not None:
+        return unapproved
+    return await grow(tx, locked, rollout, green, step, asker, no_room=no_room) if lacking > 0 else None
+
+
+async def _ask_for_approvals(
+    tx: AsyncSession,
+    locked: LockedDeployment,
+    rollout: Rollout,
+    step: SwitchStep,
+    asker: Asker,
+) -> SwitchAnswer | None:
+    """Return why nothing is switched yet, or ``None`` when enough people have approved or no one has to.
+
+    A promotion is recorded as an approval, the last of them too. It stands behind all other preconditions: one that is
+    refused by them is not counted.
+    """
+    rule = approval_rule(rollout)
+    if rule is None:
+        return None
+    if step.grown:
+        # They were given to a green that waited; now it grows, which is no matter of force.
+        approvals = await read_approvals(tx, rollout)
+        missing = len(approvals) < rule.count
+        return SwitchAnswer(refusal=missing_approvals(rule, locked.name, approvals)) if missing else None
+    if step.message is None:
+        approvals = await count_approvals(tx, locked, rollout)
+        if len(approvals) < rule.count:
+            return SwitchAnswer(refusal=missing_approvals(rule, locked.name, approvals))
+        return None
+    await write_notes(tx, step)
+    approvals = await record_approval(tx, locked, rollout, asker, step.message)
+    return SwitchAnswer(recorded=True) if len(approvals) < rule.count else None
 
 
 async def _switch_back(
@@ -233,7 +342,9 @@ async def _switch_back(
     way_back = await read_way_back(tx, locked, rollout, blue, green)
     if way_back.refusal is not None:
         if step.keeps_asking and way_back.refusal.code is RefusalCode.NO_HEALTHY_BLUE:
-            await _keep_pending(tx, rollout, step, asker, way_back)
+            crowded = await _keep_pending(tx, rollout, step, asker, way_back)
+            if crowded is not None:
+                return SwitchAnswer(refusal=crowded, message_refused=True)
         return SwitchAnswer(refusal=way_back.refusal)
 
     await write_notes(tx, step)
@@ -263,12 +374,15 @@ async def _keep_pending(
     step: SwitchStep,
     asker: Asker,
     way_back: WayBack,
-) -> None:
-    """Write down that an abort counts and that blue cannot take the traffic for the moment; the first one stays."""
+) -> Refusal | None:
+    """Write down that an abort counts and that blue cannot take the traffic for the moment; the first is told of."""
+    is_first = rollout.pending_abort is None
+    crowded = keep_pending(rollout, step, asker)
+    if crowded is not None:
+        return crowded
     await write_notes(tx, step)
-    if rollout.pending_abort is not None:
-        return
-    store_pending(rollout, step, asker)
+    if not is_first:
+        return None
     await write_event(
         tx,
         step.deployment,
@@ -277,6 +391,21 @@ async def _keep_pending(
         author=asker,
         evidence={"healthy": str(way_back.healthy), "required": str(way_back.required), "of": str(way_back.wanted)},
     )
+    return None
+
+
+async def _judge_promotion(
+    tx: AsyncSession,
+    lock: DeploymentLock,
+    rollout: Rollout,
+    step: SwitchStep,
+    authority: Authority,
+) -> Asker | Refusal:
+    """Return who asks for the switch, or why the message does not count, which may be that it is no approval."""
+    asker = await _judge(tx, lock, rollout, step, authority, _SWITCHES)
+    if isinstance(asker, Refusal) or step.message is None:
+        return asker
+    return refuse_asker(rollout, asker) or asker
 
 
 async def _judge(
@@ -300,13 +429,19 @@ async def _judge(
     verdict = await judge_message(tx, lock, authority, rollout, message, run=step.run, asks=askers.messages)
     if isinstance(verdict, Refusal):
         return verdict
-    command = message.command
-    return Asker(
-        by=command.by,
-        door=verdict.door,
-        reason=command.reason,
-        verified=verdict.verified,
-        issuer=verdict.issuer,
+    return asker_of(message, verdict)
+
+
+def _rolls_back_ungated(rollout: Rollout) -> bool:
+    """Whether a rollout is a rollback inside its window, which ``begin`` has judged: it passes most freezes."""
+    return rollout.rollback_window is not None and not rollout.gated
+
+
+def _frozen(step: SwitchStep, freeze: Freeze) -> Refusal:
+    return Refusal(
+        code=RefusalCode.FROZEN,
+        message=freeze_told(freeze, step.deployment),
+        next_step="promote again when the freeze has ended",
     )
 
 
@@ -320,14 +455,6 @@ def _not_by_itself(step: SwitchStep) -> Refusal:
 
 async def _lock_green(tx: AsyncSession, deployment: Deployment, rollout: Rollout, step: SwitchStep) -> RouteSet:
     """Return the green set, locked, when both colours are the ones that the promotion was about."""
-    if deployment.frozen:
-        raise RefusedError(
-            Refusal(
-                code=RefusalCode.FROZEN,
-                message=f"deployment {step.deployment} is frozen",
-                next_step="promote again when the freeze has ended",
-            ),
-        )
     if deployment.live_set != step.blue_set or rollout.blue_set != step.blue_set:
         raise RefusedError(
             Refusal(

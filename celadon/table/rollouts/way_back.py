@@ -70,7 +70,7 @@ async def read_way_back(
     """
     wanted = wanted_again(rollout, blue)
     if blue.state is RouteSetState.GONE:
-        return WayBack(refusal=_drained("blue has drained and its replicas have stopped"), wanted=wanted)
+        return WayBack(refusal=_drained(lock, "blue has drained and its replicas have stopped"), wanted=wanted)
     if wanted == 0:
         return WayBack()
     share = read_policy(rollout.policy).min_healthy
@@ -80,7 +80,7 @@ async def read_way_back(
     refusal: Refusal | None = None
     if healthy < required:
         if drains and not await _count_running(tx, blue.id):
-            refusal = _drained("blue drains and has no running replica left")
+            refusal = _drained(lock, "blue drains and has no running replica left")
         else:
             refusal = Refusal(
                 code=RefusalCode.NO_HEALTHY_BLUE,
@@ -135,9 +135,10 @@ async def _count_running(tx: AsyncSession, route_set: int) -> int:
     return int(running or 0)
 
 
-def _drained(message: str) -> Refusal:
+def _drained(lock: DeploymentLock, message: str) -> Refusal:
     return Refusal(
         code=RefusalCode.BLUE_DRAINED,
         message=message,
-        next_step="start a rollout with the revision that should be live",
+        next_step=f"once this rollout has ended, 'celadon rollback {lock.name}' starts one back to the revision that "
+        "was live before, without a gate inside the rollback window",
     )

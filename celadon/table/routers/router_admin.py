@@ -4,8 +4,8 @@ import json
 from collections.abc import Mapping
 from typing import Final
 
-from sqlalchemy import func, literal, select, update
-from sqlalchemy.dialects.postgresql import JSONB, insert
+from sqlalchemy import func, select, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.domain.language.errors import RefusalCode, refuse
@@ -17,6 +17,7 @@ from celadon.table.core.clock import database_now
 from celadon.table.core.listen import ACKS_CHANNEL, ALL_DEPLOYMENTS, notification
 from celadon.table.core.models import Deployment, RolloutEvent, Router, RouterAck
 from celadon.table.records.changes import Forgotten
+from celadon.table.rollouts.audit import selected_line
 from celadon.table.routers.enrolments import end_enrolment
 from celadon.table.routers.router_state import state_of, stream_is_up
 
@@ -73,25 +74,15 @@ async def forget_router(tx: AsyncSession, node: str, *, author: Author, force: b
 
 async def _tell(tx: AsyncSession, author: Author, evidence: Mapping[str, str]) -> tuple[str, ...]:
     """Write a line into the audit log of each deployment that the router in ``evidence`` has served."""
+    line = {"deployment": Deployment.name, **selected_line(ROUTER_FORGOTTEN, author, evidence)}
     served = (
-        select(
-            Deployment.name,
-            literal(ROUTER_FORGOTTEN),
-            literal(author.by),
-            literal(author.issuer),
-            literal(author.door.value),
-            literal(author.verified),
-            literal(author.reason),
-            literal(dict(evidence), JSONB),
-        )
+        select(*line.values())
         .join(RouterAck, RouterAck.deployment == Deployment.name)
         .where(RouterAck.router == evidence["router"], Deployment.lifecycle != DeploymentLifecycle.DESTROYED)
         # Each line locks its deployment, in the order in which other writers lock them.
         .order_by(Deployment.name)
     )
     names = await tx.scalars(
-        insert(RolloutEvent)
-        .from_select(["deployment", "kind", "actor", "issuer", "door", "verified", "reason", "evidence"], served)
-        .returning(RolloutEvent.deployment),
+        insert(RolloutEvent).from_select([*line], served).returning(RolloutEvent.deployment),
     )
     return tuple(sorted(names))

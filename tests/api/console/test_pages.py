@@ -14,6 +14,7 @@ from celadon.domain.language.console_cookies import SESSION_COOKIE
 from celadon.domain.language.permissions import Role
 from celadon.table.access.console_logins import create_login
 from tests.api.conftest import DEADLINE_SECONDS, Answer, ApiClient
+from tests.revisions import serving
 from tests.table.rows import Rows
 
 pytestmark = pytest.mark.parts
@@ -66,7 +67,7 @@ def browser(api: ApiClient) -> Browser:
 
 async def _started(api: ApiClient, name: str = "chat") -> None:
     """Start a rollout; nobody keeps replicas, so it stays in provisioning."""
-    body = {"deployment": name, "replicas": 1, "revision": {"command": ["serve", "{port}"]}}
+    body = {"deployment": name, "replicas": 1, "revision": serving("{port}")}
     answer = await api.call("POST", "/v1/rollouts", Role.ADMIN, body=body)
     assert answer.status == 202, answer.text
 
@@ -192,6 +193,20 @@ async def test_a_finished_rollout_tells_its_story(browser: Browser, rows: Rows) 
     assert page.status == 200
     told = re.findall(r"<strong>(started|switched|completed)", page.text)
     assert told == ["started", "switched", "completed"]
+
+
+async def test_a_rollout_that_is_not_there_is_told_in_the_words_of_a_page(browser: Browser, rows: Rows) -> None:
+    live = await rows.live(replicas=1)
+    await browser.log_in(Role.VIEWER)
+
+    unknown = await browser.get("/deployments/chat/rollouts/999")
+    of_another = await browser.get(f"/deployments/talk/rollouts/{live.begun.rollout}")
+
+    assert (unknown.status, of_another.status) == (404, 404)
+    assert "chat has no rollout 999" in unknown.text
+    assert f"talk has no rollout {live.begun.rollout}" in of_another.text
+    for page in (unknown, of_another):
+        assert "/v1/" not in page.text
 
 
 async def test_pages_allow_no_script_of_anybody_else(browser: Browser) -> None:

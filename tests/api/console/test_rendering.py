@@ -10,7 +10,7 @@ from celadon.api.console.views import deployment_page
 from celadon.domain.language.permissions import Verb
 from celadon.domain.language.shown_text import find_control
 from celadon.domain.language.states import RolloutPhase
-from celadon.service.views.rollout import rollout_summary, story_rows
+from celadon.service.views.rollout import rollout_event_rows, rollout_summary
 from tests.service.views.pictures import NOW, awaiting, event, record, view
 
 PERSON = Person(name="ann", roles=("approver",), csrf="known-to-this-page-only")
@@ -70,7 +70,7 @@ def test_every_page_has_one_heading_and_a_title(template: str) -> None:
         "rollouts": {"name": "chat", "rollouts": (rollout_summary(ended, NOW),), "is_first": False, "next_before": 7},
         "rollout": {
             "rollout": rollout_summary(ended, NOW),
-            "events": story_rows(ended, [event("started", NOW - NOW)]),
+            "events": rollout_event_rows(ended, [event("started", NOW - NOW)]),
             "workflow": "",
         },
         "login": {"code": None, "next": "/"},

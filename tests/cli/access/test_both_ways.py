@@ -151,7 +151,7 @@ async def test_the_same_revision_is_registered_once(
     await rows.live()
     await ways.take(way)
     file = tmp_path / "chat.yaml"
-    file.write_text("deployment: chat\nrevision: {command: [serve, --fast]}\n")
+    file.write_text("deployment: chat\nrevision: {command: [serve, --fast], health_check: {tcp: true}}\n")
 
     added = await command("revision", "add", "-f", str(file), "--by", ADMIN, "-o", "json")
     again = await command("revision", "add", "-f", str(file), "--by", ADMIN, "-o", "json")
@@ -169,7 +169,9 @@ async def test_a_revision_with_plain_secrets_is_not_registered(
     await rows.live()
     await ways.take(way)
     file = tmp_path / "chat.yaml"
-    file.write_text("deployment: chat\nrevision: {command: [serve], env: {API_TOKEN: abc}}\n")
+    file.write_text(
+        "deployment: chat\nrevision: {command: [serve], env: {API_TOKEN: abc}, health_check: {tcp: true}}\n"
+    )
 
     refused = await command("revision", "add", "-f", str(file), "--by", ADMIN)
 

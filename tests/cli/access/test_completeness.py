@@ -15,6 +15,9 @@ COMMAND_OF: Final[dict[tuple[str, str], str]] = {
     ("get", "/v1/deployments"): "deployment list",
     ("get", "/v1/deployments/{name}"): "rollout status",
     ("get", "/v1/deployments/{name}/revisions"): "revision list",
+    ("get", "/v1/deployments/{name}/policy"): "policy show",
+    ("get", "/v1/policy"): "policy show",
+    ("get", "/v1/deployments/{name}/schedules"): "schedule list",
     ("get", "/v1/rollouts"): "rollout find",
     ("get", "/v1/rollouts/{rollout}"): "rollout watch",
     ("get", "/v1/deployments/{name}/rollouts"): "rollout find",
@@ -24,7 +27,10 @@ COMMAND_OF: Final[dict[tuple[str, str], str]] = {
     ("get", "/v1/routers"): "router list",
     ("get", "/v1/stream"): "events",
     ("get", "/v1/deployments/{name}/stream"): "rollout watch",
-} | {(one.rest.method.lower(), "/v1" + rest_path(one)): " ".join(words_of(one)) for one in commands()}
+} | {
+    (one.rest.method.lower(), "/v1" + rest_path(one)): " ".join(words_of(one)).removesuffix(" --default")
+    for one in commands()
+}
 PROBES: Final = {"/healthz", "/readyz", "/metrics"}
 
 

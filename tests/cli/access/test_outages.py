@@ -1,6 +1,7 @@
 """An API that is away for a while, with a proxy before it or without one."""
 
 import asyncio
+import socket
 from contextlib import aclosing
 from datetime import timedelta
 from http import HTTPStatus
@@ -9,6 +10,7 @@ import pytest
 from aiohttp import web
 from pydantic import SecretStr
 
+from celadon.cli.access import calls as calls_module
 from celadon.cli.access.calls import UnreachedError, calling
 from celadon.cli.faults import OutageError
 from celadon.cli.target import ApiTarget
@@ -113,12 +115,43 @@ async def test_an_outage_that_does_not_pass_is_told_as_one() -> None:
         assert "check the address" not in told
 
 
-async def test_an_address_at_which_nobody_has_answered_yet_is_told_at_once() -> None:
-    target = ApiTarget(url="http://127.0.0.1:1", token=SecretStr("t"), described="a test", when_away="look")
-    # Where it is repeated, this takes for ever.
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://nobody.invalid"])
+async def test_an_address_at_which_nobody_has_answered_yet_is_told_soon(url: str) -> None:
+    target = ApiTarget(url=url, token=SecretStr("t"), described="a test", when_away="look")
+    # Where it is repeated as in any outage, this takes for ever.
     async with calling(target, timedelta(days=1)) as calls, asyncio.timeout(60):
         with pytest.raises(UnreachedError, match=r"does not answer at .*; look"):
             await calls.get("/v1/whoami", Principal)
+
+
+async def test_an_api_that_is_just_being_restarted_is_waited_for_by_the_first_request(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(calls_module, "FIRST_PATIENCE", timedelta(seconds=50))
+    with socket.create_server(("127.0.0.1", 0)) as reserved:
+        port = reserved.getsockname()[1]
+    target = ApiTarget(url=f"http://127.0.0.1:{port}", token=SecretStr("t"), described="a test", when_away="look")
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.json_response(WHO)
+
+    app = web.Application()
+    app.router.add_post("/v1/x", answer)
+    runner = web.AppRunner(app, shutdown_timeout=0)
+    try:
+        async with calling(target) as calls, asyncio.timeout(60):
+            asking = asyncio.create_task(calls.change("POST", "/v1/x", Principal, request_id="r7"))
+            told = ""
+            while "api_away" not in told:
+                await asyncio.sleep(0.05)
+                assert not asking.done()
+                told += capsys.readouterr().err
+            assert "it is asked again for 30 s" in told
+            await runner.setup()
+            await web.TCPSite(runner, "127.0.0.1", port).start()
+            assert (await asking).name == "ann"
+    finally:
+        await runner.cleanup()
 
 
 async def test_an_api_that_is_restarted_is_found_again() -> None:

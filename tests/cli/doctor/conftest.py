@@ -20,6 +20,7 @@ from celadon.table.core.engine import Table
 from tests.cli.conftest import Command, stay_connected
 from tests.client.statuses import rollout_status
 from tests.table.rows import Rows
+from tests.workers import running
 
 Findings = dict[str, dict[str, str]]
 """What ``doctor -o json`` printed, by check."""
@@ -67,7 +68,7 @@ async def own_worker(own_temporal: str) -> AsyncIterator[None]:
     """Run a worker on that server."""
     client = await Client.connect(own_temporal, data_converter=pydantic_data_converter)
     runner = UnsandboxedWorkflowRunner()
-    async with Worker(client, task_queue=TASK_QUEUE, workflows=[WaitingRollout], workflow_runner=runner):
+    async with running(Worker(client, task_queue=TASK_QUEUE, workflows=[WaitingRollout], workflow_runner=runner)):
         yield
 
 

@@ -16,6 +16,7 @@ from celadon.table.read.inspection import inspect
 from tests.cli.conftest import Command
 from tests.cli.doctor.conftest import Doctor, not_fine
 from tests.table.rows import Rows
+from tests.workers import running
 
 pytestmark = pytest.mark.parts
 
@@ -84,7 +85,7 @@ async def test_a_rollout_that_this_version_cannot_continue_is_wrong_before_any_m
     await _begin(temporal, rows)
     runner = UnsandboxedWorkflowRunner()
     async with (
-        Worker(temporal, task_queue=TASK_QUEUE, workflows=[CannotAnswer], workflow_runner=runner),
+        running(Worker(temporal, task_queue=TASK_QUEUE, workflows=[CannotAnswer], workflow_runner=runner)),
         open_session(None) as session,
     ):
         [told] = [one async for one in check_rollouts(session, await session.read(inspect))]

@@ -7,7 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from celadon.domain.decisions.automatic_switch import eased_keys, switches_after, verbs_of_policy
+from celadon.domain.decisions.automatic_switch import (
+    eased_keys,
+    lets_people_switch_at_other_times,
+    switches_after,
+    verbs_of_policy,
+)
 from celadon.domain.decisions.gate import Enter, GoAhead, GoBack, Wait, decide
 from celadon.domain.language.messages import GreenChanged
 from celadon.domain.language.names import RouteSetId
@@ -31,6 +36,10 @@ def eased(own: dict[str, Any], request: dict[str, Any], **gates: bool) -> tuple[
 
 AUTO = {"auto_promote": True, "promote_after": "24h"}
 AT = {"auto_promote": True, "promote_at": "2026-03-02T12:00:00Z"}
+DAY = {"days": ["mon"], "from": "09:00", "to": "17:00", "zone": "UTC"}
+NIGHT = {"days": ["sun"], "from": "22:00", "to": "04:00", "zone": "UTC"}
+FOR_ALL = {"applies_to": "everyone"}
+BY_DAY = {"auto_promote": True, "windows": [DAY]}
 EXPIRES = {"promotion_deadline": "4s", "on_deadline": "abort"}
 
 
@@ -56,6 +65,19 @@ EXPIRES = {"promotion_deadline": "4s", "on_deadline": "abort"}
         ({}, AT, ("auto_promote", "promote_at")),
         (AUTO, {"promotion_deadline": "1h", "on_deadline": "promote"}, ("promotion_deadline", "on_deadline")),
         (AUTO, {"promotion_deadline": "1h", "on_deadline": "abort"}, ()),
+        (BY_DAY, {}, ()),
+        (BY_DAY, {"windows": []}, ("windows",)),
+        (BY_DAY, {"windows": [NIGHT]}, ("windows",)),
+        (BY_DAY, {"windows": [DAY, NIGHT]}, ("windows",)),
+        (BY_DAY, {"windows": [DAY, DAY | FOR_ALL]}, ()),
+        (BY_DAY, {"windows": [], "auto_promote": False}, ()),
+        ({"auto_promote": True, "windows": [DAY, NIGHT]}, {"windows": [NIGHT]}, ()),
+        ({"auto_promote": True, "windows": [DAY, DAY | FOR_ALL]}, {"windows": [DAY]}, ("windows",)),
+        (AUTO, {"windows": [DAY]}, ()),
+        ({"windows": [DAY]}, {"auto_promote": True}, ("auto_promote",)),
+        (AUTO, {"approvals": {"count": 2}}, ()),
+        ({}, {"auto_promote": True, "approvals": {"count": 1}}, ()),
+        (AUTO | {"approvals": {"count": 2}}, {"approvals": None}, ("approvals",)),
         (AUTO, {"min_healthy": 1}, ("min_healthy",)),
         (AUTO, {"provisioning_deadline": "1h"}, ("provisioning_deadline",)),
         (AUTO, {"provisioning_deadline": "1m"}, ()),
@@ -96,6 +118,25 @@ def test_a_deployments_policy_that_switches_by_itself_takes_the_right_to_promote
 
 
 SECONDS = st.integers(0, 12)
+
+
+@pytest.mark.parametrize(
+    ("own", "wanted", "lets"),
+    [
+        ([], [], False),
+        ([], [DAY | FOR_ALL], False),
+        ([DAY], [], False),
+        ([DAY | FOR_ALL], [DAY], True),
+        ([DAY | FOR_ALL], [NIGHT | FOR_ALL], True),
+        ([DAY | FOR_ALL, NIGHT | FOR_ALL], [NIGHT | FOR_ALL], False),
+    ],
+)
+def test_windows_that_are_gone_or_others_let_people_promote_at_other_times(
+    own: list[Any], wanted: list[Any], lets: object
+) -> None:
+    policies = [resolve_policy(layer(windows=windows)) for windows in (own, wanted)]
+
+    assert lets_people_switch_at_other_times(*policies) is lets
 
 
 @st.composite

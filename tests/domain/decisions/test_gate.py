@@ -1,12 +1,13 @@
 """What a rollout does next before the switch."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from celadon.domain.decisions.former_gate import FORMER_GUARDS
 from celadon.domain.decisions.gate import (
     DEADLINE_TIMER,
     PROMOTION_TIMER,
@@ -18,11 +19,15 @@ from celadon.domain.decisions.gate import (
     Wait,
     decide,
     hold_after,
+    hold_over_regression,
     is_greens_fault,
 )
-from celadon.domain.language.contracts import GATE_CHANGED, KEEPER_BACK
+from celadon.domain.decisions.pause import PAUSE_TIMER
+from celadon.domain.language.approval import ApprovalRule
+from celadon.domain.language.contracts import GATE_CHANGED, KEEPER_BACK, ROOM_CHANGED
 from celadon.domain.language.errors import Refusal, RefusalCode
 from celadon.domain.language.names import Epoch
+from celadon.domain.language.pause import Pause
 from celadon.domain.language.payload import parse_payload
 from celadon.domain.language.policy import BlueGreenPolicy, OnDeadline
 from celadon.domain.language.progress import Hold, HoldKind, Progress
@@ -262,7 +267,15 @@ def test_a_promotion_of_a_green_that_regressed_does_not_go_ahead() -> None:
 
 
 def test_a_first_deployment_without_a_gate_goes_live_by_itself() -> None:
-    assert decision(AWAITING, gated=False) == GoAhead(by="policy", door=Channel.POLICY, reason="first deployment")
+    decided = decision(AWAITING, gated=False, blue_set=None)
+
+    assert decided == GoAhead(by="policy", door=Channel.POLICY, reason="first deployment")
+
+
+def test_a_rollback_inside_its_window_goes_live_by_itself() -> None:
+    decided = decision(AWAITING, gated=False)
+
+    assert decided == GoAhead(by="policy", door=Channel.POLICY, reason="rollback inside its window")
 
 
 @pytest.mark.parametrize(
@@ -323,9 +336,11 @@ def test_a_message_beats_a_timer_that_is_due() -> None:
 
 # Regressions without end.
 
+PROMOTES = {"promotion_deadline": timedelta(0), "on_deadline": OnDeadline.PROMOTE}
+
 
 @pytest.mark.parametrize("gated", [True, False])
-@pytest.mark.parametrize("policy", [auto(max_regressions=2), auto(max_regressions=2, promotion_deadline=timedelta(0))])
+@pytest.mark.parametrize("policy", [auto(max_regressions=2), auto(max_regressions=2, **PROMOTES)])
 def test_after_too_many_regressions_no_timer_decides(policy: BlueGreenPolicy, *, gated: bool) -> None:
     assert decision(AWAITING, policy=policy, regressions=3, gated=gated) == Wait(timers=())
 
@@ -366,6 +381,8 @@ HOLDS = [
     (RefusalCode.KEEPER_SILENT, HoldKind.KEEPER_SILENT, KEEPER_BACK),
     (RefusalCode.BLUE_CHANGED, HoldKind.BLUE_CHANGED, ""),
     (RefusalCode.FORBIDDEN, HoldKind.NOT_BY_ITSELF, ""),
+    (RefusalCode.APPROVALS_MISSING, HoldKind.APPROVALS, ""),
+    (RefusalCode.NO_ROOM, HoldKind.NO_ROOM, ROOM_CHANGED),
 ]
 
 
@@ -425,6 +442,116 @@ def test_no_timer_that_is_due_decides_while_the_rollout_is_held(on_deadline: OnD
     policy = auto(promotion_deadline=timedelta(0), on_deadline=on_deadline)
 
     assert decision(AWAITING, policy=policy, gated=gated, hold=HELD) == Wait(timers=())
+
+
+OTHER_HOLDS = [
+    Hold(kind=kind, since=before(minutes=1), why="because")
+    for kind in (HoldKind.KEEPER_SILENT, HoldKind.BLUE_CHANGED, HoldKind.NOT_BY_ITSELF, HoldKind.NO_ROOM)
+]
+
+
+@pytest.mark.parametrize("hold", OTHER_HOLDS, ids=lambda hold: str(hold.kind))
+def test_a_deadline_that_aborts_passes_under_every_hold_but_a_freeze(hold: Hold) -> None:
+    policy = auto(promotion_deadline=timedelta(minutes=5))
+
+    waits = decision(AWAITING, policy=policy, hold=hold)
+    ends = decision(AWAITING, policy=policy, hold=hold, waited_since=before(minutes=5))
+
+    assert waits == Wait(timers=((DEADLINE_TIMER, NOW + timedelta(minutes=4)),))
+    assert isinstance(ends, GoBack)
+    assert ends.outcome is RolloutOutcome.EXPIRED
+    assert ends.reason == "nobody promoted within 5m, and the switch was on hold: because"
+
+
+@pytest.mark.parametrize("on_deadline", [OnDeadline.PROMOTE, OnDeadline.HOLD])
+@pytest.mark.parametrize("hold", OTHER_HOLDS, ids=lambda hold: str(hold.kind))
+def test_a_deadline_that_promotes_waits_for_the_end_of_a_hold(hold: Hold, on_deadline: OnDeadline) -> None:
+    policy = auto(promotion_deadline=timedelta(0), on_deadline=on_deadline)
+
+    assert decision(AWAITING, policy=policy, hold=hold) == Wait(timers=())
+
+
+def test_no_deadline_passes_after_too_many_regressions() -> None:
+    policy = auto(promotion_deadline=timedelta(0), max_regressions=1)
+
+    decided = decision(AWAITING, policy=policy, regressions=2)
+
+    assert decided == Wait(timers=())
+
+
+def test_a_first_deployment_that_is_held_waits_for_no_promotion_and_does_not_expire() -> None:
+    policy = auto(promotion_deadline=timedelta(0))
+
+    assert decision(AWAITING, policy=policy, gated=False, blue_set=None, hold=OTHER_HOLDS[0]) == Wait(timers=())
+
+
+TWO = ApprovalRule(count=2)
+
+
+def test_a_green_that_regressed_while_it_was_approved_is_verified_anew_before_any_promotion() -> None:
+    dipped = {"regressed_since_verified": True, "regressed_by_itself": True, "promotion": promotion()}
+
+    assert isinstance(decision(AWAITING, policy=BlueGreenPolicy(approvals=TWO), **dipped), Enter)
+    assert isinstance(decision(AWAITING, policy=BlueGreenPolicy(), **dipped), GoAhead)
+
+
+def test_a_green_that_only_grew_while_it_was_approved_goes_ahead() -> None:
+    grew = {"regressed_since_verified": True, "promotion": promotion()}
+
+    assert isinstance(decision(AWAITING, policy=BlueGreenPolicy(approvals=TWO), **grew), GoAhead)
+
+
+@pytest.mark.parametrize("until", [None, NOW + timedelta(hours=1)])
+def test_a_pause_ends_in_time_while_there_is_no_room_for_green(until: datetime | None) -> None:
+    pause = Pause(by="ann", door=Channel.API, reason="", since=before(minutes=1), until=until)
+    no_room = Hold(kind=HoldKind.NO_ROOM, since=before(minutes=1), why="no room")
+
+    decided = decision(RolloutPhase.PROVISIONING, green_set=None, green=None, hold=no_room, paused=pause)
+
+    assert decided == Wait(timers=() if until is None else ((PAUSE_TIMER, until),))
+
+
+MISSING = Hold(kind=HoldKind.APPROVALS, since=before(minutes=1), why="1 of 2 approved")
+
+
+@pytest.mark.parametrize("on_deadline", list(OnDeadline))
+def test_a_due_timer_that_lacks_approvals_waits_for_the_deadline_alone(on_deadline: OnDeadline) -> None:
+    policy = auto(promotion_deadline=timedelta(days=1), on_deadline=on_deadline, approvals=ApprovalRule(count=2))
+
+    decided = decision(AWAITING, policy=policy, hold=MISSING, waited_since=NOW)
+
+    assert decided == Wait(timers=((DEADLINE_TIMER, NOW + timedelta(days=1)),))
+
+
+@pytest.mark.parametrize(
+    ("on_deadline", "ends"), [(OnDeadline.ABORT, True), (OnDeadline.PROMOTE, False), (OnDeadline.HOLD, False)]
+)
+def test_a_deadline_does_not_promote_what_lacks_approvals(on_deadline: OnDeadline, *, ends: bool) -> None:
+    policy = auto(promotion_deadline=timedelta(0), on_deadline=on_deadline, approvals=ApprovalRule(count=2))
+
+    decided = decision(AWAITING, policy=policy, hold=MISSING)
+
+    assert isinstance(decided, GoBack) if ends else decided == Wait(timers=())
+
+
+def test_a_timer_that_is_due_no_more_runs_although_approvals_were_missing() -> None:
+    policy = auto(promote_after=timedelta(days=9), approvals=ApprovalRule(count=2))
+
+    decided = decision(AWAITING, policy=policy, hold=MISSING)
+
+    assert isinstance(decided, Wait)
+    assert [name for name, _ in decided.timers] == [PROMOTION_TIMER]
+
+
+def test_a_regression_ends_a_hold_by_approvals_and_no_other() -> None:
+    assert hold_over_regression(MISSING) is None
+    assert hold_over_regression(HELD) == HELD
+
+
+def test_a_person_approves_a_rollout_that_is_held_by_approvals() -> None:
+    policy = auto(approvals=ApprovalRule(count=2))
+
+    assert isinstance(decision(AWAITING, policy=policy, hold=MISSING, promotion=promotion()), GoAhead)
 
 
 def test_a_person_still_promotes_a_rollout_that_is_held() -> None:
@@ -525,11 +652,21 @@ def test_a_rollout_that_is_held_goes_ahead_for_a_person_alone(progress: Progress
 
 
 @given(_rollouts)
-def test_a_rollout_that_is_held_never_expires(progress: Progress) -> None:
+def test_a_rollout_that_is_frozen_or_regressed_too_often_never_expires(progress: Progress) -> None:
     decided = decide(progress, NOW)
 
-    if progress.hold is not None and isinstance(decided, GoBack):
+    if (progress.hold == HELD or progress.automation_suspended) and isinstance(decided, GoBack):
         assert decided.outcome is not RolloutOutcome.EXPIRED
+
+
+@given(_rollouts)
+def test_what_earlier_versions_decided_differs_in_the_deadline_alone(progress: Progress) -> None:
+    decided, former = decide(progress, NOW), decide(progress, NOW, FORMER_GUARDS)
+
+    if decided != former:
+        assert isinstance(former, Wait)
+        assert progress.hold is not None
+        assert isinstance(decided, GoBack) or DEADLINE_TIMER in dict(getattr(decided, "timers", ()))
 
 
 @given(_rollouts)

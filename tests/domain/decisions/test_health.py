@@ -68,11 +68,6 @@ def test_with_a_failure_threshold_of_one_nothing_is_degraded() -> None:
     assert after("+-", failure_threshold=1) is UNHEALTHY
 
 
-def test_a_check_without_a_path_asks_whether_the_port_accepts() -> None:
-    assert HealthCheck().kind == "tcp"
-    assert HealthCheck(path="/health").kind == "http"
-
-
 _answers = st.text(alphabet="+-", max_size=40)
 _threshold = st.integers(min_value=1, max_value=5)
 

@@ -58,11 +58,27 @@ WAITING = content(
         ),
         (content("waiting_for_promotion"), "chat r1 → r2: waiting for a promotion"),
         (
+            content("waiting_for_promotion", evidence={"needed": "2"}),
+            "chat r1 → r2: waiting for the approvals of 2 people",
+        ),
+        (
+            content("approval_missing", actor="ann", door="api", evidence={"approvals": "1", "needed": "2"}),
+            "chat r1 → r2: an approval is missing, 1 of 2 are given, last by ann (api)",
+        ),
+        (
+            content("approval_missing", actor="policy", door="timer", evidence={"approvals": "0", "needed": "2"}),
+            "chat r1 → r2: 2 approvals are missing, 0 of 2 are given",
+        ),
+        (
             content("deadline_near", deadline=AT, on_deadline="hold"),
             (
                 "chat r1 → r2: the promotion deadline is near "
                 "(without a decision by 2026-03-01 12:00:00 UTC it is held until a person decides)"
             ),
+        ),
+        (
+            content("held", actor="ann", reason="paused since noon by ann"),
+            "chat r1 → r2: held: paused since noon by ann",
         ),
         (content("promoted", actor="ben", door="update", reason="ok"), "chat r1 → r2: promoted by ben (update): ok"),
         (content("switched"), "chat r1 → r2: traffic is on r2"),
@@ -73,6 +89,14 @@ WAITING = content(
         ),
         (content("failed", reason="green failed: exit code 3"), "chat r1 → r2: failed: green failed: exit code 3"),
         (content("completed", outcome="rolled_back"), "chat r1 → r2: rollout 7 ended (rolled back)"),
+        (
+            content("next_replaced", actor="cid", evidence={"revision": "r3", "requested_by": "ben"}),
+            "chat: r3, which ben asked for, waits no more, another one has taken its place by cid",
+        ),
+        (
+            content("next_held", reason="rollout 7 failed", evidence={"revision": "r3", "requested_by": "ben"}),
+            "chat: r3, which ben asked for, does not start by itself: rollout 7 failed",
+        ),
         (content(TEST_KIND, actor="ann", reason="nothing"), "A test of notifications by ann: nothing"),
     ],
 )

@@ -1,6 +1,6 @@
 """While a rollout is paused all its timers stand still; resumed, each runs on with what remained of it."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -20,13 +20,24 @@ from celadon.domain.decisions.gate import (
     decide,
 )
 from celadon.domain.decisions.narration import holding_reason
-from celadon.domain.decisions.pause import PAUSE_TIMER, is_over, paused, refuse_pause, refuse_resume, resumed
+from celadon.domain.decisions.pause import (
+    PAUSE_TIMER,
+    is_over,
+    paused,
+    refuse_past_end,
+    refuse_pause,
+    refuse_resume,
+    resumed,
+    runs_on_from,
+    taken_up,
+)
 from celadon.domain.language.commands import BakeCommand, PauseCommand
 from celadon.domain.language.errors import RefusalCode
 from celadon.domain.language.names import Epoch
+from celadon.domain.language.pause import Pause
 from celadon.domain.language.payload import parse_payload
 from celadon.domain.language.policy import BlueGreenPolicy
-from celadon.domain.language.progress import Pause, Progress
+from celadon.domain.language.progress import Progress
 from celadon.domain.language.rollout_state import RolloutState, Stage
 from celadon.domain.language.states import Channel, RolloutPhase, SetCondition
 from tests.domain.rollouts import NOW, abort, before, green, promotion, rollout
@@ -88,7 +99,52 @@ def test_a_second_pause_changes_the_end_alone() -> None:
     second = paused(first, PauseCommand(by="ben", until=NOW + HOUR), Channel.CLI, NOW)
 
     assert first.paused is not None
-    assert second.paused == first.paused.model_copy(update={"until": NOW + HOUR})
+    assert second.paused == first.paused.model_copy(update={"until": NOW + HOUR, "until_by": "ben"})
+
+
+def test_a_second_pause_with_the_same_end_changes_nothing() -> None:
+    first = paused(rollout(), PauseCommand(by="ann", until=NOW + HOUR), Channel.API, before(minutes=5))
+
+    assert paused(first, PauseCommand(by="ben", until=NOW + HOUR), Channel.CLI, NOW) == first
+
+
+def test_a_run_that_was_reset_takes_up_the_pause_that_lasts() -> None:
+    assert taken_up(rollout(), PAUSED, NOW).paused == PAUSED
+
+
+@pytest.mark.parametrize(
+    ("progress", "pause"),
+    [
+        (rollout(), None),
+        (rollout(), PAUSED.model_copy(update={"until": NOW})),
+        (rollout(RolloutPhase.DRAINING), PAUSED),
+        (rollout(paused=PAUSED.model_copy(update={"by": "ben"})), PAUSED),
+    ],
+    ids=["none", "over", "no timer runs", "known"],
+)
+def test_a_run_takes_up_no_other_pause(progress: Progress, pause: Pause | None) -> None:
+    assert taken_up(progress, pause, NOW) == progress
+
+
+@pytest.mark.parametrize("minutes", [-60, 0])
+def test_a_pause_whose_end_has_passed_is_refused(minutes: int) -> None:
+    refusal = refuse_past_end(rollout(), PauseCommand(until=NOW + timedelta(minutes=minutes)), NOW)
+
+    assert refusal is not None
+    assert refusal.code is RefusalCode.INVALID_PAYLOAD
+    assert "has passed" in refusal.message
+
+
+@pytest.mark.parametrize("until", [None, NOW + HOUR])
+def test_a_pause_whose_end_is_to_come_is_not_refused(until: datetime | None) -> None:
+    assert refuse_past_end(rollout(), PauseCommand(until=until), NOW) is None
+
+
+def test_an_end_that_has_passed_once_the_pause_is_judged_is_the_present() -> None:
+    first = paused(rollout(), PauseCommand(until=before(days=9)), Channel.API, NOW)
+    second = paused(rollout(paused=PAUSED), PauseCommand(until=before(minutes=29)), Channel.API, NOW)
+
+    assert (first.paused_until, second.paused_until) == (NOW, NOW)
 
 
 # Before the switch.
@@ -206,11 +262,22 @@ def test_two_pauses_of_one_bake_add_up() -> None:
     assert second.bake_stood_still == timedelta(minutes=90)
 
 
+def test_a_bake_that_began_behind_the_end_of_the_pause_has_its_whole_time() -> None:
+    ended = PAUSED.model_copy(update={"until": before(minutes=10)})
+
+    assert runs_on_from(rollout(RolloutPhase.BAKING, since=before(minutes=1), paused=ended)) == before(minutes=1)
+
+
+def test_the_timers_of_a_pause_without_an_end_run_on_from_no_moment() -> None:
+    assert runs_on_from(rollout(paused=PAUSED)) is None
+    assert runs_on_from(rollout()) is None
+
+
 # What people read.
 
 
 def test_a_paused_rollout_says_since_when_by_whom_why_and_what_ends_it() -> None:
-    assert holding_reason(rollout(paused=PAUSED)) == (
+    assert holding_reason(rollout(paused=PAUSED), NOW) == (
         "paused since 2026-03-01 11:30:00 UTC by ann (latencies): all timers stand still until it is resumed: "
         "celadon resume chat"
     )
@@ -219,16 +286,31 @@ def test_a_paused_rollout_says_since_when_by_whom_why_and_what_ends_it() -> None
 def test_a_pause_with_an_end_says_when() -> None:
     until = PAUSED.model_copy(update={"until": NOW, "reason": ""})
 
-    assert holding_reason(rollout(RolloutPhase.BAKING, paused=until)) == (
+    assert holding_reason(rollout(RolloutPhase.BAKING, paused=until), NOW) == (
         "paused since 2026-03-01 11:30:00 UTC by ann: all timers stand still until 2026-03-01 12:00:00 UTC, or "
         "celadon resume chat"
     )
 
 
+@pytest.mark.parametrize(
+    ("until", "told"),
+    [
+        (NOW, "until 2026-03-01 12:00:00 UTC (as ben has set it), or celadon resume chat"),
+        (None, "until it is resumed (as ben has set it): celadon resume chat"),
+    ],
+)
+def test_a_pause_says_who_has_changed_its_end(until: datetime | None, told: str) -> None:
+    changed = PAUSED.model_copy(update={"until": until, "until_by": "ben"})
+
+    sentence = holding_reason(rollout(paused=changed), NOW)
+
+    assert sentence == f"paused since 2026-03-01 11:30:00 UTC by ann (latencies): all timers stand still {told}"
+
+
 def test_an_end_that_was_given_in_another_zone_is_told_in_utc() -> None:
     command = parse_payload(PauseCommand, {"by": "ann", "until": "2026-03-02T06:00:00+01:00"})
 
-    told = holding_reason(paused(rollout(), command, Channel.API, NOW))
+    told = holding_reason(paused(rollout(), command, Channel.API, NOW), NOW)
 
     assert "until 2026-03-02 05:00:00 UTC" in told
 
@@ -266,6 +348,51 @@ def test_a_pause_moves_every_timer_by_what_it_stood_still(
 def _timers(progress: Progress) -> dict[str, Any]:
     """Return when each timer fires, as was decided at the moment from which they count."""
     decided = decide(progress, progress.verified_since or NOW)
+    assert isinstance(decided, Wait)
+    return dict(decided.timers)
+
+
+_MINUTES = st.integers(-600, 600)
+
+
+@given(
+    st.sampled_from(TIMERS_RUN),
+    st.integers(0, 120),
+    st.lists(st.tuples(st.integers(0, 300), st.none() | _MINUTES), min_size=1, max_size=4),
+    st.integers(0, 300),
+)
+def test_no_pause_makes_any_timer_earlier(
+    phase: RolloutPhase, age: int, asked: list[tuple[int, int | None]], left: int
+) -> None:
+    """Whatever ends its pauses are given, and however late they are judged."""
+    start = before(minutes=age)
+    policy = TIMED.model_copy(update={"bake": HOUR})
+    green_now = green() if phase is AWAITING else None
+    progress = rollout(phase, policy=policy, green=green_now, since=start, unverified_since=start, verified_since=start)
+    progress = progress.with_changes(waited_since=start)
+    known, now = _all_timers(progress), NOW
+
+    for minutes, until in asked:
+        now += timedelta(minutes=minutes)
+        progress = _ended_in_time(progress, now)
+        end = None if until is None else NOW + timedelta(minutes=until)
+        progress = paused(progress, PauseCommand(until=end), Channel.API, now)
+    progress = _ended_in_time(progress, now + timedelta(minutes=left))
+    progress = resumed(progress, now + timedelta(minutes=left))
+
+    after = _all_timers(progress)
+    assert all(after[name] >= at for name, at in known.items())
+
+
+def _ended_in_time(progress: Progress, now: datetime) -> Progress:
+    ends = runs_on_from(progress)
+    return resumed(progress, ends) if ends is not None and is_over(progress.paused, now) else progress
+
+
+def _all_timers(progress: Progress) -> dict[str, datetime]:
+    if progress.phase is RolloutPhase.BAKING:
+        return dict([after_switch.bake_timer(progress)])
+    decided = decide(progress, before(days=1))
     assert isinstance(decided, Wait)
     return dict(decided.timers)
 

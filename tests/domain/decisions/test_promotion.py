@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from celadon.domain.decisions.promotion import refuse_promotion
 from celadon.domain.language.commands import PromoteCommand
 from celadon.domain.language.errors import RefusalCode
-from celadon.domain.language.states import RolloutPhase, SetCondition
-from tests.domain.rollouts import abort, green, rollout
+from celadon.domain.language.progress import Winner
+from celadon.domain.language.states import Channel, RolloutPhase, SetCondition
+from tests.domain.rollouts import NOW, abort, green, rollout
 
 AWAITING, VERIFYING = RolloutPhase.AWAITING_PROMOTION, RolloutPhase.VERIFYING
 FORCED = {"force": True, "reason": "the checks are wrong"}
@@ -50,6 +51,16 @@ def test_every_phase_has_its_answer(
 ) -> None:
     assert code(phase, {}) is plain
     assert code(phase, FORCED) is forced
+
+
+@pytest.mark.parametrize("phase", [RolloutPhase.SWITCHING, RolloutPhase.BAKING, RolloutPhase.DRAINING])
+def test_who_comes_second_is_told_who_has_decided(phase: RolloutPhase) -> None:
+    winner = Winner(by="ann", door=Channel.API, at=NOW)
+
+    refusal = refuse_promotion(rollout(phase, winner=winner), PromoteCommand(by="ben"))
+
+    assert refusal is not None
+    assert "already decided by ann (api) at 2026-03-01 12:00:00 UTC: the rollout is" in refusal.message
 
 
 @pytest.mark.parametrize("phase", list(RolloutPhase))

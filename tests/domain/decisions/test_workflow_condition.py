@@ -7,6 +7,7 @@ import pytest
 from celadon.domain.decisions.workflow_condition import (
     LONGEST_MESSAGE,
     PendingTask,
+    StepFailure,
     TaskFailure,
     TaskFault,
     TaskReading,
@@ -19,11 +20,16 @@ from celadon.domain.decisions.workflow_condition import (
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 JUST = NOW - timedelta(seconds=3)
 LONG_AGO = NOW - timedelta(minutes=4)
+DUPLICATE = "IntegrityError: duplicate key value"
 FAILED = TaskFailure(fault=TaskFault.FAILURE, message="boom", at=LONG_AGO)
 
 
 def task(attempt: int = 1, scheduled_at: datetime | None = JUST, *, taken: bool = False) -> PendingTask:
     return PendingTask(attempt=attempt, scheduled_at=scheduled_at, taken=taken)
+
+
+def step(attempt: int, *, is_outage: bool = False) -> StepFailure:
+    return StepFailure(step="begin", attempt=attempt, message=DUPLICATE, is_outage=is_outage, at=LONG_AGO)
 
 
 def judge(
@@ -32,8 +38,9 @@ def judge(
     polled_at: datetime | None = JUST,
     *,
     polls_known: bool = True,
+    steps: tuple[StepFailure, ...] = (),
 ) -> WorkflowCondition:
-    reading = TaskReading(pending=pending, failure=failure, polled_at=polled_at, polls_known=polls_known)
+    reading = TaskReading(pending=pending, failure=failure, steps=steps, polled_at=polled_at, polls_known=polls_known)
     return judge_workflow("rollout-chat", reading, NOW)
 
 
@@ -53,6 +60,11 @@ def judge(
         (judge(task(attempt=2)), WorkflowState.FAILING),
         (judge(task(attempt=3), FAILED, polled_at=None), WorkflowState.FAILING),
         (judge(None, FAILED), WorkflowState.HEALTHY),
+        (judge(steps=(step(2),)), WorkflowState.HEALTHY),
+        (judge(steps=(step(3),)), WorkflowState.FAILING),
+        (judge(steps=(step(30, is_outage=True),)), WorkflowState.HEALTHY),
+        (judge(steps=(step(30, is_outage=True), step(3))), WorkflowState.FAILING),
+        (judge(steps=(step(3),), polled_at=None), WorkflowState.NOT_PICKED_UP),
     ],
 )
 def test_a_workflow_gets_on_unless_its_task_fails_or_nobody_takes_it(
@@ -68,6 +80,18 @@ def test_a_failure_is_told_with_its_moment_and_attempt() -> None:
 
     assert condition.told == "its workflow task fails since 2026-03-01 11:56:00 UTC (attempt 7): boom"
     assert (condition.since, condition.attempt, condition.message) == (LONG_AGO, 7, "boom")
+
+
+def test_a_failing_step_is_told_with_its_attempt_and_the_ways_out() -> None:
+    condition = judge(steps=(step(7),))
+
+    assert condition.fault is TaskFault.STEP
+    assert condition.told == (
+        f"its step begin fails (attempt 7, the last one ended at 2026-03-01 11:56:00 UTC): {DUPLICATE}"
+    )
+    assert (condition.attempt, condition.message) == (7, DUPLICATE)
+    assert "celadon db upgrade" in condition.next_step
+    assert "temporal workflow terminate -w rollout-chat" in condition.next_step
 
 
 def test_a_failing_task_without_a_worker_says_both() -> None:

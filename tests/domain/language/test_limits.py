@@ -1,11 +1,17 @@
 """Words from outside are as long as the limits say, in bytes, whatever they are made of."""
 
+import ast
+import json
+from pathlib import Path
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 
-from celadon.domain.language.commands import PromoteCommand
+from celadon.domain.language.commands import PromoteCommand, RescheduleCommand
+from celadon.domain.language.declared_text import UNBOUNDED
 from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError
 from celadon.domain.language.limits import (
     ECHO_BYTES,
@@ -17,7 +23,8 @@ from celadon.domain.language.limits import (
     echo,
 )
 from celadon.domain.language.messages import GreenChanged, RolloutRequest
-from celadon.domain.language.payload import parse_payload
+from celadon.domain.language.payload import InvalidPayloadError, parse_payload
+from celadon.domain.language.permissions import Verb
 from celadon.domain.language.shown_text import find_control
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=400)
@@ -94,3 +101,63 @@ def test_an_edge_tells_of_a_cause_no_more_than_fits(text: str, times: int) -> No
 
     assert len(edge.last_error.encode()) <= 2000
     assert bounded_cause(edge.last_error) == edge.last_error
+
+
+ROOT = Path(__file__).parent.parent.parent.parent
+MODULES = sorted(
+    path for room in ("celadon/domain", "celadon/service", "workflows") for path in (ROOT / room).rglob("*.py")
+)
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: path.stem)
+def test_what_a_refusal_quotes_goes_through_the_limit(module: Path) -> None:
+    """A value that is written by ``!r`` is as long as its sender made it; ``quoted`` clips it."""
+    tree = ast.parse(module.read_text())
+    written = [
+        ast.unparse(node)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FormattedValue) and node.conversion == ord("r")
+    ]
+    assert written == []
+
+
+LONG = "x" * 5000
+QUOTING: list[tuple[type[BaseModel], dict[str, Any]]] = [
+    (RolloutRequest, {"deployment": LONG}),
+    (RolloutRequest, {"policy": {"min_healthy": LONG}}),
+    (RolloutRequest, {"policy": {"min_healthy": [LONG]}}),
+    (RolloutRequest, {"policy": {"bake": LONG}}),
+    (RolloutRequest, {"policy": {"notify": [{"target": LONG}]}}),
+    (RolloutRequest, {"labels": {LONG: "a"}}),
+    (RolloutRequest, {"labels": {"a": LONG}}),
+    (RolloutRequest, {"revision": {"command": ["a"], "env": {f"{LONG}-": "a"}}}),
+    (RolloutRequest, {"revision": {"command": ["a"], "env": {"A": {"secret": f"{LONG}/"}}}}),
+    (RolloutRequest, {"revision": {"provisioner": "static", "endpoints": [LONG]}}),
+    (RolloutRequest, {"revision": {"provisioner": "static", "endpoints": [f"{LONG}:80"]}}),
+    (PromoteCommand, {"by": [LONG]}),
+    (RescheduleCommand, {"promote_after": LONG}),
+]
+
+
+@pytest.mark.parametrize(("model", "said"), QUOTING, ids=[json.dumps(said)[:40] for _, said in QUOTING])
+def test_what_is_wrong_is_quoted_in_few_bytes(model: type[BaseModel], said: dict[str, Any]) -> None:
+    whole = {"deployment": "chat", "revision": 1} if model is RolloutRequest else {}
+    with pytest.raises(InvalidPayloadError) as refused:
+        parse_payload(model, whole | said)
+
+    assert all(len(one.what.encode()) <= ECHO_BYTES + 220 for one in refused.value.problems)
+
+
+@pytest.mark.parametrize("text", ["é" * 151, "a\tb", "\u202e"])
+def test_an_issuer_is_bounded_in_bytes_and_can_be_shown(text: str) -> None:
+    with pytest.raises(RefusedError):
+        parse_payload(PromoteCommand, {"issuer": text})
+    with pytest.raises(RefusedError):
+        parse_payload(PromoteCommand, {"signature": text})
+    taken_then = parse_payload(PromoteCommand, {"issuer": text, "signature": text}, recorded=UNBOUNDED)
+    assert taken_then.issuer == text
+
+
+def test_rights_are_no_more_than_there_are() -> None:
+    with pytest.raises(RefusedError):
+        parse_payload(PromoteCommand, {"rights": ["promote"] * (len(Verb) + 1)})

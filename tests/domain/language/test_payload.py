@@ -1,20 +1,24 @@
 """The one parser of what comes from outside."""
 
 import json
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel
+from pydantic import BaseModel, model_validator
 
-from celadon.domain.language.commands import AbortCommand, PromoteCommand
+from celadon.domain.language.base_models import StrictModel
+from celadon.domain.language.commands import AbortCommand, PromoteCommand, RescheduleCommand
 from celadon.domain.language.errors import RefusalCode, RefusedError
 from celadon.domain.language.messages import GreenChanged, RolloutRequest
 from celadon.domain.language.payload import parse_payload
 
 REQUEST: dict[str, Any] = {"deployment": "chat", "revision": {"command": ["serve"]}}
 COMMANDS = (PromoteCommand, AbortCommand)
+
+
+WINDOW = {"days": ["mon"], "from": "09:00", "to": "17:00", "zone": "Europe/Berlin"}
 
 
 def refusal_of(model: type[BaseModel], payload: object) -> str:
@@ -102,8 +106,28 @@ def test_a_wrong_type_is_refused_with_the_key(command: dict[str, Any], told: str
         ({"revision": {"command": []}}, "revision: a revision of provisioner 'local' needs a command"),
         ({"revision": {"image": "m:1"}}, "revision.image: not carried out by this version, remove it"),
         ({"policy": {"min_healthy": "120%"}}, "policy.min_healthy: min_healthy is a share above 0% and up to 100%"),
-        ({"policy": {"windows": []}}, "policy.windows: not carried out by this version, remove it"),
+        ({"policy": {"shadow_percent": 5}}, "policy.shadow_percent: not carried out by this version, remove it"),
         ({"policy": {"bakes": 1}}, "policy.bakes: unknown key"),
+        (
+            {"policy": {"windows": [WINDOW | {"days": ["monday"]}]}},
+            "policy.windows.0.days.0: Input should be 'mon', 'tue',",
+        ),
+        ({"policy": {"windows": [WINDOW | {"days": []}]}}, "policy.windows.0.days: Tuple should have at least 1 item"),
+        ({"policy": {"windows": [WINDOW | {"days": ["mon", "mon"]}]}}, "policy.windows.0.days: mon is listed twice"),
+        ({"policy": {"windows": [WINDOW | {"from": "9:00"}]}}, "policy.windows.0.from: '9:00' is no time of day"),
+        ({"policy": {"windows": [WINDOW | {"from": "24:00"}]}}, "policy.windows.0.from: a window opens from '00:00'"),
+        ({"policy": {"windows": [WINDOW | {"to": 1020}]}}, "policy.windows.0.to: 1020 is no time of day"),
+        ({"policy": {"windows": [WINDOW | {"to": "25:00"}]}}, "policy.windows.0.to: '25:00' is no time of day"),
+        ({"policy": {"windows": [WINDOW | {"to": "09:00"}]}}, "a window of a whole day is from '00:00' to '24:00'"),
+        (
+            {"policy": {"windows": [WINDOW | {"zone": "../x"}]}},
+            "policy.windows.0.zone: '../x' is no name of a time zone",
+        ),
+        ({"policy": {"windows": [WINDOW | {"zone": "A" * 65}]}}, "is no name of a time zone"),
+        ({"policy": {"windows": [WINDOW | {"applies": "all"}]}}, "policy.windows.0.applies: unknown key, did you mean"),
+        ({"policy": {"windows": [WINDOW | {"form": "1"}]}}, "policy.windows.0.form: unknown key, did you mean 'from'?"),
+        ({"policy": {"windows": [{"days": ["mon"]}]}}, "policy.windows.0.from: Field required"),
+        ({"policy": {"windows": [WINDOW] * 21}}, "policy.windows: Tuple should have at most 20 items"),
         (
             {"revision": {"command": ["serve"], "health_check": {"timeout": "soon"}}},
             "revision.health_check.timeout: 'soon' is no duration",
@@ -147,7 +171,7 @@ def test_an_instance_of_another_model_is_read_by_its_given_keys() -> None:
 
 
 def test_what_is_no_json_is_refused() -> None:
-    assert "the input is no JSON" in refusal_of(PromoteCommand, {"by": object()})
+    assert "the input cannot be read" in refusal_of(PromoteCommand, {"by": object()})
 
 
 def test_an_input_nested_without_end_is_refused() -> None:
@@ -201,3 +225,69 @@ def test_any_request_that_is_nearly_right_is_read_or_refused(payload: dict[str, 
     except RefusedError:
         return
     assert RolloutRequest.model_validate_json(parsed.model_dump_json()) == parsed
+
+
+class _Raises(StrictModel):
+    """A model whose validator raises what only a strange value would."""
+
+    error: str
+
+    @model_validator(mode="after")
+    def _fails(self) -> Self:
+        raise _ERRORS[self.error]
+
+
+_ERRORS: dict[str, Exception] = {
+    "overflow": OverflowError("date value out of range"),
+    "arithmetic": ZeroDivisionError("division by zero"),
+    "depth": RecursionError("maximum recursion depth exceeded"),
+    "memory": MemoryError(),
+    "type": TypeError("no"),
+}
+
+
+@pytest.mark.parametrize("error", _ERRORS)
+def test_whatever_reading_a_value_raises_is_a_refusal(error: str) -> None:
+    assert "the input cannot be read" in refusal_of(_Raises, {"error": error})
+
+
+@pytest.mark.parametrize("payload", [10**5000, [10**5000], {"by": 10**5000}], ids=["number", "list", "object"])
+def test_a_number_that_python_does_not_write_is_refused(payload: object) -> None:
+    refusal_of(PromoteCommand, payload)
+
+
+def _nested(depth: int) -> object:
+    value: object = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize("payload", [_nested(100_000), {"by": _nested(100_000)}], ids=["list", "object"])
+def test_what_is_too_deep_is_refused(payload: object) -> None:
+    refusal_of(PromoteCommand, payload)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [{"reason": "a\0b"}, {"issuer": "\0"}, {"signature": "\\\\\0"}, {"a\0": 1}],
+    ids=["reason", "issuer", "behind a backslash", "key"],
+)
+def test_a_character_that_the_database_cannot_keep_is_refused(payload: object) -> None:
+    refusal_of(PromoteCommand, payload)
+
+
+def test_what_only_looks_like_such_a_character_is_taken() -> None:
+    assert parse_payload(PromoteCommand, {"reason": "\\u0000"}).reason == "\\u0000"
+
+
+@pytest.mark.parametrize("text", ["\ud800", "a\udfff"])
+@pytest.mark.parametrize("key", ["by", "reason", "issuer", "signature"])
+def test_half_a_character_is_refused(key: str, text: str) -> None:
+    refusal_of(PromoteCommand, {key: text})
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("key", ["promote_after", "promotion_deadline", "promote_at", "rollout", "by"])
+def test_what_is_no_number_is_refused(key: str, number: float) -> None:
+    refusal_of(RescheduleCommand, {key: number})

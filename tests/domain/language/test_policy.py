@@ -5,13 +5,23 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from celadon.domain.language.errors import RefusedError
+from celadon.domain.language.messages import RolloutRequest
+from celadon.domain.language.notification import MAX_TARGETS, NotificationKind
 from celadon.domain.language.payload import parse_payload
-from celadon.domain.language.policy import LATER_KEYS, BlueGreenPolicy, OnDeadline, required_healthy, resolve_policy
+from celadon.domain.language.policy import (
+    LATER_KEYS,
+    BlueGreenPolicy,
+    OnDeadline,
+    OnNoRoom,
+    required_healthy,
+    resolve_policy,
+)
+from celadon.domain.language.window import MAX_WINDOWS, Weekday
 
 
 def policy(**keys: Any) -> BlueGreenPolicy:
@@ -118,6 +128,20 @@ def test_a_weaker_choice_at_the_deadline_lapses_when_the_deadline_is_taken_away(
     assert resolved.promotion_deadline is None
 
 
+def test_a_weaker_wait_for_room_lapses_when_the_bound_is_taken_away() -> None:
+    resolved = resolve_policy(policy(max_total_replicas=4, on_no_room="wait"), policy(max_total_replicas=None))
+
+    assert resolved.on_no_room is OnNoRoom.REFUSE
+    assert resolved.max_total_replicas is None
+
+
+@pytest.mark.parametrize("key", ["preview_replicas", "max_total_replicas"])
+@pytest.mark.parametrize("value", [0, -1, True, "3", 1.5, 20_001])
+def test_a_count_of_replicas_is_a_whole_number_above_none(key: str, value: object) -> None:
+    with pytest.raises(RefusedError):
+        parse_payload(BlueGreenPolicy, {key: value})
+
+
 @pytest.mark.parametrize(
     ("layers", "why"),
     [
@@ -126,6 +150,8 @@ def test_a_weaker_choice_at_the_deadline_lapses_when_the_deadline_is_taken_away(
         ([{"promote_at": "2026-03-01T12:00:00Z"}], "without auto_promote: true"),
         ([{"on_deadline": "hold"}], "without promotion_deadline"),
         ([{"promotion_deadline": None, "on_deadline": "hold"}], "without promotion_deadline"),
+        ([{"on_no_room": "wait"}], "without max_total_replicas"),
+        ([{"max_total_replicas": 4}, {"max_total_replicas": None, "on_no_room": "wait"}], "without max_total_replicas"),
     ],
 )
 def test_a_merged_policy_says_nothing_in_vain(layers: list[dict[str, Any]], why: str) -> None:
@@ -164,3 +190,56 @@ def test_a_share_is_rounded_up_and_never_more_than_all(replicas: int, min_health
 )
 def test_of_any_replicas_at_least_one_must_be_healthy(replicas: int, min_healthy: int | str) -> None:
     assert 1 <= required_healthy(replicas, min_healthy) <= replicas
+
+
+def test_a_window_is_written_with_the_keys_that_it_is_read_by() -> None:
+    given = {"days": ["fri", "sat"], "from": "22:00", "to": "24:00", "zone": "Europe/Berlin", "applies_to": "everyone"}
+
+    policy = parse_payload(BlueGreenPolicy, {"windows": [given]})
+
+    assert policy.model_dump(mode="json") == {"windows": [given]}
+    assert resolve_policy(policy).windows == policy.windows
+    assert resolve_policy(policy, parse_payload(BlueGreenPolicy, {"windows": []})).windows == ()
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ("50." + "0" * 90_000 + "%", "50%"),
+        ("50" + " " * 90_000 + "%", "50%"),
+        ("0" * 90_000 + "80%", "80%"),
+        ("33.333333333333333333%", "33.333333333333%"),
+        ("0." + "0" * 300 + "1%", "0.000000000001%"),
+        ("100%", "100%"),
+    ],
+    ids=["zeros", "spaces", "leading zeros", "thirds", "tiny", "whole"],
+)
+def test_a_share_is_kept_short_however_it_was_written(written: str, kept: str) -> None:
+    policy = parse_payload(RolloutRequest, {"deployment": "chat", "revision": 2, "policy": {"min_healthy": written}})
+
+    assert policy.policy.min_healthy == kept
+    assert parse_payload(BlueGreenPolicy, {"min_healthy": kept}).min_healthy == kept
+
+
+@given(share=st.floats(min_value=1e-15, max_value=100), replicas=st.integers(1, 10_000))
+def test_a_share_asks_for_as_many_replicas_as_it_did_as_it_was_written(share: float, replicas: int) -> None:
+    written = f"{share:.17f}%"
+    assume(float(written[:-1]) > 0)
+
+    kept = BlueGreenPolicy(min_healthy=written).min_healthy
+
+    assert isinstance(kept, str)
+    assert len(kept) <= 20
+    assert required_healthy(replicas, kept) == required_healthy(replicas, written)
+
+
+def test_the_largest_policy_leaves_room_for_what_travels_beside_it() -> None:
+    events = [kind.value for kind in NotificationKind]
+    targets = [{"target": f"t{number:063}", "events": events} for number in range(MAX_TARGETS)]
+    days = [day.value for day in Weekday]
+    window = {"days": days, "from": "09:00", "to": "17:00", "zone": "A" * 64, "applies_to": "everyone"}
+    approvals = {"count": 10, "exclude_requester": True}
+    said = {"windows": [window] * MAX_WINDOWS, "notify": targets, "approvals": approvals}
+    request = parse_payload(RolloutRequest, {"deployment": "chat", "revision": 2, "policy": said})
+
+    assert len(resolve_policy(request.policy).model_dump_json().encode()) < 24 * 1024

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from celadon.domain.language.probe import TcpProbe
 from celadon.domain.language.revision import Provisioner, Revision, parse_endpoint
 
 LOCAL: dict[str, Any] = {"command": ["serve", "--port", "{port}"]}
@@ -21,7 +22,8 @@ def test_the_least_revision_is_a_command() -> None:
     known = revision(**LOCAL)
 
     assert known.provisioner is Provisioner.LOCAL
-    assert known.health_check.kind == "tcp"
+    assert known.health_check.says_nothing
+    assert known.health_check.probe() == TcpProbe()
 
 
 def test_the_same_content_has_the_same_digest_whatever_its_order() -> None:
@@ -55,10 +57,51 @@ def test_the_digest_of_a_content_never_changes() -> None:
     assert revision(**LOCAL).digest() == "dda0ab83bb95ef95b1d8c76890af644ac5763d5e6f541bdcab4730d6caf6489f"
 
 
+def test_a_stored_revision_without_a_check_means_tcp_and_has_the_number_of_one_that_says_so() -> None:
+    stored = {
+        "env": {},
+        "command": ["serve", "--port", "{port}"],
+        "endpoints": [],
+        "provisioner": "local",
+        "health_check": {
+            "path": None,
+            "timeout": "1s",
+            "interval": "1s",
+            "failure_threshold": 3,
+            "success_threshold": 1,
+        },
+        "termination_grace": "30s",
+    }
+
+    read = Revision.of_stored(stored)
+
+    assert read.health_check.tcp
+    assert read.digest() == "dda0ab83bb95ef95b1d8c76890af644ac5763d5e6f541bdcab4730d6caf6489f"
+    assert revision(**LOCAL, health_check={"tcp": True}).digest() == read.digest()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"start_timeout": "5m", "health_check": {"tcp": True}},
+        {"working_dir": "/srv", "health_check": {"tcp": True}},
+        {"health_check": {"preset": "openai"}},
+        {"health_check": {"grpc": {}}},
+        {"health_check": {"path": "/x", "expect": {"status": 204}}},
+        {"health_check": {"tcp": True, "interval": "2s"}},
+    ],
+)
+def test_new_keys_count_for_the_digest_and_are_read_back(content: dict[str, Any]) -> None:
+    known = revision(**LOCAL, **content)
+
+    assert known.digest() != revision(**LOCAL, health_check={"tcp": True}).digest()
+    assert Revision.of_stored(known.content()) == known
+
+
 def test_the_digest_survives_the_way_through_the_table() -> None:
     known = revision(**LOCAL, env={"TOKEN": {"secret": "hub-token"}}, health_check={"path": "/health", "interval": 0.5})
 
-    assert Revision.model_validate(known.model_dump(mode="json"), strict=False).digest() == known.digest()
+    assert Revision.of_stored(known.content()).digest() == known.digest()
 
 
 @pytest.mark.parametrize(
@@ -78,6 +121,13 @@ def test_the_digest_survives_the_way_through_the_table() -> None:
         ({**LOCAL, "env": {"A": {"secret": "../x"}}}, "no secret's name"),
         ({**LOCAL, "env": {"A": {"value": "x"}}}, "secret"),
         ({**LOCAL, "termination_grace": -1}, "never negative"),
+        ({**LOCAL, "start_timeout": "10ms"}, "at least 1s"),
+        ({**LOCAL, "working_dir": "srv"}, "pattern"),
+        ({**LOCAL, "working_dir": "/srv\0"}, "pattern"),
+        (
+            {"provisioner": "static", "endpoints": ["127.0.0.1:1"], "working_dir": "/srv"},
+            "belong to provisioner 'local'",
+        ),
         ({**LOCAL, "health_check": {"path": "health"}}, "pattern"),
         ({**LOCAL, "health_check": {"path": "/he alth"}}, "pattern"),
         ({**LOCAL, "health_check": {"interval": "1ms"}}, "at least 100ms"),
@@ -120,11 +170,11 @@ def test_a_provisioner_of_a_later_version_is_refused_by_name() -> None:
     ],
 )
 def test_plain_values_under_names_of_secrets_are_found(name: str, looks_secret: bool) -> None:  # noqa: FBT001
-    assert revision(**LOCAL, env={name: "x"}).plain_secrets() == ((name,) if looks_secret else ())
+    assert revision(**LOCAL, env={name: "x"}).plain_secrets() == ({name: "x"} if looks_secret else {})
 
 
 def test_a_reference_is_no_plain_secret() -> None:
-    assert revision(**LOCAL, env={"TOKEN": {"secret": "hub-token"}}).plain_secrets() == ()
+    assert revision(**LOCAL, env={"TOKEN": {"secret": "hub-token"}}).plain_secrets() == {}
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from celadon.domain.language.commands import PromoteAnswer, PromoteCommand, PromoteState
+from celadon.domain.language.commands import AbortAnswer, JudgedAnswer, PromoteAnswer, PromoteCommand, PromoteState
 from celadon.domain.language.errors import Refusal, RefusalCode
+from celadon.domain.language.limits import ECHO_BYTES
 from celadon.domain.language.messages import RefusedMessage
 from celadon.domain.language.names import Epoch
 from celadon.domain.language.progress import Progress
@@ -144,3 +145,51 @@ def test_a_field_of_a_later_release_is_left_alone() -> None:
     stored = json.loads(new_state().model_dump_json()) | {"of_the_next_release": {"a": 1}}
 
     assert RolloutState.model_validate_json(json.dumps(stored)) == new_state()
+
+
+def answers(number: int) -> PromoteAnswer | AbortAnswer | JudgedAnswer | Refusal:
+    """Return an answer as large as it can be."""
+    routers = tuple(f"{n:0100}" for n in range(30))
+    match number % 4:
+        case 0:
+            return PromoteAnswer(state=PromoteState.SWITCHED, epoch=Epoch(number), acknowledged_by=routers)
+        case 1:
+            return AbortAnswer(epoch=Epoch(number), why="w" * 300, silent=routers)
+        case 2:
+            return JudgedAnswer(phase=RolloutPhase.BAKING)
+        case _:
+            return Refusal(code=RefusalCode.FROZEN, message=f"{number} " + "é" * 900, next_step="n" * 400)
+
+
+def test_the_ids_of_the_last_two_hundred_updates_always_travel() -> None:
+    state = new_state()
+    for number in range(500):
+        state.keep_answer(AnsweredUpdate.of(f"{number:0200}", answers(number)))
+
+    travelled = RolloutState.model_validate_json(state.model_dump_json())
+    assert [number for number in range(500) if travelled.answer_to(f"{number:0200}") is not None] == [*range(300, 500)]
+    assert travelled.answered.size <= KEPT_ANSWER_BYTES
+    assert len(json.dumps([travelled.answered_before])) < 6 * 1024
+    newest = travelled.answer_to(f"{499:0200}")
+    assert newest is not None
+    assert newest.refusal == answers(499)
+    oldest = travelled.answer_to(f"{300:0200}")
+    assert oldest is not None
+    assert oldest.refusal is not None
+    assert oldest.refusal.code is RefusalCode.REQUEST_SPENT
+
+
+def test_answers_get_short_before_they_go() -> None:
+    state = new_state()
+    for number in range(30):
+        state.keep_answer(AnsweredUpdate.of(f"u{number}", answers(number)))
+
+    assert state.answered_before == ()
+    first, refusal = state.answer_to("u0"), state.answer_to("u3")
+    assert first is not None
+    assert first.promoted is not None
+    assert (first.promoted.epoch, first.promoted.acknowledged_by) == (0, ())
+    assert refusal is not None
+    assert refusal.refusal is not None
+    assert refusal.refusal.message.startswith("3 ")
+    assert len(refusal.refusal.message.encode()) <= ECHO_BYTES

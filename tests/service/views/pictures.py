@@ -6,7 +6,8 @@ from typing import Any
 from celadon.client.rollout_view import RolloutView, WorkflowAnswer
 from celadon.domain.language.messages import RolloutStatus, Timer
 from celadon.domain.language.names import Epoch, RevisionNumber, RolloutId, RouteId, RouterNode, RouteSetId
-from celadon.domain.language.policy import resolve_policy
+from celadon.domain.language.next_rollout import WaitingRollout
+from celadon.domain.language.policy import OnNewRevision, resolve_policy
 from celadon.domain.language.states import (
     Colour,
     DeploymentLifecycle,
@@ -163,6 +164,24 @@ def view(rollout: RolloutRecord | None = None, status: RolloutStatus | None = No
         "events": (),
     }
     return RolloutView(deployment=DeploymentView(**{**fields, **changes}), workflow=WorkflowAnswer(status=status))
+
+
+def waiting(**changes: Any) -> WaitingRollout:
+    """Return r3 by ben, which waits for the end of rollout 7."""
+    fields: dict[str, Any] = {
+        "id": 3,
+        "revision": RevisionNumber(3),
+        "replicas": None,
+        "mode": OnNewRevision.QUEUE,
+        "requested_by": "ben",
+        "verified": True,
+        "reason": "newer weights",
+        "since": NOW,
+        "after": RolloutId(7),
+        "held": "",
+        "waits_for": "the end of rollout 7",
+    }
+    return WaitingRollout(**{**fields, **changes})
 
 
 def awaiting(*timers: Timer) -> RolloutStatus:

@@ -1,17 +1,21 @@
 """What people are shown of a deployment."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from celadon.client.rollout_view import RolloutView, WorkflowAnswer
 from celadon.domain.decisions.workflow_condition import PendingTask, TaskReading, judge_workflow
 from celadon.domain.language.messages import Timer
+from celadon.domain.language.opening import Opening, OpeningTimes
+from celadon.domain.language.payload import parse_payload
+from celadon.domain.language.policy import BlueGreenPolicy, resolve_policy
 from celadon.domain.language.states import Colour, RolloutOutcome, RolloutPhase
 from celadon.service.command import Tone
 from celadon.service.views.deployment import DeploymentDetail, deployment_detail
 from celadon.service.views.phrases import WHOLE, Room
-from tests.service.views.pictures import NOW, awaiting, colour, event, failure, record, router, view
+from tests.service.views.pictures import NOW, awaiting, colour, event, failure, record, router, view, waiting
 
 CAUSE = "exited with code 1: loading weights / CUDA out of memory (\N{MULTIPLICATION SIGN}4)"
 
@@ -74,6 +78,52 @@ def test_the_absence_of_a_timer_is_told() -> None:
     (note,) = detail(view(status=awaiting())).notes
 
     assert note.text == "no timer runs: a person decides"
+
+
+WINDOW = {"days": ["mon", "tue"], "from": "09:00", "to": "17:00", "zone": "Europe/Berlin"}
+
+
+@pytest.mark.parametrize(
+    ("openings", "told"),
+    [
+        ({"timers": (0, 2), "binds_people": False}, ["windows for timers: open until 2026-03-01 14:00:00 UTC"]),
+        ({"timers": (1, 2), "binds_people": False}, ["windows for timers: closed until 2026-03-01 13:00:00 UTC"]),
+        ({"timers": (0, None), "binds_people": False}, ["windows for timers: open"]),
+        ({"timers": None, "binds_people": False}, ["windows for timers: closed, and no opening is in sight"]),
+        (
+            {"timers": (1, 2), "people": (1, 2), "binds_people": True},
+            ["windows for everyone: closed until 2026-03-01 13:00:00 UTC"],
+        ),
+        (
+            {"timers": (1, 2), "people": (0, 2), "binds_people": True},
+            [
+                "windows for timers: closed until 2026-03-01 13:00:00 UTC",
+                "windows for people: open until 2026-03-01 14:00:00 UTC",
+            ],
+        ),
+    ],
+)
+def test_whether_windows_are_open_and_until_when_is_told_with_each_of_them(
+    openings: dict[str, Any], told: list[str]
+) -> None:
+    def opening(span: tuple[int, int | None] | None) -> Opening | None:
+        if span is None:
+            return None
+        opens, closes = span
+        closes_at = None if closes is None else NOW + timedelta(hours=closes)
+        return Opening(opens_at=NOW + timedelta(hours=opens), closes_at=closes_at)
+
+    times = OpeningTimes(
+        at=NOW,
+        timers=opening(openings["timers"]),
+        people=opening(openings.get("people")),
+        binds_people=openings["binds_people"],
+    )
+    policy = resolve_policy(parse_payload(BlueGreenPolicy, {"windows": [WINDOW]}))
+
+    notes = [note.text for note in detail(view(record(policy=policy), openings=times)).notes]
+
+    assert notes == [*told, "window: mon, tue 09:00 to 17:00 Europe/Berlin, for timers"]
 
 
 def test_what_a_failed_replica_printed_stands_once() -> None:
@@ -161,3 +211,20 @@ def test_a_rollout_that_does_not_get_on_says_so_in_place_of_waiting_for_a_person
     (warned,) = shown.warnings
     assert warned.text == "the rollout does not get on: its workflow task fails (attempt 3)"
     assert "temporal workflow terminate -w rollout-chat" in warned.help
+
+
+def test_what_waits_for_its_turn_is_shown_with_who_asked_and_what_it_waits_for() -> None:
+    shown = detail(view(next=waiting())).next
+
+    assert shown is not None
+    assert shown.text == "next: r3 by ben (newer weights) waits for the end of rollout 7"
+    assert shown.tone is Tone.PLAIN
+
+
+def test_what_waits_for_a_retry_is_shown_as_something_to_do() -> None:
+    held = waiting(held="rollout 7 failed", waits_for="'celadon retry chat': rollout 7 failed")
+
+    shown = detail(view(next=held)).next
+
+    assert shown is not None
+    assert (shown.tone, "celadon retry chat" in shown.text) == (Tone.WARN, True)

@@ -4,11 +4,11 @@ from datetime import timedelta
 
 from celadon.domain.language.states import RolloutPhase
 from celadon.service.command import Tone
-from celadon.service.views.rollout import rollout_summary, story_rows
+from celadon.service.views.rollout import rollout_event_rows, rollout_summary
 from tests.service.views.pictures import NOW, event, record
 
 
-def test_a_story_counts_from_the_rollouts_begin() -> None:
+def test_events_are_counted_from_the_rollouts_begin() -> None:
     ended = record(RolloutPhase.COMPLETED, switched_at=NOW - timedelta(minutes=5), switch_epoch=12)
     events = [
         event("started", timedelta(0), actor="ann", reason="new weights"),
@@ -16,7 +16,7 @@ def test_a_story_counts_from_the_rollouts_begin() -> None:
         event("completed", timedelta(minutes=10), evidence={"outcome": "promoted"}),
     ]
 
-    assert [(one.after, one.title, one.tone) for one in story_rows(ended, events)] == [
+    assert [(one.after, one.title, one.tone) for one in rollout_event_rows(ended, events)] == [
         ("0s", "started by ann", Tone.PLAIN),
         ("5m", "switched by ben", Tone.GOOD),
         ("10m", "completed", Tone.GOOD),
@@ -36,6 +36,6 @@ def test_what_a_line_rests_on_is_told_in_words() -> None:
         "switched", timedelta(0), reason="reviewed with ben", evidence={"epoch": "4", "acknowledged_by": "edge-1"}
     )
 
-    (row,) = story_rows(record(), [switched])
+    (row,) = rollout_event_rows(record(), [switched])
 
     assert row.text == "switched: reviewed with ben; epoch 4, acknowledged by edge-1"

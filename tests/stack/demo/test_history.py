@@ -15,6 +15,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from celadon.domain.language.names import Epoch
 from celadon.domain.language.steps import SwitchAnswer
 from celadon.stack.demo.history import activity_ended_at, billable_actions, decided_switch
+from tests.workers import running
 
 TASK_QUEUE = "demo-history"
 PROMOTE = frozenset({"promote"})
@@ -112,13 +113,14 @@ class Costly:
 @pytest.fixture(scope="module")
 async def worker(temporal_env: WorkflowEnvironment) -> AsyncIterator[None]:
     """Run a worker for the workflows above."""
-    async with Worker(
+    worker = Worker(
         temporal_env.client,
         task_queue=TASK_QUEUE,
         workflows=[Promotable, Costly],
         activities=[commit_switch, fail_twice, do_little],
         workflow_runner=UnsandboxedWorkflowRunner(),
-    ):
+    )
+    async with running(worker):
         yield
 
 

@@ -9,7 +9,7 @@ import pytest_asyncio
 from sqlalchemy import make_url, text
 
 from celadon.table.core.engine import Table
-from celadon.table.core.listen import ACKS_CHANNEL, ROUTES_CHANNEL, Listener, notification
+from celadon.table.core.listen import ACKS_CHANNEL, MOST_PAYLOADS, ROUTES_CHANNEL, Listener, notification
 from tests.table.listening import hear_out, heard, notify, until_connected
 from tests.table.rows import Rows
 
@@ -132,3 +132,19 @@ async def test_an_opened_green_is_heard(rows: Rows, listener: Listener) -> None:
         [payload] = await heard(subscription, 1)
 
     assert json.loads(payload) == {"deployment": "chat", "epoch": 0, "owes": False}
+
+
+async def test_who_does_not_listen_keeps_each_payload_once_and_a_bounded_number(listener: Listener) -> None:
+    async with listener.subscribe(ROUTES_CHANNEL) as subscription:
+        for number in range(3 * MOST_PAYLOADS):
+            subscription.put(str(number % MOST_PAYLOADS))
+        assert len(await subscription.get(0)) == MOST_PAYLOADS
+
+        for number in range(10 * MOST_PAYLOADS):
+            subscription.put(str(number))
+        payloads = await subscription.get(0)
+
+        # All that was dropped is to be read again.
+        assert "" in payloads
+        assert len(payloads) <= MOST_PAYLOADS
+        assert await subscription.get(0) == []

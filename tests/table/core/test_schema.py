@@ -221,6 +221,28 @@ async def test_a_value_that_means_nothing_is_refused(rows: Rows, statement: str,
     await refused(rows, statement, constraint)
 
 
+_APPROVAL = """
+    insert into approvals (rollout, decision, issuer, subject, request_id, door, reason, force)
+    values ({rollout}, 0, '{issuer}', 'ann', '{request_id}', 'api', '', false)
+"""
+
+
+@pytest.mark.parametrize("lacks", ["issuer", "request_id"])
+async def test_an_approval_for_which_nobody_vouches_is_refused(rows: Rows, lacks: str) -> None:
+    opened = await rows.open()
+    given = {"rollout": opened.begun.rollout, "issuer": "idp", "request_id": "id-1", lacks: ""}
+
+    await refused(rows, _APPROVAL.format(**given), "ck_approvals_verified")
+
+
+async def test_a_person_approves_one_decision_once(rows: Rows) -> None:
+    opened = await rows.open()
+    await rows.sql(_APPROVAL.format(rollout=opened.begun.rollout, issuer="idp", request_id="id-1"))
+
+    again = _APPROVAL.format(rollout=opened.begun.rollout, issuer="idp", request_id="id-2")
+    await refused(rows, again, "pk_approvals")
+
+
 @pytest.mark.parametrize(
     "statement",
     [

@@ -1,6 +1,7 @@
 """What a process makes sure of before it works."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -56,13 +57,22 @@ async def test_postgres_itself_can_be_used(table: Table) -> None:
     await until_usable(table.database_url, TroubleLog("away"))
 
 
-@pytest.mark.parametrize("settings", ["server_round_robin = 0", "server_round_robin = 1", "default_pool_size = 1"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        "server_round_robin = 0",
+        "server_round_robin = 1",
+        "default_pool_size = 1",
+        # Exactly two servers that take turns.
+        "server_round_robin = 1\nmin_pool_size = 2\ndefault_pool_size = 2",
+    ],
+)
 async def test_a_pooler_in_transaction_mode_is_refused_in_one_sentence(
     pooled_url: str,
     reachable_directory: Path,
     settings: str,
 ) -> None:
-    name = settings.replace(" ", "")
+    name = re.sub(r"\W", "", settings)
     async with running_pgbouncer(
         pooled_url, reachable_directory / name, "transaction", f"auth_type = trust\n{settings}"
     ) as url:

@@ -7,10 +7,13 @@ import pytest
 
 from celadon.domain.language.errors import RefusalCode, RefusedError
 from celadon.domain.language.notification import NotificationKind, TargetKind
-from celadon.domain.language.states import RolloutOutcome, RolloutPhase
+from celadon.domain.language.policy import BlueGreenPolicy
+from celadon.domain.language.states import Channel, RolloutOutcome, RolloutPhase
 from celadon.domain.language.steps import Note, PhaseStep
 from celadon.domain.language.targets import TargetRequest
+from celadon.table.core.author import Author
 from celadon.table.notifications.targets import add_target, remove_target
+from celadon.table.rollouts.default_policy import set_defaults
 from celadon.table.rollouts.route_sets import enter_phase
 from tests.table.rows import NOW, Opened, Rows, promotion
 
@@ -246,3 +249,16 @@ async def test_names_of_targets_are_taken_once(rows: Rows) -> None:
         slack = TargetRequest(name="ops", kind=TargetKind.SLACK, url_secret="slack-url")  # noqa: S106 - a name
         await add_target(tx, slack, "ann", replace=True)
     assert await rows.value("select kind from notify_targets") == "slack"
+
+
+async def test_a_target_that_the_installations_defaults_name_is_removed_by_force_alone(rows: Rows) -> None:
+    await add(rows)
+    policy = BlueGreenPolicy.model_validate({"notify": [{"target": "ops"}]}, strict=False)
+    async with rows.table.transaction() as tx:
+        await set_defaults(tx, policy, (), Author(by="ann", door=Channel.CLI), lambda *_: None)
+
+    with pytest.raises(RefusedError, match="defaults notify ops"):
+        async with rows.table.transaction() as tx:
+            await remove_target(tx, "ops")
+    async with rows.table.transaction() as tx:
+        await remove_target(tx, "ops", force=True)

@@ -9,6 +9,7 @@ from celadon.domain.language.names import Epoch
 from celadon.table.read import of_deployments
 from celadon.table.read.overview import list_deployments, list_names
 from celadon.table.read.router_list import behind_of, list_routers
+from tests.revisions import serving
 from tests.table.rows import Rows
 
 Page = Callable[[AsyncSession, Any], Awaitable[list[Any]]]
@@ -45,7 +46,7 @@ async def test_deployments_are_paged_by_name(rows: Rows) -> None:
 
 async def test_revisions_rollouts_and_lines_are_paged_newest_first(rows: Rows) -> None:
     for number in range(5):
-        await rows.live(f"run-{number}", revision={"command": ["serve", str(number)]})
+        await rows.live(f"run-{number}", revision=serving(str(number)))
     await rows.live("run-ads", deployment="ads")
     reads: dict[str, tuple[Any, Callable[[Any], int], str]] = {
         "revisions": (of_deployments.revisions_of, lambda one: one.number, "select number from revisions"),

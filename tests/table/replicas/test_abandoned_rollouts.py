@@ -7,11 +7,8 @@ import pytest
 from celadon.domain.language.names import Fence
 from celadon.domain.language.states import RolloutOutcome
 from celadon.table.core.fences import LeaseLostError
-from celadon.table.replicas.abandoned_rollouts import (
-    UnfinishedRollout,
-    abandon_rollout,
-    read_unfinished_rollouts,
-)
+from celadon.table.core.unfinished_rollouts import UnfinishedRollout, read_unfinished_rollouts
+from celadon.table.replicas.abandoned_rollouts import abandon_rollout
 from tests.table.rows import Rows
 
 

@@ -6,19 +6,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from celadon.domain.decisions.authority import Authority, Unsigned
-from celadon.domain.language.contracts import FINISH, WITHDRAW
+from celadon.domain.language.commands import BakeCommand
+from celadon.domain.language.contracts import WITHDRAW
 from celadon.domain.language.errors import RefusalCode
-from celadon.domain.language.names import Fence
 from celadon.domain.language.states import Channel, RolloutOutcome, RouteHealthStatus, RouteStatus
-from celadon.domain.language.steps import JudgeStep, Message, SwitchAnswer
-from celadon.table.replicas.leases import take_lease
-from celadon.table.replicas.routes import route_confirmed
-from celadon.table.rollouts.freezing import freeze, thaw
+from celadon.domain.language.steps import Judged, JudgeStep, Message, PendingAsker, SwitchAnswer
+from celadon.table.rollouts.pending_aborts import MOST_ASKERS
 from celadon.table.rollouts.route_sets import judge
 from celadon.table.rollouts.switch import switch_back
-from tests.table.rows import HEALTHY, NOW, TRUSTING, Opened, Rows, rollback
+from tests.table.rows import HEALTHY, TRUSTING, Opened, Rows, rollback
 
 UNHEALTHY, DEGRADED = RouteHealthStatus.UNHEALTHY, RouteHealthStatus.DEGRADED
 _decisions = itertools.count(1)
@@ -241,6 +240,108 @@ async def test_a_pending_cancellation_is_tried_again(rows: Rows) -> None:
     assert code(await go_back(rows, opened, **cancel)) is None
 
 
+# Several who want the way back.
+
+
+CANCEL: dict[str, Any] = {"message": None, "door": Channel.CANCEL, "by": "cancellation"}
+
+
+async def withdraw(rows: Rows, opened: Opened, by: str) -> Judged:
+    message = Message(verb=WITHDRAW, came_by=Channel.UPDATE, command=BakeCommand(by=by))
+    step = JudgeStep(deployment="chat", rollout=opened.begun.rollout, messages=(message,), at=datetime.now(UTC))
+    async with rows.table.transaction() as tx:
+        return await judge(tx, step, TRUSTING)
+
+
+async def test_a_withdrawal_leaves_the_aborts_of_others(rows: Rows) -> None:
+    blue, opened = await baking(rows)
+    await go_back(rows, opened)
+    await go_back(rows, opened, message=rollback(by="ben", reason="errors"))
+
+    first = await withdraw(rows, opened, "ann")
+
+    assert first.refusals == (None,)
+    assert first.pending == PendingAsker(by="ben", door=Channel.UPDATE, reason="errors")
+    end = await rows.close(opened, blue.green)
+    assert end is not None
+    assert end.refusal is not None
+    assert end.refusal.code is RefusalCode.ABORT_REQUESTED
+    last = await withdraw(rows, opened, "ben")
+    assert (last.refusals, last.pending) == ((None,), None)
+    assert await asks(rows, opened) == (None, None)
+
+
+async def test_who_did_not_ask_takes_nothing_back(rows: Rows) -> None:
+    _, opened = await baking(rows)
+    await go_back(rows, opened)
+    await go_back(rows, opened, message=rollback(by="ben"))
+    before = await asks(rows, opened)
+
+    judged = await withdraw(rows, opened, "eve")
+
+    assert judged.refusals[0] is not None
+    assert judged.refusals[0].code is RefusalCode.FORBIDDEN
+    assert "aborts by ann, ben" in judged.refusals[0].message
+    assert await asks(rows, opened) == before
+
+
+@pytest.mark.parametrize("by", ["ann", "cancellation"])
+async def test_a_cancellation_is_taken_back_by_nobody(rows: Rows, by: str) -> None:
+    _, opened = await baking(rows)
+    await go_back(rows, opened)
+    await go_back(rows, opened, **CANCEL)
+
+    await withdraw(rows, opened, by)
+    await withdraw(rows, opened, "ann")
+
+    _, pending = await asks(rows, opened)
+    assert pending is not None
+    assert pending["by"] == "cancellation"
+
+
+async def test_a_rollout_that_lost_a_message_goes_back_for_whoever_is_left(rows: Rows) -> None:
+    blue, opened = await baking(rows)
+    await go_back(rows, opened)
+    await go_back(rows, opened, message=rollback(by="ben", reason="errors"))
+    await withdraw(rows, opened, "ann")
+    for route in blue.routes:
+        await rows.set_health(blue, route, HEALTHY)
+
+    answer = await go_back(rows, opened, Authority(unsigned=Unsigned.NONE), message=None, door=Channel.POLICY, by="ben")
+
+    assert code(answer) is None
+    [event] = await rows.rows("select actor, reason from rollout_events where kind = 'switched_back'")
+    assert (event["actor"], event["reason"]) == ("ben", "errors")
+
+
+async def test_one_person_is_kept_once_and_few_are_kept(rows: Rows) -> None:
+    blue, opened = await baking(rows)
+    for reason in ("one", "two"):
+        await go_back(rows, opened, message=rollback(by="ann", reason=reason))
+    for number in range(MOST_ASKERS - 1):
+        await go_back(rows, opened, message=rollback(by=f"p{number}"))
+    before = await asks(rows, opened)
+
+    answer = await go_back(rows, opened, message=rollback(by="one more"))
+
+    assert (code(answer), answer.message_refused) == (RefusalCode.TOO_MANY_MESSAGES, True)
+    assert await asks(rows, opened) == before
+    for route in blue.routes:
+        await rows.set_health(blue, route, HEALTHY)
+    assert code(await go_back(rows, opened, message=rollback(by="one more"))) is None
+
+
+async def test_what_an_earlier_release_kept_is_read(rows: Rows) -> None:
+    _, opened = await baking(rows)
+    await go_back(rows, opened)
+    async with rows.table.transaction() as tx:
+        await tx.execute(text("update rollouts set pending_abort = pending_abort - 'others'"))
+
+    await go_back(rows, opened, message=rollback(by="ben"))
+
+    assert (await withdraw(rows, opened, "ann")).pending is not None
+
+
 async def test_a_rollout_that_has_ended_asks_for_nothing(rows: Rows) -> None:
     blue, opened = await baking(rows)
     await go_back(rows, opened)
@@ -251,168 +352,3 @@ async def test_a_rollout_that_has_ended_asks_for_nothing(rows: Rows) -> None:
     await rows.set_health(blue, blue.routes[1], HEALTHY)
     await rows.set_health(blue, blue.routes[2], HEALTHY)
     assert await owed(rows) == []
-
-
-# A freeze.
-
-
-async def _frozen(rows: Rows) -> Opened:
-    await rows.live()
-    opened = await rows.ready("run-2")
-    async with rows.table.transaction() as tx:
-        await freeze(tx, "chat")
-    return opened
-
-
-async def _thaw(rows: Rows) -> None:
-    async with rows.table.transaction() as tx:
-        await thaw(tx, "chat")
-
-
-async def test_whoever_ends_a_freeze_tells_the_rollout_that_was_refused(rows: Rows) -> None:
-    opened = await _frozen(rows)
-    assert code(await rows.switch(opened, decision="run-2/1")) is RefusalCode.FROZEN
-    assert (await asks(rows, opened))[0] == "gate_changed"
-
-    await _thaw(rows)
-    await _thaw(rows)
-
-    assert await owed(rows) == [("gate_changed", {"rollout": opened.begun.rollout, "what": "the freeze has ended"})]
-    assert code(await rows.switch(opened, decision="run-2/2")) is None
-
-
-async def test_the_end_of_a_freeze_that_nobody_met_is_told_to_nobody(rows: Rows) -> None:
-    await _frozen(rows)
-
-    await _thaw(rows)
-
-    assert await owed(rows) == []
-
-
-async def test_a_second_attempt_of_a_refused_switch_does_not_ask_again(rows: Rows) -> None:
-    opened = await _frozen(rows)
-    await rows.switch(opened, decision="run-2/1")
-    await _thaw(rows)
-
-    assert code(await rows.switch(opened, decision="run-2/1")) is RefusalCode.FROZEN
-
-    assert (await asks(rows, opened))[0] is None
-
-
-# A silent keeper.
-
-
-async def _without_keeper(rows: Rows) -> tuple[Opened, Fence]:
-    """Return a rollout whose switch was refused for want of a keeper, and the fence of the next one."""
-    await rows.live()
-    opened = await rows.ready("run-2", replicas=2)
-    await rows.sql("update keepers set seen_at = to_timestamp(0)")
-    assert code(await rows.switch(opened, decision="run-2/1")) is RefusalCode.KEEPER_SILENT
-    async with rows.table.transaction() as tx:
-        fence = await take_lease(tx, "keeper-2")
-    assert fence is not None
-    await rows.sql("update keepers set seen_at = now() + interval '1 hour'")
-    return opened, fence
-
-
-async def test_a_keeper_that_has_looked_at_green_tells_the_rollout_that_was_refused(rows: Rows) -> None:
-    opened, fence = await _without_keeper(rows)
-    assert (await asks(rows, opened))[0] == "keeper_back"
-    kept = await rows.kept(opened)
-
-    for number, route in enumerate(opened.routes):
-        assert len(await owed(rows)) == 0, number
-        async with rows.table.transaction() as tx:
-            await route_confirmed(tx, fence, kept, route)
-
-    assert await owed(rows) == [("keeper_back", {"rollout": opened.begun.rollout, "ready": 2, "required": 2})]
-    assert (await asks(rows, opened))[0] is None
-    assert code(await rows.switch(opened, decision="run-2/2")) is None
-
-
-async def test_a_keeper_that_finds_green_sick_tells_the_rollout_when_it_has_recovered(rows: Rows) -> None:
-    opened, fence = await _without_keeper(rows)
-    rows.fence = fence
-    await rows.set_health(opened, opened.routes[0], UNHEALTHY)
-    await rows.set_health(opened, opened.routes[1], HEALTHY)
-    assert await owed(rows) == []
-
-    await rows.set_health(opened, opened.routes[0], HEALTHY)
-
-    assert [signal for signal, _ in await owed(rows)] == ["keeper_back"]
-
-
-async def test_a_switch_that_commits_asks_for_nothing_more(rows: Rows) -> None:
-    opened = await _frozen(rows)
-    await rows.switch(opened, decision="run-2/1")
-    await rows.sql("update deployments set frozen = false")
-
-    assert code(await rows.switch(opened, decision="run-2/2")) is None
-
-    assert (await asks(rows, opened))[0] is None
-
-
-# Giving a pending abort up.
-
-
-def _message(verb: str, by: str = "ann", **command: Any) -> Message:
-    return rollback(verb, by=by, **command)
-
-
-async def _judge(rows: Rows, opened: Opened, message: Message, authority: Authority = TRUSTING) -> RefusalCode | None:
-    begun = opened.begun
-    step = JudgeStep(deployment=begun.deployment, rollout=begun.rollout, messages=(message,), at=NOW)
-    async with rows.table.transaction() as tx:
-        [refusal] = (await judge(tx, step, authority)).refusals
-    return None if refusal is None else refusal.code
-
-
-@pytest.mark.parametrize(("verb", "by"), [(FINISH, "ben"), (WITHDRAW, "ann")])
-async def test_blue_may_drain_once_a_pending_abort_is_given_up(rows: Rows, verb: str, by: str) -> None:
-    blue, opened = await baking(rows)
-    await go_back(rows, opened)
-
-    assert await _judge(rows, opened, _message(verb, by)) is None
-
-    assert await asks(rows, opened) == (None, None)
-    assert await rows.close(opened, blue.green) is None
-
-
-async def test_nobody_withdraws_somebody_elses_abort(rows: Rows) -> None:
-    _, opened = await baking(rows)
-    await go_back(rows, opened)
-    before = await asks(rows, opened)
-
-    assert await _judge(rows, opened, _message(WITHDRAW, "eve")) is RefusalCode.FORBIDDEN
-
-    assert await asks(rows, opened) == before
-
-
-async def test_a_message_that_nobody_vouches_for_withdraws_no_verified_abort(rows: Rows) -> None:
-    believing = Authority(unsigned=Unsigned.ALL, verifies=lambda _, signature: signature == "signed")
-    _, opened = await baking(rows)
-    soon = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
-    signed: dict[str, Any] = {
-        "valid_until": soon,
-        "signature": "signed",
-        "rights": ["rollback", "abort"],
-        "door": "cli",
-    }
-    await go_back(rows, opened, believing, message=rollback(**signed))
-
-    assert await _judge(rows, opened, _message(WITHDRAW), believing) is RefusalCode.FORBIDDEN
-    assert await _judge(rows, opened, _message(WITHDRAW, **signed), believing) is None
-
-
-async def test_an_unsigned_message_finishes_no_bake_unless_it_may_do_everything(rows: Rows) -> None:
-    _, opened = await baking(rows)
-    await go_back(rows, opened)
-
-    assert await _judge(rows, opened, _message(FINISH), Authority()) is RefusalCode.UNSIGNED
-    assert (await asks(rows, opened))[1] is not None
-
-
-async def test_there_is_nothing_to_withdraw_when_no_abort_is_pending(rows: Rows) -> None:
-    _, opened = await baking(rows)
-
-    assert await _judge(rows, opened, _message(WITHDRAW)) is RefusalCode.NO_PENDING_ABORT

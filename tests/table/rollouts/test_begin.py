@@ -1,14 +1,23 @@
 """Begin: registering a rollout, its revision and its policy."""
 
 import asyncio
-from datetime import timedelta
+import hashlib
+import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from celadon.domain.language.errors import RefusalCode, RefusedError
+from celadon.domain.language.health_check import HealthCheck
 from celadon.domain.language.policy import BlueGreenPolicy
-from tests.table.rows import NOW, Rows
+from celadon.domain.language.revision import Revision
+from celadon.domain.language.states import RolloutOutcome
+from celadon.table.read.of_deployments import revisions_of
+from celadon.table.replicas.keeper_reads import read_managed_sets
+from celadon.table.rollouts.begin import begin
+from tests.revisions import serving
+from tests.table.rows import NOW, TRUSTING, Rows, begin_step
 
 
 async def refusal(rows: Rows, run: str = "run-9", **request: Any) -> RefusalCode:
@@ -30,6 +39,10 @@ async def test_a_first_rollout_creates_its_deployment_and_revision_1(rows: Rows)
     assert deployment["policy"] == {"bake": "1m"}
     [rollout] = await rows.rows("select * from rollouts")
     assert (rollout["phase"], rollout["outcome"], rollout["requested_by"]) == ("provisioning", None, "ann")
+
+
+async def test_a_first_rollout_creates_no_deployment_with_a_name_by_which_clients_reach_routers(rows: Rows) -> None:
+    assert await refusal(rows, deployment="localhost") is RefusalCode.NAME_RESERVED
 
 
 async def test_a_new_deployment_has_one_replica_unless_it_is_told(rows: Rows) -> None:
@@ -140,13 +153,62 @@ async def test_a_new_deployment_that_names_a_number_is_refused_and_leaves_nothin
 
 
 async def test_two_deployments_of_the_same_content_do_not_wait_for_each_other(rows: Rows) -> None:
-    content = {"command": ["serve"]}
+    content = serving()
 
     begun = await asyncio.gather(
         *(rows.begin(f"run-{number}", deployment=f"chat-{number}", revision=content) for number in range(5)),
     )
 
     assert [one.to_revision for one in begun] == [1] * 5
+
+
+@pytest.mark.parametrize(
+    "content",
+    [{"command": ["serve"]}, {"provisioner": "static", "endpoints": ["127.0.0.1:8000"]}],
+    ids=["local", "static"],
+)
+async def test_a_revision_that_does_not_say_how_its_health_is_known_is_refused(
+    rows: Rows, content: dict[str, object]
+) -> None:
+    assert await refusal(rows, revision=content | {"health_check": {}}) is RefusalCode.INVALID_PAYLOAD
+    assert await rows.value("select count(*) from revisions") == 0
+
+
+async def test_a_stored_revision_without_a_check_keeps_its_number_and_means_tcp(rows: Rows) -> None:
+    """As a version wrote it that had no other words for TCP than none."""
+    content = {
+        "env": {},
+        "command": ["serve"],
+        "endpoints": [],
+        "provisioner": "local",
+        "health_check": {
+            "path": None,
+            "timeout": "1s",
+            "interval": "1s",
+            "failure_threshold": 3,
+            "success_threshold": 1,
+        },
+        "termination_grace": "30s",
+    }
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    await rows.live(revision=serving("other"))
+    await rows.sql(
+        "insert into revisions (deployment, number, digest, content, created_at) "
+        "values ('chat', 7, :digest, cast(:content as jsonb), now())",
+        digest=hashlib.sha256(canonical.encode()).hexdigest(),
+        content=canonical,
+    )
+
+    by_number = await rows.open("run-2", revision=7)
+    async with rows.table.transaction() as tx:
+        managed = await read_managed_sets(tx, ["chat"])
+        shown = (await revisions_of(tx, ["chat"], before=None, limit=1))["chat"]
+    await rows.finish(by_number, RolloutOutcome.ABORTED)
+    by_content = await rows.begin("run-3", revision=serving())
+
+    assert (by_number.begun.to_revision, by_content.to_revision) == (7, 7)
+    assert [one.revision.health_check for one in managed if one.revision_number == 7] == [HealthCheck(tcp=True)]
+    assert [Revision.model_validate(one.content, strict=False).health_check.tcp for one in shown] == [True]
 
 
 async def test_more_replicas_than_static_endpoints_are_refused(rows: Rows) -> None:
@@ -321,12 +383,15 @@ async def test_a_deployment_that_is_being_destroyed_takes_no_rollout(rows: Rows)
 async def test_a_destroyed_deployment_starts_anew_with_the_next_revision(rows: Rows) -> None:
     await rows.begin(replicas=3, policy={"auto_promote": False, "bake": "1m"})
     await rows.sql("update rollouts set outcome = 'aborted', completed_at = now()")
-    await rows.sql("update deployments set lifecycle = 'destroyed', frozen = true, epoch = 7")
+    await rows.sql("update deployments set lifecycle = 'destroyed', epoch = 7")
+    for deployment in ("chat", None):
+        await rows.sql("insert into freezes (deployment, begins_at, actor) values (:of, now(), 'ann')", of=deployment)
 
     begun = await rows.begin("run-2", policy={"bake": "2m"})
 
     [row] = await rows.rows("select * from deployments")
-    assert (row["lifecycle"], row["replicas"], row["frozen"], row["epoch"]) == ("deploying", 1, False, 8)
+    assert (row["lifecycle"], row["replicas"], row["epoch"]) == ("deploying", 1, 8)
+    assert await rows.value("select deployment from freezes where ends_at is null") is None
     assert row["policy"] == {"bake": "2m"}
     assert (begun.to_revision, begun.from_revision, begun.gated) == (2, None, False)
     again = await rows.begin("run-2", policy={"bake": "2m"})
@@ -367,3 +432,41 @@ async def test_a_rollout_that_ended_opens_no_green(rows: Rows) -> None:
 
     assert refused.value.refusal.code is RefusalCode.NOT_OWNER
     assert await rows.dump() == before
+
+
+@pytest.mark.parametrize(("paused", "begins"), [(timedelta(minutes=59), True), (timedelta(minutes=61), False)])
+async def test_an_attempt_that_was_paused_for_too_long_begins_nothing(
+    rows: Rows, paused: timedelta, *, begins: bool
+) -> None:
+    """Once the rollout is pruned, nothing in the table tells that its run has begun before."""
+    await rows.live()
+    before = await rows.dump()
+
+    async def attempt() -> None:
+        async with rows.table.transaction() as tx:
+            await begin(tx, begin_step("run-2"), TRUSTING, attempted_at=datetime.now(UTC) - paused)
+
+    if begins:
+        await attempt()
+    else:
+        with pytest.raises(RefusedError, match=r"was paused since .* pruned since") as refused:
+            await attempt()
+        assert refused.value.refusal.code is RefusalCode.NOT_OWNER
+    assert (await rows.dump() == before) is not begins
+
+
+async def test_a_paused_attempt_finds_what_its_run_has_begun(rows: Rows) -> None:
+    begun = await rows.begin()
+
+    async with rows.table.transaction() as tx:
+        again = await begin(tx, begin_step(), TRUSTING, attempted_at=datetime.now(UTC) - timedelta(days=1))
+
+    assert again == begun
+
+
+async def test_a_policy_with_a_moment_that_no_timer_could_wait_for_is_refused(rows: Rows) -> None:
+    moment = (datetime.now(UTC) + timedelta(days=3651)).isoformat()
+
+    told = await refusal(rows, policy={"auto_promote": True, "promote_at": moment})
+
+    assert told is RefusalCode.INVALID_PAYLOAD

@@ -2,7 +2,9 @@
 
 import pytest
 
+from celadon.domain.decisions.reserved_names import RESERVED_NAMES
 from celadon.domain.language.errors import RefusalCode, RefusedError
+from celadon.domain.language.health_check import HealthCheck
 from celadon.domain.language.policy import BlueGreenPolicy
 from celadon.domain.language.revision import Revision
 from celadon.domain.language.states import Channel
@@ -15,9 +17,13 @@ ANN = Author(by="ann", door=Channel.API, reason="new service", verified=True)
 CHAT = NewDeployment(name="chat", replicas=2, policy=BlueGreenPolicy(auto_promote=True), labels={"team": "search"})
 
 
+def revision(program: str) -> Revision:
+    return Revision(command=(program,), health_check=HealthCheck(tcp=True))
+
+
 async def create(rows: Rows, wanted: NewDeployment = CHAT) -> bool:
     async with rows.table.transaction() as tx:
-        return await create_deployment(tx, wanted, ANN)
+        return await create_deployment(tx, wanted, ANN, lambda _verb, _why: None)
 
 
 async def test_a_deployment_is_created_once_with_its_line_in_the_audit_log(rows: Rows) -> None:
@@ -42,11 +48,19 @@ async def test_another_deployment_of_the_same_name_is_refused(rows: Rows, change
     assert refused.value.refusal.code is RefusalCode.DEPLOYMENT_EXISTS
 
 
+@pytest.mark.parametrize("name", sorted(RESERVED_NAMES))
+async def test_a_name_by_which_clients_reach_routers_is_refused(rows: Rows, name: str) -> None:
+    with pytest.raises(RefusedError) as refused:
+        await create(rows, CHAT.model_copy(update={"name": name}))
+    assert refused.value.refusal.code is RefusalCode.NAME_RESERVED
+    assert await rows.rows("select * from deployments") == []
+
+
 async def test_a_revision_keeps_its_number_and_a_rollout_finds_it(rows: Rows) -> None:
     await create(rows)
     for number, command in ((1, "a"), (2, "b"), (1, "a")):
         async with rows.table.transaction() as tx:
-            assert await add_revision(tx, "chat", Revision(command=(command,)), ANN) == number
+            assert await add_revision(tx, "chat", revision(command), ANN) == number
     begun = await rows.begin(revision=2)
     assert begun.to_revision == 2
     assert begun.policy.auto_promote
@@ -55,7 +69,7 @@ async def test_a_revision_keeps_its_number_and_a_rollout_finds_it(rows: Rows) ->
 async def test_a_revision_of_no_deployment_is_refused(rows: Rows) -> None:
     with pytest.raises(RefusedError) as refused:
         async with rows.table.transaction() as tx:
-            await add_revision(tx, "nobody", Revision(command=("a",)), ANN)
+            await add_revision(tx, "nobody", revision("a"), ANN)
     assert refused.value.refusal.code is RefusalCode.NO_SUCH_DEPLOYMENT
 
 

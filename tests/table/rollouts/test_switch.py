@@ -22,6 +22,7 @@ UNHEALTHY, DEGRADED = RouteHealthStatus.UNHEALTHY, RouteHealthStatus.DEGRADED
 Break = Callable[[Rows, Opened], Awaitable[None]]
 
 FORCED = promotion(force=True)
+FROZEN_SQL = "insert into freezes (deployment, begins_at, actor) values ('chat', now(), 'ann')"
 
 
 def code(answer: SwitchAnswer) -> RefusalCode | None:
@@ -200,7 +201,7 @@ async def green_was_closed(rows: Rows, opened: Opened) -> None:
         (by_sql("delete from keepers"), RefusalCode.KEEPER_SILENT),
         (by_sql("update keepers set fence = fence + 1"), RefusalCode.KEEPER_SILENT),
         (by_sql("update routes set health_fence = null where set_id = {green}"), RefusalCode.KEEPER_SILENT),
-        (by_sql("update deployments set frozen = true"), RefusalCode.FROZEN),
+        (by_sql(FROZEN_SQL), RefusalCode.FROZEN),
         (another_rollout_took_over, RefusalCode.NOT_OWNER),
         (the_rollout_ended, RefusalCode.NOT_OWNER),
         (blue_was_replaced, RefusalCode.BLUE_CHANGED),
@@ -341,10 +342,10 @@ async def test_a_way_back_that_was_refused_is_not_gone_when_a_late_attempt_of_it
 async def test_force_overrides_neither_a_freeze_nor_health(rows: Rows) -> None:
     await rows.live()
     opened = await rows.ready("run-2")
-    await rows.sql("update deployments set frozen = true")
+    await rows.sql(FROZEN_SQL)
 
     frozen = await rows.switch(opened, message=FORCED)
-    await rows.sql("update deployments set frozen = false")
+    await rows.sql("update freezes set ends_at = now()")
     await rows.set_health(opened, opened.routes[0], UNHEALTHY, "status 500")
     unhealthy = await rows.switch(opened, message=FORCED)
 
@@ -356,10 +357,10 @@ async def test_force_overrides_neither_a_freeze_nor_health(rows: Rows) -> None:
 
 async def test_a_switch_refused_for_a_freeze_goes_through_when_it_ends(rows: Rows) -> None:
     first = await rows.ready()
-    await rows.sql("update deployments set frozen = true")
+    await rows.sql(FROZEN_SQL)
     assert code(await rows.switch(first)) is RefusalCode.FROZEN
 
-    await rows.sql("update deployments set frozen = false")
+    await rows.sql("update freezes set ends_at = now()")
 
     assert code(await rows.switch(first)) is None
 
@@ -505,7 +506,7 @@ async def test_a_way_back_needs_no_keeper_and_no_thaw(rows: Rows) -> None:
     await rows.live()
     second = await rows.switched("run-2")
     await rows.sql("delete from keepers")
-    await rows.sql("update deployments set frozen = true")
+    await rows.sql(FROZEN_SQL)
 
     assert code(await rows.switch_back(second)) is None
 

@@ -1,10 +1,13 @@
 """What a file or the command line gives, and where each key of it stands."""
 
 from collections.abc import Iterable, Mapping
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from celadon.domain.language.errors import RefusedError, refuse
 from celadon.domain.language.payload import InvalidPayloadError, Problem
+
+_MISSING: Final = "Field required"
+"""What Pydantic says of a key that is not there."""
 
 Keys: TypeAlias = tuple[str | int, ...]
 """Keys and numbers of elements, from the outermost inwards."""
@@ -29,8 +32,27 @@ def located(error: InvalidPayloadError, content: Mapping[str, object], otherwise
 
     """
     places = _places_in(content)
-    told = "; ".join(dict.fromkeys(_told(one, places) for one in error.problems)) or error.refusal.message
-    return refuse(error.refusal.code, told, _step(error.problems, otherwise))
+    problems = _in_order(error.problems, places)
+    told = "; ".join(dict.fromkeys(_told(one, places) for one in problems)) or error.refusal.message
+    return refuse(error.refusal.code, told, _step(problems, otherwise))
+
+
+def _in_order(problems: tuple[Problem, ...], places: Mapping[Keys, str]) -> tuple[Problem, ...]:
+    """Return problems as their keys stand in the file; a key that is only written wrongly is not missing, too."""
+    written, last = list(places), len(places)
+    left = [one for one in problems if not (one.what == _MISSING and any(_means(other, one) for other in problems))]
+
+    def place(problem: Problem) -> int:
+        lengths = range(len(problem.location), 0, -1)
+        return next((written.index(found) for size in lengths if (found := problem.location[:size]) in places), last)
+
+    return tuple(sorted(left, key=place))
+
+
+def _means(problem: Problem, missing: Problem) -> bool:
+    """Whether an unknown key is probably the missing one."""
+    *above, name = missing.location or ("",)
+    return problem.location[:-1] == tuple(above) and problem.near.endswith(f"'{name}'?")
 
 
 def _step(problems: tuple[Problem, ...], otherwise: str) -> str:

@@ -1,0 +1,32 @@
+"""The domains in which deployments have host names, as settings write them."""
+
+import re
+from typing import Final
+
+from celadon.domain.language.names import MAX_NAME_LENGTH, PREVIEW_SUFFIX
+
+_DOMAIN: Final = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))*")
+
+MAX_DOMAIN_LENGTH: Final = 253 - 1 - MAX_NAME_LENGTH - len(PREVIEW_SUFFIX)
+"""A host name has at most 253 characters (RFC 1035), and the longest name of a preview must fit before the domain."""
+
+
+def parse_domains(value: object) -> object:
+    """Return the domains of a text, in small letters and each once, and anything else as it is.
+
+    Routers refuse a configuration in which a host name is twice, so each domain may be there once only.
+
+    Raises:
+        ValueError: one is not a domain.
+
+    """
+    if not isinstance(value, str):
+        return value
+    domains = [one.strip().lower() for one in value.split(",") if one.strip()]
+    for domain in domains:
+        if not _DOMAIN.fullmatch(domain) or len(domain) > MAX_DOMAIN_LENGTH:
+            raise ValueError(
+                f"{domain!r} is not a domain: write labels of letters, digits and '-' with dots between them, for "
+                f"example models.example.com, at most {MAX_DOMAIN_LENGTH} characters"
+            )
+    return tuple(dict.fromkeys(domains))

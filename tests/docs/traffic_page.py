@@ -1,0 +1,52 @@
+"""What the page about traffic has from the code: the answers that a router gives itself."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final
+
+from celadon.gateway import local_replies
+from celadon.gateway.local_replies import LOCAL_REPLIES
+from tests.docs.tables import REPOSITORY, code, table
+
+PAGE: Final = REPOSITORY / "docs" / "traffic.md"
+
+_WHEN: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        local_replies.NO_GREEN: "a preview, while the deployment has no healthy green",
+        local_replies.NO_DEPLOYMENT: "the address is that of no deployment",
+        local_replies.NO_HEALTHY_REPLICA: "no replica of the deployment takes requests",
+        local_replies.OVERLOADED: "a limit on requests or connections of the deployment is reached",
+        local_replies.REPLICA_UNREACHABLE: "no replica accepted a connection, after all retries",
+        local_replies.REPLICA_DISCONNECTED: "the replica closed or reset the connection before its answer began",
+        local_replies.REPLICA_ANSWER_INVALID: "what the replica sent is not HTTP",
+        local_replies.IDLE_TIMEOUT: "no byte passed either way for `CELADON_STREAM_IDLE_TIMEOUT`",
+        local_replies.TIMEOUT: "the answer took longer than a deadline of its route",
+        local_replies.REQUEST_TIMEOUT: "the headers of the request did not arrive within 10 seconds",
+        local_replies.BODY_TOO_LARGE: "the body of the request is too large",
+        local_replies.HEADERS_TOO_LARGE: "the headers of the request have more than 60 KiB",
+        local_replies.HTTP_VERSION_TOO_OLD: "the request came by HTTP/1.0, and `CELADON_ACCEPT_HTTP_10` is not set",
+        local_replies.BAD_REQUEST: "the request is not valid HTTP, or asks for what the router does not do",
+        local_replies.ROUTER_ERROR: "any other reason",
+    },
+)
+"""When each answer is given, in words; an answer without words fails here."""
+
+
+def replies_block() -> str:
+    """Return the table of the answers."""
+    rows = [
+        (
+            _WHEN[one.code],
+            str(one.status),
+            code(one.code),
+            code(one.type),
+            "" if one.retry_after is None else f"{one.retry_after.total_seconds():.0f}",
+            code(one.grpc_status.name),
+            one.message,
+        )
+        for one in LOCAL_REPLIES
+    ]
+    return table(("when", "status", "code", "type", "`retry-after`", "gRPC status", "message"), rows)
+
+
+BLOCKS: Final[Mapping[str, Callable[[], str]]] = MappingProxyType({"replies": replies_block})
