@@ -100,7 +100,7 @@ async def test_a_pause_whose_end_has_passed_is_refused_and_takes_no_time_from_th
     await rollout.handle.signal(contracts.PAUSE, {"until": "0001-01-01T00:00:00Z"})
 
     status = await rollout.until_status(lambda status: status.refused_total == 1)
-    assert status.refused[-1].refusal.code is RefusalCode.TOO_LATE
+    assert status.refused[-1].refusal.code is RefusalCode.INVALID_PAYLOAD
     assert [timer.fires_at for timer in status.timers] == [timer.fires_at for timer in before.timers]
 
 

@@ -16,7 +16,13 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
-from temporalio.client import Client, WorkflowExecutionStatus, WorkflowUpdateFailedError, WorkflowUpdateStage
+from temporalio.client import (
+    Client,
+    WorkflowExecutionStatus,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+    WorkflowUpdateStage,
+)
 from temporalio.common import RawValue
 from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
@@ -161,8 +167,9 @@ class Rollouts:
 
 async def _send(rollout: RunningRollout, kind: str, name: str, payload: object, times: int) -> None:
     async def once() -> None:
-        # The server refuses what is too large for it, and what comes to a rollout that has ended.
-        with contextlib.suppress(RPCError, WorkflowUpdateFailedError):
+        # The server refuses what is too large for it and what comes to a rollout that has ended, and gives up updates of
+        # a crowd in whose midst it does so.
+        with contextlib.suppress(RPCError, WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError):
             if kind == "signal":
                 await rollout.handle.signal(name, raw(payload))
             else:
