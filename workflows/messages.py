@@ -47,7 +47,13 @@ with workflow.unsafe.imports_passed_through():
     from celadon.domain.language.steps import Message
     from workflows.payload import is_patched, parse_payload
     from workflows.replies import PendingReply, PendingRequest, refused
-    from workflows.state import KEPT_MESSAGES, NO_TIMER_EARLIER, PENDING_AND_HOLDS, StatefulWorkflow
+    from workflows.state import (
+        KEPT_MESSAGES,
+        NO_TIMER_EARLIER,
+        PENDING_AND_HOLDS,
+        RESUMES_IN_ORDER,
+        StatefulWorkflow,
+    )
 
 _READS_FEW: Final = "a task reads so many messages"
 """The patch since which it leaves those beyond unread."""
@@ -515,7 +521,20 @@ class MessageHandlers(StatefulWorkflow):
         return command
 
     def _read_resumption(self, payload: object) -> BakeCommand:
-        return self._read_to_judge(payload, BakeCommand, refuse_resume)
+        return self._read_to_judge(payload, BakeCommand, self._refuse_resumption)
+
+    def _refuse_resumption(self, progress: Progress, command: BakeCommand) -> Refusal | None:
+        """Return why a rollout may not be resumed; while a pause is on its way, that is decided after the pause."""
+        refusal = refuse_resume(progress, command)
+        if refusal is None or refusal.code is not RefusalCode.NOT_PAUSED or not self._may_turn_out_paused():
+            return refusal
+        return None if is_patched(RESUMES_IN_ORDER) else refusal
+
+    def _may_turn_out_paused(self) -> bool:
+        """Whether a pause has come that is not judged yet, or may be known to the table alone."""
+        coming = (*self._being_judged, *self._to_judge)
+        forgotten = self._missed_edges or self._asks_table
+        return forgotten or any(isinstance(one.request.command, PauseCommand) for one in coming)
 
     def _read_reschedule(self, payload: object) -> RescheduleCommand:
         return self._read_to_judge(payload, RescheduleCommand, refuse_reschedule)

@@ -53,6 +53,7 @@ with workflow.unsafe.imports_passed_through():
         paused,
         refuse_past_end,
         refuse_pause,
+        refuse_resume,
         resumed,
         runs_on_from,
         taken_up,
@@ -62,6 +63,7 @@ with workflow.unsafe.imports_passed_through():
     from celadon.domain.language.commands import (
         AbortAnswer,
         AbortCommand,
+        BakeCommand,
         JudgedAnswer,
         PauseCommand,
         PromoteAnswer,
@@ -93,7 +95,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.growth import GrowingRollout
     from workflows.replies import PendingRequest
     from workflows.start import read_start
-    from workflows.state import NO_TIMER_EARLIER, PENDING_AND_HOLDS
+    from workflows.state import NO_TIMER_EARLIER, PENDING_AND_HOLDS, RESUMES_IN_ORDER
 
 JUDGED_BYTES: Final = 40 * 1024
 """Of the messages that one step judges, as JSON."""
@@ -255,8 +257,11 @@ class BlueGreenRollout(GrowingRollout):
     async def _ask_for_missed_edges(self) -> None:
         """Ask the keeper for green's condition when a flood left edges unread, or the run was reset."""
         if self._missed_edges and self._state.progress.green_set is not None:
-            self._missed_edges = False
-            told = await self._do(calls.ASK_FOR_EDGE, self._step(Step), "ask the keeper for green's condition")
+            self._missed_edges, self._asks_table = False, True
+            try:
+                told = await self._do(calls.ASK_FOR_EDGE, self._step(Step), "ask the keeper for green's condition")
+            finally:
+                self._asks_table = False
             # A run that was reset has forgotten who gave the rollout other timers, but not which.
             if told is not None and told.policy != self._state.progress.policy:
                 self._update(policy=told.policy)
@@ -567,6 +572,7 @@ class BlueGreenRollout(GrowingRollout):
         """Let the table judge messages that lead to no step of their own; who sent what does not count is told why."""
         asked = _first_within(self._to_judge)
         self._to_judge = self._to_judge[len(asked) :]
+        self._being_judged = asked
         try:
             judged = await self._do(
                 calls.JUDGE,
@@ -581,6 +587,8 @@ class BlueGreenRollout(GrowingRollout):
             # As for promotions.
             self._to_judge = [*asked, *self._to_judge]
             raise
+        finally:
+            self._being_judged = []
         if judged.approvals is not None:
             self._update(approvals=judged.approvals)
         for one, refusal in zip(asked, judged.refusals, strict=True):
@@ -604,6 +612,9 @@ class BlueGreenRollout(GrowingRollout):
                     return too_late
                 self._pause(request.command, request.door)
             case contracts.RESUME:
+                not_paused = refuse_resume(progress, BakeCommand())
+                if not_paused is not None and workflow.patched(RESUMES_IN_ORDER):
+                    return not_paused
                 self._update_to(resumed(progress, now))
             case contracts.WITHDRAW if progress.pending is None and progress.policy.approvals is not None:
                 return JudgedAnswer(

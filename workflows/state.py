@@ -32,6 +32,8 @@ PENDING_AND_HOLDS: Final = "pending aborts and holds"
 no fault of green's is a hold."""
 NO_TIMER_EARLIER: Final = "no pause makes a timer earlier"
 """The patch after which an end of a pause that has passed is refused, or counts from the present where one is taken."""
+RESUMES_IN_ORDER: Final = "a resumption counts after the pause that came before it"
+"""The patch after which a rollout is resumed whose pause is on its way yet, in place of being refused."""
 DEADLINE_RUNS_ON: Final = "only a pause and a freeze stop the promotion deadline"
 """The patch after which the guards of the gate are those of today, and not :data:`former_gate.FORMER_GUARDS`."""
 KEPT_MESSAGES: Final = 100
@@ -57,6 +59,8 @@ class StatefulWorkflow:
         self._run_began = workflow.now()
         self._news = 0
         self._missed_edges = False
+        self._asks_table = False
+        """Whether the table is being asked for what a run that was reset has forgotten, a pause among it."""
         self._freezes_changed = False
         self._task = 0
         self._signals = 0
@@ -65,7 +69,9 @@ class StatefulWorkflow:
         self._promotions: list[PendingRequest[PromotionRequest, PromoteAnswer]] = []
         self._aborts: list[PendingRequest[AbortRequest, AbortAnswer]] = []
         self._to_judge: list[PendingRequest[AbortRequest, JudgedAnswer]] = []
-        """Messages that lead to no step of their own, until the table has judged them."""
+        """Messages that lead to no step of their own, until the table is asked to judge them."""
+        self._being_judged: list[PendingRequest[AbortRequest, JudgedAnswer]] = []
+        """Those of them that the table judges now."""
 
     @workflow.query(name=contracts.STATUS, description="Phase, timers, decision, last green edge, last refusals.")
     def status(self) -> RolloutStatus:

@@ -389,6 +389,16 @@ class RunningRollout:
                 raise AssertionError("a step is still in flight")
             await asyncio.sleep(0.02)
 
+    async def history_length(self) -> int:
+        """Count the events of the history."""
+        return (await self.handle.describe()).history_length
+
+    async def until_history_is_longer(self, than: int) -> None:
+        """Wait until something was added to the history, such as an update that was accepted."""
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while await self.history_length() <= than:  # noqa: ASYNC110 - of a server
+                await asyncio.sleep(0.02)
+
     async def until_event(self, kind: str, count: int = 1) -> None:
         """Wait until so many events of a kind stand in the history, and the workflow has seen them."""
         deadline = time.monotonic() + DEADLINE_SECONDS

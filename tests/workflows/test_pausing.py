@@ -15,7 +15,7 @@ from celadon.domain.language.pause import Pause
 from celadon.domain.language.payload import parse_payload
 from celadon.domain.language.states import Channel, RolloutOutcome, RolloutPhase, SetCondition
 from celadon.domain.language.steps import AskedForEdge, Judged
-from tests.workflows.conftest import DEADLINE_SECONDS, FOR_EVER
+from tests.workflows.conftest import FOR_EVER
 from tests.workflows.resets import count_tasks, reset_to_task
 
 if TYPE_CHECKING:
@@ -178,8 +178,8 @@ async def test_a_bare_signal_pauses_and_resumes(rollout: "RunningRollout") -> No
 SPENT = Refusal(code=RefusalCode.REQUEST_SPENT, message="the pause counted before", next_step="send it again")
 
 
-async def reset_to_before_the_pause(rollout: "RunningRollout", client: Client) -> Pause:
-    """Pause as a signed person does, and reset the run to before that; return the pause as the table tells it."""
+async def reset_to_before_the_pause(rollout: "RunningRollout", client: Client) -> None:
+    """Pause as a signed person does, and reset the run to before that; the table knows of the pause."""
     policy = (await rollout.status()).policy
     assert policy is not None
     await rollout.until_nothing_is_in_flight()
@@ -193,15 +193,19 @@ async def reset_to_before_the_pause(rollout: "RunningRollout", client: Client) -
     await rollout.until_nothing_is_in_flight()
     await reset_to_task(client, contracts.workflow_id(rollout.deployment), task=tasks)
     await rollout.until(lambda: "ask_for_edge" in rollout.script.names())
+
+
+async def take_up_the_pause(rollout: "RunningRollout", client: Client) -> None:
+    """Let a rollout that is paused be reset to before that, and hear of the pause from the table."""
+    await reset_to_before_the_pause(rollout, client)
     await rollout.until_nothing_is_in_flight()
-    assert (await rollout.status()).paused_since == since
-    return known
+    assert (await rollout.status()).paused_since is not None
 
 
 async def test_a_signed_pause_outlives_a_reset_to_before_it(rollout: "RunningRollout", client: Client) -> None:
     await rollout.wait_for_promotion(auto_promote=True, promote_after="1h")
 
-    await reset_to_before_the_pause(rollout, client)
+    await take_up_the_pause(rollout, client)
 
     await rollout.skip(timedelta(hours=5))
     status = await rollout.status()
@@ -219,7 +223,7 @@ async def test_a_signed_pause_of_a_bake_outlives_a_reset_to_before_it(
 ) -> None:
     await rollout.bake(bake="1h")
 
-    await reset_to_before_the_pause(rollout, client)
+    await take_up_the_pause(rollout, client)
 
     await rollout.skip(timedelta(hours=5))
     status = await rollout.status()
@@ -275,6 +279,76 @@ async def test_a_pause_that_does_not_count_stops_no_timer(rollout: "RunningRollo
     assert [timer.name for timer in status.timers] == ["automatic promotion"]
 
 
+async def test_who_resumes_while_the_pause_is_judged_ends_it(rollout: "RunningRollout", client: Client) -> None:
+    await rollout.wait_for_promotion(auto_promote=True, promote_after="1h")
+    judging = rollout.script.hold("judge")
+    pausing = asyncio.create_task(pause(rollout, client))
+    await rollout.until(lambda: "judge" in rollout.script.names())
+
+    before = await rollout.history_length()
+    resuming = asyncio.create_task(resume(rollout, client))
+    await rollout.until_history_is_longer(than=before)
+    judging.set()
+    await asyncio.gather(pausing, resuming)
+
+    status = await rollout.status()
+    assert status.paused_since is None
+    assert [timer.name for timer in status.timers] == ["automatic promotion"]
+    assert rollout.script.notes()[-2:] == ["pause_requested", "resume_requested"]
+
+
+async def test_signals_that_pause_and_resume_count_in_their_order(rollout: "RunningRollout") -> None:
+    await rollout.wait_for_promotion(auto_promote=True, promote_after="1h")
+    judging = rollout.script.hold("judge")
+
+    for message in (contracts.PAUSE, contracts.RESUME):
+        await rollout.handle.signal(message, {"by": "ann"})
+    judging.set()
+
+    status = await rollout.until_status(lambda status: len(rollout.script.inputs("judge")) > 0 and bool(status.timers))
+    assert (status.paused_since, status.refused) == (None, ())
+
+
+async def test_who_resumes_behind_a_pause_that_does_not_count_is_told_so(
+    rollout: "RunningRollout", client: Client
+) -> None:
+    refusal = Refusal(code=RefusalCode.FORBIDDEN, message="the sender has no right to pause chat", next_step="ask")
+    await rollout.wait_for_promotion(auto_promote=True, promote_after="1h")
+    rollout.script.judge = [Judged(refusals=(refusal,)), Judged(refusals=(None,))]
+    judging = rollout.script.hold("judge")
+    pausing = asyncio.create_task(pause(rollout, client))
+    await rollout.until(lambda: "judge" in rollout.script.names())
+
+    before = await rollout.history_length()
+    resuming = asyncio.create_task(resume(rollout, client))
+    await rollout.until_history_is_longer(than=before)
+    judging.set()
+    answers = await asyncio.gather(pausing, resuming, return_exceptions=True)
+
+    assert [one.refusal.code for one in answers if isinstance(one, RefusedError)] == [
+        RefusalCode.FORBIDDEN,
+        RefusalCode.NOT_PAUSED,
+    ]
+
+
+async def test_who_resumes_while_a_reset_run_asks_for_its_pause_ends_it(
+    rollout: "RunningRollout", client: Client
+) -> None:
+    await rollout.wait_for_promotion(auto_promote=True, promote_after="1h")
+    asking = rollout.script.hold("ask_for_edge")
+    await reset_to_before_the_pause(rollout, client)
+
+    before = await rollout.history_length()
+    resuming = asyncio.create_task(resume(rollout, client))
+    await rollout.until_history_is_longer(than=before)
+    asking.set()
+    await resuming
+
+    status = await rollout.status()
+    assert status.paused_since is None
+    assert [timer.name for timer in status.timers] == ["automatic promotion"]
+
+
 async def test_a_pause_that_comes_behind_the_end_of_the_bake_is_refused(
     rollout: "RunningRollout", client: Client
 ) -> None:
@@ -283,11 +357,9 @@ async def test_a_pause_that_comes_behind_the_end_of_the_bake_is_refused(
     await rollout.handle.signal(contracts.FINISH, {"by": "ben"})
     await rollout.until(lambda: "judge" in rollout.script.names())
 
-    before = (await rollout.handle.describe()).history_length
+    before = await rollout.history_length()
     asked = asyncio.create_task(pause(rollout, client))
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        while (await rollout.handle.describe()).history_length == before:  # noqa: ASYNC110 - of a server
-            await asyncio.sleep(0.02)
+    await rollout.until_history_is_longer(than=before)
     judging.set()
 
     with pytest.raises(RefusedError) as refused:
