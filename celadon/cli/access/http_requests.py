@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from socket import SHUT_RDWR
+from threading import Lock
 from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -71,6 +72,9 @@ class HttpRequests:
         self._trust = trust
         self._proxy = proxy
         self._idle: tuple[http.client.HTTPConnection, float] | None = None
+        self._is_closed = False
+        self._lock = Lock()
+        """Held where a thread hands over its connection, which nobody else may lose or close meanwhile."""
 
     async def send(
         self,
@@ -94,14 +98,17 @@ class HttpRequests:
             async with asyncio.timeout(within.total_seconds()):
                 return await asyncio.to_thread(self._exchange, request)
         except BaseException:
-            request.give_up()
+            with self._lock:
+                request.give_up()
             raise
 
     def close(self) -> None:
-        """Close the connection that waits for another request."""
-        if self._idle is not None:
-            self._idle[0].close()
-            self._idle = None
+        """Close the connection that waits for another request; one that is in use is closed after its answer."""
+        with self._lock:
+            self._is_closed = True
+            idle, self._idle = self._idle, None
+        if idle is not None:
+            idle[0].close()
 
     def _exchange(self, request: "_Request") -> HttpAnswer:
         connection = self._take_idle()
@@ -112,14 +119,26 @@ class HttpRequests:
                 raise NotConnectedError(error) from error
         try:
             answer = request.send_over(connection)
-        except (OSError, http.client.HTTPException) as error:
+        except BaseException as error:
             connection.close()
-            raise AnswerBrokenError(str(error) or type(error).__name__) from error
-        self._idle = (connection, time.monotonic())
+            if isinstance(error, OSError | http.client.HTTPException):
+                raise AnswerBrokenError(str(error) or type(error).__name__) from error
+            raise
+        self._hand_over(connection, request)
         return answer
 
+    def _hand_over(self, connection: http.client.HTTPConnection, request: "_Request") -> None:
+        """Keep one connection for another request, and close every other."""
+        with self._lock:
+            is_usable = request.end() and not self._is_closed and self._idle is None
+            if is_usable:
+                self._idle = (connection, time.monotonic())
+        if not is_usable:
+            connection.close()
+
     def _take_idle(self) -> http.client.HTTPConnection | None:
-        idle, self._idle = self._idle, None
+        with self._lock:
+            idle, self._idle = self._idle, None
         if idle is None:
             return None
         connection, since = idle
@@ -130,7 +149,11 @@ class HttpRequests:
 
     def _connect(self) -> http.client.HTTPConnection:
         connection = self._connection()
-        connection.connect()
+        try:
+            connection.connect()
+        except BaseException:
+            connection.close()
+            raise
         # From now on the whole request is bounded, by whoever waits for it.
         connection.sock.settimeout(None)
         return connection
@@ -168,6 +191,11 @@ class _Request:
         content = response.read()
         headers = {name.lower(): value for name, value in response.getheaders()}
         return HttpAnswer(response.status, content, headers)
+
+    def end(self) -> bool:
+        """Let go of the connection; tell whether it is as good as before."""
+        self._connection = None
+        return not self._is_given_up
 
     def give_up(self) -> None:
         """Close the connection under the thread."""
