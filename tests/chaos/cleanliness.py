@@ -8,7 +8,7 @@ from tests.chaos.processes import ProcessWatch
 from tests.chaos.site import Site
 from tests.chaos.subject import REPLICAS, Subject
 
-CLEAN_WITHIN: Final = 60.0
+CLEAN_WITHIN: Final = 180.0
 
 
 async def settle(site: Site, subject: Subject, processes: ProcessWatch) -> list[str]:
