@@ -173,7 +173,7 @@ class ChangeFeed:
                 topic.due.clear()
                 try:
                     more = await self._read(topic)
-                    await topic.ask()
+                    more = await topic.ask() or more
                 except TableAwayError as error:
                     log.warning("feed_lost", why=str(error))
                     loop.call_later(_RETRY_SECONDS, topic.due.set)

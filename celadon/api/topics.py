@@ -16,8 +16,9 @@ from typing import Final, NamedTuple
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.client.overview import ask_workflow, view_rollout
-from celadon.client.rollout_view import RolloutView, WorkflowAnswer
+from celadon.client.rollout_view import NO_WORKFLOW, RolloutView, WorkflowAnswer
 from celadon.client.rollouts import RolloutClient
+from celadon.domain.language.names import RolloutId
 from celadon.domain.language.not_found import no_such_deployment
 from celadon.service.principal import Principal
 from celadon.service.views.deployments import ListedDeployment
@@ -28,6 +29,7 @@ from celadon.table.core.paging import LONGEST_PAGE
 from celadon.table.read.event_order import Place, SettledLines, lines_after
 from celadon.table.read.overview import list_deployments
 from celadon.table.records.deployments import DeploymentLine
+from celadon.table.records.rollouts import RolloutRecord
 
 KEPT_LINES: Final = 500
 KEPT_CHANGES: Final = 1000
@@ -62,8 +64,11 @@ class Topic(ABC):
         """Read what is new; return whether there is more, or will be soon, that nobody is told of."""
 
     @abstractmethod
-    async def ask(self) -> None:
-        """Ask who else knows, without a connection to the table, when what was read makes it worth while."""
+    async def ask(self) -> bool:
+        """Ask who else knows, without a connection to the table, when what was read makes it worth while.
+
+        Return whether the table must be read anew before anything can be said.
+        """
 
     @abstractmethod
     def concerns(self, channel: str, deployment: str) -> bool:
@@ -124,6 +129,8 @@ class DeploymentTopic(Topic):
         self._shown = ""
         self._asked_at = 0.0
         self._has_lines = False
+        self._gone: RolloutId | None = None
+        """The rollout that no workflow carried on when it was asked for last."""
 
     def concerns(self, channel: str, deployment: str) -> bool:
         """Return whether it is this one."""
@@ -147,11 +154,11 @@ class DeploymentTopic(Topic):
             self.publish()
         return found.held_back or len(found.events) == LONGEST_PAGE
 
-    async def ask(self) -> None:
+    async def ask(self) -> bool:
         """Ask the workflow when something has changed, or it was not asked for long."""
         view = self._view
         if view is None or view.deployment is None:
-            return
+            return False
         now = asyncio.get_running_loop().time()
         compared = view.model_dump(mode="json", exclude={"deployment": {"at", "events"}})
         # A router is seen every few seconds, which is nobody's news.
@@ -159,13 +166,23 @@ class DeploymentTopic(Topic):
             router.pop("seen_at", None)
         canonical = json.dumps(compared, sort_keys=True)
         if canonical == self._shown and not self._has_lines and now - self._asked_at < WORKFLOW_SECONDS:
-            return
+            return False
         self._shown, self._asked_at, self._has_lines = canonical, now, False
         answer = await ask_workflow(self._rollouts, self._name)
+        if self._may_have_ended(view.deployment.rollout, answer):
+            self._shown = ""
+            return True
         whole = view.model_copy(update={"workflow": answer})
         self.state = event_text("deployment", whole.model_dump_json())
         self.version += 1
         self.publish()
+        return False
+
+    def _may_have_ended(self, rollout: RolloutRecord | None, answer: WorkflowAnswer) -> bool:
+        """Whether a rollout that no workflow carries on may have ended behind the reading of the table."""
+        is_gone = rollout is not None and rollout.outcome is None and answer.unanswered_because == NO_WORKFLOW
+        known, self._gone = self._gone, rollout.rollout if rollout is not None and is_gone else None
+        return self._gone is not None and self._gone != known
 
 
 class _Change(NamedTuple):
@@ -240,8 +257,9 @@ class ScopeTopic(Topic):
             self.publish()
         return found.held_back or len(found.events) == LONGEST_PAGE or bool(self._noted)
 
-    async def ask(self) -> None:
+    async def ask(self) -> bool:
         """Ask nobody: the list is of the table alone."""
+        return False
 
     def _note(self, lines: tuple[DeploymentLine, ...] | list[DeploymentLine], gone: set[str]) -> None:
         version = self.version + 1
