@@ -1,6 +1,5 @@
 """Pruning in a story: what has been becomes old by the database's clock, and goes as keeper or operator let it go."""
 
-import time
 from datetime import timedelta
 from typing import Final
 
@@ -11,10 +10,10 @@ from celadon.cli import pruning
 from celadon.domain.language.names import Fence
 from celadon.keeper import retention
 from celadon.keeper.fenced_table import FencedTable
-from celadon.keeper.lease import Lease
 from celadon.keeper.metrics import KeeperMetrics
 from celadon.table.core.engine import Table
 from celadon.table.retention.deployments import Tally
+from tests.keeper.leases import lasting_lease
 
 _MOMENTS: Final = (
     ("routers", "seen_at"),
@@ -74,9 +73,7 @@ class ModelPruning:
 
     async def by_keeper(self, fence: Fence) -> Tally:
         """Prune as the keeper does that has the lease."""
-        went = await retention.prune(
-            FencedTable(self._table, Lease(self._table, fence, time.monotonic())), self._metrics
-        )
+        went = await retention.prune(FencedTable(self._table, lasting_lease(self._table, fence)), self._metrics)
         faults = [one.value for metric in self._metrics.faults.collect() for one in metric.samples]
         assert not any(faults), "pruning failed; the log says why"
         return went

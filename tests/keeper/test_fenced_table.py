@@ -14,10 +14,10 @@ from structlog.testing import capture_logs
 from celadon.domain.language.names import Fence
 from celadon.keeper import fenced_table
 from celadon.keeper.fenced_table import FencedTable
-from celadon.keeper.lease import Lease
 from celadon.keeper.metrics import KeeperMetrics
 from celadon.table.core.engine import Table
 from celadon.table.core.outages import TableAwayError
+from tests.keeper.leases import take_lasting_lease
 from tests.provisioners.programs import until
 
 pytestmark = pytest.mark.parts
@@ -25,12 +25,7 @@ pytestmark = pytest.mark.parts
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def fenced(table: Table) -> AsyncIterator[FencedTable]:
-    lease = await Lease.take(table, "keeper")
-    assert lease is not None
-    keeping = asyncio.create_task(lease.keep())
-    yield FencedTable(table, lease)
-    keeping.cancel()
-    await asyncio.gather(keeping, return_exceptions=True)
+    yield FencedTable(table, await take_lasting_lease(table))
 
 
 async def _deployments(table: Table, *names: str) -> None:
@@ -104,8 +99,7 @@ async def test_a_missing_migration_is_waited_for_and_named(table: Table, fenced:
 
 async def test_attempts_that_are_made_again_are_counted(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fenced_table, "_FIRST_RETRY_SECONDS", 0.01)
-    lease = await Lease.take(table, "keeper")
-    assert lease is not None
+    lease = await take_lasting_lease(table)
     registry = CollectorRegistry()
     metrics = KeeperMetrics(registry)
     outages = [TableAwayError("the connection was closed"), TimeoutError()]

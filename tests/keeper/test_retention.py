@@ -7,10 +7,10 @@ from prometheus_client import CollectorRegistry
 
 from celadon.keeper import retention
 from celadon.keeper.fenced_table import FencedTable
-from celadon.keeper.lease import Lease
 from celadon.keeper.metrics import KeeperMetrics
 from celadon.table.core.engine import Table
 from celadon.table.core.fences import LeaseLostError
+from tests.keeper.leases import take_lasting_lease
 from tests.provisioners.programs import until
 from tests.table.retention.aging import DAY, let_pass, replace_live
 from tests.table.rows import Rows
@@ -31,8 +31,7 @@ async def test_a_keeper_prunes_tells_it_and_counts_it(table: Table) -> None:
     rows = await _old_rollouts(table)
     registry = CollectorRegistry()
     metrics = KeeperMetrics(registry)
-    lease = await Lease.take(table, "keeper-2", (), metrics.trouble("lease", "lease_not_renewed"))
-    assert lease is not None
+    lease = await take_lasting_lease(table, "keeper-2")
 
     went = await retention.prune(FencedTable(table, lease), metrics)
 
@@ -46,8 +45,7 @@ async def test_a_keeper_prunes_tells_it_and_counts_it(table: Table) -> None:
 async def test_a_keeper_that_has_lost_the_lease_prunes_nothing(table: Table) -> None:
     rows = await _old_rollouts(table)
     metrics = KeeperMetrics(CollectorRegistry())
-    lease = await Lease.take(table, "keeper-2", (), metrics.trouble("lease", "lease_not_renewed"))
-    assert lease is not None
+    lease = await take_lasting_lease(table, "keeper-2")
     await rows.sql("update keepers set fence = fence + 1")
 
     with pytest.raises((LeaseLostError, ExceptionGroup)):
@@ -60,8 +58,7 @@ async def test_a_running_keeper_prunes_once_an_hour(table: Table, monkeypatch: p
     rows = await _old_rollouts(table)
     monkeypatch.setattr(retention, "_LOOK_SECONDS", 0.01)
     metrics = KeeperMetrics(CollectorRegistry())
-    lease = await Lease.take(table, "keeper-2", (), metrics.trouble("lease", "lease_not_renewed"))
-    assert lease is not None
+    lease = await take_lasting_lease(table, "keeper-2")
     pruning = asyncio.create_task(retention.prune_until_cancelled(FencedTable(table, lease), metrics))
 
     async def is_pruned() -> bool:
@@ -83,8 +80,7 @@ async def test_a_table_that_cannot_be_pruned_keeps_no_later_one_from_it(table: T
     )
     registry = CollectorRegistry()
     metrics = KeeperMetrics(registry)
-    lease = await Lease.take(table, "keeper-2", (), metrics.trouble("lease", "lease_not_renewed"))
-    assert lease is not None
+    lease = await take_lasting_lease(table, "keeper-2")
     await rows.sql(
         "create function refuse_deletion() returns trigger language plpgsql as 'begin raise ''broken''; end'"
     )
