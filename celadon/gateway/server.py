@@ -213,15 +213,25 @@ class XdsServer:
                 reporter.replan.set()
 
     def publish(self, publications: Iterable[Publication], withdrawn: Iterable[DeploymentName] = ()) -> None:
-        """Tell routers of changed deployments, and that others are gone."""
+        """Tell routers of changed deployments, and that others are gone.
+
+        A publication that cannot be put into messages is logged and counted; routers keep what they have of its
+        deployment, and hear of all others.
+        """
         now = monotonic()
         changed: set[DeploymentName] = set()
         clusters: set[str] = set()
         for publication in publications:
             name = publication.deployment
-            self._drains.publish(publication)
-            if self._snapshot.publish(publication):
+            try:
+                is_new = self._snapshot.publish(publication)
+            except Exception:
+                self._metrics.faults.labels("publications").inc()
+                log.exception("publication_impossible", deployment=name, epoch=publication.epoch)
+                continue
+            if is_new:
                 clusters |= self._snapshot.clusters_of(name)
+            self._drains.publish(publication)
             self._published_at[name] = now
             self._metrics.publications.inc()
             self._metrics.panic.labels(name).set(publication.panic)
