@@ -59,6 +59,8 @@ class EnrolOptions:
     """Where the router finds certificates of somebody else's CA; with ``identity``."""
     identity: str | None = None
     gateway_identities: Sequence[str] = ()
+    serve_tls: Path | None = None
+    """Where the router finds the certificate that it shows to clients."""
     rotate: bool = False
     """Only a new certificate; everything else is as it was."""
     by: str | None = None
@@ -76,6 +78,7 @@ class EnrolOptions:
             or self.certificates
             or self.identity
             or self.gateway_identities
+            or self.serve_tls
         )
 
 
@@ -208,6 +211,7 @@ def _files(
         at=options.at,
         own_certificates=options.certificates,
         gateway_identities=identities or ((gateway_identity(authority.trust_domain),) if authority else ()),
+        clients_certificates=None if options.serve_tls is None else options.serve_tls.absolute(),
     )
 
 

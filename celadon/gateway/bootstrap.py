@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from celadon.domain.language.names import RouterNode
-from celadon.gateway.addresses import GatewayAddress, SocketAddress, UnixAddress, check_socket_path
+from celadon.gateway.addresses import GatewayAddress, UnixAddress, check_socket_path
 from celadon.gateway.certificates import CA, CERTIFICATE, KEY
+from celadon.gateway.own_listeners import AS_ALL_OTHERS, OwnListeners
 
 Json: TypeAlias = "str | int | bool | Mapping[str, Json] | Sequence[Json]"
 
@@ -19,13 +20,11 @@ ADMIN_MODE: Final = 0o600
 
 _CERTIFICATE: Final = "certificate"
 _AUTHORITY: Final = "ca"
+CLIENTS_CERTIFICATE: Final = "clients-certificate"
+"""Name of the secret with the certificate that a router shows to clients."""
 
 _HTTP_PROTOCOL_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _TLS: Final = "envoy.extensions.transport_sockets.tls.v3"
-
-
-LISTENS_METADATA: Final = "celadon.listens"
-"""Where a router's metadata names listeners with addresses of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +43,7 @@ def bootstrap(
     node: RouterNode,
     gateways: Sequence[GatewayAddress],
     admin: Path,
-    listens: Mapping[str, SocketAddress] | None = None,
+    own: OwnListeners = AS_ALL_OTHERS,
     tls: RouterTls | None = None,
 ) -> dict[str, Json]:
     """Return the bootstrap of one router, to be written as JSON and given to ``envoy -c``.
@@ -53,8 +52,7 @@ def bootstrap(
         node: the router's name, which its certificate names too.
         gateways: where gateways listen: it goes to another one when its own is away. All on Unix sockets, or none.
         admin: the Unix socket of the router's admin interface, which only its own user may open.
-        listens: addresses of listeners, by their names, where this router does not listen where the gateway says; for
-            routers that share a machine.
+        own: what its listeners have of their own, such as other addresses where routers share a machine.
         tls: what the router needs for gateways on TCP addresses.
 
     Raises:
@@ -75,8 +73,8 @@ def bootstrap(
         ],
     }
     identity: dict[str, Json] = {"id": node, "cluster": NODE_CLUSTER}
-    if listens:
-        identity["metadata"] = {LISTENS_METADATA: {name: str(address) for name, address in listens.items()}}
+    if own:
+        identity["metadata"] = own.metadata()
     from_gateway: Json = {"ads": {}, "resource_api_version": "V3"}
     return {
         "node": identity,
@@ -93,32 +91,37 @@ def bootstrap(
 
 def secret_files(certificates: Path) -> dict[str, Json]:
     """Return the files by which Envoy finds the certificates of a directory, and hears that they were replaced."""
-    watched: Json = {"path": str(certificates)}
-    secrets: dict[str, dict[str, Json]] = {
-        _CERTIFICATE: {
-            "tls_certificate": {
-                "certificate_chain": {"filename": str(certificates / CERTIFICATE)},
-                "private_key": {"filename": str(certificates / KEY)},
-                "watched_directory": watched,
-            },
-        },
-        _AUTHORITY: {
-            "validation_context": {
-                "trusted_ca": {"filename": str(certificates / CA)},
-                "watched_directory": watched,
-            },
-        },
+    authority: Json = {
+        "trusted_ca": {"filename": str(certificates / CA)},
+        "watched_directory": {"path": str(certificates)},
     }
     return {
-        _secret_file(name): {
-            "resources": [{"@type": f"type.googleapis.com/{_TLS}.Secret", "name": name, **secret}],
-        }
-        for name, secret in secrets.items()
+        secret_file(_CERTIFICATE): _secret(_CERTIFICATE, "tls_certificate", _certificate(certificates)),
+        secret_file(_AUTHORITY): _secret(_AUTHORITY, "validation_context", authority),
     }
 
 
-def _secret_file(name: str) -> str:
+def clients_secret_files(certificates: Path) -> dict[str, Json]:
+    """Return the file by which Envoy finds the certificate for clients, ``tls.crt`` and ``tls.key`` of a directory."""
+    content = _secret(CLIENTS_CERTIFICATE, "tls_certificate", _certificate(certificates))
+    return {secret_file(CLIENTS_CERTIFICATE): content}
+
+
+def secret_file(name: str) -> str:
+    """Return the name of the file that leads Envoy to a secret."""
     return f"{name}.secret.json"
+
+
+def _certificate(directory: Path) -> Json:
+    return {
+        "certificate_chain": {"filename": str(directory / CERTIFICATE)},
+        "private_key": {"filename": str(directory / KEY)},
+        "watched_directory": {"path": str(directory)},
+    }
+
+
+def _secret(name: str, kind: str, content: Json) -> Json:
+    return {"resources": [{"@type": f"type.googleapis.com/{_TLS}.Secret", "name": name, kind: content}]}
 
 
 def _gateway_cluster(gateways: Sequence[GatewayAddress], tls: RouterTls | None) -> dict[str, Json]:
@@ -149,7 +152,7 @@ def _mutual_tls(tls: RouterTls) -> dict[str, Json]:
     """Return the router's side of mutual TLS."""
 
     def secret(name: str) -> dict[str, Json]:
-        source: Json = {"path_config_source": {"path": str(tls.secrets / _secret_file(name))}}
+        source: Json = {"path_config_source": {"path": str(tls.secrets / secret_file(name))}}
         return {"name": name, "sds_config": source}
 
     names: Json = [

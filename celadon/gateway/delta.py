@@ -17,8 +17,8 @@ from typing import Final
 
 from celadon.domain.decisions.enrolment import MAX_REFUSAL_BYTES, bounded
 from celadon.domain.language.names import DeploymentName, Epoch
-from celadon.gateway.addresses import SocketAddress
 from celadon.gateway.discovery import DiscoveryRequest, DiscoveryResponse
+from celadon.gateway.own_listeners import AS_ALL_OTHERS, OwnListeners
 from celadon.gateway.resources import DeploymentResources, Resource, ResourceType, deployment_of
 from celadon.gateway.routing import LIVE
 from celadon.gateway.snapshot import Snapshot
@@ -96,10 +96,10 @@ class _StreamSubscription:
 class DeltaStream:
     """The state of one aggregated, incremental stream."""
 
-    def __init__(self, snapshot: Snapshot, listens: Mapping[str, SocketAddress] | None = None) -> None:
-        """Begin with a router that has said nothing yet, but where it listens instead of where all others do."""
+    def __init__(self, snapshot: Snapshot, own: OwnListeners = AS_ALL_OTHERS) -> None:
+        """Begin with a router that has said nothing yet, but what its listeners have of their own."""
         self._snapshot = snapshot
-        self._listeners = snapshot.listeners_at(listens or {})
+        self._listeners = snapshot.listeners(own)
         self._subscriptions: dict[ResourceType, _StreamSubscription] = {}
         self._nonces = count(1)
         self._routed: frozenset[DeploymentName] | None = None

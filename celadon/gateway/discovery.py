@@ -6,8 +6,7 @@ from typing import Final, Protocol, cast
 
 from celadon.domain.decisions.enrolment import MAX_REFUSAL_BYTES, bounded
 from celadon.domain.language.names import RouterNode
-from celadon.gateway.addresses import SocketAddress
-from celadon.gateway.bootstrap import LISTENS_METADATA
+from celadon.gateway.own_listeners import Metadata, OwnListeners, read_own_listeners
 from celadon.gateway.protobuf import message_class, serialise
 from celadon.gateway.resources import Resource, ResourceType
 
@@ -23,8 +22,8 @@ class DiscoveryRequest:
     """The type's URL; it may be one that the gateway does not serve."""
     node: RouterNode | None = None
     """Told in a stream's first request only."""
-    listens: Mapping[str, SocketAddress] = field(default_factory=dict)
-    """Addresses of its own, by the name of the listener; told with ``node``."""
+    own: OwnListeners = field(default_factory=OwnListeners)
+    """What its listeners have of their own; told with ``node``."""
     subscribe: tuple[str, ...] = ()
     unsubscribe: tuple[str, ...] = ()
     initial_versions: Mapping[str, str] = field(default_factory=dict)
@@ -44,18 +43,9 @@ class DiscoveryResponse:
     removed: tuple[str, ...] = ()
 
 
-class _Value(Protocol):
-    string_value: str
-    struct_value: "_Struct"
-
-
-class _Struct(Protocol):
-    fields: Mapping[str, _Value]
-
-
 class _Node(Protocol):
     id: str
-    metadata: _Struct
+    metadata: Metadata
 
 
 class _Status(Protocol):
@@ -79,7 +69,7 @@ def parse_request(wire: bytes) -> DiscoveryRequest:
 
     Raises:
         DecodeError: the bytes are none.
-        ValueError: a router says that it listens on something that is no address.
+        ValueError: what a router says of its listeners cannot be.
 
     """
     parsed = message_class("envoy.service.discovery.v3.DeltaDiscoveryRequest").FromString(wire)
@@ -87,22 +77,13 @@ def parse_request(wire: bytes) -> DiscoveryRequest:
     return DiscoveryRequest(
         kind=request.type_url,
         node=RouterNode(request.node.id) if request.node.id else None,
-        listens=_listens(request.node.metadata),
+        own=read_own_listeners(request.node.metadata),
         subscribe=tuple(request.resource_names_subscribe),
         unsubscribe=tuple(request.resource_names_unsubscribe),
         initial_versions=dict(request.initial_resource_versions),
         nonce=request.response_nonce,
         refusal=bounded(request.error_detail.message, MAX_REFUSAL_BYTES) if request.HasField("error_detail") else None,
     )
-
-
-def _listens(metadata: _Struct) -> dict[str, SocketAddress]:
-    if LISTENS_METADATA not in metadata.fields:
-        return {}
-    return {
-        name: SocketAddress.model_validate(value.string_value)
-        for name, value in metadata.fields[LISTENS_METADATA].struct_value.fields.items()
-    }
 
 
 def serialise_response(response: DiscoveryResponse) -> bytes:

@@ -2,15 +2,24 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from celadon.domain.language.names import RouterNode
 from celadon.gateway.addresses import GatewayAddress, SocketAddress
 from celadon.gateway.authority import Issued
-from celadon.gateway.bootstrap import Json, RouterTls, bootstrap, secret_files
+from celadon.gateway.bootstrap import (
+    CLIENTS_CERTIFICATE,
+    Json,
+    RouterTls,
+    bootstrap,
+    clients_secret_files,
+    secret_file,
+    secret_files,
+)
 from celadon.gateway.certificates import make_private_directory, replace_file, write_version
+from celadon.gateway.own_listeners import OwnListeners
 
 BOOTSTRAP: Final = "envoy.json"
 ADMIN_SOCKET: Final = "admin.sock"
@@ -26,11 +35,14 @@ class RouterFiles:
     gateways: Sequence[GatewayAddress]
     admin: Path
     listens: Mapping[str, SocketAddress] = field(default_factory=dict)
+    """Addresses of its own, by the name of the listener."""
     at: Path | None = None
     """Where the router finds the directory, when that is another path than here."""
     own_certificates: Path | None = None
     """Where the router finds certificates that others issue; ``None`` when Celadon does, or none is needed."""
     gateway_identities: tuple[str, ...] = ()
+    clients_certificates: Path | None = None
+    """Where the router finds ``tls.crt`` and ``tls.key`` that it shows to clients; ``None`` where they speak no TLS."""
 
     @property
     def bootstrap(self) -> Path:
@@ -50,7 +62,11 @@ class RouterFiles:
         certificates = self.own_certificates or (seen_at if issued is not None else None)
         tls = None if certificates is None else RouterTls(certificates, seen_at, self.gateway_identities)
         documents: dict[str, Json] = {} if certificates is None else dict(secret_files(certificates))
-        documents[BOOTSTRAP] = bootstrap(self.node, self.gateways, self.admin, self.listens, tls)
+        own = OwnListeners(self.listens)
+        if self.clients_certificates is not None:
+            documents |= clients_secret_files(self.clients_certificates)
+            own = replace(own, certificate_secret=str(seen_at / secret_file(CLIENTS_CERTIFICATE)))
+        documents[BOOTSTRAP] = bootstrap(self.node, self.gateways, self.admin, own, tls)
         make_private_directory(self.directory)
         if issued is not None:
             write_version(self.directory, issued.serial, issued.files)

@@ -78,7 +78,7 @@ class GatewayMetrics:
 
         self.faults = Counter(
             "celadon_gateway_faults",
-            "Errors of the database that waiting does not heal; the part that met one goes on by itself.",
+            "Errors that waiting does not heal; the part that met one goes on by itself.",
             ["part"],
             registry=self.registry,
         )

@@ -9,7 +9,7 @@ What a deployment adds to the route configurations is made and serialised when t
 are put together of that. Paths are found in a tree, so that the last of many deployments is found as soon as the first.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
@@ -17,8 +17,10 @@ from typing import Final
 
 from celadon.domain.language.names import DeploymentName
 from celadon.gateway.addresses import SocketAddress
+from celadon.gateway.bootstrap import CLIENTS_CERTIFICATE
 from celadon.gateway.local_replies import COLOUR_HEADER, local_reply_config
 from celadon.gateway.own_cookies import own_cookie_filters
+from celadon.gateway.own_listeners import AS_ALL_OTHERS, OwnListeners
 from celadon.gateway.protobuf import Fields, Value, embed, pack, serialise
 from celadon.gateway.resources import ADS, Resource, ResourceType, is_preview, preview_cluster, resource
 
@@ -102,13 +104,13 @@ class Routing:
     @cached_property
     def listeners(self) -> dict[str, Resource]:
         """The listeners by name."""
-        return self.listeners_at({})
+        return self.listeners_with(AS_ALL_OTHERS)
 
-    def listeners_at(self, own: Mapping[str, SocketAddress]) -> dict[str, Resource]:
-        """Return the listeners by name, for a router that listens on addresses of its ``own`` instead."""
-        addresses = {LIVE: own.get(LIVE, self.live), PREVIEW: own.get(PREVIEW, self.preview)}
+    def listeners_with(self, own: OwnListeners) -> dict[str, Resource]:
+        """Return the listeners by name, for a router that has something of its ``own``."""
+        addresses = {LIVE: own.addresses.get(LIVE, self.live), PREVIEW: own.addresses.get(PREVIEW, self.preview)}
         return {
-            name: _listener(name, address, self._http_connection_manager(name))
+            name: _listener(name, address, self._http_connection_manager(name), own.certificate_secret)
             for name, address in addresses.items()
             if address is not None
         }
@@ -319,15 +321,30 @@ _PATH_INPUT: Final[Fields] = {
 }
 
 
-def _listener(name: str, address: SocketAddress, http: Fields) -> Resource:
+def _listener(name: str, address: SocketAddress, http: Fields, certificate_secret: str | None) -> Resource:
     manager = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
     network_filter: Fields = {
         "name": "envoy.filters.network.http_connection_manager",
         "typed_config": pack(manager, http),
     }
+    chain: dict[str, Value] = {"filters": [network_filter]}
+    if certificate_secret is not None:
+        chain["transport_socket"] = _tls(certificate_secret)
     fields: Fields = {
         "name": name,
         "address": {"socket_address": {"address": address.host, "port_value": address.port}},
-        "filter_chains": [{"filters": [network_filter]}],
+        "filter_chains": [chain],
     }
     return resource(ResourceType.LISTENER, name, serialise(ResourceType.LISTENER.message, fields))
+
+
+def _tls(certificate_secret: str) -> Fields:
+    """Return the clients' side of a listener that speaks TLS; the router's machine alone has the key."""
+    context = "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext"
+    source: Fields = {"path_config_source": {"path": certificate_secret}, "resource_api_version": "V3"}
+    common: Fields = {
+        "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
+        "alpn_protocols": ["h2", "http/1.1"],
+        "tls_certificate_sds_secret_configs": [{"name": CLIENTS_CERTIFICATE, "sds_config": source}],
+    }
+    return {"name": "envoy.transport_sockets.tls", "typed_config": pack(context, {"common_tls_context": common})}

@@ -19,7 +19,7 @@ from celadon.domain.decisions.enrolment import CertifiedPeer, refusal_of_spoken_
 from celadon.domain.decisions.publication import Publication
 from celadon.domain.language.names import DeploymentName, Epoch, RouterNode
 from celadon.gateway import discovery, load_reports
-from celadon.gateway.addresses import GatewayAddress, SocketAddress
+from celadon.gateway.addresses import GatewayAddress
 from celadon.gateway.connections import close_connection
 from celadon.gateway.delta import DeltaStream
 from celadon.gateway.discovery import DiscoveryRequest, DiscoveryResponse
@@ -27,6 +27,7 @@ from celadon.gateway.drains import Drains
 from celadon.gateway.listening import listen
 from celadon.gateway.load_reports import IDLE_PLAN, Drainee, DrainLoad, LoadReport, ReportingPlan
 from celadon.gateway.metrics import GatewayMetrics
+from celadon.gateway.own_listeners import OwnListeners
 from celadon.gateway.peers import Speaker, peer_of
 from celadon.gateway.resources import ResourceType, deployment_of
 from celadon.gateway.routing import Routing
@@ -212,15 +213,25 @@ class XdsServer:
                 reporter.replan.set()
 
     def publish(self, publications: Iterable[Publication], withdrawn: Iterable[DeploymentName] = ()) -> None:
-        """Tell routers of changed deployments, and that others are gone."""
+        """Tell routers of changed deployments, and that others are gone.
+
+        A publication that cannot be put into messages is logged and counted; routers keep what they have of its
+        deployment, and hear of all others.
+        """
         now = monotonic()
         changed: set[DeploymentName] = set()
         clusters: set[str] = set()
         for publication in publications:
             name = publication.deployment
-            self._drains.publish(publication)
-            if self._snapshot.publish(publication):
+            try:
+                is_new = self._snapshot.publish(publication)
+            except Exception:
+                self._metrics.faults.labels("publications").inc()
+                log.exception("publication_impossible", deployment=name, epoch=publication.epoch)
+                continue
+            if is_new:
                 clusters |= self._snapshot.clusters_of(name)
+            self._drains.publish(publication)
             self._published_at[name] = now
             self._metrics.publications.inc()
             self._metrics.panic.labels(name).set(publication.panic)
@@ -287,7 +298,7 @@ class XdsServer:
         why = self._admission.refusal_now(speaker)
         if why is not None:
             await self._turn_away(speaker, why, context)
-        stream = self._open(speaker, first.listens)
+        stream = self._open(speaker, first.own)
         try:
             with self._metrics.streams.labels("discovery").track_inprogress():
                 await first_to_end(self._listen(stream, first, requests), self._tell(stream, context))
@@ -298,10 +309,10 @@ class XdsServer:
         if stream.ended is not None:
             await context.abort(grpc.StatusCode.UNAVAILABLE, stream.ended)
 
-    def _open(self, speaker: Speaker, listens: Mapping[str, SocketAddress]) -> _RouterStream:
+    def _open(self, speaker: Speaker, own: OwnListeners) -> _RouterStream:
         """Register a router's newest stream; an older one ends."""
         node, peer = speaker.node, speaker.peer
-        stream = _RouterStream(speaker, DeltaStream(self._snapshot, listens), monotonic())
+        stream = _RouterStream(speaker, DeltaStream(self._snapshot, own), monotonic())
         older = self._streams.get(node)
         if older is not None:
             log.warning("router_stream_superseded", router=node)

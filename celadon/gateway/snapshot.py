@@ -6,12 +6,11 @@ came or went, of parts that are kept for each deployment; so however many came m
 deployment that is being deleted loses its route first, and keeps its clusters until its replicas have drained.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from celadon.domain.decisions.publication import Publication
 from celadon.domain.language.names import DeploymentName
-from celadon.gateway.addresses import SocketAddress
+from celadon.gateway.own_listeners import OwnListeners
 from celadon.gateway.resources import DeploymentResources, Resource, ResourceType, deployment_resources
 from celadon.gateway.routing import DeploymentRoutes, Routing
 
@@ -50,9 +49,9 @@ class Snapshot:
         """The names of the route configurations, which are not put together for that."""
         return self._routing.route_names
 
-    def listeners_at(self, own: Mapping[str, SocketAddress]) -> dict[str, Resource]:
-        """Return the listeners of a router that listens on addresses of its ``own``, by name."""
-        return self._routing.listeners_at(own) if own else self._routing.listeners
+    def listeners(self, own: OwnListeners) -> dict[str, Resource]:
+        """Return the listeners of a router by name."""
+        return self._routing.listeners_with(own) if own else self._routing.listeners
 
     def deployment(self, name: DeploymentName) -> DeploymentResources | None:
         """Return a deployment's resources, or ``None`` when there is no such deployment."""

@@ -72,6 +72,23 @@ async def test_a_rotation_changes_the_certificate_alone(
     assert "ca.key" in _names(authority)
 
 
+@pytest.mark.usefixtures("authority")
+async def test_a_router_is_told_where_the_certificate_for_clients_is(
+    command: Command, rows: Rows, tmp_path: Path
+) -> None:
+    to = tmp_path / "edge-1"
+    options = ("--gateway", "gateway.internal:18000", "--to", str(to), "--at", "/etc/edge", "--serve-tls", "/etc/tls")
+
+    told = await command("router", "enrol", "edge-1", *options)
+
+    assert told.exit_code == 0, told.stderr
+    metadata = json.loads(_bootstrap(to))["node"]["metadata"]
+    assert metadata == {"celadon.certificate_secret": "/etc/edge/clients-certificate.secret.json"}
+    [secret] = json.loads((to / "clients-certificate.secret.json").read_text())["resources"]
+    assert secret["tls_certificate"]["private_key"] == {"filename": "/etc/tls/tls.key"}
+    assert len(await rows.rows("select * from routers")) == 1
+
+
 async def test_certificates_of_another_ca_are_named_and_not_written(
     command: Command,
     rows: Rows,

@@ -17,6 +17,7 @@ from multidict import CIMultiDictProxy
 from celadon.domain.language.names import RouterNode
 from celadon.gateway.addresses import GatewayAddress, SocketAddress
 from celadon.gateway.bootstrap import bootstrap
+from celadon.gateway.own_listeners import OwnListeners
 from celadon.stack.programs import envoy_program
 from celadon.stack.router import ADMIN_URL
 from tests.gateway.traffic import LOOPBACK
@@ -151,7 +152,7 @@ async def running_router(
     name = f"{node}-{next(_numbers)}"
     with tempfile.TemporaryDirectory(prefix="celadon-admin-") as sockets:
         admin = Path(sockets) / "admin.sock"
-        written = bootstrap(RouterNode(node), [gateway, *other_gateways], admin, listens)
+        written = bootstrap(RouterNode(node), [gateway, *other_gateways], admin, OwnListeners(listens or {}))
         configuration = directory / f"{name}.json"
         configuration.write_text(json.dumps(written))
         async with running_envoy(configuration, directory / f"{name}.log") as process, ClientSession() as client:

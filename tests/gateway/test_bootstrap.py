@@ -14,6 +14,7 @@ from celadon.gateway.authority import CertificateAuthority
 from celadon.gateway.bootstrap import bootstrap
 from celadon.gateway.discovery import parse_request
 from celadon.gateway.enrolling import RouterFiles
+from celadon.gateway.own_listeners import OwnListeners
 from celadon.gateway.protobuf import message_class, serialise
 from celadon.gateway.routing import LIVE, PREVIEW
 from celadon.stack.programs import envoy_program
@@ -75,17 +76,17 @@ def test_what_could_not_work_or_would_be_open_is_refused(
 
 
 def test_a_router_tells_the_gateway_where_it_listens_instead() -> None:
-    made = bootstrap(RouterNode("router"), ON_SOCKET, ADMIN, {LIVE: loopback(8003)})
+    made = bootstrap(RouterNode("router"), ON_SOCKET, ADMIN, OwnListeners({LIVE: loopback(8003)}))
     node = json_format.Parse(json.dumps(made["node"]), message_class("envoy.config.core.v3.Node")())
     wire = serialise("envoy.service.discovery.v3.DeltaDiscoveryRequest", {"node": node})
 
-    assert parse_request(wire).listens == {LIVE: loopback(8003)}
+    assert parse_request(wire).own == OwnListeners({LIVE: loopback(8003)})
 
 
 def test_a_router_that_listens_elsewhere_is_told_its_own_address_and_no_other_router_is() -> None:
     everywhere = routing(live=8000, preview=8001)
 
-    own = everywhere.listeners_at({LIVE: loopback(8003)})
+    own = everywhere.listeners_with(OwnListeners({LIVE: loopback(8003)}))
 
     assert b"\xc3\x3e" not in everywhere.listeners[LIVE].wire
     assert b"\xc3\x3e" in own[LIVE].wire  # 8003 as a varint

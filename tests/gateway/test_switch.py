@@ -105,6 +105,19 @@ async def test_deployments_that_come_under_load_disturb_no_other(
     assert load.failed == 0
 
 
+async def test_what_cannot_be_published_keeps_no_other_deployment_from_its_routes(
+    gateway: Gateway, router: Router, green: Replica
+) -> None:
+    no_port = 2**40
+
+    gateway.server.publish([publication(2, {(BLUE, SetRole.LIVE): [no_port]})])
+    await gateway.tell(publication(1, {(BLUE, SetRole.LIVE): [green.port]}, deployment="code"))
+
+    assert (await router.ask()).json["colour"] == "blue"
+    assert (await router.ask(host="code")).json["colour"] == "green"
+    assert gateway.metrics.registry.get_sample_value("celadon_gateway_faults_total", {"part": "publications"}) == 1
+
+
 async def test_a_deleted_deployment_is_answered_404(gateway: Gateway, router: Router) -> None:
     gateway.server.publish([], ["chat"])
 

@@ -97,6 +97,15 @@ def enrol(  # noqa: PLR0913 - each is an option that a person can give
             show_default="what 'celadon gateway certificate' writes",
         ),
     ] = None,
+    serve_tls: Annotated[
+        Path | None,
+        typer.Option(
+            "--serve-tls",
+            metavar="DIR",
+            help="Where the router finds tls.crt and tls.key of the host names that clients use; its listeners speak "
+            "TLS then. It takes new ones by itself.",
+        ),
+    ] = None,
     rotate: Annotated[
         bool,
         typer.Option("--rotate", help="Write only a new certificate, for a router whose files are in DIR."),
@@ -120,6 +129,7 @@ def enrol(  # noqa: PLR0913 - each is an option that a person can give
     envoy -c /etc/celadon/router/envoy.json
     celadon router enrol edge-2 --gateway gateway-1.internal:18000 --gateway gateway-2.internal:18000
     celadon router enrol edge-3 --listen 127.0.0.1:8003     # a second router on one machine
+    celadon router enrol edge-4 --serve-tls /etc/celadon/clients
     celadon router enrol edge-1 --rotate --to /etc/celadon/router
     ```
     """
@@ -138,6 +148,7 @@ def enrol(  # noqa: PLR0913 - each is an option that a person can give
         certificates=certificates,
         identity=identity,
         gateway_identities=gateway_identities or (),
+        serve_tls=serve_tls,
         rotate=rotate,
         by=by,
         reason=reason,
