@@ -14,31 +14,33 @@ from strawberry.types.execution import ExecutionContext
 from strawberry.types.graphql import OperationType
 
 from celadon.api.graphql_commands import SCALARS, mutation_type, number_of
-from celadon.api.graphql_descriptions import describe, shows
+from celadon.api.graphql_descriptions import describe, described_by
 from celadon.api.graphql_limits import QueryLimit
-from celadon.api.graphql_policies import Policy
-from celadon.api.graphql_schedules import Schedule
-from celadon.api.graphql_types import (
+from celadon.api.graphql_pages import (
     Asked,
     Connection,
     ContextInfo,
     Cursor,
-    Deployment,
-    Event,
     First,
     NodeT,
-    Revision,
-    Rollout,
-    Route,
-    Router,
-    event_page,
     page_length,
     page_of,
     read_name,
     read_number,
+    shown_page,
+)
+from celadon.api.graphql_types import (
+    Deployment,
+    Event,
+    Policy,
+    Revision,
+    Rollout,
+    Route,
+    Router,
+    Schedule,
+    event_page,
     revision_page,
     route_page,
-    shown_page,
 )
 from celadon.api.problems import HttpRefusal, not_migrated_yet, table_away
 from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError
@@ -62,7 +64,7 @@ AnswerT = TypeVar("AnswerT")
 log = structlog.get_logger()
 
 
-@shows(RolloutFilter)
+@described_by(RolloutFilter)
 @strawberry.input
 class RolloutsFilter:
     """Which rollouts are meant; what is not said restricts nothing."""
