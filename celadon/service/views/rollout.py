@@ -54,6 +54,8 @@ class RolloutSummary(Shown):
     """When it ended, in UTC; empty before that."""
     outcome_reason: str
     requests_cut: int
+    cut: Phrase | None
+    """That requests still ran when their replica was stopped; ``None`` when none did."""
     way: tuple[Step, ...]
     """The phases of a rollout that goes well, or the only one of a way back."""
 
@@ -100,6 +102,7 @@ def rollout_summary(
         ended="" if record.completed_at is None else f"{moment(record.completed_at)} UTC",
         outcome_reason=without_output(record.outcome_reason, errors),
         requests_cut=record.requests_cut,
+        cut=Phrase(text=f"{record.requests_cut} requests were cut", tone=Tone.BAD) if record.requests_cut else None,
         way=_way(present),
     )
 
