@@ -17,14 +17,14 @@ from celadon.service.principal import Principal
 from celadon.service.views.deployment import read_deployment
 from celadon.service.views.deployments import DeploymentList, read_deployments
 from celadon.service.views.events import EventList, read_events
+from celadon.service.views.history import History, read_history
 from celadon.service.views.policy import ShownPolicy, read_default_policy, read_policy_of
 from celadon.service.views.revisions import RevisionList, read_revisions
-from celadon.service.views.rollout import read_history, read_rollout
+from celadon.service.views.rollout import read_rollout
 from celadon.service.views.rollouts import RolloutList, read_rollouts, read_rollouts_of
 from celadon.service.views.routers import RouterList, read_routers
 from celadon.service.views.schedules import ScheduleList, read_schedules
 from celadon.table.core.paging import LONGEST_PAGE
-from celadon.table.records.history import History
 from celadon.table.records.rollouts import RolloutFilter, RolloutRecord
 
 LONGEST_HISTORY: Final = 1_000
@@ -179,10 +179,11 @@ async def show_history(
     service: ServiceOf,
     name: Name,
     rollout: Annotated[int | None, Query(ge=1, le=_LARGEST, description="This rollout alone.")] = None,
-    limit: Annotated[int, Query(ge=1, le=LONGEST_HISTORY, description="The last so many of each.")] = 50,
+    before: Before = None,
+    limit: Annotated[int, Query(ge=1, le=LONGEST_HISTORY, description="How many of each at most.")] = 50,
 ) -> History:
-    """Tell the past: rollouts, the audit log's last lines, and who was told of what."""
-    return await read_history(service, who, name, rollout=rollout, limit=limit)
+    """Tell the past, newest first: rollouts, the audit log's lines of their time, and who was told of what."""
+    return await read_history(service, who, name, rollout=rollout, before=before, limit=limit)
 
 
 @router.get("/deployments/{name}/events")

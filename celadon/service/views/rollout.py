@@ -1,4 +1,4 @@
-"""One rollout: how it stands or ended, its events, and its deployment's past."""
+"""One rollout: how it stands or ended, and its events."""
 
 # ruff: noqa: PLC0415 - looking needs no database
 
@@ -17,7 +17,6 @@ from celadon.service.views.events import EventRow, event_rows
 from celadon.service.views.phrases import Phrase, Shown
 from celadon.service.views.sets import without_output
 from celadon.table.records.events import AuditEvent
-from celadon.table.records.history import History
 from celadon.table.records.rollouts import RolloutRecord
 
 if TYPE_CHECKING:
@@ -177,16 +176,3 @@ async def read_rollout_events(
         lambda tx, _: read_events(tx, record.deployment, rollout=record.rollout, limit=limit),
     )
     return newest_first[::-1]
-
-
-async def read_history(service: "Service", who: Principal, name: str, *, rollout: int | None, limit: int) -> History:
-    """Return the past of a deployment, newest first.
-
-    Raises:
-        RefusedError: there is none, the caller may not see it, or it has no such rollout.
-
-    """
-    from celadon.table.read import deployment_history
-
-    async with service.reading(who, name) as tx:
-        return await deployment_history.read_history(tx, name, rollout=rollout, limit=limit)
