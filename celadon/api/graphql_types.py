@@ -18,6 +18,7 @@ from celadon.api.graphql_pages import (
 from celadon.client.rollout_view import table_next_step, who_must_act
 from celadon.domain.decisions.workflow_condition import WorkflowCondition as WorkflowConditionRecord
 from celadon.domain.language.errors import Refusal
+from celadon.domain.language.freeze import Freeze as FreezeRecord
 from celadon.domain.language.growth import Growth as GrowthRecord
 from celadon.domain.language.messages import RefusedMessage, RolloutStatus
 from celadon.domain.language.messages import Timer as StatusTimer
@@ -126,6 +127,10 @@ class Router(
         loader = info.context.loaders.behind(page_length(first) + 1, read_name("deployment", after))
         found = await loader.load(self.record.router)
         return await page_of(info, found, Asked("deployment", first, after), Behind.of, lambda one: one.deployment)
+
+
+class Freeze(View[FreezeRecord]):
+    """A freeze that holds or is to come: while it holds, nothing is switched to green."""
 
 
 class Timer(View[StatusTimer], hides="remaining"):

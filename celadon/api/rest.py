@@ -17,6 +17,7 @@ from celadon.service.principal import Principal
 from celadon.service.views.deployment import read_deployment
 from celadon.service.views.deployments import DeploymentList, read_deployments
 from celadon.service.views.events import EventList, read_events
+from celadon.service.views.freezes import FreezeList, read_freezes_of_all
 from celadon.service.views.history import History, read_history
 from celadon.service.views.policy import ShownPolicy, read_default_policy, read_policy_of
 from celadon.service.views.revisions import RevisionList, read_revisions
@@ -209,6 +210,12 @@ async def list_events(
 ) -> EventList:
     """Read the audit log of all deployments: newest first, or with ``after`` what comes after a line, as it came."""
     return await read_events(service, who, None, before=before, after=after, limit=limit)
+
+
+@router.get("/freezes")
+async def list_freezes(who: Caller, service: ServiceOf, before: Before = None, limit: Limit = 100) -> FreezeList:
+    """List the freezes of all deployments that hold or are to come, newest first; those of one stand in its view."""
+    return await read_freezes_of_all(service, who, before=before, limit=limit)
 
 
 @router.get("/routers")

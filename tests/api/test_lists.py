@@ -20,6 +20,7 @@ LISTS = {
     "/v1/deployments/chat/rollouts": ("rollouts", "rollout", "before"),
     "/v1/deployments/chat/history": ("rollouts", "rollout", "before"),
     "/v1/deployments/chat/revisions": ("revisions", "number", "before"),
+    "/v1/freezes": ("freezes", "id", "before"),
     "/v1/events": ("events", "id", "before"),
     "/v1/deployments/chat/events": ("events", "id", "before"),
     "/v1/deployments/chat/schedules": ("schedules", "schedule", "after"),
@@ -53,6 +54,9 @@ async def test_pages_meet_without_gap_or_overlap(path: str, api: ApiClient, rows
     await rows.live("run-ads", deployment="ads")
     for number in range(3):
         await rows.router(f"edge-{number}", 0)
+        body = {"all": True, "begins_at": f"203{number}-01-01T00:00:00Z"}
+        made = await api.call("POST", "/v1/freezes", Role.ADMIN, body=body)
+        assert made.status == 201, made.text
     items, place, cursor = LISTS[path]
     whole = (await api.call("GET", f"{path}?limit=100", Role.VIEWER)).json
 

@@ -36,6 +36,8 @@ from celadon.service.views.schedules import read_schedules, schedule_row
 
 _SHOWN_REVISIONS: Final = 50
 SHOWN_SCHEDULES: Final = 100
+SHOWN_FREEZES: Final = 100
+"""More than are possible at once."""
 _LONGEST: Final = 10_000
 
 router = APIRouter(include_in_schema=False, route_class=ConsoleRoute)
@@ -174,8 +176,8 @@ def _schedules_of(name: str) -> str:
 async def list_freezes(request: Request) -> HTMLResponse:
     """Show the freezes of all deployments, and let people begin and end them; one deployment's stand on its page."""
     who, person = await looking(request)
-    read = await read_freezes_of_all(parts_of(request).service, who)
-    freezes = freeze_phrases(read.freezes, "", read.at)
+    read = await read_freezes_of_all(parts_of(request).service, who, limit=SHOWN_FREEZES)
+    freezes = freeze_phrases(read.items, "", read.at)
     may = Verb.FREEZE_ALL in rights_of(who.roles) and not who.scope
     return page_with_notice(request, "freezes", person, freezes=freezes, may=may)
 

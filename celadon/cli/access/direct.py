@@ -18,6 +18,7 @@ from celadon.service.pages import every_page
 from celadon.service.views.deployment import read_deployment, read_table_view
 from celadon.service.views.deployments import DeploymentList, read_deployments
 from celadon.service.views.events import EventList, read_events
+from celadon.service.views.freezes import FreezeList, read_freezes_of_all
 from celadon.service.views.history import History, read_history
 from celadon.service.views.policy import ShownPolicy, read_default_policy, read_policy_of
 from celadon.service.views.revisions import RevisionList, read_revisions
@@ -99,6 +100,12 @@ class DirectAccess:
         """Return every schedule of a deployment."""
         return await every_page(
             lambda after: read_schedules(self._service, OPERATOR, name, after=after, limit=LONGEST_PAGE)
+        )
+
+    async def freezes(self) -> FreezeList:
+        """Return every freeze of all deployments."""
+        return await every_page(
+            lambda before: read_freezes_of_all(self._service, OPERATOR, before=before, limit=LONGEST_PAGE)
         )
 
     async def routers(self) -> RouterList:

@@ -14,6 +14,7 @@ from celadon.table.records.rollouts import RolloutFilter, RolloutRecord
 if TYPE_CHECKING:
     from celadon.service.views.deployments import DeploymentList
     from celadon.service.views.events import EventList
+    from celadon.service.views.freezes import FreezeList
     from celadon.service.views.history import History
     from celadon.service.views.policy import ShownPolicy
     from celadon.service.views.revisions import RevisionList
@@ -73,6 +74,9 @@ class Access(Protocol):
 
     async def schedules(self, name: str) -> "ScheduleList":
         """Return every schedule of a deployment, by name."""
+
+    async def freezes(self) -> "FreezeList":
+        """Return every freeze of all deployments that holds or is to come, newest first."""
 
     async def routers(self) -> "RouterList":
         """Return every router."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from celadon.service.principal import Principal
     from celadon.service.views.deployments import DeploymentList
     from celadon.service.views.events import EventList
+    from celadon.service.views.freezes import FreezeList
     from celadon.service.views.history import History
     from celadon.service.views.policy import ShownPolicy
     from celadon.service.views.revisions import RevisionList
@@ -175,6 +176,14 @@ class ApiAccess:
 
         path = f"/v1/deployments/{segment(name)}/schedules"
         return await every_page(lambda after: self._calls.get(path, ScheduleList, after=after, limit=LONGEST_PAGE))
+
+    async def freezes(self) -> "FreezeList":
+        """Return every freeze of all deployments."""
+        from celadon.service.views.freezes import FreezeList
+
+        return await every_page(
+            lambda before: self._calls.get("/v1/freezes", FreezeList, before=before, limit=LONGEST_PAGE),
+        )
 
     async def routers(self) -> "RouterList":
         """Return every router."""

@@ -138,7 +138,9 @@ def deployment_detail(view: RolloutView, now: datetime, room: Room = WHOLE) -> D
         epoch=deployment.epoch,
         replicas=deployment.replicas,
         frozen=deployment.frozen,
-        freezes=freeze_phrases(deployment.freezes, deployment.deployment, deployment.at),
+        freezes=freeze_phrases(
+            sorted(deployment.freezes, key=lambda one: one.begins_at), deployment.deployment, deployment.at
+        ),
         waits_for=who_must_act(record, frozen=deployment.frozen, paused=deployment.paused)
         if view.stuck is None
         else "an operator: the rollout does not get on",
