@@ -131,12 +131,12 @@ def test_a_policy_is_told_with_the_same_words_at_both_doors() -> None:
     assert changes[0].by == "cid (declared)"
 
 
-def test_freezes_are_told_in_the_order_in_which_they_begin_and_one_that_holds_stands_out() -> None:
-    later, holding = (
+def test_a_freeze_that_holds_stands_out_from_one_that_is_to_come() -> None:
+    planned, holding = (
         Freeze(id=number, everywhere=True, begins_at=NOW + timedelta(hours=begins), ends_at=None, by="ann")
-        for number, begins in ((1, 1), (2, -1))
+        for number, begins in ((2, 1), (1, -1))
     )
 
-    first, second = freeze_phrases((later, holding), "", NOW)
+    tones = [one.tone for one in freeze_phrases((planned, holding), "", NOW)]
 
-    assert (first.tone, second.tone) == (Tone.WARN, Tone.PLAIN)
+    assert tones == [Tone.PLAIN, Tone.WARN]
