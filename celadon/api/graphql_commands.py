@@ -1,22 +1,20 @@
-"""GraphQL mutations of commands, derived from their declarations: a mapper from Pydantic models to Strawberry's types.
-
-Strawberry's own mapper knows neither spans of time nor mappings. A refusal is an answer of the type ``Refused``.
-"""
+"""GraphQL mutations of commands, derived from their declarations; a refusal is an answer of the type ``Refused``."""
 
 import inspect
 from collections.abc import Callable, Coroutine, Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from enum import Enum
 from functools import cache
-from types import NoneType, UnionType
+from types import NoneType
 from typing import Annotated, Any, Final, NewType, Union, get_args, get_origin, get_type_hints
 
 import strawberry
-from pydantic import AwareDatetime, BaseModel, BeforeValidator
+from pydantic import BaseModel, BeforeValidator
 from pydantic.fields import FieldInfo
-from strawberry.scalars import JSON
 
-from celadon.api.graphql_types import ContextInfo, Deployment, Refused, Rollout
+from celadon.api.graphql_mapper import PLAIN, Mapped, is_moment, mapped, without_none
+from celadon.api.graphql_pages import ContextInfo
+from celadon.api.graphql_types import Deployment, Refused, Rollout
 from celadon.domain.language.base_models import StrictModel, field_texts
 from celadon.domain.language.errors import RefusalCode, RefusedError, refuse
 from celadon.domain.language.names import revision_number
@@ -37,8 +35,6 @@ _OBJECTS: Final[Mapping[str, tuple[Any, str]]] = {
 
 _NUMBERED: Final = "rollout"
 """A number that GraphQL shows as the id of something else."""
-
-_PLAIN: Final = (bool, int, float, str)
 
 NamedRevision = NewType("NamedRevision", object)
 """What an input takes for a revision, of any type: the one parser refuses in words what names none."""
@@ -95,8 +91,7 @@ def _resolver(command: AnyCommand) -> Callable[..., Coroutine[Any, Any, object]]
             )
             return await _shown(info, payload, _places(command), result)
         except RefusedError as error:
-            refusal = error.refusal
-            return Refused(code=refusal.code, message=refusal.message, next_step=refusal.next_step)
+            return Refused.of(error.refusal)
 
     about = command.graph.about_answer or f"{_sentence(command.result)}, or why not."
     name = command.graph.answer or f"{_camel(command)}Answer"
@@ -122,12 +117,13 @@ def _input(command: AnyCommand) -> type:
     model = graph.model or command.request
     for name, field in model.model_fields.items():
         shown = _name(graph, name)
-        kind = strawberry.ID | None if name == _NUMBERED else _kind(field.annotation, name, is_input=True)
+        special = _given_labels if name == "labels" else _given
+        kind = strawberry.ID | None if name == _NUMBERED else mapped(field.annotation, special).kind
         told = _description(model, name) or _description(command.request, name)
         if field.is_required():
             fields.append((shown, kind, _field(told)))
         elif name in graph.required:
-            fields.append((shown, _without_none(kind), _field(told)))
+            fields.append((shown, without_none(kind), _field(told)))
         else:
             fields.append((shown, _optional(kind, field), _field(told, field)))
     if command.rest.takes_id:
@@ -187,7 +183,7 @@ def _places(command: AnyCommand) -> Mapping[str, Any]:
 def _all_of(model: type[BaseModel], before: str = "") -> Iterator[tuple[str, str]]:
     """Show all of a result, what stands inside of its answer too."""
     for name, field in model.model_fields.items():
-        kind = _without_none(field.annotation)
+        kind = without_none(field.annotation)
         if name == "deployment":
             yield name, "@deployment"
         elif isinstance(kind, type) and issubclass(kind, BaseModel):
@@ -227,7 +223,7 @@ def _at(model: type[BaseModel], place: str) -> tuple[Any, str]:
         inner: Any = model.model_fields[one].annotation
         model = inner
     if name in model.model_fields:
-        return _kind(model.model_fields[name].annotation, name), _description(model, name)
+        return mapped(model.model_fields[name].annotation).kind, _description(model, name)
     found = getattr(model, name)
     return get_type_hints(found.fget)["return"], inspect.cleandoc(found.__doc__ or "")
 
@@ -304,43 +300,27 @@ def _field(about: str, field: FieldInfo | None = None) -> Any:  # noqa: ANN401 -
         return strawberry.field(description=about)
     if field.default_factory is not None:
         return strawberry.field(default_factory=list, description=about)
-    default = field.default if isinstance(field.default, (*_PLAIN, Enum)) else None
+    default = field.default if isinstance(field.default, (*PLAIN, Enum)) else None
     return strawberry.field(default=default, description=about)
 
 
-def _kind(annotation: Any, name: str, *, is_input: bool = False) -> Any:  # noqa: ANN401 - types are values here
-    """Return Strawberry's type of a field."""
-    annotation = getattr(annotation, "__supertype__", annotation)
-    origin, inside = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        named = any(isinstance(one, BeforeValidator) and one.func is revision_number for one in inside[1:])
-        return NamedRevision if is_input and named else _kind(inside[0], name, is_input=is_input)
-    if origin in {Union, UnionType} and NoneType in inside:
-        return _kind(_without_none(annotation), name, is_input=is_input) | None
-    if is_input and name == "labels":
-        return list[LabelInput]
-    if origin in {tuple, list, frozenset, set}:
-        inner: Any = _kind(inside[0], name, is_input=is_input)
-        return list[inner]
-    if annotation is timedelta:
-        return str
-    if annotation in {datetime, AwareDatetime}:
-        # What somebody gives is read, and refused in words, by the one parser.
-        return str if is_input else datetime
-    if isinstance(annotation, type) and issubclass(annotation, (*_PLAIN, Enum)):
-        return annotation
-    return JSON
+def _given(annotation: Any) -> Mapped | None:  # noqa: ANN401 - types are values here
+    """Return what an input takes for some types."""
+    if get_origin(annotation) is Annotated:
+        named = any(isinstance(one, BeforeValidator) and one.func is revision_number for one in get_args(annotation))
+        return Mapped(NamedRevision) if named else None
+    # What somebody gives is read, and refused in words, by the one parser.
+    return Mapped(str) if is_moment(annotation) else None
+
+
+def _given_labels(annotation: Any) -> Mapped | None:  # noqa: ANN401 - types are values here
+    return Mapped(list[LabelInput]) if get_origin(annotation) is dict else None
 
 
 def _optional(kind: Any, field: FieldInfo) -> Any:  # noqa: ANN401 - types are values here
     """Return the type of what need not be given; what has a value then is never null."""
-    is_value = isinstance(field.default, (*_PLAIN, Enum)) or field.default_factory is not None
+    is_value = isinstance(field.default, (*PLAIN, Enum)) or field.default_factory is not None
     return kind if is_value or NoneType in get_args(kind) else kind | None
-
-
-def _without_none(kind: Any) -> Any:  # noqa: ANN401 - types are values here
-    inside = get_args(kind)
-    return next(one for one in inside if one is not NoneType) if NoneType in inside else kind
 
 
 # Names and texts.

@@ -25,14 +25,16 @@ from strawberry.types.base import StrawberryObjectDefinition
 from strawberry.types.enum import StrawberryEnumDefinition
 from strawberry.types.field import StrawberryField
 
+from celadon.domain.language.base_models import field_texts
 from celadon.domain.language.docstrings import attribute_docstrings
 
 KindT = TypeVar("KindT")
 
-_SHOWN: Final[dict[type, list[tuple[type[BaseModel], Mapping[str, str]]]]] = {}
+_DESCRIBED: Final[dict[type, tuple[type[BaseModel], Mapping[str, str]]]] = {}
+"""The model whose sentences describe a type, and the model's names of fields that the type names otherwise."""
 
 
-def shows(model: type[BaseModel], **names: str) -> Callable[[type[KindT]], type[KindT]]:
+def described_by(model: type[BaseModel], **names: str) -> Callable[[type[KindT]], type[KindT]]:
     """Let a model's sentences describe the fields of a type that have none of their own.
 
     Args:
@@ -42,7 +44,7 @@ def shows(model: type[BaseModel], **names: str) -> Callable[[type[KindT]], type[
     """
 
     def note(kind: type[KindT]) -> type[KindT]:
-        _SHOWN.setdefault(kind, []).append((model, names))
+        _DESCRIBED[kind] = model, names
         return kind
 
     return note
@@ -89,17 +91,17 @@ def _describe_arguments(told: Mapping[str, GraphQLArgument]) -> None:
 
 
 def _sentences(kind: type) -> Mapping[str, str]:
-    found = dict(attribute_docstrings(kind))
-    for model, names in _SHOWN.get(kind, ()):
-        under = attribute_docstrings(model)
-        given = {
-            name: text for name, field in model.model_fields.items() if (text := field.description or under.get(name))
-        }
-        for name in kind.__annotations__:
-            source = names.get(name, name)
-            if source in given:
-                found.setdefault(name, given[source])
-    return found
+    own = attribute_docstrings(kind)
+    if kind not in _DESCRIBED:
+        return own
+    model, names = _DESCRIBED[kind]
+    texts = field_texts(model)
+    renamed = {name: texts.get(source) or _of_property(model, source) for name, source in names.items()}
+    return {**texts, **renamed, **own}
+
+
+def _of_property(model: type[BaseModel], name: str) -> str:
+    return inspect.cleandoc(getattr(model, name).__doc__ or "")
 
 
 def _of_class(kind: type) -> str | None:

@@ -14,37 +14,41 @@ from strawberry.types.execution import ExecutionContext
 from strawberry.types.graphql import OperationType
 
 from celadon.api.graphql_commands import SCALARS, mutation_type, number_of
-from celadon.api.graphql_descriptions import describe, shows
+from celadon.api.graphql_descriptions import describe, described_by
 from celadon.api.graphql_limits import QueryLimit
-from celadon.api.graphql_policies import Policy
-from celadon.api.graphql_schedules import Schedule
-from celadon.api.graphql_types import (
+from celadon.api.graphql_pages import (
     Asked,
     Connection,
     ContextInfo,
     Cursor,
-    Deployment,
-    Event,
     First,
     NodeT,
-    Revision,
-    Rollout,
-    Route,
-    Router,
-    event_page,
     page_length,
     page_of,
     read_name,
     read_number,
+    shown_page,
+)
+from celadon.api.graphql_types import (
+    Deployment,
+    Event,
+    Freeze,
+    Policy,
+    Revision,
+    Rollout,
+    Route,
+    Router,
+    Schedule,
+    event_page,
     revision_page,
     route_page,
-    shown_page,
 )
 from celadon.api.problems import HttpRefusal, not_migrated_yet, table_away
 from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError
 from celadon.domain.language.states import RolloutOutcome, RolloutPhase
 from celadon.logs import trace_of
 from celadon.service.views.deployments import read_deployments
+from celadon.service.views.freezes import read_freezes_of_all
 from celadon.service.views.policy import read_default_policy, read_policy_of
 from celadon.service.views.rollout import read_rollout
 from celadon.service.views.rollouts import read_rollouts
@@ -62,7 +66,7 @@ AnswerT = TypeVar("AnswerT")
 log = structlog.get_logger()
 
 
-@shows(RolloutFilter)
+@described_by(RolloutFilter)
 @strawberry.input
 class RolloutsFilter:
     """Which rollouts are meant; what is not said restricts nothing."""
@@ -205,6 +209,13 @@ class Query:
         service, who = info.context.service, info.context.who
         page = await _told(read_schedules(service, who, str(deployment_id), after=name, limit=limit))
         return await shown_page(info, page, Asked("schedule", first, after), Schedule.of, lambda one: one.schedule)
+
+    @strawberry.field(description="Freezes of all deployments that hold or are to come, newest first.")
+    async def freezes(self, info: ContextInfo, first: First = 20, after: Cursor = None) -> Connection[Freeze]:
+        """Read a page of the freezes of all deployments."""
+        before, limit = read_number("freeze", after), page_length(first)
+        page = await _told(read_freezes_of_all(info.context.service, info.context.who, before=before, limit=limit))
+        return await shown_page(info, page, Asked("freeze", first, after), Freeze.of, lambda one: one.id)
 
     @strawberry.field(description="Routers that the table knows, by name.")
     async def routers(self, info: ContextInfo, first: First = 20, after: Cursor = None) -> Connection[Router]:

@@ -11,11 +11,11 @@ from celadon.api.serving import ApiService
 from celadon.client.rollout_view import WorkflowAnswer
 from celadon.service.principal import Principal
 from celadon.service.views.deployment import ask_workflow
+from celadon.service.views.deployments import ListedDeployment
 from celadon.table.core.labels import named, within
 from celadon.table.read import of_deployments
 from celadon.table.read.overview import list_deployments
 from celadon.table.read.router_list import behind_of
-from celadon.table.records.deployments import DeploymentLine
 from celadon.table.records.events import DeploymentEvent
 from celadon.table.records.revisions import RevisionRecord
 from celadon.table.records.rollouts import RolloutRecord
@@ -37,7 +37,7 @@ class Loaders:
         self._service = service
         self._who = who
         self._pages: dict[tuple[object, ...], DataLoader[str, Any]] = {}
-        self.lines: DataLoader[str, DeploymentLine | None] = DataLoader(self._lines)
+        self.lines: DataLoader[str, ListedDeployment | None] = DataLoader(self._lines)
         self.workflows: DataLoader[str, WorkflowAnswer] = DataLoader(self._workflows)
 
     def routes(self, limit: int, after: str | None) -> DataLoader[str, list[RouteRecord]]:
@@ -94,12 +94,12 @@ class Loaders:
             self._pages[key] = DataLoader(load, max_batch_size=max(1, MOST_ROWS // limit))
         return self._pages[key]
 
-    async def _lines(self, names: list[str]) -> list[DeploymentLine | None]:
+    async def _lines(self, names: list[str]) -> list[ListedDeployment | None]:
         found = await self._service.read(
             self._who,
             lambda tx, scope: list_deployments(tx, within(scope), named(names), limit=len(names)),
         )
-        by_name = {line.deployment: line for line in found}
+        by_name = {line.deployment: ListedDeployment.of(line) for line in found}
         return [by_name.get(name) for name in names]
 
     async def _workflows(self, names: list[str]) -> Sequence[WorkflowAnswer | BaseException]:

@@ -17,14 +17,15 @@ from celadon.service.principal import Principal
 from celadon.service.views.deployment import read_deployment
 from celadon.service.views.deployments import DeploymentList, read_deployments
 from celadon.service.views.events import EventList, read_events
+from celadon.service.views.freezes import FreezeList, read_freezes_of_all
+from celadon.service.views.history import History, read_history
 from celadon.service.views.policy import ShownPolicy, read_default_policy, read_policy_of
 from celadon.service.views.revisions import RevisionList, read_revisions
-from celadon.service.views.rollout import read_history, read_rollout
+from celadon.service.views.rollout import read_rollout
 from celadon.service.views.rollouts import RolloutList, read_rollouts, read_rollouts_of
 from celadon.service.views.routers import RouterList, read_routers
 from celadon.service.views.schedules import ScheduleList, read_schedules
 from celadon.table.core.paging import LONGEST_PAGE
-from celadon.table.records.history import History
 from celadon.table.records.rollouts import RolloutFilter, RolloutRecord
 
 LONGEST_HISTORY: Final = 1_000
@@ -179,10 +180,11 @@ async def show_history(
     service: ServiceOf,
     name: Name,
     rollout: Annotated[int | None, Query(ge=1, le=_LARGEST, description="This rollout alone.")] = None,
-    limit: Annotated[int, Query(ge=1, le=LONGEST_HISTORY, description="The last so many of each.")] = 50,
+    before: Before = None,
+    limit: Annotated[int, Query(ge=1, le=LONGEST_HISTORY, description="How many of each at most.")] = 50,
 ) -> History:
-    """Tell the past: rollouts, the audit log's last lines, and who was told of what."""
-    return await read_history(service, who, name, rollout=rollout, limit=limit)
+    """Tell the past, newest first: rollouts, the audit log's lines of their time, and who was told of what."""
+    return await read_history(service, who, name, rollout=rollout, before=before, limit=limit)
 
 
 @router.get("/deployments/{name}/events")
@@ -208,6 +210,12 @@ async def list_events(
 ) -> EventList:
     """Read the audit log of all deployments: newest first, or with ``after`` what comes after a line, as it came."""
     return await read_events(service, who, None, before=before, after=after, limit=limit)
+
+
+@router.get("/freezes")
+async def list_freezes(who: Caller, service: ServiceOf, before: Before = None, limit: Limit = 100) -> FreezeList:
+    """List the freezes of all deployments that hold or are to come, newest first; those of one stand in its view."""
+    return await read_freezes_of_all(service, who, before=before, limit=limit)
 
 
 @router.get("/routers")

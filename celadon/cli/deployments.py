@@ -6,11 +6,12 @@ from celadon.cli.output import OutputFormat, print_object, print_text
 from celadon.cli.target_choice import TargetChoice
 from celadon.cli.tree import rollout_tree, styled
 from celadon.client.rollout_view import RolloutView, WorkflowAnswer
+from celadon.domain.decisions.layers import layers_of
 from celadon.domain.language.moments import span
 from celadon.domain.language.plan import PolicyLayer
-from celadon.domain.language.policy import resolve_policy
 from celadon.ending import ExitCode
 from celadon.service.views.deployments import DeploymentList, deployment_row
+from celadon.service.views.policy import policy_rows
 from celadon.table.records.deployments import DeploymentView
 from celadon.terminal import Table, Text
 
@@ -76,13 +77,8 @@ def deployment_table(listed: DeploymentList) -> Table:
 def policy_text(view: DeploymentView) -> Text:
     """Return the policy that a rollout would have which says nothing itself."""
     text = Text("policy", style="bold").append("  of a rollout that says nothing itself", style="not bold dim")
-    for name, value in resolve_policy(view.defaults, view.policy).model_dump(mode="json").items():
-        own = "" if name in view.policy.model_fields_set else f"  ({_layer(view, name)})"
-        shown = f"{{{', '.join(f'{key}: {one}' for key, one in value.items())}}}" if isinstance(value, dict) else value
-        text.begin_line(f"  {name}: {shown}", style="not bold default").append(own, style="dim")
+    for row in policy_rows(layers_of(view.policy, defaults=view.defaults)):
+        text.begin_line(f"  {row.key}: {row.value}", style="not bold default")
+        if row.layer != PolicyLayer.DEPLOYMENT.value:
+            text.append(f"  ({row.layer})", style="dim")
     return text
-
-
-def _layer(view: DeploymentView, key: str) -> str:
-    layer = PolicyLayer.INSTALLATION if key in view.defaults.model_fields_set else PolicyLayer.DEFAULT
-    return layer.value

@@ -11,21 +11,23 @@ from celadon.cli.tree import STYLES, outcome_line
 from celadon.domain.language.moments import moment
 from celadon.ending import ExitCode
 from celadon.service.views.events import errors_told, event_rows
+from celadon.service.views.history import History
 from celadon.service.views.rollout import rollout_summary
 from celadon.table.records.events import AuditEvent
-from celadon.table.records.history import History
 from celadon.table.records.rollouts import RolloutFilter, RolloutRecord
 from celadon.terminal import Table, Text
 
 
 async def show_history(
     deployment: str,
+    *,
     rollout: int | None,
+    before: int | None,
     limit: int,
     target: TargetChoice,
     output: OutputFormat,
 ) -> ExitCode:
-    """Show rollouts and the audit log, from the table alone.
+    """Show rollouts and the audit log, newest first, from the table alone.
 
     Raises:
         CommandError: Postgres is not there, or lacks the tables.
@@ -33,13 +35,15 @@ async def show_history(
 
     """
     async with open_access(target) as access:
-        found = await access.history(deployment, rollout, limit)
+        found = await access.history(deployment, rollout=rollout, before=before, limit=limit)
     if output.is_for_programs:
         print_object(found, output)
     else:
         print_text(history_table(found, datetime.now(UTC)), "", event_table(found.events))
         if found.notified:
             print_text("", delivery_table(found.notified))
+        if found.cursor is not None:
+            print_text("", f"There are older rollouts: the same command with --before {found.cursor}")
     return ExitCode.DONE
 
 
@@ -78,7 +82,7 @@ def history_table(past: History, now: datetime) -> Table:
     """Return the rollouts of one deployment with how they ended."""
     errors = errors_told(past.events)
     table = table_of("ROLLOUT", "STARTED (UTC)", "TOOK", "BY", "SWITCHED (UTC)", "CUT", "OUTCOME")
-    for one in past.rollouts:
+    for one in past.items:
         row = rollout_summary(one, now, errors=errors.get(one.rollout, ()))
         table.add_row(
             Text(f"{row.number}: {row.move}", style="bold"),

@@ -22,6 +22,7 @@ class Root(LoadingGroup):
         Place(name="deploy", code="celadon.cli.commands.rollouts:deploy", panel=_ROLL_OUT),
         Place(name="plan", code="celadon.cli.commands.rollouts:plan", panel=_ROLL_OUT),
         Place(name="events", code="celadon.cli.commands.events:events", panel=_ROLL_OUT),
+        Place(name="freezes", code="celadon.cli.commands.freezes:freezes", panel=_ROLL_OUT),
         Declared(group=()),
         Place(name="login", code="celadon.cli.commands.logins:login", panel=_LOG_IN),
         Place(name="logout", code="celadon.cli.commands.logins:logout", panel=_LOG_IN),

@@ -11,12 +11,11 @@ from celadon.cli.giving import Given, give
 from celadon.cli.output import OutputFormat, print_object, print_text
 from celadon.cli.target_choice import TargetChoice
 from celadon.domain.language.moments import moment
-from celadon.domain.language.plan import PolicyLayer
 from celadon.ending import ExitCode
 from celadon.service.commands.set_defaults import COMMAND as SET_DEFAULTS
 from celadon.service.commands.set_policy import COMMAND as SET_POLICY
 from celadon.service.file_places import Content
-from celadon.service.views.policy import ShownPolicy
+from celadon.service.views.policy import ShownPolicy, defaults_rows, policy_rows
 from celadon.terminal import Table, Text
 
 
@@ -42,19 +41,17 @@ async def show_policy(deployment: str | None, target: TargetChoice, output: Outp
 def policy_table(shown: ShownPolicy) -> Table:
     """Return a policy, with what is not Celadon's own value standing out."""
     table = table_of("KEY", "VALUE", "FROM")
-    for one in shown.policy:
-        style = "" if one.layer is PolicyLayer.DEFAULT else "bold"
-        table.add_row(Text(one.key, style=style), Text(one.value, style=style), one.layer.value)
+    for one in policy_rows(shown.policy):
+        style = "bold" if one.is_set else ""
+        table.add_row(Text(one.key, style=style), Text(one.value, style=style), one.layer)
     return table
 
 
 def changes_table(shown: ShownPolicy) -> Table:
     """Return the last changes of the defaults, newest first."""
     table = table_of("CHANGED (UTC)", "BY", "WHAT", "WHY")
-    for one in shown.changes:
-        by = one.by if one.verified else f"{one.by} (declared)"
-        what = ", ".join(f"{change.field}: {change.before} → {change.after}" for change in one.changes)
-        table.add_row(moment(one.at), Text(by), Text(what), Text(one.reason or "-"))
+    for one in defaults_rows(shown.changes):
+        table.add_row(moment(one.at), Text(one.by), Text(", ".join(one.changes)), Text(one.reason or "-"))
     return table
 
 

@@ -34,7 +34,7 @@ def rollout_tree(view: RolloutView, now: datetime | None = None, room: Room = WH
     if shown.rollout is not None:
         _add_rollout(tree, shown, shown.rollout, now, room)
     if shown.next is not None:
-        tree.add(styled(shown.next))
+        tree.add(Text(f"next: {shown.next.text}", style=STYLES[shown.next.tone]))
     for one in shown.sets:
         _add_set(tree, one, now)
     _add_routers(tree, shown)
@@ -104,8 +104,8 @@ def _add_rollout(tree: Tree, shown: DeploymentDetail, rollout: RolloutSummary, n
     branch = tree.add(head)
     if not rollout.is_under_way:
         branch.add(outcome_line(rollout).append(f"  after {rollout.took}, {rollout.ended}", style="not bold dim"))
-        if rollout.requests_cut:
-            branch.add(Text(f"{rollout.requests_cut} requests were cut", style="red"))
+        if rollout.cut is not None:
+            branch.add(styled(rollout.cut))
         return
     branch.add(_way(rollout, now, names_passed=room.passed_phases))
     for timer in shown.timers:

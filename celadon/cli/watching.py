@@ -120,7 +120,7 @@ class LineScreen:
 
 def _next(shown: DeploymentDetail | UnregisteredDetail) -> str:
     """Return what waits for its turn; empty when nothing does."""
-    return shown.next.text if isinstance(shown, DeploymentDetail) and shown.next is not None else ""
+    return f"next: {shown.next.text}" if isinstance(shown, DeploymentDetail) and shown.next is not None else ""
 
 
 class NoScreen:

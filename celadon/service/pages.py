@@ -47,7 +47,7 @@ class Page(Record, Generic[ItemT, CursorT]):
         }
         for name, text in told.items():
             if name in properties:
-                properties[name].setdefault("description", text)
+                properties[name]["description"] = text
         return schema
 
 

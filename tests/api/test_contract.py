@@ -73,6 +73,7 @@ def test_an_operation_keeps_its_contract(case: Any, server: ContractServer) -> N
         "/v1/deployments/{name}/events",
         "/v1/rollouts",
         "/v1/events",
+        "/v1/freezes",
         "/v1/routers",
         "/healthz",
         "/readyz",

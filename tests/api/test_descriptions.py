@@ -106,3 +106,12 @@ def test_the_openapi_file_says_that_a_revision_may_be_given_by_its_name(model: s
     taken = described["components"]["schemas"][model]["properties"][key]["anyOf"]
 
     assert {"type": "string", "pattern": "^r[1-9][0-9]{0,9}$"} in taken
+
+
+@pytest.mark.parametrize(
+    ("page", "cursor"), [("RolloutList", "before"), ("History", "before"), ("RouterList", "after")]
+)
+def test_a_list_says_how_its_next_page_is_asked_for(page: str, cursor: str) -> None:
+    described = json.loads(schema_files()[OPENAPI_FILE])["components"]["schemas"][page]["properties"]
+
+    assert described[f"next_{cursor}"]["description"].startswith(f"Give it as ``{cursor}``")

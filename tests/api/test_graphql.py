@@ -396,3 +396,22 @@ async def test_a_name_of_a_revision_stands_in_a_query_too(api: ApiClient, rows: 
     )
 
     assert data["promoteDeployment"]["code"] == RefusalCode.NO_GREEN_REVISION
+
+
+async def test_freezes_of_all_are_listed_page_by_page(api: ApiClient, rows: Rows) -> None:
+    await rows.live()
+    for year in (2030, 2031):
+        made = await api.data(
+            f'mutation {{ freeze(input: {{all: true, beginsAt: "{year}-12-24T00:00:00Z", reason: "{year}"}}) '
+            "{ ... on FreezePayload { freeze } ... on Refused { code } } }",
+            Role.ADMIN,
+        )
+        assert "freeze" in made["freeze"], made
+    page = "{ freezes(first: 1%s) { edges { node { reason everywhere endsAt } } pageInfo { hasNextPage endCursor } } }"
+
+    newest = (await api.data(page % "", Role.VIEWER))["freezes"]
+    older = (await api.data(page % f', after: "{newest["pageInfo"]["endCursor"]}"', Role.VIEWER))["freezes"]
+
+    assert newest["edges"] == [{"node": {"reason": "2031", "everywhere": True, "endsAt": None}}]
+    assert [edge["node"]["reason"] for edge in older["edges"]] == ["2030"]
+    assert (newest["pageInfo"]["hasNextPage"], older["pageInfo"]["hasNextPage"]) == (True, False)

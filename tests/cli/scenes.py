@@ -31,6 +31,7 @@ from celadon.domain.language.states import (
     SetCondition,
 )
 from celadon.service.views.deployments import DeploymentList, ListedDeployment
+from celadon.service.views.history import History
 from celadon.service.views.revisions import RevisionList
 from celadon.service.views.routers import RouterList
 from celadon.table.records.deliveries import ToldRecord
@@ -43,7 +44,6 @@ from celadon.table.records.deployments import (
     SetView,
 )
 from celadon.table.records.events import AuditEvent, DeploymentEvent
-from celadon.table.records.history import History
 from celadon.table.records.revisions import RevisionRecord
 from celadon.table.records.rollouts import RolloutRecord
 from celadon.table.records.routers import BehindLine, RouterLine, RouterState
@@ -532,7 +532,7 @@ LISTED: Final = DeploymentList(
 
 PAST: Final = History(
     deployment="chat",
-    rollouts=(
+    items=(
         rollout(RolloutPhase.BAKING, rollout=RolloutId(8), switched_at=ago(80)),
         _PROMOTED,
         rollout(

@@ -122,6 +122,18 @@ async def test_a_history_of_one_rollout_leaves_the_others_out(command: Command, 
     assert {one["rollout"] for one in told["events"]} == {first.begun.rollout}
 
 
+async def test_a_history_goes_on_with_older_rollouts(command: Command, rows: Rows) -> None:
+    first = await rows.live()
+    second = await rows.ready("run-2")
+
+    newest = await command("rollout", "history", "chat", "--limit", "1")
+    older = await command("rollout", "history", "chat", "--before", str(second.begun.rollout), "-o", "json")
+
+    assert f"There are older rollouts: the same command with --before {second.begun.rollout}" in newest.stdout
+    told = json.loads(older.stdout)
+    assert ([one["rollout"] for one in told["rollouts"]], told["next_before"]) == ([first.begun.rollout], None)
+
+
 async def test_a_history_of_an_unknown_rollout_is_refused(command: Command, rows: Rows) -> None:
     await rows.live()
 

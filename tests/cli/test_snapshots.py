@@ -32,7 +32,7 @@ TABLES: Final[dict[str, tuple[RenderableType, ...]]] = {
         "",
         delivery_table(PAST.notified),
     ),
-    "rollout-list": (listings.rollout_table(PAST.rollouts, NOW),),
+    "rollout-list": (listings.rollout_table(PAST.items, NOW),),
     "revision-list": (registering.revision_table(REVISIONS),),
     "events": (events.event_table(LINES),),
     "router-list": (routers.router_table(ROUTERS),),

@@ -268,6 +268,7 @@ PRINTING: Final = (
     ("revision", "list", "chat"),
     ("events",),
     ("router", "list"),
+    ("freezes",),
     ("token", "list"),
     ("notify", "list"),
     ("notify", "target", "list"),

@@ -10,7 +10,6 @@ from fastapi.responses import HTMLResponse, Response
 from celadon.api.console.forms import policy_typed, read_as, reads_as
 from celadon.api.console.pages import LONGEST_NOTICE, ConsoleRoute, looking, own_form, page_with_notice, to_page
 from celadon.api.context import ApiParts, parts_of
-from celadon.domain.decisions.freezing import freeze_told, planned_freeze_told
 from celadon.domain.language.errors import RefusalCode, RefusedError
 from celadon.domain.language.permissions import Verb, rights_of
 from celadon.domain.language.policy import BlueGreenPolicy
@@ -24,14 +23,21 @@ from celadon.service.commands.set_policy import COMMAND as SET_POLICY
 from celadon.service.commands.unfreeze import COMMAND as UNFREEZE
 from celadon.service.principal import Principal
 from celadon.service.registry import commands
-from celadon.service.views.freezes import read_freezes_of_all
-from celadon.service.views.phrases import Phrase
-from celadon.service.views.policy import ShownPolicy, read_default_policy, read_policy_of
+from celadon.service.views.freezes import freeze_phrases, read_freezes_of_all
+from celadon.service.views.policy import (
+    ShownPolicy,
+    defaults_rows,
+    policy_rows,
+    read_default_policy,
+    read_policy_of,
+)
 from celadon.service.views.revisions import read_revisions
-from celadon.service.views.schedules import read_schedules
+from celadon.service.views.schedules import read_schedules, schedule_row
 
 _SHOWN_REVISIONS: Final = 50
 SHOWN_SCHEDULES: Final = 100
+SHOWN_FREEZES: Final = 100
+"""More than are possible at once."""
 _LONGEST: Final = 10_000
 
 router = APIRouter(include_in_schema=False, route_class=ConsoleRoute)
@@ -110,8 +116,8 @@ async def set_defaults(request: Request) -> Response:
 def _policy(shown: ShownPolicy, rights: Collection[Verb], right: Verb) -> dict[str, object]:
     return {
         "name": shown.deployment,
-        "keys": shown.policy,
-        "changes": shown.changes,
+        "keys": policy_rows(shown.policy),
+        "changes": defaults_rows(shown.changes),
         "names": tuple(BlueGreenPolicy.model_fields),
         "may": right in rights,
     }
@@ -132,7 +138,7 @@ async def list_schedules(request: Request, name: str, after: Typed | None = None
         "schedules",
         person,
         name=name,
-        schedules=listed.items,
+        schedules=tuple(schedule_row(one) for one in listed.items),
         is_first=after is None,
         next_after=listed.cursor,
         left_out=listed.left_out,
@@ -170,13 +176,8 @@ def _schedules_of(name: str) -> str:
 async def list_freezes(request: Request) -> HTMLResponse:
     """Show the freezes of all deployments, and let people begin and end them; one deployment's stand on its page."""
     who, person = await looking(request)
-    read = await read_freezes_of_all(parts_of(request).service, who)
-    freezes = tuple(
-        Phrase(text=freeze_told(one, ""), tone=Tone.WARN)
-        if one.holds_at(read.at)
-        else Phrase(text=planned_freeze_told(one))
-        for one in sorted(read.freezes, key=lambda one: one.begins_at)
-    )
+    read = await read_freezes_of_all(parts_of(request).service, who, limit=SHOWN_FREEZES)
+    freezes = freeze_phrases(read.items, "", read.at)
     may = Verb.FREEZE_ALL in rights_of(who.roles) and not who.scope
     return page_with_notice(request, "freezes", person, freezes=freezes, may=may)
 

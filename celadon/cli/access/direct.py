@@ -18,15 +18,16 @@ from celadon.service.pages import every_page
 from celadon.service.views.deployment import read_deployment, read_table_view
 from celadon.service.views.deployments import DeploymentList, read_deployments
 from celadon.service.views.events import EventList, read_events
+from celadon.service.views.freezes import FreezeList, read_freezes_of_all
+from celadon.service.views.history import History, read_history
 from celadon.service.views.policy import ShownPolicy, read_default_policy, read_policy_of
 from celadon.service.views.revisions import RevisionList, read_revisions
-from celadon.service.views.rollout import read_history, read_rollout
+from celadon.service.views.rollout import read_rollout
 from celadon.service.views.rollouts import RolloutList, read_rollouts, read_rollouts_of
 from celadon.service.views.routers import RouterList, read_routers
 from celadon.service.views.schedules import ScheduleList, read_schedules
 from celadon.table.core.paging import LONGEST_PAGE
 from celadon.table.records.deployments import DeploymentView
-from celadon.table.records.history import History
 from celadon.table.records.rollouts import RolloutFilter, RolloutRecord
 
 OPERATOR: Final = operator("operator")
@@ -62,9 +63,9 @@ class DirectAccess:
         """Return a deployment with its latest rollout."""
         return await read_deployment(self._service, OPERATOR, name)
 
-    async def history(self, name: str, rollout: int | None, limit: int) -> History:
-        """Return the last rollouts and lines of the audit log, from the table alone."""
-        return await read_history(self._service, OPERATOR, name, rollout=rollout, limit=limit)
+    async def history(self, name: str, *, rollout: int | None, before: int | None, limit: int) -> History:
+        """Return a page of rollouts with what happened in them, from the table alone."""
+        return await read_history(self._service, OPERATOR, name, rollout=rollout, before=before, limit=limit)
 
     async def rollout(self, name: str, rollout: RolloutId) -> RolloutRecord | None:
         """Return one rollout of a deployment."""
@@ -99,6 +100,12 @@ class DirectAccess:
         """Return every schedule of a deployment."""
         return await every_page(
             lambda after: read_schedules(self._service, OPERATOR, name, after=after, limit=LONGEST_PAGE)
+        )
+
+    async def freezes(self) -> FreezeList:
+        """Return every freeze of all deployments."""
+        return await every_page(
+            lambda before: read_freezes_of_all(self._service, OPERATOR, before=before, limit=LONGEST_PAGE)
         )
 
     async def routers(self) -> RouterList:

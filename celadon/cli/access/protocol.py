@@ -9,12 +9,13 @@ from celadon.domain.language.names import RolloutId
 from celadon.service.answers import Meant
 from celadon.service.command import Command, RequestT, ResultT
 from celadon.table.records.deployments import DeploymentView
-from celadon.table.records.history import History
 from celadon.table.records.rollouts import RolloutFilter, RolloutRecord
 
 if TYPE_CHECKING:
     from celadon.service.views.deployments import DeploymentList
     from celadon.service.views.events import EventList
+    from celadon.service.views.freezes import FreezeList
+    from celadon.service.views.history import History
     from celadon.service.views.policy import ShownPolicy
     from celadon.service.views.revisions import RevisionList
     from celadon.service.views.rollouts import RolloutList
@@ -46,8 +47,8 @@ class Access(Protocol):
     async def view(self, name: str) -> RolloutView:
         """Return a deployment with its latest rollout, as workflow and table know it."""
 
-    async def history(self, name: str, rollout: int | None, limit: int) -> History:
-        """Return the last rollouts and lines of the audit log, or those of one rollout."""
+    async def history(self, name: str, *, rollout: int | None, before: int | None, limit: int) -> "History":
+        """Return a page of rollouts with what happened in them, newest first, or one of them alone."""
 
     async def rollout(self, name: str, rollout: RolloutId) -> RolloutRecord | None:
         """Return one rollout of a deployment; nothing when it has none of this number."""
@@ -73,6 +74,9 @@ class Access(Protocol):
 
     async def schedules(self, name: str) -> "ScheduleList":
         """Return every schedule of a deployment, by name."""
+
+    async def freezes(self) -> "FreezeList":
+        """Return every freeze of all deployments that holds or is to come, newest first."""
 
     async def routers(self) -> "RouterList":
         """Return every router."""

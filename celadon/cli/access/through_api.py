@@ -28,13 +28,14 @@ if TYPE_CHECKING:
     from celadon.service.principal import Principal
     from celadon.service.views.deployments import DeploymentList
     from celadon.service.views.events import EventList
+    from celadon.service.views.freezes import FreezeList
+    from celadon.service.views.history import History
     from celadon.service.views.policy import ShownPolicy
     from celadon.service.views.revisions import RevisionList
     from celadon.service.views.rollouts import RolloutList
     from celadon.service.views.routers import RouterList
     from celadon.service.views.schedules import ScheduleList
     from celadon.table.records.deployments import DeploymentView
-    from celadon.table.records.history import History
     from celadon.table.records.rollouts import RolloutFilter, RolloutRecord
 
 
@@ -122,11 +123,11 @@ class ApiAccess:
 
         return await self._get(name, "", RolloutView)
 
-    async def history(self, name: str, rollout: int | None, limit: int) -> "History":
-        """Return the last rollouts and lines of the audit log."""
-        from celadon.table.records.history import History
+    async def history(self, name: str, *, rollout: int | None, before: int | None, limit: int) -> "History":
+        """Return a page of rollouts with what happened in them."""
+        from celadon.service.views.history import History
 
-        return await self._get(name, "/history", History, rollout=rollout, limit=limit)
+        return await self._get(name, "/history", History, rollout=rollout, before=before, limit=limit)
 
     async def rollout(self, name: str, rollout: RolloutId) -> "RolloutRecord | None":
         """Return one rollout of a deployment."""
@@ -175,6 +176,14 @@ class ApiAccess:
 
         path = f"/v1/deployments/{segment(name)}/schedules"
         return await every_page(lambda after: self._calls.get(path, ScheduleList, after=after, limit=LONGEST_PAGE))
+
+    async def freezes(self) -> "FreezeList":
+        """Return every freeze of all deployments."""
+        from celadon.service.views.freezes import FreezeList
+
+        return await every_page(
+            lambda before: self._calls.get("/v1/freezes", FreezeList, before=before, limit=LONGEST_PAGE),
+        )
 
     async def routers(self) -> "RouterList":
         """Return every router."""

@@ -367,7 +367,8 @@ def history(
         int | None,
         typer.Option(min=1, metavar="N", help="Only this rollout.", show_default="all"),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1_000, metavar="N", help="How many of the newest of each.")] = 20,
+    before: BeforeOption = None,
+    limit: Annotated[int, typer.Option(min=1, max=1_000, metavar="N", help="How many of each.")] = 20,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
     """Show past rollouts and the audit log: who asked for what, through which door, why, and what came of it.
@@ -378,9 +379,13 @@ def history(
     ```console
     celadon rollout history chat
     celadon rollout history chat --rollout 7
+    celadon rollout history chat --before 7     # what was before it
     celadon rollout history chat --limit 1000 -o json
     ```
     """
     from celadon.cli.listings import show_history
 
-    run(lambda: show_history(deployment, rollout, limit, target, output), output)
+    run(
+        lambda: show_history(deployment, rollout=rollout, before=before, limit=limit, target=target, output=output),
+        output,
+    )

@@ -69,7 +69,7 @@ class SuccessorRead(Record):
 
 
 class WaitingRollout(Record):
-    """A rollout that waits for its turn, as everybody is shown it."""
+    """A rollout that waits for its turn, behind the one that is under way."""
 
     id: int
     """The number under which it waits."""

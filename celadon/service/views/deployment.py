@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 from celadon.client.rollout_view import NO_WORKFLOW, RolloutView, WorkflowAnswer, who_must_act
 from celadon.client.wording import in_words
 from celadon.domain.decisions.approvals import tell_approvals
-from celadon.domain.decisions.freezing import freeze_told, planned_freeze_told
 from celadon.domain.decisions.narration import growth_told, window_in_words
 from celadon.domain.language.durations import format_duration
 from celadon.domain.language.messages import RefusedMessage, RolloutStatus
@@ -21,6 +20,7 @@ from celadon.domain.language.states import RolloutPhase
 from celadon.service.command import Tone
 from celadon.service.principal import Principal
 from celadon.service.views.events import EventRow, event_row
+from celadon.service.views.freezes import freeze_phrases
 from celadon.service.views.phrases import WHOLE, Countdown, Phrase, Room, Shown, live_phrase
 from celadon.service.views.rollout import RolloutSummary, rollout_summary
 from celadon.service.views.sets import SetDetail, errors_of, set_detail
@@ -138,7 +138,9 @@ def deployment_detail(view: RolloutView, now: datetime, room: Room = WHOLE) -> D
         epoch=deployment.epoch,
         replicas=deployment.replicas,
         frozen=deployment.frozen,
-        freezes=tuple(_freezes(deployment)),
+        freezes=freeze_phrases(
+            sorted(deployment.freezes, key=lambda one: one.begins_at), deployment.deployment, deployment.at
+        ),
         waits_for=who_must_act(record, frozen=deployment.frozen, paused=deployment.paused)
         if view.stuck is None
         else "an operator: the rollout does not get on",
@@ -172,7 +174,7 @@ def deployment_detail(view: RolloutView, now: datetime, room: Room = WHOLE) -> D
 def waiting_phrase(waiting: WaitingRollout) -> Phrase:
     """Return what waits for its turn: who asked for what, and what it waits for."""
     why = f" ({waiting.reason})" if waiting.reason else ""
-    text = f"next: r{waiting.revision} by {waiting.requested_by}{why} waits for {waiting.waits_for}"
+    text = f"r{waiting.revision} by {waiting.requested_by}{why} waits for {waiting.waits_for}"
     return Phrase(text=text, tone=Tone.WARN if waiting.held else Tone.PLAIN)
 
 
@@ -201,14 +203,6 @@ def _notes(status: RolloutStatus | None, deployment: DeploymentView) -> Iterator
         yield Phrase(text=f"decided: {status.decision}")
     if status.abort_requested:
         yield Phrase(text=f"asked to go back: {status.abort_requested}", tone=Tone.WARN)
-
-
-def _freezes(deployment: DeploymentView) -> Iterator[Phrase]:
-    for one in sorted(deployment.freezes, key=lambda freeze: freeze.begins_at):
-        if one.holds_at(deployment.at):
-            yield Phrase(text=freeze_told(one, deployment.deployment), tone=Tone.WARN)
-        else:
-            yield Phrase(text=planned_freeze_told(one))
 
 
 def _windows(deployment: DeploymentView) -> Iterator[Phrase]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from celadon.client.rollout_view import table_next_step, who_must_act
 from celadon.client.wording import in_words, move_name
-from celadon.domain.language.states import DeploymentLifecycle
+from celadon.domain.language.states import DeploymentLifecycle, RolloutPhase
 from celadon.service.command import Tone
 from celadon.service.pages import Page, named
 from celadon.service.principal import Principal
@@ -29,6 +29,16 @@ class ListedDeployment(DeploymentLine):
     """Who moves its latest rollout on; empty when that has ended or there was none."""
     next_step: str
     """What a person can do now, with the command; empty when no rollout is under way."""
+
+    @property
+    def phase(self) -> RolloutPhase | None:
+        """The phase of its latest rollout; nothing when there was none."""
+        return None if self.rollout is None else self.rollout.phase
+
+    @property
+    def phase_since(self) -> datetime | None:
+        """When that phase began; nothing when there was no rollout."""
+        return None if self.rollout is None else self.rollout.phase_since
 
     @classmethod
     def of(cls, line: DeploymentLine) -> Self:
@@ -84,7 +94,7 @@ def deployment_row(line: ListedDeployment, now: datetime) -> DeploymentRow:
         rollout=None if record is None else record.rollout,
         move="" if record is None else f"{record.rollout}: {move_name(record.from_revision, record.to_revision)}",
         phase=Phrase(text="none", tone=Tone.QUIET) if summary is None else summary.phase,
-        since=None if record is None else record.phase_since,
+        since=line.phase_since,
         waits_for=line.waits_for,
         needs_person=line.waits_for.startswith("a person"),
     )

@@ -29,6 +29,11 @@ def live_phrase(revision: int | None) -> Phrase:
     return Phrase(text=revision_name(revision), tone=Tone.WARN if revision is None else Tone.GOOD)
 
 
+def vouched(name: str, *, verified: bool) -> str:
+    """Return a name, with that its bearer has merely declared it where no door vouches for it."""
+    return name if verified else f"{name} (declared)"
+
+
 class Countdown(Shown):
     """Something that comes at a moment."""
 

@@ -2,12 +2,15 @@
 
 # ruff: noqa: PLC0415 - looking needs no database
 
+from collections.abc import Iterable
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from celadon.domain.decisions.layers import layers_of
 from celadon.domain.language.base_models import Record
-from celadon.domain.language.plan import LayeredKey
+from celadon.domain.language.plan import LayeredKey, PolicyLayer
 from celadon.service.principal import Principal
+from celadon.service.views.phrases import Shown, vouched
 from celadon.table.records.policies import DefaultsChanged
 
 if TYPE_CHECKING:
@@ -23,6 +26,49 @@ class ShownPolicy(Record):
     """Every key, with the layer that gives its value."""
     changes: tuple[DefaultsChanged, ...] = ()
     """The last changes of the defaults, newest first; the changes of a deployment's own policy stand in its log."""
+
+
+class PolicyRow(Shown):
+    """A key of a policy as people see it."""
+
+    key: str
+    value: str
+    layer: str
+    """Where the value comes from."""
+    is_set: bool
+    """Whether somebody has said it; else it is Celadon's own value."""
+
+
+class DefaultsRow(Shown):
+    """A change of the installation's defaults as people see it."""
+
+    at: datetime
+    by: str
+    """Who changed them, and whether a door vouches for that."""
+    changes: tuple[str, ...]
+    """Each key with its value before and after."""
+    reason: str
+
+
+def policy_rows(keys: Iterable[LayeredKey]) -> tuple[PolicyRow, ...]:
+    """Return the keys of a policy as people see them."""
+    return tuple(
+        PolicyRow(key=one.key, value=one.value, layer=one.layer.value, is_set=one.layer is not PolicyLayer.DEFAULT)
+        for one in keys
+    )
+
+
+def defaults_rows(changes: Iterable[DefaultsChanged]) -> tuple[DefaultsRow, ...]:
+    """Return changes of the installation's defaults as people see them."""
+    return tuple(
+        DefaultsRow(
+            at=one.at,
+            by=vouched(one.by, verified=one.verified),
+            changes=tuple(f"{change.field}: {change.before} → {change.after}" for change in one.changes),
+            reason=one.reason,
+        )
+        for one in changes
+    )
 
 
 async def read_policy_of(service: "Service", who: Principal, name: str) -> ShownPolicy:

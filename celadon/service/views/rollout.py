@@ -1,4 +1,4 @@
-"""One rollout: how it stands or ended, its events, and its deployment's past."""
+"""One rollout: how it stands or ended, and its events."""
 
 # ruff: noqa: PLC0415 - looking needs no database
 
@@ -17,7 +17,6 @@ from celadon.service.views.events import EventRow, event_rows
 from celadon.service.views.phrases import Phrase, Shown
 from celadon.service.views.sets import without_output
 from celadon.table.records.events import AuditEvent
-from celadon.table.records.history import History
 from celadon.table.records.rollouts import RolloutRecord
 
 if TYPE_CHECKING:
@@ -54,6 +53,8 @@ class RolloutSummary(Shown):
     """When it ended, in UTC; empty before that."""
     outcome_reason: str
     requests_cut: int
+    cut: Phrase | None
+    """That requests still ran when their replica was stopped; ``None`` when none did."""
     way: tuple[Step, ...]
     """The phases of a rollout that goes well, or the only one of a way back."""
 
@@ -100,6 +101,7 @@ def rollout_summary(
         ended="" if record.completed_at is None else f"{moment(record.completed_at)} UTC",
         outcome_reason=without_output(record.outcome_reason, errors),
         requests_cut=record.requests_cut,
+        cut=Phrase(text=f"{record.requests_cut} requests were cut", tone=Tone.BAD) if record.requests_cut else None,
         way=_way(present),
     )
 
@@ -174,16 +176,3 @@ async def read_rollout_events(
         lambda tx, _: read_events(tx, record.deployment, rollout=record.rollout, limit=limit),
     )
     return newest_first[::-1]
-
-
-async def read_history(service: "Service", who: Principal, name: str, *, rollout: int | None, limit: int) -> History:
-    """Return the past of a deployment, newest first.
-
-    Raises:
-        RefusedError: there is none, the caller may not see it, or it has no such rollout.
-
-    """
-    from celadon.table.read import deployment_history
-
-    async with service.reading(who, name) as tx:
-        return await deployment_history.read_history(tx, name, rollout=rollout, limit=limit)

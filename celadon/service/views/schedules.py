@@ -2,15 +2,19 @@
 
 # ruff: noqa: PLC0415 - looking needs neither a database nor Temporal
 
+from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pydantic import AwareDatetime, JsonValue
 
+from celadon.client.wording import in_words
 from celadon.domain.language.base_models import Record
 from celadon.domain.language.contracts import SCHEDULE_ID_PREFIX, schedule_id
+from celadon.service.command import Tone
 from celadon.service.pages import Page, named
 from celadon.service.principal import Principal
+from celadon.service.views.phrases import Phrase, Shown, vouched
 
 if TYPE_CHECKING:
     from celadon.client.schedules import KnownSchedule
@@ -31,6 +35,9 @@ class ScheduleState(StrEnum):
     """Somebody has deleted it in Temporal, so it does not fire; delete it here, or make it anew."""
     NOT_IN_CELADON = "not_in_celadon"
     """It was deleted here and is left in Temporal: each of its firings fails. Delete it once more."""
+
+
+_BROKEN: Final = frozenset({ScheduleState.NOT_IN_TEMPORAL, ScheduleState.NOT_IN_CELADON})
 
 
 class ScheduleFiring(Record):
@@ -83,6 +90,51 @@ class ScheduleList(Page[ScheduleView, str]):
 
     left_out: bool
     """Whether Temporal has so many schedules that some that were made there may be missing."""
+
+
+class ScheduleRow(Shown):
+    """A schedule in a list as people see it."""
+
+    name: str
+    command: str
+    """With what it says, such as ``scale replicas=3``."""
+    when: str
+    author: str
+    """For whom it fires, and whether a door vouches for that; empty when that is not known."""
+    reason: str
+    state: Phrase
+    next_at: datetime | None
+    """``None`` when it does not fire any more."""
+    last_at: datetime | None
+    """``None`` when it has not fired, or Temporal does not know any more."""
+    last: Phrase | None
+    """What came of the last time."""
+
+
+def schedule_row(one: ScheduleView) -> ScheduleRow:
+    """Return a schedule as a list shows it."""
+    firing = one.last
+    return ScheduleRow(
+        name=one.schedule,
+        command=" ".join((one.command, *(f"{key}={value}" for key, value in one.argument.items()))),
+        when=one.when,
+        author=_author(one),
+        reason=one.reason,
+        state=Phrase(text=in_words(one.state.value), tone=Tone.WARN if one.state in _BROKEN else Tone.PLAIN),
+        next_at=one.next_at,
+        last_at=None if firing is None else firing.at,
+        last=None
+        if firing is None
+        else Phrase(
+            text=firing.said or firing.came_of_it, tone=Tone.BAD if firing.came_of_it == "failed" else Tone.PLAIN
+        ),
+    )
+
+
+def _author(one: ScheduleView) -> str:
+    if one.author:
+        return vouched(one.author, verified=one.signed)
+    return "" if one.state is ScheduleState.NOT_IN_CELADON else "nobody (made in Temporal)"
 
 
 async def read_schedules(

@@ -282,11 +282,20 @@ async def read_told(
     deployment: str | None,
     *,
     rollout: int | None = None,
+    since: int | None = None,
+    before: int | None = None,
     limit: int,
 ) -> tuple[ToldRecord, ...]:
-    """Return the last deliveries, of one deployment or of one of its rollouts if given, newest first.
+    """Return the last deliveries, newest first; what was to be told later and never was is left out.
 
-    What was to be told later and never was is left out.
+    Args:
+        tx: reads them.
+        deployment: those of this deployment alone.
+        rollout: those of this rollout alone.
+        since: those of this rollout and of later ones.
+        before: those of rollouts that are older than this one.
+        limit: how many at most.
+
     """
     query = select(Delivery, Notification).join(Notification, Notification.id == Delivery.notification)
     query = query.where(Delivery.state != DeliveryState.CANCELLED)
@@ -294,6 +303,10 @@ async def read_told(
         query = query.where(Notification.deployment == deployment)
     if rollout is not None:
         query = query.where(Notification.rollout == rollout)
+    if since is not None:
+        query = query.where(Notification.rollout >= since)
+    if before is not None:
+        query = query.where(Notification.rollout < before)
     rows = (await tx.execute(query.order_by(Delivery.id.desc()).limit(limit))).all()
     return tuple(_told(delivery, told) for delivery, told in rows)
 

@@ -1,4 +1,4 @@
-"""The past of a deployment in one reading: its rollouts, its audit log, and who was told of what."""
+"""The rollouts of a deployment's past."""
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -6,31 +6,25 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from celadon.domain.language.errors import RefusedError
 from celadon.domain.language.not_found import no_such_rollout
 from celadon.table.core.models import Deployment
-from celadon.table.notifications.deliveries import read_told
-from celadon.table.read.history import list_rollouts, read_events, read_rollout
-from celadon.table.records.history import History
+from celadon.table.read.history import list_rollouts, read_rollout
+from celadon.table.records.rollouts import RolloutRecord
 
 
-async def read_history(tx: AsyncSession, deployment: str, *, rollout: int | None, limit: int) -> History:
-    """Return the last ``limit`` of each, newest first; with ``rollout`` of that one alone.
+async def read_past_rollouts(
+    tx: AsyncSession, deployment: str, *, rollout: int | None, before: int | None = None, limit: int
+) -> tuple[RolloutRecord, ...]:
+    """Return the last rollouts of a deployment that are older than ``before``, newest first, or ``rollout`` alone.
 
     Raises:
         RefusedError: the deployment has no rollout of this number.
 
     """
     if rollout is None:
-        rollouts = await list_rollouts(tx, deployment, limit=limit)
-    else:
-        record = await read_rollout(tx, deployment, rollout)
-        if record is None:
-            raise await rollout_not_found(tx, deployment, rollout)
-        rollouts = (record,)
-    return History(
-        deployment=deployment,
-        rollouts=rollouts,
-        events=await read_events(tx, deployment, rollout=rollout, limit=limit),
-        notified=await read_told(tx, deployment, rollout=rollout, limit=limit),
-    )
+        return await list_rollouts(tx, deployment, before=before, limit=limit)
+    record = await read_rollout(tx, deployment, rollout)
+    if record is None:
+        raise await rollout_not_found(tx, deployment, rollout)
+    return (record,)
 
 
 async def rollout_not_found(tx: AsyncSession, deployment: str, rollout: int) -> RefusedError:

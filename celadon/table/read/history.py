@@ -1,6 +1,6 @@
 """What happened: rollouts and the audit log, from the table alone, however long Temporal keeps its own history."""
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, false, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.domain.language.names import Epoch, RevisionNumber, RolloutId, RouteSetId
@@ -65,12 +65,14 @@ async def read_rollout(tx: AsyncSession, deployment: str, rollout: int) -> Rollo
     return None if row is None else record_of(row)
 
 
-async def list_rollouts(tx: AsyncSession, deployment: str, *, limit: int) -> tuple[RolloutRecord, ...]:
-    """Return the last rollouts of a deployment, newest first."""
-    rows = await tx.scalars(
-        select(Rollout).where(Rollout.deployment == deployment).order_by(Rollout.id.desc()).limit(limit),
-    )
-    return tuple(record_of(row) for row in rows)
+async def list_rollouts(
+    tx: AsyncSession, deployment: str, *, before: int | None = None, limit: int
+) -> tuple[RolloutRecord, ...]:
+    """Return the last rollouts of a deployment that are older than ``before``, newest first."""
+    query = select(Rollout).where(Rollout.deployment == deployment)
+    if before is not None:
+        query = query.where(Rollout.id < before)
+    return tuple(record_of(row) for row in await tx.scalars(query.order_by(Rollout.id.desc()).limit(limit)))
 
 
 async def read_events(
@@ -78,12 +80,28 @@ async def read_events(
     deployment: str,
     *,
     rollout: int | None = None,
+    since: int | None = None,
+    before: int | None = None,
     limit: int,
 ) -> tuple[AuditEvent, ...]:
-    """Return the last lines of a deployment's audit log, or of one rollout's, newest first."""
+    """Return the last lines of a deployment's audit log, newest first.
+
+    Args:
+        tx: reads them.
+        deployment: whose.
+        rollout: those of this rollout alone.
+        since: those of this rollout and of later ones, and those about the deployment since the first of these.
+        before: those of rollouts that are older than this one, and those about the deployment from before it.
+        limit: how many at most.
+
+    """
     query = select(RolloutEvent).where(RolloutEvent.deployment == deployment)
     if rollout is not None:
         query = query.where(RolloutEvent.rollout == rollout)
+    if since is not None:
+        query = query.where(_is_since(deployment, since))
+    if before is not None:
+        query = query.where(~_is_since(deployment, before))
     rows = (await tx.scalars(query.order_by(RolloutEvent.id.desc()).limit(limit))).all()
     return tuple(
         AuditEvent(
@@ -100,3 +118,11 @@ async def read_events(
         )
         for row in sorted(rows, key=lambda row: (row.at, row.id), reverse=True)
     )
+
+
+def _is_since(deployment: str, rollout: int) -> ColumnElement[bool]:
+    """Return whether a line is of a rollout or of a later one, or about the deployment since the first such line."""
+    first = select(func.min(RolloutEvent.id)).where(
+        RolloutEvent.deployment == deployment, RolloutEvent.rollout >= rollout
+    )
+    return func.coalesce(RolloutEvent.rollout >= rollout, RolloutEvent.id > first.scalar_subquery(), false())

@@ -43,7 +43,7 @@ class RouteRecord(Record):
 
     @property
     def ratio(self) -> float:
-        """The share of a replica's weight that traffic gives it."""
+        """The share of a replica's weight that traffic gives it: 1.0 when active, else 0.0."""
         return 1.0 if self.traffic is RouteTrafficStatus.ACTIVE else 0.0
 
 

@@ -123,7 +123,7 @@ async def test_the_defaults_are_shown_with_who_changed_them(browser: Browser) ->
     shown = await sent(browser, "/policy", "/policy", settings="bake=10m", reason="long bakes")
 
     assert "bake 10m installation" in shown
-    assert "long bakes bake : 5m (default) → 10m (installation)" in shown
+    assert "long bakes bake: 5m (default) → 10m (installation)" in shown
 
 
 @pytest.mark.parametrize(

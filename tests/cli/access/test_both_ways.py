@@ -37,6 +37,7 @@ READING: Sequence[tuple[str, ...]] = (
     ("rollout", "history", "chat"),
     ("rollout", "history", "chat", "--limit", "2"),
     ("router", "list"),
+    ("freezes",),
     ("revision", "list", "chat"),
     ("rollout", "find"),
     ("rollout", "find", "--unfinished", "--phase", "awaiting_promotion"),

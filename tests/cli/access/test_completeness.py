@@ -24,6 +24,7 @@ COMMAND_OF: Final[dict[tuple[str, str], str]] = {
     ("get", "/v1/deployments/{name}/history"): "rollout history",
     ("get", "/v1/deployments/{name}/events"): "events",
     ("get", "/v1/events"): "events",
+    ("get", "/v1/freezes"): "freezes",
     ("get", "/v1/routers"): "router list",
     ("get", "/v1/stream"): "events",
     ("get", "/v1/deployments/{name}/stream"): "rollout watch",

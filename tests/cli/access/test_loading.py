@@ -49,6 +49,7 @@ LINES: Final = (
     ("rollout", "find"),
     ("events",),
     ("router", "list"),
+    ("freezes",),
     ("router", "forget", "edge-1"),
     ("retry", "chat"),
     ("restart", "chat"),

@@ -24,6 +24,11 @@ def words_of(shown: DeploymentDetail) -> Iterator[str]:
     if shown.rollout is not None:
         yield from (shown.rollout.move, shown.rollout.reason, shown.rollout.outcome_reason)
         yield from [step.name for step in shown.rollout.way] if shown.rollout.is_under_way else []
+        yield from [] if shown.rollout.is_under_way else (f"after {shown.rollout.took}, {shown.rollout.ended}",)
+        yield "" if shown.rollout.cut is None else shown.rollout.cut.text
+    yield from (freeze.text for freeze in shown.freezes)
+    yield "" if shown.next is None else shown.next.text
+    yield f"refused messages: {shown.refused_total}" if shown.refused_total else ""
     yield from (timer.what for timer in shown.timers)
     yield from (note.text for note in shown.notes)
     yield from (warned.text for warned in shown.warnings)
@@ -36,6 +41,11 @@ def words_of(shown: DeploymentDetail) -> Iterator[str]:
         yield from (note.text for note in one.notes)
         for replica in one.replicas:
             yield from (replica.mark, replica.address, replica.state, replica.leaving, replica.error)
+            yield "" if replica.cut is None else f"{replica.cut.what} in"
+        if one.drain is not None:
+            yield f"running requests: {one.drain.running}"
+            yield "" if one.drain.cut is None else f"{one.drain.cut.what} in"
+            yield from (f"{load.router}: {load.running}" for load in one.drain.loads)
         for failure in one.failures:
             yield from (failure.title, *failure.output)
         yield f"and {one.more} more" if one.more else ""

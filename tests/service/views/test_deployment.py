@@ -217,7 +217,7 @@ def test_what_waits_for_its_turn_is_shown_with_who_asked_and_what_it_waits_for()
     shown = detail(view(next=waiting())).next
 
     assert shown is not None
-    assert shown.text == "next: r3 by ben (newer weights) waits for the end of rollout 7"
+    assert shown.text == "r3 by ben (newer weights) waits for the end of rollout 7"
     assert shown.tone is Tone.PLAIN
 
 

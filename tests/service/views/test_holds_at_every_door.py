@@ -119,7 +119,7 @@ def test_every_door_says_why_with_the_same_sentence(hold: str) -> None:
         "status and watch": as_tree(view),
         "console": as_page(view),
         "API": RolloutView.model_validate_json(view.model_dump_json()).workflow.status.holding,  # type: ignore[union-attr]
-        "GraphQL": Workflow.of(status).holding,
+        "GraphQL": vars(Workflow.of(status))["holding"],
         # Words of people stand in code spans there.
         "Temporal UI": details(progress, HELD_AT, (), ()).replace("`", ""),
     }

@@ -12,7 +12,7 @@ from celadon.domain.language.errors import RefusalCode, RefusedError
 from celadon.domain.language.policy import BlueGreenPolicy
 from celadon.domain.language.states import Channel, RolloutOutcome, RouteStatus
 from celadon.table.core.author import Asker, Author
-from celadon.table.read.deployment_history import read_history
+from celadon.table.read.deployment_history import read_past_rollouts
 from celadon.table.retention.deployments import Tally, count_doomed, prune_some, tell_pruned
 from celadon.table.retention.installation import count_doomed_of_installation
 from celadon.table.rollouts.default_policy import set_defaults
@@ -373,7 +373,7 @@ async def test_the_audit_log_tells_what_went_and_a_look_for_it_says_that_it_was_
     ):
         with pytest.raises(RefusedError, match=told) as refused:
             async with rows.table.transaction() as tx:
-                await read_history(tx, "chat", rollout=rollout, limit=1)
+                await read_past_rollouts(tx, "chat", rollout=rollout, limit=1)
         assert refused.value.refusal.code is RefusalCode.NO_SUCH_ROLLOUT
     with pytest.raises(RefusedError, match="revision 1 of chat was pruned"):
         await rows.begin("run-9", revision=1)
