@@ -23,6 +23,7 @@ from celadon.domain.language.names import revision_number
 from celadon.domain.language.payload import parse_payload
 from celadon.service.answers import RequestId
 from celadon.service.command import AnyCommand, Graph, mutation_name
+from celadon.service.door_words import Door, answer_at
 from celadon.service.registry import commands
 from celadon.service.views.rollout import read_rollout
 
@@ -95,8 +96,7 @@ def _resolver(command: AnyCommand) -> Callable[..., Coroutine[Any, Any, object]]
             )
             return await _shown(info, payload, _places(command), result)
         except RefusedError as error:
-            refusal = error.refusal
-            return Refused(code=refusal.code, message=refusal.message, next_step=refusal.next_step)
+            return Refused.of(error.refusal)
 
     about = command.graph.about_answer or f"{_sentence(command.result)}, or why not."
     name = command.graph.answer or f"{_camel(command)}Answer"
@@ -245,7 +245,8 @@ async def _shown(info: ContextInfo, kind: type, places: Mapping[str, Any], resul
             for one in place.split("."):
                 value = getattr(value, one)
             is_id = strawberry.ID in {kind.__annotations__[name], *get_args(kind.__annotations__[name])}
-            values[name] = strawberry.ID(str(value)) if is_id and value is not None else _plain(value)
+            plain = answer_at(Door.GRAPHQL, {place.rpartition(".")[2]: _plain(value)})
+            values[name] = strawberry.ID(str(value)) if is_id and value is not None else next(iter(plain.values()))
     return kind(**values)
 
 

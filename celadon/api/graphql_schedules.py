@@ -7,6 +7,7 @@ import strawberry
 from strawberry.scalars import JSON
 
 from celadon.api.graphql_descriptions import shows
+from celadon.service.door_words import Door, said_at
 from celadon.service.views.schedules import ScheduleFiring as FiringRecord
 from celadon.service.views.schedules import ScheduleState, ScheduleView
 
@@ -26,7 +27,7 @@ class ScheduleFiring:
     @classmethod
     def of(cls, one: FiringRecord) -> Self:
         """Show a firing."""
-        return cls(at=one.at, came_of_it=one.came_of_it, said=one.said, workflow_id=one.workflow_id)
+        return cls(at=one.at, came_of_it=one.came_of_it, said=said_at(Door.GRAPHQL, one.said), workflow_id=one.workflow_id)
 
 
 @shows(ScheduleView, name="schedule", id="schedule_id")

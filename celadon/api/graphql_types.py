@@ -38,6 +38,7 @@ from celadon.domain.language.states import (
     RouteTrafficStatus,
     SetCondition,
 )
+from celadon.service.door_words import Door, answer_at, said_at
 from celadon.service.pages import Page
 from celadon.service.views.deployments import ListedDeployment
 from celadon.table.records.deployments import DeploymentLine
@@ -151,7 +152,7 @@ class Event:
             door=event.door,
             verified=event.verified,
             reason=event.reason,
-            evidence=JSON(event.evidence),
+            evidence=JSON(answer_at(Door.GRAPHQL, event.evidence)),
         )
 
 
@@ -206,7 +207,7 @@ class Rollout:
             switched_back_at=record.switched_back_at,
             completed_at=record.completed_at,
             requests_cut=record.requests_cut,
-            next_step=table_next_step(record) if record.outcome is None else "",
+            next_step=_said(table_next_step(record)) if record.outcome is None else "",
             workflow_id=record.workflow_id,
             run_id=record.run_id,
             record=record,
@@ -405,6 +406,11 @@ class Timer:
         return cls(name=timer.name, fires_at=timer.fires_at, remaining_seconds=timer.remaining.total_seconds())
 
 
+def _said(text: str) -> str:
+    """Return what Celadon says, with mutations and queries where command lines stand."""
+    return said_at(Door.GRAPHQL, text)
+
+
 @shows(Refusal)
 @strawberry.type
 class Refused:
@@ -413,6 +419,11 @@ class Refused:
     code: RefusalCode
     message: str
     next_step: str
+
+    @classmethod
+    def of(cls, refusal: Refusal) -> Self:
+        """Show a refusal."""
+        return cls(code=refusal.code, message=_said(refusal.message), next_step=_said(refusal.next_step))
 
 
 @shows(RefusedMessage)
@@ -434,11 +445,7 @@ class RefusedSignal:
             message=refused.message,
             door=refused.door,
             by=refused.by,
-            refusal=Refused(
-                code=refused.refusal.code,
-                message=refused.refusal.message,
-                next_step=refused.refusal.next_step,
-            ),
+            refusal=Refused.of(refused.refusal),
         )
 
 
@@ -510,14 +517,14 @@ class Workflow:
             since=status.since,
             timers=[Timer.of(timer) for timer in status.timers],
             decision=status.decision,
-            holding=status.holding,
+            holding=_said(status.holding),
             approvals=status.approvals,
             approvals_needed=status.approvals_needed,
             approved=[Approval.of(one) for one in status.approved],
             growth=None if status.growth is None else Growth.of(status.growth),
             silent_routers=list(status.silent_routers),
             refused=[RefusedSignal.of(one) for one in status.refused],
-            next_step=status.next_step,
+            next_step=_said(status.next_step),
         )
 
 
@@ -543,8 +550,8 @@ class WorkflowCondition:
             attempt=condition.attempt,
             fault=condition.fault,
             message=condition.message,
-            told=condition.told,
-            next_step=condition.next_step,
+            told=_said(condition.told),
+            next_step=_said(condition.next_step),
         )
 
 
@@ -578,8 +585,8 @@ class WaitingRollout:
             reason=waiting.reason,
             since=waiting.since,
             after=None if waiting.after is None else strawberry.ID(str(waiting.after)),
-            held=waiting.held,
-            waits_for=waiting.waits_for,
+            held=_said(waiting.held),
+            waits_for=_said(waiting.waits_for),
         )
 
 
