@@ -27,7 +27,9 @@ class ScheduleFiring:
     @classmethod
     def of(cls, one: FiringRecord) -> Self:
         """Show a firing."""
-        return cls(at=one.at, came_of_it=one.came_of_it, said=said_at(Door.GRAPHQL, one.said), workflow_id=one.workflow_id)
+        return cls(
+            at=one.at, came_of_it=one.came_of_it, said=said_at(Door.GRAPHQL, one.said), workflow_id=one.workflow_id
+        )
 
 
 @shows(ScheduleView, name="schedule", id="schedule_id")

@@ -10,7 +10,6 @@ from functools import lru_cache
 from typing import Any, Final
 
 from fastapi import Request, Response
-from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from starlette.requests import HTTPConnection
 
@@ -32,14 +31,11 @@ class RestRoute(APIRoute):
 
         async def told(request: Request) -> Response:
             response = await handle(request)
-            if not isinstance(response, JSONResponse) or is_command_line(request):
-                return response
-            body = bytes(response.body)
-            if _LINE.encode() not in body:
+            is_json = response.headers.get("content-type") == "application/json"
+            if not is_json or is_command_line(request) or _LINE.encode() not in bytes(response.body):
                 return response
             headers = {name: value for name, value in response.headers.items() if name != "content-length"}
-            answer = answer_at(Door.REST, json.loads(body))
-            return type(response)(answer, status_code=response.status_code, headers=headers)
+            return Response(_reworded(bytes(response.body)), response.status_code, headers)
 
         return told
 
@@ -69,5 +65,8 @@ def _event(event: str) -> str:
 
 
 def _data(line: str) -> str:
-    answer = answer_at(Door.REST, json.loads(line.removeprefix(_DATA)))
-    return f"{_DATA}{json.dumps(answer, ensure_ascii=False, separators=(',', ':'))}"
+    return f"{_DATA}{_reworded(line.removeprefix(_DATA))}"
+
+
+def _reworded(answer: str | bytes) -> str:
+    return json.dumps(answer_at(Door.REST, json.loads(answer)), ensure_ascii=False, separators=(",", ":"))

@@ -4,12 +4,11 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from graphql import parse, validate
+from graphql import build_schema, parse, validate
 
 from celadon.api.graphql_schema import make_schema
 from celadon.service.door_words import TERMINAL_ONLY, Door, answer_at, said_at, words_at
 from tests.docs.command_lines import lines_of_text
-from tests.docs.tables import REPOSITORY
 from tests.docs.texts_of_code import HOLE, texts_of
 
 ROOMS = (
@@ -67,8 +66,10 @@ def _filled(line: str) -> str:
         (
             "promote: celadon promote chat --revision 3 · abort: celadon abort chat",
             'promote: POST /v1/deployments/chat/promote {"revision": 3} · abort: POST /v1/deployments/chat/abort',
-            'promote: promoteDeployment(input: {deploymentId: "chat", revision: 3}) · '
-            'abort: abortRollout(input: {deploymentId: "chat"})',
+            (
+                'promote: promoteDeployment(input: {deploymentId: "chat", revision: 3}) · '
+                'abort: abortRollout(input: {deploymentId: "chat"})'
+            ),
             "promote: 'Promote' on the page of chat · abort: 'Abort' on the page of chat",
         ),
         (
@@ -92,8 +93,10 @@ def _filled(line: str) -> str:
         (
             "once all agree, 'celadon promote chat --force --reason WHY'",
             'once all agree, \'POST /v1/deployments/chat/promote {"force": true, "reason": "WHY"}\'',
-            "once all agree, 'promoteDeployment(input: "
-            '{deploymentId: "chat", force: true, reason: "WHY", revision: N})\'',
+            (
+                "once all agree, 'promoteDeployment(input: "
+                '{deploymentId: "chat", force: true, reason: "WHY", revision: N})\''
+            ),
             "once all agree, 'celadon promote chat --force --reason WHY' on the command line",
         ),
     ],
@@ -143,24 +146,27 @@ def test_a_name_is_an_address_or_a_text_and_nothing_more() -> None:
 
 
 def test_the_words_of_people_and_programs_stay() -> None:
-    answer = {"reason": "celadon abort chat", "next_step": "celadon abort chat", "all": [{"told": "celadon abort chat"}]}
+    line = "celadon abort chat"
+    answer = {"reason": line, "next_step": line, "all": [{"told": line}]}
 
     assert answer_at(Door.REST, answer) == {
-        "reason": "celadon abort chat",
+        "reason": line,
         "next_step": "POST /v1/deployments/chat/abort",
         "all": [{"told": "POST /v1/deployments/chat/abort"}],
     }
 
 
 def test_every_query_and_mutation_that_is_named_is_in_the_schema() -> None:
-    schema = make_schema(10, 1000)._schema
+    schema = build_schema(make_schema(10, 1000).as_str())
+    assert schema.query_type is not None
+    assert schema.mutation_type is not None
+    fields = {**schema.query_type.fields, **schema.mutation_type.fields}
     said = {words_at(Door.GRAPHQL, _filled(line)) for line in _lines()} - {None, ""}
 
     wrong: dict[str, list[str]] = {}
     for one in sorted(one for one in said if one):
         is_mutation = "input:" in one
         name = one.partition("(")[0]
-        fields = {**schema.query_type.fields, **schema.mutation_type.fields}
         assert name in fields, one
         given = one.replace("revision: N", "revision: 1").replace("replicas: N", "replicas: 1")
         document = parse(f"{'mutation' if is_mutation else 'query'} {{ {given} {{ __typename }} }}")
