@@ -156,6 +156,8 @@ def check_timeout(timeout: timedelta | None, *, wait: bool) -> None:
         raise typer.BadParameter("it has no effect without --wait", param_hint="--timeout")
 
 
+YesOption: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first; needed without a terminal.")]
+
 ByOption: TypeAlias = Annotated[
     str | None,
     typer.Option(

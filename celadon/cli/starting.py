@@ -18,7 +18,7 @@ from celadon.cli.deployment_file import (
 )
 from celadon.cli.faults import CommandError
 from celadon.cli.giving import as_text
-from celadon.cli.output import OutputFormat, print_note, print_object, print_text
+from celadon.cli.output import OutputFormat, confirm, print_note, print_object, print_text
 from celadon.cli.patience import Patience
 from celadon.cli.planning import look_first, show_plan, tell_already_there
 from celadon.cli.target_choice import TargetChoice
@@ -27,6 +27,7 @@ from celadon.cli.watching import watch_until_end
 from celadon.client.patience import NoAnswerError
 from celadon.domain.language.base_models import Record
 from celadon.domain.language.commands import UNDECLARED
+from celadon.domain.language.errors import RefusalCode, RefusedError
 from celadon.domain.language.messages import RolloutRequest
 from celadon.domain.language.names import RolloutId
 from celadon.domain.language.next_rollout import StartState
@@ -55,6 +56,8 @@ class Start(Record):
     """Say what changes before anything is started, and start nothing when nothing does."""
     restart: bool = False
     """Start it even when nothing changes."""
+    confirmed: bool = False
+    """Do not ask before traffic is taken away."""
 
 
 async def deploy_file(
@@ -100,6 +103,8 @@ async def _start(content: Content, start: Start, target: TargetChoice, output: O
             # A repeat with the same id gets the first answer, whatever is live meanwhile.
             if plan.already_there and not request.restart and start.request_id is None:
                 return await _leave(access, plan, start, output)
+        if request.replicas == 0 and not start.confirmed:
+            await _confirm_that_nothing_is_served(access, name)
         request_id = start.request_id or str(uuid.uuid4())
         try:
             started = await access.give(START, "", request, by=person, request_id=request_id)
@@ -120,6 +125,24 @@ async def _start(content: Content, start: Start, target: TargetChoice, output: O
             )
         await _tell_of_gate(access, started)
         return await _follow(access, name, started.rollout, start, output)
+
+
+async def _confirm_that_nothing_is_served(access: Access, name: str) -> None:
+    """Ask before a rollout to no replica takes traffic away.
+
+    Raises:
+        Abort: the answer is no.
+        BadParameter: there is no terminal to ask on.
+
+    """
+    try:
+        view = await access.deployment(name)
+    except RefusedError as error:
+        if error.refusal.code is not RefusalCode.NO_SUCH_DEPLOYMENT:
+            raise
+        return
+    if view.live_set is not None and view.replicas > 0:
+        confirm(f"{name} then serves nothing: its address answers 503. Roll out 0 replicas?")
 
 
 async def _follow_what_is_there(access: Access, started: StartResult, start: Start, output: OutputFormat) -> ExitCode:

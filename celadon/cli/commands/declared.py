@@ -22,6 +22,7 @@ from celadon.cli.options import (
     RequestIdOption,
     RolloutOption,
     TimeoutOption,
+    YesOption,
     parse_duration_option,
     parse_revision_option,
 )
@@ -95,20 +96,12 @@ def _give(command: AnyCommand, given: dict[str, Any]) -> None:
     )
     question = "" if command.asks is None else command.asks(subject, values)
     if question and not given["yes"]:
-        _ask(question)
+        from celadon.cli.output import confirm
+
+        confirm(question)
     output = given["output"]
     carry_out = give if not terminal.hook else hook_of(terminal.hook)
     run(lambda: carry_out(command, what, given["target"], output), output)
-
-
-def _ask(question: str) -> None:
-    """Ask a person; where nobody can answer, the option must."""
-    from celadon.cli.output import ask_whether, can_ask
-
-    if not can_ask():
-        raise typer.BadParameter("there is no terminal to ask on: give it to confirm", param_hint="--yes")
-    if not ask_whether(question):
-        raise typer.Abort
 
 
 def _value(command: AnyCommand, name: str, given: Mapping[str, Any]) -> object:
@@ -152,8 +145,7 @@ def _parameters(command: AnyCommand) -> Iterator[inspect.Parameter]:
         yield _field(command, name)
     yield _parameter("by", ByOption, None)
     if command.asks is not None:
-        told = "Do not ask first; needed without a terminal."
-        yield _parameter("yes", Annotated[bool, typer.Option("--yes", "-y", help=told)], default=False)
+        yield _parameter("yes", YesOption, default=False)
     if terminal.wait:
         yield _parameter("wait", Annotated[bool, typer.Option("--wait", help=terminal.wait)], default=False)
         yield _parameter("timeout", _timeout(terminal), None)

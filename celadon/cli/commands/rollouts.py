@@ -14,6 +14,7 @@ from celadon.cli.options import (
     OutputOption,
     RequestIdOption,
     TimeoutOption,
+    YesOption,
     check_person_option,
     check_reason_option,
     check_timeout,
@@ -102,6 +103,7 @@ def deploy(  # noqa: PLR0913 - each is an option that a person can give
     wait: WaitOption = False,
     timeout: TimeoutOption = None,
     request_id: RequestIdOption = None,
+    yes: YesOption = False,
     target: TargetChoice,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
@@ -149,6 +151,7 @@ def deploy(  # noqa: PLR0913 - each is an option that a person can give
         dry_run=dry_run,
         looks_first=True,
         restart=restart,
+        confirmed=yes,
     )
     run(lambda: deploy_file(file, policy, start, target, output), output)
 
@@ -206,6 +209,7 @@ def start(  # noqa: PLR0913 - each is an option that a person can give
     wait: WaitOption = False,
     timeout: TimeoutOption = None,
     request_id: RequestIdOption = None,
+    yes: YesOption = False,
     target: TargetChoice,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
@@ -230,6 +234,7 @@ def start(  # noqa: PLR0913 - each is an option that a person can give
         request_id=request_id,
         dry_run=dry_run,
         restart=restart,
+        confirmed=yes,
     )
     content = {"deployment": deployment, "revision": revision}
     run(lambda: deploy_revision(content, given, target, output), output)
