@@ -39,6 +39,7 @@ from celadon.api.request_guard import RequestGuard
 from celadon.api.rest_commands import command_router
 from celadon.api.rest_words import problem_for
 from celadon.api.settings import ApiSettings
+from celadon.domain.language.error_words import what_is_wrong
 from celadon.domain.language.errors import RefusedError
 from celadon.domain.language.permissions import Verb
 from celadon.table.core.outages import NotMigratedError, TableAwayError
@@ -145,7 +146,9 @@ def _add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        told = "; ".join(f"{'.'.join(str(part) for part in one['loc'][1:])}: {one['msg']}" for one in error.errors())
+        told = "; ".join(
+            f"{'.'.join(str(part) for part in one['loc'][1:])}: {what_is_wrong(one)}" for one in error.errors()
+        )
         problem = _problem(HTTPStatus.UNPROCESSABLE_ENTITY, "INVALID_PAYLOAD", clipped(told), "see the OpenAPI file")
         return response_of(problem)
 

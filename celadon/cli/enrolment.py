@@ -16,6 +16,7 @@ from celadon.cli.person import person_named
 from celadon.cli.session import open_session
 from celadon.domain.decisions.enrolment import Enrolment, check_identity, check_node, gateway_identity
 from celadon.domain.language.base_models import Record
+from celadon.domain.language.error_words import what_is_wrong
 from celadon.domain.language.moments import moment
 from celadon.domain.language.names import RouterNode
 from celadon.domain.language.states import Channel
@@ -320,7 +321,7 @@ def _checked(parse: Callable[[str], ValueT], text: str, option: str) -> ValueT:
     try:
         return parse(text)
     except ValidationError as error:
-        told = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+        told = what_is_wrong(error.errors(include_url=False)[0])
         raise typer.BadParameter(told, param_hint=option) from error
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint=option) from error

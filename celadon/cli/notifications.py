@@ -17,6 +17,7 @@ from celadon.cli.output import OutputFormat, print_object, print_text
 from celadon.cli.person import person_named
 from celadon.cli.session import open_session
 from celadon.domain.language.base_models import Record
+from celadon.domain.language.error_words import problems_of
 from celadon.domain.language.moments import span
 from celadon.domain.language.notification import DeliveryState
 from celadon.domain.language.targets import TargetRequest
@@ -91,8 +92,7 @@ async def add_target_of(
     try:
         request = TargetRequest.model_validate(given)
     except ValidationError as error:
-        told = [one["msg"].removeprefix("Value error, ") for one in error.errors(include_input=False)]
-        raise CommandError("; ".join(dict.fromkeys(told))) from None
+        raise CommandError(problems_of(error)) from None
     await _change(data_dir, lambda tx: add_target(tx, request, person_named(by), replace=replace))
     _say(
         Done(target=request.name, done="added"),

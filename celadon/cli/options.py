@@ -85,10 +85,12 @@ def check_reason_option(value: str | None) -> str | None:
 def _check_words(kind: Any, value: str) -> str:  # noqa: ANN401 - types are values here
     from pydantic import TypeAdapter, ValidationError
 
+    from celadon.domain.language.error_words import what_is_wrong
+
     try:
         return TypeAdapter[str](kind).validate_python(value)
     except ValidationError as error:
-        raise typer.BadParameter(error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")) from error
+        raise typer.BadParameter(what_is_wrong(error.errors(include_url=False)[0])) from error
 
 
 OutputOption: TypeAlias = Annotated[
