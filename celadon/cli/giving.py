@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -45,6 +45,8 @@ class Given:
     wait: bool = False
     timeout: timedelta | None = None
     """How long to wait; for ever when not set."""
+    more: Mapping[str, Any] = field(default_factory=dict)
+    """Switches, and where the request stands (``file``, ``policy_file``, ``settings``), for a hook."""
 
 
 Hook: TypeAlias = Callable[[AnyCommand, Given, TargetChoice, OutputFormat], Coroutine[Any, Any, ExitCode]]

@@ -19,10 +19,8 @@ class Root(LoadingGroup):
 
     places = (
         Place(name="init", code="celadon.cli.commands.files:init", panel=_ROLL_OUT),
-        Place(name="deploy", code="celadon.cli.commands.rollouts:deploy", panel=_ROLL_OUT),
-        Place(name="plan", code="celadon.cli.commands.rollouts:plan", panel=_ROLL_OUT),
-        Place(name="events", code="celadon.cli.commands.events:events", panel=_ROLL_OUT),
         Declared(group=()),
+        Place(name="events", code="celadon.cli.commands.events:events", panel=_ROLL_OUT),
         Place(name="login", code="celadon.cli.commands.logins:login", panel=_LOG_IN),
         Place(name="logout", code="celadon.cli.commands.logins:logout", panel=_LOG_IN),
         Place(name="whoami", code="celadon.cli.commands.logins:whoami", panel=_LOG_IN),

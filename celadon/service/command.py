@@ -169,10 +169,18 @@ class Terminal:
     panel: str = "Decide"
     help: str = ""
     """What ``--help`` says, with examples; made of the command's own sentence when empty."""
+    file: str = ""
+    """What ``--file`` reads, in which the request stands; no such option when empty."""
+    policy_file: str = ""
+    """What ``--policy`` reads, whose keys the request takes that its file does not say; no such option when empty."""
+    takes_settings: bool = False
+    """Whether ``--set`` writes keys into the request."""
     options: Mapping[str, Option] = field(default_factory=dict)
-    """By field."""
+    """By field; where the request stands in a file or its keys can be set, no other field is an option."""
     switches: Mapping[str, str] = field(default_factory=dict)
     """More options that are only on or off, by name with their help: of the hook, or of ``check``."""
+    may_ask: bool = False
+    """Whether the hook may ask before it acts, so that ``--yes`` is an option."""
     doing: str = ""
     """Said before a decision, such as ``Promoting``."""
     check: Callable[[Mapping[str, Any]], tuple[str, str] | None] | None = None
@@ -263,6 +271,8 @@ class Command(Generic[RequestT, ResultT]):
     rest: Rest = Rest()
     graph: Graph = Graph()
     terminal: Terminal = Terminal()
+    more_terminals: tuple[Terminal, ...] = ()
+    """Other words of the command line by which it is given, each with options of their own."""
     form: Form | None = None
     can_be_scheduled: bool = False
     """Whether a schedule may give it: it makes sense at a moment for which nobody is there to look."""
@@ -305,9 +315,14 @@ def rest_path(command: AnyCommand) -> str:
     return command.rest.path or f"/deployments/{{name}}/{command.verb.replace('_', '-')}"
 
 
-def words_of(command: AnyCommand) -> tuple[str, ...]:
-    """Return the words by which a person gives a command, after ``celadon``."""
-    return command.terminal.words or (command.verb.replace("_", "-"),)
+def words_of(command: AnyCommand, terminal: Terminal | None = None) -> tuple[str, ...]:
+    """Return the words by which a person gives a command, after ``celadon``; the first that there are by default."""
+    return (terminal or command.terminal).words or (command.verb.replace("_", "-"),)
+
+
+def terminals_of(command: AnyCommand) -> tuple[Terminal, ...]:
+    """Return every way in which the command line gives a command."""
+    return (command.terminal, *command.more_terminals)
 
 
 def mutation_name(command: AnyCommand) -> str:

@@ -18,7 +18,16 @@ from urllib.parse import quote, urlencode
 
 from pydantic.alias_generators import to_camel
 
-from celadon.service.command import AnyCommand, Option, Scope, mutation_name, rest_path, words_of
+from celadon.service.command import (
+    AnyCommand,
+    Option,
+    Scope,
+    Terminal,
+    mutation_name,
+    rest_path,
+    terminals_of,
+    words_of,
+)
 from celadon.service.registry import commands
 
 
@@ -75,9 +84,6 @@ _PAGES: Final[Mapping[str, str]] = {
     "set_defaults": "the page of the defaults",
 }
 """Pages of the console that give a command, by the command's verb; forms of decisions are declared with it."""
-
-_ALSO: Final[Mapping[tuple[str, ...], tuple[str, ...]]] = {("deploy",): ("rollout", "start")}
-"""Commands of the command line that do what a declared one does, of what stands in a file."""
 
 TERMINAL_ONLY: Final = frozenset(
     {
@@ -172,8 +178,8 @@ def words_at(door: Door, line: str) -> str | None:
         return "" if only else None
     if not read.is_whole:
         return ""
-    command = _declared().get(read.words)
-    return _of_view(door, read) if command is None else _of_command(door, command, read)
+    declared = _declared().get(read.words)
+    return _of_view(door, read) if declared is None else _of_command(door, declared[0], read)
 
 
 def _said(door: Door, found: re.Match[str], mark: str) -> str:
@@ -195,9 +201,10 @@ def _said(door: Door, found: re.Match[str], mark: str) -> str:
 
 
 @cache
-def _declared() -> Mapping[tuple[str, ...], AnyCommand]:
-    found = {words_of(command): command for command in commands()}
-    return found | {words: found[same] for words, same in _ALSO.items()}
+def _declared() -> Mapping[tuple[str, ...], tuple[AnyCommand, Terminal]]:
+    return {
+        words_of(command, terminal): (command, terminal) for command in commands() for terminal in terminals_of(command)
+    }
 
 
 def _read(line: str) -> _Line | None:
@@ -210,10 +217,10 @@ def _read(line: str) -> _Line | None:
     words = next((given[:most] for most in (3, 2, 1) if given[:most] in known), None)
     if words is None:
         return None
-    command = _declared().get(words)
-    if command is None:
+    declared = _declared().get(words)
+    if declared is None:
         return _read_view(words, given[len(words) :])
-    return _read_command(command, words, list(given[len(words) :]))
+    return _read_command(*declared, words, given[len(words) :])
 
 
 def _read_view(words: tuple[str, ...], given: tuple[str, ...]) -> _Line:
@@ -228,9 +235,9 @@ def _read_view(words: tuple[str, ...], given: tuple[str, ...]) -> _Line:
     return _Line(words=words, subject=names[0] if names else "", values=values, is_whole=len(names) <= 1)
 
 
-def _read_command(command: AnyCommand, words: tuple[str, ...], given: list[str]) -> _Line:
+def _read_command(command: AnyCommand, terminal: Terminal, words: tuple[str, ...], given: tuple[str, ...]) -> _Line:
     flags = dict(_flags(command))
-    places = list(_places(command, words))
+    places = list(_places(command, terminal))
     values: dict[str, Any] = {}
     subject = ""
     rest = iter(given)
@@ -266,13 +273,13 @@ def _flags(command: AnyCommand) -> Iterator[tuple[str, tuple[str, bool | None]]]
             yield off, (name, False)
 
 
-def _places(command: AnyCommand, words: tuple[str, ...]) -> Iterator[str]:
+def _places(command: AnyCommand, terminal: Terminal) -> Iterator[str]:
     """Yield the field of each argument that is given by its place; empty for what the command is about."""
-    if words in _ALSO:
+    if terminal.file:
         return
-    options = command.terminal.options
+    options = terminal.options
     named = [name for name in command.request.model_fields if options.get(name, Option()).is_argument]
-    if command.scope is not Scope.FLEET or command.terminal.node:
+    if command.scope is not Scope.FLEET or terminal.node:
         yield ""
     elif "deployment" in command.request.model_fields and "deployment" not in named:
         yield "deployment"

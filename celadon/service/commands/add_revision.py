@@ -9,7 +9,8 @@ from celadon.domain.language.errors import RefusalCode, refuse
 from celadon.domain.language.names import RevisionNumber
 from celadon.domain.language.permissions import Verb
 from celadon.domain.language.revision import Revision
-from celadon.service.command import Call, Command, Graph, Line, Rest, Scope, Terminal
+from celadon.service.command import Call, Command, Graph, Line, Option, Rest, Scope, Terminal
+from celadon.service.typed import ALLOW_PLAIN_SECRETS
 
 
 class AddRevisionRequest(StrictModel):
@@ -83,5 +84,22 @@ COMMAND = Command(
         about_answer="The revision's number, or why it was not registered.",
         shown={"deployment": "@deployment", "revision": "revision"},
     ),
-    terminal=Terminal(words=("revision", "add"), is_there=False),
+    terminal=Terminal(
+        words=("revision", "add"),
+        hook="celadon.cli.registering:add_revision",
+        file="A deployment file, YAML or JSON; - is standard input.",
+        takes_settings=True,
+        options={"allow_plain_secrets": ALLOW_PLAIN_SECRETS, "reason": Option()},
+        help="""Register the revision of a deployment file without rolling it out.
+
+        The same content keeps the number that it has had before, so a pipeline can register what it has built, and a
+        person rolls it out later. The deployment must be there; the file's other keys are checked and not used.
+
+        Examples:
+        ```console
+        celadon revision add -f chat.yaml
+        celadon revision add -f chat.yaml --set revision.env.MODEL=llama-3-70b -o json | jq .revision
+        ```
+        """,
+    ),
 )
