@@ -17,7 +17,7 @@ from celadon.cli.session import open_session
 from celadon.domain.decisions.enrolment import Enrolment, check_identity, check_node, gateway_identity
 from celadon.domain.language.base_models import Record
 from celadon.domain.language.error_words import what_is_wrong
-from celadon.domain.language.moments import moment
+from celadon.domain.language.moments import utc
 from celadon.domain.language.names import RouterNode
 from celadon.domain.language.states import Channel
 from celadon.ending import ExitCode
@@ -174,7 +174,7 @@ def write_gateway_certificate(to: Path, valid_for: timedelta | None, output: Out
         print_object(answer, output)
     else:
         print_text(
-            Text(f"The gateway's certificate, until {moment(issued.expires_at)} UTC, is in {directory}."),
+            Text(f"The gateway's certificate, until {utc(issued.expires_at)}, is in {directory}."),
             Text(f"Start the gateway with CELADON_GATEWAY_TLS_DIR={directory}; one that runs takes it by itself."),
         )
     return ExitCode.DONE
@@ -291,7 +291,7 @@ def _told(answer: EnrolledRouter, files: RouterFiles) -> list[str]:
     node = answer.router
     bootstrap = (files.at or files.directory) / files.bootstrap.name
     how = f"by the certificate of {answer.identity}" if answer.identity else "on this machine, by the gateway's socket"
-    until = f", until {moment(answer.certificate_expires_at)} UTC" if answer.certificate_expires_at else ""
+    until = f", until {utc(answer.certificate_expires_at)}" if answer.certificate_expires_at else ""
     if answer.renewed and answer.certificate_expires_at:
         return [
             f"Router {node} has a new certificate{until} in {files.directory}.",

@@ -6,7 +6,7 @@ from typing import Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from celadon.domain.language.base_models import Record
-from celadon.domain.language.moments import clock, moment
+from celadon.domain.language.moments import clock, utc
 from celadon.domain.language.shown_text import all_lines
 from celadon.service.door_words import Door, said_at
 
@@ -47,7 +47,7 @@ _environment = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_environment.filters["moment"] = lambda value: f"{moment(value)} UTC"
+_environment.filters["moment"] = utc
 _environment.filters["clock"] = lambda value: f"{clock(value)} UTC"
 _environment.filters["said"] = _said
 _environment.filters["sentence"] = _sentence

@@ -8,6 +8,7 @@ from pydantic import model_validator
 
 from celadon.domain.language.base_models import StrictModel
 from celadon.domain.language.commands import Reason
+from celadon.domain.language.moments import utc
 from celadon.domain.language.names import DeploymentName
 from celadon.domain.language.permissions import Verb
 from celadon.domain.language.utc_moment import UtcMoment
@@ -67,7 +68,7 @@ async def freeze(call: Call[FreezeRequest]) -> Frozen:
 
 
 def _end(result: Frozen) -> str:
-    return "until somebody ends it" if result.ends_at is None else f"until {result.ends_at:%Y-%m-%d %H:%M:%S} UTC"
+    return "until somebody ends it" if result.ends_at is None else f"until {utc(result.ends_at)}"
 
 
 def _told(result: Frozen) -> tuple[Line, ...]:
@@ -76,7 +77,7 @@ def _told(result: Frozen) -> tuple[Line, ...]:
         Line(
             strong="Frozen",
             text=f": nothing of {whose(result.deployment)} is switched to green from "
-            f"{result.begins_at:%Y-%m-%d %H:%M:%S} UTC {_end(result)}. Aborts and ways back still work.",
+            f"{utc(result.begins_at)} {_end(result)}. Aborts and ways back still work.",
         ),
         Line(text=f"End it with: {command}"),
     )

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from celadon.domain.language.commands import PauseCommand
 from celadon.domain.language.contracts import PAUSE
+from celadon.domain.language.moments import utc
 from celadon.domain.language.permissions import Verb
 from celadon.domain.language.states import RolloutPhase
 from celadon.domain.language.utc_moment import UtcMoment
@@ -46,7 +47,7 @@ def _has_timers(standing: Standing) -> bool:
 
 def _end(result: PauseResult) -> str:
     until = result.answer.paused_until
-    return "until it is resumed" if until is None else f"until {until:%Y-%m-%d %H:%M:%S %Z}"
+    return "until it is resumed" if until is None else f"until {utc(until)}"
 
 
 COMMAND = Command(

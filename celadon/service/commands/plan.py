@@ -5,7 +5,7 @@
 from collections.abc import Iterator
 
 from celadon.domain.language.messages import RolloutRequest
-from celadon.domain.language.moments import moment
+from celadon.domain.language.moments import utc
 from celadon.domain.language.permissions import Verb
 from celadon.domain.language.plan import Plan
 from celadon.service.command import Call, Command, Graph, Line, Rest, Scope, Terminal, Tone
@@ -109,12 +109,12 @@ def _moments(result: Plan) -> Iterator[Line]:
     if result.earliest is None:
         yield Line(strong="switch: ", text="no moment for it is in sight", tone=Tone.WARN)
         return
-    by_itself = "only by a person" if result.by_itself is None else f"by itself at {moment(result.by_itself)} UTC"
+    by_itself = "only by a person" if result.by_itself is None else f"by itself at {utc(result.by_itself)}"
     yield Line(
-        strong="switch: ", text=f"at the earliest at {moment(result.earliest)} UTC, {by_itself}, once green is verified"
+        strong="switch: ", text=f"at the earliest at {utc(result.earliest)}, {by_itself}, once green is verified"
     )
     if result.latest is not None:
-        yield Line(text=f"  at the latest at {moment(result.latest)} UTC, unless a pause or a freeze holds it up")
+        yield Line(text=f"  at the latest at {utc(result.latest)}, unless a pause or a freeze holds it up")
 
 
 COMMAND = Command(

@@ -8,6 +8,7 @@ from pydantic import Field
 from celadon.domain.language.commands import RescheduleCommand, TakenAway
 from celadon.domain.language.contracts import RESCHEDULE
 from celadon.domain.language.durations import Duration
+from celadon.domain.language.moments import utc
 from celadon.domain.language.permissions import Verb, rights_of
 from celadon.domain.language.states import RolloutPhase
 from celadon.domain.language.utc_moment import UtcMoment
@@ -73,7 +74,7 @@ def _end(result: RescheduleResult) -> str:
     if answer.paused_since is not None:
         return "the timers stand still until the rollout is resumed"
     told = [
-        f"{what} {at:%Y-%m-%d %H:%M:%S %Z}"
+        f"{what} {utc(at)}"
         for what, at in (("it promotes itself at", answer.promotes_at), ("its deadline ends at", answer.deadline_at))
         if at is not None
     ]
