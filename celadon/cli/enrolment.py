@@ -10,9 +10,9 @@ import typer
 from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from celadon.cli.author_name import author_name
 from celadon.cli.faults import CommandError
 from celadon.cli.output import OutputFormat, print_object, print_text
-from celadon.cli.person import person_named
 from celadon.cli.session import open_session
 from celadon.domain.decisions.enrolment import Enrolment, check_identity, check_node, gateway_identity
 from celadon.domain.language.base_models import Record
@@ -128,7 +128,7 @@ async def enrol(options: EnrolOptions, data_dir: Path | None, output: OutputForm
             serial=None if issued is None else issued.serial,
             expires_at=None if issued is None else issued.expires_at,
         )
-        author = Author(by=person_named(options.by), door=Channel.CLI, reason=options.reason)
+        author = Author(by=author_name(options.by), door=Channel.CLI, reason=options.reason)
 
         async def work(tx: AsyncSession) -> bool:
             # The row first, for the table may refuse; it counts once the files are there.

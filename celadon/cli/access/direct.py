@@ -6,8 +6,8 @@ from typing import Final
 
 from celadon.cli.access.answers import rollout_of
 from celadon.cli.access.operator import OperatorService, operator
+from celadon.cli.author_name import author_name
 from celadon.cli.following import following
-from celadon.cli.person import person_named
 from celadon.cli.session import Session
 from celadon.client.rollout_view import RolloutView
 from celadon.domain.language.errors import RefusalCode, RefusedError
@@ -46,7 +46,7 @@ class DirectAccess:
 
     async def person(self, given: str | None) -> str:
         """Return the name that was given, else the login name."""
-        return person_named(given)
+        return author_name(given)
 
     async def deployments(self) -> DeploymentList:
         """Return every deployment that was not destroyed."""
