@@ -11,7 +11,7 @@ from celadon.cli.columns import table_of
 from celadon.cli.faults import CommandError, is_outage
 from celadon.cli.log_lines import log_warning
 from celadon.cli.output import OutputFormat, print_object, print_one_of_many, print_text
-from celadon.cli.target_choice import TargetChoice
+from celadon.cli.target import TargetChoice
 from celadon.cli.tree import STYLES
 from celadon.domain.language.moments import moment, utc
 from celadon.ending import ExitCode

@@ -13,7 +13,7 @@ from celadon.cli.access.opening import open_access
 from celadon.cli.faults import CommandError
 from celadon.cli.output import OutputFormat, print_note, print_object, print_text
 from celadon.cli.patience import Patience
-from celadon.cli.target_choice import TargetChoice
+from celadon.cli.target import TargetChoice
 from celadon.client.patience import NoAnswerError
 from celadon.domain.language.contracts import workflow_id
 from celadon.domain.language.errors import RefusalCode, RefusedError, refuse

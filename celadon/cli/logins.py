@@ -20,8 +20,7 @@ from celadon.cli.profiles import (
     save_profile,
     use_profile,
 )
-from celadon.cli.target import TOKEN_VARIABLE, URL_VARIABLE, ApiTarget, allows_http, find_target
-from celadon.cli.target_choice import TargetChoice
+from celadon.cli.target import TOKEN_VARIABLE, URL_VARIABLE, ApiTarget, TargetChoice, allows_http, find_target
 from celadon.domain.language.base_models import Record
 from celadon.domain.language.permissions import Role
 from celadon.ending import ExitCode

@@ -6,7 +6,7 @@ from celadon.cli.deployment_file import read_deployment_file
 from celadon.cli.giving import Given, as_text, ask
 from celadon.cli.output import OutputFormat, print_object, print_text
 from celadon.cli.starting import content_request, who_asks
-from celadon.cli.target_choice import TargetChoice
+from celadon.cli.target import TargetChoice
 from celadon.client.wording import revision_name
 from celadon.domain.language.errors import RefusalCode, refuse
 from celadon.domain.language.moments import moment

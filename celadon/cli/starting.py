@@ -18,7 +18,7 @@ from celadon.cli.giving import Given, as_text
 from celadon.cli.output import OutputFormat, confirm, print_note, print_object, print_text
 from celadon.cli.patience import Patience
 from celadon.cli.planning import look_first, show_plan, tell_already_there
-from celadon.cli.target_choice import TargetChoice
+from celadon.cli.target import TargetChoice
 from celadon.cli.waiting import until_its_turn
 from celadon.cli.watching import watch_until_end
 from celadon.client.patience import NoAnswerError

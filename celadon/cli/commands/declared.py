@@ -31,7 +31,7 @@ from celadon.cli.options import (
 )
 from celadon.cli.output import OutputFormat
 from celadon.cli.running import run
-from celadon.cli.target_choice import TargetChoice
+from celadon.cli.target import TargetChoice
 from celadon.cli.targeting import speaks_to_celadon
 from celadon.domain.language.base_models import field_texts
 from celadon.service.command import AnyCommand, Option, Scope, Terminal, terminals_of, words_of

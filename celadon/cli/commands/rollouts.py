@@ -11,7 +11,7 @@ from celadon.cli.named_commands import DeclaringGroup
 from celadon.cli.options import DeploymentArgument, DeploymentOption, OutputOption, parse_duration_option
 from celadon.cli.output import OutputFormat
 from celadon.cli.running import run
-from celadon.cli.target_choice import TargetChoice
+from celadon.cli.target import TargetChoice
 from celadon.cli.targeting import speaks_to_celadon
 from celadon.domain.language.states import RolloutOutcome, RolloutPhase
 
