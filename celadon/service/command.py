@@ -204,8 +204,8 @@ class Terminal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class Standing:
-    """How a deployment stands when somebody looks at it."""
+class DeploymentState:
+    """A deployment at the moment at which somebody looks at it."""
 
     deployment: "DeploymentView"
     record: "RolloutRecord | None"
@@ -232,7 +232,7 @@ class Form:
     """Numbers that a person types, beside the reason."""
     texts: Mapping[str, str] = field(default_factory=dict)
     """What else a person may type, or leave empty, with what is said of it; ``yes`` and ``no`` are true and false."""
-    only_if: Callable[[Standing], bool] = lambda _: True
+    only_if: Callable[[DeploymentState], bool] = lambda _: True
     """What must hold beside the phase."""
     without_rollout: "tuple[str, str, str] | None" = None
     """Title, sentence and button while no rollout is under way and a set is live; ``None`` for no form then."""
@@ -295,16 +295,16 @@ class Command(Generic[RequestT, ResultT]):
         tone = next((one for one in (Tone.BAD, Tone.WARN) if one in tones), Tone.DONE)
         return Notice(tone=tone, text=" ".join(line.strong + line.text for line in lines))
 
-    def is_offered(self, standing: Standing) -> bool:
+    def is_offered(self, state: DeploymentState) -> bool:
         """Whether a page offers it now."""
         if self.form is None:
             return False
-        if self.scope is Scope.ROLLOUT and standing.record is None and self.form.without_rollout is not None:
+        if self.scope is Scope.ROLLOUT and state.record is None and self.form.without_rollout is not None:
             gone = {DeploymentLifecycle.DESTROYING, DeploymentLifecycle.DESTROYED}
-            return standing.deployment.live_set is not None and standing.deployment.lifecycle not in gone
-        if self.scope is Scope.ROLLOUT and standing.phase not in self.phases:
+            return state.deployment.live_set is not None and state.deployment.lifecycle not in gone
+        if self.scope is Scope.ROLLOUT and state.phase not in self.phases:
             return False
-        return self.form.only_if(standing)
+        return self.form.only_if(state)
 
 
 AnyCommand: TypeAlias = Command[Any, Any]

@@ -55,7 +55,7 @@ class _Answer(Record):
     status: _Move | None = None
 
 
-class _Standing(Record):
+class _CurrentRollout(Record):
     """A ``RolloutView``, of which a decision needs to know no more than what is under way."""
 
     deployment: _Registered | None
@@ -191,7 +191,7 @@ class ApiAccess:
             RefusedError: none is.
 
         """
-        view = await self._get(name, "", _Standing)
+        view = await self._get(name, "", _CurrentRollout)
         record = None if view.deployment is None else view.deployment.rollout
         if record is not None and record.outcome is None:
             alive = view.deployment is not None and view.deployment.keeper_alive

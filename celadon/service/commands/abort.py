@@ -69,6 +69,6 @@ COMMAND = Command(
         what="Closes {green}. What is live stays as it is.",
         button="Abort the rollout",
         tone="danger",
-        only_if=lambda standing: standing.phase in _BEFORE_THE_SWITCH,
+        only_if=lambda state: state.phase in _BEFORE_THE_SWITCH,
     ),
 )

@@ -91,6 +91,6 @@ COMMAND = Command(
         what="The rollout that waits for its turn does not begin; the one under way goes on.",
         button="Drop it",
         tone="danger",
-        only_if=lambda standing: standing.deployment.next is not None,
+        only_if=lambda state: state.deployment.next is not None,
     ),
 )

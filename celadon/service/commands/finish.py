@@ -68,6 +68,6 @@ COMMAND = Command(
         what="{blue} is drained now. There is no way back to it any more.",
         button="Finish the bake",
         tone="danger",
-        only_if=lambda standing: standing.record is not None and standing.record.blue_set is not None,
+        only_if=lambda state: state.record is not None and state.record.blue_set is not None,
     ),
 )

@@ -9,7 +9,7 @@ from celadon.domain.language.permissions import Verb
 from celadon.domain.language.states import RolloutPhase
 from celadon.domain.language.utc_moment import UtcMoment
 from celadon.service.answers import RolloutDecision
-from celadon.service.command import Call, Command, Form, Line, Notice, Option, Scope, Standing, Terminal, Tone
+from celadon.service.command import Call, Command, DeploymentState, Form, Line, Notice, Option, Scope, Terminal, Tone
 from celadon.service.judged import JudgedResult, ask_judged
 from celadon.service.wording import see
 
@@ -39,10 +39,10 @@ def _is_refused(progress: "Progress") -> object:
     return refuse_pause(progress, PauseCommand())
 
 
-def _has_timers(standing: Standing) -> bool:
+def _has_timers(state: DeploymentState) -> bool:
     """Whether a timer runs; without blue there is nothing to bake for."""
-    bakes_for_nothing = standing.record is None or standing.record.blue_set is None
-    return not standing.paused and not (standing.phase is RolloutPhase.BAKING and bakes_for_nothing)
+    bakes_for_nothing = state.record is None or state.record.blue_set is None
+    return not state.paused and not (state.phase is RolloutPhase.BAKING and bakes_for_nothing)
 
 
 def _end(result: PauseResult) -> str:

@@ -13,7 +13,7 @@ from celadon.domain.language.permissions import Verb, rights_of
 from celadon.domain.language.states import RolloutPhase
 from celadon.domain.language.utc_moment import UtcMoment
 from celadon.service.answers import RolloutDecision
-from celadon.service.command import Call, Command, Form, Line, Notice, Option, Scope, Standing, Terminal, Tone
+from celadon.service.command import Call, Command, DeploymentState, Form, Line, Notice, Option, Scope, Terminal, Tone
 from celadon.service.deciding import rollout_of, sent_command
 from celadon.service.judged import JudgedResult
 from celadon.service.wording import see
@@ -94,8 +94,8 @@ def _says_nothing(typed: Mapping[str, Any]) -> tuple[str, str] | None:
     )
 
 
-def _waits_for_switch(standing: Standing) -> bool:
-    return standing.record is not None and standing.record.blue_set is not None
+def _waits_for_switch(state: DeploymentState) -> bool:
+    return state.record is not None and state.record.blue_set is not None
 
 
 COMMAND = Command(

@@ -67,6 +67,6 @@ COMMAND = Command(
         title="Resume",
         what="All timers run on with what remained of them.",
         button="Resume the rollout",
-        only_if=lambda standing: standing.paused,
+        only_if=lambda state: state.paused,
     ),
 )

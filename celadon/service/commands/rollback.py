@@ -157,10 +157,8 @@ COMMAND = Command(
         what="All traffic returns to {blue} in one transaction.",
         button="Roll back to {blue}",
         tone="danger",
-        only_if=lambda standing: (
-            standing.phase is not RolloutPhase.SWITCHING
-            and standing.record is not None
-            and standing.record.blue_set is not None
+        only_if=lambda state: (
+            state.phase is not RolloutPhase.SWITCHING and state.record is not None and state.record.blue_set is not None
         ),
         without_rollout=(
             "Roll back",

@@ -104,6 +104,6 @@ COMMAND = Command(
         title="Unfreeze",
         what="All freezes of this deployment end, those too that are to come. Timers that came due meanwhile promote.",
         button="End the freeze",
-        only_if=lambda standing: any(not one.everywhere for one in standing.deployment.freezes),
+        only_if=lambda state: any(not one.everywhere for one in state.deployment.freezes),
     ),
 )
