@@ -21,7 +21,7 @@ from celadon.domain.language.states import DeploymentLifecycle, RolloutOutcome, 
 
 if TYPE_CHECKING:
     from celadon.domain.language.progress import Progress
-    from celadon.service.answers import Meant
+    from celadon.service.answers import TargetRollout
     from celadon.service.principal import Principal
     from celadon.service.service import Service
     from celadon.table.records.deployments import DeploymentView
@@ -51,7 +51,7 @@ class Call(Generic[RequestT]):
     """The deployment's or router's name; empty when the request names it."""
     request: RequestT
     request_id: str | None
-    meant: "Meant"
+    target_rollout: "TargetRollout"
     """The rollout that is meant; without numbers where the command is about none."""
     service: "Service"
 

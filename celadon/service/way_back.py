@@ -54,7 +54,7 @@ async def go_back(call: Call[RequestT], message: str, right: Verb) -> AbortResul
     return AbortResult(
         deployment=call.subject,
         rollout=rollout_of(command),
-        revision=call.meant.revision,
+        revision=call.target_rollout.revision,
         by=call.who.name,
         answer=answer,
     )

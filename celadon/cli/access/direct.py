@@ -12,7 +12,7 @@ from celadon.cli.session import Session
 from celadon.client.rollout_view import RolloutView
 from celadon.domain.language.errors import RefusalCode, RefusedError
 from celadon.domain.language.names import RolloutId
-from celadon.service.answers import Meant
+from celadon.service.answers import TargetRollout
 from celadon.service.command import Command, RequestT, ResultT
 from celadon.service.pages import every_page
 from celadon.service.views.deployment import read_deployment, read_table_view
@@ -105,14 +105,14 @@ class DirectAccess:
         """Return every router."""
         return await every_page(lambda after: read_routers(self._service, OPERATOR, after=after, limit=LONGEST_PAGE))
 
-    async def meant(self, name: str, *, to_promote: bool) -> Meant:
+    async def target_rollout(self, name: str, *, to_promote: bool) -> TargetRollout:
         """Return the rollout under way.
 
         Raises:
             RefusedError: none is.
 
         """
-        return await self._service.meant(name, to_promote=to_promote)
+        return await self._service.target_rollout(name, to_promote=to_promote)
 
     async def give(
         self,

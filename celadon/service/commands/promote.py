@@ -51,7 +51,7 @@ class PromoteResult(Decided):
 
 async def promote(call: Call[PromoteRequest]) -> PromoteResult:
     """Promote the green that waits, and wait for the switch."""
-    said = {"revision": call.request.revision or call.meant.revision, "force": call.request.force}
+    said = {"revision": call.request.revision or call.target_rollout.revision, "force": call.request.force}
     command = sent_command(call, PromoteCommand, COMMAND.rights_for(call.request), **said)
     update_id = call.service.update_id(call, PROMOTE, command.rollout)
     rollouts = await call.service.rollout_client()

@@ -57,7 +57,7 @@ async def reschedule(call: Call[RescheduleRequest]) -> RescheduleResult:
     return RescheduleResult(
         deployment=call.subject,
         rollout=rollout_of(command),
-        revision=call.meant.revision,
+        revision=call.target_rollout.revision,
         by=call.who.name,
         answer=answer,
     )

@@ -47,7 +47,7 @@ async def restart(call: Call[RestartRequest]) -> StartResult:
             subject="",
             request=request,
             request_id=call.request_id,
-            meant=call.meant,
+            target_rollout=call.target_rollout,
             service=call.service,
         )
     )

@@ -38,28 +38,28 @@ class RollbackRequest(AbortRequest):
 
 async def rollback(call: Call[RollbackRequest]) -> AbortResult:
     """Return traffic to blue, or start a rollout back when none is under way."""
-    request, meant = call.request, call.meant
+    request, target = call.request, call.target_rollout
     if request.rollout is not None:
         return await go_back(call, ROLLBACK, Verb.ROLLBACK)
-    if meant.rollout is None or meant.has_ended:
+    if target.rollout is None or target.has_ended:
         return await _start_back(call)
-    if meant.is_rollback and await _begun_by(call, call.service.update_id(call, _STARTED)) is not None:
+    if target.is_rollback and await _begun_by(call, call.service.update_id(call, _STARTED)) is not None:
         return await _start_back(call)
-    if request.to_revision not in {None, meant.blue}:
+    if request.to_revision not in {None, target.blue}:
         back = (
-            "" if meant.blue is None else f"'celadon rollback {call.subject}' returns to its blue, r{meant.blue}; or "
+            "" if target.blue is None else f"'celadon rollback {call.subject}' returns to its blue, r{target.blue}; or "
         )
         raise refuse(
             RefusalCode.ROLLOUT_RUNNING,
-            f"rollout {meant.rollout} of {call.subject} is under way, and its blue is not r{request.to_revision}",
+            f"rollout {target.rollout} of {call.subject} is under way, and its blue is not r{request.to_revision}",
             f"{back}wait for its end, and roll back then",
         )
-    if meant.is_rollback:
+    if target.is_rollback:
         raise refuse(
             RefusalCode.ROLLOUT_RUNNING,
-            f"rollout {meant.rollout} of {call.subject} is itself a rollback, to r{meant.revision}",
+            f"rollout {target.rollout} of {call.subject} is itself a rollback, to r{target.revision}",
             f"watch it with 'celadon rollout watch {call.subject}'; to undo the rollback, name it: "
-            f"'celadon rollback {call.subject} --rollout {meant.rollout}'",
+            f"'celadon rollback {call.subject} --rollout {target.rollout}'",
         )
     return await go_back(call, ROLLBACK, Verb.ROLLBACK)
 
