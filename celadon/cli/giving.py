@@ -76,7 +76,7 @@ async def give(command: AnyCommand, given: Given, target: TargetChoice, output: 
     if output.is_for_programs:
         print_object(result, output)
     else:
-        print_text(*as_text(command.told(result)))
+        print_text(*as_text(command.summary(result)))
     return ExitCode.DONE
 
 
@@ -134,7 +134,7 @@ async def _decide(command: AnyCommand, given: Given, target: TargetChoice, outpu
         except NoAnswerError as error:
             raise _unanswered(error, request_id, name, terminal.signal) from error
         if output is OutputFormat.TEXT:
-            print_text(*as_text(command.told(result)))
+            print_text(*as_text(command.summary(result)))
         has_begun = command.without_rollout and result.rollout != target_rollout.rollout
         if has_begun:
             target_rollout = target_rollout.model_copy(update={"rollout": result.rollout})

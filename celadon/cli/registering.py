@@ -48,7 +48,7 @@ async def add_revision(command: AnyCommand, given: Given, target: TargetChoice, 
     if output.is_for_programs:
         print_object(added, output)
     else:
-        print_text(*as_text(command.told(added)))
+        print_text(*as_text(command.summary(added)))
     return ExitCode.DONE
 
 

@@ -37,7 +37,7 @@ async def scale(command: AnyCommand, given: Given, target: TargetChoice, output:
     elif given.wait:
         print_text(f"{name} serves with {replicas} replicas.")
     else:
-        print_text(*as_text(command.told(result)))
+        print_text(*as_text(command.summary(result)))
     return ExitCode.DONE
 
 

@@ -206,4 +206,4 @@ def _tell(started: StartResult, output: OutputFormat) -> None:
     if output.is_for_programs:
         print_object(started, output)
         return
-    print_text(*as_text(START.told(started)))
+    print_text(*as_text(START.summary(started)))

@@ -262,9 +262,9 @@ class Command(Generic[RequestT, ResultT]):
     """Whether a command about a rollout can be given while none is under way."""
     is_refused: "Callable[[Progress], object] | None" = None
     """The domain's own refusal of it, given how far a rollout is; of a rollout's commands alone."""
-    told: Callable[[ResultT], tuple[Line, ...]]
+    summary: Callable[[ResultT], tuple[Line, ...]]
     """What is said when it was done."""
-    noticed: Callable[[ResultT], Notice] | None = None
+    page_notice: Callable[[ResultT], Notice] | None = None
     """The same in a sentence or two for a page; made of the lines when not given."""
     asks: Callable[[str, Mapping[str, Any]], str] | None = None
     """The question that a terminal asks first, given the subject and the request's values; empty for none."""
@@ -288,9 +288,9 @@ class Command(Generic[RequestT, ResultT]):
 
     def notice(self, result: ResultT) -> Notice:
         """Return what a page says when it was done."""
-        if self.noticed is not None:
-            return self.noticed(result)
-        lines = self.told(result)
+        if self.page_notice is not None:
+            return self.page_notice(result)
+        lines = self.summary(result)
         tones = [line.tone for line in lines]
         tone = next((one for one in (Tone.BAD, Tone.WARN) if one in tones), Tone.DONE)
         return Notice(tone=tone, text=" ".join(line.strong + line.text for line in lines))

@@ -60,7 +60,7 @@ async def go_back(call: Call[RequestT], message: str, right: Verb) -> AbortResul
     )
 
 
-def told_way_back(result: AbortResult) -> tuple[Line, ...]:
+def way_back_summary(result: AbortResult) -> tuple[Line, ...]:
     """Return what a terminal says of a way back."""
     answer = result.answer
     if answer.outcome is None:

@@ -55,7 +55,7 @@ def _refuse_plain_secrets(revision: Revision, *, allowed: bool) -> None:
         )
 
 
-def _told(result: AddRevisionResult) -> tuple[Line, ...]:
+def _summary(result: AddRevisionResult) -> tuple[Line, ...]:
     told = f"It is r{result.revision} of {result.deployment}. Roll it out with: "
     return (Line(text=f"{told}celadon rollout start {result.deployment} --revision {result.revision}"),)
 
@@ -69,7 +69,7 @@ COMMAND = Command(
     request=AddRevisionRequest,
     result=AddRevisionResult,
     run=add_revision,
-    told=_told,
+    summary=_summary,
     rest=Rest(
         path="/deployments/{name}/revisions",
         status=201,

@@ -157,7 +157,7 @@ def _timetable(request: CreateScheduleRequest) -> "Timetable | None":
         raise refuse(RefusalCode.INVALID_PAYLOAD, f"cron or zone: {error}", "correct it") from error
 
 
-def _told(result: CreateScheduleResult) -> tuple[Line, ...]:
+def _summary(result: CreateScheduleResult) -> tuple[Line, ...]:
     when = "" if result.next_at is None else f"; next at {utc(result.next_at)}"
     done = "is made" if result.created else "is there already, and the same"
     lines = [Line(text=f"Schedule {result.schedule} of {result.deployment} {done}: {result.command}{when}.")]
@@ -197,7 +197,7 @@ COMMAND = Command(
     request=CreateScheduleRequest,
     result=CreateScheduleResult,
     run=create_schedule,
-    told=_told,
+    summary=_summary,
     rest=Rest(
         path="/deployments/{name}/schedules",
         status=201,

@@ -44,7 +44,7 @@ COMMAND = Command(
     can_be_scheduled=True,
     run=finish,
     is_refused=_is_refused,
-    told=lambda result: (
+    summary=lambda result: (
         Line(strong="The bake is finished", text=": blue gets no new request, and stops when its requests have ended."),
         see(result.deployment),
     ),

@@ -71,7 +71,7 @@ def _end(result: Frozen) -> str:
     return "until somebody ends it" if result.ends_at is None else f"until {utc(result.ends_at)}"
 
 
-def _told(result: Frozen) -> tuple[Line, ...]:
+def _summary(result: Frozen) -> tuple[Line, ...]:
     command = f"celadon unfreeze {result.deployment or '--all'}"
     return (
         Line(
@@ -93,7 +93,7 @@ COMMAND = Command(
     request=FreezeRequest,
     result=Frozen,
     run=freeze,
-    told=_told,
+    summary=_summary,
     asks=lambda _, given: (
         "Nothing of any deployment is switched to green then. Freeze all?" if given.get("all") else ""
     ),

@@ -61,12 +61,12 @@ COMMAND = Command(
     can_be_scheduled=True,
     run=pause,
     is_refused=_is_refused,
-    told=lambda result: (
+    summary=lambda result: (
         Line(strong="Paused", text=f": all timers stand still {_end(result)}."),
         Line(text=f"Resume it with: celadon resume {result.deployment}"),
         see(result.deployment),
     ),
-    noticed=lambda result: Notice(tone=Tone.DONE, text=f"Paused: all timers stand still {_end(result)}."),
+    page_notice=lambda result: Notice(tone=Tone.DONE, text=f"Paused: all timers stand still {_end(result)}."),
     terminal=Terminal(
         doing="Pausing",
         takes_id=True,

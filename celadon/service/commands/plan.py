@@ -74,7 +74,7 @@ def told_already_there(result: Plan) -> Line:
     )
 
 
-def _told(result: Plan) -> tuple[Line, ...]:
+def _summary(result: Plan) -> tuple[Line, ...]:
     return tuple(_lines(result))
 
 
@@ -126,7 +126,7 @@ COMMAND = Command(
     request=RolloutRequest,
     result=Plan,
     run=plan,
-    told=_told,
+    summary=_summary,
     rest=Rest(
         path="/rollouts/plan",
         name="plan_rollout",

@@ -109,11 +109,11 @@ COMMAND = Command(
     can_be_scheduled=True,
     run=reschedule,
     is_refused=_is_refused,
-    told=lambda result: (
+    summary=lambda result: (
         Line(strong="Rescheduled", text=f": {_end(result)}."),
         see(result.deployment),
     ),
-    noticed=lambda result: Notice(tone=Tone.DONE, text=f"Rescheduled: {_end(result)}."),
+    page_notice=lambda result: Notice(tone=Tone.DONE, text=f"Rescheduled: {_end(result)}."),
     terminal=Terminal(
         doing="Rescheduling",
         takes_id=True,

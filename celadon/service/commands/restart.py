@@ -9,7 +9,7 @@ from celadon.domain.language.messages import RolloutRequest
 from celadon.domain.language.names import DeploymentName
 from celadon.domain.language.permissions import Verb
 from celadon.service.command import Call, Command, DeploymentState, Form, Graph, Rest, Scope, Terminal
-from celadon.service.commands.start import SHOWN, StartResult, start, told_of_start
+from celadon.service.commands.start import SHOWN, StartResult, start, start_summary
 
 
 class RestartRequest(StrictModel):
@@ -70,7 +70,7 @@ COMMAND = Command(
     result=StartResult,
     can_be_scheduled=True,
     run=restart,
-    told=told_of_start,
+    summary=start_summary,
     rest=Rest(status=202),
     graph=Graph(
         mutation="restart_deployment",

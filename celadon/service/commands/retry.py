@@ -81,7 +81,7 @@ def _result(
     )
 
 
-def _told(result: RetryResult) -> tuple[Line, ...]:
+def _summary(result: RetryResult) -> tuple[Line, ...]:
     name = result.deployment
     if result.waiting is not None:
         one = result.waiting
@@ -126,7 +126,7 @@ COMMAND = Command(
     result=RetryResult,
     can_be_scheduled=True,
     run=retry,
-    told=_told,
+    summary=_summary,
     rest=Rest(status=202),
     graph=Graph(
         mutation="retry_deployment",

@@ -18,7 +18,7 @@ from celadon.service.way_back import (
     AbortResult,
     go_back,
     notice_of_way_back,
-    told_way_back,
+    way_back_summary,
 )
 
 if TYPE_CHECKING:
@@ -125,8 +125,8 @@ COMMAND = Command(
     run=rollback,
     without_rollout=True,
     is_refused=_is_refused,
-    told=told_way_back,
-    noticed=notice_of_way_back,
+    summary=way_back_summary,
+    page_notice=notice_of_way_back,
     rest=Rest(),
     graph=Graph(mutation="rollback_deployment", **{**BACK, "input": "RollbackDeploymentInput"}),
     terminal=Terminal(

@@ -253,7 +253,7 @@ def request_of_input(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     return {**others, "deployment": name, "revision": content if revision is None else revision}
 
 
-def told_of_start(result: StartResult) -> tuple[Line, ...]:
+def start_summary(result: StartResult) -> tuple[Line, ...]:
     """Return what a start has come to, as the terminal says it."""
     name = result.deployment
     match result.state:
@@ -326,7 +326,7 @@ COMMAND = Command(
     result=StartResult,
     can_be_scheduled=True,
     run=start,
-    told=told_of_start,
+    summary=start_summary,
     rest=Rest(
         path="/rollouts",
         name="start_rollout",

@@ -28,7 +28,7 @@ async def withdraw(call: Call[WithdrawRequest]) -> WithdrawResult:
     return await ask_judged(call, WITHDRAW, Verb.ABORT, WithdrawResult)
 
 
-def _told(result: WithdrawResult) -> tuple[Line, ...]:
+def _summary(result: WithdrawResult) -> tuple[Line, ...]:
     answer = result.answer
     if answer.withdrawn is Withdrawn.APPROVAL:
         done = f": your approval counts no more, {answer.approvals} of {answer.needed} are left."
@@ -61,7 +61,7 @@ COMMAND = Command(
     result=WithdrawResult,
     run=withdraw,
     is_refused=_is_refused,
-    told=_told,
+    summary=_summary,
     terminal=Terminal(
         doing="Withdrawing your decision on",
         wait="Wait until the rollout has ended.",

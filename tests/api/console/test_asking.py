@@ -159,7 +159,7 @@ async def test_a_plan_says_what_the_command_line_says_and_writes_nothing(
     answer = await api.call("POST", "/v1/rollouts/plan", Role.OPERATOR, body=asked, headers=said)
     planned = PLAN.result.model_validate(answer.json, strict=False)
     shown = words(page)
-    lines = [" ".join(f"{one.strong} {said_at(Door.CONSOLE, one.text)}".split()) for one in PLAN.told(planned)]
+    lines = [" ".join(f"{one.strong} {said_at(Door.CONSOLE, one.text)}".split()) for one in PLAN.summary(planned)]
     # The moments of the switch lie as far apart as the two plans.
     assert [one for one in lines if one not in shown and " UTC" not in one] == []
     assert "policy.bake: 1m (request)" in shown
