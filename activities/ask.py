@@ -110,7 +110,7 @@ class AskActivities:
             deployment=step.request.deployment,
             command=command.verb,
             by=who.name,
-            said=" ".join(line.strong + line.text for line in command.told(result)),
+            said=" ".join(line.strong + line.text for line in command.summary(result)),
         )
 
     def _for(self, step: AskStep, author: ScheduleAuthor | None) -> "tuple[Service, Principal]":

@@ -7,6 +7,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from celadon.client.patience import NoAnswerError
+from celadon.domain.language.error_words import what_is_wrong
 from celadon.domain.language.errors import RefusedError
 from celadon.extras import ExtraMissingError, explain_missing_module
 
@@ -54,7 +55,9 @@ def _explain_settings(error: ValidationError) -> str | None:
     """Name the variables that are missing or wrong, when ``error`` is of a room's settings."""
     if not error.title.endswith("Settings"):
         return None
-    told = [_variable_problem(str(one["loc"][0]), one["type"], one["msg"]) for one in error.errors() if one["loc"]]
+    told = [
+        _variable_problem(str(one["loc"][0]), one["type"], what_is_wrong(one)) for one in error.errors() if one["loc"]
+    ]
     return f"{'; '.join(dict.fromkeys(told))}: set it and try again"
 
 
@@ -65,4 +68,4 @@ def _variable_problem(field: str, kind: str, message: str) -> str:
     if kind == "missing":
         return f"{name} is not set"
     given = "" if "KEY" in name else f" ({os.environ[name]!r})" if name in os.environ else ""
-    return f"{name}{given}: {message.removeprefix('Value error, ')}"
+    return f"{name}{given}: {message}"

@@ -73,6 +73,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from celadon.domain.language.errors import Refusal, RefusalCode
     from celadon.domain.language.messages import RolloutResult
+    from celadon.domain.language.moments import utc
     from celadon.domain.language.names import Epoch, RouteSetId
     from celadon.domain.language.opening import TimerOpening
     from celadon.domain.language.progress import AbortRequest, PendingAbort, Progress, PromotionRequest, Winner
@@ -370,7 +371,7 @@ class BlueGreenRollout(GrowingRollout):
         times = await self._do(
             calls.LOOK_UP_WINDOWS,
             self._step(WindowStep, due=decision.due, at=workflow.now()),
-            f"look up the windows from {decision.due:%Y-%m-%d %H:%M:%S} UTC on",
+            f"look up the windows from {utc(decision.due)} on",
         )
         self._update(opening=TimerOpening.of(times, decision.due, workflow.now()))
 

@@ -37,7 +37,9 @@ from celadon.api.problems import (
 )
 from celadon.api.request_guard import RequestGuard
 from celadon.api.rest_commands import command_router
+from celadon.api.rest_words import problem_for
 from celadon.api.settings import ApiSettings
+from celadon.domain.language.error_words import what_is_wrong
 from celadon.domain.language.errors import RefusedError
 from celadon.domain.language.permissions import Verb
 from celadon.table.core.outages import NotMigratedError, TableAwayError
@@ -132,19 +134,21 @@ def _add_errors(app: FastAPI) -> None:
     """Let every error be a problem that says what to do, and none tell of the inside."""
 
     @app.exception_handler(RefusedError)
-    async def refused(_: Request, error: RefusedError) -> JSONResponse:
-        return response_of(problem_of(error.refusal))
+    async def refused(request: Request, error: RefusedError) -> JSONResponse:
+        return response_of(problem_for(request, problem_of(error.refusal)))
 
     @app.exception_handler(HttpRefusal)
-    async def at_the_door(_: Request, error: HttpRefusal) -> JSONResponse:
+    async def at_the_door(request: Request, error: HttpRefusal) -> JSONResponse:
         headers = error.headers
         if error.problem.status == HTTPStatus.UNAUTHORIZED:
             headers["www-authenticate"] = "Bearer"
-        return response_of(error.problem, headers)
+        return response_of(problem_for(request, error.problem), headers)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        told = "; ".join(f"{'.'.join(str(part) for part in one['loc'][1:])}: {one['msg']}" for one in error.errors())
+        told = "; ".join(
+            f"{'.'.join(str(part) for part in one['loc'][1:])}: {what_is_wrong(one)}" for one in error.errors()
+        )
         problem = _problem(HTTPStatus.UNPROCESSABLE_ENTITY, "INVALID_PAYLOAD", clipped(told), "see the OpenAPI file")
         return response_of(problem)
 
@@ -160,9 +164,9 @@ def _add_errors(app: FastAPI) -> None:
         return response_of(table_away().problem, table_away().headers)
 
     @app.exception_handler(NotMigratedError)
-    async def not_migrated(_: Request, error: NotMigratedError) -> JSONResponse:
+    async def not_migrated(request: Request, error: NotMigratedError) -> JSONResponse:
         log.error("not_migrated", why=str(error))
-        return response_of(not_migrated_yet().problem)
+        return response_of(problem_for(request, not_migrated_yet().problem))
 
 
 def _problem(status: HTTPStatus, code: str, detail: str, next_step: str) -> Problem:

@@ -121,6 +121,10 @@ def _unknown() -> HttpRefusal:
     )
 
 
+def is_command_line(request: HTTPConnection) -> bool:
+    """Whether the command line asks, by what it says itself."""
+    return request.headers.get(DOOR_HEADER, "").strip().lower() == Channel.CLI.value
+
+
 def _through(request: HTTPConnection, found: Principal) -> Principal:
-    said = request.headers.get(DOOR_HEADER, "").strip().lower()
-    return found.model_copy(update={"door": Channel.CLI}) if said == Channel.CLI.value else found
+    return found.model_copy(update={"door": Channel.CLI}) if is_command_line(request) else found

@@ -21,6 +21,7 @@ from celadon.domain.language.names import revision_number
 from celadon.domain.language.payload import parse_payload
 from celadon.service.answers import RequestId
 from celadon.service.command import AnyCommand, Graph, mutation_name
+from celadon.service.door_words import Door, answer_at
 from celadon.service.registry import commands
 from celadon.service.views.rollout import read_rollout
 
@@ -241,7 +242,8 @@ async def _shown(info: ContextInfo, kind: type, places: Mapping[str, Any], resul
             for one in place.split("."):
                 value = getattr(value, one)
             is_id = strawberry.ID in {kind.__annotations__[name], *get_args(kind.__annotations__[name])}
-            values[name] = strawberry.ID(str(value)) if is_id and value is not None else _plain(value)
+            plain = answer_at(Door.GRAPHQL, {place.rpartition(".")[2]: _plain(value)})
+            values[name] = strawberry.ID(str(value)) if is_id and value is not None else next(iter(plain.values()))
     return kind(**values)
 
 

@@ -7,6 +7,7 @@ import types
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from enum import Enum
+from functools import partial
 from typing import (
     Annotated,
     Any,
@@ -29,12 +30,15 @@ from strawberry.types.field import StrawberryField
 from celadon.api.graphql_descriptions import described_by
 from celadon.domain.language.base_models import Record
 from celadon.domain.language.names import RolloutId, RouteId, RouteSetId
+from celadon.service.door_words import TOLD, Door, answer_at, said_at
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 PLAIN: Final = (bool, int, float, str)
 _MANY: Final = (tuple, list, frozenset, set)
 _IDS: Final = (RolloutId, RouteSetId, RouteId)
+EVIDENCE: Final = "evidence"
+"""The field of a line of the audit log under which stands what was said, too."""
 
 
 class Mapped(NamedTuple):
@@ -130,7 +134,7 @@ class View(Generic[ModelT]):
                 continue
             is_id = name == "id" or (name != source and name.endswith("_id"))
             kinds[name], convert = mapped(_annotation(model, source), _identity if is_id else _shown)
-            readers.append((name, source, convert))
+            readers.append((name, source, convert or _in_own_words(source, kinds[name])))
         cls.__annotations__ = kinds
         cls.readers = tuple(readers)
         described_by(model, **names)(strawberry.type(cls))
@@ -201,6 +205,13 @@ def _shown(annotation: Any) -> Mapped | None:  # noqa: ANN401 - types are values
         view = _view_of(annotation)
         return Mapped(view, view.of)
     return None
+
+
+def _in_own_words(source: str, kind: Any) -> Callable[[Any], Any] | None:  # noqa: ANN401 - as above
+    """Return what puts mutations in the place of command lines, for a field in which Celadon says something."""
+    if source in TOLD and without_none(kind) is str:
+        return partial(said_at, Door.GRAPHQL)
+    return partial(answer_at, Door.GRAPHQL) if source == EVIDENCE else None
 
 
 def _each(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -43,10 +43,11 @@ from celadon.api.graphql_types import (
     revision_page,
     route_page,
 )
-from celadon.api.problems import HttpRefusal, not_migrated_yet, table_away
+from celadon.api.problems import HttpRefusal, not_migrated_yet, problem_at, table_away
 from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError
 from celadon.domain.language.states import RolloutOutcome, RolloutPhase
 from celadon.logs import trace_of
+from celadon.service.door_words import Door, said_at
 from celadon.service.views.deployments import read_deployments
 from celadon.service.views.freezes import read_freezes_of_all
 from celadon.service.views.policy import read_default_policy, read_policy_of
@@ -261,7 +262,9 @@ async def _deployment(info: ContextInfo, name: str) -> Deployment | None:
 
 
 def _as_error(refusal: Refusal) -> GraphQLError:
-    return GraphQLError(refusal.message, extensions={"code": refusal.code.value, "nextStep": refusal.next_step})
+    told = said_at(Door.GRAPHQL, refusal.message)
+    next_step = said_at(Door.GRAPHQL, refusal.next_step)
+    return GraphQLError(told, extensions={"code": refusal.code.value, "nextStep": next_step})
 
 
 def _invalid(message: str) -> GraphQLError:
@@ -290,7 +293,8 @@ def _is_a_bug(error: GraphQLError) -> bool:
             error.extensions = dict(_as_error(refused.refusal).extensions or {})
             return False
         case HttpRefusal() as refused:
-            error.extensions = {"code": refused.problem.code, "nextStep": refused.problem.next_step}
+            problem = problem_at(Door.GRAPHQL, refused.problem)
+            error.extensions = {"code": problem.code, "nextStep": problem.next_step}
             return False
         case TableAwayError() as away:
             log.warning("table_away", why=str(away))
@@ -306,8 +310,9 @@ def _is_a_bug(error: GraphQLError) -> bool:
 
 def _told_as(error: GraphQLError, told: HttpRefusal) -> bool:
     """Tell a caller of an error in other words; it is no bug."""
-    error.message = told.problem.detail
-    error.extensions = {"code": told.problem.code, "nextStep": told.problem.next_step}
+    problem = problem_at(Door.GRAPHQL, told.problem)
+    error.message = problem.detail
+    error.extensions = {"code": problem.code, "nextStep": problem.next_step}
     return False
 
 

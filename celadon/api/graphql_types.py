@@ -23,6 +23,7 @@ from celadon.domain.language.growth import Growth as GrowthRecord
 from celadon.domain.language.messages import RefusedMessage, RolloutStatus
 from celadon.domain.language.messages import Timer as StatusTimer
 from celadon.domain.language.plan import FieldChange, LayeredKey
+from celadon.service.door_words import Door, said_at
 from celadon.service.views.deployments import ListedDeployment
 from celadon.service.views.policy import ShownPolicy
 from celadon.service.views.schedules import ScheduleView
@@ -66,7 +67,7 @@ class Rollout(
     @strawberry.field(description="What a person can do now, with the command; empty when it has ended.")
     def next_step(self) -> str:
         """Say what a person can do, by what the table knows."""
-        return table_next_step(self.record) if self.record.outcome is None else ""
+        return said_at(Door.GRAPHQL, table_next_step(self.record)) if self.record.outcome is None else ""
 
     @strawberry.field(description="Who moves it on; empty when it has ended.")
     async def waits_for(self, info: ContextInfo) -> str:

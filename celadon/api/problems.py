@@ -10,6 +10,7 @@ from pydantic import Field
 
 from celadon.domain.language.base_models import Record
 from celadon.domain.language.errors import Refusal, RefusalCode
+from celadon.service.door_words import Door, said_at
 
 _C: Final = RefusalCode
 _S: Final = HTTPStatus
@@ -102,6 +103,12 @@ def problem_of(refusal: Refusal) -> Problem:
         code=refusal.code.value,
         next_step=refusal.next_step,
     )
+
+
+def problem_at(door: Door, problem: Problem) -> Problem:
+    """Return a problem in the words of a door."""
+    told = {"detail": said_at(door, problem.detail), "next_step": said_at(door, problem.next_step)}
+    return problem.model_copy(update=told)
 
 
 def response_of(problem: Problem, headers: Mapping[str, str] | None = None) -> JSONResponse:

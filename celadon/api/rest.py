@@ -9,6 +9,7 @@ from fastapi.responses import StreamingResponse
 from celadon.api.context import Caller, ServiceOf, parts_of
 from celadon.api.problems import MEDIA_TYPE
 from celadon.api.rest_commands import Name
+from celadon.api.rest_words import RestRoute, events_for
 from celadon.api.stream import ChangeResponse, ChangeStream
 from celadon.client.rollout_view import RolloutView
 from celadon.domain.language.permissions import Verb
@@ -53,7 +54,7 @@ ERRORS: Final[dict[int | str, dict[str, Any]]] = {
     )
 }
 
-router = APIRouter(prefix="/v1", responses=ERRORS)
+router = APIRouter(prefix="/v1", responses=ERRORS, route_class=RestRoute)
 
 Limit = Annotated[int, Query(ge=1, le=LONGEST_PAGE, description="How many at most.")]
 Before = Annotated[int | None, Query(ge=1, le=_LARGEST, description="Only older ones.")]
@@ -247,4 +248,4 @@ def _streaming(request: Request, who: Principal, name: str | None, after: int | 
     parts = parts_of(request)
     who.require([Verb.READ])
     changes = ChangeStream(parts.service, parts.feed, who, name, lambda: parts.authenticator.known(request))
-    return ChangeResponse(changes.events(after, parts.streams))
+    return ChangeResponse(events_for(request, changes.events(after, parts.streams)))

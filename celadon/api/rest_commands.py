@@ -30,7 +30,7 @@ Key = Annotated[
 
 def command_router(router: APIRouter) -> APIRouter:
     """Return the operation of each command, under the prefix and with the errors of ``router``."""
-    found = APIRouter(prefix=router.prefix, responses=router.responses)
+    found = APIRouter(prefix=router.prefix, responses=router.responses, route_class=router.route_class)
     for command in commands():
         rest = command.rest
         path = rest_path(command)

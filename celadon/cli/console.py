@@ -7,9 +7,9 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from celadon.cli.author_name import author_name
 from celadon.cli.faults import CommandError
 from celadon.cli.output import OutputFormat, print_object, print_text
-from celadon.cli.person import person_named
 from celadon.cli.session import open_session
 from celadon.domain.language.base_models import Record
 from celadon.domain.language.durations import format_duration
@@ -45,7 +45,7 @@ async def print_login_link(
         CommandError: nobody says where the console is, or Postgres is not there.
 
     """
-    name = person_named(None)
+    name = author_name(None)
     async with open_session(data_dir) as session:
         stack = session.target.stack
         console = url or os.environ.get(URL_VARIABLE) or (stack.api if stack is not None else "")

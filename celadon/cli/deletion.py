@@ -6,7 +6,7 @@ from celadon.cli.faults import CommandError
 from celadon.cli.giving import Given, as_text, request_of
 from celadon.cli.output import OutputFormat, print_note, print_object, print_text
 from celadon.cli.patience import Patience, a_moment, outlasting
-from celadon.cli.target_choice import TargetChoice
+from celadon.cli.target import TargetChoice
 from celadon.client.patience import NoAnswerError
 from celadon.domain.language.errors import RefusalCode, RefusedError
 from celadon.domain.language.names import RolloutId

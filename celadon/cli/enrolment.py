@@ -10,13 +10,14 @@ import typer
 from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from celadon.cli.author_name import author_name
 from celadon.cli.faults import CommandError
 from celadon.cli.output import OutputFormat, print_object, print_text
-from celadon.cli.person import person_named
 from celadon.cli.session import open_session
 from celadon.domain.decisions.enrolment import Enrolment, check_identity, check_node, gateway_identity
 from celadon.domain.language.base_models import Record
-from celadon.domain.language.moments import moment
+from celadon.domain.language.error_words import what_is_wrong
+from celadon.domain.language.moments import utc
 from celadon.domain.language.names import RouterNode
 from celadon.domain.language.states import Channel
 from celadon.ending import ExitCode
@@ -130,7 +131,7 @@ async def enrol(options: EnrolOptions, data_dir: Path | None, output: OutputForm
             serial=None if issued is None else issued.serial,
             expires_at=None if issued is None else issued.expires_at,
         )
-        author = Author(by=person_named(options.by), door=Channel.CLI, reason=options.reason)
+        author = Author(by=author_name(options.by), door=Channel.CLI, reason=options.reason)
 
         async def work(tx: AsyncSession) -> bool:
             # The row first, for the table may refuse; it counts once the files are there.
@@ -176,7 +177,7 @@ def write_gateway_certificate(to: Path, valid_for: timedelta | None, output: Out
         print_object(answer, output)
     else:
         print_text(
-            Text(f"The gateway's certificate, until {moment(issued.expires_at)} UTC, is in {directory}."),
+            Text(f"The gateway's certificate, until {utc(issued.expires_at)}, is in {directory}."),
             Text(f"Start the gateway with CELADON_GATEWAY_TLS_DIR={directory}; one that runs takes it by itself."),
         )
     return ExitCode.DONE
@@ -294,7 +295,7 @@ def _told(answer: EnrolledRouter, files: RouterFiles) -> list[str]:
     node = answer.router
     bootstrap = (files.at or files.directory) / files.bootstrap.name
     how = f"by the certificate of {answer.identity}" if answer.identity else "on this machine, by the gateway's socket"
-    until = f", until {moment(answer.certificate_expires_at)} UTC" if answer.certificate_expires_at else ""
+    until = f", until {utc(answer.certificate_expires_at)}" if answer.certificate_expires_at else ""
     if answer.renewed and answer.certificate_expires_at:
         return [
             f"Router {node} has a new certificate{until} in {files.directory}.",
@@ -324,7 +325,7 @@ def _checked(parse: Callable[[str], ValueT], text: str, option: str) -> ValueT:
     try:
         return parse(text)
     except ValidationError as error:
-        told = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+        told = what_is_wrong(error.errors(include_url=False)[0])
         raise typer.BadParameter(told, param_hint=option) from error
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint=option) from error

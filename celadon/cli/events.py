@@ -11,9 +11,9 @@ from celadon.cli.columns import table_of
 from celadon.cli.faults import CommandError, is_outage
 from celadon.cli.log_lines import log_warning
 from celadon.cli.output import OutputFormat, print_object, print_one_of_many, print_text
-from celadon.cli.target_choice import TargetChoice
+from celadon.cli.target import TargetChoice
 from celadon.cli.tree import STYLES
-from celadon.domain.language.moments import moment
+from celadon.domain.language.moments import moment, utc
 from celadon.ending import ExitCode
 from celadon.service.views.events import EventList, event_row, event_rows
 from celadon.table.records.events import DeploymentEvent
@@ -88,7 +88,7 @@ def _show_line(line: DeploymentEvent, output: OutputFormat) -> None:
     if output.is_for_programs:
         print_one_of_many(line, output)
     else:
-        print_text(Text(f"{moment(line.at)} UTC  {line.deployment}  {event_row(line).text}"))
+        print_text(Text(f"{utc(line.at)}  {line.deployment}  {event_row(line).text}"))
 
 
 async def coming_events(

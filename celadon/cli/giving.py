@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -13,7 +13,7 @@ from celadon.cli.access.opening import open_access
 from celadon.cli.faults import CommandError
 from celadon.cli.output import OutputFormat, print_note, print_object, print_text
 from celadon.cli.patience import Patience
-from celadon.cli.target_choice import TargetChoice
+from celadon.cli.target import TargetChoice
 from celadon.client.patience import NoAnswerError
 from celadon.domain.language.contracts import workflow_id
 from celadon.domain.language.errors import RefusalCode, RefusedError, refuse
@@ -27,7 +27,7 @@ from celadon.standard_streams import StyledLine
 
 if TYPE_CHECKING:
     from celadon.cli.access.protocol import Access
-    from celadon.service.answers import Decided, Meant
+    from celadon.service.answers import Decided, TargetRollout
     from celadon.table.records.rollouts import RolloutRecord
 
 
@@ -45,6 +45,8 @@ class Given:
     wait: bool = False
     timeout: timedelta | None = None
     """How long to wait; for ever when not set."""
+    more: Mapping[str, Any] = field(default_factory=dict)
+    """Switches, and where the request stands (``file``, ``policy_file``, ``settings``), for a hook."""
 
 
 Hook: TypeAlias = Callable[[AnyCommand, Given, TargetChoice, OutputFormat], Coroutine[Any, Any, ExitCode]]
@@ -74,7 +76,7 @@ async def give(command: AnyCommand, given: Given, target: TargetChoice, output: 
     if output.is_for_programs:
         print_object(result, output)
     else:
-        print_text(*as_text(command.told(result)))
+        print_text(*as_text(command.summary(result)))
     return ExitCode.DONE
 
 
@@ -111,39 +113,39 @@ async def _decide(command: AnyCommand, given: Given, target: TargetChoice, outpu
     """Give a command to the rollout under way, naming which one is meant."""
     name, terminal = given.subject, command.terminal
     async with open_access(target) as access:
-        under_way = await _find_meant(access, command, given)
+        under_way = await _find_target_rollout(access, command, given)
         named = given.values.get("rollout")
         # The number that a person gave is passed on as it is: the rollout itself compares.
-        meant = under_way if named is None else under_way.model_copy(update={"rollout": named})
+        target_rollout = under_way if named is None else under_way.model_copy(update={"rollout": named})
         # Which rollout a command means that needs none is found out where it is carried out.
-        pinned = given.values.get("rollout") if command.without_rollout else meant.rollout
+        pinned = given.values.get("rollout") if command.without_rollout else target_rollout.rollout
         values = {**given.values, "rollout": pinned}
         if "revision" in command.request.model_fields:
-            values["revision"] = given.values.get("revision") or meant.revision
+            values["revision"] = given.values.get("revision") or target_rollout.revision
         request = request_of(command, {key: one for key, one in values.items() if one is not None})
         by = await access.person(given.by)
         request_id = given.request_id or str(uuid.uuid4())
         if output is OutputFormat.TEXT and _is_under_way(command, given, under_way):
-            revision = values.get("revision", meant.revision)
+            revision = values.get("revision", target_rollout.revision)
             which = f"r{revision} of {name}" if revision is not None else name
-            print_text(f"{terminal.doing} {which}, rollout {meant.rollout}, by {by}.")
+            print_text(f"{terminal.doing} {which}, rollout {target_rollout.rollout}, by {by}.")
         try:
             result: Decided = await access.give(command, name, request, by=by, request_id=request_id)
         except NoAnswerError as error:
             raise _unanswered(error, request_id, name, terminal.signal) from error
         if output is OutputFormat.TEXT:
-            print_text(*as_text(command.told(result)))
-        has_begun = command.without_rollout and result.rollout != meant.rollout
+            print_text(*as_text(command.summary(result)))
+        has_begun = command.without_rollout and result.rollout != target_rollout.rollout
         if has_begun:
-            meant = meant.model_copy(update={"rollout": result.rollout})
-        ended = await _ending(access, given, meant, output)
+            target_rollout = target_rollout.model_copy(update={"rollout": result.rollout})
+        ended = await _ending(access, given, target_rollout, output)
     if output.is_for_programs:
         print_object(_printed(result, request_id, ended), output)
     good_ends = {RolloutOutcome.PROMOTED} if has_begun else terminal.good_ends
     return ExitCode.DONE if ended is None or ended.outcome in good_ends else ExitCode.FAILED
 
 
-async def _find_meant(access: "Access", command: AnyCommand, given: Given) -> "Meant":
+async def _find_target_rollout(access: "Access", command: AnyCommand, given: Given) -> "TargetRollout":
     """Return the rollout under way.
 
     Raises:
@@ -151,17 +153,17 @@ async def _find_meant(access: "Access", command: AnyCommand, given: Given) -> "M
 
     """
     try:
-        meant = await access.meant(given.subject, to_promote=command.right is Verb.PROMOTE)
+        target_rollout = await access.target_rollout(given.subject, to_promote=command.right is Verb.PROMOTE)
     except RefusedError as error:
         if not command.without_rollout or error.refusal.code is not RefusalCode.NO_SUCH_ROLLOUT:
             raise
-        return nothing_meant()
-    if meant.note:
-        print_note(meant.note)
-    return meant
+        return no_target_rollout()
+    if target_rollout.note:
+        print_note(target_rollout.note)
+    return target_rollout
 
 
-def _is_under_way(command: AnyCommand, given: Given, under_way: "Meant") -> bool:
+def _is_under_way(command: AnyCommand, given: Given, under_way: "TargetRollout") -> bool:
     """Return whether a command is about the rollout under way; any other is refused, so it is not announced."""
     if command.without_rollout and under_way.rollout is None:
         return False
@@ -169,23 +171,25 @@ def _is_under_way(command: AnyCommand, given: Given, under_way: "Meant") -> bool
     return rollout in {None, under_way.rollout} and revision in {None, under_way.revision}
 
 
-async def _ending(access: "Access", given: Given, meant: "Meant", output: OutputFormat) -> "RolloutRecord | None":
+async def _ending(
+    access: "Access", given: Given, target_rollout: "TargetRollout", output: OutputFormat
+) -> "RolloutRecord | None":
     """Wait for the rollout's end when the person wants to, and return it."""
-    if not given.wait or meant.rollout is None:
+    if not given.wait or target_rollout.rollout is None:
         return None
     from celadon.cli.watching import follow_to_end  # noqa: PLC0415 - who does not wait follows nothing
 
-    what = f"rollout {meant.rollout} of {given.subject} has not ended"
+    what = f"rollout {target_rollout.rollout} of {given.subject} has not ended"
     instead = f"it goes on; follow it with 'celadon rollout watch {given.subject}'"
     async with Patience(given.timeout).waiting(what, instead):
-        return await follow_to_end(access, given.subject, meant.rollout, output)
+        return await follow_to_end(access, given.subject, target_rollout.rollout, output)
 
 
-def nothing_meant() -> "Meant":
+def no_target_rollout() -> "TargetRollout":
     """Return what a command means that can be given while no rollout is under way."""
-    from celadon.service.answers import Meant  # noqa: PLC0415 - most commands mean a rollout
+    from celadon.service.answers import TargetRollout  # noqa: PLC0415 - most commands mean a rollout
 
-    return Meant()
+    return TargetRollout()
 
 
 def _printed(result: "Decided", request_id: str, ended: "RolloutRecord | None") -> BaseModel:

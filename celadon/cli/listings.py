@@ -6,7 +6,7 @@ from celadon.cli.access.opening import open_access
 from celadon.cli.columns import table_of
 from celadon.cli.deliveries import delivery_table
 from celadon.cli.output import OutputFormat, print_object, print_text
-from celadon.cli.target_choice import TargetChoice
+from celadon.cli.target import TargetChoice
 from celadon.cli.tree import STYLES, outcome_line
 from celadon.domain.language.moments import moment
 from celadon.ending import ExitCode

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from celadon.cli.output import OutputFormat, print_object, print_text
 from celadon.cli.patience import Patience
 from celadon.cli.target import local_data_dir
+from celadon.domain.language.error_words import what_is_wrong
 from celadon.ending import ExitCode
 from celadon.logs import log_to_stderr
 from celadon.stack.addresses import StackAddresses
@@ -82,14 +83,14 @@ async def run_demonstration(given: Mapping[str, object]) -> int:
     try:
         options = DemoOptions.model_validate(given)
     except ValidationError as error:
-        told = [_option_problem(one["loc"], one["msg"]) for one in error.errors(include_url=False)]
+        told = [_option_problem(one["loc"], what_is_wrong(one)) for one in error.errors(include_url=False)]
         raise typer.BadParameter("; ".join(told)) from error
     return await run_demo(options)
 
 
 def _option_problem(location: tuple[int | str, ...], message: str) -> str:
     where = f"--{str(location[0]).replace('_', '-')}: " if location else ""
-    return where + message.removeprefix("Value error, ")
+    return where + message
 
 
 def _describe(addresses: StackAddresses) -> tuple[Shown, ...]:

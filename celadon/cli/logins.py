@@ -8,10 +8,10 @@ from pydantic import SecretStr
 
 from celadon.cli.access.calls import calling, is_token
 from celadon.cli.api_address import check_url
+from celadon.cli.author_name import author_name
 from celadon.cli.columns import table_of
 from celadon.cli.faults import CommandError
 from celadon.cli.output import OutputFormat, ask_secretly, print_object, print_text
-from celadon.cli.person import person_named
 from celadon.cli.profiles import (
     Profile,
     config_file,
@@ -20,8 +20,7 @@ from celadon.cli.profiles import (
     save_profile,
     use_profile,
 )
-from celadon.cli.target import TOKEN_VARIABLE, URL_VARIABLE, ApiTarget, allows_http, find_target
-from celadon.cli.target_choice import TargetChoice
+from celadon.cli.target import TOKEN_VARIABLE, URL_VARIABLE, ApiTarget, TargetChoice, allows_http, find_target
 from celadon.domain.language.base_models import Record
 from celadon.domain.language.permissions import Role
 from celadon.ending import ExitCode
@@ -132,7 +131,7 @@ async def show_who(choice: TargetChoice, output: OutputFormat) -> ExitCode:
         async with calling(target) as calls:
             who = _who(target, await calls.get("/v1/whoami", Principal))
     else:
-        who = Who(celadon=target.described, url=None, name=person_named(None), verified=False, roles=None, scope={})
+        who = Who(celadon=target.described, url=None, name=author_name(None), verified=False, roles=None, scope={})
     if output.is_for_programs:
         print_object(who, output)
     else:

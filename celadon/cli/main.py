@@ -19,8 +19,6 @@ class Root(LoadingGroup):
 
     places = (
         Place(name="init", code="celadon.cli.commands.files:init", panel=_ROLL_OUT),
-        Place(name="deploy", code="celadon.cli.commands.rollouts:deploy", panel=_ROLL_OUT),
-        Place(name="plan", code="celadon.cli.commands.rollouts:plan", panel=_ROLL_OUT),
         Place(name="events", code="celadon.cli.commands.events:events", panel=_ROLL_OUT),
         Place(name="freezes", code="celadon.cli.commands.freezes:freezes", panel=_ROLL_OUT),
         Declared(group=()),

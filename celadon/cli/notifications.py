@@ -10,13 +10,14 @@ from typing import Final, TypeVar
 from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from celadon.cli.author_name import author_name
 from celadon.cli.columns import table_of
 from celadon.cli.deliveries import delivery_table
 from celadon.cli.faults import CommandError
 from celadon.cli.output import OutputFormat, print_object, print_text
-from celadon.cli.person import person_named
 from celadon.cli.session import open_session
 from celadon.domain.language.base_models import Record
+from celadon.domain.language.error_words import problems_of
 from celadon.domain.language.moments import span
 from celadon.domain.language.notification import DeliveryState
 from celadon.domain.language.targets import TargetRequest
@@ -91,9 +92,8 @@ async def add_target_of(
     try:
         request = TargetRequest.model_validate(given)
     except ValidationError as error:
-        told = [one["msg"].removeprefix("Value error, ") for one in error.errors(include_input=False)]
-        raise CommandError("; ".join(dict.fromkeys(told))) from None
-    await _change(data_dir, lambda tx: add_target(tx, request, person_named(by), replace=replace))
+        raise CommandError(problems_of(error)) from None
+    await _change(data_dir, lambda tx: add_target(tx, request, author_name(by), replace=replace))
     _say(
         Done(target=request.name, done="added"),
         output,
@@ -176,7 +176,7 @@ async def send_sample_to(
 
     """
     async with open_session(data_dir) as session:
-        identity = await session.read(lambda tx: owe_test(tx, name, person_named(by)))
+        identity = await session.read(lambda tx: owe_test(tx, name, author_name(by)))
         deadline = time.monotonic() + timeout.total_seconds()
         told = await session.read(lambda tx: read_delivery(tx, identity))
         while not _attempted(told) and time.monotonic() < deadline:

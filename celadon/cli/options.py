@@ -85,10 +85,12 @@ def check_reason_option(value: str | None) -> str | None:
 def _check_words(kind: Any, value: str) -> str:  # noqa: ANN401 - types are values here
     from pydantic import TypeAdapter, ValidationError
 
+    from celadon.domain.language.error_words import what_is_wrong
+
     try:
         return TypeAdapter[str](kind).validate_python(value)
     except ValidationError as error:
-        raise typer.BadParameter(error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")) from error
+        raise typer.BadParameter(what_is_wrong(error.errors(include_url=False)[0])) from error
 
 
 OutputOption: TypeAlias = Annotated[
@@ -150,11 +152,7 @@ ValidForOption: TypeAlias = Annotated[
 ]
 
 
-def check_timeout(timeout: timedelta | None, *, wait: bool) -> None:
-    """Refuse a timeout of nothing."""
-    if timeout is not None and not wait:
-        raise typer.BadParameter("it has no effect without --wait", param_hint="--timeout")
-
+YesOption: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first; needed without a terminal.")]
 
 ByOption: TypeAlias = Annotated[
     str | None,
@@ -178,5 +176,33 @@ RolloutOption: TypeAlias = Annotated[
         metavar="N",
         help="The rollout that you mean; refused when another one is under way.",
         show_default="the one under way",
+    ),
+]
+ReasonOrFilesOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--reason",
+        metavar="TEXT",
+        callback=check_reason_option,
+        help="Why; goes into the audit log.",
+        show_default=False,
+    ),
+]
+RequestedByOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--requested-by",
+        metavar="NAME",
+        callback=check_person_option,
+        help="Who asks.",
+        show_default="whose token it is, else the file's, else your login name",
+    ),
+]
+SetOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Set a key of the request, for example replicas=5 or policy.bake=30s. May be repeated.",
     ),
 ]

@@ -135,11 +135,15 @@ def ask_secretly(question: str) -> str:
     return answer
 
 
-def can_ask() -> bool:
-    """Whether a person sits at a terminal."""
-    return sys.stdin.isatty() and sys.stderr.isatty()
+def confirm(question: str) -> None:
+    """Ask a person at the terminal to confirm; the answer is no unless it is yes.
 
+    Raises:
+        BadParameter: nobody sits at a terminal, so an option must confirm.
+        Abort: the answer is no.
 
-def ask_whether(question: str) -> bool:
-    """Ask a person at the terminal to confirm; the answer is no unless it is yes."""
-    return typer.confirm(one_line(question), default=False, err=True)
+    """
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise typer.BadParameter("there is no terminal to ask on: give it to confirm", param_hint="--yes")
+    if not typer.confirm(one_line(question), default=False, err=True):
+        raise typer.Abort

@@ -28,7 +28,7 @@ async def show_plan(access: Access, request: RolloutRequest, person: str, output
     if output.is_for_programs:
         print_object(plan, output)
     else:
-        print_text(*as_text(PLAN.told(plan)))
+        print_text(*as_text(PLAN.summary(plan)))
     return ExitCode.DONE if plan.refused is None or plan.already_there else ExitCode.FAILED
 
 

@@ -9,7 +9,7 @@ from celadon.cli.columns import table_of
 from celadon.cli.deployment_file import read_policy_file, with_settings
 from celadon.cli.giving import Given, give
 from celadon.cli.output import OutputFormat, print_object, print_text
-from celadon.cli.target_choice import TargetChoice
+from celadon.cli.target import TargetChoice
 from celadon.domain.language.moments import moment
 from celadon.ending import ExitCode
 from celadon.service.commands.set_defaults import COMMAND as SET_DEFAULTS

@@ -13,6 +13,7 @@ from tomlkit.items import Table
 
 from celadon.cli.faults import CommandError
 from celadon.domain.language.base_models import StrictModel
+from celadon.domain.language.error_words import problems_of
 from celadon.owned_files import check_path, make_directory, read_text, write_file
 
 DEFAULT_PROFILE: Final = "default"
@@ -65,9 +66,8 @@ def read_profiles() -> Profiles:
     except tomllib.TOMLDecodeError as error:
         raise CommandError(f"{file} is no TOML: {error}; correct it, or remove it and log in again") from error
     except ValidationError as error:
-        told = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
         raise CommandError(
-            f"{file} is no file of profiles: {told}; correct it, or remove it and log in again"
+            f"{file} is no file of profiles: {problems_of(error)}; correct it, or remove it and log in again"
         ) from None
 
 

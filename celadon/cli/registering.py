@@ -1,23 +1,18 @@
 """What is registered without rolling it out: ``revision add`` and ``list``."""
 
-from collections.abc import Iterable
-from pathlib import Path
-
-import typer
-
 from celadon.cli.access.opening import open_access
 from celadon.cli.columns import table_of
-from celadon.cli.deployment_file import read_deployment_file, request_of_content, with_settings
-from celadon.cli.giving import as_text, ask
+from celadon.cli.deployment_file import read_deployment_file
+from celadon.cli.giving import Given, as_text, ask
 from celadon.cli.output import OutputFormat, print_object, print_text
-from celadon.cli.starting import who_asks
-from celadon.cli.target_choice import TargetChoice
+from celadon.cli.starting import content_request, who_asks
+from celadon.cli.target import TargetChoice
 from celadon.client.wording import revision_name
 from celadon.domain.language.errors import RefusalCode, refuse
 from celadon.domain.language.moments import moment
 from celadon.domain.language.revision import Revision
 from celadon.ending import ExitCode
-from celadon.service.commands.add_revision import COMMAND as ADD_REVISION
+from celadon.service.command import AnyCommand
 from celadon.service.commands.add_revision import AddRevisionRequest
 from celadon.service.views.revisions import RevisionList
 from celadon.table.records.revisions import RevisionRecord
@@ -26,16 +21,7 @@ from celadon.terminal import Table, Text
 _DIGEST_LENGTH = 12
 
 
-async def add_revision(  # noqa: PLR0913 - what a person can say
-    file: Path,
-    settings: Iterable[str],
-    target: TargetChoice,
-    output: OutputFormat,
-    *,
-    by: str | None,
-    reason: str | None,
-    allow_plain_secrets: bool,
-) -> ExitCode:
+async def add_revision(command: AnyCommand, given: Given, target: TargetChoice, output: OutputFormat) -> ExitCode:
     """Register the revision of a deployment file.
 
     Raises:
@@ -44,31 +30,25 @@ async def add_revision(  # noqa: PLR0913 - what a person can say
         RefusedError: the content is no request, there is no such deployment, or the revision holds plain secrets.
 
     """
-    try:
-        content = with_settings(read_deployment_file(file), list(settings))
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--set") from error
-    if allow_plain_secrets:
-        content["allow_plain_secrets"] = True
-    request = request_of_content(content)
+    request = content_request(read_deployment_file(given.more["file"]), given)
     if not isinstance(request.revision, Revision):
         raise refuse(
             RefusalCode.INVALID_PAYLOAD,
             f"the file names revision {request.revision}, which {request.deployment} has already",
             "write what the new revision is: command, env, health_check and so on",
         )
-    order = AddRevisionRequest(
+    addition = AddRevisionRequest(
         revision=request.revision,
-        reason=request.reason if reason is None else reason,
+        reason=request.reason,
         allow_plain_secrets=request.allow_plain_secrets,
     )
     async with open_access(target) as access:
-        who = await who_asks(access, request.requested_by, by)
-        added = await ask(access, ADD_REVISION, request.deployment, order, by=who)
+        who = await who_asks(access, request.requested_by, given.by)
+        added = await ask(access, command, request.deployment, addition, by=who)
     if output.is_for_programs:
         print_object(added, output)
     else:
-        print_text(*as_text(ADD_REVISION.told(added)))
+        print_text(*as_text(command.summary(added)))
     return ExitCode.DONE
 
 

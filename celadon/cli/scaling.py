@@ -6,7 +6,7 @@ from celadon.cli.faults import CommandError
 from celadon.cli.giving import Given, as_text, ask, request_of
 from celadon.cli.output import OutputFormat, print_note, print_object, print_text
 from celadon.cli.patience import Patience, a_moment, outlasting
-from celadon.cli.target_choice import TargetChoice
+from celadon.cli.target import TargetChoice
 from celadon.ending import ExitCode
 from celadon.service.command import AnyCommand
 
@@ -37,7 +37,7 @@ async def scale(command: AnyCommand, given: Given, target: TargetChoice, output:
     elif given.wait:
         print_text(f"{name} serves with {replicas} replicas.")
     else:
-        print_text(*as_text(command.told(result)))
+        print_text(*as_text(command.summary(result)))
     return ExitCode.DONE
 
 

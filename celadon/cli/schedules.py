@@ -3,7 +3,7 @@
 from celadon.cli.access.opening import open_access
 from celadon.cli.columns import table_of
 from celadon.cli.output import OutputFormat, print_object, print_text
-from celadon.cli.target_choice import TargetChoice
+from celadon.cli.target import TargetChoice
 from celadon.cli.tree import styled
 from celadon.domain.language.moments import moment
 from celadon.ending import ExitCode

@@ -2,7 +2,7 @@
 
 from celadon.cli.access.opening import open_access
 from celadon.cli.output import OutputFormat, print_object, print_text
-from celadon.cli.target_choice import TargetChoice
+from celadon.cli.target import TargetChoice
 from celadon.ending import ExitCode
 
 

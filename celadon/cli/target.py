@@ -11,7 +11,6 @@ from pydantic import SecretStr
 
 from celadon.cli.api_address import ALLOW_HTTP_VARIABLE, check_url
 from celadon.cli.faults import CommandError
-from celadon.cli.target_choice import TargetChoice
 from celadon.domain.language.base_models import Record
 
 if TYPE_CHECKING:
@@ -27,6 +26,18 @@ CA_VARIABLE: Final = "CELADON_CA_FILE"
 
 _DATABASE: Final = "DATABASE_URL"
 _TEMPORAL: Final = "TEMPORAL_ADDRESS"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetChoice:
+    """Which Celadon, and which way to it; what is not said is found out."""
+
+    data_dir: Path | None = None
+    profile: str | None = None
+    direct: bool = False
+    """By its Postgres and its Temporal, past its API."""
+    insecure: bool = False
+    """A token may travel in the clear."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

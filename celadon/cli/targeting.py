@@ -9,7 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from celadon.cli.completion import complete_profiles
-from celadon.cli.target_choice import TargetChoice
+from celadon.cli.target import TargetChoice
 
 _PANEL: Final = "Which Celadon"
 

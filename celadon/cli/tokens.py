@@ -6,12 +6,13 @@ from pathlib import Path
 import typer
 from pydantic import TypeAdapter, ValidationError
 
+from celadon.cli.author_name import author_name
 from celadon.cli.columns import table_of
 from celadon.cli.faults import CommandError
 from celadon.cli.output import OutputFormat, print_object, print_text
-from celadon.cli.person import person_named
 from celadon.cli.session import open_session
 from celadon.domain.language.base_models import Record
+from celadon.domain.language.error_words import what_is_wrong
 from celadon.domain.language.labels import Labels
 from celadon.domain.language.moments import moment
 from celadon.domain.language.permissions import Role
@@ -60,7 +61,7 @@ async def create(
         name=name,
         roles=tuple(dict.fromkeys(roles)),
         scope=_scope(labels),
-        created_by=person_named(None),
+        created_by=author_name(None),
         expires_at=None if expires_in is None else datetime.now(UTC) + expires_in,
     )
     async with open_session(data_dir) as session:
@@ -117,7 +118,7 @@ def _scope(labels: tuple[str, ...]) -> dict[str, str]:
     try:
         return TypeAdapter[dict[str, str]](Labels).validate_python({name: value for name, _, value in pairs})
     except ValidationError as error:
-        told = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+        told = what_is_wrong(error.errors(include_url=False)[0])
         raise typer.BadParameter(told, param_hint="--label") from error
 
 

@@ -10,7 +10,7 @@ from celadon.cli.access.opening import open_access
 from celadon.cli.access.protocol import Access
 from celadon.cli.output import OutputFormat, print_line, print_one_of_many, print_text
 from celadon.cli.patience import Patience, outlasting
-from celadon.cli.target_choice import TargetChoice
+from celadon.cli.target import TargetChoice
 from celadon.cli.tree import fitting_tree, outcome_line, rollout_tree
 from celadon.client.rollout_view import RolloutView
 from celadon.client.wording import in_words

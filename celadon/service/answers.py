@@ -20,7 +20,7 @@ RequestId = Annotated[
 ]
 
 
-class Meant(Record):
+class TargetRollout(Record):
     """The rollout that a decision is about."""
 
     rollout: RolloutId | None = None

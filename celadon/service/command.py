@@ -21,7 +21,7 @@ from celadon.domain.language.states import DeploymentLifecycle, RolloutOutcome, 
 
 if TYPE_CHECKING:
     from celadon.domain.language.progress import Progress
-    from celadon.service.answers import Meant
+    from celadon.service.answers import TargetRollout
     from celadon.service.principal import Principal
     from celadon.service.service import Service
     from celadon.table.records.deployments import DeploymentView
@@ -51,7 +51,7 @@ class Call(Generic[RequestT]):
     """The deployment's or router's name; empty when the request names it."""
     request: RequestT
     request_id: str | None
-    meant: "Meant"
+    target_rollout: "TargetRollout"
     """The rollout that is meant; without numbers where the command is about none."""
     service: "Service"
 
@@ -169,10 +169,18 @@ class Terminal:
     panel: str = "Decide"
     help: str = ""
     """What ``--help`` says, with examples; made of the command's own sentence when empty."""
+    file: str = ""
+    """What ``--file`` reads, in which the request stands; no such option when empty."""
+    policy_file: str = ""
+    """What ``--policy`` reads, whose keys the request takes that its file does not say; no such option when empty."""
+    takes_settings: bool = False
+    """Whether ``--set`` writes keys into the request."""
     options: Mapping[str, Option] = field(default_factory=dict)
-    """By field."""
+    """By field; where the request stands in a file or its keys can be set, no other field is an option."""
     switches: Mapping[str, str] = field(default_factory=dict)
     """More options that are only on or off, by name with their help: of the hook, or of ``check``."""
+    may_ask: bool = False
+    """Whether the hook may ask before it acts, so that ``--yes`` is an option."""
     doing: str = ""
     """Said before a decision, such as ``Promoting``."""
     check: Callable[[Mapping[str, Any]], tuple[str, str] | None] | None = None
@@ -196,8 +204,8 @@ class Terminal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class Standing:
-    """How a deployment stands when somebody looks at it."""
+class DeploymentState:
+    """A deployment at the moment at which somebody looks at it."""
 
     deployment: "DeploymentView"
     record: "RolloutRecord | None"
@@ -224,7 +232,7 @@ class Form:
     """Numbers that a person types, beside the reason."""
     texts: Mapping[str, str] = field(default_factory=dict)
     """What else a person may type, or leave empty, with what is said of it; ``yes`` and ``no`` are true and false."""
-    only_if: Callable[[Standing], bool] = lambda _: True
+    only_if: Callable[[DeploymentState], bool] = lambda _: True
     """What must hold beside the phase."""
     without_rollout: "tuple[str, str, str] | None" = None
     """Title, sentence and button while no rollout is under way and a set is live; ``None`` for no form then."""
@@ -254,15 +262,17 @@ class Command(Generic[RequestT, ResultT]):
     """Whether a command about a rollout can be given while none is under way."""
     is_refused: "Callable[[Progress], object] | None" = None
     """The domain's own refusal of it, given how far a rollout is; of a rollout's commands alone."""
-    told: Callable[[ResultT], tuple[Line, ...]]
+    summary: Callable[[ResultT], tuple[Line, ...]]
     """What is said when it was done."""
-    noticed: Callable[[ResultT], Notice] | None = None
+    page_notice: Callable[[ResultT], Notice] | None = None
     """The same in a sentence or two for a page; made of the lines when not given."""
     asks: Callable[[str, Mapping[str, Any]], str] | None = None
     """The question that a terminal asks first, given the subject and the request's values; empty for none."""
     rest: Rest = Rest()
     graph: Graph = Graph()
     terminal: Terminal = Terminal()
+    more_terminals: tuple[Terminal, ...] = ()
+    """Other words of the command line by which it is given, each with options of their own."""
     form: Form | None = None
     can_be_scheduled: bool = False
     """Whether a schedule may give it: it makes sense at a moment for which nobody is there to look."""
@@ -278,23 +288,23 @@ class Command(Generic[RequestT, ResultT]):
 
     def notice(self, result: ResultT) -> Notice:
         """Return what a page says when it was done."""
-        if self.noticed is not None:
-            return self.noticed(result)
-        lines = self.told(result)
+        if self.page_notice is not None:
+            return self.page_notice(result)
+        lines = self.summary(result)
         tones = [line.tone for line in lines]
         tone = next((one for one in (Tone.BAD, Tone.WARN) if one in tones), Tone.DONE)
         return Notice(tone=tone, text=" ".join(line.strong + line.text for line in lines))
 
-    def is_offered(self, standing: Standing) -> bool:
+    def is_offered(self, state: DeploymentState) -> bool:
         """Whether a page offers it now."""
         if self.form is None:
             return False
-        if self.scope is Scope.ROLLOUT and standing.record is None and self.form.without_rollout is not None:
+        if self.scope is Scope.ROLLOUT and state.record is None and self.form.without_rollout is not None:
             gone = {DeploymentLifecycle.DESTROYING, DeploymentLifecycle.DESTROYED}
-            return standing.deployment.live_set is not None and standing.deployment.lifecycle not in gone
-        if self.scope is Scope.ROLLOUT and standing.phase not in self.phases:
+            return state.deployment.live_set is not None and state.deployment.lifecycle not in gone
+        if self.scope is Scope.ROLLOUT and state.phase not in self.phases:
             return False
-        return self.form.only_if(standing)
+        return self.form.only_if(state)
 
 
 AnyCommand: TypeAlias = Command[Any, Any]
@@ -305,9 +315,14 @@ def rest_path(command: AnyCommand) -> str:
     return command.rest.path or f"/deployments/{{name}}/{command.verb.replace('_', '-')}"
 
 
-def words_of(command: AnyCommand) -> tuple[str, ...]:
-    """Return the words by which a person gives a command, after ``celadon``."""
-    return command.terminal.words or (command.verb.replace("_", "-"),)
+def words_of(command: AnyCommand, terminal: Terminal | None = None) -> tuple[str, ...]:
+    """Return the words by which a person gives a command, after ``celadon``; the first that there are by default."""
+    return (terminal or command.terminal).words or (command.verb.replace("_", "-"),)
+
+
+def terminals_of(command: AnyCommand) -> tuple[Terminal, ...]:
+    """Return every way in which the command line gives a command."""
+    return (command.terminal, *command.more_terminals)
 
 
 def mutation_name(command: AnyCommand) -> str:

@@ -19,7 +19,7 @@ def sent_command(call: Call[RequestT], kind: type[MessageT], rights: Iterable[Ve
     request = call.request
     content = {
         **said,
-        "rollout": getattr(request, "rollout", None) or call.meant.rollout,
+        "rollout": getattr(request, "rollout", None) or call.target_rollout.rollout,
         "by": call.who.name,
         "reason": getattr(request, "reason", ""),
         **call.service.vouched(call.who, rights),

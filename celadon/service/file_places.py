@@ -1,13 +1,11 @@
 """What a file or the command line gives, and where each key of it stands."""
 
 from collections.abc import Iterable, Mapping
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
+from celadon.domain.language.error_words import MISSING
 from celadon.domain.language.errors import RefusedError, refuse
 from celadon.domain.language.payload import InvalidPayloadError, Problem
-
-_MISSING: Final = "Field required"
-"""What Pydantic says of a key that is not there."""
 
 Keys: TypeAlias = tuple[str | int, ...]
 """Keys and numbers of elements, from the outermost inwards."""
@@ -40,7 +38,7 @@ def located(error: InvalidPayloadError, content: Mapping[str, object], otherwise
 def _in_order(problems: tuple[Problem, ...], places: Mapping[Keys, str]) -> tuple[Problem, ...]:
     """Return problems as their keys stand in the file; a key that is only written wrongly is not missing, too."""
     written, last = list(places), len(places)
-    left = [one for one in problems if not (one.what == _MISSING and any(_means(other, one) for other in problems))]
+    left = [one for one in problems if not (one.what == MISSING and any(_means(other, one) for other in problems))]
 
     def place(problem: Problem) -> int:
         lengths = range(len(problem.location), 0, -1)

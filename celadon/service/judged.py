@@ -36,7 +36,7 @@ async def ask_judged(
     return kind(
         deployment=call.subject,
         rollout=rollout_of(command),
-        revision=call.meant.revision,
+        revision=call.target_rollout.revision,
         by=call.who.name,
         answer=answer,
     )

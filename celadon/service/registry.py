@@ -3,9 +3,13 @@
 import pkgutil
 from functools import cache
 from importlib import import_module
+from typing import Final
 
 from celadon.service import commands as room
-from celadon.service.command import AnyCommand, Command, words_of
+from celadon.service.command import AnyCommand, Command, Terminal, terminals_of, words_of
+
+_MODULES: Final = {("deploy",): "start", ("revision", "add"): "add_revision"}
+"""Where commands are declared that no module is called after the last word of."""
 
 
 @cache
@@ -24,17 +28,21 @@ def command_named(verb: str) -> AnyCommand | None:
     return next((one for one in commands() if one.verb == verb), None)
 
 
-def command_of_words(words: tuple[str, ...]) -> AnyCommand | None:
-    """Return the command that a person gives by these words, or ``None`` when there is none.
+def command_of_words(words: tuple[str, ...]) -> tuple[AnyCommand, Terminal] | None:
+    """Return the command that a person gives by these words, with how it is typed, or ``None`` when there is none.
 
     The module of the last word's name is looked at first: whoever gives one command loads that one alone.
     """
-    name = words[-1].replace("-", "_")
+    name = _MODULES.get(words, words[-1].replace("-", "_"))
     if any(one.name == name for one in pkgutil.iter_modules(room.__path__)):
         command = _of_module(name)
-        if words_of(command) == words:
-            return command
-    return next((one for one in commands() if words_of(one) == words), None)
+        for terminal in terminals_of(command):
+            if words_of(command, terminal) == words:
+                return command, terminal
+    return next(
+        ((one, terminal) for one in commands() for terminal in terminals_of(one) if words_of(one, terminal) == words),
+        None,
+    )
 
 
 def _of_module(name: str) -> AnyCommand:

@@ -16,7 +16,7 @@ from celadon.client.rollouts import RolloutClient, Sender
 from celadon.domain.language.errors import RefusalCode, RefusedError, refuse
 from celadon.domain.language.not_found import no_such_deployment, nothing_under_way
 from celadon.domain.language.permissions import Verb, rights_of
-from celadon.service.answers import Meant
+from celadon.service.answers import TargetRollout
 from celadon.service.command import Call, Command, Scope
 from celadon.service.principal import Principal
 from celadon.table.access.api_requests import (
@@ -71,23 +71,23 @@ class Service:
         else:
             await self.permit(who, subject, rights)
 
-        async def mean() -> Meant:
+        async def find_target_rollout() -> TargetRollout:
             if command.scope is not Scope.ROLLOUT:
-                return Meant()
+                return TargetRollout()
             try:
-                return await self.meant(subject, to_promote=command.right is Verb.PROMOTE)
+                return await self.target_rollout(subject, to_promote=command.right is Verb.PROMOTE)
             except RefusedError as error:
                 if command.without_rollout and error.refusal.code is RefusalCode.NO_SUCH_ROLLOUT:
-                    return Meant()
+                    return TargetRollout()
                 raise
 
-        async def work(meant: Meant) -> ResultT:
+        async def work(target_rollout: TargetRollout) -> ResultT:
             call = Call(
                 who=who,
                 subject=subject,
                 request=request,
                 request_id=request_id,
-                meant=meant,
+                target_rollout=target_rollout,
                 service=self,
             )
             return await command.run(call)
@@ -96,7 +96,7 @@ class Service:
         said = request.model_dump(mode="json", exclude_unset=command.scope is Scope.FLEET)
         content = {**({"deployment": subject} if subject else {}), **said}
         key = self.key_of(who, command.verb, content, request_id)
-        return await self.once(key, command.result, mean, work)
+        return await self.once(key, command.result, find_target_rollout, work)
 
     # What a view has at hand.
 
@@ -225,7 +225,7 @@ class Service:
         parts = json.dumps([*call.who.identity, *(str(one) for one in about), call.request_id])
         return hashlib.sha256(parts.encode()).hexdigest()
 
-    async def meant(self, name: str, *, to_promote: bool) -> Meant:
+    async def target_rollout(self, name: str, *, to_promote: bool) -> TargetRollout:
         """Return the latest rollout: by the table, or by its workflow while it is not registered.
 
         Raises:
@@ -235,10 +235,10 @@ class Service:
         async with self.transaction() as tx:
             latest = await latest_rollout(tx, name)
         if latest is not None:
-            return meant_of(latest)
+            return target_rollout_of(latest)
         answer = await self.ask_workflow(name)
         if answer.status is not None:
-            return Meant(rollout=answer.status.rollout, revision=answer.status.to_revision)
+            return TargetRollout(rollout=answer.status.rollout, revision=answer.status.to_revision)
         if answer.unanswered_because == NO_WORKFLOW:
             raise nothing_under_way(name, to_promote=to_promote)
         raise refuse(
@@ -274,25 +274,27 @@ class Service:
         self,
         key: RequestKey | None,
         kind: type[ResultT],
-        mean: Callable[[], Awaitable[Meant]],
-        work: Callable[[Meant], Awaitable[ResultT]],
+        find_target_rollout: Callable[[], Awaitable[TargetRollout]],
+        work: Callable[[TargetRollout], Awaitable[ResultT]],
     ) -> ResultT:
         """Carry a request out; a repeat under the same id means what the first one meant, and gets its answer.
 
         What a repeat would ``mean`` now is not asked: the first one may have ended what it was about.
         """
         if key is None:
-            return await answered(work(await mean()))
+            return await answered(work(await find_target_rollout()))
         async with self.transaction() as tx:
             claimed = await find_request(tx, key)
         if claimed is None:
-            meant = (await mean()).model_dump(mode="json", exclude={"note"}, exclude_defaults=True)
+            target_rollout = (await find_target_rollout()).model_dump(
+                mode="json", exclude={"note"}, exclude_defaults=True
+            )
             async with self.transaction() as tx:
-                claimed = await claim_request(tx, key, meant)
+                claimed = await claim_request(tx, key, target_rollout)
         if claimed.answer is not None:
             return kind.model_validate(claimed.answer)
         try:
-            result = await answered(work(Meant.model_validate(claimed.meant)))
+            result = await answered(work(TargetRollout.model_validate(claimed.meant)))
         except RefusedError as error:
             if error.refusal.code is not RefusalCode.NO_ANSWER:
                 async with self.transaction() as tx:
@@ -303,9 +305,9 @@ class Service:
         return result
 
 
-def meant_of(record: RolloutRecord) -> Meant:
+def target_rollout_of(record: RolloutRecord) -> TargetRollout:
     """Return what a decision means by a rollout that the table knows."""
-    return Meant(
+    return TargetRollout(
         rollout=record.rollout,
         revision=record.to_revision,
         blue=record.from_revision,

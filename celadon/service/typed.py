@@ -1,8 +1,14 @@
 """What people type on a line, read as values of requests."""
 
 from collections.abc import Iterable
+from typing import Final
 
 from celadon.domain.language.limits import quoted
+from celadon.service.command import Option
+
+DEPLOYMENT_FILE: Final = "The deployment file, YAML or JSON; - is standard input."
+POLICY_FILE: Final = "A policy file; what the deployment file's own policy gives wins over it."
+ALLOW_PLAIN_SECRETS: Final = Option(help="Allow plain values under names that look like secrets.")
 
 
 class TypedWronglyError(ValueError):

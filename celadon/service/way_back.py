@@ -54,13 +54,13 @@ async def go_back(call: Call[RequestT], message: str, right: Verb) -> AbortResul
     return AbortResult(
         deployment=call.subject,
         rollout=rollout_of(command),
-        revision=call.meant.revision,
+        revision=call.target_rollout.revision,
         by=call.who.name,
         answer=answer,
     )
 
 
-def told_way_back(result: AbortResult) -> tuple[Line, ...]:
+def way_back_summary(result: AbortResult) -> tuple[Line, ...]:
     """Return what a terminal says of a way back."""
     answer = result.answer
     if answer.outcome is None:

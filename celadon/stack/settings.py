@@ -8,6 +8,7 @@ from typing import Final, Self, Unpack
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from celadon.domain.language.error_words import problems_of
 from celadon.owned_files import NotOursError, read_file, write_file
 from celadon.stack.errors import StackError
 from celadon.stack.ports import address, choose_ports, hidden_loopback
@@ -73,7 +74,9 @@ class StackSettings(BaseModel):
         except NotOursError as error:
             raise StackError(f"the settings of the last start are not believed: {error}") from error
         except ValidationError as error:
-            raise StackError(f"{file} cannot be read ({error}): remove it to get new ports and a new key") from error
+            raise StackError(
+                f"{file} cannot be read ({problems_of(error)}): remove it to get new ports and a new key"
+            ) from error
         wanted = last.shape.changed(**choice)
         settings = last.model_copy(
             update={"shape": wanted, "ports": choose_ports(_port_names(wanted), last.ports)},

@@ -361,7 +361,7 @@ async def test_a_moment_without_a_zone_is_refused_in_words(api: ApiClient, rows:
     refused = (await api.data(query, Role.ADMIN))["freeze"]
 
     assert refused["code"] == "INVALID_PAYLOAD"
-    assert "timezone" in refused["message"]
+    assert "must be a moment with its zone" in refused["message"]
 
 
 NAMING = {

@@ -8,8 +8,7 @@ from pydantic import SecretStr
 
 from celadon.cli.faults import CommandError
 from celadon.cli.profiles import Profile, save_profile, use_profile
-from celadon.cli.target import ApiTarget, Target, choose_target, find_target
-from celadon.cli.target_choice import TargetChoice
+from celadon.cli.target import ApiTarget, Target, TargetChoice, choose_target, find_target
 from celadon.owned_files import write_file
 from celadon.stack.addresses import StackAddresses
 from celadon.stack.errors import StackError

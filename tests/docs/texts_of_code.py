@@ -14,7 +14,12 @@ HOLE = "…"
 @cache
 def texts_of_code() -> tuple[str, ...]:
     """Return every text in the code of the product, docstrings left out."""
-    return tuple(text for room in ROOMS for path in sorted((REPOSITORY / room).rglob("*.py")) for text in _texts(path))
+    return texts_of(*ROOMS)
+
+
+def texts_of(*rooms: str) -> tuple[str, ...]:
+    """Return every text in the code of some rooms, docstrings left out."""
+    return tuple(text for room in rooms for path in sorted((REPOSITORY / room).rglob("*.py")) for text in _texts(path))
 
 
 def _texts(path: Path) -> Iterator[str]:

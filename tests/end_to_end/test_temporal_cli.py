@@ -155,7 +155,7 @@ async def test_a_cancel_at_the_gate_leaves_blue_live(deployment: LiveDeployment,
     [
         ("7", "not an object"),
         ('{"revison": 2}', "unknown key"),
-        ('{"revision": "2"}', "valid integer"),
+        ('{"revision": "2"}', "whole number"),
         ('{"revision": 9}', "green is revision 2"),
         ('{"force": true}', "needs a reason"),
     ],

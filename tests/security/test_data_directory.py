@@ -19,8 +19,7 @@ from celadon.cli.completion import complete_profiles
 from celadon.cli.faults import CommandError
 from celadon.cli.profiles import read_profiles
 from celadon.cli.starter_files import write_starter_files
-from celadon.cli.target import choose_target, find_target
-from celadon.cli.target_choice import TargetChoice
+from celadon.cli.target import TargetChoice, choose_target, find_target
 from celadon.domain.language.names import RouteId
 from celadon.domain.language.revision import Provisioner
 from celadon.owned_files import NotOursError, check_path, make_directory, read_file, write_file

@@ -93,7 +93,7 @@ COMMAND = Command(
     request=GreetRequest,
     result=GreetResult,
     run=greet,
-    told=lambda result: (Line(strong="Said", text=f": {result.said}"),),
+    summary=lambda result: (Line(strong="Said", text=f": {result.said}"),),
     terminal=Terminal(takes_id=True),
     form=Form(title="Greet", what="Greets.", button="Greet", fields=("times",)),
 )

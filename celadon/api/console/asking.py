@@ -79,7 +79,7 @@ async def _plan(
     if replicas.strip():
         asked["replicas"] = reads_as(replicas)
     request = read_as(PLAN.request, asked)
-    return PLAN.told(await parts.service.carry_out(PLAN, who, request))
+    return PLAN.summary(await parts.service.carry_out(PLAN, who, request))
 
 
 @router.get("/deployments/{name}/policy")

@@ -6,8 +6,9 @@ from typing import Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from celadon.domain.language.base_models import Record
-from celadon.domain.language.moments import clock, moment
+from celadon.domain.language.moments import clock, utc
 from celadon.domain.language.shown_text import all_lines
+from celadon.service.door_words import Door, said_at
 
 _HERE: Final = Path(__file__).parent
 STATIC: Final = _HERE / "static"
@@ -27,8 +28,14 @@ def _shown(value: object) -> object:
     return all_lines(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
+def _said(text: str) -> str:
+    """Return what Celadon says, with buttons and pages where command lines stand."""
+    return said_at(Door.CONSOLE, text)
+
+
 def _sentence(text: str) -> str:
     """Return words of a view as a sentence of their own."""
+    text = _said(text)
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?", "!")) else ".")
 
 
@@ -40,8 +47,9 @@ _environment = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_environment.filters["moment"] = lambda value: f"{moment(value)} UTC"
+_environment.filters["moment"] = utc
 _environment.filters["clock"] = lambda value: f"{clock(value)} UTC"
+_environment.filters["said"] = _said
 _environment.filters["sentence"] = _sentence
 
 

@@ -11,7 +11,7 @@ from celadon.domain.language.contracts import workflow_id
 from celadon.domain.language.moments import span
 from celadon.domain.language.permissions import Verb
 from celadon.domain.language.states import DeploymentLifecycle
-from celadon.service.command import AnyCommand, Scope, Standing
+from celadon.service.command import AnyCommand, DeploymentState, Scope
 from celadon.service.registry import commands
 from celadon.service.views.deployment import DeploymentDetail, UnregisteredDetail, deployment_detail
 from celadon.table.records.deployments import DeploymentView
@@ -97,18 +97,18 @@ def _decisions(view: RolloutView, deployment: DeploymentView, rights: Collection
     """Return what can be decided in the present phase, as the commands declare it."""
     record, status = deployment.rollout, view.status
     under_way = record if record is not None and record.outcome is None else None
-    standing = Standing(
+    state = DeploymentState(
         deployment=deployment,
         record=under_way,
         phase=None if under_way is None else view.phase,
         abort_pending=status is not None and status.abort_requested != "",
         paused=status is not None and status.paused_since is not None,
     )
-    return tuple(_decision(command, standing, rights) for command in commands() if command.is_offered(standing))
+    return tuple(_decision(command, state, rights) for command in commands() if command.is_offered(state))
 
 
-def _decision(command: AnyCommand, standing: Standing, rights: Collection[Verb]) -> Decision:
-    form, record = command.form, standing.record
+def _decision(command: AnyCommand, state: DeploymentState, rights: Collection[Verb]) -> Decision:
+    form, record = command.form, state.record
     if form is None:
         raise ValueError(f"{command.verb} has no form")
     names = {
@@ -137,7 +137,7 @@ def _decision(command: AnyCommand, standing: Standing, rights: Collection[Verb])
         request_id=str(uuid.uuid4()),
         means=means,
         fields=tuple(
-            FormField(name=one, title=in_words(one).capitalize(), value=str(getattr(standing.deployment, one, "")))
+            FormField(name=one, title=in_words(one).capitalize(), value=str(getattr(state.deployment, one, "")))
             for one in form.fields
         ),
         texts=tuple(FormField(name=one, title=title, value="") for one, title in form.texts.items()),

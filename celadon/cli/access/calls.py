@@ -25,6 +25,7 @@ from celadon.cli.target import CA_VARIABLE, ApiTarget
 from celadon.cli.token_expiry import has_expired
 from celadon.client.patience import UPDATE_PATIENCE, NoAnswerError
 from celadon.domain.language.base_models import Record
+from celadon.domain.language.error_words import problems_of
 from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError
 from celadon.domain.language.states import Channel
 
@@ -270,7 +271,7 @@ class ApiCalls:
         try:
             return answer.model_validate_json(told.content)
         except ValidationError as error:
-            raise self._not_understood(str(error.errors(include_url=False, include_input=False)[0]["msg"])) from error
+            raise self._not_understood(problems_of(error).partition("; ")[0]) from error
 
     def _away(self, error: BaseException) -> UnreachedError:
         unreached = UnreachedError(

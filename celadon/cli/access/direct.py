@@ -6,13 +6,13 @@ from typing import Final
 
 from celadon.cli.access.answers import rollout_of
 from celadon.cli.access.operator import OperatorService, operator
+from celadon.cli.author_name import author_name
 from celadon.cli.following import following
-from celadon.cli.person import person_named
 from celadon.cli.session import Session
 from celadon.client.rollout_view import RolloutView
 from celadon.domain.language.errors import RefusalCode, RefusedError
 from celadon.domain.language.names import RolloutId
-from celadon.service.answers import Meant
+from celadon.service.answers import TargetRollout
 from celadon.service.command import Command, RequestT, ResultT
 from celadon.service.pages import every_page
 from celadon.service.views.deployment import read_deployment, read_table_view
@@ -47,7 +47,7 @@ class DirectAccess:
 
     async def person(self, given: str | None) -> str:
         """Return the name that was given, else the login name."""
-        return person_named(given)
+        return author_name(given)
 
     async def deployments(self) -> DeploymentList:
         """Return every deployment that was not destroyed."""
@@ -112,14 +112,14 @@ class DirectAccess:
         """Return every router."""
         return await every_page(lambda after: read_routers(self._service, OPERATOR, after=after, limit=LONGEST_PAGE))
 
-    async def meant(self, name: str, *, to_promote: bool) -> Meant:
+    async def target_rollout(self, name: str, *, to_promote: bool) -> TargetRollout:
         """Return the rollout under way.
 
         Raises:
             RefusedError: none is.
 
         """
-        return await self._service.meant(name, to_promote=to_promote)
+        return await self._service.target_rollout(name, to_promote=to_promote)
 
     async def give(
         self,

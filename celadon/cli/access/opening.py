@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from celadon.cli.access.calls import calling
 from celadon.cli.access.through_api import ApiAccess
-from celadon.cli.target import ApiTarget, find_target
-from celadon.cli.target_choice import TargetChoice
+from celadon.cli.target import ApiTarget, TargetChoice, find_target
 
 if TYPE_CHECKING:
     from celadon.cli.access.protocol import Access

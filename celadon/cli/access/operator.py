@@ -23,10 +23,10 @@ from celadon.domain.language.identity import KEY_ISSUER
 from celadon.domain.language.not_found import nothing_under_way
 from celadon.domain.language.permissions import Role, Verb
 from celadon.domain.language.states import Channel
-from celadon.service.answers import Meant
+from celadon.service.answers import TargetRollout
 from celadon.service.command import Call
 from celadon.service.principal import Principal, Scheme
-from celadon.service.service import Service, meant_of
+from celadon.service.service import Service, target_rollout_of
 from celadon.table.access.api_requests import RequestKey
 from celadon.table.core.author import Author
 from celadon.table.read.overview import view_deployment
@@ -112,7 +112,7 @@ class OperatorService(Service):
         """Return what the workflow answers, or that Temporal is away."""
         return await self._session.ask_workflow(name)
 
-    async def meant(self, name: str, *, to_promote: bool) -> Meant:
+    async def target_rollout(self, name: str, *, to_promote: bool) -> TargetRollout:
         """Return the rollout under way: by the table, or by its workflow when the table is away or behind.
 
         Raises:
@@ -127,10 +127,10 @@ class OperatorService(Service):
             note, view = str(error), None
         if view is not None and view.rollout is not None and view.rollout.outcome is None:
             note = "" if view.keeper_alive else NO_KEEPER
-            return meant_of(view.rollout).model_copy(update={"note": note})
+            return target_rollout_of(view.rollout).model_copy(update={"note": note})
         answer = await self.ask_workflow(name)
         if answer.status is not None:
-            return Meant(rollout=answer.status.rollout, revision=answer.status.to_revision, note=note)
+            return TargetRollout(rollout=answer.status.rollout, revision=answer.status.to_revision, note=note)
         if answer.unanswered_because == NO_WORKFLOW:
             known = view is not None or note
             raise (nothing_under_way(name, to_promote=to_promote) if known else await self.not_found(name))
@@ -142,9 +142,9 @@ class OperatorService(Service):
         self,
         key: RequestKey | None,
         kind: type[ResultT],
-        mean: Callable[[], Awaitable[Meant]],
-        work: Callable[[Meant], Awaitable[ResultT]],
+        find_target_rollout: Callable[[], Awaitable[TargetRollout]],
+        work: Callable[[TargetRollout], Awaitable[ResultT]],
     ) -> ResultT:
         """Carry a request out: Temporal knows a repeat by its id, and the table is asked for nothing."""
         del key, kind
-        return await work(await mean())
+        return await work(await find_target_rollout())

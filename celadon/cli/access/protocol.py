@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from celadon.client.rollout_view import RolloutView
 from celadon.domain.language.names import RolloutId
-from celadon.service.answers import Meant
+from celadon.service.answers import TargetRollout
 from celadon.service.command import Command, RequestT, ResultT
 from celadon.table.records.deployments import DeploymentView
 from celadon.table.records.rollouts import RolloutFilter, RolloutRecord
@@ -81,7 +81,7 @@ class Access(Protocol):
     async def routers(self) -> "RouterList":
         """Return every router."""
 
-    async def meant(self, name: str, *, to_promote: bool) -> Meant:
+    async def target_rollout(self, name: str, *, to_promote: bool) -> TargetRollout:
         """Return the rollout under way."""
 
     async def give(

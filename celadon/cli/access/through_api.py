@@ -18,7 +18,7 @@ from celadon.domain.language.base_models import Record
 from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError, refuse
 from celadon.domain.language.names import RevisionNumber, RolloutId
 from celadon.domain.language.not_found import no_such_deployment, nothing_under_way
-from celadon.service.answers import Meant
+from celadon.service.answers import TargetRollout
 from celadon.service.command import Command, RequestT, ResultT, rest_path
 from celadon.service.pages import every_page
 from celadon.table.core.paging import LONGEST_PAGE
@@ -56,7 +56,7 @@ class _Answer(Record):
     status: _Move | None = None
 
 
-class _Standing(Record):
+class _CurrentRollout(Record):
     """A ``RolloutView``, of which a decision needs to know no more than what is under way."""
 
     deployment: _Registered | None
@@ -193,21 +193,21 @@ class ApiAccess:
             lambda after: self._calls.get("/v1/routers", RouterList, after=after, limit=LONGEST_PAGE),
         )
 
-    async def meant(self, name: str, *, to_promote: bool) -> Meant:
+    async def target_rollout(self, name: str, *, to_promote: bool) -> TargetRollout:
         """Return the rollout under way.
 
         Raises:
             RefusedError: none is.
 
         """
-        view = await self._get(name, "", _Standing)
+        view = await self._get(name, "", _CurrentRollout)
         record = None if view.deployment is None else view.deployment.rollout
         if record is not None and record.outcome is None:
             alive = view.deployment is not None and view.deployment.keeper_alive
-            return Meant(rollout=record.rollout, revision=record.to_revision, note="" if alive else NO_KEEPER)
+            return TargetRollout(rollout=record.rollout, revision=record.to_revision, note="" if alive else NO_KEEPER)
         status = view.workflow.status
         if status is not None:
-            return Meant(rollout=status.rollout, revision=status.to_revision)
+            return TargetRollout(rollout=status.rollout, revision=status.to_revision)
         raise nothing_under_way(name, to_promote=to_promote)
 
     async def give(

@@ -19,22 +19,30 @@ from celadon.cli.options import (
     DeploymentArgument,
     OutputOption,
     ReasonOption,
+    ReasonOrFilesOption,
+    RequestedByOption,
     RequestIdOption,
     RolloutOption,
+    SetOption,
     TimeoutOption,
+    YesOption,
     parse_duration_option,
     parse_revision_option,
 )
 from celadon.cli.output import OutputFormat
 from celadon.cli.running import run
-from celadon.cli.target_choice import TargetChoice
+from celadon.cli.target import TargetChoice
 from celadon.cli.targeting import speaks_to_celadon
 from celadon.domain.language.base_models import field_texts
-from celadon.service.command import AnyCommand, Option, Scope, Terminal, words_of
+from celadon.service.command import AnyCommand, Option, Scope, Terminal, terminals_of, words_of
 from celadon.service.registry import command_of_words, commands
 from celadon.service.typed import TypedWronglyError, labels_typed
 
 _PLAIN: Final = Option()
+_REVISIONS: Final = frozenset({"revision", "to_revision"})
+"""Fields that a person types as a revision's number or name."""
+_CONTENT: Final = ("file", "policy_file", "settings")
+"""Options that say where a request stands, for the hook."""
 
 
 def names_in(group: tuple[str, ...]) -> tuple[str, ...]:
@@ -44,27 +52,27 @@ def names_in(group: tuple[str, ...]) -> tuple[str, ...]:
         group: the words that lead to it; none for the root.
 
     """
-    words = [words_of(one) for one in commands() if one.terminal.is_there]
+    words = [words_of(one, terminal) for one in commands() for terminal in terminals_of(one) if terminal.is_there]
     return tuple(name for *above, name in words if tuple(above) == group)
 
 
 def typed_command(words: tuple[str, ...]) -> tuple[Callable[..., None], str | None] | None:
     """Return a command as Typer reads it, with its panel at the root; ``None`` when none is declared so."""
-    command = command_of_words(words)
-    if command is None or not command.terminal.is_there:
+    found = command_of_words(words)
+    if found is None or not found[1].is_there:
         return None
-    return _typed(command), command.terminal.panel if len(words) == 1 else None
+    return _typed(*found), found[1].panel if len(words) == 1 else None
 
 
-def _typed(command: AnyCommand) -> Callable[..., None]:
+def _typed(command: AnyCommand, terminal: Terminal) -> Callable[..., None]:
     """Return a command as Typer reads it."""
 
     def typed(**given: Any) -> None:  # noqa: ANN401 - the signature below says what each is
-        _give(command, given)
+        _give(command, terminal, given)
 
-    typed.__name__ = words_of(command)[-1]
-    typed.__doc__ = command.terminal.help or _help(command)
-    parameters = list(_parameters(command))
+    typed.__name__ = words_of(command, terminal)[-1]
+    typed.__doc__ = terminal.help or _help(command)
+    parameters = list(_parameters(command, terminal))
     typed.__signature__ = inspect.Signature(parameters, return_annotation=None)  # type: ignore[attr-defined]
     return speaks_to_celadon(typed)
 
@@ -74,8 +82,7 @@ def _help(command: AnyCommand) -> str:
     return f"{command.about}\n\nExamples:\n```console\nceladon {' '.join(words_of(command))}{subject}\n```\n"
 
 
-def _give(command: AnyCommand, given: dict[str, Any]) -> None:
-    terminal = command.terminal
+def _give(command: AnyCommand, terminal: Terminal, given: dict[str, Any]) -> None:
     if terminal.check is not None and (wrong := terminal.check(given)) is not None:
         message, hint = wrong
         raise typer.BadParameter(message, param_hint=hint or None)
@@ -83,7 +90,8 @@ def _give(command: AnyCommand, given: dict[str, Any]) -> None:
         raise typer.BadParameter("it has no effect without --wait", param_hint="--timeout")
     from celadon.cli.giving import Given, give, hook_of
 
-    values = {name: one for name in command.request.model_fields if (one := _value(command, name, given)) is not None}
+    fields = _fields(command, terminal)
+    values = {name: one for name in fields if (one := _value(command, terminal, name, given)) is not None}
     subject = given.get(_subject(command), "")
     what = Given(
         subject=subject,
@@ -92,29 +100,22 @@ def _give(command: AnyCommand, given: dict[str, Any]) -> None:
         request_id=given.get("request_id"),
         wait=given.get("wait", False),
         timeout=given.get("timeout"),
+        more={name: given[name] for name in (*_CONTENT, *terminal.switches, "yes") if name in given},
     )
     question = "" if command.asks is None else command.asks(subject, values)
     if question and not given["yes"]:
-        _ask(question)
+        from celadon.cli.output import confirm
+
+        confirm(question)
     output = given["output"]
     carry_out = give if not terminal.hook else hook_of(terminal.hook)
     run(lambda: carry_out(command, what, given["target"], output), output)
 
 
-def _ask(question: str) -> None:
-    """Ask a person; where nobody can answer, the option must."""
-    from celadon.cli.output import ask_whether, can_ask
-
-    if not can_ask():
-        raise typer.BadParameter("there is no terminal to ask on: give it to confirm", param_hint="--yes")
-    if not ask_whether(question):
-        raise typer.Abort
-
-
-def _value(command: AnyCommand, name: str, given: Mapping[str, Any]) -> object:
+def _value(command: AnyCommand, terminal: Terminal, name: str, given: Mapping[str, Any]) -> object:
     """Return a field's value of what was typed, for the one parser; ``None`` when nothing was."""
     value = given.get(name)
-    option = _option(command.terminal, name)
+    option = _option(terminal, name)
     parse = option.parse
     if parse is None and value and _kind_of(command.request.model_fields[name].annotation, [])[0] is dict:
         parse = partial(labels_typed, hint=_flag(option, name))
@@ -139,21 +140,54 @@ def _subject(command: AnyCommand) -> str:
     return "node" if command.terminal.node else ""
 
 
-def _parameters(command: AnyCommand) -> Iterator[inspect.Parameter]:
-    terminal, fields = command.terminal, command.request.model_fields
-    if command.scope is not Scope.FLEET:
+def _has_content(terminal: Terminal) -> bool:
+    """Whether the request stands elsewhere, so that few of its fields are options."""
+    return bool(terminal.file) or terminal.takes_settings
+
+
+def _fields(command: AnyCommand, terminal: Terminal) -> list[str]:
+    """Return the fields that are typed, in the order in which help shows them."""
+    fields = command.request.model_fields
+    if _has_content(terminal):
+        fields = {name: one for name, one in fields.items() if name in terminal.options}
+    return sorted(fields, key=lambda one: (not _option(terminal, one).is_argument, one == "reason"))
+
+
+def _comes_first(command: AnyCommand, terminal: Terminal, name: str) -> bool:
+    """Whether a field is typed before what says where the rest of the request stands."""
+    must_be_given = _has_content(terminal) and command.request.model_fields[name].is_required()
+    return must_be_given or _option(terminal, name).is_argument
+
+
+def _content(terminal: Terminal) -> Iterator[inspect.Parameter]:
+    """Yield the options that say where the request stands."""
+    if terminal.file:
+        yield _parameter("file", Annotated[Path, typer.Option("--file", "-f", metavar="FILE", help=terminal.file)])
+    if terminal.policy_file:
+        policy = typer.Option("--policy", metavar="FILE", help=terminal.policy_file)
+        yield _parameter("policy_file", Annotated[Path | None, policy], None)
+    if terminal.takes_settings:
+        yield _parameter("settings", SetOption, None)
+
+
+def _parameters(command: AnyCommand, terminal: Terminal) -> Iterator[inspect.Parameter]:
+    if command.scope is not Scope.FLEET and not terminal.file:
         yield _parameter("deployment", DeploymentArgument)
     elif terminal.node:
         yield _parameter("node", Annotated[str, typer.Argument(help=terminal.node, metavar="NODE")])
-    for name in sorted(fields, key=lambda one: (not _option(terminal, one).is_argument, one == "reason")):
+    fields = _fields(command, terminal)
+    first = [name for name in fields if _comes_first(command, terminal, name)]
+    yield from (_field(command, terminal, name) for name in first)
+    yield from _content(terminal)
+    for name in (name for name in fields if name not in first):
         if name == "reason":
             for switch, told in terminal.switches.items():
-                yield _parameter(switch, Annotated[bool, typer.Option(f"--{switch}", help=told)], default=False)
-        yield _field(command, name)
-    yield _parameter("by", ByOption, None)
-    if command.asks is not None:
-        told = "Do not ask first; needed without a terminal."
-        yield _parameter("yes", Annotated[bool, typer.Option("--yes", "-y", help=told)], default=False)
+                flag = f"--{switch.replace('_', '-')}"
+                yield _parameter(switch, Annotated[bool, typer.Option(flag, help=told)], default=False)
+        yield _field(command, terminal, name)
+    yield _parameter("by", RequestedByOption if "requested_by" in command.request.model_fields else ByOption, None)
+    if command.asks is not None or terminal.may_ask:
+        yield _parameter("yes", YesOption, default=False)
     if terminal.wait:
         yield _parameter("wait", Annotated[bool, typer.Option("--wait", help=terminal.wait)], default=False)
         yield _parameter("timeout", _timeout(terminal), None)
@@ -180,21 +214,23 @@ def _flag(option: Option, name: str) -> str:
     return option.flag or f"--{name.replace('_', '-')}"
 
 
-def _field(command: AnyCommand, name: str) -> inspect.Parameter:
-    terminal, field = command.terminal, command.request.model_fields[name]
+def _field(command: AnyCommand, terminal: Terminal, name: str) -> inspect.Parameter:
+    field = command.request.model_fields[name]
+    if name == "reason" and _has_content(terminal):
+        return _parameter(name, ReasonOrFilesOption, None)
     if name not in terminal.options and name in {"rollout", "reason"}:
         return _parameter(name, RolloutOption, None) if name == "rollout" else _parameter(name, ReasonOption, "")
-    if name == "deployment" and name not in terminal.options:
+    if name == "deployment" and not _option(terminal, name).help:
         return _parameter(name, DeploymentArgument)
     option = _option(terminal, name)
-    plain, least = _kind_of(field.annotation, field.metadata)
+    plain, least = (int, None) if name in _REVISIONS else _kind_of(field.annotation, field.metadata)
     kind, more = _typed_as(plain)
     said: dict[str, Any] = {**more, "help": option.help or field_texts(command.request)[name]}
     if option.metavar:
         said["metavar"] = option.metavar
     if option.default:
         said["show_default"] = option.default
-    if name in {"revision", "to_revision"}:
+    if name in _REVISIONS:
         said["parser"] = parse_revision_option
     elif least is not None and kind is int:
         said["min"] = least

@@ -9,7 +9,7 @@ import typer
 from celadon.cli.options import DeploymentOption, OutputOption
 from celadon.cli.output import OutputFormat
 from celadon.cli.running import run
-from celadon.cli.target_choice import TargetChoice
+from celadon.cli.target import TargetChoice
 from celadon.cli.targeting import speaks_to_celadon
 
 _SHOWN: Final = 100

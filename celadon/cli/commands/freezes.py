@@ -5,7 +5,7 @@
 from celadon.cli.options import OutputOption
 from celadon.cli.output import OutputFormat
 from celadon.cli.running import run
-from celadon.cli.target_choice import TargetChoice
+from celadon.cli.target import TargetChoice
 from celadon.cli.targeting import speaks_to_celadon
 
 

@@ -12,7 +12,7 @@ from celadon.cli.completion import complete_profiles
 from celadon.cli.options import OutputOption
 from celadon.cli.output import OutputFormat
 from celadon.cli.running import run
-from celadon.cli.target_choice import TargetChoice
+from celadon.cli.target import TargetChoice
 from celadon.cli.targeting import speaks_to_celadon
 
 profile_app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")

@@ -11,7 +11,7 @@ from celadon.cli.completion import complete_deployments
 from celadon.cli.options import ByOption, OutputOption, ReasonOption, check_deployment_name
 from celadon.cli.output import OutputFormat
 from celadon.cli.running import run
-from celadon.cli.target_choice import TargetChoice
+from celadon.cli.target import TargetChoice
 from celadon.cli.targeting import speaks_to_celadon
 
 _DefaultOption: TypeAlias = Annotated[

@@ -304,7 +304,7 @@ def prune(
 
     if older_than is not None and older_than < SHORTEST_RETENTION:
         raise typer.BadParameter("nothing younger than 1h is ever deleted", param_hint="--older-than")
-    from celadon.cli.person import person_named
+    from celadon.cli.author_name import author_name
     from celadon.cli.pruning import prune_database
 
-    run(lambda: prune_database(data_dir, older_than, person_named(by), output, dry_run=dry_run), output)
+    run(lambda: prune_database(data_dir, older_than, author_name(by), output, dry_run=dry_run), output)

@@ -8,7 +8,7 @@ from celadon.cli.named_commands import DeclaringGroup
 from celadon.cli.options import DeploymentArgument, OutputOption
 from celadon.cli.output import OutputFormat
 from celadon.cli.running import run
-from celadon.cli.target_choice import TargetChoice
+from celadon.cli.target import TargetChoice
 from celadon.cli.targeting import speaks_to_celadon
 
 schedule_app = typer.Typer(cls=DeclaringGroup, no_args_is_help=True, rich_markup_mode="markdown")

@@ -5,11 +5,11 @@ table has answered.
 """
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from typing import Final
 
 from celadon.domain.language.approval import Approval, ApprovalRule
 from celadon.domain.language.errors import Refusal, RefusalCode
+from celadon.domain.language.moments import utc
 from celadon.domain.language.states import RolloutPhase
 
 APPROVALS: Final = "approvals"
@@ -116,7 +116,7 @@ def tell_missing(rule: ApprovalRule, approvals: Sequence[Approval], quote: Calla
 
 def tell_approvals(rule: ApprovalRule, approvals: Sequence[Approval], quote: Callable[[str], str] = str) -> str:
     """Return in words how many approvals there are, by whom and when."""
-    given = ", ".join(f"{quote(one.by)} at {_moment(one.at)}{' (forced)' if one.force else ''}" for one in approvals)
+    given = ", ".join(f"{quote(one.by)} at {utc(one.at)}{' (forced)' if one.force else ''}" for one in approvals)
     return f"{len(approvals)} of {rule.count} approved" + (f" ({given})" if given else "")
 
 
@@ -127,7 +127,3 @@ def approvals_evidence(given: int, needed: int) -> dict[str, str]:
 
 def _people(count: int) -> str:
     return "the approval of a verified person" if count == 1 else f"the approvals of {count} verified people"
-
-
-def _moment(at: datetime) -> str:
-    return f"{at:%Y-%m-%d %H:%M:%S} UTC"

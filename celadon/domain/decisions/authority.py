@@ -28,6 +28,7 @@ from celadon.domain.language.contracts import (
 )
 from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError
 from celadon.domain.language.messages import RolloutRequest, StartMemo
+from celadon.domain.language.moments import utc
 from celadon.domain.language.permissions import Verb
 from celadon.domain.language.states import Channel
 from celadon.domain.language.steps import Message, Note, Step
@@ -314,7 +315,7 @@ def _require_valid(until: datetime | None, request_id: str, now: datetime | None
         raise RefusedError(
             Refusal(
                 code=RefusalCode.TOO_LATE,
-                message=f"the signed message was valid until {until:%Y-%m-%d %H:%M:%S %Z}",
+                message=f"the signed message was valid until {utc(until)}",
                 next_step="look at the rollout and send it again if it is still meant",
             ),
         )

@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 
 from celadon.domain.language.base_models import Record
 from celadon.domain.language.limits import quoted
-from celadon.domain.language.moments import moment
+from celadon.domain.language.moments import utc
 from celadon.domain.language.names import RouterNode
 
 MAX_NODE_LENGTH: Final = 100
@@ -86,7 +86,7 @@ def refusal_of(node: str, peer: Peer, enrolment: Enrolment | None, now: datetime
     if isinstance(peer, SocketPeer):
         return None
     if peer.expires_at <= now:
-        return f"the certificate of router {node} expired at {moment(peer.expires_at)} UTC; {enrol} again"
+        return f"the certificate of router {node} expired at {utc(peer.expires_at)}; {enrol} again"
     if enrolment.identity is None:
         return f"router {node} is enrolled for a Unix socket, not with a certificate; {enrol} again"
     if enrolment.identity not in peer.names:

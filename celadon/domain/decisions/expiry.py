@@ -5,6 +5,7 @@ from datetime import datetime
 from celadon.domain.language.commands import Command, PauseCommand, RescheduleCommand
 from celadon.domain.language.durations import LONGEST, format_duration
 from celadon.domain.language.errors import Refusal, RefusalCode
+from celadon.domain.language.moments import utc
 
 
 def refuse_late(command: Command, now: datetime) -> Refusal | None:
@@ -13,7 +14,7 @@ def refuse_late(command: Command, now: datetime) -> Refusal | None:
         return None
     return Refusal(
         code=RefusalCode.TOO_LATE,
-        message=f"the command was valid until {command.valid_until:%Y-%m-%d %H:%M:%S %Z}, its sender has given up",
+        message=f"the command was valid until {utc(command.valid_until)}, its sender has given up",
         next_step="look at the rollout and send it again if it is still meant",
     )
 
@@ -24,7 +25,7 @@ def refuse_far(key: str, moment: datetime | None, now: datetime) -> Refusal | No
         return None
     return Refusal(
         code=RefusalCode.INVALID_PAYLOAD,
-        message=f"{key} is {moment:%Y-%m-%d %H:%M:%S %Z}, more than {format_duration(LONGEST)} from now",
+        message=f"{key} is {utc(moment)}, more than {format_duration(LONGEST)} from now",
         next_step="give an earlier moment, or none",
     )
 

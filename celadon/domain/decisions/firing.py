@@ -8,6 +8,7 @@ from celadon.domain.language.base_models import Record
 from celadon.domain.language.contracts import SCHEDULE_CATCH_UP
 from celadon.domain.language.durations import format_duration
 from celadon.domain.language.errors import Refusal, RefusalCode
+from celadon.domain.language.moments import utc
 from celadon.domain.language.scheduling import AskRequest
 
 
@@ -28,7 +29,7 @@ def refuse_late_firing(scheduled_at: datetime | None, now: datetime) -> Refusal 
         return None
     return Refusal(
         code=RefusalCode.TOO_LATE,
-        message=f"it was scheduled for {scheduled_at:%Y-%m-%d %H:%M:%S %Z}, more than {_CATCH_UP} ago",
+        message=f"it was scheduled for {utc(scheduled_at)}, more than {_CATCH_UP} ago",
         next_step="look at the deployment and give the command yourself if it is still meant",
     )
 

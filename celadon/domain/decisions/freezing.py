@@ -6,6 +6,7 @@ from typing import Final
 
 from celadon.domain.decisions.standing_still import with_fewer
 from celadon.domain.language.freeze import Freeze, FreezesRead
+from celadon.domain.language.moments import utc
 from celadon.domain.language.progress import HoldKind, Progress, Still
 
 FREEZE_BEGINS: Final = "freeze"
@@ -74,18 +75,16 @@ def freeze_told(freeze: Freeze, deployment: str, quote: Callable[[str], str] = s
     what = "all deployments are frozen" if freeze.everywhere else "frozen"
     command = "celadon unfreeze --all" if freeze.everywhere else f"celadon unfreeze {deployment}"
     end = (
-        f"until somebody ends it: {command}"
-        if freeze.ends_at is None
-        else f"until {freeze.ends_at:%Y-%m-%d %H:%M:%S} UTC, or {command}"
+        f"until somebody ends it: {command}" if freeze.ends_at is None else f"until {utc(freeze.ends_at)}, or {command}"
     )
-    return f"{what} since {freeze.begins_at:%Y-%m-%d %H:%M:%S} UTC{_by(freeze, quote)}: nothing is switched {end}"
+    return f"{what} since {utc(freeze.begins_at)}{_by(freeze, quote)}: nothing is switched {end}"
 
 
 def planned_freeze_told(freeze: Freeze) -> str:
     """Return what will be frozen, from when, until when, by whom and why."""
     what = "a freeze of all deployments is" if freeze.everywhere else "a freeze is"
-    end = "" if freeze.ends_at is None else f" until {freeze.ends_at:%Y-%m-%d %H:%M:%S} UTC"
-    return f"{what} to come from {freeze.begins_at:%Y-%m-%d %H:%M:%S} UTC{end}{_by(freeze, str)}"
+    end = "" if freeze.ends_at is None else f" until {utc(freeze.ends_at)}"
+    return f"{what} to come from {utc(freeze.begins_at)}{end}{_by(freeze, str)}"
 
 
 def _by(freeze: Freeze, quote: Callable[[str], str]) -> str:

@@ -17,6 +17,7 @@ from celadon.domain.decisions.standing_still import end_of
 from celadon.domain.language.base_models import Record
 from celadon.domain.language.durations import format_duration
 from celadon.domain.language.errors import RefusalCode
+from celadon.domain.language.moments import utc
 from celadon.domain.language.opening import OpeningTimes, TimerOpening
 from celadon.domain.language.policy import OnDeadline
 from celadon.domain.language.progress import Hold, HoldKind, Progress, Still
@@ -513,7 +514,7 @@ def _why_now(progress: Progress) -> str:
     policy, due = progress.policy, _promotion_at(progress)
     when = f"{format_duration(policy.promote_after)} after green was verified"
     if policy.promote_at is not None and policy.promote_at == due:
-        when = f"at {policy.promote_at:%Y-%m-%d %H:%M:%S %Z}"
+        when = f"at {utc(policy.promote_at)}"
     return f"auto_promote, {when}" + (", once the windows had opened" if _switch_at(progress, due) != due else "")
 
 

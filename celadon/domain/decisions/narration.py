@@ -12,6 +12,7 @@ from celadon.domain.decisions.successors import waits_told
 from celadon.domain.language.contracts import workflow_id
 from celadon.domain.language.durations import format_duration
 from celadon.domain.language.growth import Growth
+from celadon.domain.language.moments import utc
 from celadon.domain.language.progress import HoldKind, Progress
 from celadon.domain.language.shown_text import code_span
 from celadon.domain.language.states import Channel, RolloutPhase
@@ -69,7 +70,7 @@ def timers_told(progress: Progress, quote: Callable[[str], str] = str) -> str:
     if timers_set is None or progress.phase not in _TIMED:
         return ""
     why = f" ({quote(timers_set.reason)})" if timers_set.reason else ""
-    return f"timers set by {quote(timers_set.by)} at {timers_set.at:%Y-%m-%d %H:%M:%S} UTC{why}"
+    return f"timers set by {quote(timers_set.by)} at {utc(timers_set.at)}{why}"
 
 
 def _pause(progress: Progress, quote: Callable[[str], str]) -> str:
@@ -85,7 +86,7 @@ def _freeze(progress: Progress, now: datetime, quote: Callable[[str], str]) -> s
 def _too_many_regressions(progress: Progress) -> str:
     if not progress.automation_suspended:
         return ""
-    since = "" if progress.regressed_at is None else f"since {progress.regressed_at:%Y-%m-%d %H:%M:%S} UTC: "
+    since = "" if progress.regressed_at is None else f"since {utc(progress.regressed_at)}: "
     return (
         f"{since}green regressed {progress.regressions} times, more than max_regressions "
         f"({progress.policy.max_regressions}); no timer promotes until a person does: celadon promote "
@@ -99,11 +100,11 @@ def _hold(progress: Progress, now: datetime, quote: Callable[[str], str]) -> str
         return ""
     if hold.kind is HoldKind.FROZEN and freeze_of_rollout(progress, now) is not None:
         return ""
-    at = " (no opening is in sight)" if hold.until is None else f" at {hold.until:%Y-%m-%d %H:%M:%S} UTC"
+    at = " (no opening is in sight)" if hold.until is None else f" at {utc(hold.until)}"
     until = _UNTIL[hold.kind].format(deployment=progress.deployment, until=at, force=_force(progress))
     # Somebody may have approved since the table said why.
     why = _missing_approvals(progress, quote) if hold.kind is HoldKind.APPROVALS else hold.why
-    return f"since {hold.since:%Y-%m-%d %H:%M:%S} UTC: {why}; {until}"
+    return f"since {utc(hold.since)}: {why}; {until}"
 
 
 def _room(progress: Progress) -> str:
@@ -114,7 +115,7 @@ def _room(progress: Progress) -> str:
         return ""
     until = "green is opened" if progress.growth is None else f"green grows to {progress.growth.wanted}"
     return (
-        f"since {hold.since:%Y-%m-%d %H:%M:%S} UTC: {hold.why}; {until} as soon as there is room; fewer replicas make "
+        f"since {utc(hold.since)}: {hold.why}; {until} as soon as there is room; fewer replicas make "
         f"some: celadon deployment scale {progress.deployment} N"
     )
 
@@ -124,7 +125,7 @@ def growth_told(growth: Growth, quote: Callable[[str], str] = str) -> str:
     why = f" ({quote(growth.reason)})" if growth.reason else ""
     return (
         f"green grows to {growth.wanted}, is verified again, then traffic switches: decided by {quote(growth.by)} at "
-        f"{growth.at:%Y-%m-%d %H:%M:%S} UTC{why}"
+        f"{utc(growth.at)}{why}"
     )
 
 
@@ -144,7 +145,7 @@ def _pending_abort(progress: Progress, quote: Callable[[str], str]) -> str:
     if pending is None:
         return ""
     command = pending.request.command
-    by, since = quote(command.by), f"{pending.since:%Y-%m-%d %H:%M:%S} UTC"
+    by, since = quote(command.by), utc(pending.since)
     reason = f" ({quote(command.reason)})" if command.reason else ""
     is_baking = progress.phase is RolloutPhase.BAKING
     # Nobody takes a cancellation of Temporal's back.
@@ -251,14 +252,14 @@ def details(
         "",
         f"- revision: {revisions} (rollout {progress.rollout})",
         f"- live: **{_live(progress)}**",
-        f"- since: {progress.since:%Y-%m-%d %H:%M:%S} UTC",
+        f"- since: {utc(progress.since)}",
     ]
     green = progress.green
     if green is not None:
         error = f" · last error: {code_span(green.last_error)}" if green.last_error else ""
         counts = f"{green.running} of {green.wanted} run, {green.ready} healthy, {green.required} required"
         lines.append(f"- green: {counts}{error}")
-    lines += [f"- timer: {timer} at {at:%Y-%m-%d %H:%M:%S} UTC" for timer, at in timers]
+    lines += [f"- timer: {timer} at {utc(at)}" for timer, at in timers]
     held = holding_reason(progress, now, code_span)
     told = timers_told(progress, code_span)
     if told:

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from celadon.domain.decisions.approvals import APPROVALS, NEEDED
 from celadon.domain.decisions.notification_rules import AT_THE_GATE
 from celadon.domain.language.base_models import Record
+from celadon.domain.language.moments import utc
 from celadon.domain.language.notification import TEST_KIND, Notice, NotificationKind
 from celadon.domain.language.policy import OnDeadline
 from celadon.domain.language.shown_text import one_line
@@ -196,7 +197,7 @@ def _missing(notice: Notice) -> str:
 def _deadlines(notice: Notice) -> str:
     told = []
     if notice.promotes_at is not None:
-        told.append(f"a timer promotes at {_moment(notice.promotes_at)}")
+        told.append(f"a timer promotes at {utc(notice.promotes_at)}")
     if notice.deadline is not None:
         then = {
             OnDeadline.ABORT: "aborted",
@@ -204,12 +205,8 @@ def _deadlines(notice: Notice) -> str:
             OnDeadline.HOLD: "held until a person decides",
         }
         after = then[OnDeadline(notice.on_deadline or OnDeadline.ABORT)]
-        told.append(f"without a decision by {_moment(notice.deadline)} it is {after}")
+        told.append(f"without a decision by {utc(notice.deadline)} it is {after}")
     return f" ({'; '.join(told)})" if told else ""
-
-
-def _moment(at: datetime) -> str:
-    return f"{at:%Y-%m-%d %H:%M:%S %Z}"
 
 
 def _section(text: str) -> dict[str, Any]:

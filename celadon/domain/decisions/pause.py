@@ -8,6 +8,7 @@ from celadon.domain.decisions.other_rollout import refuse_other
 from celadon.domain.decisions.standing_still import with_fewer
 from celadon.domain.language.commands import BakeCommand, PauseCommand
 from celadon.domain.language.errors import Refusal, RefusalCode
+from celadon.domain.language.moments import utc
 from celadon.domain.language.pause import Pause
 from celadon.domain.language.progress import Progress, Still
 from celadon.domain.language.states import Channel, RolloutPhase
@@ -47,7 +48,7 @@ def refuse_past_end(progress: Progress, command: PauseCommand, now: datetime) ->
         return None
     return Refusal(
         code=RefusalCode.INVALID_PAYLOAD,
-        message=f"the end of the pause, {command.until:%Y-%m-%d %H:%M:%S} UTC, has passed",
+        message=f"the end of the pause, {utc(command.until)}, has passed",
         next_step=f"name a moment that is to come; 'celadon resume {progress.deployment}' ends a pause at once",
     )
 
@@ -133,9 +134,9 @@ def pause_told(pause: Pause, deployment: str, quote: Callable[[str], str] = str)
     end = (
         f"until it is resumed{whose}: celadon resume {deployment}"
         if pause.until is None
-        else f"until {pause.until:%Y-%m-%d %H:%M:%S} UTC{whose}, or celadon resume {deployment}"
+        else f"until {utc(pause.until)}{whose}, or celadon resume {deployment}"
     )
-    return f"paused since {pause.since:%Y-%m-%d %H:%M:%S} UTC by {quote(pause.by)}{why}: all timers stand still {end}"
+    return f"paused since {utc(pause.since)} by {quote(pause.by)}{why}: all timers stand still {end}"
 
 
 def is_over(pause: Pause | None, now: datetime) -> bool:

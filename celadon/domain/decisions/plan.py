@@ -18,7 +18,7 @@ from celadon.domain.language.durations import format_duration
 from celadon.domain.language.errors import Refusal
 from celadon.domain.language.freeze import Freeze
 from celadon.domain.language.messages import RolloutRequest
-from celadon.domain.language.moments import moment
+from celadon.domain.language.moments import utc
 from celadon.domain.language.names import RevisionNumber
 from celadon.domain.language.permissions import Verb, roles_that_may
 from celadon.domain.language.plan import Decider, PlannedGuard
@@ -232,9 +232,9 @@ def _freeze(freezes: Sequence[Freeze], deployment: str, now: datetime) -> Planne
     for one in sorted(freezes, key=lambda freeze: (freeze.begins_at, freeze.id)):
         what = "all deployments are" if one.everywhere else f"{deployment} is"
         since = "since" if one.begins_at <= now else "from"
-        end = f"until {moment(one.ends_at)} UTC" if one.ends_at else "until somebody ends it with 'celadon unfreeze'"
+        end = f"until {utc(one.ends_at)}" if one.ends_at else "until somebody ends it with 'celadon unfreeze'"
         why = f": {one.reason}" if one.reason else ""
-        told.append(f"{what} frozen {since} {moment(one.begins_at)} UTC by {one.by}, {end}{why}")
+        told.append(f"{what} frozen {since} {utc(one.begins_at)} by {one.by}, {end}{why}")
     return PlannedGuard(guard="freeze", binds=True, told="; ".join(told))
 
 
@@ -255,9 +255,9 @@ def _window(policy: BlueGreenPolicy, now: datetime, *, gated: bool) -> PlannedGu
     if opening is None:
         told = "no opening is in sight"
     elif opening.opens_at <= now:
-        told = "open now" + (f", until {moment(opening.closes_at)} UTC" if opening.closes_at else "")
+        told = "open now" + (f", until {utc(opening.closes_at)}" if opening.closes_at else "")
     else:
-        told = f"closed until {moment(opening.opens_at)} UTC"
+        told = f"closed until {utc(opening.opens_at)}"
     return PlannedGuard(guard="window", binds=True, told=f"for {whom}: {told}")
 
 
@@ -270,7 +270,7 @@ def _timer(policy: BlueGreenPolicy, deployment: str, *, gated: bool) -> PlannedG
         )
     told = f"promotes {format_duration(policy.promote_after)} after green is verified"
     if policy.promote_at is not None:
-        told += f", not before {moment(policy.promote_at)} UTC"
+        told += f", not before {utc(policy.promote_at)}"
     return PlannedGuard(guard="timer", binds=True, told=told)
 
 

@@ -5,6 +5,7 @@ from typing import Final, assert_never
 from celadon.domain.language.commands import Command, PromoteCommand
 from celadon.domain.language.errors import Refusal, RefusalCode
 from celadon.domain.language.growth import Growth
+from celadon.domain.language.moments import utc
 from celadon.domain.language.progress import Progress
 from celadon.domain.language.states import RolloutPhase
 from celadon.domain.language.text_bounds import first_bytes
@@ -107,14 +108,14 @@ def _refuse_phase(
 def _won_by(progress: Progress) -> str:
     """Return who has decided, through which door and when; empty where a run that was reset has forgotten it."""
     winner = progress.winner
-    return "" if winner is None else f" by {winner.by} ({winner.door.value}) at {winner.at:%Y-%m-%d %H:%M:%S} UTC"
+    return "" if winner is None else f" by {winner.by} ({winner.door.value}) at {utc(winner.at)}"
 
 
 def _refuse_while_growing(progress: Progress, growth: Growth) -> Refusal:
     return Refusal(
         code=RefusalCode.ALREADY_DECIDED,
         message=f"the promotion is already decided by {growth.by} ({growth.door.value}) at "
-        f"{growth.at:%Y-%m-%d %H:%M:%S} UTC: green grows to {growth.wanted} and then switches",
+        f"{utc(growth.at)}: green grows to {growth.wanted} and then switches",
         next_step=f"watch it with 'celadon rollout watch {progress.deployment}'",
     )
 

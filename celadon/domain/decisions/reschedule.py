@@ -10,6 +10,7 @@ from celadon.domain.language.commands import RescheduleCommand
 from celadon.domain.language.durations import format_duration
 from celadon.domain.language.errors import Refusal, RefusalCode
 from celadon.domain.language.messages import TimersSet
+from celadon.domain.language.moments import utc
 from celadon.domain.language.policy import BlueGreenPolicy
 from celadon.domain.language.progress import HoldKind, Progress
 from celadon.domain.language.states import RolloutPhase
@@ -132,7 +133,7 @@ def _shown(value: object) -> str:
         case timedelta():
             return format_duration(value)
         case datetime():
-            return f"{value:%Y-%m-%d %H:%M:%S %Z}"
+            return utc(value)
         case _:
             return str(value)
 

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from celadon.domain.language.base_models import Record
 from celadon.domain.language.durations import format_duration
-from celadon.domain.language.moments import moment, span
+from celadon.domain.language.moments import span, utc
 from celadon.domain.language.names import RevisionNumber
 from celadon.domain.language.policy import RollbackWindow
 
@@ -96,7 +96,7 @@ def judge_window(
     if place > window.revisions:
         return _outside(f"r{revision} is {_steps(place)} back, and the window is {_steps(window.revisions)}")
     if left_at is None or now - left_at > window.age:
-        since = "an unknown moment" if left_at is None else f"{moment(left_at)} UTC, {span(now - left_at)} ago"
+        since = "an unknown moment" if left_at is None else f"{utc(left_at)}, {span(now - left_at)} ago"
         return _outside(f"traffic left r{revision} at {since}, and the window is {format_duration(window.age)}")
     where = f"r{revision} is {_steps(place)} back, and traffic left it {span(now - left_at)} ago"
     return WindowVerdict(

@@ -7,7 +7,7 @@ from typing import Final, assert_never
 from celadon.domain.language.base_models import Record
 from celadon.domain.language.contracts import TASK_QUEUE
 from celadon.domain.language.masking import mask
-from celadon.domain.language.moments import moment
+from celadon.domain.language.moments import utc
 from celadon.domain.language.shown_text import one_line
 from celadon.domain.language.text_bounds import first_bytes
 
@@ -157,14 +157,14 @@ def judge_workflow(workflow_id: str, reading: TaskReading, now: datetime) -> Wor
         return _step_fails(workflow_id, fails)
     if pending is None or pending.taken or pending.scheduled_at is None or now - pending.scheduled_at < NOT_TAKEN_AFTER:
         return GETS_ON
-    asked = "" if reading.polled_at is None else f"; one asked for tasks last at {moment(reading.polled_at)} UTC"
+    asked = "" if reading.polled_at is None else f"; one asked for tasks last at {utc(reading.polled_at)}"
     return _not_picked_up(workflow_id, pending.scheduled_at, pending, f"no worker has taken its task{asked}")
 
 
 def failing(workflow_id: str, failure: TaskFailure, *, attempt: int = 0, unpolled: bool = False) -> WorkflowCondition:
     """Return that a workflow cannot go on, because its task fails or its worker cannot take up its history."""
     message = _shown(failure.message)
-    since = "" if failure.at is None else f" since {moment(failure.at)} UTC"
+    since = "" if failure.at is None else f" since {utc(failure.at)}"
     tries = f" (attempt {attempt})" if attempt else ""
     match failure.fault:
         case TaskFault.NONDETERMINISM:
@@ -192,7 +192,7 @@ def failing(workflow_id: str, failure: TaskFailure, *, attempt: int = 0, unpolle
 
 def _step_fails(workflow_id: str, failure: StepFailure) -> WorkflowCondition:
     message = _shown(failure.message)
-    last = "" if failure.at is None else f", the last one ended at {moment(failure.at)} UTC"
+    last = "" if failure.at is None else f", the last one ended at {utc(failure.at)}"
     return WorkflowCondition(
         state=WorkflowState.FAILING,
         attempt=failure.attempt,
@@ -246,7 +246,7 @@ def _not_picked_up(
     pending: PendingTask | None,
     why: str,
 ) -> WorkflowCondition:
-    waits = f" since {moment(since)} UTC" if since is not None else ""
+    waits = f" since {utc(since)}" if since is not None else ""
     what = f"its workflow task waits{waits}" if pending is not None else f"its workflow has no worker{waits}"
     return WorkflowCondition(
         state=WorkflowState.NOT_PICKED_UP,

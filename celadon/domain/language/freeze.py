@@ -9,7 +9,6 @@ from celadon.domain.language.base_models import Record
 from celadon.domain.language.limits import echo
 
 _SHOWN_BYTES = 200
-_MOMENT = "%Y-%m-%d %H:%M:%S"
 
 
 def _shown(reason: str) -> str:

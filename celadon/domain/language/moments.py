@@ -1,6 +1,6 @@
 """Moments and spans as people read them."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from celadon.domain.language.durations import format_duration
@@ -23,9 +23,14 @@ def span(value: timedelta) -> str:
 
 def moment(value: datetime | None) -> str:
     """Write a moment in UTC to the second; a dash for none."""
-    return "-" if value is None else f"{value:%Y-%m-%d %H:%M:%S}"
+    return "-" if value is None else f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def utc(value: datetime) -> str:
+    """Write a moment to the second with its zone, for a sentence: ``2026-12-01 03:00:00 UTC``."""
+    return f"{moment(value)} UTC"
 
 
 def clock(value: datetime) -> str:
     """Write a moment of today in UTC."""
-    return f"{value:%H:%M:%S}"
+    return f"{value.astimezone(UTC):%H:%M:%S}"

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final
 
 from celadon.domain.language.errors import RefusalCode, RefusedError, refuse
-from celadon.domain.language.moments import moment
+from celadon.domain.language.moments import utc
 from celadon.domain.language.near_names import meant_instead
 
 _MOST_NAMES: Final = 20
@@ -70,7 +70,7 @@ def no_such_rollout(
     return refuse(
         RefusalCode.NO_SUCH_ROLLOUT,
         f"rollout {rollout} was pruned, or never was one of {deployment}: old rollouts up to {pruned_to} are not kept "
-        f"any more (pruned last on {moment(pruned_at)} UTC)",
+        f"any more (pruned last on {utc(pruned_at)})",
         f"list those that are kept with 'celadon rollout history {deployment}'; event_retention of its policy says for "
         "how long they are",
     )

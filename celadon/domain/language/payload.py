@@ -6,14 +6,15 @@ does not parse.
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from celadon.domain.language.base_models import NUMBER_TAG, OBJECT_TAG, StrictModel, written_name
+from celadon.domain.language.error_words import what_is_wrong
 from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError, refuse
 from celadon.domain.language.limits import ECHO_BYTES, MESSAGE_BYTES, clip, echo, quoted
 from celadon.domain.language.near_names import meant_instead
@@ -27,6 +28,9 @@ handler would fail the workflow's task at every attempt."""
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 """A NUL character in a JSON document in ASCII."""
 _TAGS = frozenset({OBJECT_TAG, NUMBER_TAG})
+_MUST_BE: Final = "must be "
+_OF_KEYS: Final = frozenset({"missing", "extra_forbidden"})
+"""Errors about a key of an object, and not about its value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +91,7 @@ def parse_payload(
             _check_characters(document)
         return model.model_validate_json(document, context=recorded)
     except ValidationError as error:
-        problems = tuple(_problem(model, one) for one in error.errors(include_url=False, include_context=False))
+        problems = _problems(model, json.loads(document), error)
         raise InvalidPayloadError(problems, _describe(problems), _next_step(model, problems)) from None
     except _UNREADABLE as error:
         raise refuse(RefusalCode.INVALID_PAYLOAD, f"the input cannot be read: {echo(str(error))}") from None
@@ -116,12 +120,57 @@ def _keys(model: type[BaseModel]) -> str:
     return ", ".join(written_name(name, field) for name, field in model.model_fields.items())
 
 
-def _problem(model: type[BaseModel], told: ErrorDetails) -> Problem:
-    location = tuple(
-        part if isinstance(part, int) else clip(part, ECHO_BYTES) for part in told["loc"] if part not in _TAGS
-    )
+def _problems(model: type[BaseModel], content: Mapping[str, object], error: ValidationError) -> tuple[Problem, ...]:
+    """Return what is wrong with each key, once: of what a key may be otherwise nothing is said when it is not that."""
+    told = [(_location(model, content, one), one) for one in error.errors(include_url=False)]
+    within = {location[:size] for location, _ in told for size in range(len(location))}
+    found: dict[tuple[str | int, ...], Problem] = {}
+    for location, one in told:
+        is_other_kind = len(location) < sum(part not in _TAGS for part in one["loc"])
+        if location in within and (is_other_kind or one["type"] == "too_short"):
+            continue
+        problem = _problem(model, location, one)
+        before = found.get(location)
+        found[location] = problem if before is None else replace(before, what=_either(before.what, problem.what))
+    return tuple(found.values())
+
+
+def _either(one: str, other: str) -> str:
+    """Return what is wrong with a value that may be one or the other."""
+    if other in one:
+        return one
+    both_must = one.startswith(_MUST_BE) and other.startswith(_MUST_BE)
+    return f"{one} or {other.removeprefix(_MUST_BE)}" if both_must else f"{one}; or it {other}"
+
+
+def _location(model: type[BaseModel], content: Mapping[str, object], told: ErrorDetails) -> tuple[int | str, ...]:
+    """Return the keys that lead to a value, without the names of the kinds that Pydantic has tried."""
+    location: tuple[int | str, ...] = ()
+    value: object = content
+    path = told["loc"]
+    for part in path[:-1] if told["type"] in _OF_KEYS else path:
+        is_key = isinstance(value, Mapping) and part in value
+        is_element = isinstance(value, Sequence) and isinstance(part, int)
+        owner = None if is_key or is_element or part in _TAGS else _model_at(model, location)
+        if is_key or is_element or (owner is not None and part in _written_names(owner)):
+            location = (*location, part if isinstance(part, int) else clip(part, ECHO_BYTES))
+            value = _inside(value, part)
+    return (*location, clip(str(path[-1]), ECHO_BYTES)) if told["type"] in _OF_KEYS else location
+
+
+def _written_names(model: type[BaseModel]) -> Collection[str]:
+    return {written_name(name, field) for name, field in model.model_fields.items()}
+
+
+def _inside(value: object, part: int | str) -> object:
+    if isinstance(value, Mapping):
+        return value.get(part)
+    return value[part] if isinstance(value, Sequence) and isinstance(part, int) and part < len(value) else None
+
+
+def _problem(model: type[BaseModel], location: tuple[int | str, ...], told: ErrorDetails) -> Problem:
     if told["type"] != "extra_forbidden":
-        return Problem(location=location, what=told["msg"].removeprefix("Value error, "))
+        return Problem(location=location, what=what_is_wrong(told))
     owner = _model_at(model, location[:-1])
     if owner is not None and issubclass(owner, StrictModel) and location[-1] in owner.later_keys:
         return Problem(location=location, what="not carried out by this version, remove it")

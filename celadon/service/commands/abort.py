@@ -14,7 +14,7 @@ from celadon.service.way_back import (
     AbortResult,
     go_back,
     notice_of_way_back,
-    told_way_back,
+    way_back_summary,
 )
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ COMMAND = Command(
     can_be_scheduled=True,
     run=abort,
     is_refused=_is_refused,
-    told=told_way_back,
-    noticed=notice_of_way_back,
+    summary=way_back_summary,
+    page_notice=notice_of_way_back,
     rest=Rest(),
     graph=Graph(mutation="abort_rollout", **BACK),
     terminal=Terminal(
@@ -69,6 +69,6 @@ COMMAND = Command(
         what="Closes {green}. What is live stays as it is.",
         button="Abort the rollout",
         tone="danger",
-        only_if=lambda standing: standing.phase in _BEFORE_THE_SWITCH,
+        only_if=lambda state: state.phase in _BEFORE_THE_SWITCH,
     ),
 )

@@ -9,7 +9,8 @@ from celadon.domain.language.errors import RefusalCode, refuse
 from celadon.domain.language.names import RevisionNumber
 from celadon.domain.language.permissions import Verb
 from celadon.domain.language.revision import Revision
-from celadon.service.command import Call, Command, Graph, Line, Rest, Scope, Terminal
+from celadon.service.command import Call, Command, Graph, Line, Option, Rest, Scope, Terminal
+from celadon.service.typed import ALLOW_PLAIN_SECRETS
 
 
 class AddRevisionRequest(StrictModel):
@@ -54,7 +55,7 @@ def _refuse_plain_secrets(revision: Revision, *, allowed: bool) -> None:
         )
 
 
-def _told(result: AddRevisionResult) -> tuple[Line, ...]:
+def _summary(result: AddRevisionResult) -> tuple[Line, ...]:
     told = f"It is r{result.revision} of {result.deployment}. Roll it out with: "
     return (Line(text=f"{told}celadon rollout start {result.deployment} --revision {result.revision}"),)
 
@@ -68,7 +69,7 @@ COMMAND = Command(
     request=AddRevisionRequest,
     result=AddRevisionResult,
     run=add_revision,
-    told=_told,
+    summary=_summary,
     rest=Rest(
         path="/deployments/{name}/revisions",
         status=201,
@@ -83,5 +84,22 @@ COMMAND = Command(
         about_answer="The revision's number, or why it was not registered.",
         shown={"deployment": "@deployment", "revision": "revision"},
     ),
-    terminal=Terminal(words=("revision", "add"), is_there=False),
+    terminal=Terminal(
+        words=("revision", "add"),
+        hook="celadon.cli.registering:add_revision",
+        file="A deployment file, YAML or JSON; - is standard input.",
+        takes_settings=True,
+        options={"allow_plain_secrets": ALLOW_PLAIN_SECRETS, "reason": Option()},
+        help="""Register the revision of a deployment file without rolling it out.
+
+        The same content keeps the number that it has had before, so a pipeline can register what it has built, and a
+        person rolls it out later. The deployment must be there; the file's other keys are checked and not used.
+
+        Examples:
+        ```console
+        celadon revision add -f chat.yaml
+        celadon revision add -f chat.yaml --set revision.env.MODEL=llama-3-70b -o json | jq .revision
+        ```
+        """,
+    ),
 )

@@ -62,7 +62,7 @@ async def create(call: Call[CreateRequest]) -> CreateResult:
     return CreateResult(deployment=request.deployment, created=created)
 
 
-def _told(result: CreateResult) -> tuple[Line, ...]:
+def _summary(result: CreateResult) -> tuple[Line, ...]:
     name = result.deployment
     if result.created:
         return (Line(text=f"{name} is created; nothing runs before its first rollout: celadon deploy -f FILE"),)
@@ -78,7 +78,7 @@ COMMAND = Command(
     request=CreateRequest,
     result=CreateResult,
     run=create,
-    told=_told,
+    summary=_summary,
     rest=Rest(path="/deployments", name="create_deployment", status=201, takes_id=False, twice_is_once=True),
     graph=Graph(
         mutation="create_deployment",

@@ -13,6 +13,7 @@ from celadon.domain.language.base_models import Record, StrictModel
 from celadon.domain.language.commands import Reason
 from celadon.domain.language.contracts import schedule_id
 from celadon.domain.language.errors import RefusalCode, RefusedError, refuse
+from celadon.domain.language.moments import utc
 from celadon.domain.language.permissions import Verb
 from celadon.domain.language.scheduling import Argument, CommandName, ScheduleName
 from celadon.domain.language.utc_moment import UtcMoment
@@ -143,7 +144,7 @@ def _timetable(request: CreateScheduleRequest) -> "Timetable | None":
         if request.at <= datetime.now(UTC):
             raise refuse(
                 RefusalCode.INVALID_PAYLOAD,
-                f"the moment {request.at:%Y-%m-%d %H:%M:%S %Z} has passed",
+                f"the moment {utc(request.at)} has passed",
                 "name one that is to come, or give the command itself",
             )
         far = refuse_far("at", request.at, datetime.now(UTC))
@@ -156,8 +157,8 @@ def _timetable(request: CreateScheduleRequest) -> "Timetable | None":
         raise refuse(RefusalCode.INVALID_PAYLOAD, f"cron or zone: {error}", "correct it") from error
 
 
-def _told(result: CreateScheduleResult) -> tuple[Line, ...]:
-    when = "" if result.next_at is None else f"; next at {result.next_at:%Y-%m-%d %H:%M:%S %Z}"
+def _summary(result: CreateScheduleResult) -> tuple[Line, ...]:
+    when = "" if result.next_at is None else f"; next at {utc(result.next_at)}"
     done = "is made" if result.created else "is there already, and the same"
     lines = [Line(text=f"Schedule {result.schedule} of {result.deployment} {done}: {result.command}{when}.")]
     if not result.signed:
@@ -196,7 +197,7 @@ COMMAND = Command(
     request=CreateScheduleRequest,
     result=CreateScheduleResult,
     run=create_schedule,
-    told=_told,
+    summary=_summary,
     rest=Rest(
         path="/deployments/{name}/schedules",
         status=201,

@@ -90,7 +90,7 @@ def told_schedules(result: DeleteResult) -> tuple[Line, ...]:
     return tuple(lines)
 
 
-def _told(result: DeleteResult) -> tuple[Line, ...]:
+def _summary(result: DeleteResult) -> tuple[Line, ...]:
     return (Line(text=f"{result.deployment} is {result.lifecycle.value}."), *told_schedules(result))
 
 
@@ -121,7 +121,7 @@ COMMAND = Command(
     request=DeleteRequest,
     result=DeleteResult,
     run=delete,
-    told=_told,
+    summary=_summary,
     asks=lambda name, _: f"{name} then answers 404 and its replicas stop. Delete it?",
     rest=Rest(
         method="DELETE",

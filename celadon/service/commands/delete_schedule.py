@@ -64,7 +64,7 @@ async def delete_schedule(call: Call[DeleteScheduleRequest]) -> DeleteScheduleRe
     )
 
 
-def _told(result: DeleteScheduleResult) -> tuple[Line, ...]:
+def _summary(result: DeleteScheduleResult) -> tuple[Line, ...]:
     already = "" if result.was_in_temporal else "; Temporal had it no more"
     return (Line(text=f"Schedule {result.schedule} of {result.deployment} is deleted{already}."),)
 
@@ -78,7 +78,7 @@ COMMAND = Command(
     request=DeleteScheduleRequest,
     result=DeleteScheduleResult,
     run=delete_schedule,
-    told=_told,
+    summary=_summary,
     rest=Rest(
         method="DELETE",
         path="/deployments/{name}/schedules",

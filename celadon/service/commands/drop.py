@@ -47,7 +47,7 @@ async def drop(call: Call[DropRequest]) -> DropResult:
     return DropResult(deployment=call.subject, dropped=dropped)
 
 
-def _told(result: DropResult) -> tuple[Line, ...]:
+def _summary(result: DropResult) -> tuple[Line, ...]:
     one = result.dropped
     return (
         Line(
@@ -66,7 +66,7 @@ COMMAND = Command(
     request=DropRequest,
     result=DropResult,
     run=drop,
-    told=_told,
+    summary=_summary,
     rest=Rest(),
     graph=Graph(
         mutation="drop_waiting",
@@ -91,6 +91,6 @@ COMMAND = Command(
         what="The rollout that waits for its turn does not begin; the one under way goes on.",
         button="Drop it",
         tone="danger",
-        only_if=lambda standing: standing.deployment.next is not None,
+        only_if=lambda state: state.deployment.next is not None,
     ),
 )

@@ -44,7 +44,7 @@ COMMAND = Command(
     can_be_scheduled=True,
     run=finish,
     is_refused=_is_refused,
-    told=lambda result: (
+    summary=lambda result: (
         Line(strong="The bake is finished", text=": blue gets no new request, and stops when its requests have ended."),
         see(result.deployment),
     ),
@@ -68,6 +68,6 @@ COMMAND = Command(
         what="{blue} is drained now. There is no way back to it any more.",
         button="Finish the bake",
         tone="danger",
-        only_if=lambda standing: standing.record is not None and standing.record.blue_set is not None,
+        only_if=lambda state: state.record is not None and state.record.blue_set is not None,
     ),
 )

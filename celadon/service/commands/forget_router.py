@@ -38,7 +38,7 @@ async def forget_router(call: Call[ForgetRouterRequest]) -> Forgotten:
     return forgotten
 
 
-def _told(result: Forgotten) -> tuple[Line, ...]:
+def _summary(result: Forgotten) -> tuple[Line, ...]:
     if not result.changed:
         return (Line(text=f"Router {result.router} was gone already; nobody waits for it."),)
     return (
@@ -58,7 +58,7 @@ COMMAND = Command(
     request=ForgetRouterRequest,
     result=Forgotten,
     run=forget_router,
-    told=_told,
+    summary=_summary,
     rest=Rest(
         method="DELETE",
         path="/routers/{node}",

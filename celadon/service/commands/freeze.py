@@ -8,6 +8,7 @@ from pydantic import model_validator
 
 from celadon.domain.language.base_models import StrictModel
 from celadon.domain.language.commands import Reason
+from celadon.domain.language.moments import utc
 from celadon.domain.language.names import DeploymentName
 from celadon.domain.language.permissions import Verb
 from celadon.domain.language.utc_moment import UtcMoment
@@ -67,16 +68,16 @@ async def freeze(call: Call[FreezeRequest]) -> Frozen:
 
 
 def _end(result: Frozen) -> str:
-    return "until somebody ends it" if result.ends_at is None else f"until {result.ends_at:%Y-%m-%d %H:%M:%S} UTC"
+    return "until somebody ends it" if result.ends_at is None else f"until {utc(result.ends_at)}"
 
 
-def _told(result: Frozen) -> tuple[Line, ...]:
+def _summary(result: Frozen) -> tuple[Line, ...]:
     command = f"celadon unfreeze {result.deployment or '--all'}"
     return (
         Line(
             strong="Frozen",
             text=f": nothing of {whose(result.deployment)} is switched to green from "
-            f"{result.begins_at:%Y-%m-%d %H:%M:%S} UTC {_end(result)}. Aborts and ways back still work.",
+            f"{utc(result.begins_at)} {_end(result)}. Aborts and ways back still work.",
         ),
         Line(text=f"End it with: {command}"),
     )
@@ -92,7 +93,7 @@ COMMAND = Command(
     request=FreezeRequest,
     result=Frozen,
     run=freeze,
-    told=_told,
+    summary=_summary,
     asks=lambda _, given: (
         "Nothing of any deployment is switched to green then. Freeze all?" if given.get("all") else ""
     ),
@@ -145,6 +146,6 @@ COMMAND = Command(
         title="Freeze",
         what="Nothing is switched to green until somebody ends it. Aborts and ways back still work.",
         button="Freeze the deployment",
-        only_if=lambda standing: not standing.deployment.frozen and not standing.is_gone,
+        only_if=lambda state: not state.deployment.frozen and not state.is_gone,
     ),
 )

@@ -41,7 +41,7 @@ async def label(call: Call[LabelRequest]) -> LabelResult:
     return LabelResult(deployment=call.subject, labels=labels, changed=changed)
 
 
-def _told(result: LabelResult) -> tuple[Line, ...]:
+def _summary(result: LabelResult) -> tuple[Line, ...]:
     told = ", ".join(f"{name}={value}" for name, value in sorted(result.labels.items())) or "no labels"
     return (Line(text=f"{result.deployment} has {told}{'' if result.changed else ' already; nothing was changed'}."),)
 
@@ -55,7 +55,7 @@ COMMAND = Command(
     request=LabelRequest,
     result=LabelResult,
     run=label,
-    told=_told,
+    summary=_summary,
     rest=Rest(method="PUT", path="/deployments/{name}/labels", name="label_deployment", takes_id=False),
     graph=Graph(
         about_input="Asks for other labels; the whole set is replaced.",

@@ -4,11 +4,12 @@ from typing import TYPE_CHECKING
 
 from celadon.domain.language.commands import PauseCommand
 from celadon.domain.language.contracts import PAUSE
+from celadon.domain.language.moments import utc
 from celadon.domain.language.permissions import Verb
 from celadon.domain.language.states import RolloutPhase
 from celadon.domain.language.utc_moment import UtcMoment
 from celadon.service.answers import RolloutDecision
-from celadon.service.command import Call, Command, Form, Line, Notice, Option, Scope, Standing, Terminal, Tone
+from celadon.service.command import Call, Command, DeploymentState, Form, Line, Notice, Option, Scope, Terminal, Tone
 from celadon.service.judged import JudgedResult, ask_judged
 from celadon.service.wording import see
 
@@ -38,15 +39,15 @@ def _is_refused(progress: "Progress") -> object:
     return refuse_pause(progress, PauseCommand())
 
 
-def _has_timers(standing: Standing) -> bool:
+def _has_timers(state: DeploymentState) -> bool:
     """Whether a timer runs; without blue there is nothing to bake for."""
-    bakes_for_nothing = standing.record is None or standing.record.blue_set is None
-    return not standing.paused and not (standing.phase is RolloutPhase.BAKING and bakes_for_nothing)
+    bakes_for_nothing = state.record is None or state.record.blue_set is None
+    return not state.paused and not (state.phase is RolloutPhase.BAKING and bakes_for_nothing)
 
 
 def _end(result: PauseResult) -> str:
     until = result.answer.paused_until
-    return "until it is resumed" if until is None else f"until {until:%Y-%m-%d %H:%M:%S %Z}"
+    return "until it is resumed" if until is None else f"until {utc(until)}"
 
 
 COMMAND = Command(
@@ -60,12 +61,12 @@ COMMAND = Command(
     can_be_scheduled=True,
     run=pause,
     is_refused=_is_refused,
-    told=lambda result: (
+    summary=lambda result: (
         Line(strong="Paused", text=f": all timers stand still {_end(result)}."),
         Line(text=f"Resume it with: celadon resume {result.deployment}"),
         see(result.deployment),
     ),
-    noticed=lambda result: Notice(tone=Tone.DONE, text=f"Paused: all timers stand still {_end(result)}."),
+    page_notice=lambda result: Notice(tone=Tone.DONE, text=f"Paused: all timers stand still {_end(result)}."),
     terminal=Terminal(
         doing="Pausing",
         takes_id=True,

@@ -5,11 +5,12 @@
 from collections.abc import Iterator
 
 from celadon.domain.language.messages import RolloutRequest
-from celadon.domain.language.moments import moment
+from celadon.domain.language.moments import utc
 from celadon.domain.language.permissions import Verb
 from celadon.domain.language.plan import Plan
 from celadon.service.command import Call, Command, Graph, Line, Rest, Scope, Terminal, Tone
 from celadon.service.commands.start import StartInput, refuse_other_requester, request_of_input
+from celadon.service.typed import ALLOW_PLAIN_SECRETS, DEPLOYMENT_FILE, POLICY_FILE
 
 
 async def plan(call: Call[RolloutRequest]) -> Plan:
@@ -73,7 +74,7 @@ def told_already_there(result: Plan) -> Line:
     )
 
 
-def _told(result: Plan) -> tuple[Line, ...]:
+def _summary(result: Plan) -> tuple[Line, ...]:
     return tuple(_lines(result))
 
 
@@ -108,12 +109,12 @@ def _moments(result: Plan) -> Iterator[Line]:
     if result.earliest is None:
         yield Line(strong="switch: ", text="no moment for it is in sight", tone=Tone.WARN)
         return
-    by_itself = "only by a person" if result.by_itself is None else f"by itself at {moment(result.by_itself)} UTC"
+    by_itself = "only by a person" if result.by_itself is None else f"by itself at {utc(result.by_itself)}"
     yield Line(
-        strong="switch: ", text=f"at the earliest at {moment(result.earliest)} UTC, {by_itself}, once green is verified"
+        strong="switch: ", text=f"at the earliest at {utc(result.earliest)}, {by_itself}, once green is verified"
     )
     if result.latest is not None:
-        yield Line(text=f"  at the latest at {moment(result.latest)} UTC, unless a pause or a freeze holds it up")
+        yield Line(text=f"  at the latest at {utc(result.latest)}, unless a pause or a freeze holds it up")
 
 
 COMMAND = Command(
@@ -125,7 +126,7 @@ COMMAND = Command(
     request=RolloutRequest,
     result=Plan,
     run=plan,
-    told=_told,
+    summary=_summary,
     rest=Rest(
         path="/rollouts/plan",
         name="plan_rollout",
@@ -142,5 +143,26 @@ COMMAND = Command(
         shown={name: name for name in Plan.model_fields if name not in {"deployment", "rollout"}}
         | {"rollout_id": "rollout"},
     ),
-    terminal=Terminal(words=("plan",), is_there=False),
+    terminal=Terminal(
+        panel="Roll out",
+        hook="celadon.cli.starting:plan_file",
+        file=DEPLOYMENT_FILE,
+        policy_file=POLICY_FILE,
+        takes_settings=True,
+        options={"allow_plain_secrets": ALLOW_PLAIN_SECRETS},
+        help="""Say what a rollout would do, without doing any of it.
+
+        What differs from the revision that is live, the replicas now and while both colours run, the policy with the
+        layer that each key comes from, what stands before the switch in the order in which it is asked, the earliest
+        and the latest moment of the switch as far as they are known, who may decide, and why the rollout would be
+        refused. Every rule of a start is asked, and nothing is written; exits 1 when the rollout would be refused.
+
+        Examples:
+        ```console
+        celadon plan -f chat.yaml
+        celadon plan -f chat.yaml --set replicas=5 -o json | jq .capacity_peak
+        celadon plan -f chat.yaml -o json | jq '.policy[] | select(.layer != "default")'
+        ```
+        """,
+    ),
 )

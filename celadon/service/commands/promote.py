@@ -51,7 +51,7 @@ class PromoteResult(Decided):
 
 async def promote(call: Call[PromoteRequest]) -> PromoteResult:
     """Promote the green that waits, and wait for the switch."""
-    said = {"revision": call.request.revision or call.meant.revision, "force": call.request.force}
+    said = {"revision": call.request.revision or call.target_rollout.revision, "force": call.request.force}
     command = sent_command(call, PromoteCommand, COMMAND.rights_for(call.request), **said)
     update_id = call.service.update_id(call, PROMOTE, command.rollout)
     rollouts = await call.service.rollout_client()
@@ -65,7 +65,7 @@ async def promote(call: Call[PromoteRequest]) -> PromoteResult:
     )
 
 
-def _told(result: PromoteResult) -> tuple[Line, ...]:
+def _summary(result: PromoteResult) -> tuple[Line, ...]:
     answer = result.answer
     match answer.state:
         case PromoteState.RECORDED:
@@ -98,7 +98,7 @@ def _given(answer: PromoteAnswer) -> str:
     return f"{answer.approvals} of {answer.needed} approvals{people}"
 
 
-def _noticed(result: PromoteResult) -> Notice:
+def _page_notice(result: PromoteResult) -> Notice:
     answer = result.answer
     if answer.state is PromoteState.RECORDED:
         return Notice(tone=Tone.DONE, text=f"Your approval is recorded: {_given(answer)}.")
@@ -141,8 +141,8 @@ COMMAND = Command(
     can_be_scheduled=True,
     run=promote,
     is_refused=_is_refused,
-    told=_told,
-    noticed=_noticed,
+    summary=_summary,
+    page_notice=_page_notice,
     rest=Rest(),
     graph=Graph(
         mutation="promote_deployment",

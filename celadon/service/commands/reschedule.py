@@ -8,11 +8,12 @@ from pydantic import Field
 from celadon.domain.language.commands import RescheduleCommand, TakenAway
 from celadon.domain.language.contracts import RESCHEDULE
 from celadon.domain.language.durations import Duration
+from celadon.domain.language.moments import utc
 from celadon.domain.language.permissions import Verb, rights_of
 from celadon.domain.language.states import RolloutPhase
 from celadon.domain.language.utc_moment import UtcMoment
 from celadon.service.answers import RolloutDecision
-from celadon.service.command import Call, Command, Form, Line, Notice, Option, Scope, Standing, Terminal, Tone
+from celadon.service.command import Call, Command, DeploymentState, Form, Line, Notice, Option, Scope, Terminal, Tone
 from celadon.service.deciding import rollout_of, sent_command
 from celadon.service.judged import JudgedResult
 from celadon.service.wording import see
@@ -56,7 +57,7 @@ async def reschedule(call: Call[RescheduleRequest]) -> RescheduleResult:
     return RescheduleResult(
         deployment=call.subject,
         rollout=rollout_of(command),
-        revision=call.meant.revision,
+        revision=call.target_rollout.revision,
         by=call.who.name,
         answer=answer,
     )
@@ -73,7 +74,7 @@ def _end(result: RescheduleResult) -> str:
     if answer.paused_since is not None:
         return "the timers stand still until the rollout is resumed"
     told = [
-        f"{what} {at:%Y-%m-%d %H:%M:%S %Z}"
+        f"{what} {utc(at)}"
         for what, at in (("it promotes itself at", answer.promotes_at), ("its deadline ends at", answer.deadline_at))
         if at is not None
     ]
@@ -93,8 +94,8 @@ def _says_nothing(typed: Mapping[str, Any]) -> tuple[str, str] | None:
     )
 
 
-def _waits_for_switch(standing: Standing) -> bool:
-    return standing.record is not None and standing.record.blue_set is not None
+def _waits_for_switch(state: DeploymentState) -> bool:
+    return state.record is not None and state.record.blue_set is not None
 
 
 COMMAND = Command(
@@ -108,11 +109,11 @@ COMMAND = Command(
     can_be_scheduled=True,
     run=reschedule,
     is_refused=_is_refused,
-    told=lambda result: (
+    summary=lambda result: (
         Line(strong="Rescheduled", text=f": {_end(result)}."),
         see(result.deployment),
     ),
-    noticed=lambda result: Notice(tone=Tone.DONE, text=f"Rescheduled: {_end(result)}."),
+    page_notice=lambda result: Notice(tone=Tone.DONE, text=f"Rescheduled: {_end(result)}."),
     terminal=Terminal(
         doing="Rescheduling",
         takes_id=True,

@@ -8,8 +8,8 @@ from celadon.domain.language.errors import RefusalCode, refuse
 from celadon.domain.language.messages import RolloutRequest
 from celadon.domain.language.names import DeploymentName
 from celadon.domain.language.permissions import Verb
-from celadon.service.command import Call, Command, Form, Graph, Rest, Scope, Standing, Terminal
-from celadon.service.commands.start import SHOWN, StartResult, start, told_of_start
+from celadon.service.command import Call, Command, DeploymentState, Form, Graph, Rest, Scope, Terminal
+from celadon.service.commands.start import SHOWN, StartResult, start, start_summary
 
 
 class RestartRequest(StrictModel):
@@ -47,16 +47,16 @@ async def restart(call: Call[RestartRequest]) -> StartResult:
             subject="",
             request=request,
             request_id=call.request_id,
-            meant=call.meant,
+            target_rollout=call.target_rollout,
             service=call.service,
         )
     )
 
 
-def _is_offered(standing: Standing) -> bool:
-    if standing.is_gone or standing.deployment.live_revision is None:
+def _is_offered(state: DeploymentState) -> bool:
+    if state.is_gone or state.deployment.live_revision is None:
         return False
-    latest = standing.deployment.rollout
+    latest = state.deployment.rollout
     return latest is None or latest.outcome is not None
 
 
@@ -70,7 +70,7 @@ COMMAND = Command(
     result=StartResult,
     can_be_scheduled=True,
     run=restart,
-    told=told_of_start,
+    summary=start_summary,
     rest=Rest(status=202),
     graph=Graph(
         mutation="restart_deployment",

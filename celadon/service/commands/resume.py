@@ -33,7 +33,7 @@ def _is_refused(progress: "Progress") -> object:
     return refuse_resume(progress, BakeCommand())
 
 
-def _told(result: ResumeResult) -> tuple[Line, ...]:
+def _summary(result: ResumeResult) -> tuple[Line, ...]:
     phase = result.answer.phase.value.replace("_", " ")
     return Line(strong="Resumed", text=f": the rollout is {phase}, and its timers run on."), see(result.deployment)
 
@@ -49,8 +49,8 @@ COMMAND = Command(
     can_be_scheduled=True,
     run=resume,
     is_refused=_is_refused,
-    told=_told,
-    noticed=lambda _: Notice(tone=Tone.DONE, text="Resumed: the timers run on with what remained of them."),
+    summary=_summary,
+    page_notice=lambda _: Notice(tone=Tone.DONE, text="Resumed: the timers run on with what remained of them."),
     terminal=Terminal(
         doing="Resuming",
         wait="Wait until the rollout has ended.",
@@ -67,6 +67,6 @@ COMMAND = Command(
         title="Resume",
         what="All timers run on with what remained of them.",
         button="Resume the rollout",
-        only_if=lambda standing: standing.paused,
+        only_if=lambda state: state.paused,
     ),
 )

@@ -9,7 +9,7 @@ from celadon.domain.language.commands import Reason
 from celadon.domain.language.names import RevisionNumber, RolloutId
 from celadon.domain.language.next_rollout import WaitingRollout
 from celadon.domain.language.permissions import Verb
-from celadon.service.command import Call, Command, Form, Graph, Line, Rest, Scope, Standing, Terminal, Tone
+from celadon.service.command import Call, Command, DeploymentState, Form, Graph, Line, Rest, Scope, Terminal, Tone
 
 if TYPE_CHECKING:
     from celadon.table.records.rollouts import RolloutRecord
@@ -81,7 +81,7 @@ def _result(
     )
 
 
-def _told(result: RetryResult) -> tuple[Line, ...]:
+def _summary(result: RetryResult) -> tuple[Line, ...]:
     name = result.deployment
     if result.waiting is not None:
         one = result.waiting
@@ -105,12 +105,12 @@ def _told(result: RetryResult) -> tuple[Line, ...]:
     )
 
 
-def _is_offered(standing: Standing) -> bool:
+def _is_offered(state: DeploymentState) -> bool:
     from celadon.domain.decisions.successors import is_retried
 
-    if standing.is_gone:
+    if state.is_gone:
         return False
-    waits, latest = standing.deployment.next, standing.deployment.rollout
+    waits, latest = state.deployment.next, state.deployment.rollout
     if waits is not None:
         return bool(waits.held)
     return latest is not None and latest.outcome is not None and is_retried(latest.outcome)
@@ -126,7 +126,7 @@ COMMAND = Command(
     result=RetryResult,
     can_be_scheduled=True,
     run=retry,
-    told=_told,
+    summary=_summary,
     rest=Rest(status=202),
     graph=Graph(
         mutation="retry_deployment",

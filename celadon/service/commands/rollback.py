@@ -18,7 +18,7 @@ from celadon.service.way_back import (
     AbortResult,
     go_back,
     notice_of_way_back,
-    told_way_back,
+    way_back_summary,
 )
 
 if TYPE_CHECKING:
@@ -38,28 +38,28 @@ class RollbackRequest(AbortRequest):
 
 async def rollback(call: Call[RollbackRequest]) -> AbortResult:
     """Return traffic to blue, or start a rollout back when none is under way."""
-    request, meant = call.request, call.meant
+    request, target = call.request, call.target_rollout
     if request.rollout is not None:
         return await go_back(call, ROLLBACK, Verb.ROLLBACK)
-    if meant.rollout is None or meant.has_ended:
+    if target.rollout is None or target.has_ended:
         return await _start_back(call)
-    if meant.is_rollback and await _begun_by(call, call.service.update_id(call, _STARTED)) is not None:
+    if target.is_rollback and await _begun_by(call, call.service.update_id(call, _STARTED)) is not None:
         return await _start_back(call)
-    if request.to_revision not in {None, meant.blue}:
+    if request.to_revision not in {None, target.blue}:
         back = (
-            "" if meant.blue is None else f"'celadon rollback {call.subject}' returns to its blue, r{meant.blue}; or "
+            "" if target.blue is None else f"'celadon rollback {call.subject}' returns to its blue, r{target.blue}; or "
         )
         raise refuse(
             RefusalCode.ROLLOUT_RUNNING,
-            f"rollout {meant.rollout} of {call.subject} is under way, and its blue is not r{request.to_revision}",
+            f"rollout {target.rollout} of {call.subject} is under way, and its blue is not r{request.to_revision}",
             f"{back}wait for its end, and roll back then",
         )
-    if meant.is_rollback:
+    if target.is_rollback:
         raise refuse(
             RefusalCode.ROLLOUT_RUNNING,
-            f"rollout {meant.rollout} of {call.subject} is itself a rollback, to r{meant.revision}",
+            f"rollout {target.rollout} of {call.subject} is itself a rollback, to r{target.revision}",
             f"watch it with 'celadon rollout watch {call.subject}'; to undo the rollback, name it: "
-            f"'celadon rollback {call.subject} --rollout {meant.rollout}'",
+            f"'celadon rollback {call.subject} --rollout {target.rollout}'",
         )
     return await go_back(call, ROLLBACK, Verb.ROLLBACK)
 
@@ -125,8 +125,8 @@ COMMAND = Command(
     run=rollback,
     without_rollout=True,
     is_refused=_is_refused,
-    told=told_way_back,
-    noticed=notice_of_way_back,
+    summary=way_back_summary,
+    page_notice=notice_of_way_back,
     rest=Rest(),
     graph=Graph(mutation="rollback_deployment", **{**BACK, "input": "RollbackDeploymentInput"}),
     terminal=Terminal(
@@ -157,10 +157,8 @@ COMMAND = Command(
         what="All traffic returns to {blue} in one transaction.",
         button="Roll back to {blue}",
         tone="danger",
-        only_if=lambda standing: (
-            standing.phase is not RolloutPhase.SWITCHING
-            and standing.record is not None
-            and standing.record.blue_set is not None
+        only_if=lambda state: (
+            state.phase is not RolloutPhase.SWITCHING and state.record is not None and state.record.blue_set is not None
         ),
         without_rollout=(
             "Roll back",

@@ -67,7 +67,7 @@ async def scale(call: Call[ScaleRequest]) -> ScaleResult:
     return ScaleResult(**dict(scaled))
 
 
-def _told(result: ScaleResult) -> tuple[Line, ...]:
+def _summary(result: ScaleResult) -> tuple[Line, ...]:
     if not result.changed:
         return (Line(text=f"{result.deployment} wants {result.replicas} replicas already; nothing was changed."),)
     told = f"{result.deployment}: {result.before} → {result.replicas} replicas, epoch {result.epoch}."
@@ -76,7 +76,7 @@ def _told(result: ScaleResult) -> tuple[Line, ...]:
     return (Line(text=f"{told} See: celadon deployment show {result.deployment}"),)
 
 
-def _noticed(result: ScaleResult) -> Notice:
+def _page_notice(result: ScaleResult) -> Notice:
     if not result.changed:
         return Notice(tone=Tone.DONE, text=f"It has {result.replicas} replicas already.")
     return Notice(tone=Tone.DONE, text=f"Replicas: {result.before} → {result.replicas}.")
@@ -92,8 +92,8 @@ COMMAND = Command(
     result=ScaleResult,
     can_be_scheduled=True,
     run=scale,
-    told=_told,
-    noticed=_noticed,
+    summary=_summary,
+    page_notice=_page_notice,
     asks=lambda name, given: (
         f"{name} then serves nothing: its address answers 503. Scale to 0?" if given["replicas"] == 0 else ""
     ),
@@ -128,6 +128,6 @@ COMMAND = Command(
         what="Changes how many replicas each colour has. What leaves is drained first.",
         button="Scale",
         fields=("replicas",),
-        only_if=lambda standing: not standing.is_gone,
+        only_if=lambda state: not state.is_gone,
     ),
 )

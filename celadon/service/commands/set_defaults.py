@@ -44,7 +44,7 @@ async def set_defaults(call: Call[SetDefaultsRequest]) -> SetDefaultsResult:
     return SetDefaultsResult(changed=bool(changed.changes), changes=changed.changes, policy=changed.policy)
 
 
-def _told(result: SetDefaultsResult) -> tuple[Line, ...]:
+def _summary(result: SetDefaultsResult) -> tuple[Line, ...]:
     if not result.changed:
         return (Line(text="The defaults are so already; nothing was changed."),)
     return (
@@ -65,7 +65,7 @@ COMMAND = Command(
     request=SetDefaultsRequest,
     result=SetDefaultsResult,
     run=set_defaults,
-    told=_told,
+    summary=_summary,
     rest=Rest(method="PATCH", path="/policy", name="set_defaults", takes_id=False, twice_is_once=True),
     graph=Graph(
         mutation="set_default_policy",

@@ -46,7 +46,7 @@ async def set_policy(call: Call[SetPolicyRequest]) -> SetPolicyResult:
     )
 
 
-def _told(result: SetPolicyResult) -> tuple[Line, ...]:
+def _summary(result: SetPolicyResult) -> tuple[Line, ...]:
     if not result.changed:
         return (Line(text=f"The policy of {result.deployment} is so already; nothing was changed."),)
     return (
@@ -67,7 +67,7 @@ COMMAND = Command(
     request=SetPolicyRequest,
     result=SetPolicyResult,
     run=set_policy,
-    told=_told,
+    summary=_summary,
     rest=Rest(method="PATCH", path="/deployments/{name}/policy", name="set_policy", takes_id=False, twice_is_once=True),
     graph=Graph(
         mutation="set_deployment_policy",

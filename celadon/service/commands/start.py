@@ -19,7 +19,8 @@ from celadon.domain.language.messages import RolloutRequest
 from celadon.domain.language.names import RevisionNumber, RolloutId
 from celadon.domain.language.next_rollout import StartState, WaitingRollout
 from celadon.domain.language.permissions import Verb
-from celadon.service.command import Call, Command, Graph, Line, Rest, Scope, Terminal, Tone
+from celadon.service.command import Call, Command, Graph, Line, Option, Rest, Scope, Terminal, Tone
+from celadon.service.typed import ALLOW_PLAIN_SECRETS, DEPLOYMENT_FILE, POLICY_FILE
 
 if TYPE_CHECKING:
     from celadon.client.rollouts import RolloutEnded
@@ -252,7 +253,7 @@ def request_of_input(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     return {**others, "deployment": name, "revision": content if revision is None else revision}
 
 
-def told_of_start(result: StartResult) -> tuple[Line, ...]:
+def start_summary(result: StartResult) -> tuple[Line, ...]:
     """Return what a start has come to, as the terminal says it."""
     name = result.deployment
     match result.state:
@@ -303,6 +304,18 @@ def _told_start(result: StartResult) -> tuple[Line, ...]:
     )
 
 
+_RESTART: Final = Option(help="Roll it out once more, even if it is live, under way or waiting already.")
+_AT_A_START: Final[Mapping[str, Any]] = {
+    "switches": {
+        "dry_run": "Only say what would happen, as 'celadon plan' does; exits 1 if it were refused.",
+    },
+    "wait": "Follow the rollout to its end; exits 0 only when it was promoted.",
+    "takes_id": True,
+    "may_ask": True,
+}
+"""How every start is typed."""
+
+
 COMMAND = Command(
     verb="start",
     scope=Scope.FLEET,
@@ -313,7 +326,7 @@ COMMAND = Command(
     result=StartResult,
     can_be_scheduled=True,
     run=start,
-    told=told_of_start,
+    summary=start_summary,
     rest=Rest(
         path="/rollouts",
         name="start_rollout",
@@ -329,5 +342,68 @@ COMMAND = Command(
         about_answer="The rollout that was started, or why none was.",
         shown=SHOWN,
     ),
-    terminal=Terminal(words=("rollout", "start"), is_there=False),
+    terminal=Terminal(
+        words=("rollout", "start"),
+        hook="celadon.cli.starting:start_revision",
+        takes_settings=True,
+        options={
+            "deployment": Option(),
+            "revision": Option(help="A revision that the deployment has had before.", metavar="N"),
+            "restart": _RESTART,
+            "reason": Option(),
+        },
+        help="""Roll out a revision that the deployment has had before.
+
+        Examples:
+        ```console
+        celadon rollout history chat                # which revisions there were
+        celadon rollout start chat --revision 1 --reason "r2 answers slowly"
+        celadon rollout start chat --revision 1 --set policy.auto_promote=true --wait
+        ```
+        """,
+        **_AT_A_START,
+    ),
+    more_terminals=(
+        Terminal(
+            words=("deploy",),
+            panel="Roll out",
+            hook="celadon.cli.starting:deploy",
+            file=DEPLOYMENT_FILE,
+            policy_file=POLICY_FILE,
+            takes_settings=True,
+            options={"allow_plain_secrets": ALLOW_PLAIN_SECRETS, "restart": _RESTART, "reason": Option()},
+            help="""Roll out what a deployment file describes.
+
+            The rollout opens a green set, waits until it is healthy, awaits its promotion (yours, or its timer's),
+            switches traffic, and drains blue. The command says what changes, and returns when the rollout has begun.
+            Replicas that the file does not give stay as they are (1 for a new deployment). Nothing is started when what
+            the file describes is live, under way or waiting, unless --restart is given; a repeat with the same
+            --request-id gets the first answer. While another rollout is under way, policy.on_new_revision says what
+            becomes of this one: reject refuses it, queue lets it wait for the other's end, and replace ends the other
+            one for it.
+
+            A deployment file:
+            ```yaml
+            deployment: chat
+            replicas: 3
+            revision:
+              command: [python, -m, my_server, --port, "{port}"]
+              env: {MODEL: llama-3-8b, TOKEN: {secret: hub-token}}
+              health_check: {preset: openai, model: llama-3-8b}
+            policy: {auto_promote: true, promote_after: 5m, bake: 10m}
+            reason: new weights
+            ```
+            Examples:
+            ```console
+            celadon deploy -f chat.yaml
+            celadon deploy -f chat.yaml --policy careful.policy.yaml
+            celadon deploy -f chat.yaml --set replicas=5 --reason "more traffic"
+            celadon deploy -f chat.yaml --dry-run
+            celadon deploy -f chat.yaml --wait --timeout 30m
+            generate-deployment | celadon deploy -f -
+            ```
+            """,
+            **_AT_A_START,
+        ),
+    ),
 )

@@ -51,7 +51,7 @@ async def unfreeze(call: Call[UnfreezeRequest]) -> Unfrozen:
     return unfrozen
 
 
-def _told(result: Unfrozen) -> Iterator[Line]:
+def _summary(result: Unfrozen) -> Iterator[Line]:
     count = len(result.ended)
     what = "1 freeze has" if count == 1 else f"{count} freezes have"
     yield Line(strong="Ended", text=f": {what} ended of {whose(result.deployment)}; timers that are due promote now.")
@@ -73,7 +73,7 @@ COMMAND = Command(
     request=UnfreezeRequest,
     result=Unfrozen,
     run=unfreeze,
-    told=lambda result: tuple(_told(result)),
+    summary=lambda result: tuple(_summary(result)),
     rest=Rest(path="/unfreeze", name="unfreeze"),
     graph=Graph(
         mutation="unfreeze",
@@ -104,6 +104,6 @@ COMMAND = Command(
         title="Unfreeze",
         what="All freezes of this deployment end, those too that are to come. Timers that came due meanwhile promote.",
         button="End the freeze",
-        only_if=lambda standing: any(not one.everywhere for one in standing.deployment.freezes),
+        only_if=lambda state: any(not one.everywhere for one in state.deployment.freezes),
     ),
 )

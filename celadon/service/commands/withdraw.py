@@ -7,7 +7,7 @@ from celadon.domain.language.contracts import WITHDRAW
 from celadon.domain.language.permissions import Verb
 from celadon.domain.language.states import RolloutPhase
 from celadon.service.answers import RolloutDecision
-from celadon.service.command import Call, Command, Form, Line, Scope, Standing, Terminal
+from celadon.service.command import Call, Command, DeploymentState, Form, Line, Scope, Terminal
 from celadon.service.judged import JudgedResult, ask_judged
 from celadon.service.wording import see
 
@@ -28,7 +28,7 @@ async def withdraw(call: Call[WithdrawRequest]) -> WithdrawResult:
     return await ask_judged(call, WITHDRAW, Verb.ABORT, WithdrawResult)
 
 
-def _told(result: WithdrawResult) -> tuple[Line, ...]:
+def _summary(result: WithdrawResult) -> tuple[Line, ...]:
     answer = result.answer
     if answer.withdrawn is Withdrawn.APPROVAL:
         done = f": your approval counts no more, {answer.approvals} of {answer.needed} are left."
@@ -38,11 +38,11 @@ def _told(result: WithdrawResult) -> tuple[Line, ...]:
     return Line(strong="Withdrawn", text=done), see(result.deployment)
 
 
-def _can_be_taken_back(standing: Standing) -> bool:
+def _can_be_taken_back(state: DeploymentState) -> bool:
     """Whether there is an approval, or an abort that waits; whose it is, the table judges."""
-    if standing.phase is RolloutPhase.BAKING:
-        return standing.abort_pending
-    return bool(standing.deployment.approvals)
+    if state.phase is RolloutPhase.BAKING:
+        return state.abort_pending
+    return bool(state.deployment.approvals)
 
 
 def _is_refused(progress: "Progress") -> object:
@@ -61,7 +61,7 @@ COMMAND = Command(
     result=WithdrawResult,
     run=withdraw,
     is_refused=_is_refused,
-    told=_told,
+    summary=_summary,
     terminal=Terminal(
         doing="Withdrawing your decision on",
         wait="Wait until the rollout has ended.",

@@ -12,7 +12,7 @@ from celadon.domain.decisions.approvals import tell_approvals
 from celadon.domain.decisions.narration import growth_told, window_in_words
 from celadon.domain.language.durations import format_duration
 from celadon.domain.language.messages import RefusedMessage, RolloutStatus
-from celadon.domain.language.moments import moment
+from celadon.domain.language.moments import utc
 from celadon.domain.language.next_rollout import WaitingRollout
 from celadon.domain.language.opening import Opening
 from celadon.domain.language.permissions import Verb
@@ -198,7 +198,7 @@ def _notes(status: RolloutStatus | None, deployment: DeploymentView) -> Iterator
     if status.timers_set is not None and status.phase in _WAITS_FOR_SWITCH:
         told = status.timers_set
         why = f": {told.reason}" if told.reason else ""
-        yield Phrase(text=f"timers set by {told.by} at {told.at:%Y-%m-%d %H:%M:%S} UTC{why}")
+        yield Phrase(text=f"timers set by {told.by} at {utc(told.at)}{why}")
     if status.decision:
         yield Phrase(text=f"decided: {status.decision}")
     if status.abort_requested:
@@ -224,8 +224,8 @@ def _opening(opening: Opening | None, now: datetime) -> Phrase:
     if opening is None:
         return Phrase(text="closed, and no opening is in sight", tone=Tone.WARN)
     if opening.opens_at > now:
-        return Phrase(text=f"closed until {moment(opening.opens_at)} UTC", tone=Tone.WARN)
-    return Phrase(text="open" if opening.closes_at is None else f"open until {moment(opening.closes_at)} UTC")
+        return Phrase(text=f"closed until {utc(opening.opens_at)}", tone=Tone.WARN)
+    return Phrase(text="open" if opening.closes_at is None else f"open until {utc(opening.closes_at)}")
 
 
 def _approvals(deployment: DeploymentView) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from celadon.client.wording import WAY, in_words, move_name
 from celadon.domain.language.errors import RefusalCode, refuse
-from celadon.domain.language.moments import moment, span
+from celadon.domain.language.moments import span, utc
 from celadon.domain.language.names import Epoch
 from celadon.domain.language.states import RolloutOutcome, RolloutPhase
 from celadon.service.command import Tone
@@ -98,7 +98,7 @@ def rollout_summary(
         took=span((record.completed_at or now) - record.started_at),
         switched_at=record.switched_at,
         switch_epoch=record.switch_epoch,
-        ended="" if record.completed_at is None else f"{moment(record.completed_at)} UTC",
+        ended="" if record.completed_at is None else utc(record.completed_at),
         outcome_reason=without_output(record.outcome_reason, errors),
         requests_cut=record.requests_cut,
         cut=Phrase(text=f"{record.requests_cut} requests were cut", tone=Tone.BAD) if record.requests_cut else None,

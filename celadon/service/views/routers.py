@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from celadon.client.wording import in_words
 from celadon.domain.decisions.enrolment import CERTIFICATE_EXPIRES_SOON
-from celadon.domain.language.moments import moment, span
+from celadon.domain.language.moments import span, utc
 from celadon.service.command import Tone
 from celadon.service.pages import Page, named
 from celadon.service.principal import Principal
@@ -80,7 +80,7 @@ def _serves(line: RouterLine) -> Phrase:
         return Phrase(text=f"refuses its configuration: {line.nack}", tone=Tone.BAD)
     match line.state:
         case RouterState.GONE:
-            gone = "unseen for too long" if line.gone_at is None else f"forgotten {moment(line.gone_at)} UTC"
+            gone = "unseen for too long" if line.gone_at is None else f"forgotten {utc(line.gone_at)}"
             return Phrase(text=f"{gone}; nobody waits for it", tone=Tone.QUIET)
         case RouterState.ENROLLED:
             return Phrase(text="nothing yet: it has not connected")

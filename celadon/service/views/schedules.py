@@ -11,6 +11,7 @@ from pydantic import AwareDatetime, JsonValue
 from celadon.client.wording import in_words
 from celadon.domain.language.base_models import Record
 from celadon.domain.language.contracts import SCHEDULE_ID_PREFIX, schedule_id
+from celadon.domain.language.moments import utc
 from celadon.service.command import Tone
 from celadon.service.pages import Page, named
 from celadon.service.principal import Principal
@@ -195,4 +196,4 @@ def _state(identity: str, kept: "ScheduleRecord | None", known: "KnownSchedule |
 
 
 def _when(kept: "ScheduleRecord") -> str:
-    return f"{kept.at:%Y-%m-%d %H:%M:%S %Z}" if kept.at is not None else f"{kept.cron} ({kept.zone})"
+    return utc(kept.at) if kept.at is not None else f"{kept.cron} ({kept.zone})"

@@ -15,6 +15,7 @@ from sqlalchemy.orm import aliased
 
 from celadon.domain.decisions.delivery import Attempt, Judgement, Verdict
 from celadon.domain.language.base_models import Record
+from celadon.domain.language.error_words import problems_of
 from celadon.domain.language.errors import RefusalCode, refuse
 from celadon.domain.language.notification import TEST_KIND, DeliveryState, Notice
 from celadon.table.core.clock import database_now
@@ -139,8 +140,7 @@ def _read(stored: Mapping[str, object]) -> tuple[Notice | None, str]:
     try:
         return Notice.of_stored(stored), ""
     except ValidationError as error:
-        [*first] = error.errors(include_url=False, include_input=False)[:1]
-        why = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in first)
+        why = problems_of(error).partition("; ")[0]
         return None, f"this version of Celadon cannot read the notice ({why}); upgrade the workers"
 
 

@@ -17,6 +17,7 @@ from celadon.domain.decisions.reserved_names import refuse_reserved_name
 from celadon.domain.language.attestation import START
 from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError, refuse
 from celadon.domain.language.messages import RolloutRequest
+from celadon.domain.language.moments import utc
 from celadon.domain.language.names import RevisionNumber, RolloutId, RouteSetId
 from celadon.domain.language.next_rollout import NextRollout
 from celadon.domain.language.permissions import Verb
@@ -154,7 +155,7 @@ async def _refuse_late(tx: AsyncSession, deployment: Deployment, attempted_at: d
         return
     raise refuse(
         RefusalCode.NOT_OWNER,
-        f"this attempt to begin a rollout of {deployment.name} was paused since {attempted_at:%Y-%m-%d %H:%M:%S} UTC: "
+        f"this attempt to begin a rollout of {deployment.name} was paused since {utc(attempted_at)}: "
         "what its run began may have ended and been pruned since",
         f"nothing was changed; 'celadon rollout status {deployment.name}' shows what is under way",
     )

@@ -28,6 +28,7 @@ from celadon.domain.decisions.expiry import refuse_far
 from celadon.domain.language.contracts import GATE_CHANGED
 from celadon.domain.language.errors import RefusalCode, RefusedError, refuse
 from celadon.domain.language.freeze import FreezesRead
+from celadon.domain.language.moments import utc
 from celadon.domain.language.states import DeploymentLifecycle
 from celadon.table.core.author import Author
 from celadon.table.core.clock import database_now
@@ -126,8 +127,7 @@ async def freeze(tx: AsyncSession, order: FreezeOrder) -> Frozen:
     if order.ends_at is not None and order.ends_at <= begins_at:
         raise refuse(
             RefusalCode.INVALID_PAYLOAD,
-            f"until {order.ends_at:%Y-%m-%d %H:%M:%S} UTC it would hold nothing: it begins at "
-            f"{begins_at:%Y-%m-%d %H:%M:%S} UTC",
+            f"until {utc(order.ends_at)} it would hold nothing: it begins at {utc(begins_at)}",
             "give a later moment, or none for a freeze that somebody ends",
         )
     known = await tx.scalar(select(func.count()).where(_of(order.deployment), not_over))

@@ -14,6 +14,7 @@ from celadon.domain.language.contracts import SCHEDULE_CATCH_UP, SCHEDULE_ID_PRE
 from celadon.domain.language.errors import RefusalCode, refuse
 from celadon.domain.language.identity import KEY_ISSUER, TOKEN_ISSUER
 from celadon.domain.language.limits import echo
+from celadon.domain.language.moments import utc
 from celadon.domain.language.permissions import Role
 from celadon.domain.language.scheduling import MOST_SCHEDULES
 from celadon.domain.language.states import DeploymentLifecycle
@@ -99,7 +100,7 @@ async def create_schedule(
         )
     tx.add(ScheduleRow(**said, roles=[role.value for role in roles], scope=scope, reason=author.reason))
     await tx.flush()
-    when = f"{wanted.at:%Y-%m-%d %H:%M:%S %Z}" if wanted.at is not None else f"{wanted.cron} ({wanted.zone})"
+    when = utc(wanted.at) if wanted.at is not None else f"{wanted.cron} ({wanted.zone})"
     evidence = {"schedule": wanted.name, "command": wanted.command, "when": when}
     await write_event(tx, wanted.deployment, None, "schedule_created", author=told, evidence=evidence)
     return True

@@ -8,6 +8,7 @@ from celadon.domain.decisions.windows import binding_people, is_open, opening_ti
 from celadon.domain.language.approval import Approval
 from celadon.domain.language.commands import PromoteCommand
 from celadon.domain.language.errors import Refusal, RefusalCode
+from celadon.domain.language.moments import utc
 from celadon.domain.language.opening import Opening, OpeningTimes
 from celadon.domain.language.steps import SwitchAnswer, SwitchStep, WindowStep
 from celadon.table.core.author import Asker
@@ -65,7 +66,7 @@ async def refuse_closed(
 
 
 def _closed(step: SwitchStep, opening: Opening | None, unforced: Sequence[Approval]) -> Refusal:
-    when = "no opening is in sight" if opening is None else f"they open at {opening.opens_at:%Y-%m-%d %H:%M:%S} UTC"
+    when = "no opening is in sight" if opening is None else f"they open at {utc(opening.opens_at)}"
     if unforced:
         people = ", ".join(one.by for one in unforced)
         return Refusal(

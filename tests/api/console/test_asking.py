@@ -12,6 +12,7 @@ from celadon.domain.language.errors import RefusedError
 from celadon.domain.language.permissions import Role
 from celadon.domain.language.policy import BlueGreenPolicy
 from celadon.service.commands.plan import COMMAND as PLAN
+from celadon.service.door_words import Door, said_at
 from tests.api.conftest import DEADLINE_SECONDS, Answer, ApiClient
 from tests.api.console.test_pages import Browser
 from tests.revisions import serving
@@ -154,10 +155,11 @@ async def test_a_plan_says_what_the_command_line_says_and_writes_nothing(
     page = await browser.get("/deployments/chat/plan?revision=1&replicas=3&settings=bake%3D1m")
 
     asked: dict[str, Any] = {"deployment": "chat", "revision": 1, "replicas": 3, "policy": {"bake": "1m"}}
-    answer = await api.call("POST", "/v1/rollouts/plan", Role.OPERATOR, body=asked)
+    said = {"x-celadon-door": "cli"}
+    answer = await api.call("POST", "/v1/rollouts/plan", Role.OPERATOR, body=asked, headers=said)
     planned = PLAN.result.model_validate(answer.json, strict=False)
     shown = words(page)
-    lines = [" ".join(f"{one.strong} {one.text}".split()) for one in PLAN.told(planned)]
+    lines = [" ".join(f"{one.strong} {said_at(Door.CONSOLE, one.text)}".split()) for one in PLAN.summary(planned)]
     # The moments of the switch lie as far apart as the two plans.
     assert [one for one in lines if one not in shown and " UTC" not in one] == []
     assert "policy.bake: 1m (request)" in shown

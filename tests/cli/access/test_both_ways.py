@@ -14,8 +14,7 @@ from celadon.cli.access.opening import open_access
 from celadon.cli.completion import names_of_api
 from celadon.cli.events import coming_events, follow_events
 from celadon.cli.output import OutputFormat
-from celadon.cli.target import ApiTarget, find_target
-from celadon.cli.target_choice import TargetChoice
+from celadon.cli.target import ApiTarget, TargetChoice, find_target
 from celadon.cli.watching import LineScreen
 from celadon.client.rollout_view import RolloutView
 from celadon.domain.language.permissions import Role

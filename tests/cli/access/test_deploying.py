@@ -69,6 +69,45 @@ async def test_deploy_without_replicas_says_that_they_stay(way: str, command: Co
 
 
 @pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    ("words", "given"),
+    [
+        (("deploy", "-f", "-", "--set", "replicas=0"), _file()),
+        (("deploy", "-f", "-"), _file(replicas=0)),
+        (("rollout", "start", "chat", "--revision", "1", "--restart", "--set", "replicas=0"), None),
+    ],
+)
+async def test_a_rollout_that_takes_traffic_away_wants_a_yes_where_nobody_can_be_asked(
+    way: str, words: tuple[str, ...], given: str | None, command: Command, ways: Ways, rows: Rows
+) -> None:
+    await rows.live(replicas=2)
+    await ways.take(way)
+    before = await rows.value("select count(*) from rollouts")
+
+    refused = await command(*words, *BY, stdin=given)
+    begun = await rows.value("select count(*) from rollouts")
+    confirmed = await command(*words, "--yes", *BY, stdin=given)
+
+    assert (refused.exit_code, begun) == (2, before)
+    assert "--yes" in refused.stderr
+    assert confirmed.exit_code == 0, confirmed.output
+    assert await rows.value("select replicas from rollouts where outcome is null") == 0
+
+
+@pytest.mark.parametrize("words", [("--dry-run",), ()])
+async def test_a_rollout_to_no_replica_asks_nothing_where_nothing_is_served(
+    words: tuple[str, ...], command: Command, ways: Ways, rows: Rows
+) -> None:
+    if words:
+        await rows.live(replicas=2)
+    await ways.take("api")
+
+    done = await command("deploy", "-f", "-", *words, *BY, stdin=_file(replicas=0))
+
+    assert done.exit_code == 0, done.output
+
+
+@pytest.mark.parametrize("way", WAYS)
 async def test_deploy_of_what_is_live_has_nothing_to_do(way: str, command: Command, ways: Ways, rows: Rows) -> None:
     await rows.live(replicas=2)
     await ways.take(way)

@@ -63,14 +63,18 @@ LINES: Final = (
 )
 
 _DECLARED: Final = tuple(words_of(one) for one in commands())
-_FROM_DECLARATION: Final = tuple(words_of(one) for one in commands() if one.terminal.is_there)
+_FROM_DECLARATION: Final = tuple(
+    words_of(one)
+    for one in commands()
+    if one.terminal.is_there and not one.terminal.file and not one.terminal.takes_settings
+)
 
 QUICK: Final = (
     ("promote", "chat", "--reason", "reviewed", "-o", "json"),
     ("rollout", "status", "chat"),
     *(line for line in LINES for words in _FROM_DECLARATION if line[: len(words)] == words),
 )
-"""What people wait for with traffic at stake: the status, and each command that the command line has by declaration."""
+"""What people wait for with traffic at stake: the status, and each command that is declared and reads no file."""
 
 OTHERS: Final = (
     "celadon.cli.commands.rollouts",

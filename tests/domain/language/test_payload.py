@@ -37,8 +37,8 @@ def test_nothing_is_a_command_without_fields(command: type[BaseModel]) -> None:
 def test_nothing_is_no_rollout() -> None:
     told = refusal_of(RolloutRequest, None)
 
-    assert "deployment: Field required" in told
-    assert "revision: Field required" in told
+    assert "deployment: must be given" in told
+    assert "revision: must be given" in told
 
 
 @pytest.mark.parametrize("payload", [7, 1.5, True, "promote", [], [{}], ["chat", 2], b"{}"])
@@ -79,16 +79,16 @@ def test_a_revision_may_be_called_as_people_do(typed: object) -> None:
 @pytest.mark.parametrize(
     ("command", "told"),
     [
-        ({"revision": "2"}, "revision: Input should be a valid integer"),
-        ({"revision": 2.0}, "revision: Input should be a valid integer"),
-        ({"revision": True}, "revision: Input should be a valid integer"),
-        ({"revision": 0}, "revision: Input should be greater than or equal to 1"),
-        ({"revision": 10**30}, "revision: Input should be less than or equal to"),
-        ({"rollout": -1}, "rollout: Input should be greater than or equal to 1"),
-        ({"force": "yes"}, "force: Input should be a valid boolean"),
-        ({"by": 7}, "by: Input should be a valid string"),
-        ({"by": None}, "by: Input should be a valid string"),
-        ({"by": "x" * 201}, "by: String should have at most 200 characters"),
+        ({"revision": "2"}, "revision: must be a whole number"),
+        ({"revision": 2.0}, "revision: must be a whole number"),
+        ({"revision": True}, "revision: must be a whole number"),
+        ({"revision": 0}, "revision: must be at least 1"),
+        ({"revision": 10**30}, "revision: must be at most"),
+        ({"rollout": -1}, "rollout: must be at least 1"),
+        ({"force": "yes"}, "force: must be true or false"),
+        ({"by": 7}, "by: must be text"),
+        ({"by": None}, "by: must be text"),
+        ({"by": "x" * 201}, "by: must have at most 200 characters"),
     ],
 )
 def test_a_wrong_type_is_refused_with_the_key(command: dict[str, Any], told: str) -> None:
@@ -99,10 +99,10 @@ def test_a_wrong_type_is_refused_with_the_key(command: dict[str, Any], told: str
     ("changes", "told"),
     [
         ({"deployment": "Chat"}, "deployment: 'Chat' is no deployment name"),
-        ({"replicas": -1}, "replicas: Input should be greater than or equal to 0"),
-        ({"replicas": 10_001}, "replicas: Input should be less than or equal to 10000"),
-        ({"revision": None}, "revision: Input should be a valid integer"),
-        ({"revision": 10**12}, "revision: Input should be less than or equal to"),
+        ({"replicas": -1}, "replicas: must be at least 0"),
+        ({"replicas": 10_001}, "replicas: must be at most 10000"),
+        ({"revision": None}, "revision: must be a whole number"),
+        ({"revision": 10**12}, "revision: must be at most"),
         ({"revision": {"command": []}}, "revision: a revision of provisioner 'local' needs a command"),
         ({"revision": {"image": "m:1"}}, "revision.image: not carried out by this version, remove it"),
         ({"policy": {"min_healthy": "120%"}}, "policy.min_healthy: min_healthy is a share above 0% and up to 100%"),
@@ -110,9 +110,9 @@ def test_a_wrong_type_is_refused_with_the_key(command: dict[str, Any], told: str
         ({"policy": {"bakes": 1}}, "policy.bakes: unknown key"),
         (
             {"policy": {"windows": [WINDOW | {"days": ["monday"]}]}},
-            "policy.windows.0.days.0: Input should be 'mon', 'tue',",
+            "policy.windows.0.days.0: must be 'mon', 'tue',",
         ),
-        ({"policy": {"windows": [WINDOW | {"days": []}]}}, "policy.windows.0.days: Tuple should have at least 1 item"),
+        ({"policy": {"windows": [WINDOW | {"days": []}]}}, "policy.windows.0.days: must not be empty"),
         ({"policy": {"windows": [WINDOW | {"days": ["mon", "mon"]}]}}, "policy.windows.0.days: mon is listed twice"),
         ({"policy": {"windows": [WINDOW | {"from": "9:00"}]}}, "policy.windows.0.from: '9:00' is no time of day"),
         ({"policy": {"windows": [WINDOW | {"from": "24:00"}]}}, "policy.windows.0.from: a window opens from '00:00'"),
@@ -126,8 +126,8 @@ def test_a_wrong_type_is_refused_with_the_key(command: dict[str, Any], told: str
         ({"policy": {"windows": [WINDOW | {"zone": "A" * 65}]}}, "is no name of a time zone"),
         ({"policy": {"windows": [WINDOW | {"applies": "all"}]}}, "policy.windows.0.applies: unknown key, did you mean"),
         ({"policy": {"windows": [WINDOW | {"form": "1"}]}}, "policy.windows.0.form: unknown key, did you mean 'from'?"),
-        ({"policy": {"windows": [{"days": ["mon"]}]}}, "policy.windows.0.from: Field required"),
-        ({"policy": {"windows": [WINDOW] * 21}}, "policy.windows: Tuple should have at most 20 items"),
+        ({"policy": {"windows": [{"days": ["mon"]}]}}, "policy.windows.0.from: must be given"),
+        ({"policy": {"windows": [WINDOW] * 21}}, "policy.windows: must have at most 20 elements"),
         (
             {"revision": {"command": ["serve"], "health_check": {"timeout": "soon"}}},
             "revision.health_check.timeout: 'soon' is no duration",
@@ -291,3 +291,32 @@ def test_half_a_character_is_refused(key: str, text: str) -> None:
 @pytest.mark.parametrize("key", ["promote_after", "promotion_deadline", "promote_at", "rollout", "by"])
 def test_what_is_no_number_is_refused(key: str, number: float) -> None:
     refusal_of(RescheduleCommand, {key: number})
+
+
+@pytest.mark.parametrize(
+    ("revision", "told"),
+    [
+        ({"command": ["serve"], "env": {"A": 1}}, "revision.env.A: must be text or an object"),
+        ({"command": ["serve"], "env": {"A": {"secret": 7}}}, "revision.env.A.secret: must be text"),
+        ({"command": ["serve"], "env": {"A": {}}}, "revision.env.A.secret: must be given"),
+        (
+            {"command": ["serve"], "health_check": {"path": "/", "expect": {"status": "x"}}},
+            (
+                "revision.health_check.expect.status: 'x' is no status: write a code such as 204, or a range such as "
+                "'200-299'; or it must be a list"
+            ),
+        ),
+        (2.5, "revision: must be a whole number"),
+    ],
+)
+def test_what_a_key_may_be_otherwise_is_told_once_and_by_its_key_alone(revision: object, told: str) -> None:
+    sentence = refusal_of(RolloutRequest, {**REQUEST, "revision": revision})
+
+    assert sentence.startswith(f"{told}; send one JSON object with keys among: ")
+
+
+def test_of_a_list_with_a_wrong_element_the_element_alone_is_told() -> None:
+    told = refusal_of(RolloutRequest, {**REQUEST, "policy": {"windows": [WINDOW | {"days": ["moon"]}]}})
+
+    assert "policy.windows.0.days.0: must be 'mon', 'tue'," in told
+    assert "must not be empty" not in told

@@ -1,4 +1,4 @@
-"""Why no timer decides is one sentence, the same wherever somebody looks."""
+"""Why no timer decides is one sentence, the same wherever somebody looks, with the commands in the door's words."""
 
 from typing import Final
 
@@ -9,6 +9,7 @@ from celadon.client.rollout_view import RolloutView
 from celadon.domain.decisions.narration import details, holding_reason
 from celadon.domain.language.progress import Progress
 from celadon.domain.language.states import RolloutPhase
+from celadon.service.door_words import Door, said_at
 from tests.cli.scenes import VIEWS
 from tests.client.statuses import rollout_status
 from tests.docs.rollouts_page import HELD_AT, holds
@@ -124,4 +125,6 @@ def test_every_door_says_why_with_the_same_sentence(hold: str) -> None:
         "Temporal UI": details(progress, HELD_AT, (), ()).replace("`", ""),
     }
 
-    assert [door for door, shown in doors.items() if sentence.casefold() not in shown.casefold()] == []
+    said = {"console": said_at(Door.CONSOLE, sentence), "GraphQL": said_at(Door.GRAPHQL, sentence)}
+    told = {door: said.get(door, sentence).casefold() for door in doors}
+    assert [door for door, shown in doors.items() if told[door] not in shown.casefold()] == []

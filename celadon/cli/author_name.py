@@ -5,6 +5,6 @@ from celadon.domain.language.commands import UNDECLARED
 from celadon.domain.language.shown_text import one_line
 
 
-def person_named(given: str | None) -> str:
+def author_name(given: str | None) -> str:
     """Return the name that was given, else the one under which the person is logged in."""
     return given or one_line(login_name() or "") or UNDECLARED
