@@ -219,8 +219,9 @@ class XdsServer:
         for publication in publications:
             name = publication.deployment
             self._drains.publish(publication)
+            before = self._snapshot.clusters_of(name)
             if self._snapshot.publish(publication):
-                clusters |= self._snapshot.clusters_of(name)
+                clusters |= before | self._snapshot.clusters_of(name)
             self._published_at[name] = now
             self._metrics.publications.inc()
             self._metrics.panic.labels(name).set(publication.panic)

@@ -30,7 +30,7 @@ BOTH = frozenset({"chat", "chat-preview"})
 ONE = frozenset({"chat"})
 OFTEN = ReportingPlan(DRAIN_INTERVAL)
 IN_DETAIL = ReportingPlan(DRAIN_INTERVAL, endpoints=True)
-LEAVER = Leaver(RouteId("1"), Epoch(2), EndpointKey(GREEN, "127.0.0.1", 1))
+LEAVER = Leaver(RouteId("1"), Epoch(2), GREEN, frozenset({EndpointKey(GREEN, "127.0.0.1", 1)}))
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_a_set_of_which_one_member_leaves_does_not_drain() -> None:
     shrinking = publication(1, {(BLUE, SetRole.LIVE): [1, 2]}, leaving={2: 1})
     assert draining_clusters(shrinking) == {}
     assert leaving_clusters(shrinking) == {
-        Leaver(RouteId("127.0.0.1:2"), Epoch(1), EndpointKey(BLUE, "127.0.0.1", 2)): BOTH,
+        Leaver(RouteId("127.0.0.1:2"), Epoch(1), BLUE, frozenset({EndpointKey(BLUE, "127.0.0.1", 2)})): BOTH,
     }
 
 
