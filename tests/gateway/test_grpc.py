@@ -9,7 +9,8 @@ import pytest_asyncio
 
 from celadon.domain.decisions.drain import ENOUGH_ZERO_REPORTS
 from celadon.domain.decisions.publication import Publication, SetRole
-from celadon.gateway.load_reports import DrainLoad
+from celadon.gateway.load_reports import DRAIN_INTERVAL, DrainLoad
+from celadon.gateway.resources import CONNECT_TIMEOUT
 from celadon.gateway.routing import Routing
 from tests.gateway.conftest import Gateway, serving
 from tests.gateway.grpc_replica import GrpcReplica, finish, grpc_client, say
@@ -218,6 +219,23 @@ async def test_a_chat_with_a_member_that_leaves_holds_its_departure(
         assert await finish(chat) is grpc.StatusCode.OK
         await until(lambda: [load.zero_reports for load in gateway.heard.loads.values()] == [ENOUGH_ZERO_REPORTS])
     assert (await router.ask()).json["colour"] == "green"
+
+
+async def test_a_changed_limit_never_makes_a_drain_look_empty(
+    gateway: Gateway, router: Router, blue: GrpcReplica, green: GrpcReplica
+) -> None:
+    ports = grpc_ports(blue, green)
+    async with grpc_client(router.live) as client:
+        chat = client.chat()
+        assert await say(chat, "one") == "blue: one"
+        before = {(BLUE, SetRole.LIVE): [blue.port], (GREEN, SetRole.GREEN): [green.port]}
+        await gateway.tell(publication(2, before, grpc=ports, streams=7))
+        after = {(BLUE, SetRole.DRAINING): [blue.port], (GREEN, SetRole.LIVE): [green.port]}
+        await gateway.tell(publication(3, after, grpc=ports, streams=7))
+        assert await client.generate() == "green"
+        await asyncio.sleep(CONNECT_TIMEOUT.total_seconds() + 10 * DRAIN_INTERVAL.total_seconds())
+        assert not gateway.heard.all_loads
+        assert await say(chat, "two") == "blue: two"
 
 
 async def test_a_call_is_tried_again_where_no_replica_has_seen_it(
