@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Final, Self
 
-from pydantic import AfterValidator, Field, TypeAdapter, WithJsonSchema, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, TypeAdapter, WithJsonSchema, model_validator
 
-from celadon.domain.language.base_models import StrictModel
+from celadon.domain.language.base_models import TEXT_TAG, WRITTEN_OUT_TAG, StrictModel, tag_of_form
 from celadon.domain.language.limits import quoted
 
 MAX_PORT_NAME_LENGTH: Final = 15
@@ -101,7 +101,12 @@ PortName = Annotated[
 ]
 """A port's name, like a DNS label."""
 
-Ports = Annotated[dict[PortName, PortProtocol | Port], Field(max_length=MOST_PORTS), AfterValidator(_check_protocols)]
+_Written = Annotated[
+    Annotated[PortProtocol, Tag(TEXT_TAG)] | Annotated[Port, Tag(WRITTEN_OUT_TAG)],
+    Discriminator(tag_of_form),
+]
+
+Ports = Annotated[dict[PortName, _Written], Field(max_length=MOST_PORTS), AfterValidator(_check_protocols)]
 """A replica's ports by name: one that takes requests at least, and one of each protocol at most."""
 
 

@@ -10,9 +10,9 @@ from enum import StrEnum
 from ipaddress import ip_address
 from typing import Annotated, Any, Final, Self
 
-from pydantic import AfterValidator, Field, JsonValue, field_validator, model_validator
+from pydantic import AfterValidator, Discriminator, Field, JsonValue, Tag, field_validator, model_validator
 
-from celadon.domain.language.base_models import StrictModel
+from celadon.domain.language.base_models import TEXT_TAG, WRITTEN_OUT_TAG, StrictModel, tag_of_form
 from celadon.domain.language.durations import Duration
 from celadon.domain.language.health_check import HealthCheck
 from celadon.domain.language.limits import quoted
@@ -79,6 +79,12 @@ class Endpoint(StrictModel):
         return f"{self.host} ({numbers})"
 
 
+_Endpoint = Annotated[
+    Annotated[str, Tag(TEXT_TAG)] | Annotated[Endpoint, Tag(WRITTEN_OUT_TAG)],
+    Discriminator(tag_of_form),
+]
+
+
 class Revision(StrictModel):
     """What is served and how. The same content has the same number."""
 
@@ -98,7 +104,7 @@ class Revision(StrictModel):
     takes few requests on one connection, write ``{protocol: h2c, max_concurrent_streams: 10}``."""
     working_dir: Annotated[str, Field(pattern=r"^/[^\x00-\x1f]*$", max_length=4096)] | None = None
     """The directory in which the command runs (``local``), as an absolute path; when not given, the worker's own."""
-    endpoints: Annotated[tuple[str | Endpoint, ...], Field(max_length=10_000)] = ()
+    endpoints: Annotated[tuple[_Endpoint, ...], Field(max_length=10_000)] = ()
     """Replicas that exist already (``static``): ``address:port``, or ``{host: ADDRESS, ports: {NAME: NUMBER}}`` with a
     number for each of the revision's ports."""
     health_check: HealthCheck = HealthCheck()

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from celadon.domain.language.messages import RolloutRequest
+from celadon.domain.language.payload import InvalidPayloadError, parse_payload
 from celadon.domain.language.ports import MOST_PORTS, STREAMS, PortProtocol, grpc_streams, stored_ports
 from celadon.domain.language.revision import Revision
 
@@ -168,3 +170,20 @@ def test_an_endpoint_of_one_port_may_be_written_either_way() -> None:
 def test_endpoints_that_do_not_fit_the_ports_are_refused(endpoints: list[Any], why: str) -> None:
     with pytest.raises(ValidationError, match=why):
         revision(**STATIC, endpoints=endpoints)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ({**LOCAL, "ports": {"http": "h2"}}, "revision.ports.http: Input should be 'http1', 'h2c' or 'none'"),
+        ({**LOCAL, "ports": {"A": "http1"}}, "revision.ports.A: 'A' is no name of a port: use at most 15 lower-case "),
+        ({**LOCAL, "ports": {"grpc": {"protocol": "h2c", "streams": 1}}}, "revision.ports.grpc.streams: unknown key"),
+        ({**STATIC, "endpoints": [{"host": "10.0.0.1"}]}, "revision.endpoints.0.ports: Field required"),
+        ({**STATIC, "endpoints": [5]}, "revision.endpoints.0: Input should be a valid string"),
+    ],
+)
+def test_a_refusal_names_the_place_as_people_write_it(content: dict[str, Any], told: str) -> None:
+    with pytest.raises(InvalidPayloadError) as refused:
+        parse_payload(RolloutRequest, {"deployment": "chat", "revision": content})
+
+    assert refused.value.refusal.message.startswith(told)
