@@ -117,7 +117,7 @@ class _Running:
     def publication(self, name: DeploymentName) -> Publication:
         """Return what is published of a deployment."""
         member = Member(
-            route=RouteId(name), host=HOST, port=self.upstream, health=RouteHealthStatus.HEALTHY, leaving_epoch=None
+            route=RouteId(name), host=HOST, http=self.upstream, health=RouteHealthStatus.HEALTHY, leaving_epoch=None
         )
         live = SetTraffic(route_set=RouteSetId(1), role=SetRole.LIVE, wanted=1, members=(member,))
         return publish(DeploymentTraffic(deployment=name, epoch=Epoch(1), routed=True, sets=(live,)))

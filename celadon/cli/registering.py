@@ -88,4 +88,4 @@ def _serves(record: RevisionRecord) -> str:
     revision = Revision.of_stored(record.content)
     if revision.command:
         return " ".join(revision.command)
-    return ", ".join(revision.endpoints)
+    return ", ".join(str(one) for one in revision.endpoints)

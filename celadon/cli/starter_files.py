@@ -164,5 +164,7 @@ def _plain(value: object) -> object:
             return {key: _plain(getattr(value, key)) for key in type(value).model_fields}
         case tuple():
             return list(value)
+        case dict():
+            return {key: _plain(one) for key, one in value.items()}
         case _:
             return value

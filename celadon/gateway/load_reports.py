@@ -7,6 +7,7 @@ endpoints is in the report. What is not known is never counted as zero: requests
 none of its endpoints count for each of them.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -14,10 +15,10 @@ from ipaddress import ip_address
 from typing import Final, Protocol, TypeAlias, cast
 
 from celadon.domain.decisions.drain import ENOUGH_ZERO_REPORTS
-from celadon.domain.decisions.publication import Endpoint, EndpointState, Publication
+from celadon.domain.decisions.publication import Departure, EndpointState, Publication
 from celadon.domain.language.names import Epoch, RouteId, RouterNode, RouteSetId
 from celadon.gateway.protobuf import Fields, message_class, serialise
-from celadon.gateway.resources import CONNECT_TIMEOUT, preview_cluster, route_set_of
+from celadon.gateway.resources import CONNECT_TIMEOUT, cluster_name, route_set_of
 
 SERVICE: Final = "envoy.service.load_stats.v3.LoadReportingService"
 METHOD: Final = "StreamLoadStats"
@@ -54,15 +55,9 @@ class Leaver:
     route: RouteId
     epoch: Epoch
     """From this epoch on the member gets no new request."""
-    endpoint: EndpointKey
-
-    @classmethod
-    def at(cls, endpoint: Endpoint) -> "Leaver | None":
-        """Return the departure of an endpoint; nothing when it stays."""
-        if endpoint.departure is None:
-            return None
-        key = EndpointKey.of(endpoint.route_set, endpoint.host, endpoint.port)
-        return cls(endpoint.departure.route, endpoint.departure.epoch, key)
+    route_set: RouteSetId
+    endpoints: frozenset[EndpointKey]
+    """One for each port that gets requests."""
 
 
 Drainee: TypeAlias = RouteSetId | Leaver
@@ -84,9 +79,10 @@ class LoadReport:
         if not isinstance(drainee, Leaver):
             return sets.get(drainee, 0)
         endpoints = self.endpoints.get(cluster, {})
-        route_set = drainee.endpoint.route_set
+        route_set = drainee.route_set
         ascribed = sum(running for key, running in endpoints.items() if key.route_set == route_set)
-        return endpoints.get(drainee.endpoint, 0) + max(0, sets.get(route_set, 0) - ascribed)
+        own = sum(running for key, running in endpoints.items() if key in drainee.endpoints)
+        return own + max(0, sets.get(route_set, 0) - ascribed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,30 +114,35 @@ def draining_clusters(publication: Publication) -> dict[RouteSetId, frozenset[st
 
     A set of which only some members drain may still get requests, so it does not drain itself.
     """
-    previewed = {endpoint.route_set for endpoint in publication.preview}
-    fed = {one.route_set for one in publication.endpoints if one.state is not EndpointState.DRAINING}
-    live, preview = publication.deployment, preview_cluster(publication.deployment)
-    return {
-        endpoint.route_set: frozenset({live, preview} if endpoint.route_set in previewed else {live})
-        for endpoint in publication.endpoints
-        if endpoint.route_set not in fed
-    }
+    clusters: defaultdict[RouteSetId, set[str]] = defaultdict(set)
+    not_drained: set[RouteSetId] = set()
+    for destination, endpoints in publication.destinations.items():
+        for endpoint in endpoints:
+            clusters[endpoint.route_set].add(cluster_name(publication.deployment, destination))
+            if endpoint.state is not EndpointState.DRAINING and not destination.is_preview:
+                not_drained.add(endpoint.route_set)
+    return {one: frozenset(names) for one, names in clusters.items() if one not in not_drained}
 
 
 def leaving_clusters(publication: Publication) -> dict[Leaver, frozenset[str]]:
     """Return, for each member of a deployment that leaves its set, the clusters that have its endpoint."""
-    live, preview = publication.deployment, preview_cluster(publication.deployment)
-    found: dict[Leaver, frozenset[str]] = {}
-    for cluster, endpoints in ((live, publication.endpoints), (preview, publication.preview)):
-        for leaver in map(Leaver.at, endpoints):
-            if leaver is not None:
-                found[leaver] = found.get(leaver, frozenset()) | {cluster}
-    return found
+    clusters: defaultdict[tuple[Departure, RouteSetId], set[str]] = defaultdict(set)
+    keys: defaultdict[tuple[Departure, RouteSetId], set[EndpointKey]] = defaultdict(set)
+    for destination, endpoints in publication.destinations.items():
+        for endpoint in endpoints:
+            if endpoint.departure is not None:
+                leaver = (endpoint.departure, endpoint.route_set)
+                clusters[leaver].add(cluster_name(publication.deployment, destination))
+                keys[leaver].add(EndpointKey.of(endpoint.route_set, endpoint.host, endpoint.port))
+    return {
+        Leaver(departure.route, departure.epoch, route_set, frozenset(keys[departure, route_set])): frozenset(names)
+        for (departure, route_set), names in clusters.items()
+    }
 
 
 def route_set_of_drainee(drainee: Drainee) -> RouteSetId:
     """Return the set that drains, or that a member leaves."""
-    return drainee.endpoint.route_set if isinstance(drainee, Leaver) else drainee
+    return drainee.route_set if isinstance(drainee, Leaver) else drainee
 
 
 def zeros_count(at: float, acknowledged_at: float) -> bool:

@@ -16,6 +16,8 @@ COLOUR_HEADER: Final = "x-celadon-colour"
 
 NO_GREEN: Final = "no_green"
 NO_DEPLOYMENT: Final = "no_deployment"
+NO_GRPC_PORT: Final = "no_grpc_port"
+NO_HTTP_PORT: Final = "no_http_port"
 NO_HEALTHY_REPLICA: Final = "no_healthy_replica"
 OVERLOADED: Final = "overloaded"
 REPLICA_UNREACHABLE: Final = "replica_unreachable"
@@ -34,6 +36,9 @@ NOT_FOUND: Final = "not_found_error"
 INVALID_REQUEST: Final = "invalid_request_error"
 SERVER_ERROR: Final = "server_error"
 """The types of errors; each is one that OpenAI's API has."""
+
+NO_SUCH_PORT_STATUS: Final = 415
+"""What routers answer where no replica speaks the request's protocol; Envoy gives this status to nothing else."""
 
 _UNSET_KEY: Final = "celadon.local_replies"
 """A filter by status takes its figure from Envoy's runtime where this key is set; nobody sets it."""
@@ -55,6 +60,7 @@ _DEADLINE_EXCEEDED: Final = GrpcStatus("DEADLINE_EXCEEDED", 4)
 _NOT_FOUND: Final = GrpcStatus("NOT_FOUND", 5)
 _RESOURCE_EXHAUSTED: Final = GrpcStatus("RESOURCE_EXHAUSTED", 8)
 _INTERNAL: Final = GrpcStatus("INTERNAL", 13)
+_UNIMPLEMENTED: Final = GrpcStatus("UNIMPLEMENTED", 12)
 _UNAVAILABLE: Final = GrpcStatus("UNAVAILABLE", 14)
 
 
@@ -121,6 +127,24 @@ LOCAL_REPLIES: Final = (
         _flags("NR"),
     ),
     LocalReply(
+        NO_GRPC_PORT,
+        NO_SUCH_PORT_STATUS,
+        INVALID_REQUEST,
+        "No replica of this deployment has a port for gRPC, which is one of the protocol h2c. "
+        "Send the request by HTTP, or let the deployment's owner give its revision such a port.",
+        _UNIMPLEMENTED,
+        _all_of(_IS_GRPC, _status("EQ", NO_SUCH_PORT_STATUS)),
+    ),
+    LocalReply(
+        NO_HTTP_PORT,
+        NO_SUCH_PORT_STATUS,
+        INVALID_REQUEST,
+        "This deployment serves gRPC alone: no replica has a port of the protocol http1. "
+        "Send the request by gRPC, or let the deployment's owner give its revision such a port.",
+        _UNIMPLEMENTED,
+        _status("EQ", NO_SUCH_PORT_STATUS),
+    ),
+    LocalReply(
         NO_HEALTHY_REPLICA,
         503,
         SERVER_ERROR,
@@ -179,9 +203,10 @@ LOCAL_REPLIES: Final = (
         TIMEOUT,
         504,
         SERVER_ERROR,
-        "The answer took longer than this deployment allows. Ask for a shorter answer.",
+        "The answer took longer than the deadline allows. Ask for a shorter answer, or give it more time.",
         _DEADLINE_EXCEEDED,
-        _flags("UT", "UMSDR", "DT"),
+        # A deadline of the client's own has no flag.
+        {"or_filter": {"filters": [_flags("UT", "UMSDR", "DT"), _status("EQ", 504)]}},
     ),
     LocalReply(
         REQUEST_TIMEOUT,

@@ -1,7 +1,8 @@
 """From a publication to what routers are sent: Envoy's resources, named, versioned by content and serialised once.
 
-A cluster never changes while its deployment exists (a changed cluster makes Envoy forget the requests that it counts),
-and a switch is one endpoint update. The route set is the locality, so that load is reported per set.
+A cluster changes only where the limit on its streams does (a changed cluster makes Envoy forget the requests that it
+counts), and a switch is one endpoint update for each cluster. The route set is the locality, so that load is reported
+per set.
 """
 
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from hashlib import sha256
 from itertools import groupby
 from typing import Final
 
-from celadon.domain.decisions.publication import Endpoint, EndpointState, Publication
+from celadon.domain.decisions.publication import Destination, Endpoint, EndpointState, Publication
 from celadon.domain.language.names import PREVIEW_SUFFIX, DeploymentName, Epoch, RouteSetId
 from celadon.gateway.protobuf import TYPE_URL_PREFIX, Fields, pack, serialise
 
@@ -24,6 +25,9 @@ UPSTREAM_IDLE_TIMEOUT: Final = timedelta(seconds=4)
 
 UNLIMITED: Final = 1_000_000
 """In place of Envoy's circuit breakers (1,024 requests, 3 retries), which streams reach in ordinary use."""
+
+GRPC_SUFFIX: Final = ".grpc"
+"""Of clusters for gRPC; no deployment's own name has a dot."""
 
 LOCALITY_PREFIX: Final = "set-"
 VERSION_DIGITS: Final = 16
@@ -74,6 +78,15 @@ def resource(kind: ResourceType, name: str, body: bytes) -> Resource:
 
 
 @dataclass(frozen=True, slots=True)
+class Leads:
+    """Which requests the routes to a deployment lead to its replicas; routers answer all others themselves."""
+
+    http: bool = True
+    """All but those of gRPC."""
+    grpc: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class DeploymentResources:
     """What routers are sent of one deployment at one epoch."""
 
@@ -82,40 +95,49 @@ class DeploymentResources:
     clusters: tuple[Resource, ...]
     assignments: tuple[Resource, ...]
     """The endpoints of the clusters, in their order."""
-    routed: bool
-    """Whether routes lead to it."""
+    leads: Leads | None
+    """What routes lead to it; ``None`` for none."""
 
 
-def preview_cluster(deployment: DeploymentName) -> str:
-    """Return the name of the cluster that holds green alone."""
-    return deployment + PREVIEW_SUFFIX
+def cluster_name(deployment: DeploymentName, destination: Destination) -> str:
+    """Return the name of the cluster that is a destination of a deployment's requests."""
+    preview = PREVIEW_SUFFIX if destination.is_preview else ""
+    return f"{deployment}{preview}{GRPC_SUFFIX if destination.is_grpc else ''}"
 
 
 def is_preview(cluster: str) -> bool:
     """Whether a cluster holds green alone; no deployment's own name ends like that."""
-    return cluster.endswith(PREVIEW_SUFFIX)
+    return cluster.removesuffix(GRPC_SUFFIX).endswith(PREVIEW_SUFFIX)
 
 
 def deployment_of(cluster: str) -> DeploymentName:
     """Return the deployment that a cluster belongs to."""
-    return cluster.removesuffix(PREVIEW_SUFFIX)
+    return cluster.removesuffix(GRPC_SUFFIX).removesuffix(PREVIEW_SUFFIX)
 
 
 def deployment_resources(publication: Publication) -> DeploymentResources:
     """Return the clusters and endpoints of a publication."""
-    live, preview = publication.deployment, preview_cluster(publication.deployment)
+    destinations = publication.destinations
+    names = {destination: cluster_name(publication.deployment, destination) for destination in destinations}
     return DeploymentResources(
         deployment=publication.deployment,
         epoch=publication.epoch,
-        clusters=(cluster(live), cluster(preview)),
-        assignments=(assignment(live, publication.endpoints), assignment(preview, publication.preview)),
-        routed=publication.routed,
+        clusters=tuple(
+            cluster(names[one], grpc_streams=publication.grpc_streams if one.is_grpc else None) for one in destinations
+        ),
+        assignments=tuple(assignment(names[one], endpoints) for one, endpoints in destinations.items()),
+        leads=Leads(http=publication.serves_http, grpc=publication.grpc_streams is not None)
+        if publication.routed
+        else None,
     )
 
 
 @lru_cache(maxsize=CACHED_CLUSTERS)
-def cluster(name: str) -> Resource:
+def cluster(name: str, *, grpc_streams: int | None = None) -> Resource:
     """Return a cluster whose endpoints come from the gateway.
+
+    Routers speak HTTP/1.1 to it, or HTTP/2 with so many requests of gRPC at a time on one connection. A server may
+    break off what goes beyond its own limit, and a router hears of that only once it has sent its first requests.
 
     The panic threshold is zero because the publication has decided already which endpoints take traffic; Envoy's
     default would send requests to replicas that are not ready yet.
@@ -140,12 +162,18 @@ def cluster(name: str) -> Resource:
                 protocol_options,
                 {
                     "common_http_protocol_options": {"idle_timeout": UPSTREAM_IDLE_TIMEOUT},
-                    "explicit_http_config": {"http_protocol_options": {}},
+                    "explicit_http_config": _protocol(grpc_streams),
                 },
             ),
         },
     }
     return resource(ResourceType.CLUSTER, name, serialise(ResourceType.CLUSTER.message, fields))
+
+
+def _protocol(grpc_streams: int | None) -> Fields:
+    if grpc_streams is None:
+        return {"http_protocol_options": {}}
+    return {"http2_protocol_options": {"max_concurrent_streams": {"value": grpc_streams}}}
 
 
 def assignment(name: str, endpoints: tuple[Endpoint, ...]) -> Resource:

@@ -9,20 +9,21 @@ What a deployment adds to the route configurations is made and serialised when t
 are put together of that. Paths are found in a tree, so that the last of many deployments is found as soon as the first.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 from typing import Final
 
-from celadon.domain.language.names import DeploymentName
+from celadon.domain.decisions.publication import Destination
+from celadon.domain.language.names import PREVIEW_SUFFIX, DeploymentName
 from celadon.gateway.addresses import SocketAddress
 from celadon.gateway.bootstrap import CLIENTS_CERTIFICATE
-from celadon.gateway.local_replies import COLOUR_HEADER, local_reply_config
+from celadon.gateway.local_replies import COLOUR_HEADER, NO_SUCH_PORT_STATUS, local_reply_config
 from celadon.gateway.own_cookies import own_cookie_filters
 from celadon.gateway.own_listeners import AS_ALL_OTHERS, OwnListeners
 from celadon.gateway.protobuf import Fields, Value, embed, pack, serialise
-from celadon.gateway.resources import ADS, Resource, ResourceType, is_preview, preview_cluster, resource
+from celadon.gateway.resources import ADS, Leads, Resource, ResourceType, cluster_name, is_preview, resource
 
 LIVE: Final = "live"
 PREVIEW: Final = "preview"
@@ -63,6 +64,9 @@ REQUEST_HEADERS_TIMEOUT: Final = timedelta(seconds=10)
 
 NO_DEADLINE: Final = timedelta(0)
 """In place of Envoy's deadline for a whole answer (15 s), which would cut streams."""
+
+AS_THE_CLIENT_SAYS: Final = timedelta(0)
+"""In place of a bound on ``grpc-timeout``."""
 
 BY_PATH: Final = "*"
 """Name of the virtual host of all paths; no deployment can have it."""
@@ -115,11 +119,11 @@ class Routing:
             if address is not None
         }
 
-    def routes_to(self, name: DeploymentName) -> "DeploymentRoutes":
+    def routes_to(self, name: DeploymentName, leads: Leads) -> "DeploymentRoutes":
         """Return what a deployment adds to the route configurations."""
-        green = preview_cluster(name)
-        live = _Destination(name, () if self.preview_key is None else ((self.preview_key, green),))
-        preview = _Destination(green, ())
+        live = _Addressed(name, leads, is_preview=False, preview_key=self.preview_key)
+        preview = _Addressed(name, leads, is_preview=True)
+        green = name + PREVIEW_SUFFIX
         return DeploymentRoutes(
             live=_fragments(name, self._hosts(name), live),
             preview=None if self.preview is None else _fragments(name, self._hosts(name, green), preview),
@@ -200,15 +204,34 @@ class DeploymentRoutes:
 
 
 @dataclass(frozen=True, slots=True)
-class _Destination:
+class _Addressed:
     """Where requests to one address go."""
 
-    cluster: str
-    keyed: tuple[tuple[str, str], ...]
-    """Keys for previews, each with the cluster to which requests with it go."""
+    deployment: DeploymentName
+    leads: Leads
+    is_preview: bool
+    preview_key: str | None = None
+    """With it, requests go to green; ``None`` when none does."""
 
-    def routes(self, match: Fields, prefix: str | None = None, *, alike: bool = False) -> list[Fields]:
-        """Return the routes of requests that match, the keyed ones first.
+    def routes(self, match: Fields, prefix: str | None = None) -> list[Fields]:
+        """Return the routes of requests that match: those of gRPC first, and of either kind those with a key first.
+
+        Args:
+            match: how their path begins.
+            prefix: what is taken from their path.
+
+        """
+        of_grpc: Fields = {**match, "grpc": {}}
+        if not self.leads.grpc:
+            return [_refusal(of_grpc), *self.others(match, prefix)]
+        found = [
+            _route({**of_grpc, "headers": headers}, cluster, prefix, is_grpc=True)
+            for headers, cluster in self._ways(is_grpc=True)
+        ]
+        return found + self.others(match, prefix)
+
+    def others(self, match: Fields, prefix: str | None = None, *, alike: bool = False) -> list[Fields]:
+        """Return the routes of requests that match, taken that none of them is of gRPC.
 
         Args:
             match: how their path begins, or what it is.
@@ -216,19 +239,28 @@ class _Destination:
             alike: whether idempotent requests are retried as all others are, which saves every second route.
 
         """
-        found: list[Fields] = []
-        for key, cluster in self.keyed:
-            header: Fields = {"name": PREVIEW_HEADER, "string_match": {"exact": key}}
-            found += _routes(match, cluster, prefix, [header], alike=alike)
-        return found + _routes(match, self.cluster, prefix, alike=alike)
+        if not self.leads.http:
+            return [_refusal(match)]
+        return [
+            route
+            for headers, cluster in self._ways(is_grpc=False)
+            for route in _routes(match, cluster, prefix, headers, alike=alike)
+        ]
+
+    def _ways(self, *, is_grpc: bool) -> Iterator[tuple[list[Fields], str]]:
+        """Yield the headers by which requests are told apart, each with the cluster to which those with them go."""
+        if self.preview_key is not None:
+            key: Fields = {"name": PREVIEW_HEADER, "string_match": {"exact": self.preview_key}}
+            yield [key], cluster_name(self.deployment, Destination(is_grpc=is_grpc, is_preview=True))
+        yield [], cluster_name(self.deployment, Destination(is_grpc=is_grpc, is_preview=self.is_preview))
 
 
-def _fragments(name: str, hosts: Sequence[str], to: _Destination) -> _Fragments:
+def _fragments(name: str, hosts: Sequence[str], to: _Addressed) -> _Fragments:
     virtual_host: Fields = {"name": name, "domains": hosts, "routes": to.routes({"prefix": "/"}), **_FOR_ALL_ROUTES}
     path = f"/{name}"
     # The tree finds the longest path that a request's path begins with, so "/chat" is found for "/chatter" too; the
     # routes compare once more.
-    by_path = [*to.routes({"prefix": f"{path}/"}, path), *to.routes({"path": path}, path, alike=True)]
+    by_path = [*to.routes({"prefix": f"{path}/"}, path), *to.others({"path": path}, path, alike=True)]
     action: Fields = {"name": name, "typed_config": pack("envoy.config.route.v3.RouteList", {"routes": by_path})}
     entry: Fields = {"key": path, "value": {"action": action}}
     return _Fragments(
@@ -277,9 +309,21 @@ def _routes(
     return [_route({**match, "headers": [*headers, idempotent]}, cluster, prefix, retries), others]
 
 
-def _route(match: Fields, cluster: str, prefix: str | None, retries: Fields | None = None) -> Fields:
-    """Return a route without a deadline, which would cut a stream; its retries are those of all, unless it has own."""
+def _refusal(match: Fields) -> Fields:
+    """Return a route of requests that no replica of the deployment can take; the router's own reply says why."""
+    return {"match": match, "direct_response": {"status": NO_SUCH_PORT_STATUS}}
+
+
+def _route(
+    match: Fields, cluster: str, prefix: str | None, retries: Fields | None = None, *, is_grpc: bool = False
+) -> Fields:
+    """Return a route without a deadline, which would cut a stream; its retries are those of all, unless it has own.
+
+    A client of gRPC says itself how long its request may take, in ``grpc-timeout``.
+    """
     action: dict[str, Value] = {"cluster": cluster, "timeout": NO_DEADLINE}
+    if is_grpc:
+        action["max_stream_duration"] = {"grpc_timeout_header_max": AS_THE_CLIENT_SAYS}
     added: list[Fields] = []
     if retries is not None:
         action["retry_policy"] = retries

@@ -223,14 +223,15 @@ class XdsServer:
         clusters: set[str] = set()
         for publication in publications:
             name = publication.deployment
+            before = self._snapshot.clusters_of(name)
             try:
-                is_new = self._snapshot.publish(publication)
+                changes_routes = self._snapshot.publish(publication)
             except Exception:
                 self._metrics.faults.labels("publications").inc()
                 log.exception("publication_impossible", deployment=name, epoch=publication.epoch)
                 continue
-            if is_new:
-                clusters |= self._snapshot.clusters_of(name)
+            if changes_routes:
+                clusters |= before | self._snapshot.clusters_of(name)
             self._drains.publish(publication)
             self._published_at[name] = now
             self._metrics.publications.inc()

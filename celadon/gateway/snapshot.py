@@ -6,12 +6,13 @@ came or went, of parts that are kept for each deployment; so however many came m
 deployment that is being deleted loses its route first, and keeps its clusters until its replicas have drained.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from celadon.domain.decisions.publication import Publication
 from celadon.domain.language.names import DeploymentName
 from celadon.gateway.own_listeners import OwnListeners
-from celadon.gateway.resources import DeploymentResources, Resource, ResourceType, deployment_resources
+from celadon.gateway.resources import DeploymentResources, Leads, Resource, ResourceType, deployment_resources
 from celadon.gateway.routing import DeploymentRoutes, Routing
 
 
@@ -20,7 +21,8 @@ class Routes:
     """The route configurations and the deployments that they lead to."""
 
     resources: dict[str, Resource]
-    deployments: frozenset[DeploymentName]
+    leads: Mapping[DeploymentName, Leads]
+    """Which requests they lead to each deployment that they lead to at all."""
 
 
 class Snapshot:
@@ -32,7 +34,7 @@ class Snapshot:
         self._deployments: dict[DeploymentName, DeploymentResources] = {}
         self._clusters: dict[str, Resource] = {}
         self._assignments: dict[str, Resource] = {}
-        self._routed: dict[DeploymentName, DeploymentRoutes] = {}
+        self._routed: dict[DeploymentName, tuple[Leads, DeploymentRoutes]] = {}
         """The parts of the route configurations, of deployments to which a route leads."""
         self._routes: Routes | None = None
 
@@ -40,8 +42,9 @@ class Snapshot:
     def routes(self) -> Routes:
         """The route configurations to all deployments."""
         if self._routes is None:
-            parts = (routes for _, routes in sorted(self._routed.items(), key=lambda one: one[0]))
-            self._routes = Routes(self._routing.route_configurations(parts), frozenset(self._routed))
+            parts = (routes for _, (_, routes) in sorted(self._routed.items(), key=lambda one: one[0]))
+            leads = {name: leads for name, (leads, _) in self._routed.items()}
+            self._routes = Routes(self._routing.route_configurations(parts), leads)
         return self._routes
 
     @property
@@ -75,16 +78,22 @@ class Snapshot:
                 return self.routes.resources
 
     def publish(self, publication: Publication) -> bool:
-        """Put a publication in place of its deployment's last one; tell whether a route came or went."""
+        """Put a publication in place of its deployment's last one; tell whether routes or clusters changed."""
         resources = deployment_resources(publication)
         known = self._deployments.get(publication.deployment)
-        new = known is None or known.routed is not resources.routed
         self._deployments[publication.deployment] = resources
-        self._clusters.update({one.name: one for one in resources.clusters})
+        clusters = {one.name: one for one in resources.clusters}
+        gone = set() if known is None else {one.name for one in known.clusters} - clusters.keys()
+        for name in gone:
+            del self._clusters[name]
+            del self._assignments[name]
+        changed = known is None or known.clusters != resources.clusters
+        self._clusters.update(clusters)
         self._assignments.update({one.name: one for one in resources.assignments})
-        if new:
-            self._route(resources.deployment, wanted=resources.routed)
-        return new
+        if known is None or known.leads != resources.leads:
+            self._route(resources.deployment, resources.leads)
+            return True
+        return changed
 
     def withdraw(self, name: DeploymentName) -> bool:
         """Forget a deployment; tell whether it was there."""
@@ -94,13 +103,13 @@ class Snapshot:
         for cluster in resources.clusters:
             del self._clusters[cluster.name]
             del self._assignments[cluster.name]
-        self._route(name, wanted=False)
+        self._route(name, None)
         return True
 
-    def _route(self, name: DeploymentName, *, wanted: bool) -> None:
-        """Let a route lead to a deployment, or none."""
-        if wanted:
-            self._routed[name] = self._routing.routes_to(name)
+    def _route(self, name: DeploymentName, leads: Leads | None) -> None:
+        """Let routes lead to a deployment, or none."""
+        if leads is not None:
+            self._routed[name] = (leads, self._routing.routes_to(name, leads))
         else:
             self._routed.pop(name, None)
         self._routes = None

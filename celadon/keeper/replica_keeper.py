@@ -12,6 +12,8 @@ from celadon.domain.decisions.failure_cause import LONGEST_CAUSE, are_alike
 from celadon.domain.decisions.health import HealthRecord, judge
 from celadon.domain.language.durations import format_duration
 from celadon.domain.language.names import RouteId
+from celadon.domain.language.probe import Probe
+from celadon.domain.language.revision import Revision
 from celadon.domain.language.shown_text import one_line
 from celadon.domain.language.states import RouteHealthStatus, RouteStatus
 from celadon.domain.language.text_bounds import first_bytes
@@ -19,10 +21,10 @@ from celadon.keeper.fenced_table import FencedTable
 from celadon.keeper.metrics import KeeperMetrics
 from celadon.keeper.probes import Prober, ProbeResult, connect
 from celadon.provisioners.protocol import (
-    Address,
     Ended,
     Listener,
     NeverStarted,
+    Place,
     Replica,
     ReplicaProvisioner,
     StartError,
@@ -58,6 +60,11 @@ class Tools:
     metrics: KeeperMetrics
 
 
+def place_of(revision: Revision, row: ManagedRoute) -> Place:
+    """Return where a replica of a revision listens, by its row."""
+    return Place(row.host, {revision.main_port: row.port, **row.other_ports})
+
+
 @dataclass(frozen=True, slots=True)
 class ReplicaEnd:
     """How a replica ended."""
@@ -77,7 +84,7 @@ class ReplicaKeeper:
         self._tools = tools
         self._provisioner = provisioner
         self._managed = managed
-        self._replica = Replica(row.route, Address(row.host, row.port), managed.revision)
+        self._replica = Replica(row.route, place_of(managed.revision, row), managed.revision)
         self._status = row.status
         self._health = HealthRecord(status=row.health)
         self._is_confirmed = False
@@ -225,8 +232,7 @@ class ReplicaKeeper:
 
     async def _probe(self) -> ProbeResult | Ended:
         """Ask the replica how it is; one that was never healthy is asked for more."""
-        address = self._replica.address
-        result: ProbeResult | Ended = await self._tools.prober.probe(address, self._light)
+        result: ProbeResult | Ended = await self._ask(self._light)
         if isinstance(result, ProbeResult) and result.passed:
             result = await self._check_listener()
         if isinstance(result, Ended):
@@ -234,12 +240,16 @@ class ReplicaKeeper:
         if not result.passed:
             self._listened_at = float("-inf")
         elif self._first is not None:
-            result = await self._tools.prober.probe(address, self._first)
+            result = await self._ask(self._first)
             if result.passed:
                 self._first = None
             else:
                 result = ProbeResult(f"first probe: {result.error}")
         return result
+
+    async def _ask(self, probe: Probe) -> ProbeResult:
+        address = self._replica.place.address_of(self._replica.revision.port_of(probe))
+        return await self._tools.prober.probe(address, probe)
 
     def _is_overdue(self, result: ProbeResult) -> bool:
         """Whether it has had its time to become healthy, and this keeper has looked often enough to say so."""

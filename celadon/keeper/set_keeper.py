@@ -13,7 +13,7 @@ from celadon.domain.language.names import Epoch, RouteId
 from celadon.domain.language.states import RouteHealthStatus, RouteSetState, RouteStatus
 from celadon.keeper.backoff import StartBackoff
 from celadon.keeper.faults import FAULT_SECONDS, attempt, survive
-from celadon.keeper.replica_keeper import ReplicaKeeper, Tools
+from celadon.keeper.replica_keeper import ReplicaKeeper, Tools, place_of
 from celadon.provisioners.protocol import Address, ReplicaProvisioner
 from celadon.racing import task_group, wait_at_most
 from celadon.table.replicas.keeper_reads import ManagedRoute, ManagedSet
@@ -83,9 +83,8 @@ class SetKeeper:
     @property
     def addresses(self) -> frozenset[Address]:
         """The addresses of its replicas that have not ended."""
-        return frozenset(Address(one.row.host, one.row.port) for one in self._replicas.values()) | frozenset(
-            Address(route.host, route.port) for route in self.managed.routes
-        )
+        rows = (*(one.row for one in self._replicas.values()), *self.managed.routes)
+        return frozenset().union(*(place_of(self.managed.revision, row).addresses for row in rows))
 
     @property
     def awaits_drain(self) -> bool:
@@ -203,15 +202,17 @@ class SetKeeper:
 
     async def _add(self, group: asyncio.TaskGroup, managed: ManagedSet, missing: int) -> float | None:
         """Write down so many more replicas and start them."""
+        main = managed.revision.main_port
         for _ in range(missing):
-            address = self._provisioner.choose_address(managed.revision, self.addresses, self._addresses_in_use())
-            if address is None:
+            place = self._provisioner.choose_place(managed.revision, self.addresses, self._addresses_in_use())
+            if place is None:
                 log.warning("no_address", **self._names())
                 return _NO_ADDRESS_SECONDS
             row = ManagedRoute(
                 route=RouteId(str(uuid.uuid4())),
-                host=address.host,
-                port=address.port,
+                host=place.host,
+                port=place.ports[main],
+                other_ports={name: number for name, number in place.ports.items() if name != main},
                 status=RouteStatus.PROVISIONING,
                 health=RouteHealthStatus.NOT_CHECKED,
             )
@@ -222,7 +223,15 @@ class SetKeeper:
 
     async def _write_down(self, managed: ManagedSet, row: ManagedRoute) -> bool:
         return await self._tools.table.write(
-            lambda tx, fence: add_route(tx, fence, managed.route_set, row.route, host=row.host, port=row.port),
+            lambda tx, fence: add_route(
+                tx,
+                fence,
+                managed.route_set,
+                row.route,
+                host=row.host,
+                port=row.port,
+                other_ports=row.other_ports,
+            ),
         )
 
     async def _empty(self) -> float | None:

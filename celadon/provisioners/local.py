@@ -22,7 +22,7 @@ from celadon.provisioners.claims import ROUTE_VARIABLE, ProcessClaim
 from celadon.provisioners.inherited import inherited_environment
 from celadon.provisioners.launches import Launch, Launches
 from celadon.provisioners.listeners import ListeningSocket, describe_user, held_sockets, listening_sockets
-from celadon.provisioners.placeholders import at_address
+from celadon.provisioners.placeholders import at_place
 from celadon.provisioners.ports import choose_free, is_free
 from celadon.provisioners.protocol import (
     Address,
@@ -31,6 +31,7 @@ from celadon.provisioners.protocol import (
     ListenerCheck,
     NeverStarted,
     Observation,
+    Place,
     Replica,
     Running,
     StartError,
@@ -74,14 +75,21 @@ class LocalProvisioner:
         self._processes = ReplicaProcesses()
         self._launches = Launches()
 
-    def choose_address(
+    def choose_place(
         self,
-        revision: Revision,  # noqa: ARG002 - part of the protocol
+        revision: Revision,
         of_set: AbstractSet[Address],
         in_use: AbstractSet[Address],
-    ) -> Address | None:
-        """Return a free port of the loopback interface."""
-        return choose_free(_HOST, of_set | in_use)
+    ) -> Place | None:
+        """Return a free port of the loopback interface for each port of the revision."""
+        taken, numbers = of_set | in_use, dict[str, int]()
+        for name in revision.ports:
+            address = choose_free(_HOST, taken)
+            if address is None:
+                return None
+            taken |= {address}
+            numbers[name] = address.port
+        return Place(_HOST, numbers)
 
     async def start(self, replica: Replica) -> None:
         """Launch a replica unless it is claimed already, and wait until it is.
@@ -122,26 +130,34 @@ class LocalProvisioner:
         return self._ended(replica, claim or ProcessClaim(None))
 
     async def check_listener(self, replica: Replica) -> ListenerCheck:
-        """Return whether the replica's own processes hold every socket that listens at its address."""
-        sockets = await asyncio.to_thread(listening_sockets, replica.address)
+        """Return whether the replica's own processes hold every socket that listens where routers send requests."""
+        checks = [await self._check_listener(replica, address) for address in replica.traffic_addresses]
+        for worst in (Listener.FOREIGN, Listener.NONE):
+            for check in checks:
+                if check.listener is worst:
+                    return check
+        return ListenerCheck(Listener.OWN)
+
+    async def _check_listener(self, replica: Replica, address: Address) -> ListenerCheck:
+        sockets = await asyncio.to_thread(listening_sockets, address)
         if sockets is None:
             return ListenerCheck(Listener.OWN)
         foreign = await self._foreign(replica, sockets)
         if foreign:
             # A socket that was closed, or handed from process to process, between the two looks is nobody's.
             await asyncio.sleep(_SECOND_LOOK_SECONDS)
-            again = await asyncio.to_thread(listening_sockets, replica.address) or ()
+            again = await asyncio.to_thread(listening_sockets, address) or ()
             foreign = await self._foreign(replica, again) & foreign
             sockets = again
         if foreign:
             users = " and ".join(sorted({describe_user(one.uid) for one in foreign}))
             return ListenerCheck(
                 Listener.FOREIGN,
-                f"another program, of {users}, listens on {replica.address}: it would get the replica's requests, so "
+                f"another program, of {users}, listens on {address}: it would get the replica's requests, so "
                 "none is sent there; see who it is with 'ss -ltnp'",
             )
         if not sockets:
-            return ListenerCheck(Listener.NONE, f"nobody listens on {replica.address}")
+            return ListenerCheck(Listener.NONE, f"nobody listens on {address}")
         return ListenerCheck(Listener.OWN)
 
     def last_output(self, replica: Replica) -> str:
@@ -151,7 +167,7 @@ class LocalProvisioner:
     def mask(self, replica: Replica, text: str) -> str:
         """Strike out the values of a replica's secrets, also those that it began with, and what looks like a token."""
         revision = replica.revision
-        plain_secrets = {name: at_address(value, replica.address) for name, value in revision.plain_secrets().items()}
+        plain_secrets = {name: at_place(value, replica) for name, value in revision.plain_secrets().items()}
         # A secret may have been changed since the replica has it; what was known of it goes with this process.
         for known in (dict(self._secrets.values(revision)), self._known.get(replica.route, {})):
             text = mask(text, known | plain_secrets)
@@ -194,9 +210,10 @@ class LocalProvisioner:
 
     def _launch(self, replica: Replica) -> None:
         environment = self._environment(replica)
-        command = [at_address(part, replica.address) for part in replica.revision.command]
-        if not is_free(replica.address) and self._files.claim(replica.route) is None:
-            raise StartError(f"another program listens on {replica.address}", failed=False)
+        command = [at_place(part, replica) for part in replica.revision.command]
+        taken = sorted(str(address) for address in replica.place.addresses if not is_free(address))
+        if taken and self._files.claim(replica.route) is None:
+            raise StartError(f"another program listens on {' and '.join(taken)}", failed=False)
         launch = Launch(
             directory=str(self._files.directory),
             command=command,
@@ -216,7 +233,7 @@ class LocalProvisioner:
         of_user = {} if self._user is None else self._user.environment
         secrets = replica.revision.secrets
         given = {
-            name: value if name in secrets else at_address(value, replica.address)
+            name: value if name in secrets else at_place(value, replica)
             for name, value in self._secrets.resolve(replica.revision, replica.labels).items()
         }
         self._known[replica.route] = {name: given[variable] for variable, name in secrets.items()}

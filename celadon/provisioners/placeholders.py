@@ -1,8 +1,11 @@
 """What stands for a replica's address in its command and its variables."""
 
-from celadon.provisioners.protocol import Address
+from celadon.provisioners.protocol import Replica
 
 
-def at_address(text: str, address: Address) -> str:
-    """Return a text with the port and the host of a replica in the places of ``{port}`` and ``{host}``."""
-    return text.replace("{port}", str(address.port)).replace("{host}", address.host)
+def at_place(text: str, replica: Replica) -> str:
+    """Return a text with a replica's ports and host in the places of ``{port}``, ``{port.NAME}`` and ``{host}``."""
+    place = replica.place
+    for name, number in place.ports.items():
+        text = text.replace(f"{{port.{name}}}", str(number))
+    return text.replace("{port}", str(replica.address.port)).replace("{host}", place.host)

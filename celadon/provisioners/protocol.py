@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from celadon.domain.language.names import RouteId
+from celadon.domain.language.ports import PortProtocol
 from celadon.domain.language.revision import Revision
 
 
@@ -23,14 +24,42 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where a replica listens: its host, and the numbers of its ports by name."""
+
+    host: str
+    ports: Mapping[str, int]
+
+    def address_of(self, port: str) -> Address:
+        """Return where one of its ports is; raises ``KeyError`` for a name that none has."""
+        return Address(self.host, self.ports[port])
+
+    @property
+    def addresses(self) -> frozenset[Address]:
+        """Where all of its ports are."""
+        return frozenset(Address(self.host, number) for number in self.ports.values())
+
+
+@dataclass(frozen=True, slots=True)
 class Replica:
-    """One replica: its route's id, its address, and what it serves."""
+    """One replica: its route's id, its place, and what it serves."""
 
     route: RouteId
-    address: Address
+    place: Place
     revision: Revision
     labels: Mapping[str, str] = field(default_factory=dict, compare=False)
     """Of its deployment, as they are when it starts."""
+
+    @property
+    def address(self) -> Address:
+        """Where its main port is, the one that ``{port}`` stands for."""
+        return self.place.address_of(self.revision.main_port)
+
+    @property
+    def traffic_addresses(self) -> tuple[Address, ...]:
+        """Where routers send requests, the main port first."""
+        names = (self.revision.port_with(PortProtocol.HTTP1), self.revision.port_with(PortProtocol.H2C))
+        return tuple(self.place.address_of(name) for name in names if name is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +90,19 @@ Observation = NeverStarted | Running | Ended
 
 
 class Listener(StrEnum):
-    """Who gets the connections that are made to a replica's address."""
+    """Who gets the connections that are made to a replica's ports."""
 
     OWN = "own"
     """The replica, and nobody beside it; or nobody can tell, because it is not a process of this machine."""
     NONE = "none"
+    """Nobody, at one port at least."""
     FOREIGN = "foreign"
     """Another program, alone or beside the replica."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListenerCheck:
-    """Who listens at a replica's address."""
+    """Who listens where routers send a replica's requests."""
 
     listener: Listener
     error: str = ""
@@ -99,13 +129,13 @@ class StartError(Exception):
 class ReplicaProvisioner(Protocol):
     """Runs replicas. Every operation may be repeated, also by a keeper that took over in the middle of one."""
 
-    def choose_address(
+    def choose_place(
         self,
         revision: Revision,
         of_set: AbstractSet[Address],
         in_use: AbstractSet[Address],
-    ) -> Address | None:
-        """Return an address for one more replica, nothing when there is none.
+    ) -> Place | None:
+        """Return a place for one more replica, with all ports of the revision; nothing when there is none.
 
         Args:
             revision: what is to be served.
@@ -129,7 +159,7 @@ class ReplicaProvisioner(Protocol):
         """Wait until a running replica has ended; for ever when its end cannot be seen."""
 
     async def check_listener(self, replica: Replica) -> ListenerCheck:
-        """Return who listens at a replica's address: a port that answers says nothing of who answers."""
+        """Return who listens where routers send requests: a port that answers says nothing of who answers."""
 
     def last_output(self, replica: Replica) -> str:
         """Return the last lines that a replica has printed, without secrets; empty when nobody can tell."""

@@ -6,8 +6,8 @@ from collections.abc import Set as AbstractSet
 from celadon.domain.decisions.reachable import Reach
 from celadon.domain.language.masking import mask
 from celadon.domain.language.names import RouteId
-from celadon.domain.language.revision import Revision, parse_endpoint
-from celadon.provisioners.protocol import Address, Ended, Listener, ListenerCheck, Observation, Replica, Running
+from celadon.domain.language.revision import Revision
+from celadon.provisioners.protocol import Address, Ended, Listener, ListenerCheck, Observation, Place, Replica, Running
 
 
 class StaticProvisioner:
@@ -17,23 +17,26 @@ class StaticProvisioner:
         """Use the endpoints that ``reach`` does not refuse."""
         self._reach = reach
 
-    def choose_address(
+    def choose_place(
         self,
         revision: Revision,
         of_set: AbstractSet[Address],
         in_use: AbstractSet[Address],  # noqa: ARG002 - two revisions may list the same endpoint
-    ) -> Address | None:
+    ) -> Place | None:
         """Return the first endpoint that the set does not use yet."""
-        endpoints = (Address(*parse_endpoint(endpoint)) for endpoint in revision.endpoints)
-        return next((endpoint for endpoint in endpoints if endpoint not in of_set), None)
+        places = (Place(host, ports) for host, ports in revision.places())
+        return next((place for place in places if not place.addresses & of_set), None)
 
     async def start(self, replica: Replica) -> None:
         """Do nothing: the endpoint exists."""
 
     async def look(self, replica: Replica) -> Observation:
         """Return that it runs, probes say whether that is true; or why no traffic may be sent there."""
-        refusal = self._reach.refuse_endpoint(replica.address.host, replica.address.port)
-        return Ended(refusal) if refusal else Running()
+        for address in replica.place.addresses:
+            refusal = self._reach.refuse_endpoint(address.host, address.port)
+            if refusal:
+                return Ended(refusal)
+        return Running()
 
     async def until_ended(self, replica: Replica) -> Ended:
         """Wait for ever: only probes see that an endpoint is gone."""

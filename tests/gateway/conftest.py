@@ -143,9 +143,9 @@ async def serving(
 
 @asynccontextmanager
 async def router_of(made: Routing, directory: Path, *ports: int) -> AsyncIterator[Router]:
-    """Run a gateway and a router for the deployment chat, whose live replicas listen on these ports."""
+    """Run a gateway and a router for the deployment chat, whose live replicas listen on these ports, for gRPC too."""
     assert made.preview is not None
-    told: list[Publication] = [publication(1, {(BLUE, SetRole.LIVE): ports} if ports else {})]
+    told = [publication(1, {(BLUE, SetRole.LIVE): ports}, grpc=dict(zip(ports, ports, strict=True)))]
     async with AsyncExitStack() as stack:
         gateway = await stack.enter_async_context(serving(told, made))
         running = running_router(directory, gateway.address, made.live.port, made.preview.port)

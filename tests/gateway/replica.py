@@ -16,7 +16,7 @@ class Replica:
     """Answers with its colour, and streams until it is told to stop."""
 
     def __init__(self, colour: str) -> None:
-        """Prepare a replica; it listens when :func:`replica` enters it."""
+        """Prepare a replica; it listens when :meth:`listening` is entered, on a free port unless it has one."""
         self.colour = colour
         self.port = 0
         self.running = 0
@@ -35,7 +35,7 @@ class Replica:
         app.router.add_route("*", "/{path:.*}", self._echo)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
-        site = web.TCPSite(runner, LOOPBACK, 0)
+        site = web.TCPSite(runner, LOOPBACK, self.port)
         await site.start()
         self.port = runner.addresses[0][1]
         try:

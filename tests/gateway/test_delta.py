@@ -60,8 +60,9 @@ class Router:
 
     def publish(self, publication: Publication) -> None:
         """Change the snapshot and tell the stream, as the server does."""
+        before = self.snapshot.clusters_of(publication.deployment)
         if self.snapshot.publish(publication):
-            self.stream.deployments_changed(self.snapshot.clusters_of(publication.deployment))
+            self.stream.deployments_changed(before | self.snapshot.clusters_of(publication.deployment))
         self.stream.deployment_changed(publication.deployment)
 
     def withdraw(self, deployment: str) -> None:
@@ -448,3 +449,49 @@ def test_deployments_that_come_while_routes_are_on_their_way_are_sent_together(
     router.answer(on_their_way[0])
     later = [one for one in router.settle() if one.kind is ROUTES]
     assert (len(later), put_together) == (1, [1, 21])
+
+
+# A port for gRPC that comes and goes.
+
+
+def test_the_first_epoch_with_grpc_is_acknowledged_only_with_its_endpoints_and_its_routes(router: Router) -> None:
+    router.publish(before_switch(2, [1], [2], grpc={2: 3}))
+    [clusters] = router.stream.responses()
+    assert names(clusters) == {"chat.grpc", "chat-preview.grpc"}
+    router.subscribe_more("chat.grpc", "chat-preview.grpc")
+    [endpoints] = router.stream.responses()
+    router.answer(clusters)
+    [routes] = router.stream.responses()
+    assert (endpoints.kind, routes.kind) == (ENDPOINTS, ROUTES)
+    router.answer(endpoints)
+    assert router.stream.take_acknowledged() == {}
+    router.answer(routes)
+    assert router.stream.take_acknowledged() == {"chat": Epoch(2)}
+
+
+def test_a_switch_with_grpc_is_acknowledged_only_when_both_are_served(router: Router) -> None:
+    router.publish(before_switch(2, [1], [2], grpc={1: 4, 2: 3}))
+    router.settle()
+    router.subscribe_more("chat.grpc", "chat-preview.grpc")
+    router.settle()
+    router.stream.take_acknowledged()
+    router.publish(after_switch(3, [1], [2], grpc={1: 4, 2: 3}))
+    [both] = router.stream.responses()
+    assert names(both) == {"chat", "chat-preview", "chat.grpc", "chat-preview.grpc"}
+    assert router.stream.take_acknowledged() == {}
+    router.answer(both)
+    assert router.stream.take_acknowledged() == {"chat": Epoch(3)}
+
+
+def test_clusters_for_grpc_go_once_no_route_leads_to_them(router: Router) -> None:
+    router.publish(before_switch(2, [1], [2], grpc={2: 3}))
+    router.settle()
+    router.subscribe_more("chat.grpc", "chat-preview.grpc")
+    router.settle()
+    router.publish(before_switch(3, [1], [2]))
+    [routes] = router.stream.responses()
+    assert routes.kind is ROUTES
+    router.answer(routes)
+    [clusters] = router.settle()
+    assert (clusters.kind, set(clusters.removed)) == (CLUSTERS, {"chat.grpc", "chat-preview.grpc"})
+    assert router.stream.take_acknowledged() == {"chat": Epoch(3)}

@@ -27,7 +27,7 @@ def live(epoch: int, stays: Replica, leaves: Replica, departure: int | None = No
 
 def leaver(replica: Replica, departure: int) -> Leaver:
     endpoint = EndpointKey(BLUE, LOOPBACK, replica.port)
-    return Leaver(RouteId(f"{LOOPBACK}:{replica.port}"), Epoch(departure), endpoint)
+    return Leaver(RouteId(f"{LOOPBACK}:{replica.port}"), Epoch(departure), BLUE, frozenset({endpoint}))
 
 
 async def open_streams(router: Router, *replicas: Replica) -> list[asyncio.Task[str]]:

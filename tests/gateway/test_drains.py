@@ -118,8 +118,8 @@ def test_a_deployment_that_is_gone_is_forgotten(drains: Drains) -> None:
 
 # Members that leave a set which stays.
 
-FIRST = Leaver(RouteId("127.0.0.1:1"), Epoch(2), EndpointKey(BLUE, "127.0.0.1", 1))
-SECOND = Leaver(RouteId("127.0.0.1:1"), Epoch(4), EndpointKey(BLUE, "127.0.0.1", 1))
+FIRST = Leaver(RouteId("127.0.0.1:1"), Epoch(2), BLUE, frozenset({EndpointKey(BLUE, "127.0.0.1", 1)}))
+SECOND = Leaver(RouteId("127.0.0.1:1"), Epoch(4), BLUE, frozenset({EndpointKey(BLUE, "127.0.0.1", 1)}))
 
 
 def leaving(epoch: int, departure: int | None) -> Publication:

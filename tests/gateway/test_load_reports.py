@@ -30,7 +30,7 @@ BOTH = frozenset({"chat", "chat-preview"})
 ONE = frozenset({"chat"})
 OFTEN = ReportingPlan(DRAIN_INTERVAL)
 IN_DETAIL = ReportingPlan(DRAIN_INTERVAL, endpoints=True)
-LEAVER = Leaver(RouteId("1"), Epoch(2), EndpointKey(GREEN, "127.0.0.1", 1))
+LEAVER = Leaver(RouteId("1"), Epoch(2), GREEN, frozenset({EndpointKey(GREEN, "127.0.0.1", 1)}))
 
 
 @pytest.mark.parametrize(
@@ -99,8 +99,24 @@ def test_a_set_of_which_one_member_leaves_does_not_drain() -> None:
     shrinking = publication(1, {(BLUE, SetRole.LIVE): [1, 2]}, leaving={2: 1})
     assert draining_clusters(shrinking) == {}
     assert leaving_clusters(shrinking) == {
-        Leaver(RouteId("127.0.0.1:2"), Epoch(1), EndpointKey(BLUE, "127.0.0.1", 2)): BOTH,
+        Leaver(RouteId("127.0.0.1:2"), Epoch(1), BLUE, frozenset({EndpointKey(BLUE, "127.0.0.1", 2)})): BOTH,
     }
+
+
+def test_what_drains_is_counted_on_its_port_for_grpc_too() -> None:
+    ports = {1: 11, 2: 12}
+    grpc = frozenset({"chat.grpc", "chat-preview.grpc"})
+    assert draining_clusters(after_switch(1, [1], [2], grpc=ports)) == {BLUE: BOTH | grpc}
+    assert draining_clusters(after_switch(1, [1], [2], grpc={2: 12})) == {BLUE: BOTH}
+    shrinking = publication(1, {(BLUE, SetRole.LIVE): [1, 2]}, leaving={2: 1}, grpc=ports)
+    assert draining_clusters(shrinking) == {}
+    keys = frozenset({EndpointKey(BLUE, "127.0.0.1", 2), EndpointKey(BLUE, "127.0.0.1", 12)})
+    leaver = Leaver(RouteId("127.0.0.1:2"), Epoch(1), BLUE, keys)
+    assert leaving_clusters(shrinking) == {leaver: BOTH | grpc}
+    running = {name: {BLUE: 3} for name in (*BOTH, *grpc)}
+    ascribed = {"chat.grpc": {EndpointKey(BLUE, "127.0.0.1", 12): 2, EndpointKey(BLUE, "127.0.0.1", 11): 1}}
+    counted = LoadReport(RouterNode("router"), running, ascribed)
+    assert (counted.running_on("chat.grpc", leaver), counted.running_on("chat", leaver)) == (2, 3)
 
 
 def test_nothing_drains_before_the_switch() -> None:

@@ -12,13 +12,14 @@ import grpc
 import pytest
 import pytest_asyncio
 
+from celadon.domain.decisions.publication import SetRole
 from celadon.gateway import local_replies, resources, routing
 from celadon.gateway.local_replies import LOCAL_REPLIES, LocalReply
 from celadon.gateway.routing import Routing
-from tests.gateway.conftest import router_of
+from tests.gateway.conftest import Gateway, router_of
 from tests.gateway.replica import Replica
 from tests.gateway.router import Answer, Router, raw
-from tests.gateway.traffic import LOOPBACK
+from tests.gateway.traffic import BLUE, LOOPBACK, publication
 
 SHORT = timedelta(milliseconds=200)
 NOBODY_LISTENS = 1
@@ -121,6 +122,19 @@ async def test_a_deployment_without_a_replica(empty: Router) -> None:
 
 
 @pytest.mark.parts
+async def test_a_deployment_that_serves_no_grpc(gateway: Gateway, router: Router, blue: Replica) -> None:
+    await gateway.tell(publication(2, {(BLUE, SetRole.LIVE): [blue.port]}))
+    await grpc_tells(router, local_replies.NO_GRPC_PORT)
+
+
+@pytest.mark.parts
+async def test_a_deployment_that_serves_grpc_alone(gateway: Gateway, router: Router, blue: Replica) -> None:
+    live = publication(2, {(BLUE, SetRole.LIVE): [blue.port]}, grpc={blue.port: blue.port})
+    await gateway.tell(live.model_copy(update={"endpoints": (), "preview": (), "serves_http": False}))
+    tells(await router.ask(), local_replies.NO_HTTP_PORT)
+
+
+@pytest.mark.parts
 async def test_a_head_gets_the_status_alone(empty: Router) -> None:
     answer = await empty.ask(method="HEAD")
     assert (answer.status, answer.body) == (503, "")
@@ -188,6 +202,7 @@ async def test_a_replica_that_is_silent_for_too_long(ports: Routing, tmp_path: P
 @pytest.mark.parts
 async def test_an_answer_that_takes_too_long(ports: Routing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(routing, "NO_DEADLINE", SHORT)
+    monkeypatch.setattr(routing, "AS_THE_CLIENT_SAYS", SHORT)
     async with RawReplica(say_nothing).listening() as port, router_of(ports, tmp_path, port) as router:
         tells(await router.ask(), local_replies.TIMEOUT)
         await grpc_tells(router, local_replies.TIMEOUT)

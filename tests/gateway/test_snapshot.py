@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from celadon.gateway.resources import ResourceType
+from celadon.gateway.resources import Leads, ResourceType
 from celadon.gateway.routing import DeploymentRoutes, Routing
 from celadon.gateway.snapshot import Snapshot
 from tests.gateway.traffic import after_switch, before_switch, routing
@@ -29,18 +29,18 @@ def test_routes_are_made_for_the_deployment_that_comes_alone(monkeypatch: pytest
     made: list[str] = []
     routes_to = Routing.routes_to
 
-    def counted(self: Routing, name: str) -> DeploymentRoutes:
+    def counted(self: Routing, name: str, leads: Leads) -> DeploymentRoutes:
         made.append(name)
-        return routes_to(self, name)
+        return routes_to(self, name, leads)
 
     monkeypatch.setattr(Routing, "routes_to", counted)
     snapshot = Snapshot(routing())
     for name in ("chat", "code", "ask"):
         snapshot.publish(before_switch(1, [1], [2], name))
-        assert snapshot.routes.deployments >= {name}
+        assert name in snapshot.routes.leads
     snapshot.publish(after_switch(2, [1], [2], "chat"))
     snapshot.withdraw("code")
-    assert snapshot.routes.deployments == {"chat", "ask"}
+    assert snapshot.routes.leads.keys() == {"chat", "ask"}
     assert made == ["chat", "code", "ask"]
 
 

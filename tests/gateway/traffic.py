@@ -6,6 +6,7 @@ from types import MappingProxyType
 
 from celadon.domain.decisions.publication import DeploymentTraffic, Member, Publication, SetRole, SetTraffic, publish
 from celadon.domain.language.names import Epoch, RouteId, RouteSetId
+from celadon.domain.language.ports import STREAMS
 from celadon.domain.language.states import RouteHealthStatus
 from celadon.gateway.addresses import SocketAddress
 from celadon.gateway.routing import Routing
@@ -39,6 +40,8 @@ def publication(
     host: str = LOOPBACK,
     *,
     leaving: Mapping[int, int] = MappingProxyType({}),
+    grpc: Mapping[int, int] | None = None,
+    streams: int = STREAMS,
     routed: bool = True,
 ) -> Publication:
     """Return what is published of sets whose healthy members listen on these ports.
@@ -49,6 +52,8 @@ def publication(
         deployment: its name.
         host: where all listen.
         leaving: of members that leave, the epoch of their departure by their port.
+        grpc: of members that serve gRPC, the port for it by their port.
+        streams: how many requests of gRPC at a time one connection takes.
         routed: whether the deployment's address leads to it.
 
     """
@@ -62,11 +67,13 @@ def publication(
                     route_set=route_set,
                     role=role,
                     wanted=len(set(ports) - set(leaving)),
+                    grpc_streams=None if grpc is None or (ports and grpc.keys().isdisjoint(ports)) else streams,
                     members=tuple(
                         Member(
                             route=RouteId(f"{host}:{port}"),
                             host=host,
-                            port=port,
+                            http=port,
+                            grpc=(grpc or {}).get(port),
                             health=RouteHealthStatus.HEALTHY,
                             leaving_epoch=Epoch(leaving[port]) if port in leaving else None,
                         )
@@ -79,11 +86,23 @@ def publication(
     )
 
 
-def before_switch(epoch: int, blue: Sequence[int], green: Sequence[int], deployment: str = "chat") -> Publication:
+def before_switch(
+    epoch: int,
+    blue: Sequence[int],
+    green: Sequence[int],
+    deployment: str = "chat",
+    grpc: Mapping[int, int] | None = None,
+) -> Publication:
     """Return a publication in which blue is live and green is previewed."""
-    return publication(epoch, {(BLUE, SetRole.LIVE): blue, (GREEN, SetRole.GREEN): green}, deployment)
+    return publication(epoch, {(BLUE, SetRole.LIVE): blue, (GREEN, SetRole.GREEN): green}, deployment, grpc=grpc)
 
 
-def after_switch(epoch: int, blue: Sequence[int], green: Sequence[int], deployment: str = "chat") -> Publication:
+def after_switch(
+    epoch: int,
+    blue: Sequence[int],
+    green: Sequence[int],
+    deployment: str = "chat",
+    grpc: Mapping[int, int] | None = None,
+) -> Publication:
     """Return a publication in which green is live and blue drains."""
-    return publication(epoch, {(BLUE, SetRole.DRAINING): blue, (GREEN, SetRole.LIVE): green}, deployment)
+    return publication(epoch, {(BLUE, SetRole.DRAINING): blue, (GREEN, SetRole.LIVE): green}, deployment, grpc=grpc)

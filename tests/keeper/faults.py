@@ -15,7 +15,7 @@ from celadon.domain.language.revision import Revision
 from celadon.keeper import probes
 from celadon.keeper.probes import Prober, ProbeResult
 from celadon.provisioners.local import LocalProvisioner
-from celadon.provisioners.protocol import Address, Ended, ListenerCheck, Observation, Replica
+from celadon.provisioners.protocol import Address, Ended, ListenerCheck, Observation, Place, Replica
 from celadon.table.core.engine import Table
 
 LIFE_VARIABLE = "LIFE"
@@ -112,17 +112,17 @@ class FaultyProvisioner:
         self._real = real
         self._lives = lives
 
-    def choose_address(
+    def choose_place(
         self,
         revision: Revision,
         of_set: AbstractSet[Address],
         in_use: AbstractSet[Address],
-    ) -> Address | None:
-        """Choose an address. The set's task and all that it starts belong to the set's life from now on."""
+    ) -> Place | None:
+        """Choose a place. The set's task and all that it starts belong to the set's life from now on."""
         life = self._lives[str(revision.env[LIFE_VARIABLE])]
         _life.set(life)
-        with life.call("choose_address"):
-            return self._real.choose_address(revision, of_set, in_use)
+        with life.call("choose_place"):
+            return self._real.choose_place(revision, of_set, in_use)
 
     async def start(self, replica: Replica) -> None:
         """Start a replica."""

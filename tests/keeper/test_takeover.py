@@ -20,7 +20,7 @@ from celadon.domain.language.names import Fence, RouteId
 from celadon.domain.language.states import RouteHealthStatus, RouteStatus
 from celadon.provisioners.claims import ROUTE_VARIABLE, ProcessClaim
 from celadon.provisioners.local import LocalProvisioner
-from celadon.provisioners.protocol import Address, Replica
+from celadon.provisioners.protocol import Replica
 from celadon.provisioners.settings import LocalSettings
 from celadon.table.core.engine import Table
 from celadon.table.core.models import KeeperLease, Route
@@ -104,12 +104,12 @@ class HalfKeeper:
         assert fence is not None
         self.fence = fence
         kept = await self.kept()
-        address = self.local.choose_address(kept.revision, frozenset(), frozenset())
-        assert address is not None
+        place = self.local.choose_place(kept.revision, frozenset(), frozenset())
+        assert place is not None
         route = RouteId(str(uuid.uuid4()))
         async with self.table.transaction() as tx:
-            assert await add_route(tx, fence, kept.route_set, route, host=address.host, port=address.port)
-        return Replica(route, Address(address.host, address.port), kept.revision)
+            assert await add_route(tx, fence, kept.route_set, route, host=place.host, port=place.ports["http"])
+        return Replica(route, place, kept.revision)
 
     async def kept(self) -> ManagedSet:
         async with self.table.transaction() as tx:

@@ -42,9 +42,9 @@ def make_replica(local: LocalProvisioner) -> MakeReplica:
     """Return a function from a revision's fields to a replica with an address."""
 
     def make(command: tuple[str, ...], **fields: object) -> Replica:
-        revision = Revision.model_validate({"command": command, "termination_grace": "5s", **fields})
-        address = local.choose_address(revision, frozenset(), frozenset())
-        assert address is not None
-        return Replica(RouteId(str(uuid.uuid4())), address, revision)
+        revision = Revision.model_validate({"command": command, "termination_grace": "5s", **fields}, strict=False)
+        place = local.choose_place(revision, frozenset(), frozenset())
+        assert place is not None
+        return Replica(RouteId(str(uuid.uuid4())), place, revision)
 
     return make

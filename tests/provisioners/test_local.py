@@ -11,12 +11,13 @@ from pathlib import Path
 import psutil
 import pytest
 
+from celadon.domain.language.revision import Revision
 from celadon.keeper.probes import connect
 from celadon.owned_files import write_file
 from celadon.provisioners.claims import ProcessClaim
 from celadon.provisioners.launcher import CLAIM_SUFFIX, boot_id, read_stat
 from celadon.provisioners.local import LocalProvisioner
-from celadon.provisioners.protocol import Ended, NeverStarted, Replica, Running, StartError
+from celadon.provisioners.protocol import Address, Ended, Listener, NeverStarted, Replica, Running, StartError
 from celadon.provisioners.replica_files import LAST_LINES, OUTPUT_SUFFIX
 from celadon.provisioners.settings import LocalSettings
 from tests.provisioners.conftest import MakeReplica
@@ -432,3 +433,63 @@ async def test_a_stray_is_ended_and_forgotten(local: LocalProvisioner, make_repl
     await local.end_stray(replica.route)
     assert not processes_of(replica.route)
     assert await local.remembered() == frozenset()
+
+
+PORTS = {"http": "http1", "grpc": "h2c", "metrics": "none"}
+
+
+def test_each_port_is_reserved_for_one_replica(local: LocalProvisioner) -> None:
+    revision = Revision.model_validate({"command": ("serve",), "ports": PORTS}, strict=False)
+    given: frozenset[Address] = frozenset()
+    for _ in range(50):
+        place = local.choose_place(revision, given, frozenset())
+        assert place is not None
+        assert place.ports.keys() == PORTS.keys()
+        assert len(place.addresses) == len(PORTS)
+        assert not place.addresses & given
+        given |= place.addresses
+
+
+async def test_each_port_has_a_place_in_the_command_and_in_variables(
+    local: LocalProvisioner, make_replica: MakeReplica
+) -> None:
+    code = "import os, sys; print(sys.argv[1], os.environ['AT'])"
+    replica = make_replica((*script(code), "{port} {port.http} {port.grpc}"), env={"AT": "{port.metrics}"}, ports=PORTS)
+    await local.start(replica)
+    http, grpc, metrics = (replica.place.ports[name] for name in PORTS)
+    assert (await local.until_ended(replica)).output == f"{http} {http} {grpc} {metrics}"
+
+
+@pytest.mark.parametrize("name", PORTS)
+async def test_nothing_starts_while_another_program_listens_on_one_of_its_ports(
+    name: str, local: LocalProvisioner, make_replica: MakeReplica
+) -> None:
+    replica = make_replica(server(), ports=PORTS)
+    taken = replica.place.address_of(name)
+    with (
+        socket.create_server((taken.host, taken.port)),
+        pytest.raises(StartError, match=f"another program listens on {taken}"),
+    ):
+        await local.start(replica)
+
+
+async def test_nobody_listens_until_each_port_that_gets_requests_is_open(
+    local: LocalProvisioner, make_replica: MakeReplica
+) -> None:
+    replica = make_replica(server(), ports=PORTS)
+    await local.start(replica)
+    await until(lambda: listens(replica))
+    check = await local.check_listener(replica)
+    assert check.listener is Listener.NONE
+    assert check.error == f"nobody listens on {replica.place.address_of('grpc')}"
+
+
+async def test_another_program_on_the_port_of_grpc_is_told(local: LocalProvisioner, make_replica: MakeReplica) -> None:
+    replica = make_replica(server(), ports=PORTS)
+    await local.start(replica)
+    await until(lambda: listens(replica))
+    grpc = replica.place.address_of("grpc")
+    with socket.create_server((grpc.host, grpc.port)):
+        check = await local.check_listener(replica)
+    assert check.listener is Listener.FOREIGN
+    assert str(grpc) in check.error

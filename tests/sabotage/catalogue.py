@@ -454,6 +454,29 @@ SABOTAGES: Final = (
     ),
     Sabotage(
         7,
+        "drain without a look at calls of gRPC",
+        "celadon.gateway.load_reports",
+        "draining_clusters",
+        "publication.destinations.items()",
+        "[one for one in publication.destinations.items() if not one[0].is_grpc]",
+        ("tests/gateway/test_load_reports.py::test_what_drains_is_counted_on_its_port_for_grpc_too",),
+    ),
+    Sabotage(
+        7,
+        "take a router for switched that has no route to the port for gRPC",
+        "celadon.gateway.delta",
+        "DeltaStream._acknowledge",
+        "self._leads.get(name) != resources.leads",
+        "(name in self._leads) is not (resources.leads is not None)",
+        (
+            (
+                "tests/gateway/test_delta.py"
+                "::test_the_first_epoch_with_grpc_is_acknowledged_only_with_its_endpoints_and_its_routes"
+            ),
+        ),
+    ),
+    Sabotage(
+        7,
         "believe the zeros of another peer",
         "celadon.gateway.server",
         "XdsServer._counts",

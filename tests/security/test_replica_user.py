@@ -61,8 +61,8 @@ async def main():
     user.check_that_it_can_be_become()
     local = LocalProvisioner(LocalSettings(state_dir=state, replica_user=user))
     revision = Revision(command=tuple(command), termination_grace="5s")
-    address = local.choose_address(revision, frozenset(), frozenset())
-    replica = Replica(RouteId(str(uuid.uuid4())), address, revision)
+    place = local.choose_place(revision, frozenset(), frozenset())
+    replica = Replica(RouteId(str(uuid.uuid4())), place, revision)
     await local.start(replica)
     for _ in range(600):
         check = await local.check_listener(replica)
@@ -107,9 +107,9 @@ def local(state_dir: Path, replica_user: ReplicaUser) -> LocalProvisioner:
 
 def a_replica(local: LocalProvisioner, command: tuple[str, ...], **env: str) -> Replica:
     revision = Revision(command=command, env=dict(env))
-    address = local.choose_address(revision, frozenset(), frozenset())
-    assert address is not None
-    return Replica(RouteId("5f0c3c0e-0000-4000-8000-000000000001"), address, revision)
+    place = local.choose_place(revision, frozenset(), frozenset())
+    assert place is not None
+    return Replica(RouteId("5f0c3c0e-0000-4000-8000-000000000001"), place, revision)
 
 
 async def test_a_replica_cannot_read_keys_tokens_or_environment_of_the_worker(

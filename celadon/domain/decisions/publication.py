@@ -7,8 +7,9 @@ the place of another and still loads its weights, gets nothing while any other c
 gets no new request, as long as another member stays, and one that leaves because fewer are wanted never gets any.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
+from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -43,7 +44,10 @@ class Member(BaseModel):
 
     route: RouteId
     host: str
-    port: int
+    http: int | None
+    """The port that gets all requests but those of gRPC; ``None`` when it has none."""
+    grpc: int | None = None
+    """The port that gets the requests of gRPC; ``None`` when it has none."""
     health: RouteHealthStatus
     terminating: bool = False
     """Whether the keeper is about to stop it."""
@@ -51,6 +55,11 @@ class Member(BaseModel):
     """Since when it leaves a set that stays; it gets no new request."""
     ready: bool = True
     """Whether it has ever been healthy."""
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """The ports that get requests."""
+        return tuple(port for port in (self.http, self.grpc) if port is not None)
 
 
 class SetTraffic(BaseModel):
@@ -62,6 +71,10 @@ class SetTraffic(BaseModel):
     role: SetRole
     wanted: int
     members: tuple[Member, ...]
+    serves_http: bool = True
+    """Whether its members have a port for requests other than those of gRPC."""
+    grpc_streams: int | None = None
+    """How many requests of gRPC at a time one connection to a member takes; ``None`` without a port for gRPC."""
     named_by_revision: bool = False
     """Whether its members' addresses are what somebody wrote into a revision."""
 
@@ -103,6 +116,15 @@ class Endpoint(BaseModel):
     """Of a member that leaves: its running requests are counted by themselves."""
 
 
+class Destination(NamedTuple):
+    """Where a router sends some of a deployment's requests."""
+
+    is_grpc: bool
+    """Requests of gRPC, or all others."""
+    is_preview: bool
+    """Previews of green, or requests to what is live."""
+
+
 class Publication(BaseModel):
     """What every router is told of one deployment at one epoch."""
 
@@ -111,16 +133,47 @@ class Publication(BaseModel):
     deployment: DeploymentName
     epoch: Epoch
     endpoints: tuple[Endpoint, ...]
-    """Members of the deployment's own cluster: live, green and draining sets."""
+    """Where requests go: live, green and draining sets."""
     preview: tuple[Endpoint, ...]
-    """Members of the preview cluster: only green takes requests there.
+    """Where previews go: only green takes requests there.
 
     Other sets stand in it as draining, so that requests which began as previews are still counted.
+    """
+    grpc_endpoints: tuple[Endpoint, ...] = ()
+    """Where requests of gRPC go."""
+    grpc_preview: tuple[Endpoint, ...] = ()
+    """Where previews by gRPC go."""
+    serves_http: bool = True
+    """Whether a set has a port for requests other than those of gRPC, or there is no set yet."""
+    grpc_streams: int | None = None
+    """How many requests of gRPC at a time one connection takes; ``None`` when no set has a port for gRPC.
+
+    Routers lose their count of running requests when it changes, so what drains then drains until its deadline.
     """
     panic: bool
     """True while too few live members are healthy, so that unhealthy ones are published too."""
     routed: bool = True
     """False once the deployment is being deleted: routers lose their route to it before its endpoints drain."""
+
+    @property
+    def destinations(self) -> Mapping[Destination, tuple[Endpoint, ...]]:
+        """The endpoints of every destination that there is."""
+        found = {
+            Destination(is_grpc=False, is_preview=False): self.endpoints,
+            Destination(is_grpc=False, is_preview=True): self.preview,
+        }
+        if self.grpc_streams is not None:
+            found[Destination(is_grpc=True, is_preview=False)] = self.grpc_endpoints
+            found[Destination(is_grpc=True, is_preview=True)] = self.grpc_preview
+        return found
+
+
+class _Placed(NamedTuple):
+    """A member in the state in which it is published."""
+
+    route_set: RouteSetId
+    member: Member
+    state: EndpointState
 
 
 def refuse_endpoints(traffic: DeploymentTraffic, reach: Reach) -> tuple[DeploymentTraffic, Mapping[str, str]]:
@@ -129,17 +182,20 @@ def refuse_endpoints(traffic: DeploymentTraffic, reach: Reach) -> tuple[Deployme
     What a keeper refuses when a replica starts may be forbidden only later, or stand in a table that others write.
     """
     refusals = {
-        f"{member.host}:{member.port}": why
+        f"{member.host}:{port}": why
         for one in traffic.sets
         if one.named_by_revision
         for member in one.members
-        if (why := reach.refuse_endpoint(member.host, member.port))
+        for port in member.ports
+        if (why := reach.refuse_endpoint(member.host, port))
     }
     if not refusals:
         return traffic, refusals
     sets = tuple(
         one.model_copy(
-            update={"members": tuple(m for m in one.members if f"{m.host}:{m.port}" not in refusals)},
+            update={
+                "members": tuple(m for m in one.members if not any(f"{m.host}:{p}" in refusals for p in m.ports)),
+            },
         )
         if one.named_by_revision
         else one
@@ -150,8 +206,8 @@ def refuse_endpoints(traffic: DeploymentTraffic, reach: Reach) -> tuple[Deployme
 
 def publish(traffic: DeploymentTraffic) -> Publication:
     """Return what routers are told; total over roles and health, ordered by set and address."""
-    endpoints: list[Endpoint] = []
-    preview: list[Endpoint] = []
+    endpoints: list[_Placed] = []
+    preview: list[_Placed] = []
     panic = False
     for route_set in sorted(traffic.sets, key=lambda one: one.route_set):
         match route_set.role:
@@ -175,8 +231,12 @@ def publish(traffic: DeploymentTraffic) -> Publication:
     return Publication(
         deployment=traffic.deployment,
         epoch=traffic.epoch,
-        endpoints=tuple(endpoints),
-        preview=tuple(preview),
+        endpoints=_at(endpoints, lambda member: member.http),
+        preview=_at(preview, lambda member: member.http),
+        grpc_endpoints=_at(endpoints, lambda member: member.grpc),
+        grpc_preview=_at(preview, lambda member: member.grpc),
+        serves_http=not traffic.sets or any(one.serves_http for one in traffic.sets),
+        grpc_streams=min((one.grpc_streams for one in traffic.sets if one.grpc_streams is not None), default=None),
         panic=panic,
         routed=traffic.routed,
     )
@@ -199,7 +259,7 @@ def _endpoints(
     without: frozenset[RouteId] = frozenset(),
     *,
     drained: bool = False,
-) -> list[Endpoint]:
+) -> list[_Placed]:
     """Members of a set in one state, those ``without`` as unhealthy; with ``drained``, terminating ones as draining.
 
     Those that leave are draining wherever their set takes requests. The table lets no live set have these alone.
@@ -211,15 +271,24 @@ def _endpoints(
         return EndpointState.UNHEALTHY if member.route in without else state
 
     return [
-        Endpoint(
-            route_set=route_set.route_set,
-            host=member.host,
-            port=member.port,
-            state=state_of(member),
-            departure=_departure(member),
-        )
-        for member in sorted(route_set.members, key=lambda one: (one.host, one.port))
+        _Placed(route_set.route_set, member, state_of(member))
+        for member in sorted(route_set.members, key=lambda one: (one.host, one.ports))
     ]
+
+
+def _at(placed: Iterable[_Placed], port_of: Callable[[Member], int | None]) -> tuple[Endpoint, ...]:
+    """Return the endpoints of those members that have a port."""
+    return tuple(
+        Endpoint(
+            route_set=one.route_set,
+            host=one.member.host,
+            port=port,
+            state=one.state,
+            departure=_departure(one.member),
+        )
+        for one in placed
+        if (port := port_of(one.member)) is not None
+    )
 
 
 def _departure(member: Member) -> Departure | None:

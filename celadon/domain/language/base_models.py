@@ -18,6 +18,15 @@ OBJECT_TAG: Final = "revision-object"
 NUMBER_TAG: Final = "revision-number"
 """How Pydantic calls the two ways to name a revision; nobody writes them, so no error shows them."""
 
+TEXT_TAG: Final = "as-text"
+WRITTEN_OUT_TAG: Final = "written-out"
+"""The same of what may be a word, or an object that says more."""
+
+
+def tag_of_form(value: object) -> str:
+    """Return the tag of something that may be a word, or an object that says more."""
+    return WRITTEN_OUT_TAG if isinstance(value, Mapping | BaseModel) else TEXT_TAG
+
 
 def field_texts(model: type[BaseModel]) -> Mapping[str, str]:
     """Return what stands under each field of a model, or else what its type says of it; empty for no text."""

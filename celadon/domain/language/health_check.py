@@ -13,8 +13,9 @@ from celadon.domain.language.base_models import StrictModel
 from celadon.domain.language.durations import Duration
 from celadon.domain.language.expectation import Expectation
 from celadon.domain.language.limits import quoted
+from celadon.domain.language.ports import PortName
 from celadon.domain.language.presets import FIRST_TIMEOUT, PRESETS, Needs, Preset
-from celadon.domain.language.probe import HTTP_PORT, GrpcProbe, HttpProbe, Probe, TcpProbe
+from celadon.domain.language.probe import GrpcProbe, HttpProbe, Probe, TcpProbe
 from celadon.domain.language.secret_names import is_secret_header
 
 _SHORTEST_INTERVAL: Final = timedelta(milliseconds=100)
@@ -27,12 +28,6 @@ _FRAMING: Final = frozenset({"content-length", "transfer-encoding", "connection"
 
 STORED_KEYS: Final = frozenset({"path", "interval", "timeout", "success_threshold", "failure_threshold"})
 """Keys that every stored health check has, at their defaults too; a revision's digest counts on that."""
-
-
-def _check_port(name: str) -> str:
-    if name != HTTP_PORT:
-        raise ValueError(f"{quoted(name)} is no port of a replica: this version gives each one port, '{HTTP_PORT}'")
-    return name
 
 
 def _check_headers(headers: dict[str, str]) -> dict[str, str]:
@@ -62,7 +57,6 @@ def _check_timeout(timeout: timedelta) -> timedelta:
 
 Path = Annotated[str, Field(pattern=r"^/[\x21-\x7e]*$", max_length=2000)]
 Method = Literal["GET", "HEAD", "POST"]
-PortName = Annotated[str, AfterValidator(_check_port)]
 Headers = Annotated[dict[str, str], Field(max_length=20), AfterValidator(_check_headers)]
 Body = Annotated[JsonValue, AfterValidator(_check_body)]
 Timeout = Annotated[Duration, AfterValidator(_check_timeout)]
@@ -82,8 +76,8 @@ class FirstProbe(StrictModel):
 
     path: Path
     """What is requested."""
-    port: PortName = HTTP_PORT
-    """The name of the port; `http` is the only one."""
+    port: PortName | None = None
+    """The name of the port; when not given, the one that `{port}` stands for."""
     method: Method | None = None
     """`GET`, `HEAD` or `POST`; when not given, `POST` with a body and `GET` without."""
     headers: Headers = Field(default_factory=dict)
@@ -115,8 +109,9 @@ class HealthCheck(StrictModel):
     """The model's name on the server, where the preset takes one."""
     path: Path | None = None
     """An HTTP request of this path must be answered as `expect` says."""
-    port: PortName = HTTP_PORT
-    """The name of the port that is probed; `http` is the only one."""
+    port: PortName | None = None
+    """The name of the port that is probed; when not given, the one of gRPC where gRPC is asked and there is one, and
+    else the one that `{port}` stands for."""
     method: Method | None = None
     """`GET`, `HEAD` or `POST`; when not given, `POST` with a body and `GET` without."""
     headers: Headers = Field(default_factory=dict)
@@ -187,6 +182,12 @@ class HealthCheck(StrictModel):
         if self.first is not None:
             return self.first.probe()
         return None if self.preset is None else presets.first_probe(self.preset, self.model or "", self.port)
+
+    @property
+    def named_ports(self) -> tuple[str, ...]:
+        """The names of the ports that it probes by name."""
+        names = (self.port, None if self.first is None else self.first.port)
+        return tuple(name for name in names if name is not None)
 
     def expressions(self) -> Iterator[str]:
         """Yield the regular expressions of it."""

@@ -13,7 +13,14 @@ from typing import Any, Final, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from celadon.domain.language.base_models import NUMBER_TAG, OBJECT_TAG, StrictModel, written_name
+from celadon.domain.language.base_models import (
+    NUMBER_TAG,
+    OBJECT_TAG,
+    TEXT_TAG,
+    WRITTEN_OUT_TAG,
+    StrictModel,
+    written_name,
+)
 from celadon.domain.language.error_words import what_is_wrong
 from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError, refuse
 from celadon.domain.language.limits import ECHO_BYTES, MESSAGE_BYTES, clip, echo, quoted
@@ -27,7 +34,7 @@ _UNREADABLE: Final = (TypeError, ValueError, ArithmeticError, RecursionError, Me
 handler would fail the workflow's task at every attempt."""
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 """A NUL character in a JSON document in ASCII."""
-_TAGS = frozenset({OBJECT_TAG, NUMBER_TAG})
+_TAGS = frozenset({OBJECT_TAG, NUMBER_TAG, TEXT_TAG, WRITTEN_OUT_TAG, "[key]"})
 _MUST_BE: Final = "must be "
 _OF_KEYS: Final = frozenset({"missing", "extra_forbidden"})
 """Errors about a key of an object, and not about its value."""

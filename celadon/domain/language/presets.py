@@ -133,7 +133,7 @@ PRESETS: Final[Mapping[Preset, PresetProbes]] = MappingProxyType(
 )
 
 
-def light_probe(preset: Preset, model: str, timeout: timedelta, port: str) -> HttpProbe | GrpcProbe:
+def light_probe(preset: Preset, model: str, timeout: timedelta, port: str | None) -> HttpProbe | GrpcProbe:
     """Return the probe that is sent again and again."""
     match PRESETS[preset].light:
         case HttpProbe() as probe:
@@ -142,7 +142,7 @@ def light_probe(preset: Preset, model: str, timeout: timedelta, port: str) -> Ht
             return replace(probe, name=probe.name.replace(_MODEL, model), timeout=timeout, port=port)
 
 
-def first_probe(preset: Preset, model: str, port: str) -> HttpProbe | None:
+def first_probe(preset: Preset, model: str, port: str | None) -> HttpProbe | None:
     """Return the probe that is sent until the replica was healthy once, or ``None`` when the light one is enough."""
     first = PRESETS[preset].first
     return None if first is None else replace(first, body=_with_model(first.body, model), port=port)

@@ -4,14 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
-from typing import Final
 
 from pydantic import JsonValue
 
 from celadon.domain.language.expectation import Expectation
-
-HTTP_PORT: Final = "http"
-"""The name of a replica's one port."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +21,8 @@ class HttpProbe:
     """Text as it is sent, or what is sent as JSON; ``None`` for no body."""
     expect: Expectation = field(default_factory=Expectation)
     timeout: timedelta = timedelta(seconds=1)
-    port: str = HTTP_PORT
+    port: str | None = None
+    """The name of the port; ``None`` for the one that the revision says."""
 
 
 class GrpcQuestion(StrEnum):
@@ -43,7 +40,8 @@ class GrpcProbe:
     name: str = ""
     """Of the service, or of the model."""
     timeout: timedelta = timedelta(seconds=1)
-    port: str = HTTP_PORT
+    port: str | None = None
+    """The name of the port; ``None`` for the one that the revision says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +49,8 @@ class TcpProbe:
     """One connection, which is closed at once."""
 
     timeout: timedelta = timedelta(seconds=1)
-    port: str = HTTP_PORT
+    port: str | None = None
+    """The name of the port; ``None`` for the one that the revision says."""
 
 
 Probe = HttpProbe | GrpcProbe | TcpProbe

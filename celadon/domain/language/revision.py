@@ -3,17 +3,21 @@
 import hashlib
 import json
 import re
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from enum import StrEnum
 from ipaddress import ip_address
 from typing import Annotated, Any, Final, Self
 
-from pydantic import Field, JsonValue, field_validator, model_validator
+from pydantic import AfterValidator, Discriminator, Field, JsonValue, Tag, field_validator, model_validator
 
-from celadon.domain.language.base_models import StrictModel
+from celadon.domain.language.base_models import TEXT_TAG, WRITTEN_OUT_TAG, StrictModel, tag_of_form
 from celadon.domain.language.durations import Duration
 from celadon.domain.language.health_check import HealthCheck
 from celadon.domain.language.limits import quoted
+from celadon.domain.language.ports import DEFAULT_PORTS, PortName, PortProtocol, Ports, main_port, port_with
+from celadon.domain.language.probe import GrpcProbe, Probe
 from celadon.domain.language.secret_names import looks_secret
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -53,6 +57,34 @@ class SecretReference(StrictModel):
         return value
 
 
+def _check_host(value: str) -> str:
+    try:
+        ip_address(value)
+    except ValueError as error:
+        raise ValueError(f"{quoted(value)} is no IP address; write one, for example 127.0.0.1") from error
+    return value
+
+
+class Endpoint(StrictModel):
+    """A replica that exists already, with several ports."""
+
+    host: Annotated[str, AfterValidator(_check_host)]
+    """Its IP address."""
+    ports: Annotated[dict[PortName, Annotated[int, Field(ge=1, le=_LARGEST_PORT)]], Field(min_length=1)]
+    """The numbers of its ports, by the names that the revision gives them."""
+
+    def __str__(self) -> str:
+        """Return it as people are told of it."""
+        numbers = ", ".join(f"{name} {number}" for name, number in sorted(self.ports.items()))
+        return f"{self.host} ({numbers})"
+
+
+_Endpoint = Annotated[
+    Annotated[str, Tag(TEXT_TAG)] | Annotated[Endpoint, Tag(WRITTEN_OUT_TAG)],
+    Discriminator(tag_of_form),
+]
+
+
 class Revision(StrictModel):
     """What is served and how. The same content has the same number."""
 
@@ -61,14 +93,20 @@ class Revision(StrictModel):
     provisioner: Provisioner = Provisioner.LOCAL
     """Who starts the replicas: ``local`` on the worker's machine, ``static`` for endpoints that exist already."""
     command: Annotated[tuple[str, ...], Field(max_length=1000)] = ()
-    """Program and arguments of one replica; ``{port}`` and ``{host}`` stand for its address (``local``)."""
+    """Program and arguments of one replica (``local``); ``{host}`` stands for its host, ``{port}`` for the number of
+    its port of HTTP/1.1, or of gRPC where it has no other, and ``{port.NAME}`` for that of the port NAME."""
     env: Annotated[dict[str, str | SecretReference], Field(max_length=1000)] = Field(default_factory=dict)
-    """Variables of a replica (``local``); ``{port}`` and ``{host}`` stand for its address, and ``{secret: NAME}`` is
-    looked up when it starts and never stored."""
+    """Variables of a replica (``local``); ``{host}``, ``{port}`` and ``{port.NAME}`` are replaced as in the command,
+    and ``{secret: NAME}`` is looked up when it starts and never stored."""
+    ports: Ports = Field(default_factory=lambda: dict(DEFAULT_PORTS))
+    """The ports of a replica by name, each with what routers speak to it: ``http1`` gets all requests but those of
+    gRPC, ``h2c`` those of gRPC, and ``none`` gets none. Each is reserved for the replica (``local``). Where a replica
+    takes few requests on one connection, write ``{protocol: h2c, max_concurrent_streams: 10}``."""
     working_dir: Annotated[str, Field(pattern=r"^/[^\x00-\x1f]*$", max_length=4096)] | None = None
     """The directory in which the command runs (``local``), as an absolute path; when not given, the worker's own."""
-    endpoints: Annotated[tuple[str, ...], Field(max_length=10_000)] = ()
-    """``address:port`` of replicas that exist already (``static``)."""
+    endpoints: Annotated[tuple[_Endpoint, ...], Field(max_length=10_000)] = ()
+    """Replicas that exist already (``static``): ``address:port``, or ``{host: ADDRESS, ports: {NAME: NUMBER}}`` with a
+    number for each of the revision's ports."""
     health_check: HealthCheck = HealthCheck()
     """How the health of a replica is known; a new revision must say it."""
     start_timeout: Duration | None = None
@@ -88,6 +126,7 @@ class Revision(StrictModel):
                 raise ValueError("provisioner 'kubernetes' is not carried out by this version: use 'local' or 'static'")
         if self.start_timeout is not None and self.start_timeout < _SHORTEST_START:
             raise ValueError("start_timeout is at least 1s")
+        self._check_ports()
         for name, entry in self.env.items():
             if not _VARIABLE.fullmatch(name):
                 raise ValueError(f"{quoted(name)} is no name of an environment variable")
@@ -108,25 +147,84 @@ class Revision(StrictModel):
             raise ValueError("a revision of provisioner 'static' needs endpoints, for example ['127.0.0.1:8000']")
         if self.command or self.env or self.working_dir is not None:
             raise ValueError("command, env and working_dir belong to provisioner 'local', this revision is 'static'")
+        used: set[tuple[str, int]] = set()
+        for host, numbers in self.places():
+            addresses = {(host, number) for number in numbers.values()}
+            if used & addresses or len(addresses) < len(numbers):
+                raise ValueError("endpoints are listed twice")
+            used |= addresses
+
+    def _check_ports(self) -> None:
+        for name in self.health_check.named_ports:
+            if name not in self.ports:
+                names = " and ".join(quoted(one) for one in sorted(self.ports))
+                raise ValueError(
+                    f"health_check names the port {quoted(name)}, and the revision has {names}: name one of its ports"
+                )
+
+    def places(self) -> Iterator[tuple[str, dict[str, int]]]:
+        """Yield the hosts of a ``static`` revision's replicas, each with the numbers of its ports by name.
+
+        Raises:
+            ValueError: one is not an endpoint, or has other ports than the revision.
+
+        """
         for endpoint in self.endpoints:
-            parse_endpoint(endpoint)
-        if len(set(self.endpoints)) != len(self.endpoints):
-            raise ValueError("endpoints are listed twice")
+            if isinstance(endpoint, Endpoint):
+                if endpoint.ports.keys() != self.ports.keys():
+                    names = " and ".join(quoted(one) for one in sorted(self.ports))
+                    raise ValueError(f"the endpoint {endpoint} gives other ports than the revision has: give {names}")
+                yield endpoint.host, endpoint.ports
+                continue
+            host, number = parse_endpoint(endpoint)
+            if len(self.ports) > 1:
+                raise ValueError(
+                    f"{quoted(endpoint)} gives one port, and the revision has {len(self.ports)}: write "
+                    "{host: ADDRESS, ports: {NAME: NUMBER}} with a number for each"
+                )
+            yield host, {self.main_port: number}
+
+    @property
+    def main_port(self) -> str:
+        """The name of the port that ``{port}`` stands for."""
+        return main_port(self.ports)
+
+    def port_with(self, protocol: PortProtocol) -> str | None:
+        """Return the name of the port to which routers speak a protocol, or ``None`` when there is none."""
+        return port_with(self.ports, protocol)
+
+    def port_of(self, probe: Probe) -> str:
+        """Return the name of the port that a probe of the revision's health check asks."""
+        if probe.port is not None:
+            return probe.port
+        return (self.port_with(PortProtocol.H2C) if isinstance(probe, GrpcProbe) else None) or self.main_port
 
     def digest(self) -> str:
         """Return the SHA-256 of the content, 64 hexadecimal digits; the same content gives the same digest."""
         content = self.content()
         # A check that said nothing meant TCP before it had to be said, and the content is the same.
-        check = {key: value for key, value in self.health_check.content().items() if key != "tcp"}
+        check = {key: value for key, value in self._check_content().items() if key != "tcp"}
         canonical = json.dumps({**content, "health_check": check}, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     def content(self) -> dict[str, JsonValue]:
         """Return what is stored: keys that came after the first ones only where they differ from their defaults."""
         every = self.model_dump(mode="json", exclude={"health_check"})
-        defaults = {key: field.default for key, field in type(self).model_fields.items()}
+        fields = type(self).model_fields.items()
+        defaults = {key: field.get_default(call_default_factory=True) for key, field in fields}
         kept = {key: value for key, value in every.items() if key in _STORED_KEYS or value != defaults[key]}
-        return {**kept, "health_check": self.health_check.content()}
+        return {**kept, "health_check": self._check_content()}
+
+    def _check_content(self) -> dict[str, JsonValue]:
+        """Return the health check as it is stored: a port only where it is another than the one asked anyway."""
+        check = self.health_check
+        content = check.content()
+        if check.port is not None and check.port == self.port_of(replace(check.probe(), port=None)):
+            del content["port"]
+        first = content.get("first")
+        if isinstance(first, dict) and first.get("port") == self.main_port:
+            content["first"] = {key: value for key, value in first.items() if key != "port"}
+        return content
 
     @classmethod
     def of_stored(cls, content: dict[str, Any]) -> Self:

@@ -372,6 +372,9 @@ class Route(Base):
     set_id: Mapped[int] = mapped_column(ForeignKey("route_sets.id"))
     host: Mapped[str]
     port: Mapped[int]
+    """The main one, which ``{port}`` of the revision's command stands for."""
+    other_ports: Mapped[dict[str, int]] = mapped_column(StorableJson(), server_default=text("'{}'::jsonb"))
+    """The numbers of its other ports, by the names that the revision gives them."""
     status: Mapped[RouteStatus]
     health: Mapped[RouteHealthStatus]
     health_fence: Mapped[int | None] = mapped_column(BigInteger)

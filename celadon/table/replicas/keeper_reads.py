@@ -2,10 +2,11 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import groupby
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import Row, Text, bindparam, cast, func, select
@@ -38,6 +39,9 @@ class ManagedRoute(Record):
     route: RouteId
     host: str
     port: int
+    """The main one."""
+    other_ports: Mapping[str, int] = MappingProxyType({})
+    """The numbers of its other ports by name."""
     status: RouteStatus
     health: RouteHealthStatus
     was_ready: bool = False
@@ -158,6 +162,7 @@ _managed_routes = (
         Route.set_id,
         Route.host,
         Route.port,
+        Route.other_ports,
         Route.status,
         Route.health,
         Route.ready_at,
@@ -224,6 +229,7 @@ def _managed(read: Row[*tuple[Any, ...]], routes: list[Row[*tuple[Any, ...]]]) -
                 route=RouteId(route.id),
                 host=route.host,
                 port=route.port,
+                other_ports=route.other_ports,
                 status=route.status,
                 health=route.health,
                 was_ready=route.ready_at is not None,

@@ -4,6 +4,8 @@ Health and lifecycle of a replica change only under a lock on its set's row, the
 Who decides to stop a replica has read the table earlier, so each reason for a stop is checked again under that lock.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 from sqlalchemy import ColumnElement, Update, bindparam, case, exists, func, select, update
@@ -91,7 +93,7 @@ _COUNT_OTHERS: Final = (
 )
 
 
-async def add_route(
+async def add_route(  # noqa: PLR0913 - a replica has a host and ports
     tx: AsyncSession,
     fence: Fence,
     route_set: RouteSetId,
@@ -99,6 +101,7 @@ async def add_route(
     *,
     host: str,
     port: int,
+    other_ports: Mapping[str, int] = MappingProxyType({}),
 ) -> bool:
     """Write a replica down before it is started, if its set still wants one more. Twice writes it once.
 
@@ -129,6 +132,7 @@ async def add_route(
             set_id=route_set,
             host=host,
             port=port,
+            other_ports=dict(other_ports),
             status=RouteStatus.PROVISIONING,
             health=RouteHealthStatus.NOT_CHECKED,
             created_at=func.clock_timestamp(),

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.domain.decisions.publication import DeploymentTraffic, Member, SetRole, SetTraffic
 from celadon.domain.language.names import Epoch, RouteId, RouteSetId
+from celadon.domain.language.ports import PortProtocol, grpc_streams, main_port, port_with, stored_ports
 from celadon.domain.language.revision import Provisioner
 from celadon.domain.language.states import DeploymentLifecycle, RouteHealthStatus, RouteSetState, RouteStatus
 from celadon.table.core.models import Deployment, RevisionRow, Rollout, Route, RouteSet
@@ -29,9 +30,11 @@ _query = (
         RouteSet.wanted,
         Rollout.switch_epoch,
         RevisionRow.content["provisioner"].as_string().label("provisioner"),
+        RevisionRow.content["ports"].label("ports"),
         Route.id.label("route"),
         Route.host,
         Route.port,
+        Route.other_ports,
         Route.status,
         Route.health,
         Route.leaving_epoch,
@@ -77,26 +80,8 @@ def _traffic(rows: Iterable[_TrafficRow]) -> DeploymentTraffic:
     rows = list(rows)
     first = rows[0]
     sets = [
-        SetTraffic(
-            route_set=RouteSetId(route_set),
-            role=_role(members[0]),
-            wanted=members[0].wanted,
-            named_by_revision=members[0].provisioner == Provisioner.STATIC,
-            members=tuple(
-                Member(
-                    route=RouteId(row.route),
-                    host=row.host,
-                    port=row.port,
-                    health=row.health,
-                    terminating=row.status is RouteStatus.TERMINATING,
-                    leaving_epoch=None if row.leaving_epoch is None else Epoch(row.leaving_epoch),
-                    ready=row.ready_at is not None or row.health in _GOOD_HEALTH,
-                )
-                for row in members
-                if row.route is not None
-            ),
-        )
-        for route_set, members in ((key, list(group)) for key, group in groupby(rows, key=lambda row: row.route_set))
+        _set_traffic(RouteSetId(route_set), list(members))
+        for route_set, members in groupby(rows, key=lambda row: row.route_set)
         if route_set is not None
     ]
     return DeploymentTraffic(
@@ -105,6 +90,39 @@ def _traffic(rows: Iterable[_TrafficRow]) -> DeploymentTraffic:
         routed=first.lifecycle is not DeploymentLifecycle.DESTROYING,
         sets=tuple(sets),
         panicking=first.panicking,
+    )
+
+
+def _set_traffic(route_set: RouteSetId, rows: list[_TrafficRow]) -> SetTraffic:
+    first = rows[0]
+    ports = stored_ports(first.ports)
+    main, http, grpc = main_port(ports), port_with(ports, PortProtocol.HTTP1), port_with(ports, PortProtocol.H2C)
+
+    def number_of(row: _TrafficRow, port: str | None) -> int | None:
+        numbers: dict[str | None, int] = {main: row.port, **(row.other_ports or {})}
+        return numbers.get(port)
+
+    return SetTraffic(
+        route_set=route_set,
+        role=_role(first),
+        wanted=first.wanted,
+        named_by_revision=first.provisioner == Provisioner.STATIC,
+        serves_http=http is not None,
+        grpc_streams=grpc_streams(ports),
+        members=tuple(
+            Member(
+                route=RouteId(row.route),
+                host=row.host,
+                http=number_of(row, http),
+                grpc=number_of(row, grpc),
+                health=row.health,
+                terminating=row.status is RouteStatus.TERMINATING,
+                leaving_epoch=None if row.leaving_epoch is None else Epoch(row.leaving_epoch),
+                ready=row.ready_at is not None or row.health in _GOOD_HEALTH,
+            )
+            for row in rows
+            if row.route is not None
+        ),
     )
 
 

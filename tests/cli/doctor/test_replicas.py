@@ -14,7 +14,7 @@ from celadon.domain.language.contracts import TASK_QUEUE, WORKFLOW_TYPE
 from celadon.domain.language.names import RouteId
 from celadon.domain.language.revision import Provisioner, Revision
 from celadon.provisioners.local import LocalProvisioner
-from celadon.provisioners.protocol import Address, Replica
+from celadon.provisioners.protocol import Place, Replica
 from celadon.provisioners.replica_files import ReplicaFiles
 from celadon.provisioners.settings import LocalSettings
 from celadon.stack.ports import choose_ports
@@ -38,9 +38,9 @@ class Machine:
     async def start(self, route: RouteId) -> int:
         """Start a replica; return its process id."""
         revision = Revision(provisioner=Provisioner.LOCAL, command=("sleep", "600"))
-        address = Address("127.0.0.1", choose_ports(("replica",), {})["replica"])
+        place = Place("127.0.0.1", choose_ports(("http",), {}))
         self.started.append(route)
-        await self.local.start(Replica(route, address, revision))
+        await self.local.start(Replica(route, place, revision))
         claim = self.files.claim(route)
         assert claim is not None
         assert claim.pid is not None

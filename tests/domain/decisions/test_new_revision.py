@@ -1,4 +1,4 @@
-"""A new revision says how its health is known."""
+"""A new revision says how its health is known, and names the ports that it has."""
 
 import pytest
 
@@ -49,3 +49,32 @@ def test_a_workflow_still_reads_the_request_of_an_earlier_version() -> None:
 
     assert isinstance(request.revision, Revision)
     assert request.revision.health_check.says_nothing
+
+
+@pytest.mark.parametrize(
+    ("field", "content"),
+    [
+        ("command", {"command": ("serve", "{port.admin}")}),
+        ("env", {"command": ("serve",), "env": {"A": "{port.admin}"}}),
+    ],
+)
+def test_a_placeholder_of_a_port_that_is_not_there_is_refused(field: str, content: dict[str, object]) -> None:
+    revision = Revision.model_validate({**content, "health_check": {"tcp": True}}, strict=False)
+
+    with pytest.raises(InvalidPayloadError) as refused:
+        check_new_revision(revision)
+
+    assert refused.value.refusal.message == (
+        f"revision.{field}: '{{port.admin}}' names a port that the revision does not have"
+    )
+    assert "http" in refused.value.refusal.next_step
+
+
+def test_placeholders_of_ports_that_are_there_pass() -> None:
+    content = {
+        "command": ("serve", "{port}", "{port.http}", "{port.grpc}"),
+        "ports": {"http": "http1", "grpc": "h2c"},
+        "health_check": {"tcp": True},
+    }
+
+    check_new_revision(Revision.model_validate(content, strict=False))

@@ -39,7 +39,7 @@ def a_set(
             Member(
                 route=RouteId(f"{number}-{index}"),
                 host="127.0.0.1",
-                port=1000 * number + index,
+                http=1000 * number + index,
                 health=one,
                 terminating=index >= len(health) - terminating,
             )
@@ -218,7 +218,7 @@ def test_a_healthy_live_member_that_stays_is_always_published(live: SetTraffic) 
 
     for member in live.members:
         if member.health is not UNHEALTHY and not member.terminating:
-            assert by_port[member.port] is IN
+            assert by_port[member.ports[0]] is IN
 
 
 @given(st.sampled_from(SetRole), st.lists(st.sampled_from(RouteHealthStatus), max_size=8))

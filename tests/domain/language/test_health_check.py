@@ -112,8 +112,8 @@ def test_every_preset_is_usable_with_what_it_needs_and_says_where_it_is_from(pre
         ({"path": "/", "method": "DELETE"}, "'GET', 'HEAD' or 'POST'"),
         ({"path": "/", "method": "HEAD", "expect": {"regex": "ok"}}, "HEAD has no body"),
         (
-            {"path": "/", "port": "metrics"},
-            "'metrics' is no port of a replica: this version gives each one port, 'http'",
+            {"path": "/", "port": "Metrics"},
+            "'Metrics' is no name of a port",
         ),
         ({"path": "/", "headers": {"A B": "x"}}, "no name of an HTTP header"),
         ({"path": "/", "headers": {"A": "x\r\nB: y"}}, "no line of printable ASCII"),

@@ -1,7 +1,12 @@
 """What routers must be told, as the table holds it."""
 
+import uuid
+
 from celadon.domain.decisions.publication import DeploymentTraffic, Publication, SetRole, publish
+from celadon.domain.language.names import RouteId
+from celadon.domain.language.ports import STREAMS
 from celadon.domain.language.states import RolloutOutcome, RouteHealthStatus
+from celadon.table.replicas.routes import add_route, route_running
 from celadon.table.routers.traffic import read_all_traffic, read_epochs, read_traffic
 from tests.table.rows import HEALTHY, Rows
 
@@ -88,7 +93,7 @@ async def test_members_have_the_address_and_health_of_their_replicas(rows: Rows)
     [found] = (await traffic(rows)).sets
 
     [member] = found.members
-    assert (member.host, member.port, member.health) == ("127.0.0.1", 8000, RouteHealthStatus.UNHEALTHY)
+    assert (member.host, member.http, member.health) == ("127.0.0.1", 8000, RouteHealthStatus.UNHEALTHY)
 
 
 async def test_all_deployments_are_read_as_each_alone(rows: Rows) -> None:
@@ -155,3 +160,24 @@ async def test_every_change_of_traffic_has_an_epoch_of_its_own(rows: Rows) -> No
     await look()
 
     assert len(seen) > 7
+
+
+async def test_the_ports_of_a_member_are_those_of_its_revision(rows: Rows) -> None:
+    revision = {
+        "command": ["serve"],
+        "ports": {"http": "http1", "grpc": "h2c", "admin": "none"},
+        "health_check": {"tcp": True},
+    }
+    opened = await rows.open("run-1", revision=revision)
+    async with rows.table.transaction() as tx:
+        kept = await rows.kept(opened)
+        route = RouteId(str(uuid.uuid4()))
+        others = {"grpc": 8001, "admin": 8002}
+        assert await add_route(tx, rows.fence, opened.green, route, host="127.0.0.1", port=8000, other_ports=others)
+        await route_running(tx, rows.fence, kept, route)
+
+    [found] = (await traffic(rows)).sets
+
+    [member] = found.members
+    assert (member.http, member.grpc, found.grpc_streams) == (8000, 8001, STREAMS)
+    assert (await rows.kept(opened)).routes[0].other_ports == others
