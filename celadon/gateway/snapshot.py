@@ -2,14 +2,17 @@
 
 Each deployment's resources are built when it changes and kept serialised, so that a switch costs the same beside one
 deployment and beside a thousand. Route configurations are put together when somebody asks for them after deployments
-came or went, of parts that are kept for each deployment; so however many came meanwhile, they are put together once. A
-deployment that is being deleted loses its route first, and keeps its clusters until its replicas have drained.
+came or went or got other host names, of parts that are kept for each deployment; so however many came meanwhile, they
+are put together once. A deployment that is being deleted loses its route first, and keeps its clusters until its
+replicas have drained.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from celadon.domain.decisions.publication import Publication
 from celadon.domain.language.names import DeploymentName
+from celadon.gateway.hosts import HostClaims, LeftOut
 from celadon.gateway.own_listeners import OwnListeners
 from celadon.gateway.resources import DeploymentResources, Resource, ResourceType, deployment_resources
 from celadon.gateway.routing import DeploymentRoutes, Routing
@@ -17,10 +20,10 @@ from celadon.gateway.routing import DeploymentRoutes, Routing
 
 @dataclass(frozen=True, slots=True)
 class Routes:
-    """The route configurations and the deployments that they lead to."""
+    """The route configurations, and what they have of each deployment that they lead to."""
 
     resources: dict[str, Resource]
-    deployments: frozenset[DeploymentName]
+    deployments: Mapping[DeploymentName, DeploymentRoutes]
 
 
 class Snapshot:
@@ -34,6 +37,7 @@ class Snapshot:
         self._assignments: dict[str, Resource] = {}
         self._routed: dict[DeploymentName, DeploymentRoutes] = {}
         """The parts of the route configurations, of deployments to which a route leads."""
+        self._hosts = HostClaims(routing.domains)
         self._routes: Routes | None = None
 
     @property
@@ -41,8 +45,17 @@ class Snapshot:
         """The route configurations to all deployments."""
         if self._routes is None:
             parts = (routes for _, routes in sorted(self._routed.items(), key=lambda one: one[0]))
-            self._routes = Routes(self._routing.route_configurations(parts), frozenset(self._routed))
+            self._routes = Routes(self._routing.route_configurations(parts), dict(self._routed))
         return self._routes
+
+    def routes_to(self, name: DeploymentName) -> DeploymentRoutes | None:
+        """Return what the route configurations have of a deployment; ``None`` when no route leads to it."""
+        return self._routed.get(name)
+
+    @property
+    def hosts_left_out(self) -> Mapping[str, LeftOut]:
+        """Host names that deployments have claimed, and that are the addresses of others by their names."""
+        return self._hosts.left_out
 
     @property
     def route_names(self) -> frozenset[str]:
@@ -75,16 +88,17 @@ class Snapshot:
                 return self.routes.resources
 
     def publish(self, publication: Publication) -> bool:
-        """Put a publication in place of its deployment's last one; tell whether a route came or went."""
+        """Put a publication in place of its deployment's last one; tell whether routes changed."""
         resources = deployment_resources(publication)
-        known = self._deployments.get(publication.deployment)
-        new = known is None or known.routed is not resources.routed
-        self._deployments[publication.deployment] = resources
+        name = resources.deployment
+        hosts = publication.hosts if resources.routed else None
+        is_new = name not in self._deployments or self._hosts.claimed_by(name) != hosts
+        self._deployments[name] = resources
         self._clusters.update({one.name: one for one in resources.clusters})
         self._assignments.update({one.name: one for one in resources.assignments})
-        if new:
-            self._route(resources.deployment, wanted=resources.routed)
-        return new
+        if is_new:
+            self._route(name, hosts)
+        return is_new
 
     def withdraw(self, name: DeploymentName) -> bool:
         """Forget a deployment; tell whether it was there."""
@@ -94,13 +108,14 @@ class Snapshot:
         for cluster in resources.clusters:
             del self._clusters[cluster.name]
             del self._assignments[cluster.name]
-        self._route(name, wanted=False)
+        self._route(name, None)
         return True
 
-    def _route(self, name: DeploymentName, *, wanted: bool) -> None:
-        """Let a route lead to a deployment, or none."""
-        if wanted:
-            self._routed[name] = self._routing.routes_to(name)
-        else:
-            self._routed.pop(name, None)
+    def _route(self, name: DeploymentName, hosts: tuple[str, ...] | None) -> None:
+        """Let routes lead to a deployment by its name and hosts of its own, or, without any of both, none."""
+        for concerned in {name, *self._hosts.claim(name, hosts)}:
+            if self._hosts.claimed_by(concerned) is None:
+                self._routed.pop(concerned, None)
+            else:
+                self._routed[concerned] = self._routing.routes_to(concerned, self._hosts.of(concerned))
         self._routes = None

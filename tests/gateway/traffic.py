@@ -40,6 +40,7 @@ def publication(
     *,
     leaving: Mapping[int, int] = MappingProxyType({}),
     routed: bool = True,
+    hosts: tuple[str, ...] = (),
 ) -> Publication:
     """Return what is published of sets whose healthy members listen on these ports.
 
@@ -50,6 +51,7 @@ def publication(
         host: where all listen.
         leaving: of members that leave, the epoch of their departure by their port.
         routed: whether the deployment's address leads to it.
+        hosts: host names of its own.
 
     """
     return publish(
@@ -57,6 +59,7 @@ def publication(
             deployment=deployment,
             epoch=Epoch(epoch),
             routed=routed,
+            hosts=hosts,
             sets=tuple(
                 SetTraffic(
                     route_set=route_set,
@@ -79,9 +82,11 @@ def publication(
     )
 
 
-def before_switch(epoch: int, blue: Sequence[int], green: Sequence[int], deployment: str = "chat") -> Publication:
+def before_switch(
+    epoch: int, blue: Sequence[int], green: Sequence[int], deployment: str = "chat", hosts: tuple[str, ...] = ()
+) -> Publication:
     """Return a publication in which blue is live and green is previewed."""
-    return publication(epoch, {(BLUE, SetRole.LIVE): blue, (GREEN, SetRole.GREEN): green}, deployment)
+    return publication(epoch, {(BLUE, SetRole.LIVE): blue, (GREEN, SetRole.GREEN): green}, deployment, hosts=hosts)
 
 
 def after_switch(epoch: int, blue: Sequence[int], green: Sequence[int], deployment: str = "chat") -> Publication:

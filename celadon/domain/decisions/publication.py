@@ -76,6 +76,8 @@ class DeploymentTraffic(BaseModel):
     sets: tuple[SetTraffic, ...]
     routed: bool = True
     """Whether its address leads anywhere; false once it is being deleted."""
+    hosts: tuple[str, ...] = ()
+    """Host names of its own."""
     panicking: bool = False
     """Whether the audit log has been told of a panic and not of its end."""
 
@@ -121,6 +123,8 @@ class Publication(BaseModel):
     """True while too few live members are healthy, so that unhealthy ones are published too."""
     routed: bool = True
     """False once the deployment is being deleted: routers lose their route to it before its endpoints drain."""
+    hosts: tuple[str, ...] = ()
+    """Host names of its own, in small letters, beside those that are made of its name."""
 
 
 def refuse_endpoints(traffic: DeploymentTraffic, reach: Reach) -> tuple[DeploymentTraffic, Mapping[str, str]]:
@@ -179,6 +183,7 @@ def publish(traffic: DeploymentTraffic) -> Publication:
         preview=tuple(preview),
         panic=panic,
         routed=traffic.routed,
+        hosts=traffic.hosts,
     )
 
 

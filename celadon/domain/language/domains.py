@@ -1,7 +1,9 @@
 """The domains in which deployments have host names, as settings write them."""
 
 import re
-from typing import Final
+from typing import Annotated, Final, TypeAlias
+
+from pydantic import BeforeValidator
 
 from celadon.domain.language.names import MAX_NAME_LENGTH, PREVIEW_SUFFIX
 
@@ -30,3 +32,22 @@ def parse_domains(value: object) -> object:
                 f"example models.example.com, at most {MAX_DOMAIN_LENGTH} characters"
             )
     return tuple(dict.fromkeys(domains))
+
+
+Domains: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(parse_domains)]
+"""For example ``("models.example.com", "localhost")``."""
+
+LOCAL_DOMAINS: Final = ("localhost",)
+"""The domains of an installation whose operator names none."""
+
+
+def deployment_of_host(host: str, domains: tuple[str, ...]) -> str | None:
+    """Return the deployment, there or not, whose address a host name is by its name and a domain; ``None`` if none's.
+
+    Args:
+        host: a host name in small letters.
+        domains: those of the installation.
+
+    """
+    label, _, rest = host.partition(".")
+    return label.removesuffix(PREVIEW_SUFFIX) if rest in domains else None
