@@ -74,6 +74,8 @@ class DeploymentDetail(Shown):
     live: Phrase
     epoch: int
     replicas: int
+    hosts: tuple[str, ...]
+    """Host names of its own."""
     frozen: bool
     freezes: tuple[Phrase, ...]
     """Those that hold or are to come."""
@@ -137,6 +139,7 @@ def deployment_detail(view: RolloutView, now: datetime, room: Room = WHOLE) -> D
         live=live_phrase(deployment.live_revision),
         epoch=deployment.epoch,
         replicas=deployment.replicas,
+        hosts=deployment.hosts,
         frozen=deployment.frozen,
         freezes=tuple(_freezes(deployment)),
         waits_for=who_must_act(record, frozen=deployment.frozen, paused=deployment.paused)

@@ -16,6 +16,7 @@ from celadon.domain.language.permissions import Verb
 from celadon.domain.language.policy import BlueGreenPolicy
 from celadon.domain.language.states import Channel
 from celadon.domain.language.steps import Begun
+from celadon.domain.language.traffic import Traffic
 from celadon.table.core.author import Author
 from celadon.table.core.hosts import hosts_of
 from celadon.table.core.listen import ROUTES_CHANNEL, Listener
@@ -137,13 +138,13 @@ async def test_a_host_of_another_deployment_is_refused_and_named_to_who_sees_it_
 
 async def test_a_door_is_told_at_once_what_a_begin_would_refuse(rows: Rows) -> None:
     await started(rows, HOST, deployment="code")
-    wanted = begin_step("run-1", NOW, traffic={"hosts": [HOST, OTHER]}).request
+    traffic = Traffic(hosts=(HOST, OTHER))
     async with rows.table.transaction() as tx:
         with pytest.raises(RefusedError, match="code has it"):
-            await refuse_claims(tx, "chat", wanted.traffic, HostRules(LISTED, lambda _: True))
+            await refuse_claims(tx, "chat", traffic, HostRules(LISTED, lambda _: True))
         with pytest.raises(RefusedError, match="list does not have it"):
-            await refuse_claims(tx, "chat", wanted.traffic, HostRules())
-        await refuse_claims(tx, "code", wanted.traffic, RULES)
+            await refuse_claims(tx, "chat", traffic, HostRules())
+        await refuse_claims(tx, "code", traffic, RULES)
 
 
 async def test_of_two_deployments_that_claim_a_host_at_once_one_has_it(rows: Rows) -> None:
