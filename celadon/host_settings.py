@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from celadon.domain.decisions.hosts import NO_HOSTS, Claimable, ClaimableHosts
+from celadon.domain.decisions.hosts import ClaimableHosts, ListedHosts
 from celadon.domain.language.domains import LOCAL_DOMAINS, Domains
 
 
@@ -13,7 +13,7 @@ class HostSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="CELADON_", extra="ignore", frozen=True)
 
-    hosts: Annotated[Claimable, NoDecode] = NO_HOSTS
+    hosts: Annotated[ListedHosts, NoDecode] = ()
     """Host names that deployments may claim as their own, separated by commas: ``llm.example.com``, or
     ``*.example.com`` for every name below; none when not set."""
     domains: Annotated[Domains, NoDecode] = LOCAL_DOMAINS
@@ -22,4 +22,4 @@ class HostSettings(BaseSettings):
     @property
     def claimable(self) -> ClaimableHosts:
         """What deployments may claim."""
-        return self.hosts.model_copy(update={"domains": self.domains})
+        return ClaimableHosts(listed=self.hosts, domains=self.domains)

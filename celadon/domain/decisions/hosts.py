@@ -12,17 +12,14 @@ from celadon.domain.language.domains import deployment_of_host
 from celadon.domain.language.errors import Refusal, RefusalCode
 from celadon.domain.language.traffic import check_host
 
-SETTING: Final = "CELADON_HOSTS"
 _BELOW: Final = re.compile(r"\*\.(.+)")
 
 
 class ClaimableHosts(Record):
     """The operator's list, as whoever carries a change out knows it; what deployments have already, they keep."""
 
-    hosts: frozenset[str] = frozenset()
-    """Host names that a deployment may claim, in small letters."""
-    below: tuple[str, ...] = ()
-    """Names below which it may claim every host name, such as ``.example.com``."""
+    listed: tuple[str, ...] = ()
+    """Host names that a deployment may claim, and ``*.example.com`` for all below a name, in small letters."""
     domains: tuple[str, ...] = ()
     """The installation's domains: a name below one of them is the address of the deployment of that name."""
 
@@ -41,12 +38,12 @@ class ClaimableHosts(Record):
                 f"{host.partition('.')[2]} is one of the installation's domains (CELADON_DOMAINS)",
                 next_step="leave it out, or name a host outside of these domains",
             )
-        if host in self.hosts or host.endswith(self.below):
+        if any(host.endswith(one[1:]) if one.startswith("*") else host == one for one in self.listed):
             return None
         return Refusal(
             code=RefusalCode.HOST_NOT_ALLOWED,
             message=f"no deployment may claim the host {host}: the operator's list does not have it",
-            next_step=f"leave it out, or let the operator add it to {SETTING} of the API and of all workers",
+            next_step="leave it out, or let the operator add it to CELADON_HOSTS of the API and of all workers",
         )
 
 
@@ -71,7 +68,7 @@ class HostRules:
 NOTHING_CLAIMABLE: Final = HostRules()
 
 
-def parse_claimable(value: object) -> object:
+def parse_listed(value: object) -> object:
     """Return the host names of a text, and those below which all are meant; anything else as it is.
 
     Raises:
@@ -80,15 +77,15 @@ def parse_claimable(value: object) -> object:
     """
     if not isinstance(value, str):
         return value
-    hosts: set[str] = set()
-    below: list[str] = []
-    for one in (part.strip() for part in value.split(",")):
-        wildcard = _BELOW.fullmatch(one)
-        if wildcard is not None:
-            below.append(check_host(f"any.{wildcard[1]}").removeprefix("any"))
-        elif one:
-            hosts.add(check_host(one))
-    return ClaimableHosts(hosts=frozenset(hosts), below=tuple(dict.fromkeys(below)))
+    listed = (one.strip() for one in value.split(","))
+    return tuple(dict.fromkeys(_check_listed(one) for one in listed if one))
 
 
-Claimable: TypeAlias = Annotated[ClaimableHosts, BeforeValidator(parse_claimable)]
+def _check_listed(value: str) -> str:
+    """Return what is listed in small letters; a name below which all may be claimed needs no dot itself."""
+    wildcard = _BELOW.fullmatch(value)
+    return check_host(value) if wildcard is None else f"*{check_host(f'any.{wildcard[1]}').removeprefix('any')}"
+
+
+ListedHosts: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(parse_listed)]
+"""For example ``("llm.example.com", "*.models.example.net")``."""

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from celadon.domain.decisions.hosts import NO_HOSTS, ClaimableHosts
+from celadon.domain.decisions.hosts import ClaimableHosts
 from celadon.domain.language.errors import RefusalCode
 from celadon.host_settings import HostSettings
 
@@ -49,7 +49,7 @@ def test_an_address_of_a_name_may_not_be_claimed_although_it_is_listed(host: str
 
 def test_nobody_may_claim_anything_where_nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CELADON_HOSTS", raising=False)
-    assert HostSettings().hosts == NO_HOSTS
+    assert HostSettings().hosts == ()
     assert HostSettings().claimable.refuse("llm.example.com") is not None
 
 

@@ -31,7 +31,7 @@ from tests.table.permitting import allow, without
 from tests.table.rows import NOW, TRUSTING, Rows, begin_step
 
 ANN = Author(by="ann", door=Channel.API, reason="opened to customers", verified=True)
-LISTED = ClaimableHosts(below=(".example.com",))
+LISTED = ClaimableHosts(listed=("*.example.com",))
 RULES = HostRules(LISTED)
 HOST, OTHER = "llm.example.com", "www.example.com"
 
