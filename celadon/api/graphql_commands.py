@@ -38,6 +38,9 @@ _OBJECTS: Final[Mapping[str, tuple[Any, str]]] = {
 _NUMBERED: Final = "rollout"
 """A number that GraphQL shows as the id of something else."""
 
+_LABELS: Final = "labels"
+"""A mapping that GraphQL shows as a list of pairs."""
+
 _PLAIN: Final = (bool, int, float, str)
 
 NamedRevision = NewType("NamedRevision", object)
@@ -153,7 +156,7 @@ def _read(command: AnyCommand, given: Any) -> tuple[str, BaseModel, str | None]:
             continue
         if name == _NUMBERED:
             value = number_of(value)
-        elif isinstance(value, list) and all(isinstance(one, LabelInput) for one in value):
+        elif name == _LABELS and isinstance(value, list):
             value = {one.name: one.value for one in value}
         said[name] = value
     request = parse_payload(command.request, said if graph.read is None else graph.read(subject, said))
@@ -317,7 +320,7 @@ def _kind(annotation: Any, name: str, *, is_input: bool = False) -> Any:  # noqa
         return NamedRevision if is_input and named else _kind(inside[0], name, is_input=is_input)
     if origin in {Union, UnionType} and NoneType in inside:
         return _kind(_without_none(annotation), name, is_input=is_input) | None
-    if is_input and name == "labels":
+    if is_input and name == _LABELS:
         return list[LabelInput]
     if origin in {tuple, list, frozenset, set}:
         inner: Any = _kind(inside[0], name, is_input=is_input)

@@ -5,6 +5,7 @@ from typing import Annotated, Final, TypeAlias
 
 from pydantic import BeforeValidator
 
+from celadon.domain.language.limits import quoted
 from celadon.domain.language.names import MAX_NAME_LENGTH, PREVIEW_SUFFIX
 
 _DOMAIN: Final = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))*")
@@ -28,8 +29,8 @@ def parse_domains(value: object) -> object:
     for domain in domains:
         if not _DOMAIN.fullmatch(domain) or len(domain) > MAX_DOMAIN_LENGTH:
             raise ValueError(
-                f"{domain!r} is not a domain: write labels of letters, digits and '-' with dots between them, for "
-                f"example models.example.com, at most {MAX_DOMAIN_LENGTH} characters"
+                f"{quoted(domain)} is not a domain: write labels of letters, digits and '-' with dots between them, "
+                f"for example models.example.com, at most {MAX_DOMAIN_LENGTH} characters"
             )
     return tuple(dict.fromkeys(domains))
 
