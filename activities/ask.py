@@ -21,6 +21,7 @@ from celadon.client.rollouts import RolloutClient
 from celadon.client.signatures import WorkerSigner
 from celadon.domain.decisions.authority import Authority
 from celadon.domain.decisions.firing import refuse_late_firing, refuse_other_firing
+from celadon.domain.decisions.hosts import NO_HOSTS, ClaimableHosts
 from celadon.domain.language.commands import UNDECLARED
 from celadon.domain.language.errors import RefusalCode, RefusedError
 from celadon.domain.language.limits import NAME_BYTES, echo
@@ -46,8 +47,11 @@ log = structlog.get_logger()
 class AskActivities:
     """The activity of ``Ask`` with what it needs: the table, Temporal, and whom the installation believes."""
 
-    def __init__(self, table: Table, client: Client, authority: Authority) -> None:
-        """Keep the worker's table and client, and make the key that signs for authors of schedules."""
+    def __init__(
+        self, table: Table, client: Client, authority: Authority, claimable: ClaimableHosts = NO_HOSTS
+    ) -> None:
+        """Keep what the worker has, and make the key that signs for authors of schedules."""
+        self._claimable = claimable
         self._table = table
         self._client = client
         self._authority = authority
@@ -130,7 +134,8 @@ class AskActivities:
                 scheme=scheme,
                 door=Channel.SCHEDULE,
             )
-            return Service(self._table, RolloutClient(self._client, self._signer), signs=True), who
+            rollouts = RolloutClient(self._client, self._signer)
+            return Service(self._table, rollouts, signs=True, claimable=self._claimable), who
         declared = Undeclared(
             name=_declared_name(step, author),
             issuer="",
@@ -140,7 +145,8 @@ class AskActivities:
             door=Channel.SCHEDULE,
             rights=self._authority.unsigned_rights,
         )
-        return UnsignedService(self._table, RolloutClient(self._client), signs=False), declared
+        rollouts = RolloutClient(self._client)
+        return UnsignedService(self._table, rollouts, signs=False, claimable=self._claimable), declared
 
     async def _write_refusal(self, step: AskStep, author: ScheduleAuthor | None, error: RefusedError) -> None:
         """Tell in the audit log that an author's schedule was refused; of all others Temporal alone tells."""

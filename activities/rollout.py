@@ -20,6 +20,7 @@ from activities.refusals import refusals_are_final
 from activities.worker_keys import believing
 from activities.worker_stop import stop_with_worker
 from celadon.domain.decisions.authority import Authority
+from celadon.domain.decisions.hosts import NO_HOSTS, ClaimableHosts, HostRules
 from celadon.domain.language.errors import RefusalCode, RefusedError
 from celadon.domain.language.freeze import FreezesRead
 from celadon.domain.language.names import Epoch
@@ -64,9 +65,12 @@ log = structlog.get_logger()
 class RolloutActivities:
     """The activities of a rollout with what they need: the table and its notifications."""
 
-    def __init__(self, table: Table, listener: Listener, authority: Authority) -> None:
-        """Keep the worker's table and listener, and whom it believes."""
+    def __init__(
+        self, table: Table, listener: Listener, authority: Authority, claimable: ClaimableHosts = NO_HOSTS
+    ) -> None:
+        """Keep the worker's table and listener, whom it believes, and which host names deployments may claim."""
         self._authority = authority
+        self._hosts = HostRules(claimable)
         self._table = table
         self._listener = listener
         self._watch = AcknowledgementWatch(table, listener)
@@ -95,7 +99,8 @@ class RolloutActivities:
             try:
                 async with self._table.transaction() as tx:
                     authority = await believing(tx, self._authority, step)
-                    begun = await begin_table.begin(tx, step, authority, attempted_at=activity.info().started_time)
+                    began_at = activity.info().started_time
+                    begun = await begin_table.begin(tx, step, authority, hosts=self._hosts, attempted_at=began_at)
             except RefusedError as error:
                 if isinstance(step.request, NextRollout):
                     async with self._table.transaction() as tx:

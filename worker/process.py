@@ -22,6 +22,7 @@ from celadon.client.connection import connect
 from celadon.client.search_attributes import register_search_attributes
 from celadon.client.signatures import AuthoritySettings
 from celadon.domain.language.contracts import TASK_QUEUE
+from celadon.host_settings import HostSettings
 from celadon.keeper.keeper import Keeper
 from celadon.notifications.courier import Courier
 from celadon.stopping import stop_signal
@@ -71,6 +72,7 @@ async def _work_until(stop: asyncio.Event, settings: WorkerSettings) -> None:
     host, _, port = settings.metrics_address.rpartition(":")
     trust = AuthoritySettings()
     authority, risks = trust.authority(), trust.risks()
+    claimable = HostSettings().claimable
     if not await usable_or_stopped(settings.database_url, stop, TroubleLog("table_not_usable")):
         return
     client = await connect(patience=settings.temporal_patience)
@@ -90,8 +92,8 @@ async def _work_until(stop: asyncio.Event, settings: WorkerSettings) -> None:
             task_queue=TASK_QUEUE,
             workflows=WORKFLOWS,
             activities=[
-                *RolloutActivities(table, listener, authority).all(),
-                *AskActivities(table, client, authority).all(),
+                *RolloutActivities(table, listener, authority, claimable).all(),
+                *AskActivities(table, client, authority, claimable).all(),
             ],
             interceptors=[OwnWorkflowsOnly(), Heartbeats(), CountedSteps(StepMetrics())],
             workflow_runner=workflow_runner(),

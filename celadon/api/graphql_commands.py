@@ -37,6 +37,9 @@ _OBJECTS: Final[Mapping[str, tuple[Any, str]]] = {
 _NUMBERED: Final = "rollout"
 """A number that GraphQL shows as the id of something else."""
 
+_LABELS: Final = "labels"
+"""A mapping that GraphQL shows as a list of pairs."""
+
 NamedRevision = NewType("NamedRevision", object)
 """What an input takes for a revision, of any type: the one parser refuses in words what names none."""
 SCALARS: Final[Mapping[object, Any]] = {
@@ -118,7 +121,7 @@ def _input(command: AnyCommand) -> type:
     model = graph.model or command.request
     for name, field in model.model_fields.items():
         shown = _name(graph, name)
-        special = _given_labels if name == "labels" else _given
+        special = _given_labels if name == _LABELS else _given
         kind = strawberry.ID | None if name == _NUMBERED else mapped(field.annotation, special).kind
         told = _description(model, name) or _description(command.request, name)
         if field.is_required():
@@ -150,7 +153,7 @@ def _read(command: AnyCommand, given: Any) -> tuple[str, BaseModel, str | None]:
             continue
         if name == _NUMBERED:
             value = number_of(value)
-        elif isinstance(value, list) and all(isinstance(one, LabelInput) for one in value):
+        elif name == _LABELS and isinstance(value, list):
             value = {one.name: one.value for one in value}
         said[name] = value
     request = parse_payload(command.request, said if graph.read is None else graph.read(subject, said))

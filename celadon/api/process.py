@@ -30,6 +30,7 @@ from celadon.client.connection import connect
 from celadon.client.rollouts import RolloutClient
 from celadon.domain.language.durations import parse_duration
 from celadon.gateway.addresses import SocketAddress
+from celadon.host_settings import HostSettings
 from celadon.racing import first_to_end
 from celadon.stopping import stop_signal
 from celadon.table.core.engine import Table
@@ -71,7 +72,7 @@ def api_of(settings: ApiSettings, table: Table, listener: Listener, temporal: Cl
     over_tls = settings.console_url is not None and settings.console_url.scheme == "https"
     rollouts = RolloutClient(temporal, signer)
     parts = ApiParts(
-        service=ApiService(table, rollouts, signs=signer is not None),
+        service=ApiService(table, rollouts, signs=signer is not None, claimable=HostSettings().claimable),
         authenticator=Authenticator(bearer, guessing, settings, metrics),
         bearer=bearer,
         feed=ChangeFeed(table, rollouts, listener, metrics.trouble("changes", "changes_not_heard")),

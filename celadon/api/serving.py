@@ -4,6 +4,7 @@ from contextlib import AbstractAsyncContextManager
 
 from celadon.api.reading import AnswerPieces, ReadTurns, share_of
 from celadon.client.rollouts import RolloutClient
+from celadon.domain.decisions.hosts import NO_HOSTS, ClaimableHosts
 from celadon.service.principal import Principal
 from celadon.service.service import Service
 from celadon.table.core.engine import Table
@@ -12,9 +13,11 @@ from celadon.table.core.engine import Table
 class ApiService(Service):
     """Serves the callers of the API."""
 
-    def __init__(self, table: Table, rollouts: RolloutClient, *, signs: bool) -> None:
-        """Serve from the table and through ``rollouts``; ``signs`` when its commands are signed."""
-        super().__init__(table, rollouts, signs=signs)
+    def __init__(
+        self, table: Table, rollouts: RolloutClient, *, signs: bool, claimable: ClaimableHosts = NO_HOSTS
+    ) -> None:
+        """Serve as :class:`Service` does."""
+        super().__init__(table, rollouts, signs=signs, claimable=claimable)
         self._turns = ReadTurns()
         self._queries = ReadTurns()
         self._pieces = AnswerPieces()

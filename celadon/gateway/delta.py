@@ -19,8 +19,8 @@ from celadon.domain.decisions.enrolment import MAX_REFUSAL_BYTES, bounded
 from celadon.domain.language.names import DeploymentName, Epoch
 from celadon.gateway.discovery import DiscoveryRequest, DiscoveryResponse
 from celadon.gateway.own_listeners import AS_ALL_OTHERS, OwnListeners
-from celadon.gateway.resources import DeploymentResources, Leads, Resource, ResourceType, deployment_of
-from celadon.gateway.routing import LIVE
+from celadon.gateway.resources import DeploymentResources, Resource, ResourceType, deployment_of
+from celadon.gateway.routing import LIVE, DeploymentRoutes
 from celadon.gateway.snapshot import Snapshot
 
 WILDCARD: Final = "*"
@@ -34,8 +34,8 @@ class _Delivery:
     versions: Mapping[str, str]
     deployments: tuple[DeploymentResources, ...]
     """Whose endpoints it has, at which epoch."""
-    leads: Mapping[DeploymentName, Leads]
-    """What its routes lead to each deployment."""
+    routed: Mapping[DeploymentName, DeploymentRoutes]
+    """To which deployments its routes lead, and by what."""
 
 
 @dataclass(slots=True)
@@ -102,8 +102,9 @@ class DeltaStream:
         self._listeners = snapshot.listeners(own)
         self._subscriptions: dict[ResourceType, _StreamSubscription] = {}
         self._nonces = count(1)
-        self._leads: Mapping[DeploymentName, Leads] | None = None
-        """What the router's routes lead to each deployment; not known before it has accepted some on this stream."""
+        self._routed: Mapping[DeploymentName, DeploymentRoutes] | None = None
+        """To which deployments the router's routes lead, and by what; not known before it has accepted some on this
+        stream."""
         self._served: dict[DeploymentName, Epoch] = {}
         """The epoch whose endpoints the router serves, whether or not it has a route to them yet."""
         self._acknowledged: dict[DeploymentName, Epoch] = {}
@@ -149,7 +150,7 @@ class DeltaStream:
             self._serves(resources)
 
     def deployments_changed(self, clusters: Iterable[str]) -> None:
-        """Note that deployments with these clusters came or went, and with them the routes."""
+        """Note that deployments with these clusters came, went or got other hosts, and with them the routes."""
         self._mark(ResourceType.CLUSTER, clusters)
         self._mark(ResourceType.ROUTES, self._snapshot.route_names)
 
@@ -256,7 +257,7 @@ class DeltaStream:
         """Whether the router may still have a route to a deployment that is to have none."""
         name = deployment_of(cluster)
         resources = self._snapshot.deployment(name)
-        return resources is not None and resources.leads is None and (self._leads is None or name in self._leads)
+        return resources is not None and resources.leads is None and (self._routed is None or name in self._routed)
 
     def _warm_again(self, clusters: _StreamSubscription, changed: Iterable[Resource]) -> None:
         """Send the endpoints of changed clusters again: Envoy waits for them, but does not ask."""
@@ -286,7 +287,7 @@ class DeltaStream:
             nonce=str(next(self._nonces)),
             versions=versions,
             deployments=deployments,
-            leads=self._snapshot.routes.leads if kind is ResourceType.ROUTES else {},
+            routed=self._snapshot.routes.deployments if kind is ResourceType.ROUTES else {},
         )
         return DiscoveryResponse(kind, subscription.in_flight.nonce, changed, removed)
 
@@ -298,7 +299,7 @@ class DeltaStream:
         for resources in delivery.deployments:
             self._serves(resources)
         if kind is ResourceType.ROUTES and LIVE in delivery.versions:
-            self._has_routes(delivery.leads)
+            self._has_routes(delivery.routed)
 
     @staticmethod
     def _refused(subscription: _StreamSubscription, delivery: _Delivery, why: str) -> None:
@@ -321,10 +322,10 @@ class DeltaStream:
         elif kind is ResourceType.ROUTES:
             routes = self._snapshot.routes
             if self._subscriptions[kind].held.get(LIVE) == routes.resources[LIVE].version:
-                self._has_routes(routes.leads)
+                self._has_routes(routes.deployments)
 
-    def _has_routes(self, leads: Mapping[DeploymentName, Leads]) -> None:
-        self._leads = leads
+    def _has_routes(self, deployments: Mapping[DeploymentName, DeploymentRoutes]) -> None:
+        self._routed = deployments
         for name, epoch in self._served.items():
             self._acknowledge(name, epoch)
 
@@ -341,9 +342,10 @@ class DeltaStream:
             self._acknowledge(resources.deployment, resources.epoch)
 
     def _acknowledge(self, name: DeploymentName, epoch: Epoch) -> None:
-        """Acknowledge an epoch once the router has the deployment's routes, or none when it is to have none."""
-        resources = self._snapshot.deployment(name)
-        if self._leads is None or resources is None or self._leads.get(name) != resources.leads:
+        """Acknowledge an epoch once the router's routes lead to the deployment by all its hosts, or not at all."""
+        if self._routed is None or self._snapshot.deployment(name) is None:
+            return
+        if self._routed.get(name) != self._snapshot.routes_to(name):
             return
         if self._acknowledged.get(name, -1) < epoch:
             self._acknowledged[name] = self._news[name] = epoch

@@ -59,6 +59,11 @@ class GatewayMetrics:
             buckets=ACK_BUCKETS,
             registry=self.registry,
         )
+        self.hosts_left_out = Gauge(
+            "celadon_gateway_hosts_left_out",
+            "Hosts that a deployment has claimed, and that lead to the deployment of whose name and a domain they are.",
+            registry=self.registry,
+        )
         self.load_reports = Counter(
             "celadon_gateway_load_reports",
             "Load reports received.",

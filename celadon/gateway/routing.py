@@ -1,7 +1,8 @@
 """How routers find a deployment: listeners and route configurations.
 
 Neither ever changes at a switch. A deployment is addressed by host name (``<name>``, and ``<name>.<domain>`` in each of
-the installation's domains) or, where clients have only one host name, by the path ``/<name>``. Each route exists twice,
+the installation's domains, and host names of its own) or, where clients have only one host name, by the path
+``/<name>``. Each route exists twice,
 because only idempotent requests may be retried once a replica can have begun to work on them: a generation must not run
 twice.
 
@@ -119,14 +120,20 @@ class Routing:
             if address is not None
         }
 
-    def routes_to(self, name: DeploymentName, leads: Leads) -> "DeploymentRoutes":
-        """Return what a deployment adds to the route configurations."""
+    def routes_to(self, name: DeploymentName, leads: Leads, own_hosts: Sequence[str] = ()) -> "DeploymentRoutes":
+        """Return what a deployment adds to the route configurations.
+
+        No other deployment may have one of its ``own_hosts``, nor may one of them be made of a name: Envoy refuses a
+        configuration that has a host name twice, with all that is in it.
+        """
         live = _Addressed(name, leads, is_preview=False, preview_key=self.preview_key)
         preview = _Addressed(name, leads, is_preview=True)
         green = name + PREVIEW_SUFFIX
         return DeploymentRoutes(
-            live=_fragments(name, self._hosts(name), live),
-            preview=None if self.preview is None else _fragments(name, self._hosts(name, green), preview),
+            live=_fragments(name, [*self._hosts(name), *own_hosts], live),
+            preview=None
+            if self.preview is None
+            else _fragments(name, [*self._hosts(name, green), *own_hosts], preview),
         )
 
     def route_configurations(self, deployments: Iterable["DeploymentRoutes"]) -> dict[str, Resource]:

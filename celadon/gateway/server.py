@@ -24,6 +24,7 @@ from celadon.gateway.connections import close_connection
 from celadon.gateway.delta import DeltaStream
 from celadon.gateway.discovery import DiscoveryRequest, DiscoveryResponse
 from celadon.gateway.drains import Drains
+from celadon.gateway.hosts import LeftOut
 from celadon.gateway.listening import listen
 from celadon.gateway.load_reports import IDLE_PLAN, Drainee, DrainLoad, LoadReport, ReportingPlan
 from celadon.gateway.metrics import GatewayMetrics
@@ -172,6 +173,7 @@ class XdsServer:
         self._streams: dict[RouterNode, _RouterStream] = {}
         self._reporters: dict[Speaker, _LoadStream] = {}
         self._published_at: dict[DeploymentName, float] = {}
+        self._hosts_left_out: Mapping[str, LeftOut] = {}
         self._server = grpc.aio.server(options=SERVER_OPTIONS)
         self._server.add_generic_rpc_handlers(_handlers(self._discover, self._report))
         self.publish(loaded)
@@ -244,6 +246,8 @@ class XdsServer:
             self._published_at.pop(name, None)
             self._metrics.panic.remove(name)
             changed.add(name)
+        if clusters:
+            self._tell_hosts_left_out()
         for stream in self._streams.values():
             for name in changed:
                 stream.delta.deployment_changed(name)
@@ -251,6 +255,16 @@ class XdsServer:
                 stream.delta.deployments_changed(clusters)
             self._settle(stream)
             stream.wake()
+
+    def _tell_hosts_left_out(self) -> None:
+        """Log, once each, which hosts of deployments lead to others by their names, and count them."""
+        before, self._hosts_left_out = self._hosts_left_out, self._snapshot.hosts_left_out
+        self._metrics.hosts_left_out.set(len(self._hosts_left_out))
+        for host, one in self._hosts_left_out.items():
+            if before.get(host) != one:
+                log.error("host_left_out", host=host, claimed_by=one.claimed_by, address_of=one.address_of)
+        for host in before.keys() - self._hosts_left_out.keys():
+            log.info("host_no_longer_left_out", host=host)
 
     # Identity
 

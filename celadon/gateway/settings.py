@@ -7,9 +7,9 @@ from typing import Annotated, Final
 from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from celadon.domain.language.domains import LOCAL_DOMAINS, Domains
 from celadon.domain.language.durations import Duration
 from celadon.gateway.addresses import GatewayAddress, SocketAddress, parse_gateway_address
-from celadon.gateway.domains import parse_domains
 from celadon.gateway.listening import plain_tcp_refused
 from celadon.gateway.routing import Routing
 
@@ -17,7 +17,6 @@ SHORTEST_PREVIEW_KEY: Final = 16
 MOST_TRUSTED_HOPS: Final = 10
 
 Address = Annotated[SocketAddress, NoDecode]
-Domains = Annotated[tuple[str, ...], NoDecode, BeforeValidator(parse_domains)]
 
 
 class GatewaySettings(BaseSettings):
@@ -47,7 +46,7 @@ class GatewaySettings(BaseSettings):
     """Requests with this value in ``x-celadon-preview`` reach green on the live listener; none do when not set."""
     stream_idle_timeout: Duration = timedelta(hours=1)
     """How long a request may pass without a byte either way, a model that thinks included; ``0s`` means for ever."""
-    domains: Domains = ("localhost",)
+    domains: Annotated[Domains, NoDecode] = LOCAL_DOMAINS
     """Domains of the routers, separated by commas: a deployment has the host names ``NAME`` and ``NAME.DOMAIN``."""
     trusted_hops: Annotated[int, Field(ge=0, le=MOST_TRUSTED_HOPS)] = 0
     """How many proxies stand before the routers, whose ``X-Forwarded-For`` and ``X-Forwarded-Proto`` are believed."""

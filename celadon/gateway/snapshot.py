@@ -2,8 +2,9 @@
 
 Each deployment's resources are built when it changes and kept serialised, so that a switch costs the same beside one
 deployment and beside a thousand. Route configurations are put together when somebody asks for them after deployments
-came or went, of parts that are kept for each deployment; so however many came meanwhile, they are put together once. A
-deployment that is being deleted loses its route first, and keeps its clusters until its replicas have drained.
+came or went or got other host names, of parts that are kept for each deployment; so however many came meanwhile, they
+are put together once. A deployment that is being deleted loses its route first, and keeps its clusters until its
+replicas have drained.
 """
 
 from collections.abc import Mapping
@@ -11,18 +12,18 @@ from dataclasses import dataclass
 
 from celadon.domain.decisions.publication import Publication
 from celadon.domain.language.names import DeploymentName
+from celadon.gateway.hosts import HostClaims, LeftOut
 from celadon.gateway.own_listeners import OwnListeners
-from celadon.gateway.resources import DeploymentResources, Leads, Resource, ResourceType, deployment_resources
+from celadon.gateway.resources import DeploymentResources, Resource, ResourceType, deployment_resources
 from celadon.gateway.routing import DeploymentRoutes, Routing
 
 
 @dataclass(frozen=True, slots=True)
 class Routes:
-    """The route configurations and the deployments that they lead to."""
+    """The route configurations, and what they have of each deployment that they lead to."""
 
     resources: dict[str, Resource]
-    leads: Mapping[DeploymentName, Leads]
-    """Which requests they lead to each deployment that they lead to at all."""
+    deployments: Mapping[DeploymentName, DeploymentRoutes]
 
 
 class Snapshot:
@@ -34,18 +35,27 @@ class Snapshot:
         self._deployments: dict[DeploymentName, DeploymentResources] = {}
         self._clusters: dict[str, Resource] = {}
         self._assignments: dict[str, Resource] = {}
-        self._routed: dict[DeploymentName, tuple[Leads, DeploymentRoutes]] = {}
+        self._routed: dict[DeploymentName, DeploymentRoutes] = {}
         """The parts of the route configurations, of deployments to which a route leads."""
+        self._hosts = HostClaims(routing.domains)
         self._routes: Routes | None = None
 
     @property
     def routes(self) -> Routes:
         """The route configurations to all deployments."""
         if self._routes is None:
-            parts = (routes for _, (_, routes) in sorted(self._routed.items(), key=lambda one: one[0]))
-            leads = {name: leads for name, (leads, _) in self._routed.items()}
-            self._routes = Routes(self._routing.route_configurations(parts), leads)
+            parts = (routes for _, routes in sorted(self._routed.items(), key=lambda one: one[0]))
+            self._routes = Routes(self._routing.route_configurations(parts), dict(self._routed))
         return self._routes
+
+    def routes_to(self, name: DeploymentName) -> DeploymentRoutes | None:
+        """Return what the route configurations have of a deployment; ``None`` when no route leads to it."""
+        return self._routed.get(name)
+
+    @property
+    def hosts_left_out(self) -> Mapping[str, LeftOut]:
+        """Host names that deployments have claimed, and that are the addresses of others by their names."""
+        return self._hosts.left_out
 
     @property
     def route_names(self) -> frozenset[str]:
@@ -80,20 +90,20 @@ class Snapshot:
     def publish(self, publication: Publication) -> bool:
         """Put a publication in place of its deployment's last one; tell whether routes or clusters changed."""
         resources = deployment_resources(publication)
-        known = self._deployments.get(publication.deployment)
-        self._deployments[publication.deployment] = resources
+        name, known = resources.deployment, self._deployments.get(publication.deployment)
+        hosts = None if resources.leads is None else publication.hosts
+        self._deployments[name] = resources
         clusters = {one.name: one for one in resources.clusters}
         gone = set() if known is None else {one.name for one in known.clusters} - clusters.keys()
-        for name in gone:
-            del self._clusters[name]
-            del self._assignments[name]
-        changed = known is None or known.clusters != resources.clusters
+        for cluster in gone:
+            del self._clusters[cluster]
+            del self._assignments[cluster]
         self._clusters.update(clusters)
         self._assignments.update({one.name: one for one in resources.assignments})
-        if known is None or known.leads != resources.leads:
-            self._route(resources.deployment, resources.leads)
+        if known is None or known.leads != resources.leads or self._hosts.claimed_by(name) != hosts:
+            self._route(name, hosts)
             return True
-        return changed
+        return known.clusters != resources.clusters
 
     def withdraw(self, name: DeploymentName) -> bool:
         """Forget a deployment; tell whether it was there."""
@@ -106,10 +116,12 @@ class Snapshot:
         self._route(name, None)
         return True
 
-    def _route(self, name: DeploymentName, leads: Leads | None) -> None:
-        """Let routes lead to a deployment, or none."""
-        if leads is not None:
-            self._routed[name] = (leads, self._routing.routes_to(name, leads))
-        else:
-            self._routed.pop(name, None)
+    def _route(self, name: DeploymentName, hosts: tuple[str, ...] | None) -> None:
+        """Let routes lead to a deployment by its name and hosts of its own, or, without any of both, none."""
+        for concerned in {name, *self._hosts.claim(name, hosts)}:
+            own, resources = self._hosts.claimed_by(concerned), self._deployments.get(concerned)
+            if own is None or resources is None or resources.leads is None:
+                self._routed.pop(concerned, None)
+            else:
+                self._routed[concerned] = self._routing.routes_to(concerned, resources.leads, self._hosts.of(concerned))
         self._routes = None

@@ -13,6 +13,7 @@ from celadon.client.overview import ask_workflow
 from celadon.client.patience import NoAnswerError
 from celadon.client.rollout_view import NO_WORKFLOW, WorkflowAnswer
 from celadon.client.rollouts import RolloutClient, Sender
+from celadon.domain.decisions.hosts import NO_HOSTS, ClaimableHosts, HostRules
 from celadon.domain.language.errors import RefusalCode, RefusedError, refuse
 from celadon.domain.language.not_found import no_such_deployment, nothing_under_way
 from celadon.domain.language.permissions import Verb, rights_of
@@ -44,8 +45,19 @@ class Service:
     shows_unregistered: ClassVar[bool] = False
     """Whether a deployment may be shown that only its workflow knows so far: nobody knows its labels yet."""
 
-    def __init__(self, table: Table, rollouts: RolloutClient, *, signs: bool) -> None:
-        """Serve from the table and through ``rollouts``; ``signs`` when its commands are signed."""
+    def __init__(
+        self, table: Table, rollouts: RolloutClient, *, signs: bool, claimable: ClaimableHosts = NO_HOSTS
+    ) -> None:
+        """Serve from the table and through ``rollouts``.
+
+        Args:
+            table: the table.
+            rollouts: what speaks to rollouts.
+            signs: whether its commands are signed.
+            claimable: which host names deployments may claim.
+
+        """
+        self._claimable = claimable
         self._table = table
         self._rollouts = rollouts
         self._signs = signs
@@ -199,6 +211,10 @@ class Service:
         """Return who asks for a rollout that begins later: verified only if a start of theirs would be signed."""
         author = self.author_of_schedule(who, reason)
         return author if self.vouches else author.model_copy(update={"verified": False, "issuer": ""})
+
+    def host_rules(self, who: Principal) -> HostRules:
+        """Return which host names a caller may claim for a deployment."""
+        return HostRules(self._claimable, who.sees)
 
     def rights(self, who: Principal) -> frozenset[Verb]:
         """Return all that a caller may do, for what happens later in its name."""

@@ -5,7 +5,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import aiohttp
 import pytest
@@ -24,6 +24,7 @@ from celadon.domain.decisions.authority import Unsigned
 from celadon.domain.language.contracts import TASK_QUEUE
 from celadon.domain.language.permissions import Role
 from celadon.gateway.addresses import SocketAddress
+from celadon.host_settings import HostSettings
 from celadon.table.access.tokens import NewToken, create_token
 from celadon.table.core.engine import Table
 from celadon.table.core.listen import Listener
@@ -156,10 +157,18 @@ GENEROUS: Mapping[str, Any] = {
 }
 
 
+CLAIMABLE: Final = "*.example.com"
+"""What an operator of tests lets deployments claim."""
+
+
 @pytest_asyncio.fixture(loop_scope="session")
-async def api(table: Table, temporal_env: WorkflowEnvironment, keys: Path) -> AsyncIterator[ApiClient]:
+async def api(
+    table: Table, temporal_env: WorkflowEnvironment, keys: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[ApiClient]:
     """Run the API, and a worker that registers rollouts; nobody keeps replicas, so none gets further."""
     authority = AuthoritySettings(verify_keys_file=keys / "key.pub", unsigned=Unsigned.NONE).authority()
+    monkeypatch.setenv("CELADON_HOSTS", CLAIMABLE)
+    claimable = HostSettings().claimable
     async with (
         Listener(table.database_url, "celadon-tests-worker") as listener,
         running_api(table, temporal_env, signing_key_file=keys / "key.pem", **GENEROUS) as client,
@@ -169,8 +178,8 @@ async def api(table: Table, temporal_env: WorkflowEnvironment, keys: Path) -> As
             task_queue=TASK_QUEUE,
             workflows=WORKFLOWS,
             activities=[
-                *RolloutActivities(table, listener, authority).all(),
-                *AskActivities(table, temporal_env.client, authority).all(),
+                *RolloutActivities(table, listener, authority, claimable).all(),
+                *AskActivities(table, temporal_env.client, authority, claimable).all(),
             ],
             workflow_runner=workflow_runner(),
             interceptors=[OwnWorkflowsOnly(), Heartbeats()],

@@ -216,6 +216,7 @@ SOURCES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "celadon/table/rollouts/registration.py",
             "celadon/service/commands/add_revision.py",
         ),
+        "Hosts of a deployment's own": ("celadon/domain/decisions/hosts.py", "celadon/table/rollouts/hosts.py"),
         "Delete": ("celadon/table/rollouts/deletion.py",),
     },
 )

@@ -21,6 +21,7 @@ from celadon.client.signatures import AuthoritySettings, SigningSettings
 from celadon.domain.language.docstrings import attribute_docstrings
 from celadon.gateway.authority import CertificateAuthoritySettings
 from celadon.gateway.settings import GatewaySettings
+from celadon.host_settings import HostSettings
 from celadon.notifications.settings import NotificationSettings
 from celadon.provisioners.settings import LocalSettings
 from celadon.reach_settings import ReachSettings
@@ -36,6 +37,11 @@ SECTIONS: Final[tuple[tuple[str, str, type[BaseSettings]], ...]] = (
     ("Signatures and unsigned messages", "each worker", AuthoritySettings),
     ("Replicas of provisioner `local`", "each worker; `celadon doctor` reads `CELADON_STATE_DIR`", LocalSettings),
     ("Addresses that may be reached", "each worker and each gateway", ReachSettings),
+    (
+        "Host names of deployments' own",
+        "each worker, each process of the API, and commands that bypass it",
+        HostSettings,
+    ),
     ("Notifications", "each worker", NotificationSettings),
     ("Gateway", "each gateway", GatewaySettings),
     ("API", "each process of the API", ApiSettings),

@@ -1,5 +1,6 @@
 """All that routers are to be told."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -25,23 +26,25 @@ def test_a_new_deployment_changes_the_routes() -> None:
     assert all(one.version != versions[name] for name, one in snapshot.routes.resources.items())
 
 
-def test_routes_are_made_for_the_deployment_that_comes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_routes_are_made_for_the_deployment_alone_that_comes_or_gets_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
     routes_to = Routing.routes_to
 
-    def counted(self: Routing, name: str, leads: Leads) -> DeploymentRoutes:
+    def counted(self: Routing, name: str, leads: Leads, hosts: Sequence[str] = ()) -> DeploymentRoutes:
         made.append(name)
-        return routes_to(self, name, leads)
+        return routes_to(self, name, leads, hosts)
 
     monkeypatch.setattr(Routing, "routes_to", counted)
     snapshot = Snapshot(routing())
     for name in ("chat", "code", "ask"):
         snapshot.publish(before_switch(1, [1], [2], name))
-        assert name in snapshot.routes.leads
+        assert name in snapshot.routes.deployments
     snapshot.publish(after_switch(2, [1], [2], "chat"))
     snapshot.withdraw("code")
-    assert snapshot.routes.leads.keys() == {"chat", "ask"}
-    assert made == ["chat", "code", "ask"]
+    snapshot.publish(before_switch(3, [1], [2], "ask", hosts=("ask.example.com",)))
+    snapshot.publish(before_switch(4, [1], [2], "ask", hosts=("ask.example.com",)))
+    assert snapshot.routes.deployments.keys() == {"chat", "ask"}
+    assert made == ["chat", "code", "ask", "ask"]
 
 
 def test_the_order_in_which_deployments_come_changes_no_version() -> None:

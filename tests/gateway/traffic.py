@@ -43,6 +43,7 @@ def publication(
     grpc: Mapping[int, int] | None = None,
     streams: int = STREAMS,
     routed: bool = True,
+    hosts: tuple[str, ...] = (),
 ) -> Publication:
     """Return what is published of sets whose healthy members listen on these ports.
 
@@ -55,6 +56,7 @@ def publication(
         grpc: of members that serve gRPC, the port for it by their port.
         streams: how many requests of gRPC at a time one connection takes.
         routed: whether the deployment's address leads to it.
+        hosts: host names of its own.
 
     """
     return publish(
@@ -62,6 +64,7 @@ def publication(
             deployment=deployment,
             epoch=Epoch(epoch),
             routed=routed,
+            hosts=hosts,
             sets=tuple(
                 SetTraffic(
                     route_set=route_set,
@@ -92,9 +95,11 @@ def before_switch(
     green: Sequence[int],
     deployment: str = "chat",
     grpc: Mapping[int, int] | None = None,
+    hosts: tuple[str, ...] = (),
 ) -> Publication:
     """Return a publication in which blue is live and green is previewed."""
-    return publication(epoch, {(BLUE, SetRole.LIVE): blue, (GREEN, SetRole.GREEN): green}, deployment, grpc=grpc)
+    sets = {(BLUE, SetRole.LIVE): blue, (GREEN, SetRole.GREEN): green}
+    return publication(epoch, sets, deployment, grpc=grpc, hosts=hosts)
 
 
 def after_switch(

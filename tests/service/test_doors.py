@@ -187,6 +187,21 @@ CASES: Final[dict[str, Case]] = {
         done={"changed": "true"},
         event="labelled",
     ),
+    "hosts": Case(
+        words=Words(
+            rest=("PUT", f"{CHAT}/hosts", {"hosts": ["LLM.example.com"], "reason": WHY}),
+            graphql=(
+                "setDeploymentHosts",
+                {"deploymentId": "chat", "hosts": ["LLM.example.com"], "reason": WHY},
+                "... on SetDeploymentHostsPayload { hosts changed }",
+            ),
+            cli=("deployment", "hosts", "chat", "LLM.example.com", "--reason", WHY),
+        ),
+        scene="live",
+        done={"changed": "true"},
+        event="hosts_changed",
+        weak=Role.OPERATOR,
+    ),
     "set_policy": Case(
         words=Words(
             rest=("PATCH", f"{CHAT}/policy", {"policy": {"bake": "1m"}, "reason": WHY}),

@@ -18,11 +18,13 @@ from celadon.cli.signing import own_signer
 from celadon.cli.table_access import database_faults_told
 from celadon.client.rollout_view import NO_WORKFLOW, WorkflowAnswer
 from celadon.client.rollouts import KEY_HOLDER, RolloutClient, Sender
+from celadon.domain.decisions.hosts import HostRules
 from celadon.domain.language.errors import RefusedError
 from celadon.domain.language.identity import KEY_ISSUER
 from celadon.domain.language.not_found import nothing_under_way
 from celadon.domain.language.permissions import Role, Verb
 from celadon.domain.language.states import Channel
+from celadon.host_settings import HostSettings
 from celadon.service.answers import TargetRollout
 from celadon.service.command import Call
 from celadon.service.principal import Principal, Scheme
@@ -77,6 +79,10 @@ class OperatorService(Service):
     async def not_found(self, name: str) -> RefusedError:
         """Return the refusal for a deployment that is not there, with those that are."""
         return await self._session.no_such_deployment(name)
+
+    def host_rules(self, who: Principal) -> HostRules:
+        """Return what the environment of this command says of host names."""
+        return HostRules(HostSettings().claimable, who.sees)
 
     def author(self, who: Principal, reason: str) -> Author:
         """Return who changes the table, as declared."""

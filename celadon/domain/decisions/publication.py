@@ -89,6 +89,8 @@ class DeploymentTraffic(BaseModel):
     sets: tuple[SetTraffic, ...]
     routed: bool = True
     """Whether its address leads anywhere; false once it is being deleted."""
+    hosts: tuple[str, ...] = ()
+    """Host names of its own."""
     panicking: bool = False
     """Whether the audit log has been told of a panic and not of its end."""
 
@@ -154,6 +156,8 @@ class Publication(BaseModel):
     """True while too few live members are healthy, so that unhealthy ones are published too."""
     routed: bool = True
     """False once the deployment is being deleted: routers lose their route to it before its endpoints drain."""
+    hosts: tuple[str, ...] = ()
+    """Host names of its own, in small letters, beside those that are made of its name."""
 
     @property
     def destinations(self) -> Mapping[Destination, tuple[Endpoint, ...]]:
@@ -239,6 +243,7 @@ def publish(traffic: DeploymentTraffic) -> Publication:
         grpc_streams=min((one.grpc_streams for one in traffic.sets if one.grpc_streams is not None), default=None),
         panic=panic,
         routed=traffic.routed,
+        hosts=traffic.hosts,
     )
 
 

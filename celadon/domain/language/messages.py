@@ -21,6 +21,7 @@ from celadon.domain.language.permissions import Verb
 from celadon.domain.language.policy import MOST_REPLICAS, BlueGreenPolicy
 from celadon.domain.language.revision import Revision
 from celadon.domain.language.states import Channel, RolloutOutcome, RolloutPhase, SetCondition
+from celadon.domain.language.traffic import Traffic
 from celadon.domain.language.utc_moment import ZonedMoment
 
 MAX_REPLICAS: Final = MOST_REPLICAS
@@ -52,6 +53,8 @@ class RolloutRequest(StrictModel):
     """How the rollout may go; what is not given is as the deployment's own policy says, else the default."""
     labels: Labels | None = None
     """What API tokens are scoped by. A new deployment gets them; one that exists must have the same."""
+    traffic: Traffic | None = None
+    """How clients reach the deployment beside its name; when not given, that stays as it is."""
     requested_by: Person = UNDECLARED
     """Who asks, for the audit log."""
     reason: Reason = ""

@@ -43,6 +43,8 @@ class Verb(StrEnum):
     DELETE = "delete"
     LABEL = "label"
     """Change the labels by which tokens are scoped."""
+    SET_HOSTS = "set_hosts"
+    """Change a deployment's own host names, which moves the requests to them at once."""
     SET_POLICY = "set_policy"
     """Change a deployment's own policy."""
     SET_DEFAULTS = "set_defaults"

@@ -106,6 +106,10 @@ class Plan(Record):
     """How many replicas the deployment has; nothing when it is new."""
     replicas: int | None
     """How many it would have; nothing when the rollout would not begin."""
+    hosts_before: tuple[str, ...] = ()
+    """Host names of its own that the deployment has."""
+    hosts: tuple[str, ...] = ()
+    """Those that it would have from the beginning of the rollout on; as before when the rollout would not begin."""
     policy: tuple[LayeredKey, ...]
     """Every key of the resolved policy; nothing when the policy contradicts itself."""
     capacity_now: int

@@ -11,6 +11,7 @@ from celadon.domain.language.messages import Replicas
 from celadon.domain.language.names import DeploymentName
 from celadon.domain.language.permissions import Verb
 from celadon.domain.language.policy import BlueGreenPolicy
+from celadon.domain.language.traffic import Hosts
 from celadon.service.command import Call, Command, Graph, Line, Option, Rest, Scope, Terminal
 from celadon.service.typed import labels_typed
 
@@ -26,6 +27,8 @@ class CreateRequest(StrictModel):
     """How its rollouts may go, when they do not say."""
     labels: Labels = Field(default_factory=dict)
     """What API tokens are scoped by."""
+    hosts: Hosts = ()
+    """Host names of its own, beside its name."""
     reason: Reason = ""
 
 
@@ -50,6 +53,7 @@ async def create(call: Call[CreateRequest]) -> CreateResult:
         replicas=request.replicas,
         policy=request.policy,
         labels=request.labels,
+        hosts=request.hosts,
     )
     async with service.transaction() as tx:
         await service.is_there(tx, call.who, request.deployment)
@@ -58,6 +62,7 @@ async def create(call: Call[CreateRequest]) -> CreateResult:
             wanted,
             service.author(call.who, request.reason),
             lambda verb, why: call.who.require([verb], why),
+            service.host_rules(call.who),
         )
     return CreateResult(deployment=request.deployment, created=created)
 
@@ -101,6 +106,7 @@ COMMAND = Command(
                 metavar="NAME=VALUE",
                 parse=lambda given: labels_typed(given, "--label"),
             ),
+            "hosts": Option(help="A host name of its own. May be repeated.", flag="--host", metavar="HOST"),
         },
         help="""Create a deployment without rolling anything out; 'celadon deploy' does both at once.
 

@@ -27,6 +27,7 @@ async def plan(call: Call[RolloutRequest]) -> Plan:
             request,
             verified=service.vouches,
             require=lambda verb, why: who.require([verb], why),
+            hosts=service.host_rules(who),
         )
 
 
@@ -52,6 +53,9 @@ def _changes(result: Plan) -> Iterator[Line]:
         before = result.replicas_before
         kept = f"{result.replicas}, as they are" if before == result.replicas else f"{before} → {result.replicas}"
         yield Line(text=f"  replicas: {result.replicas if before is None else kept}")
+    if result.hosts != result.hosts_before:
+        had, gets = (", ".join(hosts) or "(none)" for hosts in (result.hosts_before, result.hosts))
+        yield Line(text=f"  traffic.hosts: {had} → {gets}, from the beginning of the rollout on")
     for key in result.policy:
         if key.changes:
             yield Line(text=f"  policy.{key.key}: {key.otherwise} → {key.value}, for this rollout")

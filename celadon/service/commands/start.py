@@ -78,6 +78,7 @@ class StartInput(StrictModel):
     replicas: int | None = None
     policy: dict[str, JsonValue] | None = None
     labels: dict[str, str] | None = None
+    traffic: dict[str, JsonValue] | None = None
     reason: Reason = ""
     allow_plain_secrets: bool = False
     restart: bool = False
@@ -85,6 +86,7 @@ class StartInput(StrictModel):
 
 async def start(call: Call[RolloutRequest]) -> StartResult:
     """Start a rollout and wait a moment until it is registered."""
+    from celadon.table.rollouts.hosts import refuse_claims
     from celadon.table.rollouts.rights import rights_to_request
 
     request, service, who = call.request, call.service, call.who
@@ -95,6 +97,7 @@ async def start(call: Call[RolloutRequest]) -> StartResult:
         # The table judges the same again when the rollout begins; here the caller is told before anything starts.
         for right in await rights_to_request(tx, request):
             who.require([right.verb], right.why)
+        await refuse_claims(tx, request.deployment, request.traffic, service.host_rules(who))
     if not exists:
         who.require_scope(request.labels or {})
     met = await _meet(call, request)

@@ -74,6 +74,8 @@ class DeploymentDetail(Shown):
     live: Phrase
     epoch: int
     replicas: int
+    hosts: tuple[str, ...]
+    """Host names of its own."""
     frozen: bool
     freezes: tuple[Phrase, ...]
     """Those that hold or are to come."""
@@ -137,6 +139,7 @@ def deployment_detail(view: RolloutView, now: datetime, room: Room = WHOLE) -> D
         live=live_phrase(deployment.live_revision),
         epoch=deployment.epoch,
         replicas=deployment.replicas,
+        hosts=deployment.hosts,
         frozen=deployment.frozen,
         freezes=freeze_phrases(
             sorted(deployment.freezes, key=lambda one: one.begins_at), deployment.deployment, deployment.at

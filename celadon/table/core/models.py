@@ -37,6 +37,7 @@ from celadon.domain.language.states import (
     RouteStatus,
     SetCondition,
 )
+from celadon.domain.language.traffic import HOST_PATTERN, LONGEST_HOST
 from celadon.table.core.types import StorableJson, StorableText
 
 
@@ -117,6 +118,17 @@ class Deployment(Base):
     """The highest number of a rollout of it that was pruned; ``None`` when none was."""
     pruned_at: Mapped[datetime | None]
     """When a rollout of it was pruned last."""
+
+
+class DeploymentHost(Base):
+    """A host name of a deployment's own; no two deployments have the same, in whatever letters somebody writes it."""
+
+    __tablename__ = "deployment_hosts"
+    __table_args__ = (CheckConstraint(f"host ~ '{HOST_PATTERN}' and length(host) <= {LONGEST_HOST}", name="host"),)
+
+    host: Mapped[str] = mapped_column(primary_key=True)
+    deployment: Mapped[str] = mapped_column(ForeignKey("deployments.name", ondelete="CASCADE"), index=True)
+    created_at: Mapped[datetime] = mapped_column(server_default=_now)
 
 
 class RevisionRow(Base):

@@ -78,6 +78,7 @@ async def view_deployment(tx: AsyncSession, name: str) -> DeploymentView | None:
     return DeploymentView(
         deployment=name,
         labels=read_labels(row.labels),
+        hosts=() if traffic is None else traffic.hosts,
         at=read.at,
         lifecycle=row.lifecycle,
         replicas=row.replicas,

@@ -149,6 +149,8 @@ class DeploymentView(Record):
     """The deployment's name."""
     labels: dict[str, str] = Field(default_factory=dict)
     """What API tokens are scoped by."""
+    hosts: tuple[str, ...] = ()
+    """Host names of its own, beside those that are made of its name."""
     at: datetime
     """The moment, by the database's clock."""
     lifecycle: DeploymentLifecycle
@@ -231,3 +233,4 @@ class NewDeployment(Record):
     replicas: int
     policy: BlueGreenPolicy
     labels: dict[str, str]
+    hosts: tuple[str, ...] = ()

@@ -13,6 +13,7 @@ from celadon.domain.decisions.approvals import refuse_unknown_requester
 from celadon.domain.decisions.authority import Authority, Verdict, spent
 from celadon.domain.decisions.automatic_switch import asks_for_gate
 from celadon.domain.decisions.expiry import refuse_far
+from celadon.domain.decisions.hosts import NOTHING_CLAIMABLE, HostRules
 from celadon.domain.decisions.reserved_names import refuse_reserved_name
 from celadon.domain.language.attestation import START
 from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError, refuse
@@ -38,6 +39,7 @@ from celadon.table.rollouts.audit import write_event
 from celadon.table.rollouts.begin_next import Start, leave_place, take_turn
 from celadon.table.rollouts.finish import abandon
 from celadon.table.rollouts.freezes import end_freezes_of
+from celadon.table.rollouts.hosts import apply_traffic
 from celadon.table.rollouts.live import revision_of
 from celadon.table.rollouts.next_rollouts import AskedStart
 from celadon.table.rollouts.revisions import check_replicas, register_revision
@@ -52,7 +54,12 @@ _known: Final = select(Rollout).where(
 
 
 async def begin(
-    tx: AsyncSession, step: BeginStep, authority: Authority, *, attempted_at: datetime | None = None
+    tx: AsyncSession,
+    step: BeginStep,
+    authority: Authority,
+    *,
+    hosts: HostRules = NOTHING_CLAIMABLE,
+    attempted_at: datetime | None = None,
 ) -> Begun:
     """Open a rollout, or return the one that an earlier attempt of the same run opened.
 
@@ -62,6 +69,7 @@ async def begin(
         tx: the transaction.
         step: what the rollout's workflow was started with.
         authority: whom the installation believes; the sender's rights are judged by what the policy resolves to.
+        hosts: which host names it may claim for the deployment.
         attempted_at: when this attempt began. Of one that was paused for so long that what the run began may have
             been pruned, nobody can tell whether the run has begun before.
 
@@ -69,8 +77,8 @@ async def begin(
         RefusedError: the attempt comes too late, the sender may not, the deployment is being destroyed, the revision's
             number is unknown, the policy contradicts itself or excludes a requester for whom nobody vouches, the
             replicas do not fit the endpoints, there is no room for green, the labels are other ones, a target is not
-            there, a newer rollout has taken the deployment over, another one waits whose place it does not take, or it
-            has waited and waits no more.
+            there, no deployment may claim a host or another one has it, a newer rollout has taken the deployment over,
+            another one waits whose place it does not take, or it has waited and waits no more.
 
     """
     locked, is_new = await _lock_for(tx, step.request)
@@ -139,6 +147,7 @@ async def begin(
             **({} if start.next is None else {"next": str(start.next)}),
         },
     )
+    await apply_traffic(tx, locked, request.traffic, asker, hosts, rollout=rollout.id)
     return _begun(rollout)
 
 

@@ -1,7 +1,7 @@
 """Deleting a deployment: its route goes first, running requests end in peace, then it is destroyed.
 
-Its revisions, rollouts and audit log stay. A rollout that begins and a delete meet under the deployment's lock; the
-second of them is refused.
+Its host names are free at once. Its revisions, rollouts and audit log stay. A rollout that begins and a delete meet
+under the deployment's lock; the second of them is refused.
 """
 
 from datetime import datetime
@@ -20,6 +20,7 @@ from celadon.table.core.policies import read_policy
 from celadon.table.core.replica_rules import is_open
 from celadon.table.records.changes import Deleted
 from celadon.table.rollouts.audit import write_event
+from celadon.table.rollouts.hosts import give_up_hosts
 from celadon.table.rollouts.next_rollouts import drop
 from celadon.table.rollouts.route_sets import drain_set
 from celadon.table.rollouts.schedules import forget_schedules
@@ -54,7 +55,9 @@ async def delete(tx: AsyncSession, order: DeleteOrder) -> Deleted:
     await _drain_open_sets(tx, deployment, epoch, now)
     schedules = await forget_schedules(tx, locked)
     await drop(tx, locked, order)
+    hosts = await give_up_hosts(tx, locked)
     evidence = {"epoch": str(epoch), "live_set": "" if live is None else str(live)}
+    evidence |= {"hosts": ", ".join(hosts)} if hosts else {}
     await write_event(
         tx,
         deployment.name,

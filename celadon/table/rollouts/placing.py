@@ -24,6 +24,7 @@ from celadon.table.core.models import Deployment, NextRolloutRow, Rollout
 from celadon.table.core.policies import read_policy, resolve_for
 from celadon.table.rollouts.admission import wanted_at_last
 from celadon.table.rollouts.begin import JudgedStart, judge_start
+from celadon.table.rollouts.hosts import changes_traffic
 from celadon.table.rollouts.live import revision_of
 from celadon.table.rollouts.next_rollouts import AskedStart, Wanted, place, shown, waiting_row
 from celadon.table.rollouts.revisions import find_revision
@@ -90,8 +91,11 @@ async def meet(
     repeats = waiting is not None and bool(request_id) and waiting.request_id == request_id
     if number is not None and not request.rollback and (repeats or not request.restart):
         waits = None if waiting is None else way_of(waiting, (defaults, own), deployment.replicas)
-        is_there = repeats or is_already_there(
-            request, number, policy, live=live, replicas=deployment.replicas, under_way=wanted, waiting=waits
+        is_there = repeats or (
+            not await changes_traffic(tx, deployment.name, request.traffic)
+            and is_already_there(
+                request, number, policy, live=live, replicas=deployment.replicas, under_way=wanted, waiting=waits
+            )
         )
         if is_there:
             is_it = waiting is not None and waits is not None and (repeats or waits.to_revision == number)

@@ -6,6 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.domain.decisions.differences import differences
+from celadon.domain.decisions.hosts import NOTHING_CLAIMABLE, HostRules
 from celadon.domain.decisions.layers import layers_of
 from celadon.domain.decisions.other_rollout import another_under_way
 from celadon.domain.decisions.plan import (
@@ -25,11 +26,13 @@ from celadon.domain.language.policy import BlueGreenPolicy, OnNewRevision
 from celadon.domain.language.revision import Revision
 from celadon.domain.language.states import DeploymentLifecycle
 from celadon.table.core.defaults import read_defaults
+from celadon.table.core.hosts import hosts_of
 from celadon.table.core.models import Deployment
 from celadon.table.core.policies import read_policy
 from celadon.table.core.room import count_capacity
 from celadon.table.rollouts.begin import JudgedStart, judge_start, lock_or_create
 from celadon.table.rollouts.freezes import read_freezes
+from celadon.table.rollouts.hosts import changes_traffic, try_traffic
 from celadon.table.rollouts.live import revision_of
 from celadon.table.rollouts.next_rollouts import shown, waiting_row
 from celadon.table.rollouts.placing import end_nothing, read_under_way, way_of
@@ -37,7 +40,12 @@ from celadon.table.rollouts.revisions import read_revision
 
 
 async def plan_start(
-    tx: AsyncSession, request: RolloutRequest, *, verified: bool, require: Callable[[Verb, str], None]
+    tx: AsyncSession,
+    request: RolloutRequest,
+    *,
+    verified: bool,
+    require: Callable[[Verb, str], None],
+    hosts: HostRules = NOTHING_CLAIMABLE,
 ) -> Plan:
     """Return what a rollout would do if it began now. No row is written.
 
@@ -46,6 +54,7 @@ async def plan_start(
         request: what is asked for.
         verified: whether somebody would vouch for the sender.
         require: refuses what the sender has no right to; it is told why the right is necessary.
+        hosts: which host names it may claim for the deployment.
 
     """
     there = await tx.scalar(select(Deployment).where(Deployment.name == request.deployment))
@@ -66,16 +75,24 @@ async def plan_start(
     freezes = tuple(one for one in read.freezes if there is not None or one.everywhere)
     # What is under way has its replicas by now, and is refused, or already there, whatever room there is.
     asks_for_room = rollout is None
-    judged, refused = await _judge(tx, request, verified=verified, require=require, asks_for_room=asks_for_room)
+    hosts_before = await hosts_of(tx, request.deployment)
+    judged, refused = await _judge(
+        tx, request, verified=verified, require=require, hosts=hosts, asks_for_room=asks_for_room
+    )
     changes, left_out = await _changes(tx, request, live)
-    is_there = judged is not None and is_already_there(
-        request,
-        judged.number,
-        judged.policy,
-        live=live,
-        replicas=before or 0,
-        under_way=under_way,
-        waiting=waits,
+    changes_hosts = await changes_traffic(tx, request.deployment, request.traffic)
+    is_there = (
+        judged is not None
+        and not changes_hosts
+        and is_already_there(
+            request,
+            judged.number,
+            judged.policy,
+            live=live,
+            replicas=before or 0,
+            under_way=under_way,
+            waiting=waits,
+        )
     )
     mode = OnNewRevision.REJECT if judged is None or request.rollback else judged.policy.on_new_revision
     if refused is None and rollout is not None and mode is OnNewRevision.REJECT:
@@ -105,6 +122,10 @@ async def plan_start(
         changes_left_out=left_out,
         replicas_before=before,
         replicas=None if judged is None else judged.replicas,
+        hosts_before=hosts_before,
+        hosts=request.traffic.hosts
+        if judged is not None and request.traffic is not None and request.traffic.hosts is not None
+        else hosts_before,
         policy=_layers(BlueGreenPolicy() if there is None else own, request.policy, defaults),
         capacity_now=now_wanted,
         capacity_peak=None if judged is None else now_wanted + judged.replicas,
@@ -137,6 +158,7 @@ async def _judge(
     *,
     verified: bool,
     require: Callable[[Verb, str], None],
+    hosts: HostRules,
     asks_for_room: bool,
 ) -> tuple[JudgedStart | None, Refusal | None]:
     """Ask every rule of a begin, and take back what it wrote."""
@@ -153,6 +175,7 @@ async def _judge(
             end_older=end_nothing,
             asks_for_room=asks_for_room,
         )
+        await try_traffic(tx, locked, request.traffic, hosts)
     except RefusedError as error:
         return None, error.refusal
     else:

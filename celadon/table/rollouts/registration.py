@@ -5,25 +5,33 @@ from collections.abc import Callable
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from celadon.domain.decisions.hosts import NOTHING_CLAIMABLE, HostRules
 from celadon.domain.decisions.reserved_names import refuse_reserved_name
 from celadon.domain.language.errors import RefusalCode, refuse
 from celadon.domain.language.names import RevisionNumber
 from celadon.domain.language.permissions import Verb
 from celadon.domain.language.revision import Revision
 from celadon.domain.language.states import DeploymentLifecycle
+from celadon.domain.language.traffic import Traffic
 from celadon.table.core.author import Author
 from celadon.table.core.defaults import hold_defaults
+from celadon.table.core.hosts import hosts_of
 from celadon.table.core.locks import lock_deployment
 from celadon.table.core.models import Deployment
 from celadon.table.core.policies import read_policy
 from celadon.table.records.deployments import NewDeployment
 from celadon.table.rollouts.audit import write_event
+from celadon.table.rollouts.hosts import apply_traffic
 from celadon.table.rollouts.revisions import register_revision
-from celadon.table.rollouts.rights import rights_to_first_policy
+from celadon.table.rollouts.rights import rights_to_first_policy, rights_to_traffic
 
 
 async def create_deployment(
-    tx: AsyncSession, wanted: NewDeployment, author: Author, require: Callable[[Verb, str], None]
+    tx: AsyncSession,
+    wanted: NewDeployment,
+    author: Author,
+    require: Callable[[Verb, str], None],
+    hosts: HostRules = NOTHING_CLAIMABLE,
 ) -> bool:
     """Create a deployment; false when there is one that is the same already.
 
@@ -32,13 +40,18 @@ async def create_deployment(
         wanted: what is to be there.
         author: who creates it, for the audit log.
         require: refuses what the sender has no right to; it is told why the right is necessary.
+        hosts: which host names it may claim.
 
     Raises:
-        RefusedError: the name is reserved, there is another one of this name, the policy contradicts itself, or the
-            sender may not.
+        RefusedError: the name is reserved, there is another one of this name, the policy contradicts itself, no
+            deployment may claim a host or another one has it, or the sender may not.
 
     """
-    for right in rights_to_first_policy(wanted.name, wanted.policy, await hold_defaults(tx)):
+    traffic = Traffic(hosts=wanted.hosts)
+    for right in (
+        *rights_to_first_policy(wanted.name, wanted.policy, await hold_defaults(tx)),
+        *await rights_to_traffic(tx, wanted.name, traffic),
+    ):
         require(right.verb, right.why)
     created = await tx.scalar(
         insert(Deployment)
@@ -53,19 +66,22 @@ async def create_deployment(
         .returning(Deployment.name),
     )
     if created is None:
-        _refuse_other((await lock_deployment(tx, wanted.name)).row, wanted)
+        row = (await lock_deployment(tx, wanted.name)).row
+        _refuse_other(row, await hosts_of(tx, wanted.name), wanted)
         return False
     refuse_reserved_name(wanted.name)
     await _write(tx, wanted.name, "created", author, {"replicas": str(wanted.replicas)})
+    await apply_traffic(tx, await lock_deployment(tx, wanted.name), traffic, author, hosts)
     return True
 
 
-def _refuse_other(row: Deployment, wanted: NewDeployment) -> None:
+def _refuse_other(row: Deployment, hosts: tuple[str, ...], wanted: NewDeployment) -> None:
     there = NewDeployment(
         name=row.name,
         replicas=row.replicas,
         policy=read_policy(row.policy),
         labels={name: str(value) for name, value in row.labels.items()},
+        hosts=hosts,
     )
     if row.lifecycle in {DeploymentLifecycle.DESTROYING, DeploymentLifecycle.DESTROYED} or there != wanted:
         raise refuse(

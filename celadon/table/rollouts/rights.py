@@ -16,9 +16,11 @@ from celadon.domain.language.permissions import Verb
 from celadon.domain.language.policy import BlueGreenPolicy
 from celadon.domain.language.revision import Revision
 from celadon.domain.language.states import DeploymentLifecycle
+from celadon.domain.language.traffic import Traffic
 from celadon.table.core.defaults import read_defaults
 from celadon.table.core.models import Deployment
 from celadon.table.core.policies import read_policy, resolve_for
+from celadon.table.rollouts.hosts import changes_traffic
 from celadon.table.rollouts.revisions import find_revision
 from celadon.table.rollouts.rollback import JudgedRollback, judge_rollback
 
@@ -58,6 +60,7 @@ async def rights_to_start(
     if deployment is None or is_new or deployment.lifecycle is DeploymentLifecycle.DESTROYED:
         why = f"there is no deployment {request.deployment} yet"
         needed.append(NeededRight(verb=Verb.CREATE, why=why))
+        needed += await rights_to_traffic(tx, request.deployment, request.traffic)
         return (*needed, *rights_to_first_policy(request.deployment, request.policy, defaults))
     if judged is not None and judged.is_widened:
         why = "only the rollback_window of the request lets it switch without a gate, and not that of its own policy"
@@ -86,7 +89,18 @@ async def rights_to_start(
     if eases_approvals(own.approvals, wanted.approvals):
         why = "the request asks for fewer approvals than its own policy, or lets the requester's count"
         needed.append(NeededRight(verb=Verb.WAIVE_APPROVALS, why=why))
+    needed += await rights_to_traffic(tx, deployment.name, request.traffic)
     return tuple(needed)
+
+
+async def rights_to_traffic(tx: AsyncSession, deployment: str, traffic: Traffic | None) -> tuple[NeededRight, ...]:
+    """Return what somebody must be allowed to do who says how clients reach a deployment: nothing for what holds.
+
+    So a deployment file that names the hosts which the deployment has may be rolled out by everybody who may start.
+    """
+    if not await changes_traffic(tx, deployment, traffic):
+        return ()
+    return (NeededRight(verb=Verb.SET_HOSTS, why="the request gives it other hosts than it has"),)
 
 
 def rights_to_first_policy(

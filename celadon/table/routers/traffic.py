@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Row, bindparam, select
+from sqlalchemy import Row, bindparam, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.domain.decisions.publication import DeploymentTraffic, Member, SetRole, SetTraffic
@@ -12,12 +12,17 @@ from celadon.domain.language.names import Epoch, RouteId, RouteSetId
 from celadon.domain.language.ports import PortProtocol, grpc_streams, main_port, port_with, stored_ports
 from celadon.domain.language.revision import Provisioner
 from celadon.domain.language.states import DeploymentLifecycle, RouteHealthStatus, RouteSetState, RouteStatus
-from celadon.table.core.models import Deployment, RevisionRow, Rollout, Route, RouteSet
+from celadon.table.core.models import Deployment, DeploymentHost, RevisionRow, Rollout, Route, RouteSet
 
 _GOOD_HEALTH = frozenset({RouteHealthStatus.HEALTHY, RouteHealthStatus.DEGRADED})
 
 _TrafficRow = Row[*tuple[Any, ...]]
 
+_hosts = (
+    select(DeploymentHost.deployment, func.array_agg(DeploymentHost.host).label("hosts"))
+    .group_by(DeploymentHost.deployment)
+    .subquery()
+)
 _query = (
     select(
         Deployment.name,
@@ -25,6 +30,7 @@ _query = (
         Deployment.live_set,
         Deployment.lifecycle,
         Deployment.panicking,
+        _hosts.c.hosts,
         RouteSet.id.label("route_set"),
         RouteSet.state,
         RouteSet.wanted,
@@ -40,6 +46,7 @@ _query = (
         Route.leaving_epoch,
         Route.ready_at,
     )
+    .outerjoin(_hosts, _hosts.c.deployment == Deployment.name)
     .outerjoin(RouteSet, (RouteSet.deployment == Deployment.name) & (RouteSet.state != RouteSetState.GONE))
     .outerjoin(Rollout, Rollout.id == RouteSet.rollout)
     .outerjoin(
@@ -89,6 +96,7 @@ def _traffic(rows: Iterable[_TrafficRow]) -> DeploymentTraffic:
         epoch=Epoch(first.epoch),
         routed=first.lifecycle is not DeploymentLifecycle.DESTROYING,
         sets=tuple(sets),
+        hosts=tuple(sorted(first.hosts or ())),
         panicking=first.panicking,
     )
 

@@ -31,6 +31,7 @@ LINES: Final = (
     ("deployment", "list"),
     ("deployment", "create", "chat"),
     ("deployment", "label", "chat", "team=search"),
+    ("deployment", "hosts", "chat", "llm.example.com"),
     ("deployment", "scale", "chat", "2"),
     ("deployment", "delete", "chat", "--yes"),
     ("revision", "add", "-f", "-"),

@@ -31,6 +31,7 @@ TABLE = {
     Verb.SCHEDULE: {O, A, D},
     Verb.DELETE: {D},
     Verb.LABEL: {D},
+    Verb.SET_HOSTS: {D},
     Verb.SET_POLICY: {D},
     Verb.SET_DEFAULTS: {D},
     Verb.FORGET_ROUTER: {D},

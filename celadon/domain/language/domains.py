@@ -1,8 +1,11 @@
 """The domains in which deployments have host names, as settings write them."""
 
 import re
-from typing import Final
+from typing import Annotated, Final, TypeAlias
 
+from pydantic import BeforeValidator
+
+from celadon.domain.language.limits import quoted
 from celadon.domain.language.names import MAX_NAME_LENGTH, PREVIEW_SUFFIX
 
 _DOMAIN: Final = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))*")
@@ -26,7 +29,26 @@ def parse_domains(value: object) -> object:
     for domain in domains:
         if not _DOMAIN.fullmatch(domain) or len(domain) > MAX_DOMAIN_LENGTH:
             raise ValueError(
-                f"{domain!r} is not a domain: write labels of letters, digits and '-' with dots between them, for "
-                f"example models.example.com, at most {MAX_DOMAIN_LENGTH} characters"
+                f"{quoted(domain)} is not a domain: write labels of letters, digits and '-' with dots between them, "
+                f"for example models.example.com, at most {MAX_DOMAIN_LENGTH} characters"
             )
     return tuple(dict.fromkeys(domains))
+
+
+Domains: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(parse_domains)]
+"""For example ``("models.example.com", "localhost")``."""
+
+LOCAL_DOMAINS: Final = ("localhost",)
+"""The domains of an installation whose operator names none."""
+
+
+def deployment_of_host(host: str, domains: tuple[str, ...]) -> str | None:
+    """Return the deployment, there or not, whose address a host name is by its name and a domain; ``None`` if none's.
+
+    Args:
+        host: a host name in small letters.
+        domains: those of the installation.
+
+    """
+    label, _, rest = host.partition(".")
+    return label.removesuffix(PREVIEW_SUFFIX) if rest in domains else None
