@@ -167,8 +167,8 @@ class Rollouts:
 
 async def _send(rollout: RunningRollout, kind: str, name: str, payload: object, times: int) -> None:
     async def once() -> None:
-        # The server refuses what is too large for it and what comes to a rollout that has ended, and gives up updates of
-        # a crowd in whose midst it does so.
+        # The server refuses what is too large for it and what comes to a rollout that has ended, and gives up updates
+        # of a crowd in whose midst it does so.
         with contextlib.suppress(RPCError, WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError):
             if kind == "signal":
                 await rollout.handle.signal(name, raw(payload))
