@@ -3,7 +3,7 @@
 from celadon.cli.access.opening import open_access
 from celadon.cli.access.protocol import Access
 from celadon.cli.faults import CommandError
-from celadon.cli.giving import Given, as_text, request_of
+from celadon.cli.giving import CommandArguments, as_text, request_of
 from celadon.cli.output import OutputFormat, print_note, print_object, print_text
 from celadon.cli.patience import Patience, a_moment, outlasting
 from celadon.cli.target import TargetChoice
@@ -17,7 +17,9 @@ from celadon.service.commands.delete import DeleteResult, told_schedules
 from celadon.table.records.deployments import DeploymentView
 
 
-async def delete(command: AnyCommand, given: Given, target: TargetChoice, output: OutputFormat) -> ExitCode:
+async def delete(
+    command: AnyCommand, arguments: CommandArguments, target: TargetChoice, output: OutputFormat
+) -> ExitCode:
     """Delete a deployment.
 
     Raises:
@@ -25,16 +27,16 @@ async def delete(command: AnyCommand, given: Given, target: TargetChoice, output
         RefusedError: there is no such deployment, or a rollout is under way and was not to be aborted.
 
     """
-    name = given.subject
-    patience = Patience(given.timeout)
+    name = arguments.subject
+    patience = Patience(arguments.timeout)
     async with open_access(target) as access:
-        by = await access.person(given.by)
-        answer = await _delete(access, command, given, by, patience)
+        by = await access.person(arguments.by)
+        answer = await _delete(access, command, arguments, by, patience)
         view = await access.deployment(name)
         if not view.keeper_alive and view.lifecycle is not DeploymentLifecycle.DESTROYED:
             print_note("no keeper is at work: start a worker ('celadon worker'), or its replicas run on")
         async with patience.waiting(f"the replicas of {name} did not stop", f"it goes on: {_see(name)}"):
-            while given.wait and view.lifecycle is DeploymentLifecycle.DESTROYING:
+            while arguments.wait and view.lifecycle is DeploymentLifecycle.DESTROYING:
                 await a_moment()
                 view = await outlasting(lambda: access.deployment(name))
     if output.is_for_programs:
@@ -44,10 +46,12 @@ async def delete(command: AnyCommand, given: Given, target: TargetChoice, output
     return ExitCode.DONE
 
 
-async def _delete(access: Access, command: AnyCommand, given: Given, by: str, patience: Patience) -> DeleteResult:
+async def _delete(
+    access: Access, command: AnyCommand, arguments: CommandArguments, by: str, patience: Patience
+) -> DeleteResult:
     """Delete; a rollout that is under way is ended before, and so is one that began meanwhile."""
-    name, abort = given.subject, bool(given.values.get("abort"))
-    request = request_of(command, given.values)
+    name, abort = arguments.subject, bool(arguments.values.get("abort"))
+    request = request_of(command, arguments.values)
     while True:
         try:
             result: DeleteResult = await access.give(command, name, request, by=by)

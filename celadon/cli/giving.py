@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Given:
+class CommandArguments:
     """A command as a person gave it."""
 
     subject: str
@@ -49,7 +49,7 @@ class Given:
     """Switches, and where the request stands (``file``, ``policy_file``, ``settings``), for a hook."""
 
 
-Hook: TypeAlias = Callable[[AnyCommand, Given, TargetChoice, OutputFormat], Coroutine[Any, Any, ExitCode]]
+Hook: TypeAlias = Callable[[AnyCommand, CommandArguments, TargetChoice, OutputFormat], Coroutine[Any, Any, ExitCode]]
 
 
 def hook_of(place: str) -> Hook:
@@ -59,7 +59,9 @@ def hook_of(place: str) -> Hook:
     return found
 
 
-async def give(command: AnyCommand, given: Given, target: TargetChoice, output: OutputFormat) -> ExitCode:
+async def give(
+    command: AnyCommand, arguments: CommandArguments, target: TargetChoice, output: OutputFormat
+) -> ExitCode:
     """Give a command, and tell what came of it.
 
     Raises:
@@ -68,11 +70,11 @@ async def give(command: AnyCommand, given: Given, target: TargetChoice, output: 
 
     """
     if command.scope is Scope.ROLLOUT:
-        return await _decide(command, given, target, output)
-    request = request_of(command, given.values)
+        return await _decide(command, arguments, target, output)
+    request = request_of(command, arguments.values)
     async with open_access(target) as access:
-        by = await access.person(given.by)
-        result = await ask(access, command, given.subject, request, by=by)
+        by = await access.person(arguments.by)
+        result = await ask(access, command, arguments.subject, request, by=by)
     if output.is_for_programs:
         print_object(result, output)
     else:
@@ -109,23 +111,25 @@ async def ask(access: "Access", command: AnyCommand, subject: str, request: Base
         raise CommandError(f"{error}; the same command can be given again") from error
 
 
-async def _decide(command: AnyCommand, given: Given, target: TargetChoice, output: OutputFormat) -> ExitCode:
+async def _decide(
+    command: AnyCommand, arguments: CommandArguments, target: TargetChoice, output: OutputFormat
+) -> ExitCode:
     """Give a command to the rollout under way, naming which one is meant."""
-    name, terminal = given.subject, command.terminal
+    name, terminal = arguments.subject, command.terminal
     async with open_access(target) as access:
-        under_way = await _find_target_rollout(access, command, given)
-        named = given.values.get("rollout")
+        under_way = await _find_target_rollout(access, command, arguments)
+        named = arguments.values.get("rollout")
         # The number that a person gave is passed on as it is: the rollout itself compares.
         target_rollout = under_way if named is None else under_way.model_copy(update={"rollout": named})
         # Which rollout a command means that needs none is found out where it is carried out.
-        pinned = given.values.get("rollout") if command.without_rollout else target_rollout.rollout
-        values = {**given.values, "rollout": pinned}
+        pinned = arguments.values.get("rollout") if command.without_rollout else target_rollout.rollout
+        values = {**arguments.values, "rollout": pinned}
         if "revision" in command.request.model_fields:
-            values["revision"] = given.values.get("revision") or target_rollout.revision
+            values["revision"] = arguments.values.get("revision") or target_rollout.revision
         request = request_of(command, {key: one for key, one in values.items() if one is not None})
-        by = await access.person(given.by)
-        request_id = given.request_id or str(uuid.uuid4())
-        if output is OutputFormat.TEXT and _is_under_way(command, given, under_way):
+        by = await access.person(arguments.by)
+        request_id = arguments.request_id or str(uuid.uuid4())
+        if output is OutputFormat.TEXT and _is_under_way(command, arguments, under_way):
             revision = values.get("revision", target_rollout.revision)
             which = f"r{revision} of {name}" if revision is not None else name
             print_text(f"{terminal.doing} {which}, rollout {target_rollout.rollout}, by {by}.")
@@ -138,14 +142,14 @@ async def _decide(command: AnyCommand, given: Given, target: TargetChoice, outpu
         has_begun = command.without_rollout and result.rollout != target_rollout.rollout
         if has_begun:
             target_rollout = target_rollout.model_copy(update={"rollout": result.rollout})
-        ended = await _ending(access, given, target_rollout, output)
+        ended = await _ending(access, arguments, target_rollout, output)
     if output.is_for_programs:
         print_object(_printed(result, request_id, ended), output)
     good_ends = {RolloutOutcome.PROMOTED} if has_begun else terminal.good_ends
     return ExitCode.DONE if ended is None or ended.outcome in good_ends else ExitCode.FAILED
 
 
-async def _find_target_rollout(access: "Access", command: AnyCommand, given: Given) -> "TargetRollout":
+async def _find_target_rollout(access: "Access", command: AnyCommand, arguments: CommandArguments) -> "TargetRollout":
     """Return the rollout under way.
 
     Raises:
@@ -153,7 +157,7 @@ async def _find_target_rollout(access: "Access", command: AnyCommand, given: Giv
 
     """
     try:
-        target_rollout = await access.target_rollout(given.subject, to_promote=command.right is Verb.PROMOTE)
+        target_rollout = await access.target_rollout(arguments.subject, to_promote=command.right is Verb.PROMOTE)
     except RefusedError as error:
         if not command.without_rollout or error.refusal.code is not RefusalCode.NO_SUCH_ROLLOUT:
             raise
@@ -163,26 +167,26 @@ async def _find_target_rollout(access: "Access", command: AnyCommand, given: Giv
     return target_rollout
 
 
-def _is_under_way(command: AnyCommand, given: Given, under_way: "TargetRollout") -> bool:
+def _is_under_way(command: AnyCommand, arguments: CommandArguments, under_way: "TargetRollout") -> bool:
     """Return whether a command is about the rollout under way; any other is refused, so it is not announced."""
     if command.without_rollout and under_way.rollout is None:
         return False
-    rollout, revision = given.values.get("rollout"), given.values.get("revision")
+    rollout, revision = arguments.values.get("rollout"), arguments.values.get("revision")
     return rollout in {None, under_way.rollout} and revision in {None, under_way.revision}
 
 
 async def _ending(
-    access: "Access", given: Given, target_rollout: "TargetRollout", output: OutputFormat
+    access: "Access", arguments: CommandArguments, target_rollout: "TargetRollout", output: OutputFormat
 ) -> "RolloutRecord | None":
     """Wait for the rollout's end when the person wants to, and return it."""
-    if not given.wait or target_rollout.rollout is None:
+    if not arguments.wait or target_rollout.rollout is None:
         return None
     from celadon.cli.watching import follow_to_end  # noqa: PLC0415 - who does not wait follows nothing
 
-    what = f"rollout {target_rollout.rollout} of {given.subject} has not ended"
-    instead = f"it goes on; follow it with 'celadon rollout watch {given.subject}'"
-    async with Patience(given.timeout).waiting(what, instead):
-        return await follow_to_end(access, given.subject, target_rollout.rollout, output)
+    what = f"rollout {target_rollout.rollout} of {arguments.subject} has not ended"
+    instead = f"it goes on; follow it with 'celadon rollout watch {arguments.subject}'"
+    async with Patience(arguments.timeout).waiting(what, instead):
+        return await follow_to_end(access, arguments.subject, target_rollout.rollout, output)
 
 
 def no_target_rollout() -> "TargetRollout":

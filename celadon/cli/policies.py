@@ -7,7 +7,7 @@ import typer
 from celadon.cli.access.opening import open_access
 from celadon.cli.columns import table_of
 from celadon.cli.deployment_file import read_policy_file, with_settings
-from celadon.cli.giving import Given, give
+from celadon.cli.giving import CommandArguments, give
 from celadon.cli.output import OutputFormat, print_object, print_text
 from celadon.cli.target import TargetChoice
 from celadon.domain.language.moments import moment
@@ -81,5 +81,5 @@ async def change_policy(  # noqa: PLR0913 - each is an option that a person can 
         raise typer.BadParameter(str(error), param_hint="KEY=VALUE") from error
     values = {"policy": policy, "unset": unset, "reason": reason}
     if deployment is None:
-        return await give(SET_DEFAULTS, Given(subject="", values=values, by=by), target, output)
-    return await give(SET_POLICY, Given(subject=deployment, values=values, by=by), target, output)
+        return await give(SET_DEFAULTS, CommandArguments(subject="", values=values, by=by), target, output)
+    return await give(SET_POLICY, CommandArguments(subject=deployment, values=values, by=by), target, output)

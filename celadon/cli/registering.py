@@ -3,7 +3,7 @@
 from celadon.cli.access.opening import open_access
 from celadon.cli.columns import table_of
 from celadon.cli.deployment_file import read_deployment_file
-from celadon.cli.giving import Given, as_text, ask
+from celadon.cli.giving import CommandArguments, as_text, ask
 from celadon.cli.output import OutputFormat, print_object, print_text
 from celadon.cli.starting import content_request, who_asks
 from celadon.cli.target import TargetChoice
@@ -21,7 +21,9 @@ from celadon.terminal import Table, Text
 _DIGEST_LENGTH = 12
 
 
-async def add_revision(command: AnyCommand, given: Given, target: TargetChoice, output: OutputFormat) -> ExitCode:
+async def add_revision(
+    command: AnyCommand, arguments: CommandArguments, target: TargetChoice, output: OutputFormat
+) -> ExitCode:
     """Register the revision of a deployment file.
 
     Raises:
@@ -30,7 +32,7 @@ async def add_revision(command: AnyCommand, given: Given, target: TargetChoice, 
         RefusedError: the content is no request, there is no such deployment, or the revision holds plain secrets.
 
     """
-    request = content_request(read_deployment_file(given.more["file"]), given)
+    request = content_request(read_deployment_file(arguments.more["file"]), arguments)
     if not isinstance(request.revision, Revision):
         raise refuse(
             RefusalCode.INVALID_PAYLOAD,
@@ -43,7 +45,7 @@ async def add_revision(command: AnyCommand, given: Given, target: TargetChoice, 
         allow_plain_secrets=request.allow_plain_secrets,
     )
     async with open_access(target) as access:
-        who = await who_asks(access, request.requested_by, given.by)
+        who = await who_asks(access, request.requested_by, arguments.by)
         added = await ask(access, command, request.deployment, addition, by=who)
     if output.is_for_programs:
         print_object(added, output)

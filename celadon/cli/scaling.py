@@ -3,7 +3,7 @@
 from celadon.cli.access.opening import open_access
 from celadon.cli.access.protocol import Access
 from celadon.cli.faults import CommandError
-from celadon.cli.giving import Given, as_text, ask, request_of
+from celadon.cli.giving import CommandArguments, as_text, ask, request_of
 from celadon.cli.output import OutputFormat, print_note, print_object, print_text
 from celadon.cli.patience import Patience, a_moment, outlasting
 from celadon.cli.target import TargetChoice
@@ -11,7 +11,9 @@ from celadon.ending import ExitCode
 from celadon.service.command import AnyCommand
 
 
-async def scale(command: AnyCommand, given: Given, target: TargetChoice, output: OutputFormat) -> ExitCode:
+async def scale(
+    command: AnyCommand, arguments: CommandArguments, target: TargetChoice, output: OutputFormat
+) -> ExitCode:
     """Let a deployment want another number of replicas.
 
     Raises:
@@ -19,22 +21,22 @@ async def scale(command: AnyCommand, given: Given, target: TargetChoice, output:
         RefusedError: it cannot have so many, or there is no such deployment.
 
     """
-    name = given.subject
-    request = request_of(command, given.values)
-    replicas: int = given.values["replicas"]
+    name = arguments.subject
+    request = request_of(command, arguments.values)
+    replicas: int = arguments.values["replicas"]
     async with open_access(target) as access:
-        by = await access.person(given.by)
+        by = await access.person(arguments.by)
         result = await ask(access, command, name, request, by=by)
         view = await access.deployment(name)
         if not view.keeper_alive:
             print_note("no keeper is at work: start a worker ('python -m worker'), or nothing starts and nothing stops")
-        if given.wait:
+        if arguments.wait:
             what = f"{name} does not serve with {replicas} replicas"
-            async with Patience(given.timeout).waiting(what, f"it goes on: celadon deployment show {name}"):
+            async with Patience(arguments.timeout).waiting(what, f"it goes on: celadon deployment show {name}"):
                 await _until_scaled(access, name, replicas)
     if output.is_for_programs:
         print_object(result, output)
-    elif given.wait:
+    elif arguments.wait:
         print_text(f"{name} serves with {replicas} replicas.")
     else:
         print_text(*as_text(command.summary(result)))

@@ -14,7 +14,7 @@ from celadon.cli.deployment_file import (
     with_settings,
 )
 from celadon.cli.faults import CommandError
-from celadon.cli.giving import Given, as_text
+from celadon.cli.giving import CommandArguments, as_text
 from celadon.cli.output import OutputFormat, confirm, print_note, print_object, print_text
 from celadon.cli.patience import Patience
 from celadon.cli.planning import look_first, show_plan, tell_already_there
@@ -35,7 +35,9 @@ from celadon.service.commands.start import StartResult
 from celadon.service.file_places import Content
 
 
-async def deploy(command: AnyCommand, given: Given, target: TargetChoice, output: OutputFormat) -> ExitCode:
+async def deploy(
+    command: AnyCommand, arguments: CommandArguments, target: TargetChoice, output: OutputFormat
+) -> ExitCode:
     """Start a rollout from a deployment file, and say first what it changes; nothing is started when nothing does.
 
     Raises:
@@ -45,45 +47,49 @@ async def deploy(command: AnyCommand, given: Given, target: TargetChoice, output
 
     """
     del command
-    request = content_request(_file_content(given), given)
+    request = content_request(_file_content(arguments), arguments)
     async with open_access(target) as access:
-        request, by = await _asked_by(access, request, given)
-        if given.more["dry_run"]:
+        request, by = await _asked_by(access, request, arguments)
+        if arguments.more["dry_run"]:
             return await show_plan(access, request, by, output)
         plan = await look_first(access, request, by, output)
         # A repeat with the same id gets the first answer, whatever is live meanwhile.
-        if plan.already_there and not request.restart and given.request_id is None:
-            return await _leave(access, plan, given, output)
-        return await _start(access, request, by, given, output)
+        if plan.already_there and not request.restart and arguments.request_id is None:
+            return await _leave(access, plan, arguments, output)
+        return await _start(access, request, by, arguments, output)
 
 
-async def plan_file(command: AnyCommand, given: Given, target: TargetChoice, output: OutputFormat) -> ExitCode:
+async def plan_file(
+    command: AnyCommand, arguments: CommandArguments, target: TargetChoice, output: OutputFormat
+) -> ExitCode:
     """Say what a rollout of a deployment file would do; errors as for a start."""
     del command
-    request = content_request(_file_content(given), given)
+    request = content_request(_file_content(arguments), arguments)
     async with open_access(target) as access:
-        return await show_plan(access, *await _asked_by(access, request, given), output)
+        return await show_plan(access, *await _asked_by(access, request, arguments), output)
 
 
-async def start_revision(command: AnyCommand, given: Given, target: TargetChoice, output: OutputFormat) -> ExitCode:
+async def start_revision(
+    command: AnyCommand, arguments: CommandArguments, target: TargetChoice, output: OutputFormat
+) -> ExitCode:
     """Start a rollout to a revision that the deployment has had before; errors as for a file."""
     del command
-    request = content_request(Content({}, {}), given)
+    request = content_request(Content({}, {}), arguments)
     async with open_access(target) as access:
-        request, by = await _asked_by(access, request, given)
-        if given.more["dry_run"]:
+        request, by = await _asked_by(access, request, arguments)
+        if arguments.more["dry_run"]:
             return await show_plan(access, request, by, output)
-        return await _start(access, request, by, given, output)
+        return await _start(access, request, by, arguments, output)
 
 
-def _file_content(given: Given) -> Content:
+def _file_content(arguments: CommandArguments) -> Content:
     """Return what the files say, with a policy file under the policy that the deployment file gives itself."""
-    content = read_deployment_file(given.more["file"])
-    policy_file = given.more["policy_file"]
+    content = read_deployment_file(arguments.more["file"])
+    policy_file = arguments.more["policy_file"]
     return content if policy_file is None else with_policy(content, read_policy_file(policy_file))
 
 
-def content_request(content: Content, given: Given) -> RolloutRequest:
+def content_request(content: Content, arguments: CommandArguments) -> RolloutRequest:
     """Return the request: the content, with what the options say instead.
 
     Raises:
@@ -92,45 +98,47 @@ def content_request(content: Content, given: Given) -> RolloutRequest:
 
     """
     try:
-        content = with_settings(content, given.more["settings"] or ())
+        content = with_settings(content, arguments.more["settings"] or ())
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--set") from error
     # What is only on or off is not switched off by an option that is not given.
-    content.update({name: value for name, value in given.values.items() if value is not False})
+    content.update({name: value for name, value in arguments.values.items() if value is not False})
     return request_of_content(content)
 
 
-async def _asked_by(access: Access, request: RolloutRequest, given: Given) -> tuple[RolloutRequest, str]:
+async def _asked_by(access: Access, request: RolloutRequest, arguments: CommandArguments) -> tuple[RolloutRequest, str]:
     """Return the request with who asks, and who that is."""
-    person = await who_asks(access, request.requested_by, given.by)
+    person = await who_asks(access, request.requested_by, arguments.by)
     return request.model_copy(update={"requested_by": person}), person
 
 
-async def _start(access: Access, request: RolloutRequest, person: str, given: Given, output: OutputFormat) -> ExitCode:
+async def _start(
+    access: Access, request: RolloutRequest, person: str, arguments: CommandArguments, output: OutputFormat
+) -> ExitCode:
     """Start a rollout, and follow it to its end if told so."""
     name = request.deployment
-    if request.replicas == 0 and not given.more["yes"]:
+    if request.replicas == 0 and not arguments.more["yes"]:
         await _confirm_that_nothing_is_served(access, name)
-    request_id = given.request_id or str(uuid.uuid4())
+    request_id = arguments.request_id or str(uuid.uuid4())
     try:
         started = await access.give(START, "", request, by=person, request_id=request_id)
     except NoAnswerError as error:
         raise CommandError(
             f"{error}; to learn what became of it, give the same command with --request-id {request_id}",
         ) from error
-    if not given.wait or output is OutputFormat.TEXT:
+    if not arguments.wait or output is OutputFormat.TEXT:
         _tell(started, output)
-    if not given.wait:
+    if not arguments.wait:
         return ExitCode.DONE
     if started.state is not StartState.STARTED:
-        return await _follow_what_is_there(access, started, given, output)
+        return await _follow_what_is_there(access, started, arguments, output)
     if started.rollout is None:
         raise CommandError(
             f"the rollout of {name} cannot be waited for, because no worker takes it up; start one "
             f"with 'celadon worker', then follow it with 'celadon rollout watch {name}'",
         )
     await _tell_of_gate(access, started)
-    return await _follow(access, name, started.rollout, given, output)
+    return await _follow(access, name, started.rollout, arguments, output)
 
 
 async def _confirm_that_nothing_is_served(access: Access, name: str) -> None:
@@ -151,32 +159,36 @@ async def _confirm_that_nothing_is_served(access: Access, name: str) -> None:
         confirm(f"{name} then serves nothing: its address answers 503. Roll out 0 replicas?")
 
 
-async def _follow_what_is_there(access: Access, started: StartResult, given: Given, output: OutputFormat) -> ExitCode:
+async def _follow_what_is_there(
+    access: Access, started: StartResult, arguments: CommandArguments, output: OutputFormat
+) -> ExitCode:
     """Wait for the end of what waits for its turn, or of what is under way to the same."""
     name, rollout = started.deployment, started.rollout
     if started.waiting is not None:
         what = f"r{started.waiting.revision} of {name} has not begun"
-        async with Patience(given.timeout).waiting(what, f"it waits on; see 'celadon rollout status {name}'"):
+        async with Patience(arguments.timeout).waiting(what, f"it waits on; see 'celadon rollout status {name}'"):
             rollout = await until_its_turn(access, name, started.waiting)
     if rollout is None:
         return ExitCode.DONE
-    return await _follow(access, name, rollout, given, output)
+    return await _follow(access, name, rollout, arguments, output)
 
 
-async def _leave(access: Access, plan: Plan, given: Given, output: OutputFormat) -> ExitCode:
+async def _leave(access: Access, plan: Plan, arguments: CommandArguments, output: OutputFormat) -> ExitCode:
     """Start nothing; whoever waits for the end waits for that of the rollout that is under way to the same."""
-    is_followed = given.wait and plan.rollout is not None
+    is_followed = arguments.wait and plan.rollout is not None
     if not is_followed or output is OutputFormat.TEXT:
         tell_already_there(plan, output)
     if not is_followed or plan.rollout is None:
         return ExitCode.DONE
-    return await _follow(access, plan.deployment, plan.rollout, given, output)
+    return await _follow(access, plan.deployment, plan.rollout, arguments, output)
 
 
-async def _follow(access: Access, name: str, rollout: RolloutId, given: Given, output: OutputFormat) -> ExitCode:
+async def _follow(
+    access: Access, name: str, rollout: RolloutId, arguments: CommandArguments, output: OutputFormat
+) -> ExitCode:
     what = f"rollout {rollout} of {name} has not ended"
     instead = f"it goes on; follow it with 'celadon rollout watch {name}'"
-    async with Patience(given.timeout).waiting(what, instead):
+    async with Patience(arguments.timeout).waiting(what, instead):
         return await watch_until_end(access, name, rollout, output)
 
 
@@ -192,14 +204,14 @@ async def _tell_of_gate(access: Access, started: StartResult) -> None:
         )
 
 
-async def who_asks(access: Access, in_file: str, given: str | None) -> str:
+async def who_asks(access: Access, in_file: str, name: str | None) -> str:
     """Return who asks: who the token says, else the name that was given, that the file gives, or the login name."""
     if access.names_people:
-        person = await access.person(given)
+        person = await access.person(name)
         if in_file not in {UNDECLARED, person}:
             print_note(f"the file says that {in_file} asks; the token is {person}'s, so the audit log says {person}")
         return person
-    return await access.person(given or (None if in_file == UNDECLARED else in_file))
+    return await access.person(name or (None if in_file == UNDECLARED else in_file))
 
 
 def _tell(started: StartResult, output: OutputFormat) -> None:

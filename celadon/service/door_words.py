@@ -47,12 +47,12 @@ class _View:
     query: str
     page: str
     """Of the console; empty for none."""
-    unnamed: str = "NAME"
-    """What stands for an argument that is not given."""
 
 
 _DEPLOYMENT: Final = ("/deployments/{name}", 'deployment(id: "{name}")', "the page of {name}")
 _A_DEPLOYMENT: Final = "a deployment"
+_UNNAMED: Final = "NAME"
+"""Stands for a deployment's name that a line does not give."""
 
 _VIEWS: Final[Mapping[tuple[str, ...], _View]] = {
     ("deployment", "list"): _View("/deployments", "deployments", "the list of deployments"),
@@ -168,9 +168,9 @@ def answer_at(door: Door, answer: Any) -> Any:  # noqa: ANN401 - any JSON
 
 
 def words_at(door: Door, line: str) -> str | None:
-    """Return what a door says for a command line (without ``celadon``).
+    """Return what a door says for a command line, which is given without ``celadon``.
 
-    Empty when the door does no such thing, and ``None`` when texts may not name it: it is none that is known here.
+    It is empty when the door does no such thing, and ``None`` for a line of no command that is known here.
     """
     read = _read(line)
     if read is None:
@@ -182,12 +182,12 @@ def words_at(door: Door, line: str) -> str | None:
     return _of_view(door, read) if declared is None else _of_command(door, declared[0], read)
 
 
-def _said(door: Door, found: re.Match[str], mark: str) -> str:
-    line, before = found["line"].rstrip(), found["before"] or ""
-    after = "" if mark else found["after"]
+def _said(door: Door, occurrence: re.Match[str], mark: str) -> str:
+    line, before = occurrence["line"].rstrip(), occurrence["before"] or ""
+    after = "" if mark else occurrence["after"]
     said = words_at(door, line)
     if said is None:
-        return found[0]
+        return occurrence[0]
     if not said:
         return f"{before}'celadon {line}' on the command line{after}"
     if door is Door.CONSOLE:
@@ -210,45 +210,45 @@ def _declared() -> Mapping[tuple[str, ...], tuple[AnyCommand, Terminal]]:
 def _read(line: str) -> _Line | None:
     """Return what a command line says; ``None`` for that of no command that a door has."""
     try:
-        given = tuple(shlex.split(line))
+        tokens = tuple(shlex.split(line))
     except ValueError:
         return None
     known = {*_declared(), *_VIEWS}
-    words = next((given[:most] for most in (3, 2, 1) if given[:most] in known), None)
+    words = next((tokens[:most] for most in (3, 2, 1) if tokens[:most] in known), None)
     if words is None:
         return None
     declared = _declared().get(words)
     if declared is None:
-        return _read_view(words, given[len(words) :])
-    return _read_command(*declared, words, given[len(words) :])
+        return _read_view(words, tokens[len(words) :])
+    return _read_command(*declared, words, tokens[len(words) :])
 
 
-def _read_view(words: tuple[str, ...], given: tuple[str, ...]) -> _Line:
+def _read_view(words: tuple[str, ...], arguments: tuple[str, ...]) -> _Line:
     values: dict[str, Any] = {}
     names: list[str] = []
-    rest = iter(given)
-    for one in rest:
+    remaining = iter(arguments)
+    for one in remaining:
         if one.startswith("--"):
-            values[one[2:].replace("-", "_")] = next(rest, "")
+            values[one[2:].replace("-", "_")] = next(remaining, "")
         else:
             names.append(one)
     return _Line(words=words, subject=names[0] if names else "", values=values, is_whole=len(names) <= 1)
 
 
-def _read_command(command: AnyCommand, terminal: Terminal, words: tuple[str, ...], given: tuple[str, ...]) -> _Line:
+def _read_command(command: AnyCommand, terminal: Terminal, words: tuple[str, ...], arguments: tuple[str, ...]) -> _Line:
     flags = dict(_flags(command))
     places = list(_places(command, terminal))
     values: dict[str, Any] = {}
     subject = ""
-    rest = iter(given)
+    remaining = iter(arguments)
     is_whole = True
-    for one in rest:
+    for one in remaining:
         if one in _OF_THE_TERMINAL:
             if _OF_THE_TERMINAL[one]:
-                next(rest, "")
+                next(remaining, "")
         elif one in flags:
             name, value = flags[one]
-            values[name] = _value(next(rest, "")) if value is None else value
+            values[name] = _value(next(remaining, "")) if value is None else value
             is_whole &= name not in _OTHER_FORM
         elif one.startswith("-") or not places:
             is_whole = False
@@ -304,9 +304,9 @@ def _of_view(door: Door, line: _Line) -> str:
     match door:
         case Door.REST:
             query = f"?{urlencode(line.values)}" if line.values else ""
-            return f"GET /v1{view.rest.format(name=quote(name or view.unnamed, safe=''))}{query}"
+            return f"GET /v1{view.rest.format(name=quote(name or _UNNAMED, safe=''))}{query}"
         case Door.GRAPHQL:
-            return view.query.format(name=json.dumps(name or view.unnamed, ensure_ascii=False)[1:-1])
+            return view.query.format(name=json.dumps(name or _UNNAMED, ensure_ascii=False)[1:-1])
         case Door.CONSOLE:
             return view.page.format(name=name or _A_DEPLOYMENT)
 
@@ -323,7 +323,7 @@ def _of_command(door: Door, command: AnyCommand, line: _Line) -> str:
 
 def _request(command: AnyCommand, line: _Line) -> str:
     rest = command.rest
-    subject = quote(line.subject or ("NODE" if command.terminal.node else "NAME"), safe="")
+    subject = quote(line.subject or ("NODE" if command.terminal.node else _UNNAMED), safe="")
     path = re.sub(r"\{\w+\}", subject, rest_path(command))
     if not line.values:
         return f"{rest.method} /v1{path}"
@@ -339,7 +339,7 @@ def _mutation(command: AnyCommand, line: _Line) -> str:
     given: dict[str, str] = {}
     values = dict(line.values)
     if graph.subject:
-        subject = line.subject or values.pop("deployment", "") or "NAME"
+        subject = line.subject or values.pop("deployment", "") or _UNNAMED
         given[to_camel(f"{graph.subject}_id")] = json.dumps(subject, ensure_ascii=False)
     for name, value in values.items():
         if graph.model is not None and name not in graph.model.model_fields:

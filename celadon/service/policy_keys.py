@@ -4,10 +4,12 @@ from typing import Annotated, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from celadon.domain.language.base_models import StrictModel
+from celadon.domain.language.base_models import Record, StrictModel
 from celadon.domain.language.commands import Reason
 from celadon.domain.language.limits import quoted
+from celadon.domain.language.plan import FieldChange
 from celadon.domain.language.policy import BlueGreenPolicy
+from celadon.service.command import Line
 
 
 class OtherKeys(StrictModel):
@@ -36,3 +38,24 @@ class OtherKeys(StrictModel):
         if not self.policy.model_fields_set and not self.unset:
             raise ValueError("nothing is set or unset; name a key")
         return self
+
+
+class ChangedKeys(Record):
+    """The answer to other keys of a layer of policies."""
+
+    changed: bool
+    """False when they were so already; then nothing was written."""
+    changes: tuple[FieldChange, ...]
+    """For which keys another value, or another layer, counts from now on in a rollout that says nothing itself."""
+    policy: BlueGreenPolicy
+    """The layer as it is now, with the keys alone that it gives."""
+
+
+def summary_of_keys(result: ChangedKeys, *, unchanged: str, changed: str) -> tuple[Line, ...]:
+    """Return each change and what it counts for, or that there was none."""
+    if not result.changed:
+        return (Line(text=unchanged),)
+    return (
+        *(Line(text=f"  {one.field}: {one.before} → {one.after}") for one in result.changes),
+        Line(text=changed),
+    )

@@ -18,7 +18,7 @@ from celadon.cli.output import OutputFormat
 from celadon.cli.tree import rollout_tree
 from celadon.cli.watching import LineScreen
 from tests.cli.conftest import Command
-from tests.cli.scenes import LINES, LISTED, NOW, PAST, REVISIONS, ROUTERS, VIEWS
+from tests.sample_views import LINES, LISTED, NOW, PAST, REVISIONS, ROUTERS, VIEWS
 
 SNAPSHOTS: Final = Path(__file__).parent / "snapshots"
 WIDTH: Final = 120
@@ -88,9 +88,9 @@ def _printed(*parts: RenderableType) -> str:
     return stream.getvalue()
 
 
-@pytest.mark.parametrize("scene", VIEWS)
-def test_trees(scene: str, snapshot: Snapshot) -> None:
-    snapshot(f"tree-{scene}", _printed(rollout_tree(VIEWS[scene], NOW)))
+@pytest.mark.parametrize("view_name", VIEWS)
+def test_trees(view_name: str, snapshot: Snapshot) -> None:
+    snapshot(f"tree-{view_name}", _printed(rollout_tree(VIEWS[view_name], NOW)))
 
 
 @pytest.mark.parametrize("name", TABLES)

@@ -11,7 +11,7 @@ from celadon.cli.watching import exit_code_of
 from celadon.domain.language.states import RolloutOutcome
 from celadon.terminal import TerminalConsole, fits_on
 from tests.cli.conftest import Command
-from tests.cli.scenes import NOW, VIEWS
+from tests.sample_views import NOW, VIEWS
 from tests.table.rows import Rows
 
 
@@ -20,12 +20,12 @@ def test_only_a_promotion_is_a_success(outcome: RolloutOutcome) -> None:
     assert (exit_code_of(outcome) == 0) is (outcome is RolloutOutcome.PROMOTED)
 
 
-@pytest.mark.parametrize("scene", VIEWS)
-def test_a_live_picture_fits_a_small_terminal(scene: str) -> None:
+@pytest.mark.parametrize("view_name", VIEWS)
+def test_a_live_picture_fits_a_small_terminal(view_name: str) -> None:
     console = TerminalConsole(io.StringIO(), width=80)
     console.height = 24
 
-    tree = fitting_tree(VIEWS[scene], lambda shown: fits_on(console, shown), NOW)
+    tree = fitting_tree(VIEWS[view_name], lambda shown: fits_on(console, shown), NOW)
 
     assert fits_on(console, tree)
 

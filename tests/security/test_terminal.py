@@ -43,7 +43,7 @@ from celadon.service.principal import Principal, Scheme
 from celadon.stack.demo.screen import LineScreen as DemoLines
 from celadon.terminal import Shown, TerminalConsole, live_picture
 from tests.cli.conftest import Command, _no_celadon_of_the_operator, command, on_table, rows
-from tests.cli.scenes import LINES, LISTED, NOW, PAST, REVISIONS, ROUTERS, VIEWS
+from tests.sample_views import LINES, LISTED, NOW, PAST, REVISIONS, ROUTERS, VIEWS
 from tests.table.rows import Rows
 
 pytestmark = pytest.mark.parts
@@ -91,7 +91,7 @@ def hostile(value: Any, said: str) -> Any:
             return value
 
 
-def pictures(said: str) -> Iterator[Shown]:
+def outputs(said: str) -> Iterator[Shown]:
     """Yield everything that is drawn, with other words in it."""
     for view in VIEWS.values():
         yield rollout_tree(hostile(view, said), NOW)
@@ -118,8 +118,8 @@ def refuse_raw(printed: str, *, styled: bool = False) -> None:
 def test_what_is_drawn_into_a_file_holds_no_control_character(said: str) -> None:
     stream = io.StringIO()
     console = TerminalConsole(stream, width=100)
-    for picture in pictures(said):
-        console.show(picture)
+    for shown in outputs(said):
+        console.show(shown)
 
     refuse_raw(stream.getvalue())
 
@@ -134,8 +134,8 @@ def test_what_is_drawn_on_a_terminal_holds_no_control_character_but_our_styles(s
         patch.setenv("TERM", "xterm-256color")
         console = TerminalConsole(stream, width=100)
         assert console.is_terminal
-        for picture in pictures(said):
-            console.show(picture)
+        for shown in outputs(said):
+            console.show(shown)
 
     refuse_raw(stream.getvalue(), styled=True)
 

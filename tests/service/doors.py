@@ -120,7 +120,7 @@ class Doors:
         return Answer("REFUSED" if is_refused else "", shown.text)
 
 
-class Scenes:
+class Scenarios:
     """Brings deployment ``chat`` where a command is given."""
 
     def __init__(self, doors: Doors, rows: Rows) -> None:
@@ -128,9 +128,9 @@ class Scenes:
         self._temporal = doors.temporal
         self._rows = rows
 
-    async def bring(self, scene: str) -> None:
+    async def bring(self, scenario: str) -> None:
         """Arrange what is there before a command."""
-        await getattr(self, scene)()
+        await getattr(self, scenario)()
 
     async def nothing(self) -> None:
         """Leave the table empty."""

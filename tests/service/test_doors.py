@@ -14,7 +14,7 @@ from celadon.service.command import Scope
 from celadon.service.registry import commands
 from tests.api.conftest import DEADLINE_SECONDS
 from tests.revisions import serving
-from tests.service.doors import CALLER, Answer, Doors, Scenes, Way, Words
+from tests.service.doors import CALLER, Answer, Doors, Scenarios, Way, Words
 from tests.table.rows import Rows
 
 pytestmark = pytest.mark.parts
@@ -29,7 +29,7 @@ class Case:
     """A command, what is there before it, and what comes of it."""
 
     words: Words
-    scene: str
+    scenario: str
     done: dict[str, str]
     """What every door answers, by key."""
     shown: str = ""
@@ -79,35 +79,35 @@ CASES: Final[dict[str, Case]] = {
             cli=("promote", "chat", "--reason", WHY),
             form=("/deployments/chat/promote", {"reason": WHY}),
         ),
-        scene="awaiting",
+        scenario="awaiting",
         done={"state": "switched"},
         shown="is live since epoch",
         event="switched",
     ),
     "abort": Case(
         words=_back("abort", "abortRollout"),
-        scene="provisioning",
+        scenario="provisioning",
         done={"outcome": "aborted", "state": "decided"},
         shown="The rollout is aborted: green is being closed.",
         event="abort_requested",
     ),
     "rollback": Case(
         words=_back("rollback", "rollbackDeployment"),
-        scene="baking",
+        scenario="baking",
         done={"outcome": "rolled_back", "state": "decided"},
         shown="Traffic is back on blue since epoch",
         event="switched_back",
     ),
     "finish": Case(
         words=_judged("finish", "FinishRollout"),
-        scene="baking",
+        scenario="baking",
         done={"phase": "draining"},
         shown="The bake is finished",
         event="finish_requested",
     ),
     "withdraw": Case(
         words=_judged("withdraw", "WithdrawRollout"),
-        scene="stuck_abort",
+        scenario="stuck_abort",
         done={"phase": "baking"},
         shown="Withdrawn",
         event="withdrawal_requested",
@@ -115,14 +115,14 @@ CASES: Final[dict[str, Case]] = {
     ),
     "pause": Case(
         words=_judged("pause", "PauseRollout"),
-        scene="awaiting",
+        scenario="awaiting",
         done={"phase": "awaiting_promotion"},
         shown="Paused: all timers stand still until it is resumed.",
         event="pause_requested",
     ),
     "resume": Case(
         words=_judged("resume", "ResumeRollout"),
-        scene="paused",
+        scenario="paused",
         done={"phase": "awaiting_promotion"},
         shown="Resumed: the timers run on",
         event="resume_requested",
@@ -138,7 +138,7 @@ CASES: Final[dict[str, Case]] = {
             cli=("reschedule", "chat", "--auto-promote", "--promote-after", "2h", "--reason", WHY),
             form=("/deployments/chat/reschedule", {"auto_promote": "yes", "promote_after": "2h", "reason": WHY}),
         ),
-        scene="awaiting",
+        scenario="awaiting",
         done={"phase": "awaiting_promotion"},
         shown="Rescheduled: it promotes itself at",
         event="rescheduled",
@@ -154,7 +154,7 @@ CASES: Final[dict[str, Case]] = {
             cli=("deployment", "scale", "chat", "3", "--reason", WHY),
             form=("/deployments/chat/scale", {"replicas": "3", "reason": WHY}),
         ),
-        scene="live",
+        scenario="live",
         done={"before": "1", "changed": "true"},
         shown="Replicas: 1 → 3.",
         event="scaled",
@@ -169,7 +169,7 @@ CASES: Final[dict[str, Case]] = {
             ),
             cli=("deployment", "delete", "chat", "--yes", "--reason", WHY),
         ),
-        scene="live",
+        scenario="live",
         done={"lifecycle": "destroying", "changed": "true"},
         event="deleted",
     ),
@@ -183,7 +183,7 @@ CASES: Final[dict[str, Case]] = {
             ),
             cli=("deployment", "label", "chat", "team=search", "--reason", WHY),
         ),
-        scene="live",
+        scenario="live",
         done={"changed": "true"},
         event="labelled",
     ),
@@ -212,7 +212,7 @@ CASES: Final[dict[str, Case]] = {
             ),
             cli=("policy", "set", "chat", "bake=1m", "--reason", WHY),
         ),
-        scene="live",
+        scenario="live",
         done={"changed": "true"},
         event="policy_changed",
         weak=Role.OPERATOR,
@@ -227,7 +227,7 @@ CASES: Final[dict[str, Case]] = {
             ),
             cli=("policy", "set", "--default", "bake=1m", "--reason", WHY),
         ),
-        scene="live",
+        scenario="live",
         done={"changed": "true"},
         event="defaults_changed",
         unseen="",
@@ -243,7 +243,7 @@ CASES: Final[dict[str, Case]] = {
             ),
             cli=("deployment", "create", "chat", "--replicas", "2", "--reason", WHY),
         ),
-        scene="nothing",
+        scenario="nothing",
         done={"created": "true"},
         event="created",
         unseen="",
@@ -259,7 +259,7 @@ CASES: Final[dict[str, Case]] = {
             cli=("revision", "add", "-f", "-"),
             file=FILE,
         ),
-        scene="live",
+        scenario="live",
         done={"revision": "2"},
         event="revision_added",
     ),
@@ -274,7 +274,7 @@ CASES: Final[dict[str, Case]] = {
             cli=("freeze", "chat", "--reason", WHY),
             form=("/deployments/chat/freeze", {"reason": WHY}),
         ),
-        scene="live",
+        scenario="live",
         done={"ends_at": "none"},
         shown="nothing of chat is switched to green",
         event="frozen",
@@ -290,7 +290,7 @@ CASES: Final[dict[str, Case]] = {
             cli=("unfreeze", "chat", "--reason", WHY),
             form=("/deployments/chat/unfreeze", {"reason": WHY}),
         ),
-        scene="frozen",
+        scenario="frozen",
         done={},
         shown="1 freeze has ended of chat",
         event="unfrozen",
@@ -311,7 +311,7 @@ CASES: Final[dict[str, Case]] = {
             caller="--requested-by",
             file=FILE,
         ),
-        scene="live",
+        scenario="live",
         done={
             "from_revision": "1",
             "to_revision": "2",
@@ -335,7 +335,7 @@ CASES: Final[dict[str, Case]] = {
             caller="--requested-by",
             file=FILE,
         ),
-        scene="nothing",
+        scenario="nothing",
         done={"workflow_id": "rollout-chat"},
         event="started",
         unseen="",
@@ -351,7 +351,7 @@ CASES: Final[dict[str, Case]] = {
             cli=("retry", "chat", "--reason", WHY),
             form=("/deployments/chat/retry", {"reason": WHY}),
         ),
-        scene="aborted",
+        scenario="aborted",
         done={"to_revision": "2"},
         shown="has begun, to r2, as rollout",
         event="started",
@@ -367,7 +367,7 @@ CASES: Final[dict[str, Case]] = {
             cli=("restart", "chat", "--reason", WHY),
             form=("/deployments/chat/restart", {"reason": WHY}),
         ),
-        scene="live",
+        scenario="live",
         done={"workflow_id": "rollout-chat"},
         shown="has begun: r1 → r1",
         event="started",
@@ -383,7 +383,7 @@ CASES: Final[dict[str, Case]] = {
             cli=("drop", "chat", "--reason", WHY),
             form=("/deployments/chat/drop", {"reason": WHY}),
         ),
-        scene="another_waits",
+        scenario="another_waits",
         done={"mode": "queue"},
         shown="had asked for, waits no more",
         event="successor_dropped",
@@ -408,7 +408,7 @@ CASES: Final[dict[str, Case]] = {
             ),
             cli=("schedule", "create", "chat", "nightly", "promote", "--cron", "0 3 * * *", "--reason", WHY),
         ),
-        scene="live",
+        scenario="live",
         done={"created": "true", "signed": "true"},
         event="schedule_created",
     ),
@@ -422,7 +422,7 @@ CASES: Final[dict[str, Case]] = {
             ),
             cli=("schedule", "delete", "chat", "nightly", "--reason", WHY),
         ),
-        scene="scheduled",
+        scenario="scheduled",
         done={"was_kept": "true", "was_in_temporal": "true"},
         event="schedule_deleted",
     ),
@@ -436,7 +436,7 @@ CASES: Final[dict[str, Case]] = {
             ),
             cli=("router", "forget", "edge-1", "--reason", WHY),
         ),
-        scene="router",
+        scenario="router",
         done={"was": "enrolled"},
         event="",
         unseen="NO_SUCH_ROUTER",
@@ -455,7 +455,7 @@ async def test_a_command_is_done_and_written_down(verb: str, way: Way, doors: Do
 
 
 async def _is_done(case: Case, way: Way, doors: Doors, rows: Rows) -> None:
-    await Scenes(doors, rows).bring(case.scene)
+    await Scenarios(doors, rows).bring(case.scenario)
 
     answer = await doors.give(way, case.words)
 
@@ -482,7 +482,7 @@ RECORDED: Final = Case(
         cli=("promote", "chat", "--reason", WHY),
         form=("/deployments/chat/promote", {"reason": WHY}),
     ),
-    scene="awaiting_two",
+    scenario="awaiting_two",
     done={"state": "recorded", "approvals": "1"},
     shown="Your approval is recorded: 1 of 2 approvals (admin).",
     event="approved",
@@ -498,7 +498,7 @@ TAKEN_BACK: Final = Case(
         cli=("withdraw", "chat", "--reason", WHY),
         form=("/deployments/chat/withdraw", {"reason": WHY}),
     ),
-    scene="approved_once",
+    scenario="approved_once",
     done={"withdrawn": "approval", "approvals": "0", "needed": "2"},
     shown="Withdrawn: your approval counts no more, 0 of 2 are left.",
     event="approval_withdrawn",
@@ -521,7 +521,7 @@ async def test_the_own_approval_is_withdrawn_at_every_door(way: Way, doors: Door
 async def test_a_bare_message_of_temporal_is_no_approval_and_is_told_so(
     doors: Doors, rows: Rows, *, as_update: bool
 ) -> None:
-    await Scenes(doors, rows).bring("awaiting_two")
+    await Scenarios(doors, rows).bring("awaiting_two")
     handle = doors.temporal.get_workflow_handle(workflow_id("chat"))
 
     if as_update:
@@ -545,7 +545,7 @@ async def test_a_bare_message_of_temporal_is_no_approval_and_is_told_so(
 
 @pytest.mark.parametrize("way", list(Way))
 async def test_a_rollback_while_no_rollout_is_under_way_starts_one_back(way: Way, doors: Doors, rows: Rows) -> None:
-    await Scenes(doors, rows).bring("two_lives")
+    await Scenarios(doors, rows).bring("two_lives")
 
     answer = await doors.give(way, CASES["rollback"].words)
 
@@ -600,7 +600,7 @@ async def test_a_command_on_what_is_not_there_is_refused(verb: str, way: Way, do
 async def test_a_command_of_who_may_not_is_refused(verb: str, way: Way, doors: Doors, rows: Rows) -> None:
     case = CASES[verb]
     assert case.weak is not None
-    if case.scene != "nothing":
+    if case.scenario != "nothing":
         await rows.live()
     if verb in {one.verb for one in commands() if one.scope is Scope.ROLLOUT}:
         await rows.ready("run-2")
@@ -630,7 +630,7 @@ WAITING: Final = Case(
         caller="--requested-by",
         file=FILE,
     ),
-    scene="awaiting",
+    scenario="awaiting",
     done={"state": "waits", "mode": "queue", "requested_by": "admin"},
     event="successor_waits",
 )
@@ -638,7 +638,7 @@ WAITING: Final = Case(
 
 @pytest.mark.parametrize("way", [Way.REST, Way.GRAPHQL, Way.CLI, Way.DIRECT])
 async def test_a_request_that_waits_is_answered_so_at_every_door(way: Way, doors: Doors, rows: Rows) -> None:
-    await Scenes(doors, rows).bring(WAITING.scene)
+    await Scenarios(doors, rows).bring(WAITING.scenario)
 
     answer = await doors.give(way, WAITING.words)
 

@@ -23,7 +23,7 @@ from celadon.domain.language.contracts import ASK_TYPE, SCHEDULED_AT, SCHEDULED_
 from celadon.domain.language.permissions import Role
 from celadon.domain.language.scheduling import MOST_SCHEDULES
 from tests.api.conftest import DEADLINE_SECONDS, Answer
-from tests.service.doors import Doors, Scenes
+from tests.service.doors import Doors, Scenarios
 from tests.table.rows import Rows
 
 pytestmark = pytest.mark.parts
@@ -41,7 +41,7 @@ class Scheduling:
         self.api = doors.api
         self.temporal: Client = doors.temporal
         self.rows = rows
-        self.scenes = Scenes(doors, rows)
+        self.scenarios = Scenarios(doors, rows)
 
     async def create(self, role: Role = Role.ADMIN, **body: Any) -> Answer:
         """Ask for a schedule ``tonight`` that promotes."""
@@ -115,7 +115,7 @@ async def scheduling(doors: Doors, rows: Rows) -> AsyncIterator[Scheduling]:
 
 
 async def test_a_scheduled_promotion_switches_for_its_author(scheduling: Scheduling) -> None:
-    await scheduling.scenes.awaiting()
+    await scheduling.scenarios.awaiting()
 
     await scheduling.made(Role.APPROVER, argument={"reason": "at night"})
     last = await scheduling.fired()
@@ -188,7 +188,7 @@ async def test_a_firing_that_is_refused_fails_with_the_reason(scheduling: Schedu
 async def test_the_rights_of_the_author_are_judged_when_it_fires(
     scheduling: Scheduling, change: str, told: str
 ) -> None:
-    await scheduling.scenes.awaiting()
+    await scheduling.scenarios.awaiting()
     await scheduling.made(Role.APPROVER)
 
     await scheduling.rows.sql(change)
@@ -289,7 +289,7 @@ async def test_a_list_shows_when_a_schedule_fires_next(scheduling: Scheduling) -
 
 
 async def test_a_schedule_that_somebody_triggers_in_temporal_does_not_count(scheduling: Scheduling) -> None:
-    await scheduling.scenes.awaiting()
+    await scheduling.scenarios.awaiting()
     await scheduling.made(cron=NEVER)
 
     await scheduling.temporal.get_schedule_handle("schedule-chat.tonight").trigger()
@@ -301,7 +301,7 @@ async def test_a_schedule_that_somebody_triggers_in_temporal_does_not_count(sche
 
 
 async def test_a_schedule_that_somebody_changes_in_temporal_does_not_count(scheduling: Scheduling) -> None:
-    await scheduling.scenes.baking()
+    await scheduling.scenarios.baking()
     await scheduling.made(cron=NEVER, command="pause")
 
     async def changed(given: ScheduleUpdateInput) -> ScheduleUpdate:
@@ -321,7 +321,7 @@ async def test_a_schedule_that_somebody_changes_in_temporal_does_not_count(sched
 
 async def test_who_reaches_temporal_lets_nobodys_schedule_fire(scheduling: Scheduling) -> None:
     """Search attributes of schedules can be given to a start by whoever starts it."""
-    await scheduling.scenes.awaiting()
+    await scheduling.scenarios.awaiting()
     await scheduling.made(cron=NEVER)
 
     forged = await scheduling.by_hand("forged", schedule="schedule-chat.tonight")
@@ -331,7 +331,7 @@ async def test_who_reaches_temporal_lets_nobodys_schedule_fire(scheduling: Sched
 
 async def test_a_start_by_hand_may_what_an_unsigned_message_may(scheduling: Scheduling) -> None:
     """This worker lets an unsigned message do nothing."""
-    await scheduling.scenes.awaiting()
+    await scheduling.scenarios.awaiting()
 
     assert (await scheduling.by_hand("by-hand")).startswith("UNSIGNED")
     assert (await scheduling.by_hand("by-hand", command="delete")).startswith("UNKNOWN_MESSAGE")
@@ -354,7 +354,7 @@ async def test_a_schedule_that_was_deleted_in_temporal_is_shown_and_can_be_delet
 
 
 async def test_a_schedule_that_is_left_in_temporal_is_shown_fails_and_can_be_deleted(scheduling: Scheduling) -> None:
-    await scheduling.scenes.awaiting()
+    await scheduling.scenarios.awaiting()
     await scheduling.made()
     await scheduling.rows.sql("delete from schedules")
 

@@ -2,13 +2,13 @@
 
 import pytest
 
-from tests.service.doors import CALLER, Doors, Scenes, Way
+from tests.service.doors import CALLER, Doors, Scenarios, Way
 from tests.table.rows import Rows
 
 
 @pytest.mark.parametrize("way", [Way.CLI, Way.DIRECT])
 async def test_only_what_is_under_way_is_announced(way: Way, doors: Doors, rows: Rows) -> None:
-    await Scenes(doors, rows).bring("awaiting")
+    await Scenarios(doors, rows).bring("awaiting")
     by: tuple[str, ...] = ()
     if way is Way.CLI:
         await doors.ways.through_api()

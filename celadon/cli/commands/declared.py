@@ -88,12 +88,12 @@ def _give(command: AnyCommand, terminal: Terminal, given: dict[str, Any]) -> Non
         raise typer.BadParameter(message, param_hint=hint or None)
     if terminal.wait and not terminal.timeout and given["timeout"] is not None and not given["wait"]:
         raise typer.BadParameter("it has no effect without --wait", param_hint="--timeout")
-    from celadon.cli.giving import Given, give, hook_of
+    from celadon.cli.giving import CommandArguments, give, hook_of
 
     fields = _fields(command, terminal)
     values = {name: one for name in fields if (one := _value(command, terminal, name, given)) is not None}
     subject = given.get(_subject(command), "")
-    what = Given(
+    arguments = CommandArguments(
         subject=subject,
         values=values,
         by=given["by"],
@@ -109,7 +109,7 @@ def _give(command: AnyCommand, terminal: Terminal, given: dict[str, Any]) -> Non
         confirm(question)
     output = given["output"]
     carry_out = give if not terminal.hook else hook_of(terminal.hook)
-    run(lambda: carry_out(command, what, given["target"], output), output)
+    run(lambda: carry_out(command, arguments, given["target"], output), output)
 
 
 def _value(command: AnyCommand, terminal: Terminal, name: str, given: Mapping[str, Any]) -> object:

@@ -2,28 +2,18 @@
 
 # ruff: noqa: PLC0415 - declaring a command needs no database
 
-from celadon.domain.language.base_models import Record
 from celadon.domain.language.permissions import Verb
-from celadon.domain.language.plan import FieldChange
-from celadon.domain.language.policy import BlueGreenPolicy
 from celadon.service.change_log import log_change
 from celadon.service.command import Call, Command, Graph, Line, Rest, Scope, Terminal
-from celadon.service.policy_keys import OtherKeys
+from celadon.service.policy_keys import ChangedKeys, OtherKeys, summary_of_keys
 
 
 class SetDefaultsRequest(OtherKeys):
     """Asks for other keys of the installation's defaults; keys that are not named stay as they are."""
 
 
-class SetDefaultsResult(Record):
-    """The answer to other defaults."""
-
-    changed: bool
-    """False when they were the same already; then nothing was written."""
-    changes: tuple[FieldChange, ...]
-    """For which keys another value, or another layer, counts from now on in a deployment that says nothing itself."""
-    policy: BlueGreenPolicy
-    """The defaults as they are now, with the keys alone that they give."""
+class SetDefaultsResult(ChangedKeys):
+    """The answer to other keys of the installation's defaults."""
 
 
 async def set_defaults(call: Call[SetDefaultsRequest]) -> SetDefaultsResult:
@@ -45,14 +35,11 @@ async def set_defaults(call: Call[SetDefaultsRequest]) -> SetDefaultsResult:
 
 
 def _summary(result: SetDefaultsResult) -> tuple[Line, ...]:
-    if not result.changed:
-        return (Line(text="The defaults are so already; nothing was changed."),)
-    return (
-        *(Line(text=f"  {one.field}: {one.before} → {one.after}") for one in result.changes),
-        Line(
-            text="The defaults are changed for rollouts that begin from now on, where neither the deployment nor the "
-            "request says otherwise; a rollout under way keeps its own policy."
-        ),
+    return summary_of_keys(
+        result,
+        unchanged="The defaults are so already; nothing was changed.",
+        changed="The defaults are changed for rollouts that begin from now on, where neither the deployment nor the "
+        "request says otherwise; a rollout under way keeps its own policy.",
     )
 
 

@@ -2,29 +2,20 @@
 
 # ruff: noqa: PLC0415 - declaring a command needs no database
 
-from celadon.domain.language.base_models import Record
 from celadon.domain.language.permissions import Verb
-from celadon.domain.language.plan import FieldChange
-from celadon.domain.language.policy import BlueGreenPolicy
 from celadon.service.command import Call, Command, Graph, Line, Rest, Scope, Terminal
-from celadon.service.policy_keys import OtherKeys
+from celadon.service.policy_keys import ChangedKeys, OtherKeys, summary_of_keys
 
 
 class SetPolicyRequest(OtherKeys):
     """Asks for other keys of a deployment's own policy; keys that are not named stay as they are."""
 
 
-class SetPolicyResult(Record):
-    """The answer to other keys of a policy."""
+class SetPolicyResult(ChangedKeys):
+    """The answer to other keys of a deployment's own policy."""
 
     deployment: str
     """The deployment's name."""
-    changed: bool
-    """False when it was the same already; then nothing was written."""
-    changes: tuple[FieldChange, ...]
-    """For which keys another value, or another layer, counts from now on."""
-    policy: BlueGreenPolicy
-    """The deployment's own policy as it is now, with the keys alone that it gives."""
 
 
 async def set_policy(call: Call[SetPolicyRequest]) -> SetPolicyResult:
@@ -47,14 +38,12 @@ async def set_policy(call: Call[SetPolicyRequest]) -> SetPolicyResult:
 
 
 def _summary(result: SetPolicyResult) -> tuple[Line, ...]:
-    if not result.changed:
-        return (Line(text=f"The policy of {result.deployment} is so already; nothing was changed."),)
-    return (
-        *(Line(text=f"  {one.field}: {one.before} → {one.after}") for one in result.changes),
-        Line(
-            text=f"The policy of {result.deployment} is changed for rollouts that begin from now on; one under way "
-            f"keeps its own ('celadon reschedule {result.deployment}' changes its timers)."
-        ),
+    name = result.deployment
+    return summary_of_keys(
+        result,
+        unchanged=f"The policy of {name} is so already; nothing was changed.",
+        changed=f"The policy of {name} is changed for rollouts that begin from now on; one under way keeps its own "
+        f"('celadon reschedule {name}' changes its timers).",
     )
 
 

@@ -8,11 +8,8 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.domain.decisions.own_policy import default_changes, with_keys
-from celadon.domain.language.base_models import Record
 from celadon.domain.language.errors import RefusalCode, RefusedError, refuse
-from celadon.domain.language.limits import echo
 from celadon.domain.language.permissions import Verb
-from celadon.domain.language.plan import FieldChange
 from celadon.domain.language.policy import BlueGreenPolicy
 from celadon.domain.language.states import DeploymentLifecycle
 from celadon.table.core.author import Author
@@ -22,22 +19,13 @@ from celadon.table.core.policies import read_policy, resolve_for
 from celadon.table.notifications.notification_outbox import check_rules
 from celadon.table.rollouts.admission import find_unkeepable
 from celadon.table.rollouts.audit import selected_line
+from celadon.table.rollouts.own_policy import ChangedPolicy
 from celadon.table.rollouts.rights import NeededRight, rights_to_policy
 
 CHANGED = "defaults_changed"
 
-_SHOWN_BYTES = 300
 _NEW = "new"
 """Stands for deployments that are created later and say nothing; no text depends on it."""
-
-
-class ChangedDefaults(Record):
-    """The defaults after a change."""
-
-    policy: BlueGreenPolicy
-    """With the keys alone that they give."""
-    changes: tuple[FieldChange, ...]
-    """Nothing when they were the same already; then nothing was written."""
 
 
 class _Concerned(NamedTuple):
@@ -54,7 +42,7 @@ async def set_defaults(
     unset: Collection[str],
     author: Author,
     require: Callable[[Verb, str], None],
-) -> ChangedDefaults:
+) -> ChangedPolicy:
     """Give the installation's defaults other keys. A rollout under way keeps the policy that it began with.
 
     Args:
@@ -88,9 +76,10 @@ async def set_defaults(
     for right in await _rights(tx, before, after):
         require(right.verb, right.why)
     if not changes:
-        return ChangedDefaults(policy=before, changes=())
-    await _write(tx, before, after, author, changes)
-    return ChangedDefaults(policy=after, changes=changes)
+        return ChangedPolicy(policy=before, changes=())
+    changed = ChangedPolicy(policy=after, changes=changes)
+    await _write(tx, before, changed, author)
+    return changed
 
 
 async def _rights(tx: AsyncSession, before: BlueGreenPolicy, after: BlueGreenPolicy) -> tuple[NeededRight, ...]:
@@ -144,15 +133,9 @@ def _not_kept(deployment: str, error: RefusedError) -> RefusedError:
     )
 
 
-async def _write(
-    tx: AsyncSession,
-    before: BlueGreenPolicy,
-    after: BlueGreenPolicy,
-    author: Author,
-    changes: tuple[FieldChange, ...],
-) -> None:
+async def _write(tx: AsyncSession, before: BlueGreenPolicy, changed: ChangedPolicy, author: Author) -> None:
     """Store the defaults, with a line in their own log and one in that of each deployment."""
-    stored = after.model_dump(mode="json")
+    stored = changed.policy.model_dump(mode="json")
     await tx.execute(
         insert(DefaultPolicy)
         .values(id=0, policy=stored)
@@ -170,8 +153,7 @@ async def _write(
         )
     )
     await tx.flush()
-    evidence = {one.field: echo(f"{one.before} → {one.after}", _SHOWN_BYTES) for one in changes}
-    line = {"deployment": Deployment.name, **selected_line(CHANGED, author, evidence)}
+    line = {"deployment": Deployment.name, **selected_line(CHANGED, author, changed.evidence)}
     lines = (
         select(*line.values()).where(Deployment.lifecycle != DeploymentLifecycle.DESTROYED).order_by(Deployment.name)
     )

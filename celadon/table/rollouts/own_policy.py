@@ -25,12 +25,17 @@ _SHOWN_BYTES = 300
 
 
 class ChangedPolicy(Record):
-    """A deployment's own policy after a change."""
+    """A layer of policies after a change."""
 
     policy: BlueGreenPolicy
     """With the keys alone that it gives."""
     changes: tuple[FieldChange, ...]
     """Nothing when it was the same already; then nothing was written."""
+
+    @property
+    def evidence(self) -> dict[str, str]:
+        """What the audit log says of each change, by key."""
+        return {one.field: echo(f"{one.before} → {one.after}", _SHOWN_BYTES) for one in self.changes}
 
 
 async def set_policy(
@@ -83,6 +88,6 @@ async def set_policy(
     if not changes:
         return ChangedPolicy(policy=own, changes=())
     row.policy = wanted.model_dump(mode="json")
-    evidence = {one.field: echo(f"{one.before} → {one.after}", _SHOWN_BYTES) for one in changes}
-    await write_event(tx, deployment, None, "policy_changed", author=author, evidence=evidence)
-    return ChangedPolicy(policy=wanted, changes=changes)
+    changed = ChangedPolicy(policy=wanted, changes=changes)
+    await write_event(tx, deployment, None, "policy_changed", author=author, evidence=changed.evidence)
+    return changed

@@ -11,7 +11,8 @@ from celadon.domain.language.permissions import Verb
 from celadon.domain.language.shown_text import find_control
 from celadon.domain.language.states import RolloutPhase
 from celadon.service.views.rollout import rollout_event_rows, rollout_summary
-from tests.service.views.pictures import NOW, awaiting, event, record, view
+from tests.sample_views import NOW
+from tests.service.views.records import awaiting, event, record, view
 
 PERSON = Person(name="ann", roles=("approver",), csrf="known-to-this-page-only")
 

@@ -10,7 +10,8 @@ from celadon.domain.language.approval import Approval, ApprovalRule
 from celadon.domain.language.permissions import Verb
 from celadon.domain.language.policy import BlueGreenPolicy, resolve_policy
 from celadon.domain.language.states import Channel, DeploymentLifecycle, RolloutOutcome, RolloutPhase
-from tests.service.views.pictures import NOW, awaiting, record, view, waiting
+from tests.sample_views import NOW
+from tests.service.views.records import awaiting, record, view, waiting
 
 
 def page_of(known: RolloutView, rights: Collection[Verb] = frozenset(Verb)) -> DeploymentPage:

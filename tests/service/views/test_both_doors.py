@@ -14,7 +14,7 @@ from celadon.client.rollout_view import RolloutView
 from celadon.service.door_words import Door, said_at
 from celadon.service.views.deployment import DeploymentDetail, deployment_detail
 from celadon.terminal import TerminalConsole
-from tests.cli.scenes import NOW, VIEWS
+from tests.sample_views import NOW, VIEWS
 
 REGISTERED = {name: view for name, view in VIEWS.items() if view.deployment is not None}
 
@@ -66,10 +66,10 @@ def as_page(view: RolloutView) -> str:
     return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", "", shown))).casefold()
 
 
-@pytest.mark.parametrize("scene", REGISTERED)
+@pytest.mark.parametrize("view_name", REGISTERED)
 @pytest.mark.parametrize("door", [as_tree, as_page], ids=["terminal", "console"])
-def test_a_door_shows_every_word_of_the_view(door: object, scene: str) -> None:
-    view = REGISTERED[scene]
+def test_a_door_shows_every_word_of_the_view(door: object, view_name: str) -> None:
+    view = REGISTERED[view_name]
     shown = deployment_detail(view, NOW)
     assert isinstance(shown, DeploymentDetail)
     assert callable(door)

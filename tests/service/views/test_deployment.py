@@ -15,7 +15,8 @@ from celadon.domain.language.states import Colour, RolloutOutcome, RolloutPhase
 from celadon.service.command import Tone
 from celadon.service.views.deployment import DeploymentDetail, deployment_detail
 from celadon.service.views.phrases import WHOLE, Room
-from tests.service.views.pictures import NOW, awaiting, colour, event, failure, record, router, view, waiting
+from tests.sample_views import NOW
+from tests.service.views.records import awaiting, colour, event, failure, record, router, view, waiting
 
 CAUSE = "exited with code 1: loading weights / CUDA out of memory (\N{MULTIPLICATION SIGN}4)"
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from celadon.service.views.events import errors_told, event_row, event_rows
 from celadon.table.records.events import AuditEvent
-from tests.service.views.pictures import event
+from tests.service.views.records import event
 
 CAUSE = "exited with code 1: CUDA out of memory (\N{MULTIPLICATION SIGN}2)"
 

@@ -10,9 +10,9 @@ from celadon.domain.decisions.narration import details, holding_reason
 from celadon.domain.language.progress import Progress
 from celadon.domain.language.states import RolloutPhase
 from celadon.service.door_words import Door, said_at
-from tests.cli.scenes import VIEWS
 from tests.client.statuses import rollout_status
 from tests.docs.rollouts_page import HELD_AT, holds
+from tests.sample_views import VIEWS
 from tests.service.views.test_both_doors import as_page, as_tree
 
 HOLDS: Final = {name: progress for name, progress, _ in holds()}
@@ -102,9 +102,9 @@ def test_a_hold_says_what_since_when_why_until_when_and_how_it_is_ended(hold: st
 
 def view_of(progress: Progress) -> RolloutView:
     """Return what is read of a rollout that is held, by every door that reads."""
-    scene = VIEWS["baking-pending-abort" if progress.phase is RolloutPhase.BAKING else "awaiting-promotion"]
+    sample = VIEWS["baking-pending-abort" if progress.phase is RolloutPhase.BAKING else "awaiting-promotion"]
     status = rollout_status(phase=progress.phase, holding=holding_reason(progress, HELD_AT))
-    return scene.model_copy(update={"workflow": scene.workflow.model_copy(update={"status": status})})
+    return sample.model_copy(update={"workflow": sample.workflow.model_copy(update={"status": status})})
 
 
 @pytest.mark.parametrize("hold", HOLDS)

@@ -5,7 +5,8 @@ from datetime import timedelta
 from celadon.domain.language.states import RolloutPhase
 from celadon.service.command import Tone
 from celadon.service.views.rollout import rollout_event_rows, rollout_summary
-from tests.service.views.pictures import NOW, event, record
+from tests.sample_views import NOW
+from tests.service.views.records import event, record
 
 
 def test_events_are_counted_from_the_rollouts_begin() -> None:

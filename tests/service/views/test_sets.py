@@ -9,7 +9,8 @@ from celadon.service.command import Tone
 from celadon.service.views.phrases import WHOLE, Room
 from celadon.service.views.sets import SetDetail, set_detail, without_output
 from celadon.table.records.deployments import LoadView, SetView
-from tests.service.views.pictures import NOW, colour, failure, replica
+from tests.sample_views import NOW
+from tests.service.views.records import colour, failure, replica
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 

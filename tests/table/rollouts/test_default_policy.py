@@ -17,8 +17,8 @@ from celadon.table.core.author import Author
 from celadon.table.core.defaults import hold_defaults
 from celadon.table.read.policies import last_changes
 from celadon.table.records.deployments import NewDeployment
-from celadon.table.rollouts.default_policy import ChangedDefaults, set_defaults
-from celadon.table.rollouts.own_policy import set_policy
+from celadon.table.rollouts.default_policy import set_defaults
+from celadon.table.rollouts.own_policy import ChangedPolicy, set_policy
 from celadon.table.rollouts.planning import plan_start
 from celadon.table.rollouts.registration import create_deployment
 from tests.revisions import serving
@@ -31,7 +31,7 @@ TWO = {"approvals": {"count": 2}}
 TIMED = {"auto_promote": True, "promote_after": "1m"}
 
 
-async def _set(rows: Rows, *unset: str, require: Any = allow, **given: Any) -> ChangedDefaults:
+async def _set(rows: Rows, *unset: str, require: Any = allow, **given: Any) -> ChangedPolicy:
     policy = BlueGreenPolicy.model_validate(given, strict=False)
     async with rows.table.transaction() as tx:
         return await set_defaults(tx, policy, unset, ANN, require)

@@ -1,4 +1,4 @@
-"""``python -m tests.docs.pictures``: take the pictures of the pages anew, from a real stack in a real browser.
+"""``python -m tests.docs.screenshots``: take the screenshots of the pages anew, from a real stack in a real browser.
 
 A deployment ``chat`` serves revision 1, and revision 2 awaits its promotion; the timer runs for half an hour.
 """
@@ -33,17 +33,17 @@ BESIDE_NAVIGATION: Final = {"x": 258.0, "y": 60.0, "width": WIDTH - 258.0, "heig
 POLICY: Final = {"auto_promote": True, "promote_after": "30m", "bake": "10m"}
 
 
-async def take_pictures(images: Path) -> None:
-    """Write every picture into ``images``."""
-    with TemporaryDirectory(prefix="celadon-pictures-") as base:
+async def take_screenshots(images: Path) -> None:
+    """Write every screenshot into ``images``."""
+    with TemporaryDirectory(prefix="celadon-screenshots-") as base:
         data_dir = Path(base) / "stack"
         data_dir.mkdir(mode=0o711)
         async with stack_process(data_dir) as process, running_browser() as browser:
             addresses = await process.until_ready()
             await _deploy(addresses, Path(base), "r1", "first weights", "--wait")
             await _deploy(addresses, Path(base), "r2", "new weights")
-            await _picture_console(browser, addresses, images)
-            await _picture_details(browser, addresses, images)
+            await _capture_console(browser, addresses, images)
+            await _capture_details(browser, addresses, images)
 
 
 async def _deploy(addresses: StackAddresses, directory: Path, label: str, reason: str, *options: str) -> None:
@@ -62,9 +62,9 @@ async def _deploy(addresses: StackAddresses, directory: Path, label: str, reason
         raise RuntimeError(errors)
 
 
-async def _picture_console(browser: Browser, addresses: StackAddresses, images: Path) -> None:
+async def _capture_console(browser: Browser, addresses: StackAddresses, images: Path) -> None:
     """Take the page of the deployment, whole and as far as its two colours."""
-    async with Table(addresses.database_url, "celadon-pictures", pool_size=1) as table, table.transaction() as tx:
+    async with Table(addresses.database_url, "celadon-screenshots", pool_size=1) as table, table.transaction() as tx:
         code = await create_login(tx, PERSON, (Role.OPERATOR, Role.APPROVER), {})
     page = await _page(browser, f"{addresses.api}/login?code={code}")
     await page.get_by_role("button", name="Log in").click()
@@ -80,7 +80,7 @@ async def _picture_console(browser: Browser, addresses: StackAddresses, images: 
     await page.screenshot(path=images / "console-awaiting.png", full_page=True, clip=above)  # type: ignore[arg-type]
 
 
-async def _picture_details(browser: Browser, addresses: StackAddresses, images: Path) -> None:
+async def _capture_details(browser: Browser, addresses: StackAddresses, images: Path) -> None:
     """Take what Temporal's UI shows of the rollout itself."""
     page = await _page(browser, f"{addresses.temporal_ui}/namespaces/{NAMESPACE}/workflows/{workflow_id(DEPLOYMENT)}")
     await page.get_by_text("User Metadata").first.click()
@@ -100,4 +100,4 @@ async def _page(browser: Browser, address: str) -> Page:
 
 if __name__ == "__main__":
     expect.set_options(timeout=DEADLINE_MS)
-    asyncio.run(take_pictures(IMAGES))
+    asyncio.run(take_screenshots(IMAGES))
