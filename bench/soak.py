@@ -157,7 +157,7 @@ async def _counters(line: Line, names: Sequence[str], *, idle: bool) -> RouterCo
     """Return what the router counted of its listener, and of all deployments together."""
     found: list[RouterCounters] = []
     for name in names:
-        admin = RouterAdmin(line.addresses.router_admin, listener_prefix=LISTENER_PREFIX, cluster=name)
+        admin = RouterAdmin(line.addresses.router_admin, listener_prefix=LISTENER_PREFIX, clusters=[name])
         found.append(await (admin.read_when_idle(IDLE_TIMEOUT) if idle else admin.read()))
     of_clusters = (
         "requests_to_servers",

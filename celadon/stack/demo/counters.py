@@ -1,7 +1,8 @@
-"""What a router itself counted: Envoy's statistics of one listener and one cluster."""
+"""What a router itself counted: Envoy's statistics of one listener and of the clusters behind it."""
 
 import asyncio
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import timedelta
 from pathlib import Path
@@ -23,7 +24,7 @@ class CountersUnavailableError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class RouterCounters:
-    """Envoy's counters of one listener and one cluster, since the router started or over a time."""
+    """Envoy's counters of one listener and some clusters, since the router started or over a time."""
 
     requests: int
     """Requests that clients sent (``downstream_rq_total``)."""
@@ -64,7 +65,7 @@ class _Stats(BaseModel):
 class RouterAdmin:
     """The admin interface of one Envoy."""
 
-    def __init__(self, socket: Path, *, listener_prefix: str, cluster: str) -> None:
+    def __init__(self, socket: Path, *, listener_prefix: str, clusters: Sequence[str]) -> None:
         """Name what is counted.
 
         ``socket`` is the interface's Unix socket; ``listener_prefix`` the ``stat_prefix`` of the listener's connection
@@ -72,7 +73,7 @@ class RouterAdmin:
         """
         self._socket = socket
         self._listener = f"http.{listener_prefix}."
-        self._cluster = f"cluster.{cluster}."
+        self._clusters = tuple(f"cluster.{cluster}." for cluster in clusters)
 
     async def read(self) -> RouterCounters:
         """Read the counters. Raises ``CountersUnavailableError``."""
@@ -88,7 +89,7 @@ class RouterAdmin:
         return self._counters(values)
 
     async def _values(self) -> dict[str, int]:
-        names = f"^({re.escape(self._listener)}|{re.escape(self._cluster)})"
+        names = f"^({'|'.join(map(re.escape, (self._listener, *self._clusters)))})"
         url = f"{ADMIN_URL}/stats"
         try:
             async with (
@@ -104,18 +105,22 @@ class RouterAdmin:
         return {stat.name: stat.value for stat in stats if isinstance(stat.value, int)}
 
     def _counters(self, values: dict[str, int]) -> RouterCounters:
-        listener, cluster = self._listener, self._cluster
+        listener = self._listener
+
+        def of_clusters(name: str) -> int:
+            return sum(values[f"{cluster}{name}"] for cluster in self._clusters)
+
         try:
             return RouterCounters(
                 requests=values[f"{listener}downstream_rq_total"],
                 answers_5xx=values[f"{listener}downstream_rq_5xx"],
                 resets_to_client=values[f"{listener}downstream_rq_tx_reset"],
                 disconnects_of_client=values[f"{listener}downstream_cx_destroy_remote_active_rq"],
-                requests_to_servers=values[f"{cluster}upstream_rq_total"],
-                unconnected=values[f"{cluster}upstream_rq_pending_failure_eject"],
-                retries=values[f"{cluster}upstream_rq_retry"],
-                disconnects_of_server=values[f"{cluster}upstream_cx_destroy_remote_with_active_rq"],
-                resets_of_server=values[f"{cluster}upstream_rq_rx_reset"],
+                requests_to_servers=of_clusters("upstream_rq_total"),
+                unconnected=of_clusters("upstream_rq_pending_failure_eject"),
+                retries=of_clusters("upstream_rq_retry"),
+                disconnects_of_server=of_clusters("upstream_cx_destroy_remote_with_active_rq"),
+                resets_of_server=of_clusters("upstream_rq_rx_reset"),
             )
         except KeyError as error:
             raise CountersUnavailableError(

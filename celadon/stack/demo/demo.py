@@ -20,6 +20,7 @@ from celadon.domain.language.contracts import PROMOTE, workflow_id
 from celadon.domain.language.errors import RefusedError
 from celadon.domain.language.health_check import HealthCheck
 from celadon.domain.language.permissions import Role
+from celadon.domain.language.ports import PortProtocol
 from celadon.domain.language.revision import Revision
 from celadon.owned_files import open_to_append
 from celadon.stack.addresses import NAMESPACE, StackAddresses
@@ -65,6 +66,12 @@ FAILURES: Final = (
     CountersUnavailableError,
 )
 """What makes the demonstration fail with a sentence that says why; anything else is a bug and shows where it is."""
+
+CLUSTERS: Final = (DEPLOYMENT, f"{DEPLOYMENT}.grpc")
+"""The gateway's names for where requests and calls of gRPC go."""
+
+SHARE_OF_CALLS: Final = 0.1
+"""How many calls of gRPC are sent for each plain request."""
 
 LISTENER_PREFIX: Final = "live"
 """The gateway's name for the live listener in the router's statistics."""
@@ -187,7 +194,7 @@ class _Demonstration:
         """Play the scenario under load and return what came of it, also of one that went wrong under way."""
         scenario = Scenario(doors, self._screen, self._plan(addresses))
         await scenario.deploy_first_revision()
-        admin = RouterAdmin(addresses.router_admin, listener_prefix=LISTENER_PREFIX, cluster=DEPLOYMENT)
+        admin = RouterAdmin(addresses.router_admin, listener_prefix=LISTENER_PREFIX, clusters=CLUSTERS)
         before = await admin.read()
         load_log = self._directory.logs / "load.log"
         async with running_load(self._load(addresses), self._records, load_log, LONGEST_LOAD) as load:
@@ -232,7 +239,7 @@ class _Demonstration:
             "ports",
             f"open on loopback while it runs: router {addresses.router} (preview {addresses.preview_router}), console "
             f"and API {addresses.api}, Temporal {addresses.temporal_address} (UI {addresses.temporal_ui}), metrics "
-            f"{addresses.metrics} and {addresses.gateway_metrics}, and one a replica; on sockets for you alone: "
+            f"{addresses.metrics} and {addresses.gateway_metrics}, and two a replica; on sockets for you alone: "
             "Postgres, the gateway and the router's admin interface",
         )
 
@@ -255,6 +262,9 @@ class _Demonstration:
             token_interval=TOKEN_INTERVAL,
             seed=SEED,
             answer_timeout=ANSWER_TIMEOUT,
+            calls_per_second=self._options.requests_per_second * SHARE_OF_CALLS,
+            router=addresses.router.removeprefix("http://"),
+            deployment=DEPLOYMENT,
         )
 
 
@@ -280,11 +290,12 @@ def _revision(label: str, load_seconds: float) -> Revision:
     return Revision(
         command=(
             *(sys.executable, "-P", "-m", "celadon.stack.demo.model_server"),
-            *("--port", "{port}", "--revision-label", label),
+            *("--port", "{port}", "--grpc-port", "{port.grpc}", "--revision-label", label),
             *("--load-seconds", str(load_seconds)),
             *("--token-interval-seconds", str(TOKEN_INTERVAL.total_seconds())),
             *("--while-process", str(os.getpid())),
         ),
+        ports={"http": PortProtocol.HTTP1, "grpc": PortProtocol.H2C},
         health_check=HealthCheck(path="/health", interval=timedelta(milliseconds=250)),
     )
 

@@ -14,6 +14,7 @@ import aiohttp
 from pydantic import BaseModel, ConfigDict
 
 from celadon.stack.demo.arrivals import Arrival, plain_arrivals, stream_arrivals
+from celadon.stack.demo.grpc_model import GrpcModelClient
 from celadon.stack.demo.model_server import MODEL, REVISION_HEADER
 from celadon.stack.demo.records import RequestKind, RequestRecord, RequestResult
 
@@ -43,6 +44,12 @@ class LoadOptions(BaseModel):
     seed: int
     answer_timeout: timedelta
     """The longest silence on a connection before its request has failed or its stream is truncated."""
+    calls_per_second: float = 0.0
+    """How many calls of gRPC are sent beside them."""
+    router: str = ""
+    """Where calls of gRPC go: ``host:port`` of a router."""
+    deployment: str = ""
+    """The deployment that they address."""
 
 
 class LoadCounts(BaseModel):
@@ -64,7 +71,7 @@ class LoadCounts(BaseModel):
 
 
 class LoadGenerator:
-    """Sends plain requests and streams until stopped; writes a record for each request that has ended.
+    """Sends plain requests, streams and calls of gRPC until stopped; writes a record for each request that has ended.
 
     Must be made inside a running event loop; the first request leaves at once.
     """
@@ -92,6 +99,10 @@ class LoadGenerator:
         self._finished = False
         plain = plain_arrivals(options.requests_per_second, options.seed)
         streams = stream_arrivals(options.streams, options.stream_duration, options.token_interval)
+        self._grpc = GrpcModelClient(options.router, options.deployment) if options.calls_per_second else None
+        self._answer_timeout = options.answer_timeout
+        calls = plain_arrivals(options.calls_per_second, options.seed + 1) if options.calls_per_second else iter(())
+        self._calls = _Schedule(calls, lambda tokens, due: self._start(RequestKind.CALL, tokens, due))
         self._plain = _Schedule(plain, lambda tokens, due: self._start(RequestKind.PLAIN, tokens, due))
         self._streams = _Schedule(streams, lambda tokens, due: self._start(RequestKind.STREAM, tokens, due))
 
@@ -117,6 +128,7 @@ class LoadGenerator:
         """Send nothing more; what runs goes on."""
         self._plain.stop()
         self._streams.stop()
+        self._calls.stop()
 
     async def finish(self, timeout: timedelta) -> None:
         """Stop, wait for what runs, cut what is left after ``timeout`` and record it, and flush the records."""
@@ -127,13 +139,16 @@ class LoadGenerator:
                 task.cancel()
             await asyncio.gather(*left, return_exceptions=True)
         await self._session.close()
+        if self._grpc is not None:
+            await self._grpc.close()
         self._records.flush()
         self._finished = True
 
     def _start(self, kind: RequestKind, tokens: int, due_ns: int) -> None:
         exchange = _Exchange(self._sent, kind, due_ns)
         self._sent += 1
-        task = asyncio.create_task(self._run(exchange, tokens))
+        run = self._call if kind is RequestKind.CALL else self._run
+        task = asyncio.create_task(run(exchange, tokens))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
@@ -167,6 +182,18 @@ class LoadGenerator:
             self._open_streams -= exchange.kind is RequestKind.STREAM
         self._note(exchange.record(error))
 
+    async def _call(self, exchange: "_Exchange", tokens: int) -> None:
+        error: str | None = "there is no router for calls"
+        try:
+            if self._grpc is not None:
+                timeout = self._answer_timeout.total_seconds()
+                error = await self._grpc.generate(tokens, timeout, exchange.begin_call)
+        except asyncio.CancelledError:
+            error = "did not end in time and was cut by the load generator"
+        if error is None:
+            exchange.end_call()
+        self._note(exchange.record(error))
+
     def _note(self, record: RequestRecord) -> None:
         self._records.write(record.model_dump_json() + "\n")
         self._ended += 1
@@ -195,6 +222,15 @@ class _Exchange:
         self._first_byte_ns = time.monotonic_ns()
         self._status = response.status
         self._revision = response.headers.get(REVISION_HEADER)
+
+    def begin_call(self, revision: str) -> None:
+        """Note that the answer to a call has begun."""
+        self._first_byte_ns = time.monotonic_ns()
+        self._revision = revision
+
+    def end_call(self) -> None:
+        """Note that a call was answered."""
+        self._status = HTTPStatus.OK
 
     def record(self, error: str | None) -> RequestRecord:
         """Return the record of an exchange that has just ended, well when ``error`` is none."""

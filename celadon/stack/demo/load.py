@@ -84,6 +84,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--token-interval-seconds", type=float, default=0.2, help="the server's pause between tokens")
     parser.add_argument("--answer-timeout-seconds", type=float, default=15.0, help="the longest silence of a server")
     parser.add_argument("--longest-seconds", type=float, default=3600.0, help="stop after this time in any case")
+    parser.add_argument("--calls-per-second", type=float, default=0.0, help="calls of gRPC; none unless given")
+    parser.add_argument("--router", default="", help="host:port, for calls of gRPC")
+    parser.add_argument("--deployment", default="", help="which deployment they address")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(arguments)
     asyncio.run(
@@ -96,6 +99,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 token_interval=timedelta(seconds=options.token_interval_seconds),
                 answer_timeout=timedelta(seconds=options.answer_timeout_seconds),
                 seed=options.seed,
+                calls_per_second=options.calls_per_second,
+                router=options.router,
+                deployment=options.deployment,
             ),
             records=options.records,
             longest=timedelta(seconds=options.longest_seconds),

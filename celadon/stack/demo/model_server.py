@@ -2,7 +2,8 @@
 
 It generates words instead of running a model: one word is one token, the first at once and each further one after the
 token interval. The revision's label stands in the answer's text, in its ``model`` and ``system_fingerprint`` fields and
-in the header ``x-model-revision``. It imports aiohttp only, because six of these start while the demonstration runs.
+in the header ``x-model-revision``. Where it gets a port for gRPC it serves that, too. It imports little, because six of
+these start while the demonstration runs.
 """
 
 import argparse
@@ -73,6 +74,11 @@ class ModelServer:
         self._model = f"{MODEL}-{options.revision_label}"
         self._created = int(time.time())
 
+    @property
+    def revision_label(self) -> str:
+        """What its answers say."""
+        return self._options.revision_label
+
     def application(self) -> web.Application:
         """Return the HTTP application."""
         application = web.Application(middlewares=[self._describe_errors])
@@ -112,20 +118,27 @@ class ModelServer:
         self._require_model(name)
         return self._json(self._describe_model(name))
 
+    async def generate(self, count: int) -> str | None:
+        """Return so many words, as slowly as they are generated; ``None`` while the model loads."""
+        if time.monotonic() < self._ready_at:
+            return None
+        words = "".join(self._words(count))
+        await asyncio.sleep((count - 1) * self._options.token_interval_seconds)
+        return words
+
     async def _complete(self, request: web.Request) -> web.StreamResponse:
         self._require_loaded()
         completion = self._parse(await request.read())
         if completion.stream:
             return await self._stream(request, completion)
-        words = list(self._words(completion.max_tokens))
-        await asyncio.sleep((len(words) - 1) * self._options.token_interval_seconds)
+        words = await self.generate(completion.max_tokens)
         return self._json(
             {
                 **self._envelope("chat.completion"),
                 "choices": [
                     {
                         "index": 0,
-                        "message": {"role": "assistant", "content": "".join(words), "refusal": None},
+                        "message": {"role": "assistant", "content": words, "refusal": None},
                         "logprobs": None,
                         "finish_reason": "length",
                     },
@@ -254,6 +267,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="model_server", description=__doc__.partition("\n")[0])
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--grpc-port", type=int, help="where gRPC is served, too")
     parser.add_argument("--revision-label", required=True, help="what the answers say, such as r2")
     parser.add_argument("--load-seconds", type=_seconds, default=0.0, help="how long /health answers 503")
     parser.add_argument("--token-interval-seconds", type=_seconds, default=0.05, help="the pause between two tokens")
@@ -268,6 +282,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ),
     )
     application = server.application()
+    if options.grpc_port is not None:
+        grpc_address = f"{options.host}:{options.grpc_port}"
+        application.cleanup_ctx.append(partial(_with_grpc, server, grpc_address, options.grace_seconds))
     if options.while_process is not None:
         application.cleanup_ctx.append(partial(_end_with, options.while_process))
     web.run_app(
@@ -278,6 +295,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         keepalive_timeout=KEEP_ALIVE_SECONDS,
         access_log=None,
     )
+
+
+async def _with_grpc(
+    server: ModelServer, address: str, grace_seconds: float, _application: web.Application
+) -> AsyncIterator[None]:
+    """Serve gRPC as long as HTTP is served."""
+    # It takes a while to load, and most replicas need none of it.
+    from celadon.stack.demo.grpc_model import serving_grpc  # noqa: PLC0415
+
+    async with serving_grpc(address, server.revision_label, server.generate, grace_seconds):
+        yield
 
 
 async def _end_with(process: int, _application: web.Application) -> AsyncIterator[None]:

@@ -15,6 +15,8 @@ class RequestKind(StrEnum):
 
     PLAIN = "plain"
     STREAM = "stream"
+    CALL = "call"
+    """Of gRPC."""
 
 
 class RequestResult(StrEnum):
@@ -40,7 +42,7 @@ class RequestRecord(BaseModel):
     first_byte_ns: int | None
     end_ns: int
     status: int | None
-    """The HTTP status, none when no answer began."""
+    """The HTTP status, none when no answer began; a call of gRPC that failed has none."""
     revision: str | None
     """The label of the revision that answered."""
     late: bool

@@ -76,6 +76,8 @@ class Tally(BaseModel):
     requests: int
     failed: int
     streams: int
+    calls: int
+    """Of gRPC."""
     truncated: int
     wrong_revision: int
     server_errors: int
@@ -105,6 +107,8 @@ class Summary(BaseModel):
     wrong_revision: int = 0
     """Answers of a revision that was not live at any time while the request was on its way."""
     streams: int = 0
+    calls: int = 0
+    """Calls of gRPC among the requests."""
     truncated: int = 0
     requests_cut: int | None = None
     """Requests that still ran when a replica was stopped, as the rollouts say."""
@@ -152,6 +156,7 @@ def tally(records: Sequence[RequestRecord], switches: Sequence[Switch]) -> Tally
         requests=len(records),
         failed=sum(record.result is RequestResult.FAILED for record in records),
         streams=sum(record.kind is RequestKind.STREAM for record in records),
+        calls=sum(record.kind is RequestKind.CALL for record in records),
         truncated=sum(record.result is RequestResult.TRUNCATED for record in records),
         wrong_revision=wrong_revisions(records, switches),
         server_errors=sum(record.status is not None and record.status >= FIRST_SERVER_ERROR for record in records),
@@ -270,6 +275,7 @@ def summarise(tallied: Tally, rollout: FinishedRollout, requests_cut: int) -> Su
         failed=tallied.failed,
         wrong_revision=tallied.wrong_revision,
         streams=tallied.streams,
+        calls=tallied.calls,
         truncated=tallied.truncated,
         requests_cut=requests_cut,
         promote_to_switch_ms=max((switch.decision_to_switch_ms for switch in promotions), default=None),

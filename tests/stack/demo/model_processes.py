@@ -17,10 +17,11 @@ START_TIMEOUT_SECONDS = 60.0
 class ModelProcess:
     """A running model server."""
 
-    def __init__(self, process: asyncio.subprocess.Process, port: int) -> None:
-        """Hold a process that listens on ``port`` or soon will."""
+    def __init__(self, process: asyncio.subprocess.Process, port: int, grpc_port: int) -> None:
+        """Hold a process that listens on these ports or soon will."""
         self.process = process
         self.port = port
+        self.grpc_port = grpc_port
 
     @property
     def base_url(self) -> str:
@@ -60,11 +61,11 @@ async def running_model_server(
     while_process: int | None = None,
 ) -> AsyncIterator[ModelProcess]:
     """Run a model server on a free port; it listens when this yields."""
-    port = choose_ports(["model"], {})["model"]
+    ports = choose_ports(["http", "grpc"], {})
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", "celadon.stack.demo.model_server"),
-        *("--port", str(port)),
+        *("--port", str(ports["http"]), "--grpc-port", str(ports["grpc"])),
         *("--revision-label", revision_label),
         *("--load-seconds", str(load_seconds)),
         *("--token-interval-seconds", str(token_interval_seconds)),
@@ -72,7 +73,7 @@ async def running_model_server(
         env=python_environment({}),
         stdout=asyncio.subprocess.DEVNULL,
     )
-    server = ModelProcess(process, port)
+    server = ModelProcess(process, ports["http"], ports["grpc"])
     try:
         await server.wait_until_listening()
         yield server

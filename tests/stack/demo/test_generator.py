@@ -4,6 +4,7 @@ import asyncio
 import io
 from dataclasses import dataclass
 from datetime import timedelta
+from http import HTTPStatus
 from pathlib import Path
 
 import pytest
@@ -45,8 +46,9 @@ async def run_load(
     sent: int = 20,
     finish: timedelta = FINISH,
     answer_timeout: timedelta = PATIENT,
+    calls_at: int | None = None,
 ) -> LoadRun:
-    """Send at least so many requests, of both kinds, whatever becomes of them."""
+    """Send at least so many requests, of both kinds, whatever becomes of them, and calls of gRPC to a port."""
     lines = io.StringIO()
     generator = LoadGenerator(
         LoadOptions(
@@ -57,6 +59,9 @@ async def run_load(
             token_interval=timedelta(milliseconds=10),
             seed=1,
             answer_timeout=answer_timeout,
+            calls_per_second=0 if calls_at is None else 30,
+            router=f"127.0.0.1:{calls_at}",
+            deployment="chat",
         ),
         lines,
     )
@@ -84,6 +89,23 @@ async def test_every_request_of_a_good_server_is_answered(model_server: ModelPro
     assert run.counts.finished
     assert {record.revision for record in run.records} == {"r2"}
     assert run.results(RequestKind.STREAM) == run.results(RequestKind.PLAIN) == {RequestResult.ANSWERED}
+
+
+async def test_calls_of_grpc_are_sent_beside_and_answered(model_server: ModelProcess) -> None:
+    run = await run_load(model_server.base_url, sent=60, calls_at=model_server.grpc_port)
+    calls = [record for record in run.records if record.kind is RequestKind.CALL]
+    assert len(calls) > 10
+    assert {(record.result, record.status, record.revision) for record in calls} == {
+        (RequestResult.ANSWERED, HTTPStatus.OK, "r2")
+    }
+    assert tally(run.records, ()).calls == len(calls)
+
+
+async def test_calls_that_nobody_answers_have_failed() -> None:
+    nobody = choose_ports(["nobody"], {})["nobody"]
+    run = await run_load(f"http://127.0.0.1:{nobody}/v1", calls_at=nobody, answer_timeout=BRIEF)
+    calls = [record for record in run.records if record.kind is RequestKind.CALL]
+    assert {(record.result, record.status) for record in calls} == {(RequestResult.FAILED, None)}
 
 
 async def test_moments_of_a_request_are_in_order(model_server: ModelProcess) -> None:
@@ -188,7 +210,7 @@ async def count_through_router(
     answer_timeout: timedelta = PATIENT,
 ) -> tuple[LoadRun, RouterCounters]:
     async with running_router(folder, ports) as router:
-        admin = RouterAdmin(router.admin, listener_prefix=LISTENER, cluster=CLUSTER)
+        admin = RouterAdmin(router.admin, listener_prefix=LISTENER, clusters=[CLUSTER])
         before = await admin.read()
         run = await run_load(router.base_url, answer_timeout=answer_timeout)
         return run, await admin.read_when_idle(FINISH) - before

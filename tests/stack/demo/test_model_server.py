@@ -9,6 +9,7 @@ import openai
 import pytest
 from openai import AsyncOpenAI
 
+from celadon.stack.demo.grpc_model import GrpcModelClient
 from celadon.stack.demo.model_server import MODEL, REVISION_HEADER
 from celadon.stack.environment import python_environment
 from tests.stack.demo.model_processes import ModelProcess, running_model_server
@@ -185,3 +186,35 @@ async def test_it_ends_with_the_process_it_was_started_for() -> None:
         await keeper.wait()
         async with asyncio.timeout(60):
             assert await server.process.wait() == 0
+
+
+async def call(server: ModelProcess, words: int) -> tuple[str | None, list[str]]:
+    """Ask by gRPC; return what is wrong, and the labels that answered."""
+    labels: list[str] = []
+    client = GrpcModelClient(f"127.0.0.1:{server.grpc_port}", "chat")
+    try:
+        return await client.generate(words, 60, labels.append), labels
+    finally:
+        await client.close()
+
+
+async def test_a_call_of_grpc_has_as_many_words_as_asked_for_and_names_the_revision(model_server: ModelProcess) -> None:
+    assert await call(model_server, 3) == (None, ["r2"])
+
+
+async def test_a_call_of_grpc_is_refused_while_the_model_loads() -> None:
+    async with running_model_server(revision_label="r1", load_seconds=600) as server:
+        error, _ = await call(server, 1)
+    assert error == "gRPC UNAVAILABLE: the model is still loading"
+
+
+async def test_a_running_call_of_grpc_ends_well_when_the_server_is_stopped() -> None:
+    async with running_model_server(revision_label="r1", token_interval_seconds=0.2) as server:
+        await server.wait_until_loaded()
+        begun = asyncio.Event()
+        client = GrpcModelClient(f"127.0.0.1:{server.grpc_port}", "chat")
+        running = asyncio.create_task(client.generate(10, 60, lambda _: begun.set()))
+        await begun.wait()
+        server.process.terminate()
+        assert await running is None
+        await client.close()

@@ -200,6 +200,7 @@ def test_summary_has_the_fields_that_programs_read() -> None:
         "failed",
         "wrong_revision",
         "streams",
+        "calls",
         "truncated",
         "requests_cut",
         "promote_to_switch_ms",
