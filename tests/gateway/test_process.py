@@ -13,18 +13,21 @@ import asyncpg
 import pytest
 import pytest_asyncio
 from aiohttp import ClientSession
-from sqlalchemy import delete, text, update
+from sqlalchemy import delete, select, text, update
 from sqlalchemy.engine import make_url
 
-from celadon.domain.language.states import DeploymentLifecycle
+from celadon.domain.decisions.hosts import ClaimableHosts, HostRules
+from celadon.domain.language.states import Channel, DeploymentLifecycle
 from celadon.gateway import feed
 from celadon.gateway.addresses import UnixAddress
 from celadon.gateway.process import run_gateway
 from celadon.gateway.settings import GatewaySettings
+from celadon.table.core.author import Author
 from celadon.table.core.engine import Table
 from celadon.table.core.epoch import raise_epoch
 from celadon.table.core.migrate import upgrade
 from celadon.table.core.models import Deployment, RouterAck
+from celadon.table.rollouts.hosts import set_hosts
 from tests.conftest import PATIENCE_SECONDS
 from tests.gateway.conftest import free_port, free_socket
 from tests.gateway.replica import Replica
@@ -138,6 +141,35 @@ async def test_a_switch_in_the_table_is_acknowledged_in_the_table(
         epoch = await make_live(table, "chat", opened, drain=live)
         await until(lambda: serves(table, "chat", epoch))
         assert (await router.ask()).json["colour"] == "green"
+
+
+async def test_hosts_in_the_table_lead_to_their_deployment_and_move_with_it(
+    table: Table,
+    settings: GatewaySettings,
+    router: Router,
+    blue: Replica,
+    green: Replica,
+) -> None:
+    rules = HostRules(ClaimableHosts(listed=("*.example.com",)))
+
+    async def give(deployment: str, *hosts: str) -> None:
+        async with table.transaction() as tx:
+            await set_hosts(tx, deployment, hosts, Author(by="ann", door=Channel.CLI), rules)
+            epoch = await tx.scalar(select(Deployment.epoch).where(Deployment.name == deployment))
+        assert epoch is not None
+        await until(lambda: serves(table, deployment, epoch))
+
+    await add_deployment(table, "chat", blue.port)
+    await add_deployment(table, "code", green.port)
+    async with running_gateway(settings):
+        await until(lambda: serves(table, "code", 1))
+        await until(router.listens)
+        await give("chat", "llm.example.com")
+        assert (await router.ask(host="LLM.example.com:8000")).json["colour"] == "blue"
+        await give("chat")
+        assert (await router.ask(host="llm.example.com")).status == 404
+        await give("code", "llm.example.com")
+        assert (await router.ask(host="llm.example.com")).json["colour"] == "green"
 
 
 async def test_running_requests_of_a_draining_set_are_in_the_table(
