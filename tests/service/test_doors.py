@@ -197,7 +197,7 @@ CASES: Final[dict[str, Case]] = {
             ),
             cli=("deployment", "hosts", "chat", "LLM.example.com", "--reason", WHY),
         ),
-        scene="live",
+        scenario="live",
         done={"changed": "true"},
         event="hosts_changed",
         weak=Role.OPERATOR,
