@@ -97,7 +97,7 @@ def outputs(said: str) -> Iterator[Shown]:
         yield rollout_tree(hostile(view, said), NOW)
     yield deployments.deployment_table(hostile(LISTED, said))
     past = hostile(PAST, said)
-    yield from (listings.history_table(past, NOW), listings.rollout_table(past.rollouts, NOW))
+    yield from (listings.history_table(past, NOW), listings.rollout_table(past.items, NOW))
     yield from (listings.event_table(past.events), delivery_table(past.notified))
     yield registering.revision_table(hostile(REVISIONS, said))
     yield events.event_table(tuple(hostile(line, said) for line in LINES))
