@@ -129,7 +129,7 @@ async def test_scale_beyond_all_measure_is_refused(command: Command, rows: Rows)
     result = await command("deployment", "scale", "chat", "10001")
 
     assert result.exit_code == 1
-    assert "less than or equal to 10000; see 'celadon deployment scale --help'" in result.stderr
+    assert "must be at most 10000; see 'celadon deployment scale --help'" in result.stderr
     assert await wanted(rows) == 1
 
 
