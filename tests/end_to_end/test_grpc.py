@@ -1,6 +1,10 @@
 """gRPC beside HTTP on a whole stack: rollouts, the way back and drains, seen by a client that keeps its connection."""
 
 import asyncio
+import itertools
+import os
+import signal
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,11 +16,15 @@ from yarl import URL
 
 from celadon.domain.language.commands import AbortCommand, PromoteCommand
 from celadon.domain.language.states import RolloutOutcome, RolloutPhase
-from tests.end_to_end.conftest import LiveDeployment, until
+from tests.end_to_end.conftest import LiveDeployment, replica_processes, until
 from tests.end_to_end.grpc_server import begun_calls, grpc_revision
 from tests.gateway.grpc_replica import GrpcClient, finish, grpc_client, say
 
 pytestmark = [pytest.mark.stack, pytest.mark.shared]
+
+CALLERS = 8
+NOTICED_SECONDS = 5.0
+"""How much later than the kernel a router on a busy machine learns that a connection is closed."""
 
 
 def router_port(deployment: LiveDeployment) -> int:
@@ -121,3 +129,51 @@ async def test_a_chat_holds_the_drain_until_it_ends_or_until_its_timeout(
 
     assert ended.result is not None
     assert (ended.result.outcome, ended.result.requests_cut) == (RolloutOutcome.PROMOTED, cut)
+
+
+async def test_a_killed_replica_takes_its_running_calls_along_and_none_runs_twice(
+    deployment: LiveDeployment, tmp_path: Path
+) -> None:
+    await deployment.serve("r1", revision=grpc_revision(tmp_path, "r1"))
+    numbers = itertools.count()
+    failures: list[tuple[float, grpc.StatusCode]] = []
+    answered = 0
+    ends = False
+
+    async def call_all_the_time(client: GrpcClient) -> None:
+        nonlocal answered
+        while not ends:
+            try:
+                await client.generate(str(next(numbers)).encode())
+                answered += 1
+            except grpc.aio.AioRpcError as error:
+                failures.append((time.monotonic(), error.code()))
+
+    async def until_answered(more: int) -> None:
+        wanted = answered + more
+
+        async def enough() -> bool:
+            return answered >= wanted
+
+        await until(enough, f"{more} more calls are answered")
+
+    async with grpc_client(router_port(deployment), deployment.name) as client, asyncio.TaskGroup() as group:
+        for _ in range(CALLERS):
+            group.create_task(call_all_the_time(client))
+        await until_answered(200)
+        victim, *_ = await deployment.unfinished_routes()
+        for pid in replica_processes(victim):
+            os.kill(pid, signal.SIGKILL)
+        killed_at = time.monotonic()
+        await until_answered(1000)
+
+        async def is_replaced() -> bool:
+            return len((await deployment.unfinished_routes()).keys() - {victim}) == 2
+
+        await until(is_replaced, "the dead one is replaced")
+        await until_answered(200)
+        ends = True
+
+    assert {code for _, code in failures} <= {grpc.StatusCode.UNAVAILABLE}
+    assert all(at < killed_at + NOTICED_SECONDS for at, _ in failures)
+    assert set(begun_calls(tmp_path).values()) == {1}

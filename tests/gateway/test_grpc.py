@@ -11,9 +11,9 @@ from celadon.domain.decisions.drain import ENOUGH_ZERO_REPORTS
 from celadon.domain.decisions.publication import Publication, SetRole
 from celadon.gateway.load_reports import DRAIN_INTERVAL, DrainLoad
 from celadon.gateway.resources import CONNECT_TIMEOUT
-from celadon.gateway.routing import Routing
+from celadon.gateway.routing import PREFIX_HEADER, Routing
 from tests.gateway.conftest import Gateway, serving
-from tests.gateway.grpc_replica import GrpcReplica, finish, grpc_client, say
+from tests.gateway.grpc_replica import GENERATE, GrpcReplica, finish, grpc_client, say
 from tests.gateway.router import Router, until
 from tests.gateway.traffic import BLUE, GREEN, LOOPBACK, PREVIEW_KEY, after_switch, before_switch, publication
 
@@ -59,6 +59,16 @@ async def test_a_call_goes_to_the_port_of_grpc_and_any_other_request_to_that_of_
         assert await client.generate(b"one") == "blue"
     assert (await router.ask(method="POST")).json["colour"] == "blue"
     assert (blue.calls, blue.requests) == ({b"one": 1}, 1)
+
+
+async def test_a_call_whose_method_begins_with_the_deployments_path_finds_it(
+    router: Router, green: GrpcReplica
+) -> None:
+    for host, metadata, colour in ((LOOPBACK, {}, "blue"), (LOOPBACK, {"x_celadon_preview": PREVIEW_KEY}, "green")):
+        async with grpc_client(router.live, host, **metadata) as client:
+            call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = client.channel.unary_unary(f"/chat{GENERATE}")
+            assert (await call(b"", metadata=client.metadata, timeout=60)).decode() == colour
+    assert green.metadata[PREFIX_HEADER] == "/chat"
 
 
 async def test_switches_under_calls_lose_none_and_run_none_twice(

@@ -14,7 +14,9 @@ from celadon.domain.decisions.publication import (
     SetRole,
     SetTraffic,
     publish,
+    refuse_endpoints,
 )
+from celadon.domain.decisions.reachable import Reach
 from celadon.domain.language.names import Epoch, RouteId, RouteSetId
 from celadon.domain.language.states import RouteHealthStatus
 
@@ -273,3 +275,66 @@ def test_a_deployment_that_is_being_deleted_is_not_routed_to() -> None:
 
     assert publish(traffic).routed is False
     assert published().routed is True
+
+
+def served(number: int, role: SetRole, *, http: bool = True, streams: int | None = None) -> SetTraffic:
+    """Return a set of two healthy members, of which the second terminates, with ports for either kind of requests."""
+    one = a_set(role, HEALTHY, HEALTHY, terminating=1, number=number)
+    members = tuple(
+        member.model_copy(
+            update={
+                "http": 1000 * number + index if http else None,
+                "grpc": None if streams is None else 2000 * number + index,
+            }
+        )
+        for index, member in enumerate(one.members)
+    )
+    return one.model_copy(update={"members": members, "serves_http": http, "grpc_streams": streams})
+
+
+@pytest.mark.parametrize("role", SetRole)
+def test_both_ports_of_a_member_are_published_alike(role: SetRole) -> None:
+    told = published(served(1, role, streams=100))
+
+    assert [one.port for one in told.endpoints] == [1000, 1001]
+    assert [one.port for one in told.grpc_endpoints] == [2000, 2001]
+    for http, grpc in ((told.endpoints, told.grpc_endpoints), (told.preview, told.grpc_preview)):
+        assert [one.model_copy(update={"port": 0}) for one in http] == [
+            one.model_copy(update={"port": 0}) for one in grpc
+        ]
+
+
+def test_a_set_is_told_to_those_requests_alone_for_which_it_has_a_port() -> None:
+    told = published(served(1, SetRole.LIVE), served(2, SetRole.GREEN, http=False, streams=100))
+
+    assert {one.route_set for one in (*told.endpoints, *told.preview)} == {1}
+    assert {one.route_set for one in (*told.grpc_endpoints, *told.grpc_preview)} == {2}
+    assert (told.serves_http, told.grpc_streams) == (True, 100)
+
+
+@pytest.mark.parametrize(
+    ("sets", "serves_http", "streams"),
+    [
+        ((), True, None),
+        ((served(1, SetRole.LIVE),), True, None),
+        ((served(1, SetRole.LIVE, http=False, streams=100),), False, 100),
+        ((served(1, SetRole.DRAINING, streams=100), served(2, SetRole.LIVE, streams=7)), True, 7),
+    ],
+)
+def test_a_deployment_serves_what_one_of_its_sets_does_with_the_lowest_limit(
+    sets: tuple[SetTraffic, ...], *, serves_http: bool, streams: int | None
+) -> None:
+    told = published(*sets)
+
+    assert (told.serves_http, told.grpc_streams) == (serves_http, streams)
+    assert any(destination.is_grpc for destination in told.destinations) is (streams is not None)
+
+
+def test_a_member_is_left_out_when_either_of_its_ports_is_refused() -> None:
+    named = served(1, SetRole.LIVE, streams=100).model_copy(update={"named_by_revision": True})
+    traffic = DeploymentTraffic(deployment="chat", epoch=Epoch(5), sets=(named,))
+
+    permitted, refusals = refuse_endpoints(traffic, Reach(own_ports=frozenset({2001})))
+
+    assert list(refusals) == ["127.0.0.1:2001"]
+    assert [member.ports for member in permitted.sets[0].members] == [(1000, 2000)]
