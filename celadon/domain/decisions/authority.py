@@ -107,6 +107,7 @@ _COMMANDS: Final[Mapping[Verb, str]] = MappingProxyType(
         Verb.START: "celadon deploy -f FILE",
         Verb.CREATE: "celadon deployment create",
         Verb.SCALE: "celadon deployment scale {deployment} N",
+        Verb.SET_HOSTS: "celadon deployment hosts {deployment} HOST",
         Verb.PROMOTE: "celadon promote {deployment}",
         Verb.FORCE: "celadon promote {deployment} --force --reason WHY",
         Verb.ABORT: "celadon abort {deployment}",

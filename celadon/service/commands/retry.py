@@ -54,6 +54,7 @@ async def retry(call: Call[RetryRequest]) -> RetryResult:
             name,
             service.author_of_start(who, call.request.reason),
             lambda verb, why: who.require([verb], why),
+            service.host_rules(who),
         )
     if retried.request is not None:
         reason = call.request.reason or f"retry of rollout {retried.of}"

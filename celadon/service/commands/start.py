@@ -128,6 +128,7 @@ async def _meet(
                     service.rights(who),
                     require=lambda verb, why: who.require([verb], why),
                     request_id=request_id or "",
+                    hosts=service.host_rules(who),
                 )
             if met is not None:
                 return _met(named, met)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from celadon.domain.decisions.hosts import NOTHING_CLAIMABLE, HostRules
 from celadon.domain.decisions.other_rollout import another_under_way
 from celadon.domain.decisions.plan import UnderWay, is_already_there
 from celadon.domain.decisions.successors import replaces_now, right_to_replace
@@ -24,7 +25,7 @@ from celadon.table.core.models import Deployment, NextRolloutRow, Rollout
 from celadon.table.core.policies import read_policy, resolve_for
 from celadon.table.rollouts.admission import wanted_at_last
 from celadon.table.rollouts.begin import JudgedStart, judge_start
-from celadon.table.rollouts.hosts import changes_traffic
+from celadon.table.rollouts.hosts import changes_traffic, refuse_claims
 from celadon.table.rollouts.live import revision_of
 from celadon.table.rollouts.next_rollouts import AskedStart, Wanted, place, shown, waiting_row
 from celadon.table.rollouts.revisions import find_revision
@@ -47,7 +48,7 @@ class Met(Record):
     """What waited before, and waits no more."""
 
 
-async def meet(
+async def meet(  # noqa: PLR0913 - what is asked for, by whom, and what it may claim
     tx: AsyncSession,
     request: RolloutRequest,
     author: Author,
@@ -55,6 +56,7 @@ async def meet(
     *,
     require: Callable[[Verb, str], None],
     request_id: str,
+    hosts: HostRules = NOTHING_CLAIMABLE,
 ) -> Met | None:
     """Answer a start that finds what it wants, or let it wait behind a rollout; ``None`` when it is to begin now.
 
@@ -67,6 +69,7 @@ async def meet(
         rights: what the author may do, as long as the request waits.
         require: refuses what the author has no right to; it is told why the right is necessary.
         request_id: of the request; a repeat finds what waits. Empty for none.
+        hosts: which host names it may claim for the deployment.
 
     Raises:
         RefusedError: a rollout is under way and the policy lets nothing wait, or a rule of the begin refuses it.
@@ -113,6 +116,7 @@ async def meet(
     if policy.on_new_revision is OnNewRevision.REPLACE:
         _require_right_to_replace(under_way, rights, verified=author.verified, require=require)
     judged = await judge_turn(tx, locked, request, author.verified, require)
+    await refuse_claims(tx, deployment.name, request.traffic, hosts)
     asked = AskedStart.of(request, judged.number, author, rights)
     wanted_next = Wanted(asked=asked, mode=policy.on_new_revision, request_id=request_id)
     placed = await place(tx, locked, under_way, wanted_next, author)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from celadon.domain.decisions.hosts import NOTHING_CLAIMABLE, HostRules
 from celadon.domain.decisions.other_rollout import another_under_way
 from celadon.domain.decisions.successors import is_retried
 from celadon.domain.language.base_models import Record
@@ -16,6 +17,7 @@ from celadon.domain.language.permissions import Verb
 from celadon.table.core.author import Author
 from celadon.table.core.locks import lock_deployment
 from celadon.table.core.models import Rollout
+from celadon.table.rollouts.hosts import refuse_claims
 from celadon.table.rollouts.next_rollouts import AskedStart, let_start, shown, waiting_row
 from celadon.table.rollouts.placing import judge_turn
 
@@ -31,7 +33,13 @@ class Retried(Record):
     """The rollout that began with the request."""
 
 
-async def retry(tx: AsyncSession, deployment: str, author: Author, require: Callable[[Verb, str], None]) -> Retried:
+async def retry(
+    tx: AsyncSession,
+    deployment: str,
+    author: Author,
+    require: Callable[[Verb, str], None],
+    hosts: HostRules = NOTHING_CLAIMABLE,
+) -> Retried:
     """Let what waits start, or return the request that the latest rollout began with, to be asked for anew.
 
     What waits is judged by every rule of a begin, and by the rights of whoever retries it too.
@@ -41,6 +49,7 @@ async def retry(tx: AsyncSession, deployment: str, author: Author, require: Call
         deployment: its name.
         author: who retries.
         require: refuses what the author has no right to; it is told why the right is necessary.
+        hosts: which host names it may claim for the deployment.
 
     Raises:
         RefusedError: there is nothing to retry, a rollout is under way, or a rule of the begin refuses what waits.
@@ -55,6 +64,7 @@ async def retry(tx: AsyncSession, deployment: str, author: Author, require: Call
     if row is not None:
         asked = AskedStart.of_stored(row.asked)
         await judge_turn(tx, lock, asked.request, asked.verified, require, asks_for_room=under_way is None)
+        await refuse_claims(tx, deployment, asked.request.traffic, hosts)
         row = await let_start(tx, lock, author, under_way=None if under_way is None else under_way.id)
         phase = None if under_way is None else under_way.phase
         return Retried(waiting=shown(row, phase), begins=under_way is None)

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from celadon.domain.decisions.authority import Authority, Unsigned
+from celadon.domain.decisions.hosts import ClaimableHosts, HostRules
 from celadon.domain.language.contracts import SUCCESSOR_WAITS
 from celadon.domain.language.errors import RefusalCode, RefusedError, refuse
 from celadon.domain.language.identity import KEY_ISSUER
@@ -34,6 +35,7 @@ from tests.table.rows import NOW, TRUSTING, Opened, Rows
 ALL = frozenset(Verb)
 QUEUE = {"on_new_revision": "queue"}
 REPLACE = {"on_new_revision": "replace"}
+HOSTS = HostRules(ClaimableHosts(listed=("*.example.com",)))
 DECISIONS = Authority(unsigned=Unsigned.DECISIONS)
 
 
@@ -68,6 +70,7 @@ class Person:
                 self.rights,
                 require=self.require,
                 request_id=request_id,
+                hosts=HOSTS,
             )
 
     async def waits(self, label: str | int = "newer", **request: Any) -> int:
@@ -92,7 +95,7 @@ class Person:
 
     async def retries(self) -> Retried:
         async with self.rows.table.transaction() as tx:
-            return await retry(tx, "chat", self.author, self.require)
+            return await retry(tx, "chat", self.author, self.require, HOSTS)
 
 
 @pytest.fixture
@@ -109,7 +112,7 @@ async def take(rows: Rows, number: int, run: str = "run-next", authority: Author
         at=NOW + timedelta(minutes=10),
     )
     async with rows.table.transaction() as tx:
-        return await begin(tx, step, authority)
+        return await begin(tx, step, authority, hosts=HOSTS)
 
 
 async def is_not_taken(rows: Rows, number: int, run: str = "run-next") -> RefusalCode:
@@ -207,6 +210,8 @@ async def test_one_that_begin_would_refuse_is_refused_before_anything_is_closed(
     assert await ben.is_refused(9, policy=REPLACE) is RefusalCode.NO_SUCH_REVISION
     assert await ben.is_refused(policy=contradicts) is RefusalCode.POLICY_CONFLICT
     assert await ben.is_refused(policy=REPLACE, labels={"team": "other"}) is RefusalCode.LABELS_DIFFER
+    unlisted = {"hosts": ["llm.example.org"]}
+    assert await ben.is_refused(policy=REPLACE, traffic=unlisted) is RefusalCode.HOST_NOT_ALLOWED
     assert await ben.is_refused(policy={**REPLACE, "notify": [{"target": "nobody"}]}) is RefusalCode.NO_SUCH_TARGET
     assert await ben.is_refused(policy={**REPLACE, "event_retention": "2h"}) is RefusalCode.POLICY_CONFLICT
 
@@ -329,6 +334,8 @@ async def test_a_request_for_what_is_live_is_already_there_unless_it_says_restar
     assert (met.state, met.rollout, met.revision, met.waiting) == (StartState.ALREADY_THERE, None, 1, None)
     assert await ben.asks("run-1", restart=True) is None
     assert await ben.asks("run-1", replicas=2) is None
+    assert await ben.asks("run-1", traffic={"hosts": ["llm.example.com"]}) is None
+    assert await ben.asks("run-1", traffic={"hosts": []}) is not None
 
 
 async def test_a_request_for_what_is_under_way_is_already_there(rows: Rows, ben: Person) -> None:
@@ -543,6 +550,21 @@ async def test_what_waits_begins_once(rows: Rows, ben: Person) -> None:
     await rows.finish(await rows.fill(begun), RolloutOutcome.ABORTED)
     assert await is_not_taken(rows, number, "run-b") is RefusalCode.ALREADY_TAKEN
     assert await rows.value("select count(*) from rollouts") == 2
+
+
+async def test_what_waits_gives_hosts_when_it_begins_and_not_while_another_has_them(rows: Rows, ben: Person) -> None:
+    opened = await rows.switched()
+    number = await ben.waits(policy=QUEUE, traffic={"hosts": ["llm.example.com"]})
+    await rows.finish(opened)
+    assert await rows.rows("select host from deployment_hosts") == []
+    await rows.live("run-code", deployment="code")
+    await rows.sql("insert into deployment_hosts (host, deployment) values ('llm.example.com', 'code')")
+
+    assert await is_not_taken(rows, number, "run-a") is RefusalCode.HOST_TAKEN
+    await rows.sql("delete from deployment_hosts")
+    await take(rows, number, "run-b")
+
+    assert await rows.value("select deployment from deployment_hosts") == "chat"
 
 
 async def test_two_runs_at_once_that_would_begin_it_begin_it_once(rows: Rows, ben: Person) -> None:
