@@ -31,6 +31,10 @@ async def test_a_rollout_gives_hosts_when_it_begins(doors: Doors, rows: Rows) ->
     assert await hosts(rows) == (HOST,)
     shown = await doors.api.call("GET", "/v1/deployments/chat", Role.ADMIN)
     assert shown.json["deployment"]["hosts"] == [HOST]
+    listed = await doors.api.call("GET", "/v1/deployments", Role.ADMIN)
+    assert [one["hosts"] for one in listed.json["deployments"]] == [[HOST]]
+    data = await doors.api.data('{ deployment(id: "chat") { hosts } }')
+    assert data["deployment"]["hosts"] == [HOST]
     await doors.ways.through_api(Role.VIEWER)
     told = await doors.command("deployment", "show", "chat")
     assert HOST in told.stdout

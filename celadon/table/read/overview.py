@@ -4,6 +4,7 @@ from collections import defaultdict
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, exists, func, select, true
+from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
@@ -29,6 +30,7 @@ from celadon.table.core.freeze_rows import of_deployment_or_all
 from celadon.table.core.labels import read_labels
 from celadon.table.core.models import (
     Deployment,
+    DeploymentHost,
     MemberLoad,
     NextRolloutRow,
     Rollout,
@@ -146,6 +148,12 @@ async def list_deployments(
         .scalar_subquery()
     )
     frozen = exists().where(of_deployment_or_all(page.name), freeze_holds).correlate(page)
+    hosts = (
+        select(func.array_agg(aggregate_order_by(DeploymentHost.host, DeploymentHost.host)))
+        .where(DeploymentHost.deployment == page.name)
+        .correlate(page)
+        .scalar_subquery()
+    )
     rows = await tx.execute(
         select(
             page.name,
@@ -154,6 +162,7 @@ async def list_deployments(
             is_paused(Rollout.id).label("paused"),
             page.epoch,
             page.labels,
+            hosts.label("hosts"),
             page.replicas,
             RouteSet.revision,
             RouteSet.wanted,
@@ -176,6 +185,7 @@ async def list_deployments(
             paused=row.paused,
             epoch=Epoch(row.epoch),
             labels=read_labels(row.labels),
+            hosts=tuple(row.hosts or ()),
             replicas=row.replicas,
             live_revision=None if row.revision is None else RevisionNumber(row.revision),
             wanted=row.wanted or 0,

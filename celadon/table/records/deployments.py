@@ -212,6 +212,8 @@ class DeploymentLine(Record):
     """Its traffic version: every change of what routers are told raises it by one."""
     labels: dict[str, str] = Field(default_factory=dict)
     """What API tokens are scoped by."""
+    hosts: tuple[str, ...] = ()
+    """Host names of its own, beside those that are made of its name."""
     replicas: int
     """How many replicas it wants."""
     live_revision: RevisionNumber | None
