@@ -467,8 +467,8 @@ SABOTAGES: Final = (
         "take a router for switched that has no route to the port for gRPC",
         "celadon.gateway.delta",
         "DeltaStream._acknowledge",
-        "self._leads.get(name) != resources.leads",
-        "(name in self._leads) is not (resources.leads is not None)",
+        "self._routed.get(name) != self._snapshot.routes_to(name)",
+        "(name in self._routed) is not (self._snapshot.routes_to(name) is not None)",
         (
             (
                 "tests/gateway/test_delta.py"

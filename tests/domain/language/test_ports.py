@@ -175,11 +175,11 @@ def test_endpoints_that_do_not_fit_the_ports_are_refused(endpoints: list[Any], w
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        ({**LOCAL, "ports": {"http": "h2"}}, "revision.ports.http: Input should be 'http1', 'h2c' or 'none'"),
+        ({**LOCAL, "ports": {"http": "h2"}}, "revision.ports.http: must be 'http1', 'h2c' or 'none'"),
         ({**LOCAL, "ports": {"A": "http1"}}, "revision.ports.A: 'A' is no name of a port: use at most 15 lower-case "),
         ({**LOCAL, "ports": {"grpc": {"protocol": "h2c", "streams": 1}}}, "revision.ports.grpc.streams: unknown key"),
-        ({**STATIC, "endpoints": [{"host": "10.0.0.1"}]}, "revision.endpoints.0.ports: Field required"),
-        ({**STATIC, "endpoints": [5]}, "revision.endpoints.0: Input should be a valid string"),
+        ({**STATIC, "endpoints": [{"host": "10.0.0.1"}]}, "revision.endpoints.0.ports: must be given"),
+        ({**STATIC, "endpoints": [5]}, "revision.endpoints.0: must be text"),
     ],
 )
 def test_a_refusal_names_the_place_as_people_write_it(content: dict[str, Any], told: str) -> None:
