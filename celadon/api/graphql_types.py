@@ -93,7 +93,7 @@ class Revision(View[RevisionRecord], deployment_id="deployment"):
 class Route(
     View[RouteRecord],
     hides="deployment",
-    first="id route_set_id revision host port status health traffic traffic_ratio",
+    first="id route_set_id revision host port other_ports status health traffic traffic_ratio",
     id="route",
     route_set_id="route_set",
     traffic_ratio="ratio",

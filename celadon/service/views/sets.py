@@ -191,7 +191,7 @@ def _replica(one: ReplicaView) -> ReplicaRow:
     running = "unknown" if one.running_requests is None else one.running_requests
     leaves = one.leaving_deadline is not None
     return ReplicaRow(
-        address=f"{one.host}:{one.port}",
+        address=", ".join((f"{one.host}:{one.port}", *(f"{name} {port}" for name, port in one.other_ports.items()))),
         mark=mark,
         tone=tone,
         state=state,

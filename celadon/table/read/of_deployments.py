@@ -169,6 +169,7 @@ async def routes_of(
                 revision=RevisionNumber(revision),
                 host=row.host,
                 port=row.port,
+                other_ports=dict(row.other_ports),
                 status=row.status,
                 health=row.health,
                 traffic=RouteTrafficStatus.ACTIVE if row.set_id == live else RouteTrafficStatus.INACTIVE,

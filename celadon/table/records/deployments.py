@@ -32,6 +32,8 @@ class ReplicaView(Record):
     """The IP address that routers send requests to."""
     port: int
     """The port that routers send requests to."""
+    other_ports: dict[str, int] = Field(default_factory=dict)
+    """Its other ports, by name, such as the one of gRPC."""
     status: RouteStatus
     """Where it stands in its life."""
     health: RouteHealthStatus

@@ -2,6 +2,8 @@
 
 from datetime import datetime
 
+from pydantic import Field
+
 from celadon.domain.language.base_models import Record
 from celadon.domain.language.names import RevisionNumber, RolloutId, RouteId, RouteSetId
 from celadon.domain.language.states import (
@@ -28,6 +30,8 @@ class RouteRecord(Record):
     """The IP address that routers send requests to."""
     port: int
     """The port that routers send requests to."""
+    other_ports: dict[str, int] = Field(default_factory=dict)
+    """Its other ports, by name, such as the one of gRPC."""
     status: RouteStatus
     """Where it stands in its life."""
     health: RouteHealthStatus

@@ -41,6 +41,14 @@ def test_a_sick_replica_shows_its_error() -> None:
     ]
 
 
+def test_a_replica_shows_its_other_ports_by_name() -> None:
+    one = replica(8001, other_ports={"grpc": 8002, "metrics": 8003})
+
+    (shown,) = detail(colour(Colour.GREEN, is_live=False, replicas=(one,))).replicas
+
+    assert shown.address == "127.0.0.1:8001, grpc 8002, metrics 8003"
+
+
 @pytest.mark.parametrize(
     ("status", "health"),
     [
