@@ -62,6 +62,7 @@ def test_a_reader_that_has_gone_makes_no_noise(loaded: str, length: int) -> None
     assert (ended.returncode, ended.stderr) == (1, "")
 
 
+@pytest.mark.parts
 @pytest.mark.parametrize("arguments", [("-m", "celadon"), ("-m", "celadon.cli.main")])
 def test_commands_that_used_temporal_end_with_their_code(
     arguments: tuple[str, ...],

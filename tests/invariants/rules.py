@@ -50,11 +50,12 @@ def epochs_only_rise(before: Snapshot, after: Snapshot) -> None:
 
 
 def a_live_set_is_published(_: Snapshot, after: Snapshot) -> None:
-    """As long as a member of it is there, whatever its health."""
+    """As long as a member of it is there that stays, whatever its health."""
     deployment, publication = after.deployment, after.publication
     if deployment is None or deployment.live_set is None or publication is None:
         return
-    members = [one for one in publication.endpoints if one.route_set == deployment.live_set]
+    endpoints = [one for one in publication.endpoints if one.departure is None]
+    members = [one for one in endpoints if one.route_set == deployment.live_set]
     if members and after.route_set(deployment.live_set).wanted:
         assert any(one.state is EndpointState.HEALTHY for one in members), "the live set is published empty"
 

@@ -19,8 +19,10 @@ from tests.invariants.machine import CLOSED, OPEN, RolloutMachine, World
 from tests.invariants.temporal import WorkflowLoop
 from tests.revisions import serving
 
+pytestmark = pytest.mark.parts
+
 STEPS = 40
-QUICK, USUAL = 4, 24
+USUAL = 24
 
 
 @pytest.fixture
@@ -37,7 +39,7 @@ def world(database_url: str) -> Iterator[World]:
             workflow_loop.close()
 
 
-def _search(world: World, stories: int, *, anew: bool = False) -> None:
+def search(world: World, stories: int, *, anew: bool = False) -> None:
     class Machine(RolloutMachine):
         """Stories in this world."""
 
@@ -294,16 +296,11 @@ def test_a_story_of_a_blue_whose_rollout_is_pruned_before_its_drain_is_heard_of(
     assert machine.seen.tables.rollouts[-1].outcome is RolloutOutcome.PROMOTED
 
 
-def test_a_few_stories(world: World) -> None:
-    _search(world, QUICK)
-
-
-@pytest.mark.parts
 @pytest.mark.timeout(7200)
 def test_many_stories(world: World, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> None:
     wanted = request.config.getoption("--stories", default=0)
     try:
-        _search(world, wanted or USUAL, anew=bool(wanted))
+        search(world, wanted or USUAL, anew=bool(wanted))
     finally:
         if wanted:
             with capsys.disabled():

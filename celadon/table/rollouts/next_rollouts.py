@@ -221,6 +221,9 @@ async def release(
 async def let_start(tx: AsyncSession, lock: DeploymentLock, author: Author, *, under_way: int | None) -> NextRolloutRow:
     """Let what was held start: at once, or at the end of the rollout that is under way.
 
+    It waits under a new number: a workflow that was refused under the former one has ended, so an attempt of its begin
+    that a worker has held back must not take the turn.
+
     Raises:
         RefusedError: nothing waits.
 
@@ -229,6 +232,8 @@ async def let_start(tx: AsyncSession, lock: DeploymentLock, author: Author, *, u
     if row is None:
         raise RefusedError(nothing_waits(lock.name))
     was_held, row.held = row.held, ""
+    if was_held:
+        row = await _number_anew(tx, row)
     if under_way is None:
         await _let_start(tx, row)
     else:
@@ -281,6 +286,17 @@ async def read_successor(tx: AsyncSession, step: Step, authority: Authority) -> 
             replaces=replaces_now(OnNewRevision(row.mode), rollout.phase, rights, verified=asked.verified),
         )
     )
+
+
+async def _number_anew(tx: AsyncSession, row: NextRolloutRow) -> NextRolloutRow:
+    """Return a row that says the same under a number that nobody has been told."""
+    same = {name: getattr(row, name) for name in NextRolloutRow.__mapper__.columns.keys() if name != "id"}  # noqa: SIM118
+    await tx.delete(row)
+    await tx.flush()
+    anew = NextRolloutRow(**same)
+    tx.add(anew)
+    await tx.flush()
+    return anew
 
 
 async def _let_start(tx: AsyncSession, row: NextRolloutRow) -> None:

@@ -40,6 +40,7 @@ async def kept_rollouts(rows: Rows) -> list[int]:
     return [row["id"] for row in await rows.rows("select id from rollouts order by id")]
 
 
+@pytest.mark.parts
 async def test_every_table_is_bounded_however_many_rollouts_there_are(rows: Rows) -> None:
     await rows.router("edge-1", 1)
     sizes: list[dict[str, int]] = []

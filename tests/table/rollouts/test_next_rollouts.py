@@ -507,8 +507,24 @@ async def test_after_any_other_end_it_waits_for_a_retry(rows: Rows, ben: Person,
     assert (line["rollout"], line["evidence"]["requested_by"]) == (opened.begun.rollout, "ben")
     retried = await ben.retries()
     assert retried.begins
-    assert [one.number for one in await due(rows)] == [number]
-    assert (await take(rows, number)).to_revision == 3
+    assert retried.waiting is not None
+    assert [one.number for one in await due(rows)] == [retried.waiting.id]
+    assert (await take(rows, retried.waiting.id)).to_revision == 3
+
+
+async def test_what_is_retried_is_not_begun_by_a_start_that_was_refused_before(rows: Rows, ben: Person) -> None:
+    await rows.live()
+    opened = await rows.open("run-2")
+    number = await ben.waits(policy=QUEUE)
+    await rows.finish(opened, RolloutOutcome.ABORTED)
+    assert await is_not_taken(rows, number, "run-early") is RefusalCode.WAITS_FOR_RETRY
+
+    retried = await ben.retries()
+
+    # A worker that was paused tries the begin of the first start once more.
+    assert await is_not_taken(rows, number, "run-early") is RefusalCode.ALREADY_TAKEN
+    assert retried.waiting is not None
+    assert (await take(rows, retried.waiting.id)).to_revision == 3
 
 
 async def test_after_an_incidents_rollback_nothing_starts_by_itself(rows: Rows, ben: Person) -> None:
@@ -742,7 +758,7 @@ async def test_whoever_retries_what_waits_needs_the_rights_that_it_takes(rows: R
 async def test_a_retry_while_a_rollout_runs_lets_what_is_held_start_at_its_end(rows: Rows, ben: Person) -> None:
     await rows.live()
     opened = await rows.switched("run-2")
-    number = await ben.waits(policy=QUEUE)
+    await ben.waits(policy=QUEUE)
     await rows.finish(opened)
     back = await rows.ready("run-3", revision=1, rollback=True)
 
@@ -754,7 +770,7 @@ async def test_a_retry_while_a_rollout_runs_lets_what_is_held_start_at_its_end(r
     assert len(await events(rows, "successor_retried")) == 1
     await rows.switch(back)
     await rows.finish(back)
-    assert [one.number for one in await due(rows)] == [number]
+    assert [one.number for one in await due(rows)] == [retried.waiting.id]
 
 
 # Looking.

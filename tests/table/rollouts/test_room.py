@@ -380,6 +380,7 @@ async def test_what_is_under_way_is_already_there_whatever_room_there_is(rows: R
 # At every moment.
 
 
+@pytest.mark.parts
 @pytest.mark.parametrize("seed", range(4))
 async def test_the_bound_holds_at_every_moment_whatever_meets(rows: Rows, seed: int) -> None:
     """Begin, grow, scale, go back, supersede, start and end replicas, several at once, in random order."""
