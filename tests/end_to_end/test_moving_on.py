@@ -66,6 +66,32 @@ async def test_it_moves_at_the_gate_and_in_the_bake_and_goes_back(deployment: Li
     assert load.failed == []
 
 
+async def test_it_moves_while_green_starts_and_while_it_is_verified(deployment: LiveDeployment, tmp_path: Path) -> None:
+    await deployment.serve("r1", revision=ledger_revision(tmp_path, "r1"))
+    dead, sick = tmp_path / "dead-r2", tmp_path / "sick-r2"
+    dead.touch()
+    sick.touch()
+    async with under_numbered_load([url_of(deployment)], per_second=PER_SECOND) as load:
+        await until_sent(load, 50)
+        await deployment.start("r2", revision=ledger_revision(tmp_path, "r2"), max_replacements=1000)
+
+        await deployment.phase(RolloutPhase.PROVISIONING)
+        await _move(deployment)
+        assert (await deployment.rollouts.status(deployment.name)).phase is RolloutPhase.PROVISIONING
+        dead.unlink()
+
+        await deployment.phase(RolloutPhase.VERIFYING)
+        await _move(deployment)
+        assert (await deployment.rollouts.status(deployment.name)).phase is RolloutPhase.VERIFYING
+        sick.unlink()
+
+        await deployment.phase(RolloutPhase.AWAITING_PROMOTION)
+        await deployment.rollouts.promote(deployment.name, PromoteCommand(by="ann", revision=2))
+        await until_sent(load, 50)
+
+    assert load.failed == []
+
+
 async def test_an_older_run_that_is_reset_while_it_bakes_goes_on_from_what_the_table_says(
     deployment: LiveDeployment,
 ) -> None:
