@@ -17,8 +17,8 @@ from tests.end_to_end.conftest import LiveDeployment, run, run_json, until
 pytestmark = [pytest.mark.stack, pytest.mark.shared]
 
 README = Path(__file__).parents[2] / "README.md"
-NEAR_SECONDS = (5, 20, 60)
-"""How far a near moment lies ahead; the later ones where a command took so long to start that it had passed."""
+NEAR_SECONDS = (20, 60)
+"""How far a near moment lies ahead: a command must have made the schedule by then, on a busy machine too."""
 
 
 def _commands() -> Iterator[str]:
