@@ -300,8 +300,7 @@ class Command(Generic[RequestT, ResultT]):
         if self.form is None:
             return False
         if self.scope is Scope.ROLLOUT and state.record is None and self.form.without_rollout is not None:
-            gone = {DeploymentLifecycle.DESTROYING, DeploymentLifecycle.DESTROYED}
-            return state.deployment.live_set is not None and state.deployment.lifecycle not in gone
+            return state.deployment.live_set is not None and not state.is_gone
         if self.scope is Scope.ROLLOUT and state.phase not in self.phases:
             return False
         return self.form.only_if(state)
