@@ -107,6 +107,9 @@ _JUDGED_ABORTS: Final = "aborts are judged"
 _OWN_ABORTS: Final = "an abort is withdrawn by who asked alone"
 """The patch since which everybody who asks is kept, and one person's withdrawal leaves the others' aborts alone."""
 
+_NO_BAKE_WITHOUT_BLUE: Final = "no bake lasts without blue"
+"""The patch since which a bake ends once the table refuses the way back because blue is gone."""
+
 AnswerT = TypeVar("AnswerT")
 
 _deployment_attribute = SearchAttributeKey.for_keyword(contracts.SEARCH_DEPLOYMENT)
@@ -772,6 +775,10 @@ class BlueGreenRollout(GrowingRollout):
             self._wait_for_blue(pending, answer.refusal, told, is_cured=self._state.progress.cures != cures)
             return False
         if answer.refusal is not None:
+            is_gone = answer.refusal.code is RefusalCode.BLUE_DRAINED and self._state.stage is Stage.BAKING
+            if is_gone and workflow.patched(_NO_BAKE_WITHOUT_BLUE):
+                # Nothing stays warm, whatever stopped the timer of the bake; a run that was reset learns of it here.
+                self._update(bake_is_over=True)
             for one in told:
                 one.reply.give(answer.refusal)
             self._note(

@@ -195,17 +195,22 @@ async def test_a_message_that_does_not_count_leaves_the_pending_abort_alone(roll
     assert await _outcome(rollout) is RolloutOutcome.ROLLED_BACK
 
 
-async def test_an_abort_that_no_blue_can_ever_take_is_refused_and_the_bake_goes_on(rollout: "RunningRollout") -> None:
+@pytest.mark.parametrize("is_paused", [False, True])
+async def test_an_abort_that_no_blue_can_ever_take_is_refused_and_ends_the_bake(
+    rollout: "RunningRollout", *, is_paused: bool
+) -> None:
+    """A run that was reset may bake although the one before it has drained blue, and has forgotten its resumption."""
     rollout.script.switch_back = [DRAINED]
     await rollout.bake(bake="5m")
+    if is_paused:
+        await rollout.handle.execute_update(contracts.PAUSE, {"by": "ben"})
 
     with pytest.raises(RefusedError) as refused:
         await rollout.abort(by="ann")
 
     assert refused.value.refusal.code is RefusalCode.BLUE_DRAINED
-    assert (await rollout.status()).timers
-    await rollout.skip(timedelta(minutes=6))
     assert await _outcome(rollout) is RolloutOutcome.PROMOTED
+    assert _drained(rollout) == [BLUE]
 
 
 async def test_a_pending_abort_ends_when_blue_is_lost(rollout: "RunningRollout") -> None:
