@@ -228,15 +228,21 @@ def no_preview_is_live(before: Snapshot, after: Snapshot) -> None:
 
 def no_replica_is_started_beyond_the_bound(before: Snapshot, after: Snapshot) -> None:
     """The bound is that of the rollout under way, or of the deployment; what was there before may be more."""
-    deployment = after.deployment
-    if deployment is None:
-        return
-    under_way = [one.policy for one in after.tables.rollouts if one.outcome is None]
-    bound = (under_way or [deployment.policy])[0].get("max_total_replicas")
     known = {one.id for one in before.tables.routes}
     there = [one.id for one in after.tables.routes if not one.has_ended]
-    if bound is not None and not known.issuperset(there):
-        assert len(there) <= bound, f"{len(there)} replicas, and max_total_replicas is {bound}"
+    if after.deployment is None or known.issuperset(there):
+        return
+    # A replica may have been started for a rollout that has ended since.
+    bounds = [_bound_of(moment) for moment in (before, after) if moment.deployment is not None]
+    bound = max((one for one in bounds if one is not None), default=0)
+    assert None in bounds or len(there) <= bound, f"{len(there)} replicas, and max_total_replicas is {bound}"
+
+
+def _bound_of(moment: Snapshot) -> int | None:
+    under_way = [one.policy for one in moment.tables.rollouts if one.outcome is None]
+    of_deployment = {} if moment.deployment is None else moment.deployment.policy
+    bound: int | None = (under_way or [of_deployment])[0].get("max_total_replicas")
+    return bound
 
 
 def the_audit_log_of_a_kept_rollout_is_whole(before: Snapshot, after: Snapshot) -> None:
