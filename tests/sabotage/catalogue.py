@@ -1279,9 +1279,9 @@ SABOTAGES: Final = (
         16,
         "hold the deadline up while approvals are missing",
         "celadon.domain.decisions.gate",
-        "_OWN_GUARDS",
-        "frozenset({HoldKind.APPROVALS, HoldKind.WINDOW})",
-        "frozenset({HoldKind.WINDOW})",
+        "approvals",
+        "if at_deadline is not None:",
+        "if False:",
         ("tests/workflows/test_approvals.py::test_the_deadline_runs_on_while_a_timer_is_held_by_approvals",),
     ),
     Sabotage(
