@@ -288,6 +288,7 @@ class MessageHandlers(StatefulWorkflow):
             unverified_since=unverified_since,
             regressed_since_verified=self._state.progress.regressed_since_verified or dips,
             regressed_by_itself=self._state.progress.regressed_by_itself or (dips and not edge.scaled),
+            green_lost_since=edge.lost_since,
         )
 
     @workflow.signal(

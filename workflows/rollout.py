@@ -47,6 +47,7 @@ with workflow.unsafe.imports_passed_through():
         promotion_moments,
         window_hold_is_over,
     )
+    from celadon.domain.decisions.lost_green import may_be_given_up
     from celadon.domain.decisions.notification_rules import HELD_BY, HELD_SINCE, REGRESSIONS
     from celadon.domain.decisions.pause import (
         is_over,
@@ -262,6 +263,7 @@ class BlueGreenRollout(GrowingRollout):
         """Ask the keeper for green's condition when a flood left edges unread, or the run was reset."""
         if self._missed_edges and self._state.progress.green_set is not None:
             self._missed_edges, self._asks_table = False, True
+            heard = self._state.progress.green
             try:
                 told = await self._do(calls.ASK_FOR_EDGE, self._step(Step), "ask the keeper for green's condition")
             finally:
@@ -274,6 +276,9 @@ class BlueGreenRollout(GrowingRollout):
             if told is not None:
                 # The pause counted in the run before, and a signed message counts once.
                 self._update_to(taken_up(self._state.progress, told.paused, workflow.now()))
+                if self._state.progress.green == heard:
+                    # No edge came meanwhile that tells more.
+                    self._update(green_lost_since=told.green_lost_since)
 
     async def _judge_abort(self, decision: GoBack) -> GoBack | None:
         """Let the table judge who aborts; return the decision of the first abort that counts, if one does.
@@ -601,6 +606,8 @@ class BlueGreenRollout(GrowingRollout):
             one.reply.give(answer)
             if isinstance(answer, Refusal):
                 self._keep_refusal(verb, one.request.door, {"by": one.request.command.by}, answer)
+        if may_be_given_up(self._state.progress):
+            self._end_pending(judged, finishes=False)
         if judged.policy is not None and judged.policy != self._state.progress.policy:
             # The message that gave it these timers counted in a run which this one was reset from.
             self._update(policy=judged.policy)
@@ -779,6 +786,9 @@ class BlueGreenRollout(GrowingRollout):
             if is_gone and workflow.patched(_NO_BAKE_WITHOUT_BLUE):
                 # Nothing stays warm, whatever stopped the timer of the bake; a run that was reset learns of it here.
                 self._update(bake_is_over=True)
+            if request.lost_green:
+                # Nothing would be otherwise the next time.
+                self._update(green_lost_since=None)
             for one in told:
                 one.reply.give(answer.refusal)
             self._note(

@@ -12,6 +12,7 @@ with workflow.unsafe.imports_passed_through():
     from celadon.domain.decisions.after_switch import bake_timer
     from celadon.domain.decisions.former_gate import FORMER_GUARDS
     from celadon.domain.decisions.gate import DEADLINE_TIMER, PROMOTION_TIMER, GateDecision, Wait, decide
+    from celadon.domain.decisions.lost_green import rollback_timer
     from celadon.domain.decisions.notification_rules import gate_evidence
     from celadon.domain.decisions.pause import pause_timers
     from celadon.domain.language import contracts
@@ -123,6 +124,9 @@ class StatefulWorkflow:
                 return decision.timers if isinstance(decision, Wait) else ()
             case RolloutPhase.BAKING if progress.pending is not None:
                 return ()
+            case RolloutPhase.BAKING if progress.green_lost_since is not None:
+                timer = rollback_timer(progress)
+                return () if timer is None else (timer,)
             case RolloutPhase.BAKING if progress.paused is not None:
                 return pause_timers(progress.paused)
             case RolloutPhase.BAKING if not self._state.silent or now < progress.since + progress.policy.bake:

@@ -2,7 +2,7 @@
 
 A cluster changes only where the limit on its streams does (a changed cluster makes Envoy forget the requests that it
 counts), and a switch is one endpoint update for each cluster. The route set is the locality, so that load is reported
-per set.
+per set; what runs on a set is still counted when it comes to another priority.
 """
 
 from dataclasses import dataclass
@@ -25,6 +25,18 @@ UPSTREAM_IDLE_TIMEOUT: Final = timedelta(seconds=4)
 
 UNLIMITED: Final = 1_000_000
 """In place of Envoy's circuit breakers (1,024 requests, 3 retries), which streams reach in ordinary use."""
+
+OVERPROVISIONING: Final = 100 * 10_000
+"""So many percent: one healthy endpoint of 10,000 is enough for its priority to get all requests."""
+
+FAILURES_IN_A_ROW: Final = 3
+"""After so many failed connections a router leaves an endpoint out: one that failed once may only be busy."""
+
+LEFT_OUT: Final = timedelta(seconds=1)
+"""For so long it does, then it tries again; and so often it looks whose time is over."""
+
+MOST_LEFT_OUT: Final = 99
+"""The percentage of a cluster's endpoints that may be left out: never all, for the last is tried rather than none."""
 
 GRPC_SUFFIX: Final = ".grpc"
 """Of clusters for gRPC; no deployment's own name has a dot."""
@@ -141,6 +153,9 @@ def cluster(name: str, *, grpc_streams: int | None = None) -> Resource:
 
     The panic threshold is zero because the publication has decided already which endpoints take traffic; Envoy's
     default would send requests to replicas that are not ready yet.
+
+    Endpoints that refuse connections are left out for a moment, so that a fallback takes over before anybody has heard
+    of their death. What they answer does not count: an error may be the client's, or that of one request.
     """
     limits: Fields = {
         "max_connections": {"value": UNLIMITED},
@@ -155,7 +170,9 @@ def cluster(name: str, *, grpc_streams: int | None = None) -> Resource:
         "eds_cluster_config": {"eds_config": ADS},
         "connect_timeout": CONNECT_TIMEOUT,
         "lb_policy": "LEAST_REQUEST",
-        "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
+        # Without a window, all threads of a router leave an endpoint out at once; by default some do up to 1 s later.
+        "common_lb_config": {"healthy_panic_threshold": {"value": 0}, "update_merge_window": timedelta(0)},
+        **({} if is_preview(name) else {"outlier_detection": _LEAVING_OUT}),
         "circuit_breakers": {"thresholds": [limits]},
         "typed_extension_protocol_options": {
             protocol_options: pack(
@@ -170,6 +187,21 @@ def cluster(name: str, *, grpc_streams: int | None = None) -> Resource:
     return resource(ResourceType.CLUSTER, name, serialise(ResourceType.CLUSTER.message, fields))
 
 
+_LEAVING_OUT: Final[Fields] = {
+    "split_external_local_origin_errors": True,
+    "consecutive_local_origin_failure": {"value": FAILURES_IN_A_ROW},
+    "enforcing_consecutive_local_origin_failure": {"value": 100},
+    "enforcing_local_origin_success_rate": {"value": 0},
+    "enforcing_consecutive_5xx": {"value": 0},
+    "enforcing_consecutive_gateway_failure": {"value": 0},
+    "enforcing_success_rate": {"value": 0},
+    "interval": LEFT_OUT,
+    "base_ejection_time": LEFT_OUT,
+    "max_ejection_time": LEFT_OUT,
+    "max_ejection_percent": {"value": MOST_LEFT_OUT},
+}
+
+
 def _protocol(grpc_streams: int | None) -> Fields:
     if grpc_streams is None:
         return {"http_protocol_options": {}}
@@ -177,13 +209,23 @@ def _protocol(grpc_streams: int | None) -> Fields:
 
 
 def assignment(name: str, endpoints: tuple[Endpoint, ...]) -> Resource:
-    """Return the endpoints of a cluster, one locality a route set; without endpoints the cluster is empty."""
+    """Return the endpoints of a cluster, one locality a route set; without endpoints the cluster is empty.
+
+    A fallback has a priority of its own, which Envoy uses while no endpoint of the first can take a request.
+    """
     fields: Fields = {
         "cluster_name": name,
         "endpoints": [
-            {"locality": {"zone": locality(route_set)}, "lb_endpoints": [_lb_endpoint(one) for one in members]}
-            for route_set, members in groupby(endpoints, key=lambda one: one.route_set)
+            {
+                "locality": {"zone": locality(route_set)},
+                "priority": int(is_fallback),
+                "lb_endpoints": [_lb_endpoint(one) for one in members],
+            }
+            for (route_set, is_fallback), members in groupby(
+                endpoints, key=lambda one: (one.route_set, one.is_fallback)
+            )
         ],
+        "policy": {"overprovisioning_factor": {"value": OVERPROVISIONING}},
     }
     return resource(ResourceType.ENDPOINTS, name, serialise(ResourceType.ENDPOINTS.message, fields))
 

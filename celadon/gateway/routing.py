@@ -347,8 +347,9 @@ def _route(
 
 
 def _retry_policy(retry_on: str, retries: int) -> Fields:
-    """Return how requests are retried: on another replica if there is one."""
+    """Return how requests are retried: on another replica if there is one, and in the end on a fallback."""
     predicate = "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
+    priorities = "envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig"
     return {
         "retry_on": retry_on,
         "num_retries": {"value": retries},
@@ -357,6 +358,11 @@ def _retry_policy(retry_on: str, retries: int) -> Fields:
             {"name": "envoy.retry_host_predicates.previous_hosts", "typed_config": pack(predicate, {})},
         ],
         "host_selection_retry_max_attempts": HOST_SELECTION_ATTEMPTS,
+        # The last attempt goes to another priority than all before it, if that has a replica.
+        "retry_priority": {
+            "name": "envoy.retry_priorities.previous_priorities",
+            "typed_config": pack(priorities, {"update_frequency": retries}),
+        },
     }
 
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final, assert_never
 
+from celadon.domain.decisions.lost_green import may_be_given_up, rollback_timer, way_back_from
 from celadon.domain.decisions.pause import pause_timers
 from celadon.domain.language.base_models import Record
 from celadon.domain.language.progress import AbortRequest, Progress
@@ -135,6 +136,8 @@ def _in_bake(state: RolloutState, circumstances: Circumstances, now: datetime) -
     progress = state.progress
     if progress.blue_set is None or state.epoch is None:
         return Finish(outcome=RolloutOutcome.PROMOTED, reason=state.decision)
+    if may_be_given_up(progress):
+        return Examine(what=Examined.MESSAGES, why="green is healthy again: look who else wants to go back")
     way_back = _way_back(progress, circumstances)
     if way_back is not None:
         return way_back
@@ -144,6 +147,9 @@ def _in_bake(state: RolloutState, circumstances: Circumstances, now: datetime) -
         return _judge_messages()
     if circumstances.edges_missed:
         return Examine(what=Examined.EDGES, why="ask the keeper for green's condition")
+    finished = progress.bake_is_over and progress.successor is None
+    if progress.green_lost_since is not None and not finished:
+        return _without_green(progress, now)
     if progress.paused is not None and not progress.bake_is_over:
         timer = next(iter(pause_timers(progress.paused)), None)
         return Wait(awaits=Awaited.BAKE, why="the rollout is paused", timer=timer)
@@ -151,6 +157,14 @@ def _in_bake(state: RolloutState, circumstances: Circumstances, now: datetime) -
     if progress.bake_is_over or timer[1] <= now:
         return Drain(colour=Colour.BLUE, why="the bake is over")
     return Wait(awaits=Awaited.BAKE, why="blue stays warm", timer=timer)
+
+
+def _without_green(progress: Progress, now: datetime) -> SwitchBack | Wait:
+    """While green is lost the bake does not end by itself, for blue takes the traffic; a pause stops nothing here."""
+    timer = rollback_timer(progress)
+    if timer is not None and timer[1] <= now:
+        return SwitchBack(request=way_back_from(progress, now))
+    return Wait(awaits=Awaited.BAKE, why="no replica of green is healthy", timer=timer)
 
 
 def _while_blue_drains(state: RolloutState, circumstances: Circumstances) -> Decision:

@@ -7,6 +7,7 @@ from typing import Final, assert_never
 from celadon.domain.decisions.approvals import counted, tell_approvals, tell_missing
 from celadon.domain.decisions.freezing import freeze_of_rollout, freeze_told
 from celadon.domain.decisions.gate import PROMOTION_TIMER
+from celadon.domain.decisions.lost_green import ROLLBACK_TIMER, told_of_loss
 from celadon.domain.decisions.pause import pause_told
 from celadon.domain.decisions.successors import waits_told
 from celadon.domain.language.contracts import workflow_id
@@ -56,7 +57,7 @@ def holding_reason(progress: Progress, now: datetime, quote: Callable[[str], str
                 _hold(progress, now, quote),
             )
         case RolloutPhase.BAKING:
-            parts = (_pause(progress, quote), _pending_abort(progress, quote))
+            parts = (_pause(progress, quote), told_of_loss(progress), _pending_abort(progress, quote))
         case RolloutPhase.DRAINING:
             parts = (_pending_abort(progress, quote),)
         case _:
@@ -355,5 +356,5 @@ def _commands(progress: Progress, now: datetime) -> list[str]:
 
 def timer_summary(name: str, at: datetime, now: datetime) -> str:
     """Return what a timer's bar says in the UI's timeline."""
-    verb = "promotes" if name == PROMOTION_TIMER else "ends"
+    verb = {PROMOTION_TIMER: "promotes", ROLLBACK_TIMER: "goes back"}.get(name, "ends")
     return f"{name}: {verb} in {format_duration(at - now)} unless a message comes first"

@@ -5,6 +5,10 @@ of Amazon's target groups): an unhealthy live member leaves only while at least 
 live set is never published empty because of its health. A live member that was never healthy, such as one that takes
 the place of another and still loads its weights, gets nothing while any other can serve. A live member that terminates
 gets no new request, as long as another member stays, and one that leaves because fewer are wanted never gets any.
+
+During the bake blue is the net under green: what no live member can take goes to blue, and nothing else does. Routers
+decide that themselves, request by request; so a live set without a healthy member is not published in spite of its
+health while a member of blue is healthy.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -26,6 +30,8 @@ class SetRole(StrEnum):
 
     LIVE = "live"
     GREEN = "green"
+    WARM = "warm"
+    """Blue in the bake, where the policy lets it take what no member of the live set can."""
     DRAINING = "draining"
 
 
@@ -114,6 +120,8 @@ class Endpoint(BaseModel):
     host: str
     port: int
     state: EndpointState
+    is_fallback: bool = False
+    """Whether it gets only what no endpoint can take that is none."""
     departure: Departure | None = None
     """Of a member that leaves: its running requests are counted by themselves."""
 
@@ -178,6 +186,7 @@ class _Placed(NamedTuple):
     route_set: RouteSetId
     member: Member
     state: EndpointState
+    is_fallback: bool = False
 
 
 def refuse_endpoints(traffic: DeploymentTraffic, reach: Reach) -> tuple[DeploymentTraffic, Mapping[str, str]]:
@@ -213,14 +222,20 @@ def publish(traffic: DeploymentTraffic) -> Publication:
     endpoints: list[_Placed] = []
     preview: list[_Placed] = []
     panic = False
+    has_net = any(_can_serve(member) for one in traffic.sets if one.role is SetRole.WARM for member in one.members)
     for route_set in sorted(traffic.sets, key=lambda one: one.route_set):
         match route_set.role:
             case SetRole.LIVE:
                 staying = [one for one in route_set.members if not one.terminating and one.leaving_epoch is None]
-                drained = bool(staying) or not route_set.wanted
-                out, panics = _without(route_set, staying)
+                drained = bool(staying) or has_net or not route_set.wanted
+                out, panics = _without(route_set, staying, has_net=has_net)
                 panic = panic or panics
                 endpoints += _endpoints(route_set, EndpointState.HEALTHY, without=out, drained=drained)
+                preview += _endpoints(route_set, EndpointState.DRAINING)
+            case SetRole.WARM:
+                unfit = frozenset(one.route for one in route_set.members if not _can_serve(one))
+                warm = _endpoints(route_set, EndpointState.HEALTHY, without=unfit, drained=True)
+                endpoints += [one._replace(is_fallback=True) for one in warm]
                 preview += _endpoints(route_set, EndpointState.DRAINING)
             case SetRole.DRAINING:
                 endpoints += _endpoints(route_set, EndpointState.DRAINING)
@@ -228,9 +243,7 @@ def publish(traffic: DeploymentTraffic) -> Publication:
             case SetRole.GREEN:
                 endpoints += _endpoints(route_set, EndpointState.UNHEALTHY)
                 # Who listens at the address of a member that was never healthy is not known yet.
-                sick = frozenset(
-                    m.route for m in route_set.members if m.health is RouteHealthStatus.UNHEALTHY or not m.ready
-                )
+                sick = frozenset(one.route for one in route_set.members if not _is_fit(one))
                 preview += _endpoints(route_set, EndpointState.HEALTHY, without=sick, drained=True)
     return Publication(
         deployment=traffic.deployment,
@@ -247,11 +260,25 @@ def publish(traffic: DeploymentTraffic) -> Publication:
     )
 
 
-def _without(live: SetTraffic, staying: list[Member]) -> tuple[frozenset[RouteId], bool]:
-    """Return which live members get nothing because of their health, and whether it is so bad that none is left out."""
+def _is_fit(member: Member) -> bool:
+    """Whether a member has been healthy, and does not fail its probes now."""
+    return member.ready and member.health is not RouteHealthStatus.UNHEALTHY
+
+
+def _can_serve(member: Member) -> bool:
+    return _is_fit(member) and not member.terminating and member.leaving_epoch is None
+
+
+def _without(live: SetTraffic, staying: list[Member], *, has_net: bool) -> tuple[frozenset[RouteId], bool]:
+    """Return which live members get nothing because of their health, and whether it is so bad that none is left out.
+
+    With a net under them, members of which none is fit get nothing, and the net gets it all.
+    """
     sick = {one.route for one in staying if one.ready and one.health is RouteHealthStatus.UNHEALTHY}
     not_ready = {one.route for one in staying if not one.ready}
     fit = len(staying) - len(sick) - len(not_ready)
+    if has_net and not fit:
+        return frozenset(sick | not_ready), False
     too_few = fit < MIN_PUBLISHED * live.wanted
     if too_few and staying and (sick or not fit):
         return frozenset(), True
@@ -289,6 +316,7 @@ def _at(placed: Iterable[_Placed], port_of: Callable[[Member], int | None]) -> t
             host=one.member.host,
             port=port,
             state=one.state,
+            is_fallback=one.is_fallback,
             departure=_departure(one.member),
         )
         for one in placed

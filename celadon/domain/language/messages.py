@@ -126,6 +126,8 @@ class GreenChanged(Record):
     """Whether somebody made green grow just now: that it is not ready then is no fault of its revision."""
     rollout: RolloutId | None = None
     """The rollout that opened the set; nothing when a keeper of an earlier release told it."""
+    lost_since: datetime | None = None
+    """Since when no replica of a live green is healthy; nothing while one is, and before the switch."""
 
 
 class RoutersAcknowledged(Record):

@@ -147,6 +147,11 @@ class BlueGreenPolicy(StrictModel):
     """How often a verified green may get sick before no timer promotes it any more and a person must decide."""
     bake: Duration = timedelta(minutes=5)
     """How long blue stays warm after the switch, so that going back is one transaction."""
+    failover: bool = True
+    """Whether, during the bake, routers send to blue what no replica of green can take; nothing else goes to blue."""
+    failover_rollback: Duration | None = timedelta(seconds=10)
+    """For how long green may have no healthy replica during the bake before the rollout goes back to blue by itself;
+    without it a person decides."""
     drain_timeout: Duration = timedelta(minutes=15)
     """How long running requests may last on replicas that are to stop, before they are cut."""
     router_ack_timeout: Duration = timedelta(seconds=30)

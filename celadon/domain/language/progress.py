@@ -28,6 +28,8 @@ class AbortRequest(Record):
     door: Channel
     at: datetime
     message: Message | None = None
+    lost_green: bool = False
+    """Whether nobody asked but the policy, because no replica of the live green is healthy."""
 
 
 class PromotionRequest(Record):
@@ -134,6 +136,7 @@ class ProgressChanges(TypedDict, total=False):
     bake_stood_still: timedelta
     blue: BlueChanged | None
     cures: int
+    green_lost_since: datetime | None
     promotion: PromotionRequest | None
     winner: Winner | None
     growth: Growth | None
@@ -205,6 +208,8 @@ class Progress(Record):
     """What the keeper told last of blue, when it was asked."""
     cures: int = 0
     """How many signals came that say that a refused step is worth another attempt."""
+    green_lost_since: datetime | None = None
+    """Since when no replica of the live green is healthy; nothing while one is."""
     promotion: PromotionRequest | None = None
     winner: Winner | None = None
     """Who decided the switch that was asked for last; nothing before one was, and in what earlier versions stored."""

@@ -136,6 +136,8 @@ class AskedForEdge(Record):
     """A decision that waits until green has grown; nothing when none does."""
     paused: Pause | None = None
     """The pause that lasts; nothing when the timers run."""
+    green_lost_since: datetime | None = None
+    """Since when no replica of a live green is healthy; nothing while one is, and before the switch."""
 
 
 EdgeAnswer = AskedForEdge | None

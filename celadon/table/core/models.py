@@ -359,6 +359,12 @@ class RouteSet(Base):
     preview: Mapped[bool] = mapped_column(server_default=text("false"))
     """Whether it wants ``preview_replicas`` at most: it has not grown, and is not switched to before it has."""
     replacements: Mapped[int] = mapped_column(server_default="0")
+    lost_since: Mapped[datetime | None]
+    """Since when no replica of it is healthy, of a green that is live and bakes; nothing while one is."""
+    failover_since: Mapped[datetime | None]
+    """When routers first sent to it, as blue in the bake, what no replica of green could take."""
+    failover_requests: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    """How many requests they sent to it so."""
     last_error: Mapped[str] = mapped_column(server_default="")
     opened_at: Mapped[datetime] = mapped_column(server_default=_now)
     drain_since: Mapped[datetime | None]

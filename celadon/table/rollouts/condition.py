@@ -13,12 +13,15 @@ from celadon.domain.language.messages import GreenChanged
 from celadon.domain.language.names import RolloutId, RouteSetId
 from celadon.domain.language.policy import BlueGreenPolicy, required_healthy
 from celadon.domain.language.states import RouteHealthStatus, RouteSetState, RouteStatus, SetCondition
+from celadon.table.core.clock import database_now
 from celadon.table.core.locks import DeploymentLock
 from celadon.table.core.models import Rollout, Route, RouteSet
 from celadon.table.core.owed_signals import owe_signal
 from celadon.table.core.policies import read_policy
 from celadon.table.core.replica_rules import runs_and_counts
+from celadon.table.rollouts.pending_aborts import forget_lost_green
 
+_POLICY_KEY: Final = "failover_rollback"
 _told: Final = (
     select(
         Rollout.id,
@@ -88,10 +91,11 @@ async def tell_rollout(tx: AsyncSession, _lock: DeploymentLock, row: RouteSet, *
     rollout = (await tx.execute(_told, {"set": row.id, "rollout": row.rollout})).one()
     policy = read_policy(rollout.policy)
     census = Census(rollout.running, rollout.healthy, rollout.degraded)
+    loses_or_regains = await _is_lost_otherwise(tx, row, rollout, census)
     before = row.condition
     condition = due_condition(row, policy, census, switch_epoch=rollout.switch_epoch)
     row.growing = row.growing and condition is not SetCondition.READY
-    if condition is before and not scaled:
+    if condition is before and not scaled and not loses_or_regains:
         return
     if scaled:
         # With the edge by which it will be ready again, if it was.
@@ -99,7 +103,8 @@ async def tell_rollout(tx: AsyncSession, _lock: DeploymentLock, row: RouteSet, *
     row.condition = condition
     row.seq += 1
     await tx.flush()
-    if rollout.outcome is not None or rollout.green_set != row.id or rollout.switch_epoch is not None:
+    is_green = rollout.outcome is None and rollout.green_set == row.id
+    if not is_green or (rollout.switch_epoch is not None and not loses_or_regains):
         return
     edge = GreenChanged(
         route_set=RouteSetId(row.id),
@@ -113,5 +118,23 @@ async def tell_rollout(tx: AsyncSession, _lock: DeploymentLock, row: RouteSet, *
         last_error=row.last_error,
         scaled=scaled,
         rollout=RolloutId(rollout.id),
+        lost_since=row.lost_since,
     )
     await owe_signal(tx, rollout.workflow_id, GREEN_CHANGED, edge)
+
+
+async def _is_lost_otherwise(tx: AsyncSession, row: RouteSet, rollout: Row[*tuple[Any, ...]], census: Census) -> bool:
+    """Write down since when no replica of a live green is healthy, or that one is again; return whether that changed.
+
+    A green that is back takes with it the abort that the policy asked for because it was lost. One that grows, from no
+    replica maybe, has the time to start them. A rollout that began before there was such a policy hears nothing of it.
+    """
+    if _POLICY_KEY not in rollout.policy or rollout.outcome is not None or rollout.switch_epoch is None:
+        return False
+    is_lost = row.wanted > 0 and not row.growing and not census.healthy + census.degraded
+    if is_lost == (row.lost_since is not None):
+        return False
+    row.lost_since = await database_now(tx) if is_lost else None
+    if not is_lost:
+        await forget_lost_green(tx, rollout.id)
+    return True

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from hashlib import sha256
 from typing import Final
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from celadon.domain.decisions.authority import Verdict
 from celadon.domain.language.contracts import BLUE_CHANGED
 from celadon.domain.language.errors import Refusal, RefusalCode
@@ -73,6 +75,24 @@ def give_up_pending(rollout: Rollout) -> None:
     rollout.pending_abort = None
     if rollout.awaits_signal == BLUE_CHANGED:
         rollout.awaits_signal = None
+
+
+async def forget_lost_green(tx: AsyncSession, rollout: int) -> None:
+    """Take back the abort that the policy asked for because green was lost, if that is pending; people's stay."""
+    row = await tx.get_one(Rollout, rollout, with_for_update=True)
+    askers = _askers(row)
+    left = tuple(one for one in askers if not _is_of_policy(one))
+    if left == askers:
+        return
+    if left:
+        _store(row, left)
+    else:
+        give_up_pending(row)
+
+
+def _is_of_policy(stored: _StoredAsker) -> bool:
+    """Whether nobody asked: who asks sends a message, or cancels the workflow."""
+    return stored.door is Channel.POLICY and not stored.message
 
 
 def withdraw_pending(rollout: Rollout, message: Message, verdict: Verdict) -> Refusal | None:

@@ -198,7 +198,10 @@ async def ask_for_edge(tx: AsyncSession, step: Step) -> AskedForEdge:
     )
     await tx.execute(wake_up(step.deployment, locked.row.epoch))
     return AskedForEdge(
-        policy=read_policy(rollout.policy), growth=told_growth(rollout), paused=await read_pause(tx, rollout.id)
+        policy=read_policy(rollout.policy),
+        growth=told_growth(rollout),
+        paused=await read_pause(tx, rollout.id),
+        green_lost_since=await tx.scalar(select(RouteSet.lost_since).where(RouteSet.id == rollout.green_set)),
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Row, bindparam, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from celadon.domain.decisions.publication import DeploymentTraffic, Member, SetRole, SetTraffic
 from celadon.domain.language.names import Epoch, RouteId, RouteSetId
@@ -16,6 +17,8 @@ from celadon.table.core.models import Deployment, DeploymentHost, RevisionRow, R
 
 _GOOD_HEALTH = frozenset({RouteHealthStatus.HEALTHY, RouteHealthStatus.DEGRADED})
 
+_Bake = aliased(Rollout)
+"""The rollout that bakes; its blue stays warm."""
 _TrafficRow = Row[*tuple[Any, ...]]
 
 _hosts = (
@@ -35,6 +38,7 @@ _query = (
         RouteSet.state,
         RouteSet.wanted,
         Rollout.switch_epoch,
+        _Bake.policy["failover"].label("failover"),
         RevisionRow.content["provisioner"].as_string().label("provisioner"),
         RevisionRow.content["ports"].label("ports"),
         Route.id.label("route"),
@@ -49,6 +53,13 @@ _query = (
     .outerjoin(_hosts, _hosts.c.deployment == Deployment.name)
     .outerjoin(RouteSet, (RouteSet.deployment == Deployment.name) & (RouteSet.state != RouteSetState.GONE))
     .outerjoin(Rollout, Rollout.id == RouteSet.rollout)
+    .outerjoin(
+        _Bake,
+        (_Bake.deployment == Deployment.name)
+        & _Bake.outcome.is_(None)
+        & (_Bake.green_set == Deployment.live_set)
+        & (_Bake.blue_set == RouteSet.id),
+    )
     .outerjoin(
         RevisionRow,
         (RevisionRow.deployment == RouteSet.deployment) & (RevisionRow.number == RouteSet.revision),
@@ -135,9 +146,14 @@ def _set_traffic(route_set: RouteSetId, rows: list[_TrafficRow]) -> SetTraffic:
 
 
 def _role(row: _TrafficRow) -> SetRole:
-    """An open set that is not live is green until its rollout has switched; after that it was live and bakes."""
+    """An open set that is not live is green until its rollout has switched; after that it was live and bakes.
+
+    A rollout that began before there was such a policy has not said that blue may take anything.
+    """
     if row.route_set == row.live_set:
         return SetRole.LIVE
+    if row.state is RouteSetState.OPEN and row.failover is True:
+        return SetRole.WARM
     if row.state is RouteSetState.DRAINING or row.switch_epoch is not None:
         return SetRole.DRAINING
     return SetRole.GREEN
