@@ -978,7 +978,8 @@ class BlueGreenRollout(GrowingRollout):
 
         def ends() -> bool:
             progress = self._state.progress
-            return progress.abort is not None or progress.pending is None or bool(self._to_judge)
+            is_given_up = progress.pending is None or may_be_given_up(progress)
+            return progress.abort is not None or is_given_up or bool(self._to_judge)
 
         if self._state.stage is Stage.GATE:
             # A run that was reset to before a switch which it has forgotten: no stage of the next run goes on from it.

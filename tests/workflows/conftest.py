@@ -311,8 +311,9 @@ class RunningRollout:
         last_error: str = "",
         scaled: bool = False,
         wanted: int = 3,
+        lost: bool = False,
     ) -> int:
-        """Tell an edge of green, as the keeper would; return its number."""
+        """Tell an edge of green as the keeper would, return its number; it may be ``lost`` since the phase began."""
         self._seq += 1
         healthy = (wanted if condition is SetCondition.READY else 0) if ready is None else ready
         edge = GreenChanged(
@@ -326,6 +327,7 @@ class RunningRollout:
             failed=condition is SetCondition.FAILED,
             last_error=last_error,
             scaled=scaled,
+            lost_since=(await self.status()).since if lost else None,
         )
         await self.handle.signal(contracts.GREEN_CHANGED, edge)
         return self._seq

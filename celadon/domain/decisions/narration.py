@@ -149,9 +149,10 @@ def _pending_abort(progress: Progress, quote: Callable[[str], str]) -> str:
     by, since = quote(command.by), utc(pending.since)
     reason = f" ({quote(command.reason)})" if command.reason else ""
     is_baking = progress.phase is RolloutPhase.BAKING
-    # Nobody takes a cancellation of Temporal's back.
-    is_withdrawn = pending.request.door is not Channel.CANCEL
+    # Nobody takes a cancellation of Temporal's back, nor what nobody asked for.
+    is_withdrawn = pending.request.door is not Channel.CANCEL and not pending.request.lost_green
     ends = (
+        *(("a replica of green is healthy again",) if pending.request.lost_green else ()),
         *((f"{by} takes it back: celadon withdraw {progress.deployment}",) if is_withdrawn else ()),
         *((f"the bake is ended: celadon finish {progress.deployment}",) if is_baking else ()),
     )

@@ -21,17 +21,24 @@ from celadon.domain.decisions.after_switch import (
     Wait,
     decide,
 )
-from celadon.domain.language.names import Epoch
+from celadon.domain.decisions.lost_green import ROLLBACK_TIMER, way_back_from
+from celadon.domain.language.names import Epoch, RevisionNumber
+from celadon.domain.language.next_rollout import Successor
+from celadon.domain.language.pause import Pause
 from celadon.domain.language.policy import BlueGreenPolicy
 from celadon.domain.language.progress import PendingAbort
 from celadon.domain.language.rollout_state import RolloutState, Stage
-from celadon.domain.language.states import Colour, RolloutOutcome, RolloutPhase
+from celadon.domain.language.states import Channel, Colour, RolloutOutcome, RolloutPhase
 from tests.domain.rollouts import NOW, abort, before, rollout
 
 ABORT = abort()
 PENDING = PendingAbort(request=abort(by="cas"), since=before(minutes=2), why="no healthy replica of blue")
 BACK = SwitchBack(request=ABORT)
 JUDGE = (Examine, Examined.MESSAGES)
+LOST = rollout(RolloutPhase.BAKING, green_lost_since=before(seconds=10))
+PENDING_BY_POLICY = PendingAbort(request=way_back_from(LOST, NOW), since=before(minutes=2), why="no healthy blue")
+BY_PEOPLE = BlueGreenPolicy(bake=timedelta(hours=1), failover_rollback=None)
+WAITS = Successor(id=8, revision=RevisionNumber(3), by="ann", replaces=True)
 FINISHED, REOPENED = DrainResult.EMPTY, DrainResult.REOPENED
 PHASES = {
     Stage.GATE: RolloutPhase.ROLLING_BACK,
@@ -94,6 +101,16 @@ IN_BAKE = [
     ({}, {"edges_missed": True}, (Examine, Examined.EDGES)),
     ({}, {"edges_missed": True, "messages_wait": True}, JUDGE),
     ({"blue_set": None}, {}, (Finish, RolloutOutcome.PROMOTED)),
+    ({"green_lost_since": before(seconds=9)}, {}, (Wait, Awaited.BAKE)),
+    ({"green_lost_since": before(seconds=9), "since": before(hours=1)}, {}, (Wait, Awaited.BAKE)),
+    ({"green_lost_since": before(seconds=9), "bake_is_over": True}, {}, (Drain, Colour.BLUE)),
+    ({"green_lost_since": before(seconds=9), "bake_is_over": True, "successor": WAITS}, {}, (Wait, Awaited.BAKE)),
+    ({"green_lost_since": before(seconds=9), "abort": ABORT}, {}, BACK),
+    ({"green_lost_since": before(seconds=9)}, {"messages_wait": True}, JUDGE),
+    ({"green_lost_since": before(hours=9), "policy": BY_PEOPLE}, {}, (Wait, Awaited.BAKE)),
+    ({"green_lost_since": before(seconds=9), "pending": PENDING_BY_POLICY}, {}, (Wait, Awaited.CURE)),
+    ({"pending": PENDING_BY_POLICY}, {}, JUDGE),
+    ({"pending": PENDING_BY_POLICY, "abort": PENDING_BY_POLICY.request}, {}, JUDGE),
 ]
 
 
@@ -157,6 +174,22 @@ def test_a_run_that_was_reset_to_before_its_switch_goes_back_or_ends_promoted(
     assert kind(decide(state(Stage.GATE, **progress), Circumstances(**circumstances), NOW)) == decided
 
 
+def test_a_rollout_goes_back_by_itself_once_green_has_been_lost_for_long_enough() -> None:
+    decided = decide(state(Stage.BAKING, green_lost_since=before(seconds=10)), Circumstances(), NOW)
+
+    assert isinstance(decided, SwitchBack)
+    assert (decided.request.command.by, decided.request.door) == ("policy", Channel.POLICY)
+    assert decided.request.command.reason == "green has had no healthy replica for 10s"
+
+
+@pytest.mark.parametrize("paused", [None, Pause(by="ann", door=Channel.CLI, reason="", since=before(minutes=1))])
+def test_a_lost_green_is_awaited_by_the_timer_of_the_rollback_alone(paused: Pause | None) -> None:
+    decided = decide(state(Stage.BAKING, green_lost_since=before(seconds=4), paused=paused), Circumstances(), NOW)
+
+    assert isinstance(decided, Wait)
+    assert decided.timer == (ROLLBACK_TIMER, NOW + timedelta(seconds=6))
+
+
 def test_the_bake_is_awaited_by_its_timer() -> None:
     decided = decide(state(Stage.BAKING), Circumstances(), NOW)
 
@@ -199,7 +232,8 @@ _states = st.builds(
     st.sampled_from(Stage),
     awaits_routers=st.booleans(),
     abort=st.none() | st.just(ABORT),
-    pending=st.none() | st.just(PENDING),
+    pending=st.none() | st.just(PENDING) | st.just(PENDING_BY_POLICY),
+    green_lost_since=st.none() | st.sampled_from([before(seconds=4), before(hours=2)]),
     bake_is_over=st.booleans(),
     since=st.sampled_from([before(minutes=1), before(hours=1), before(hours=2)]),
 )

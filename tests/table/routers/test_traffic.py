@@ -2,6 +2,8 @@
 
 import uuid
 
+import pytest
+
 from celadon.domain.decisions.publication import DeploymentTraffic, Publication, SetRole, publish
 from celadon.domain.language.names import RouteId
 from celadon.domain.language.ports import STREAMS
@@ -46,7 +48,7 @@ async def test_a_set_has_its_role_in_every_step_of_a_rollout(rows: Rows) -> None
     assert await roles(rows) == {first.green: SetRole.LIVE, second.green: SetRole.GREEN}
 
     await rows.switch(second)
-    assert await roles(rows) == {first.green: SetRole.DRAINING, second.green: SetRole.LIVE}
+    assert await roles(rows) == {first.green: SetRole.WARM, second.green: SetRole.LIVE}
 
     await rows.close(second, first.green)
     assert await roles(rows) == {first.green: SetRole.DRAINING, second.green: SetRole.LIVE}
@@ -60,6 +62,19 @@ async def test_a_set_has_its_role_in_every_step_of_a_rollout(rows: Rows) -> None
 
     await rows.sql("update route_sets set state = 'gone' where id = :id", id=second.green)
     assert await roles(rows) == {first.green: SetRole.LIVE}
+
+
+@pytest.mark.parametrize("policy", [{"failover": False}, None])
+async def test_a_blue_that_is_no_net_is_told_of_as_draining_from_the_switch_on(
+    rows: Rows, policy: dict[str, object] | None
+) -> None:
+    """Also where the rollout began before there was such a policy: then it says nothing of it."""
+    blue = await rows.live()
+    opened = await rows.switched("run-2", policy=policy or {})
+    if policy is None:
+        await rows.sql("update rollouts set policy = policy - 'failover' where id = :id", id=opened.begun.rollout)
+
+    assert (await roles(rows))[blue.green] is SetRole.DRAINING
 
 
 async def test_an_aborted_green_drains(rows: Rows) -> None:
