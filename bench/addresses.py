@@ -75,6 +75,9 @@ class _Journal:
     def loaded(self, node: RouterNode, loads: Mapping[Drainee, tuple[DrainLoad, Epoch]]) -> None:
         pass
 
+    def failed_over(self, node: RouterNode, sent: Mapping[RouteSetId, int]) -> None:
+        pass
+
     async def serves(self, names: set[DeploymentName]) -> None:
         """Wait until the router serves these deployments."""
         async with asyncio.timeout(PATIENCE_SECONDS):

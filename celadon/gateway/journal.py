@@ -7,6 +7,7 @@ all others, and dropped when they are refused once more: no router keeps back wh
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -16,11 +17,12 @@ from typing import Final
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from celadon.domain.language.names import DeploymentName, Epoch, RouteId, RouterNode
+from celadon.domain.language.names import DeploymentName, Epoch, RouteId, RouterNode, RouteSetId
 from celadon.gateway.load_reports import Drainee, DrainLoad, Leaver
 from celadon.gateway.metrics import GatewayMetrics
 from celadon.table.core.engine import Table
 from celadon.table.core.outages import blames_record, describe
+from celadon.table.routers.failovers import record_failovers
 from celadon.table.routers.reports import (
     DepartureLoad,
     SetLoad,
@@ -67,6 +69,8 @@ class _News:
     refusal: str | None = None
     """What it refuses now; empty when it accepts all again, ``None`` when nothing changed."""
     loads: dict[Drainee, tuple[DrainLoad, Epoch]] = field(default_factory=dict)
+    failovers: Counter[RouteSetId] = field(default_factory=Counter)
+    """Requests that it has sent to fallbacks since what is written."""
 
     def after(self, older: "_News") -> "_News":
         """Return these news on top of older ones that could not be written."""
@@ -77,6 +81,7 @@ class _News:
             epochs={**older.epochs, **self.epochs},
             refusal=older.refusal if self.refusal is None else self.refusal,
             loads={**older.loads, **self.loads},
+            failovers=older.failovers + self.failovers,
         )
 
     def apart(self) -> "list[_News]":
@@ -87,7 +92,8 @@ class _News:
             apart.append(_News(epochs=self.epochs))
         if self.refusal is not None:
             apart.append(_News(refusal=self.refusal))
-        return [*apart, *(_News(loads={drainee: load}) for drainee, load in self.loads.items())]
+        apart += [_News(loads={drainee: load}) for drainee, load in self.loads.items()]
+        return [*apart, *(_News(failovers=Counter({route_set: sent})) for route_set, sent in self.failovers.items())]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +148,10 @@ class TableJournal:
     def loaded(self, node: RouterNode, loads: Mapping[Drainee, tuple[DrainLoad, Epoch]]) -> None:
         """Note requests of what drains on a router, and the epochs that they count for."""
         self._of(node).loads.update(loads)
+
+    def failed_over(self, node: RouterNode, sent: Mapping[RouteSetId, int]) -> None:
+        """Note requests that a router has sent to fallbacks."""
+        self._of(node).failovers.update(sent)
 
     async def run(self) -> None:
         """Write all news as they come, until cancelled; what Postgres cannot take now is tried again without end."""
@@ -244,6 +254,8 @@ class TableJournal:
             await router_refused(tx, node, refusal or "")
         if news.loads:
             await _write_loads(tx, node, news.loads)
+        if news.failovers:
+            await record_failovers(tx, node, self._gateway, news.failovers)
         return stream
 
 
@@ -258,7 +270,7 @@ async def _lock(tx: AsyncSession, batch: Mapping[RouterNode, _News]) -> None:
         tx,
         batch,
         {name for news in batch.values() for name in news.epochs},
-        {one for one in drainees if not isinstance(one, Leaver)},
+        {one for one in drainees if not isinstance(one, Leaver)}.union(*(news.failovers for news in batch.values())),
         {RouteId(one.route) for one in drainees if isinstance(one, Leaver)},
     )
 

@@ -72,6 +72,8 @@ class LoadReport:
     running: Mapping[str, Mapping[RouteSetId, int]]
     endpoints: Mapping[str, Mapping[EndpointKey, int]] = field(default_factory=dict)
     """The same by cluster and endpoint, when the router was asked for that."""
+    issued: Mapping[str, Mapping[RouteSetId, int]] = field(default_factory=dict)
+    """Attempts that began since the report before it, by cluster and set; a request that is tried again has several."""
 
     def running_on(self, cluster: str, drainee: Drainee) -> int:
         """Return the requests that run in a cluster on a set, or on a member: its own and those of nobody known."""
@@ -206,6 +208,7 @@ class _EndpointStats(Protocol):
 class _LocalityStats(Protocol):
     locality: _Locality
     total_requests_in_progress: int
+    total_issued_requests: int
     upstream_endpoint_stats: Sequence[_EndpointStats]
 
 
@@ -227,6 +230,7 @@ def parse_report(wire: bytes) -> LoadReport:
     """Return a report; raises ``DecodeError`` for bytes that are none."""
     request = cast("_LoadStatsRequest", message_class("envoy.service.load_stats.v3.LoadStatsRequest").FromString(wire))
     running: dict[str, dict[RouteSetId, int]] = {}
+    issued: defaultdict[str, dict[RouteSetId, int]] = defaultdict(dict)
     endpoints: dict[str, dict[EndpointKey, int]] = {}
     for cluster in request.cluster_stats:
         sets = running.setdefault(cluster.cluster_name, {})
@@ -235,12 +239,15 @@ def parse_report(wire: bytes) -> LoadReport:
             if route_set is None:
                 continue
             sets[route_set] = sets.get(route_set, 0) + stats.total_requests_in_progress
+            if stats.total_issued_requests:
+                begun = issued[cluster.cluster_name]
+                begun[route_set] = begun.get(route_set, 0) + stats.total_issued_requests
             for one in stats.upstream_endpoint_stats:
                 address = one.address.socket_address
                 key = EndpointKey.of(route_set, address.address, address.port_value)
                 of_cluster = endpoints.setdefault(cluster.cluster_name, {})
                 of_cluster[key] = of_cluster.get(key, 0) + one.total_requests_in_progress
-    return LoadReport(RouterNode(request.node.id), running, endpoints)
+    return LoadReport(RouterNode(request.node.id), running, endpoints, issued)
 
 
 def serialise_plan(asked: ReportingPlan) -> bytes:

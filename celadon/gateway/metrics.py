@@ -69,6 +69,11 @@ class GatewayMetrics:
             "Load reports received.",
             registry=self.registry,
         )
+        self.failover_requests = Counter(
+            "celadon_gateway_failover_requests",
+            "Requests that routers sent to blue in the bake, because no replica of green could take them.",
+            registry=self.registry,
+        )
         self.panic = Gauge(
             "celadon_panic",
             "1 while too few live replicas are healthy, so that unhealthy ones get traffic too.",

@@ -17,13 +17,14 @@ import structlog
 
 from celadon.domain.decisions.enrolment import CertifiedPeer, refusal_of_spoken_node
 from celadon.domain.decisions.publication import Publication
-from celadon.domain.language.names import DeploymentName, Epoch, RouterNode
+from celadon.domain.language.names import DeploymentName, Epoch, RouterNode, RouteSetId
 from celadon.gateway import discovery, load_reports
 from celadon.gateway.addresses import GatewayAddress
 from celadon.gateway.connections import close_connection
 from celadon.gateway.delta import DeltaStream
 from celadon.gateway.discovery import DiscoveryRequest, DiscoveryResponse
 from celadon.gateway.drains import Drains
+from celadon.gateway.failovers import Failovers
 from celadon.gateway.hosts import LeftOut
 from celadon.gateway.listening import listen
 from celadon.gateway.load_reports import IDLE_PLAN, Drainee, DrainLoad, LoadReport, ReportingPlan
@@ -86,6 +87,9 @@ class RouterJournal(Protocol):
 
     def loaded(self, node: RouterNode, loads: Mapping[Drainee, tuple[DrainLoad, Epoch]]) -> None:
         """A router reports requests of what drains, each counted at an epoch of its deployment."""
+
+    def failed_over(self, node: RouterNode, sent: Mapping[RouteSetId, int]) -> None:
+        """A router has sent requests to fallbacks, so many to each since it was last told."""
 
 
 class Admission(Protocol):
@@ -170,6 +174,7 @@ class XdsServer:
         self._journal = journal
         self._metrics = metrics
         self._drains = Drains()
+        self._failovers = Failovers()
         self._streams: dict[RouterNode, _RouterStream] = {}
         self._reporters: dict[Speaker, _LoadStream] = {}
         self._published_at: dict[DeploymentName, float] = {}
@@ -235,6 +240,7 @@ class XdsServer:
             if changes_routes:
                 clusters |= before | self._snapshot.clusters_of(name)
             self._drains.publish(publication)
+            self._failovers.publish(publication)
             self._published_at[name] = now
             self._metrics.publications.inc()
             self._metrics.panic.labels(name).set(publication.panic)
@@ -243,6 +249,7 @@ class XdsServer:
             clusters |= self._snapshot.clusters_of(name)
             self._snapshot.withdraw(name)
             self._drains.withdraw(name)
+            self._failovers.withdraw(name)
             self._published_at.pop(name, None)
             self._metrics.panic.remove(name)
             changed.add(name)
@@ -333,6 +340,7 @@ class XdsServer:
             log.warning("router_stream_superseded", router=node)
             older.end(f"a newer stream of router {node} took over")
             self._drains.disconnect(node)
+            self._failovers.disconnect(node)
         self._streams[node] = stream
         self._journal.connected(node, peer.expires_at if isinstance(peer, CertifiedPeer) else None)
         log.info("router_connected", router=node, peer=str(peer))
@@ -342,6 +350,7 @@ class XdsServer:
         if self._streams.get(stream.node) is stream:
             del self._streams[stream.node]
             self._drains.disconnect(stream.node)
+            self._failovers.disconnect(stream.node)
             self._journal.disconnected(stream.node)
             log.info("router_disconnected", router=stream.node)
 
@@ -387,6 +396,7 @@ class XdsServer:
         acknowledged = stream.delta.take_acknowledged()
         if acknowledged:
             self._drains.acknowledge(node, acknowledged, now)
+            self._failovers.acknowledge(node, acknowledged)
             self._journal.acknowledged(node, acknowledged)
             for name in acknowledged:
                 published_at = self._published_at.get(name, 0.0)
@@ -479,6 +489,10 @@ class XdsServer:
             news = self._drains.report(node, report, monotonic())
             if news:
                 self._journal.loaded(node, {one: (load, self._drains.epoch_of(one)) for one, load in news.items()})
+            sent = self._failovers.report(node, report)
+            if sent:
+                self._metrics.failover_requests.inc(sum(sent.values()))
+                self._journal.failed_over(node, sent)
         reporter.replan.set()
 
     async def _ask_for_reports(

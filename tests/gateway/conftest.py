@@ -3,6 +3,7 @@
 import atexit
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ import pytest
 import pytest_asyncio
 
 from celadon.domain.decisions.publication import Publication, SetRole
-from celadon.domain.language.names import Epoch, RouterNode
+from celadon.domain.language.names import Epoch, RouterNode, RouteSetId
 from celadon.gateway.addresses import GatewayAddress, UnixAddress
 from celadon.gateway.load_reports import Drainee, DrainLoad
 from celadon.gateway.metrics import GatewayMetrics
@@ -73,6 +74,7 @@ class Heard:
     refusals: dict[RouterNode, str] = field(default_factory=dict)
     loads: dict[Drainee, DrainLoad] = field(default_factory=dict)
     all_loads: list[DrainLoad] = field(default_factory=list)
+    failovers: Counter[RouteSetId] = field(default_factory=Counter)
 
     def connected(self, node: RouterNode, certificate_expires_at: datetime | None) -> None:  # noqa: ARG002
         """Note a stream."""
@@ -95,6 +97,10 @@ class Heard:
         """Note loads."""
         self.loads.update({drainee: load for drainee, (load, _) in loads.items()})
         self.all_loads.extend(load for load, _ in loads.values())
+
+    def failed_over(self, node: RouterNode, sent: Mapping[RouteSetId, int]) -> None:  # noqa: ARG002
+        """Count requests that went to fallbacks."""
+        self.failovers.update(sent)
 
     def epoch(self, deployment: str = "chat", node: str = "router") -> int:
         """Return the epoch that a router serves, -1 before the first."""

@@ -168,3 +168,31 @@ async def test_calls_of_grpc_have_the_same_net(tmp_path: Path) -> None:
 async def test_previews_have_no_net(gateway: Gateway, router: Router, blue: Replica) -> None:
     await gateway.tell(baking(2, [blue.port], [free_port()]))
     assert (await router.ask(port=router.preview)).status == 404
+
+
+async def test_what_blue_takes_for_green_is_counted(gateway: Gateway, router: Router, blue: Replica) -> None:
+    await gateway.tell(baking(2, [blue.port], [free_port()]))
+    received = gateway.metrics.registry.get_sample_value
+
+    def reports() -> float:
+        return received("celadon_gateway_load_reports_total") or 0
+
+    seen = reports()
+    # The first report behind the acknowledgement tells of requests from before it, too.
+    await until(lambda: reports() >= seen + 2)
+    assert await colours(router) == {"blue"}
+    await until(lambda: gateway.heard.failovers[BLUE] >= REQUESTS)
+    assert gateway.heard.failovers == {BLUE: REQUESTS}
+    assert received("celadon_gateway_failover_requests_total") == REQUESTS
+
+
+async def test_nothing_is_counted_as_taken_while_green_serves(
+    gateway: Gateway, router: Router, blue: Replica, green: Replica
+) -> None:
+    assert await colours(router) == {"blue"}
+    await gateway.tell(baking(2, [blue.port], [green.port]))
+    assert await colours(router) == {"green"}
+    received = gateway.metrics.registry.get_sample_value
+    seen = received("celadon_gateway_load_reports_total") or 0
+    await until(lambda: (received("celadon_gateway_load_reports_total") or 0) >= seen + 3)
+    assert gateway.heard.failovers == {}

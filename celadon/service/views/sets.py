@@ -172,6 +172,9 @@ def _health(one: SetView, *, full: bool) -> Phrase:
 
 
 def _notes(one: SetView) -> Iterable[Phrase]:
+    if one.failover_since is not None:
+        took = f"took {one.failover_requests} requests that green could not, since {clock(one.failover_since)} UTC"
+        yield Phrase(text=took, tone=Tone.BAD)
     if one.replacements:
         yield Phrase(text=f"{one.replacements} replaced", tone=Tone.WARN)
     if one.requests_cut:

@@ -361,10 +361,6 @@ class RouteSet(Base):
     replacements: Mapped[int] = mapped_column(server_default="0")
     lost_since: Mapped[datetime | None]
     """Since when no replica of it is healthy, of a green that is live and bakes; nothing while one is."""
-    failover_since: Mapped[datetime | None]
-    """When routers first sent to it, as blue in the bake, what no replica of green could take."""
-    failover_requests: Mapped[int] = mapped_column(BigInteger, server_default="0")
-    """How many requests they sent to it so."""
     last_error: Mapped[str] = mapped_column(server_default="")
     opened_at: Mapped[datetime] = mapped_column(server_default=_now)
     drain_since: Mapped[datetime | None]
@@ -556,6 +552,19 @@ class RouterLoad(Base):
     running: Mapped[int]
     zero_reports: Mapped[int]
     """Reports of zero in a row that count for the drain."""
+    reported_at: Mapped[datetime]
+
+
+class Failover(Base):
+    """What a router has sent to a blue that bakes, because no replica of green could take it."""
+
+    __tablename__ = "failovers"
+
+    router: Mapped[str] = mapped_column(ForeignKey("routers.node", ondelete="CASCADE"), primary_key=True)
+    route_set: Mapped[int] = mapped_column(ForeignKey("route_sets.id"), primary_key=True, index=True)
+    requests: Mapped[int] = mapped_column(BigInteger)
+    """A report whose writing was answered by nobody may be counted twice."""
+    began_at: Mapped[datetime]
     reported_at: Mapped[datetime]
 
 

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, exists, func, select, true
+from sqlalchemy import BigInteger, ColumnElement, Row, cast, exists, func, select, true
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
@@ -31,6 +31,7 @@ from celadon.table.core.labels import read_labels
 from celadon.table.core.models import (
     Deployment,
     DeploymentHost,
+    Failover,
     MemberLoad,
     NextRolloutRow,
     Rollout,
@@ -228,6 +229,7 @@ async def _view_sets(
     failures = await _view_failures(tx, [row.id for row in rows], rollout)
     cut = await _count_cut_members(tx, [row.id for row in rows])
     load = await _view_load(tx, [row.id for row in rows if row.state is RouteSetState.DRAINING])
+    failovers = await _view_failovers(tx, [row.id for row in rows])
     return tuple(
         SetView(
             route_set=RouteSetId(row.id),
@@ -253,6 +255,8 @@ async def _view_sets(
             drain_deadline=row.drain_deadline,
             load=tuple(load[row.id]),
             requests_cut=row.requests_cut + cut.get(row.id, 0),
+            failover_requests=failovers[row.id].requests if row.id in failovers else 0,
+            failover_since=failovers[row.id].since if row.id in failovers else None,
         )
         for row in rows
     )
@@ -361,6 +365,20 @@ async def _view_failures(
                 ),
             )
     return found
+
+
+async def _view_failovers(tx: AsyncSession, sets: list[int]) -> dict[int, Row[int, int, datetime]]:
+    """Return how many requests sets took as blue in the bake, because no replica of green could, and since when."""
+    rows = await tx.execute(
+        select(
+            Failover.route_set,
+            cast(func.sum(Failover.requests), BigInteger).label("requests"),
+            func.min(Failover.began_at).label("since"),
+        )
+        .where(Failover.route_set.in_(sets))
+        .group_by(Failover.route_set),
+    )
+    return {row.route_set: row for row in rows}
 
 
 async def _view_load(tx: AsyncSession, sets: list[int]) -> defaultdict[int, list[LoadView]]:

@@ -26,6 +26,7 @@ from celadon.table.core.models import (
     ApprovalRow,
     Delivery,
     Deployment,
+    Failover,
     FreezeRow,
     MemberLoad,
     NextRolloutRow,
@@ -111,6 +112,7 @@ async def count_doomed(tx: AsyncSession, deployment: str, age: timedelta | None 
         Rollout.__tablename__: old_rollouts(doomed),
         RouteSet.__tablename__: sets,
         RouterLoad.__tablename__: select(RouterLoad.router).where(RouterLoad.route_set.in_(sets)),
+        Failover.__tablename__: select(Failover.router).where(Failover.route_set.in_(sets)),
         RefusedDecision.__tablename__: select(RefusedDecision.rollout).where(
             RefusedDecision.rollout.in_(select(rollouts.c.id))
         ),
@@ -230,6 +232,7 @@ async def _rollout(tx: AsyncSession, lock: LockedDeployment, doomed: Doomed) -> 
     lines = await count(tx, select(RolloutEvent.id).where(RolloutEvent.rollout == rollout))
     for table, belongs in (
         (RouterLoad, RouterLoad.route_set.in_(sets)),
+        (Failover, Failover.route_set.in_(sets)),
         (SpentRequest, SpentRequest.rollout == rollout),
         (PauseRow, PauseRow.rollout == rollout),
         (ApprovalRow, ApprovalRow.rollout == rollout),

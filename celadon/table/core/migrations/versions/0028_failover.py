@@ -8,16 +8,24 @@ revision: Final = "0028"
 down_revision: Final = "0026"
 
 _STATEMENTS: Final = (
+    "alter table route_sets add column lost_since timestamptz",
     """
-    alter table route_sets
-        add column lost_since timestamptz,
-        add column failover_since timestamptz,
-        add column failover_requests bigint default 0 not null
+    create table failovers (
+        router text not null,
+        route_set bigint not null,
+        requests bigint not null,
+        began_at timestamptz not null,
+        reported_at timestamptz not null,
+        constraint pk_failovers primary key (router, route_set),
+        constraint fk_failovers_router_routers foreign key (router) references routers (node) on delete cascade,
+        constraint fk_failovers_route_set_route_sets foreign key (route_set) references route_sets (id)
+    )
     """,
+    "create index ix_failovers_route_set on failovers (route_set)",
 )
 
 
 def upgrade() -> None:
-    """Add the columns; no green is lost, and no blue has taken anything."""
+    """Add the column and the table; no green is lost, and no blue has taken anything."""
     for statement in _STATEMENTS:
         op.execute(statement)
