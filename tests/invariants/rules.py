@@ -50,24 +50,35 @@ def epochs_only_rise(before: Snapshot, after: Snapshot) -> None:
 
 
 def a_live_set_is_published(_: Snapshot, after: Snapshot) -> None:
-    """As long as a member of it is there that stays, whatever its health."""
+    """As long as a member of it is there that stays, whatever its health, unless blue takes the traffic for it."""
     deployment, publication = after.deployment, after.publication
     if deployment is None or deployment.live_set is None or publication is None:
         return
     endpoints = [one for one in publication.endpoints if one.departure is None]
     members = [one for one in endpoints if one.route_set == deployment.live_set]
     if members and after.route_set(deployment.live_set).wanted:
-        assert any(one.state is EndpointState.HEALTHY for one in members), "the live set is published empty"
+        serving = [one for one in publication.endpoints if one.state is EndpointState.HEALTHY]
+        is_published = any(one.route_set == deployment.live_set or one.is_fallback for one in serving)
+        assert is_published, "the live set is published empty"
 
 
 def only_the_live_set_gets_new_requests(_: Snapshot, after: Snapshot) -> None:
-    """Green is reached through its preview alone, and what drains is reached by nobody new."""
+    """Green is reached through its preview alone, and what drains is reached by nobody new.
+
+    Blue is reached while it bakes, where its rollout lets it be, by what no live replica can take.
+    """
     deployment, publication = after.deployment, after.publication
     if deployment is None or publication is None:
         return
+    nets = {
+        one.blue_set
+        for one in after.tables.rollouts
+        if one.outcome is None and one.green_set == deployment.live_set and one.policy["failover"]
+    }
     for endpoint in publication.endpoints:
         if endpoint.state is EndpointState.HEALTHY:
-            assert endpoint.route_set == deployment.live_set
+            assert endpoint.is_fallback is (endpoint.route_set != deployment.live_set)
+            assert not endpoint.is_fallback or endpoint.route_set in nets
     for endpoint in publication.preview:
         if endpoint.state is EndpointState.HEALTHY:
             assert endpoint.route_set != deployment.live_set
