@@ -93,6 +93,8 @@ _USED_FOR: Final[Mapping[str, str]] = MappingProxyType(
         "max_replacements": "More where machines fail, less to learn of a broken revision sooner.",
         "max_regressions": "Less where a green that flaps must not go live by itself.",
         "bake": "As long as it takes to notice a fault under live traffic.",
+        "failover": "Off where a request must never be answered by the former revision after a switch.",
+        "failover_rollback": "As long as green may be away altogether while blue serves in its place.",
         "drain_timeout": "At least as long as the longest answer.",
         "router_ack_timeout": "How long the caller of a switch waits for routers; blue is kept for them in any case.",
         "rollback_window": "Which revisions count as proven, so that going back to them needs no gate.",
@@ -386,7 +388,18 @@ def _holds_after_the_switch() -> tuple[tuple[str, Progress, str], ...]:
         since=_NOW - timedelta(minutes=5),
         why="blue cannot take the traffic for the moment (0 of 3 healthy, 3 required)",
     )
+    lost = {"green_lost_since": _NOW - timedelta(seconds=4)}
     return (
+        (
+            "a green that is lost",
+            rollout(RolloutPhase.BAKING, **lost),
+            "a healthy replica of green; the way back, by itself at the named moment, or by a person; `finish`",
+        ),
+        (
+            "a green that is lost, and a policy by which nothing goes back by itself",
+            rollout(RolloutPhase.BAKING, policy=BlueGreenPolicy(failover=False, failover_rollback=None), **lost),
+            "a healthy replica of green; `rollback` or `finish`",
+        ),
         (
             "a pending abort, in the bake",
             rollout(RolloutPhase.BAKING, pending=pending),

@@ -54,6 +54,13 @@ def published(*sets: SetTraffic) -> Publication:
     return publish(DeploymentTraffic(deployment="chat", epoch=Epoch(5), sets=sets))
 
 
+WARM = SetRole.WARM
+
+
+def fallbacks(publication: Publication) -> list[tuple[int, EndpointState]]:
+    return [(one.route_set, one.state) for one in publication.endpoints if one.is_fallback]
+
+
 def states(publication: Publication, number: int = 1) -> list[EndpointState]:
     return [endpoint.state for endpoint in publication.endpoints if endpoint.route_set == number]
 
@@ -338,3 +345,40 @@ def test_a_member_is_left_out_when_either_of_its_ports_is_refused() -> None:
 
     assert list(refusals) == ["127.0.0.1:2001"]
     assert [member.ports for member in permitted.sets[0].members] == [(1000, 2000)]
+
+
+# Blue in the bake.
+
+
+def test_blue_is_a_fallback_in_the_bake_and_nothing_in_the_preview() -> None:
+    told = published(a_set(WARM, HEALTHY, DEGRADED, number=1), a_set(SetRole.LIVE, HEALTHY, number=2))
+
+    assert fallbacks(told) == [(1, IN), (1, IN)]
+    assert states(told, 2) == [IN]
+    assert [one.state for one in told.preview] == [LEAVING, LEAVING, LEAVING]
+
+
+def test_a_replica_of_blue_that_cannot_serve_is_no_fallback() -> None:
+    blue = a_set(WARM, UNHEALTHY, HEALTHY, terminating=1, number=1)
+
+    assert fallbacks(published(blue, a_set(SetRole.LIVE, HEALTHY, number=2))) == [(1, OUT), (1, LEAVING)]
+
+
+@pytest.mark.parametrize("greens", [(UNHEALTHY, UNHEALTHY), ()])
+def test_blue_takes_the_traffic_of_a_live_set_without_a_fit_member(greens: tuple[RouteHealthStatus, ...]) -> None:
+    told = published(a_set(WARM, HEALTHY, number=1), a_set(SetRole.LIVE, *greens, wanted=2, number=2))
+
+    assert states(told, 2) == [OUT] * len(greens)
+    assert not told.panic
+
+
+def test_a_live_set_without_a_fit_member_is_published_where_blue_has_none_either() -> None:
+    told = published(a_set(WARM, UNHEALTHY, number=1), a_set(SetRole.LIVE, UNHEALTHY, number=2))
+
+    assert (states(told, 2), told.panic) == ([IN], True)
+
+
+def test_one_fit_member_of_many_does_not_hand_the_traffic_to_blue() -> None:
+    told = published(a_set(WARM, HEALTHY, number=1), a_set(SetRole.LIVE, HEALTHY, UNHEALTHY, UNHEALTHY, number=2))
+
+    assert (states(told, 2), told.panic) == ([IN, IN, IN], True)
