@@ -42,6 +42,6 @@ def told_of_loss(progress: Progress) -> str:
     takes = "blue takes the traffic" if progress.policy.failover else "blue is kept"
     back = f"the rollout goes back by itself at {utc(timer[1])}" if timer is not None else "nothing goes back by itself"
     return (
-        f"no replica of green is healthy since {utc(since)}: {takes}, and {back}; the bake does not end meanwhile, unless "
-        f"somebody ends it: celadon finish {progress.deployment}"
+        f"no replica of green is healthy since {utc(since)}: {takes}, and {back}; the bake does not end meanwhile, "
+        f"unless somebody ends it: celadon finish {progress.deployment}"
     )
