@@ -118,11 +118,11 @@ class SetView(Record):
     load: tuple[LoadView, ...]
     """By live router, while the set drains."""
     requests_cut: int
+    """Requests that still ran when their replica was stopped at its deadline."""
     failover_requests: int = 0
     """Requests that routers sent to it, while it baked as blue, because no replica of green could take them."""
     failover_since: datetime | None = None
     """When they sent the first of them; nothing while there was none."""
-    """Requests that still ran when their replica was stopped at its deadline."""
 
     @property
     def running_requests(self) -> int | None:

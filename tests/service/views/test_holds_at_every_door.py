@@ -71,6 +71,20 @@ PARTS: Final = {
     "the hold `no_room`": ("no timer promotes", SINCE, NO_ROOM, "until there is room", SCALE),
     "no room for green": ("green is opened", SINCE, NO_ROOM, "as soon as there is room", SCALE),
     "no room for its growth": ("green grows to 3", SINCE, NO_ROOM, "as soon as there is room", SCALE),
+    "a green that is lost": (
+        "the bake does not end",
+        "since 2026-03-02 11:59:56 UTC",
+        "no replica of green is healthy",
+        "goes back by itself at 2026-03-02 12:00:06 UTC",
+        "celadon finish chat",
+    ),
+    "a green that is lost, and a policy by which nothing goes back by itself": (
+        "the bake does not end",
+        "since 2026-03-02 11:59:56 UTC",
+        "no replica of green is healthy",
+        "nothing goes back by itself",
+        "celadon finish chat",
+    ),
     "a pending abort, in the bake": (
         "an abort by ann (ben looks at the latencies) is pending",
         SINCE,
