@@ -26,6 +26,9 @@ UPSTREAM_IDLE_TIMEOUT: Final = timedelta(seconds=4)
 UNLIMITED: Final = 1_000_000
 """In place of Envoy's circuit breakers (1,024 requests, 3 retries), which streams reach in ordinary use."""
 
+BUFFER_BYTES: Final = 64 << 10
+"""How much a router keeps of one connection whose other side reads slowly, in place of Envoy's 1 MiB."""
+
 GRPC_SUFFIX: Final = ".grpc"
 """Of clusters for gRPC; no deployment's own name has a dot."""
 
@@ -154,6 +157,7 @@ def cluster(name: str, *, grpc_streams: int | None = None) -> Resource:
         "type": "EDS",
         "eds_cluster_config": {"eds_config": ADS},
         "connect_timeout": CONNECT_TIMEOUT,
+        "per_connection_buffer_limit_bytes": {"value": BUFFER_BYTES},
         "lb_policy": "LEAST_REQUEST",
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
         "circuit_breakers": {"thresholds": [limits]},

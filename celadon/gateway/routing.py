@@ -24,7 +24,16 @@ from celadon.gateway.local_replies import COLOUR_HEADER, NO_SUCH_PORT_STATUS, lo
 from celadon.gateway.own_cookies import own_cookie_filters
 from celadon.gateway.own_listeners import AS_ALL_OTHERS, OwnListeners
 from celadon.gateway.protobuf import Fields, Value, embed, pack, serialise
-from celadon.gateway.resources import ADS, Leads, Resource, ResourceType, cluster_name, is_preview, resource
+from celadon.gateway.resources import (
+    ADS,
+    BUFFER_BYTES,
+    Leads,
+    Resource,
+    ResourceType,
+    cluster_name,
+    is_preview,
+    resource,
+)
 
 LIVE: Final = "live"
 PREVIEW: Final = "preview"
@@ -62,6 +71,9 @@ HOST_OF_ROUTERS: Final = "localhost"
 """The host name of requests by HTTP/1.0 that have none; no deployment is called so, so they are addressed by path."""
 
 REQUEST_HEADERS_TIMEOUT: Final = timedelta(seconds=10)
+
+MAX_HEADERS_KIB: Final = 60
+"""How large the headers of a request may be, unless the operator says otherwise; it is Envoy's own figure."""
 
 NO_DEADLINE: Final = timedelta(0)
 """In place of Envoy's deadline for a whole answer (15 s), which would cut streams."""
@@ -105,6 +117,8 @@ class Routing:
     """Whether answers bear the ``x-request-id`` of their request."""
     accept_http_10: bool = False
     """Whether clients may speak HTTP/1.0."""
+    max_headers_kib: int = MAX_HEADERS_KIB
+    """How large the headers of a request may be."""
 
     @cached_property
     def listeners(self) -> dict[str, Resource]:
@@ -186,6 +200,7 @@ class Routing:
             "server_header_transformation": "PASS_THROUGH",
             "normalize_path": {"value": True},
             "request_headers_timeout": REQUEST_HEADERS_TIMEOUT,
+            "max_request_headers_kb": {"value": self.max_headers_kib},
             "stream_idle_timeout": self.stream_idle_timeout,
             "local_reply_config": local_reply_config(),
         }
@@ -384,6 +399,7 @@ def _listener(name: str, address: SocketAddress, http: Fields, certificate_secre
     fields: Fields = {
         "name": name,
         "address": {"socket_address": {"address": address.host, "port_value": address.port}},
+        "per_connection_buffer_limit_bytes": {"value": BUFFER_BYTES},
         "filter_chains": [chain],
     }
     return resource(ResourceType.LISTENER, name, serialise(ResourceType.LISTENER.message, fields))

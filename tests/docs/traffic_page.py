@@ -25,7 +25,7 @@ _WHEN: Final[Mapping[str, str]] = MappingProxyType(
         local_replies.TIMEOUT: "the answer took longer than the deadline of a gRPC client (`grpc-timeout`)",
         local_replies.REQUEST_TIMEOUT: "the headers of the request did not arrive within 10 seconds",
         local_replies.BODY_TOO_LARGE: "the body of the request is too large",
-        local_replies.HEADERS_TOO_LARGE: "the headers of the request have more than 60 KiB",
+        local_replies.HEADERS_TOO_LARGE: "the headers of the request are larger than `CELADON_MAX_HEADERS` (60 KiB)",
         local_replies.HTTP_VERSION_TOO_OLD: "the request came by HTTP/1.0, and `CELADON_ACCEPT_HTTP_10` is not set",
         local_replies.BAD_REQUEST: "the request is not valid HTTP, or asks for what the router does not do",
         local_replies.ROUTER_ERROR: "any other reason",
