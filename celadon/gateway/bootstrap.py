@@ -15,6 +15,11 @@ Json: TypeAlias = "str | int | bool | Mapping[str, Json] | Sequence[Json]"
 
 GATEWAY_CLUSTER: Final = "celadon-gateway"
 NODE_CLUSTER: Final = "celadon"
+RUNTIME_LAYER: Final = "celadon"
+"""Name of the layer of Envoy's runtime that comes from the gateway."""
+
+RUNTIME_PATIENCE: Final = "1s"
+"""How long a router that starts waits for that layer, of a gateway that does not know it yet."""
 
 ADMIN_MODE: Final = 0o600
 """Of the admin interface's socket: whoever reaches it can stop the router and read the preview key."""
@@ -94,9 +99,15 @@ def bootstrap(
             "cds_config": from_gateway,
             "lds_config": from_gateway,
         },
+        "layered_runtime": {"layers": [_runtime_layer()]},
         "cluster_manager": {"load_stats_config": stream},
         "static_resources": {"clusters": [_gateway_cluster(gateways, tls)]},
     }
+
+
+def _runtime_layer() -> dict[str, Json]:
+    source: Json = {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": RUNTIME_PATIENCE}
+    return {"name": RUNTIME_LAYER, "rtds_layer": {"name": RUNTIME_LAYER, "rtds_config": source}}
 
 
 def _connections(most: int) -> dict[str, Json]:

@@ -15,6 +15,7 @@ from typing import Final
 
 from celadon.domain.decisions.publication import Destination, Endpoint, EndpointState, Publication
 from celadon.domain.language.names import PREVIEW_SUFFIX, DeploymentName, Epoch, RouteSetId
+from celadon.domain.language.traffic import DEFAULT_MAX_REQUESTS
 from celadon.gateway.protobuf import TYPE_URL_PREFIX, Fields, pack, serialise
 
 CONNECT_TIMEOUT: Final = timedelta(seconds=1)
@@ -24,7 +25,10 @@ UPSTREAM_IDLE_TIMEOUT: Final = timedelta(seconds=4)
 """When a router closes an idle connection: before the server does (5 s is the shortest default in common use)."""
 
 UNLIMITED: Final = 1_000_000
-"""In place of Envoy's circuit breakers (1,024 requests, 3 retries), which streams reach in ordinary use."""
+"""In place of Envoy's circuit breakers (1,024 connections, 3 retries), which streams reach in ordinary use.
+
+What bounds a deployment is its requests; how many those are is :mod:`celadon.gateway.limits`.
+"""
 
 BUFFER_BYTES: Final = 64 << 10
 """How much a router keeps of one connection whose other side reads slowly, in place of Envoy's 1 MiB."""
@@ -48,6 +52,7 @@ HEALTH_STATUS: Final = {
 class ResourceType(StrEnum):
     """The types that the gateway serves, in the order in which a router must learn of them."""
 
+    RUNTIME = TYPE_URL_PREFIX + "envoy.service.runtime.v3.Runtime"
     CLUSTER = TYPE_URL_PREFIX + "envoy.config.cluster.v3.Cluster"
     ENDPOINTS = TYPE_URL_PREFIX + "envoy.config.endpoint.v3.ClusterLoadAssignment"
     LISTENER = TYPE_URL_PREFIX + "envoy.config.listener.v3.Listener"
@@ -100,6 +105,8 @@ class DeploymentResources:
     """The endpoints of the clusters, in their order."""
     leads: Leads | None
     """What routes lead to it; ``None`` for none."""
+    max_requests: int | None = None
+    """How many may run in each of its clusters; ``None`` for the default."""
 
 
 def cluster_name(deployment: DeploymentName, destination: Destination) -> str:
@@ -132,6 +139,7 @@ def deployment_resources(publication: Publication) -> DeploymentResources:
         leads=Leads(http=publication.serves_http, grpc=publication.grpc_streams is not None)
         if publication.routed
         else None,
+        max_requests=publication.settings.max_requests,
     )
 
 
@@ -147,8 +155,8 @@ def cluster(name: str, *, grpc_streams: int | None = None) -> Resource:
     """
     limits: Fields = {
         "max_connections": {"value": UNLIMITED},
-        "max_pending_requests": {"value": UNLIMITED},
-        "max_requests": {"value": UNLIMITED},
+        "max_pending_requests": {"value": DEFAULT_MAX_REQUESTS},
+        "max_requests": {"value": DEFAULT_MAX_REQUESTS},
         "max_retries": {"value": UNLIMITED},
     }
     protocol_options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"

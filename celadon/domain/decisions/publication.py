@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from celadon.domain.decisions.reachable import Reach
 from celadon.domain.language.names import DeploymentName, Epoch, RouteId, RouteSetId
 from celadon.domain.language.states import RouteHealthStatus
+from celadon.domain.language.traffic import DEFAULT_SETTINGS, TrafficSettings
 
 MIN_PUBLISHED = 0.5
 """The share of ``wanted`` members below which health no longer takes a live member out (a ratio)."""
@@ -91,6 +92,8 @@ class DeploymentTraffic(BaseModel):
     """Whether its address leads anywhere; false once it is being deleted."""
     hosts: tuple[str, ...] = ()
     """Host names of its own."""
+    settings: TrafficSettings = DEFAULT_SETTINGS
+    """How routers treat its requests."""
     panicking: bool = False
     """Whether the audit log has been told of a panic and not of its end."""
 
@@ -158,6 +161,8 @@ class Publication(BaseModel):
     """False once the deployment is being deleted: routers lose their route to it before its endpoints drain."""
     hosts: tuple[str, ...] = ()
     """Host names of its own, in small letters, beside those that are made of its name."""
+    settings: TrafficSettings = DEFAULT_SETTINGS
+    """How routers treat its requests."""
 
     @property
     def destinations(self) -> Mapping[Destination, tuple[Endpoint, ...]]:
@@ -244,6 +249,7 @@ def publish(traffic: DeploymentTraffic) -> Publication:
         panic=panic,
         routed=traffic.routed,
         hosts=traffic.hosts,
+        settings=traffic.settings,
     )
 
 
