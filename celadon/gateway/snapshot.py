@@ -127,7 +127,7 @@ class Snapshot:
         self._clusters.update(clusters)
         self._limit(name, limits_of(clusters, resources.max_requests))
         self._assignments.update({one.name: one for one in resources.assignments})
-        if known is None or known.leads != resources.leads or self._hosts.claimed_by(name) != hosts:
+        if known is None or _goes_another_way(known, resources) or self._hosts.claimed_by(name) != hosts:
             self._route(name, hosts)
             return True
         return known.clusters != resources.clusters
@@ -161,5 +161,12 @@ class Snapshot:
             if own is None or resources is None or resources.leads is None:
                 self._routed.pop(concerned, None)
             else:
-                self._routed[concerned] = self._routing.routes_to(concerned, resources.leads, self._hosts.of(concerned))
+                self._routed[concerned] = self._routing.routes_to(
+                    concerned, resources.leads, self._hosts.of(concerned), resources.handling
+                )
         self._routes = None
+
+
+def _goes_another_way(before: DeploymentResources, after: DeploymentResources) -> bool:
+    """Whether the routes to a deployment are others than before, its hosts aside."""
+    return (before.leads, before.handling) != (after.leads, after.handling)

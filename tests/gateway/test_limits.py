@@ -84,6 +84,14 @@ def test_another_limit_changes_the_layer_and_no_cluster_and_no_route() -> None:
     assert snapshot.of(RUNTIME) == before[RUNTIME]
 
 
+def test_another_limit_takes_no_others() -> None:
+    snapshot = Snapshot(routing())
+    for name in ("chat", "code"):
+        snapshot.publish(before_switch(1, [1], [2], name))
+    snapshot.publish(before_switch(2, [1], [2], "chat", settings=at_most(FEW)))
+    assert {key.split(".")[1] for key in layer_of(snapshot.of(RUNTIME)[RUNTIME_LAYER])} == {"chat", "chat-preview"}
+
+
 def test_a_deployment_that_goes_takes_its_limit_with_it_and_no_others() -> None:
     snapshot = Snapshot(routing())
     for name in ("chat", "code"):

@@ -128,6 +128,8 @@ class Destination(NamedTuple):
     """Requests of gRPC, or all others."""
     is_preview: bool
     """Previews of green, or requests to what is live."""
+    is_hashed: bool = False
+    """Balanced by what requests say, or by how many run on each replica."""
 
 
 class Publication(BaseModel):
@@ -166,7 +168,11 @@ class Publication(BaseModel):
 
     @property
     def destinations(self) -> Mapping[Destination, tuple[Endpoint, ...]]:
-        """The endpoints of every destination that there is."""
+        """The endpoints of every destination that there is.
+
+        A deployment of which somebody has ever said how it is balanced keeps the destinations of both ways, so that a
+        change moves its requests from one to the other, and those that run are counted where they began.
+        """
         found = {
             Destination(is_grpc=False, is_preview=False): self.endpoints,
             Destination(is_grpc=False, is_preview=True): self.preview,
@@ -174,6 +180,8 @@ class Publication(BaseModel):
         if self.grpc_streams is not None:
             found[Destination(is_grpc=True, is_preview=False)] = self.grpc_endpoints
             found[Destination(is_grpc=True, is_preview=True)] = self.grpc_preview
+        if self.settings.load_balancing is not None:
+            found |= {one._replace(is_hashed=True): endpoints for one, endpoints in found.items()}
         return found
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Final, TypeAlias
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, WithJsonSchema
 
 from celadon.domain.language.base_models import TEXT_TAG, WRITTEN_OUT_TAG, StrictModel, tag_of_form
-from celadon.domain.language.durations import Duration, format_duration
+from celadon.domain.language.durations import Duration
 from celadon.domain.language.limits import quoted
 from celadon.domain.language.sizes import Size
 
@@ -179,33 +179,20 @@ class TrafficSettings(StrictModel):
         """The header by which requests are balanced; ``None`` when they are not."""
         return self.load_balancing.maglev.header if isinstance(self.load_balancing, ByHash) else None
 
+    def over(self, before: "TrafficSettings") -> "TrafficSettings":
+        """Return the settings that hold after a change: those that are given here, and the others as before."""
+        given = {key.value: getattr(self, key) for key in TrafficKey if getattr(self, key) is not None}
+        return before.model_copy(update=given)
+
 
 DEFAULT_SETTINGS: Final = TrafficSettings()
 
 
-def in_words(settings: TrafficSettings, key: TrafficKey) -> str:
-    """Return one setting as a deployment file writes it; ``default`` where it has its default."""
-    match key:
-        case TrafficKey.MAX_REQUESTS:
-            value = settings.max_requests
-        case TrafficKey.MAX_BODY:
-            return settings.max_body or _DEFAULT
-        case TrafficKey.IDLE_TIMEOUT:
-            return _DEFAULT if settings.idle_timeout is None else format_duration(settings.idle_timeout)
-        case TrafficKey.RETRIES:
-            value = settings.retries
-        case TrafficKey.LOAD_BALANCING:
-            if settings.hash_header is not None:
-                return f"{{maglev: {{header: {settings.hash_header}}}}}"
-            return _DEFAULT if settings.load_balancing is None else Balancing.LEAST_REQUEST.value
-    return _DEFAULT if value is None else str(value)
+class Traffic(TrafficSettings):
+    """How clients reach the deployment, and how routers treat their requests.
 
-
-_DEFAULT: Final = "default"
-
-
-class Traffic(StrictModel):
-    """How clients reach the deployment; it counts from the beginning of the rollout on, not from its switch."""
+    It counts from the beginning of the rollout on, not from its switch. What is not given stays as it is.
+    """
 
     hosts: Hosts | None = None
     """All host names of its own, at most 20, from those that the operator's `CELADON_HOSTS` lists; an empty list gives
