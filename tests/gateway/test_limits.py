@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from google.protobuf import json_format
+from structlog.testing import capture_logs
 
 from celadon.domain.decisions.publication import SetRole
 from celadon.domain.language.names import RouterNode
@@ -16,6 +17,8 @@ from celadon.domain.language.traffic import DEFAULT_MAX_REQUESTS, TrafficSetting
 from celadon.gateway import local_replies
 from celadon.gateway.addresses import GatewayAddress
 from celadon.gateway.bootstrap import RUNTIME_LAYER, bootstrap
+from celadon.gateway.delta import DeltaStream
+from celadon.gateway.discovery import DiscoveryRequest
 from celadon.gateway.limits import limits_of, runtime_layer
 from celadon.gateway.protobuf import message_class
 from celadon.gateway.resources import Resource, ResourceType, cluster
@@ -33,6 +36,7 @@ RUNTIME, ROUTES = ResourceType.RUNTIME, ResourceType.ROUTES
 NODE = RouterNode("router")
 FEW = 4
 CHANGES = 20
+KEEPS_DEFAULT = "router_keeps_default_limits"
 
 
 def at_most(requests: int | None) -> TrafficSettings:
@@ -272,8 +276,10 @@ async def test_a_limit_outlasts_the_gateway_and_is_the_same_after_its_restart(
         assert (await router.ask()).status == 503
         await first.aclose()
         assert (await router.ask()).status == 503
-        again = await stack.enter_async_context(serving(told, ports, gateway.address))
-        await until(lambda: again.heard.epoch() == 1)
+        with capture_logs() as logs:
+            again = await stack.enter_async_context(serving(told, ports, gateway.address))
+            await until(lambda: again.heard.epoch() == 1)
+        assert KEEPS_DEFAULT not in [one["event"] for one in logs]
         assert (await router.ask()).status == 503
         assert again.sent(RUNTIME) == 0
         blue.finish.set()
@@ -298,7 +304,11 @@ async def older_router(made: Routing, address: GatewayAddress, directory: Path, 
 async def test_a_router_whose_bootstrap_has_no_layer_serves_and_keeps_the_default(
     gateway: Gateway, ports: Routing, blue: Replica, green: Replica, tmp_path: Path
 ) -> None:
-    async with older_router(ports, gateway.address, tmp_path, tmp_path / "a.sock") as router:
+    async with AsyncExitStack() as stack:
+        with capture_logs() as logs:
+            older = older_router(ports, gateway.address, tmp_path, tmp_path / "a.sock")
+            router = await stack.enter_async_context(older)
+            await until(lambda: KEEPS_DEFAULT in [one["event"] for one in logs])
         await until(lambda: gateway.heard.epoch() == 1)
         await until(router.listens)
         await gateway.tell(before_switch(2, [blue.port], [green.port], settings=at_most(1)))
@@ -310,3 +320,24 @@ async def test_a_router_whose_bootstrap_has_no_layer_serves_and_keeps_the_defaul
         blue.finish.set()
         assert await streams.ends() == [(200, "data: [DONE]")] * 2
         assert gateway.sent(RUNTIME) == 0
+
+
+@pytest.mark.parts
+async def test_a_router_starts_beside_a_gateway_of_before_that_tells_no_limits(
+    ports: Routing, blue: Replica, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receive = DeltaStream.receive
+
+    def ignore(self: DeltaStream, request: DiscoveryRequest) -> None:
+        if request.kind != RUNTIME:
+            receive(self, request)
+
+    monkeypatch.setattr(DeltaStream, "receive", ignore)
+    assert ports.preview is not None
+    async with (
+        serving([publication(1, {(BLUE, SetRole.LIVE): [blue.port]})], ports) as gateway,
+        running_router(tmp_path, gateway.address, ports.live.port, ports.preview.port) as router,
+    ):
+        await until(lambda: gateway.heard.epoch() == 1)
+        await until(router.listens)
+        assert (await router.ask()).json["colour"] == "blue"
