@@ -190,7 +190,7 @@ class Schedule(View[ScheduleView], first="id", name="schedule", id="schedule_id"
 class Deployment(
     View[ListedDeployment],
     hides="paused next_step",
-    first="id name labels hosts lifecycle frozen epoch replicas live_revision wanted healthy "
+    first="id name labels hosts traffic lifecycle frozen epoch replicas live_revision wanted healthy "
     "phase phase_since waits_for",
     id="deployment",
     name="deployment",

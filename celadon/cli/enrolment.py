@@ -31,6 +31,7 @@ from celadon.gateway.authority import (
 )
 from celadon.gateway.certificates import CertificateError, write_version
 from celadon.gateway.enrolling import ADMIN_SOCKET, RouterFiles
+from celadon.gateway.open_files import connections_of_this_process
 from celadon.gateway.routing import LIVE, PREVIEW
 from celadon.stack.addresses import StackAddresses
 from celadon.stack.layout import DataDirectory
@@ -62,6 +63,8 @@ class EnrolOptions:
     gateway_identities: Sequence[str] = ()
     serve_tls: Path | None = None
     """Where the router finds the certificate that it shows to clients."""
+    max_connections: int | None = None
+    """Of clients, at a time; ``None`` for as many as this process's limit of open files allows."""
     rotate: bool = False
     """Only a new certificate; everything else is as it was."""
     by: str | None = None
@@ -80,6 +83,7 @@ class EnrolOptions:
             or self.identity
             or self.gateway_identities
             or self.serve_tls
+            or self.max_connections
         )
 
 
@@ -213,6 +217,7 @@ def _files(
         own_certificates=options.certificates,
         gateway_identities=identities or ((gateway_identity(authority.trust_domain),) if authority else ()),
         clients_certificates=None if options.serve_tls is None else options.serve_tls.absolute(),
+        max_connections=options.max_connections or connections_of_this_process(),
     )
 
 

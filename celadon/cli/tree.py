@@ -30,7 +30,7 @@ def rollout_tree(view: RolloutView, now: datetime | None = None, room: Room = WH
     if isinstance(shown, UnregisteredDetail):
         return _unregistered(shown)
     tree = Tree(_head(shown), guide_style="dim")
-    _add_hosts(tree, shown)
+    _add_traffic(tree, shown)
     _add_freezes(tree, shown)
     if shown.rollout is not None:
         _add_rollout(tree, shown, shown.rollout, now, room)
@@ -92,9 +92,11 @@ def _head(shown: DeploymentDetail) -> Text:
     return line
 
 
-def _add_hosts(tree: Tree, shown: DeploymentDetail) -> None:
+def _add_traffic(tree: Tree, shown: DeploymentDetail) -> None:
     if shown.hosts:
         tree.add(Text("hosts: ", style="bold").append(", ".join(shown.hosts), style="not bold"))
+    if shown.traffic:
+        tree.add(Text("traffic: ", style="bold").append(", ".join(shown.traffic), style="not bold"))
 
 
 def _add_freezes(tree: Tree, shown: DeploymentDetail) -> None:

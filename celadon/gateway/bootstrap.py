@@ -8,12 +8,18 @@ from typing import Final, TypeAlias
 from celadon.domain.language.names import RouterNode
 from celadon.gateway.addresses import GatewayAddress, UnixAddress, check_socket_path
 from celadon.gateway.certificates import CA, CERTIFICATE, KEY
+from celadon.gateway.open_files import DEFAULT_CONNECTIONS
 from celadon.gateway.own_listeners import AS_ALL_OTHERS, OwnListeners
 
 Json: TypeAlias = "str | int | bool | Mapping[str, Json] | Sequence[Json]"
 
 GATEWAY_CLUSTER: Final = "celadon-gateway"
 NODE_CLUSTER: Final = "celadon"
+RUNTIME_LAYER: Final = "celadon"
+"""Name of the layer of Envoy's runtime that comes from the gateway."""
+
+RUNTIME_PATIENCE: Final = "1s"
+"""How long a router that starts waits for that layer, of a gateway that does not know it yet."""
 
 ADMIN_MODE: Final = 0o600
 """Of the admin interface's socket: whoever reaches it can stop the router and read the preview key."""
@@ -25,6 +31,7 @@ CLIENTS_CERTIFICATE: Final = "clients-certificate"
 
 _HTTP_PROTOCOL_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _TLS: Final = "envoy.extensions.transport_sockets.tls.v3"
+_CONNECTIONS: Final = "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +52,8 @@ def bootstrap(
     admin: Path,
     own: OwnListeners = AS_ALL_OTHERS,
     tls: RouterTls | None = None,
+    *,
+    max_connections: int = DEFAULT_CONNECTIONS,
 ) -> dict[str, Json]:
     """Return the bootstrap of one router, to be written as JSON and given to ``envoy -c``.
 
@@ -54,6 +63,7 @@ def bootstrap(
         admin: the Unix socket of the router's admin interface, which only its own user may open.
         own: what its listeners have of their own, such as other addresses where routers share a machine.
         tls: what the router needs for gateways on TCP addresses.
+        max_connections: how many connections of clients it may hold; it closes those that are too many at once.
 
     Raises:
         ValueError: the admin interface's path cannot be one, or the gateways need certificates and there are none.
@@ -78,14 +88,35 @@ def bootstrap(
     from_gateway: Json = {"ads": {}, "resource_api_version": "V3"}
     return {
         "node": identity,
-        "admin": {"address": {"pipe": {"path": str(admin), "mode": ADMIN_MODE}}},
+        "admin": {
+            "address": {"pipe": {"path": str(admin), "mode": ADMIN_MODE}},
+            # Whoever looks after a router that is full must still reach it.
+            "ignore_global_conn_limit": True,
+        },
+        "overload_manager": {"resource_monitors": [_connections(max_connections)]},
         "dynamic_resources": {
             "ads_config": {**stream, "api_type": "DELTA_GRPC", "set_node_on_first_message_only": True},
             "cds_config": from_gateway,
             "lds_config": from_gateway,
         },
+        "layered_runtime": {"layers": [_runtime_layer()]},
         "cluster_manager": {"load_stats_config": stream},
         "static_resources": {"clusters": [_gateway_cluster(gateways, tls)]},
+    }
+
+
+def _runtime_layer() -> dict[str, Json]:
+    source: Json = {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": RUNTIME_PATIENCE}
+    return {"name": RUNTIME_LAYER, "rtds_layer": {"name": RUNTIME_LAYER, "rtds_config": source}}
+
+
+def _connections(most: int) -> dict[str, Json]:
+    return {
+        "name": "envoy.resource_monitors.global_downstream_max_connections",
+        "typed_config": {
+            "@type": f"type.googleapis.com/{_CONNECTIONS}",
+            "max_active_downstream_connections": most,
+        },
     }
 
 

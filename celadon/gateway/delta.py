@@ -6,7 +6,7 @@ At most one response of a type waits for its answer. What changes meanwhile is c
 sent, so a slow router skips epochs instead of queueing them. Types are ordered so that nothing is ever addressed before
 it is there: clusters and endpoints, then, once those are acknowledged, the routes to them; the other way round when a
 deployment goes: endpoints of one that is being deleted change only once the router has no route to it any more, so that
-a request finds either a replica or no route at all.
+a request finds either a replica or no route at all. Limits of requests come first, and nothing waits for them.
 """
 
 from collections import deque
@@ -17,7 +17,9 @@ from typing import Final
 
 from celadon.domain.decisions.enrolment import MAX_REFUSAL_BYTES, bounded
 from celadon.domain.language.names import DeploymentName, Epoch
+from celadon.gateway.bootstrap import RUNTIME_LAYER
 from celadon.gateway.discovery import DiscoveryRequest, DiscoveryResponse
+from celadon.gateway.limits import NO_LIMITS, Limits
 from celadon.gateway.own_listeners import AS_ALL_OTHERS, OwnListeners
 from celadon.gateway.resources import DeploymentResources, Resource, ResourceType, deployment_of
 from celadon.gateway.routing import LIVE, DeploymentRoutes
@@ -36,6 +38,8 @@ class _Delivery:
     """Whose endpoints it has, at which epoch."""
     routed: Mapping[DeploymentName, DeploymentRoutes]
     """To which deployments its routes lead, and by what."""
+    limited: Mapping[DeploymentName, Limits]
+    """The limits that it has."""
 
 
 @dataclass(slots=True)
@@ -105,6 +109,8 @@ class DeltaStream:
         self._routed: Mapping[DeploymentName, DeploymentRoutes] | None = None
         """To which deployments the router's routes lead, and by what; not known before it has accepted some on this
         stream."""
+        self._limited: Mapping[DeploymentName, Limits] | None = None
+        """The limits that the router keeps; not known before it has accepted some on this stream."""
         self._served: dict[DeploymentName, Epoch] = {}
         """The epoch whose endpoints the router serves, whether or not it has a route to them yet."""
         self._acknowledged: dict[DeploymentName, Epoch] = {}
@@ -141,6 +147,7 @@ class DeltaStream:
 
     def deployment_changed(self, name: DeploymentName) -> None:
         """Note that the snapshot has another publication of a deployment, or none any more."""
+        self._mark(ResourceType.RUNTIME, (RUNTIME_LAYER,))
         resources = self._snapshot.deployment(name)
         if resources is None:
             for state in (self._served, self._acknowledged, self._news):
@@ -288,6 +295,7 @@ class DeltaStream:
             versions=versions,
             deployments=deployments,
             routed=self._snapshot.routes.deployments if kind is ResourceType.ROUTES else {},
+            limited=self._snapshot.runtime.deployments if kind is ResourceType.RUNTIME else {},
         )
         return DiscoveryResponse(kind, subscription.in_flight.nonce, changed, removed)
 
@@ -300,6 +308,8 @@ class DeltaStream:
             self._serves(resources)
         if kind is ResourceType.ROUTES and LIVE in delivery.versions:
             self._has_routes(delivery.routed)
+        elif kind is ResourceType.RUNTIME and RUNTIME_LAYER in delivery.versions:
+            self._has_limits(delivery.limited)
 
     @staticmethod
     def _refused(subscription: _StreamSubscription, delivery: _Delivery, why: str) -> None:
@@ -323,9 +333,20 @@ class DeltaStream:
             routes = self._snapshot.routes
             if self._subscriptions[kind].held.get(LIVE) == routes.resources[LIVE].version:
                 self._has_routes(routes.deployments)
+        elif kind is ResourceType.RUNTIME:
+            runtime = self._snapshot.runtime
+            if self._subscriptions[kind].held.get(RUNTIME_LAYER) == runtime.resources[RUNTIME_LAYER].version:
+                self._has_limits(runtime.deployments)
 
     def _has_routes(self, deployments: Mapping[DeploymentName, DeploymentRoutes]) -> None:
         self._routed = deployments
+        self._acknowledge_all()
+
+    def _has_limits(self, deployments: Mapping[DeploymentName, Limits]) -> None:
+        self._limited = deployments
+        self._acknowledge_all()
+
+    def _acknowledge_all(self) -> None:
         for name, epoch in self._served.items():
             self._acknowledge(name, epoch)
 
@@ -342,10 +363,16 @@ class DeltaStream:
             self._acknowledge(resources.deployment, resources.epoch)
 
     def _acknowledge(self, name: DeploymentName, epoch: Epoch) -> None:
-        """Acknowledge an epoch once the router's routes lead to the deployment by all its hosts, or not at all."""
+        """Acknowledge an epoch once the router has the deployment's limits, and its routes by all hosts, or none."""
         if self._routed is None or self._snapshot.deployment(name) is None:
             return
-        if self._routed.get(name) != self._snapshot.routes_to(name):
+        if self._routed.get(name) != self._snapshot.routes_to(name) or not self._keeps_limits_of(name):
             return
         if self._acknowledged.get(name, -1) < epoch:
             self._acknowledged[name] = self._news[name] = epoch
+
+    def _keeps_limits_of(self, name: DeploymentName) -> bool:
+        """Whether the router has a deployment's limits, or never asked for any: its bootstrap is an older one."""
+        if ResourceType.RUNTIME not in self._subscriptions:
+            return True
+        return self._limited is not None and self._limited.get(name, NO_LIMITS) == self._snapshot.limits_of(name)

@@ -35,6 +35,7 @@ ROOTS: Final = (
     "envoy.extensions.upstreams.http.v3.http_protocol_options_pb2",
     "envoy.service.discovery.v3.ads_pb2",
     "envoy.service.load_stats.v3.lrs_pb2",
+    "envoy.service.runtime.v3.rtds_pb2",
     "envoy.type.matcher.v3.http_inputs_pb2",
 )
 """Modules whose messages the gateway names; all that they need follows from their imports."""

@@ -19,6 +19,7 @@ from celadon.gateway.bootstrap import (
     secret_files,
 )
 from celadon.gateway.certificates import make_private_directory, replace_file, write_version
+from celadon.gateway.open_files import connections_of_this_process
 from celadon.gateway.own_listeners import OwnListeners
 
 BOOTSTRAP: Final = "envoy.json"
@@ -43,6 +44,8 @@ class RouterFiles:
     gateway_identities: tuple[str, ...] = ()
     clients_certificates: Path | None = None
     """Where the router finds ``tls.crt`` and ``tls.key`` that it shows to clients; ``None`` where they speak no TLS."""
+    max_connections: int = field(default_factory=connections_of_this_process)
+    """How many connections of clients it may hold."""
 
     @property
     def bootstrap(self) -> Path:
@@ -66,7 +69,9 @@ class RouterFiles:
         if self.clients_certificates is not None:
             documents |= clients_secret_files(self.clients_certificates)
             own = replace(own, certificate_secret=str(seen_at / secret_file(CLIENTS_CERTIFICATE)))
-        documents[BOOTSTRAP] = bootstrap(self.node, self.gateways, self.admin, own, tls)
+        documents[BOOTSTRAP] = bootstrap(
+            self.node, self.gateways, self.admin, own, tls, max_connections=self.max_connections
+        )
         make_private_directory(self.directory)
         if issued is not None:
             write_version(self.directory, issued.serial, issued.files)

@@ -15,7 +15,9 @@ from typing import Final
 
 from celadon.domain.decisions.publication import Destination, Endpoint, EndpointState, Publication
 from celadon.domain.language.names import PREVIEW_SUFFIX, DeploymentName, Epoch, RouteSetId
-from celadon.gateway.protobuf import TYPE_URL_PREFIX, Fields, pack, serialise
+from celadon.domain.language.sizes import bytes_of
+from celadon.domain.language.traffic import DEFAULT_MAX_REQUESTS, DEFAULT_RETRIES, TrafficSettings
+from celadon.gateway.protobuf import TYPE_URL_PREFIX, Fields, Value, pack, serialise
 
 CONNECT_TIMEOUT: Final = timedelta(seconds=1)
 """How long a router waits for a replica's port; it also bounds how long a request can wait uncounted for it."""
@@ -24,7 +26,13 @@ UPSTREAM_IDLE_TIMEOUT: Final = timedelta(seconds=4)
 """When a router closes an idle connection: before the server does (5 s is the shortest default in common use)."""
 
 UNLIMITED: Final = 1_000_000
-"""In place of Envoy's circuit breakers (1,024 requests, 3 retries), which streams reach in ordinary use."""
+"""In place of Envoy's circuit breakers (1,024 connections, 3 retries), which streams reach in ordinary use.
+
+What bounds a deployment is its requests; how many those are is :mod:`celadon.gateway.limits`.
+"""
+
+BUFFER_BYTES: Final = 64 << 10
+"""How much a router keeps of one connection whose other side reads slowly, in place of Envoy's 1 MiB."""
 
 OVERPROVISIONING: Final = 100 * 10_000
 """So many percent: one healthy endpoint of 10,000 is enough for its priority to get all requests."""
@@ -40,6 +48,15 @@ MOST_LEFT_OUT: Final = 99
 
 GRPC_SUFFIX: Final = ".grpc"
 """Of clusters for gRPC; no deployment's own name has a dot."""
+
+HASHED_SUFFIX: Final = "~maglev"
+"""Of clusters that balance by what requests say.
+
+A cluster's name says how it balances: a changed cluster would make routers forget the requests that they count.
+"""
+
+HASH_TABLE_SIZE: Final = 16_381
+"""Of each such cluster, in place of Envoy's 65,537 entries; a prime, as Maglev needs it."""
 
 LOCALITY_PREFIX: Final = "set-"
 VERSION_DIGITS: Final = 16
@@ -57,6 +74,7 @@ HEALTH_STATUS: Final = {
 class ResourceType(StrEnum):
     """The types that the gateway serves, in the order in which a router must learn of them."""
 
+    RUNTIME = TYPE_URL_PREFIX + "envoy.service.runtime.v3.Runtime"
     CLUSTER = TYPE_URL_PREFIX + "envoy.config.cluster.v3.Cluster"
     ENDPOINTS = TYPE_URL_PREFIX + "envoy.config.endpoint.v3.ClusterLoadAssignment"
     LISTENER = TYPE_URL_PREFIX + "envoy.config.listener.v3.Listener"
@@ -99,6 +117,33 @@ class Leads:
 
 
 @dataclass(frozen=True, slots=True)
+class Handling:
+    """What the routes to a deployment do with its requests."""
+
+    max_body: int | None = None
+    """How many bytes the body of a request may say that it has; ``None`` for any number."""
+    idle_timeout: timedelta | None = None
+    """How long a request may pass without a byte either way; ``None`` for as long as the listener says."""
+    retries: int = DEFAULT_RETRIES
+    """How often a request is tried again that no replica can have begun."""
+    hash_header: str | None = None
+    """The header by which requests are balanced; ``None`` when they are not."""
+
+    @classmethod
+    def of(cls, settings: TrafficSettings) -> "Handling":
+        """Return what a deployment's settings ask of its routes."""
+        return cls(
+            max_body=None if settings.max_body is None else bytes_of(settings.max_body),
+            idle_timeout=settings.idle_timeout,
+            retries=DEFAULT_RETRIES if settings.retries is None else settings.retries,
+            hash_header=settings.hash_header,
+        )
+
+
+AS_USUAL: Final = Handling()
+
+
+@dataclass(frozen=True, slots=True)
 class DeploymentResources:
     """What routers are sent of one deployment at one epoch."""
 
@@ -109,22 +154,27 @@ class DeploymentResources:
     """The endpoints of the clusters, in their order."""
     leads: Leads | None
     """What routes lead to it; ``None`` for none."""
+    handling: Handling = AS_USUAL
+    """What those routes do with requests."""
+    max_requests: int | None = None
+    """How many may run in each of its clusters; ``None`` for the default."""
 
 
 def cluster_name(deployment: DeploymentName, destination: Destination) -> str:
     """Return the name of the cluster that is a destination of a deployment's requests."""
     preview = PREVIEW_SUFFIX if destination.is_preview else ""
-    return f"{deployment}{preview}{GRPC_SUFFIX if destination.is_grpc else ''}"
+    hashed = HASHED_SUFFIX if destination.is_hashed else ""
+    return f"{deployment}{preview}{hashed}{GRPC_SUFFIX if destination.is_grpc else ''}"
 
 
 def is_preview(cluster: str) -> bool:
     """Whether a cluster holds green alone; no deployment's own name ends like that."""
-    return cluster.removesuffix(GRPC_SUFFIX).endswith(PREVIEW_SUFFIX)
+    return cluster.removesuffix(GRPC_SUFFIX).removesuffix(HASHED_SUFFIX).endswith(PREVIEW_SUFFIX)
 
 
 def deployment_of(cluster: str) -> DeploymentName:
     """Return the deployment that a cluster belongs to."""
-    return cluster.removesuffix(GRPC_SUFFIX).removesuffix(PREVIEW_SUFFIX)
+    return cluster.removesuffix(GRPC_SUFFIX).removesuffix(HASHED_SUFFIX).removesuffix(PREVIEW_SUFFIX)
 
 
 def deployment_resources(publication: Publication) -> DeploymentResources:
@@ -135,17 +185,24 @@ def deployment_resources(publication: Publication) -> DeploymentResources:
         deployment=publication.deployment,
         epoch=publication.epoch,
         clusters=tuple(
-            cluster(names[one], grpc_streams=publication.grpc_streams if one.is_grpc else None) for one in destinations
+            cluster(
+                names[one],
+                grpc_streams=publication.grpc_streams if one.is_grpc else None,
+                hashed=one.is_hashed,
+            )
+            for one in destinations
         ),
         assignments=tuple(assignment(names[one], endpoints) for one, endpoints in destinations.items()),
         leads=Leads(http=publication.serves_http, grpc=publication.grpc_streams is not None)
         if publication.routed
         else None,
+        handling=Handling.of(publication.settings),
+        max_requests=publication.settings.max_requests,
     )
 
 
 @lru_cache(maxsize=CACHED_CLUSTERS)
-def cluster(name: str, *, grpc_streams: int | None = None) -> Resource:
+def cluster(name: str, *, grpc_streams: int | None = None, hashed: bool = False) -> Resource:
     """Return a cluster whose endpoints come from the gateway.
 
     Routers speak HTTP/1.1 to it, or HTTP/2 with so many requests of gRPC at a time on one connection. A server may
@@ -159,17 +216,18 @@ def cluster(name: str, *, grpc_streams: int | None = None) -> Resource:
     """
     limits: Fields = {
         "max_connections": {"value": UNLIMITED},
-        "max_pending_requests": {"value": UNLIMITED},
-        "max_requests": {"value": UNLIMITED},
+        "max_pending_requests": {"value": DEFAULT_MAX_REQUESTS},
+        "max_requests": {"value": DEFAULT_MAX_REQUESTS},
         "max_retries": {"value": UNLIMITED},
     }
     protocol_options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-    fields: Fields = {
+    fields: dict[str, Value] = {
         "name": name,
         "type": "EDS",
         "eds_cluster_config": {"eds_config": ADS},
         "connect_timeout": CONNECT_TIMEOUT,
-        "lb_policy": "LEAST_REQUEST",
+        "per_connection_buffer_limit_bytes": {"value": BUFFER_BYTES},
+        "lb_policy": "MAGLEV" if hashed else "LEAST_REQUEST",
         # Without a window, all threads of a router leave an endpoint out at once; by default some do up to 1 s later.
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}, "update_merge_window": timedelta(0)},
         **({} if is_preview(name) else {"outlier_detection": _LEAVING_OUT}),
@@ -184,6 +242,8 @@ def cluster(name: str, *, grpc_streams: int | None = None) -> Resource:
             ),
         },
     }
+    if hashed:
+        fields["maglev_lb_config"] = {"table_size": {"value": HASH_TABLE_SIZE}}
     return resource(ResourceType.CLUSTER, name, serialise(ResourceType.CLUSTER.message, fields))
 
 

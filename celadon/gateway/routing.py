@@ -18,13 +18,25 @@ from typing import Final
 
 from celadon.domain.decisions.publication import Destination
 from celadon.domain.language.names import PREVIEW_SUFFIX, DeploymentName
+from celadon.domain.language.traffic import DEFAULT_RETRIES
 from celadon.gateway.addresses import SocketAddress
 from celadon.gateway.bootstrap import CLIENTS_CERTIFICATE
 from celadon.gateway.local_replies import COLOUR_HEADER, NO_SUCH_PORT_STATUS, local_reply_config
 from celadon.gateway.own_cookies import own_cookie_filters
 from celadon.gateway.own_listeners import AS_ALL_OTHERS, OwnListeners
 from celadon.gateway.protobuf import Fields, Value, embed, pack, serialise
-from celadon.gateway.resources import ADS, Leads, Resource, ResourceType, cluster_name, is_preview, resource
+from celadon.gateway.resources import (
+    ADS,
+    AS_USUAL,
+    BUFFER_BYTES,
+    Handling,
+    Leads,
+    Resource,
+    ResourceType,
+    cluster_name,
+    is_preview,
+    resource,
+)
 
 LIVE: Final = "live"
 PREVIEW: Final = "preview"
@@ -36,11 +48,8 @@ PREVIEW_HEADER: Final = "x-celadon-preview"
 IDEMPOTENT_METHODS: Final = "GET|HEAD|OPTIONS|TRACE|PUT|DELETE"
 RETRY_IDEMPOTENT: Final = "connect-failure,refused-stream,reset"
 RETRY_OTHERS: Final = "connect-failure,refused-stream,reset-before-request"
-RETRIES_UNSEEN: Final = 5
-"""So many dead replicas can be met, one after the other, before a request that none has seen is lost."""
-
 RETRIES_IDEMPOTENT: Final = 2
-"""Fewer, because a request that kills the replica which works on it goes on to kill the next one."""
+"""At most. Fewer, because a request that kills the replica which works on it goes on to kill the next one."""
 
 RETRY_PAUSE: Final = timedelta(milliseconds=5)
 LONGEST_RETRY_PAUSE: Final = timedelta(milliseconds=100)
@@ -55,6 +64,10 @@ again.
 KEPT_BODY_BYTES: Final = 16 << 20
 """How much of a request's body a router keeps, because it cannot try again what it has not kept."""
 
+BODY_TOO_LARGE_STATUS: Final = 413
+LARGEST_LENGTH: Final = 2**63 - 1
+"""Beyond what a ``content-length`` may say."""
+
 NO_CLIENT: Final[Fields] = {"address_prefix": "255.255.255.255", "prefix_len": {"value": 32}}
 """An address that no request comes from; without one, Envoy trusts all private addresses."""
 
@@ -62,6 +75,9 @@ HOST_OF_ROUTERS: Final = "localhost"
 """The host name of requests by HTTP/1.0 that have none; no deployment is called so, so they are addressed by path."""
 
 REQUEST_HEADERS_TIMEOUT: Final = timedelta(seconds=10)
+
+MAX_HEADERS_KIB: Final = 60
+"""How large the headers of a request may be, unless the operator says otherwise; it is Envoy's own figure."""
 
 NO_DEADLINE: Final = timedelta(0)
 """In place of Envoy's deadline for a whole answer (15 s), which would cut streams."""
@@ -105,6 +121,8 @@ class Routing:
     """Whether answers bear the ``x-request-id`` of their request."""
     accept_http_10: bool = False
     """Whether clients may speak HTTP/1.0."""
+    max_headers_kib: int = MAX_HEADERS_KIB
+    """How large the headers of a request may be."""
 
     @cached_property
     def listeners(self) -> dict[str, Resource]:
@@ -120,14 +138,16 @@ class Routing:
             if address is not None
         }
 
-    def routes_to(self, name: DeploymentName, leads: Leads, own_hosts: Sequence[str] = ()) -> "DeploymentRoutes":
+    def routes_to(
+        self, name: DeploymentName, leads: Leads, own_hosts: Sequence[str] = (), handling: Handling = AS_USUAL
+    ) -> "DeploymentRoutes":
         """Return what a deployment adds to the route configurations.
 
         No other deployment may have one of its ``own_hosts``, nor may one of them be made of a name: Envoy refuses a
         configuration that has a host name twice, with all that is in it.
         """
-        live = _Addressed(name, leads, is_preview=False, preview_key=self.preview_key)
-        preview = _Addressed(name, leads, is_preview=True)
+        live = _Addressed(name, leads, handling, is_preview=False, preview_key=self.preview_key)
+        preview = _Addressed(name, leads, handling, is_preview=True)
         green = name + PREVIEW_SUFFIX
         return DeploymentRoutes(
             live=_fragments(name, [*self._hosts(name), *own_hosts], live),
@@ -186,6 +206,7 @@ class Routing:
             "server_header_transformation": "PASS_THROUGH",
             "normalize_path": {"value": True},
             "request_headers_timeout": REQUEST_HEADERS_TIMEOUT,
+            "max_request_headers_kb": {"value": self.max_headers_kib},
             "stream_idle_timeout": self.stream_idle_timeout,
             "local_reply_config": local_reply_config(),
         }
@@ -216,9 +237,22 @@ class _Addressed:
 
     deployment: DeploymentName
     leads: Leads
+    handling: Handling
     is_preview: bool
     preview_key: str | None = None
     """With it, requests go to green; ``None`` when none does."""
+
+    def too_large(self, match: Fields) -> list[Fields]:
+        """Return the route of requests whose body says that it is larger than it may be, before all others.
+
+        It is known before a byte of the body has come. A body that does not say its length passes: only a router that
+        kept all of it could tell, and that would end streams of requests.
+        """
+        if self.handling.max_body is None:
+            return []
+        larger: Fields = {"start": self.handling.max_body + 1, "end": LARGEST_LENGTH}
+        headers: Fields = {"name": "content-length", "range_match": larger}
+        return [{"match": {**match, "headers": [headers]}, "direct_response": {"status": BODY_TOO_LARGE_STATUS}}]
 
     def routes(self, match: Fields, prefix: str | None = None) -> list[Fields]:
         """Return the routes of requests that match: those of gRPC first, and of either kind those with a key first.
@@ -232,7 +266,7 @@ class _Addressed:
         if not self.leads.grpc:
             return [_refusal(of_grpc), *self.others(match, prefix)]
         found = [
-            _route({**of_grpc, "headers": headers}, cluster, prefix, is_grpc=True)
+            _route({**of_grpc, "headers": headers}, cluster, prefix, self.handling, is_grpc=True)
             for headers, cluster in self._ways(is_grpc=True)
         ]
         return found + self.others(match, prefix)
@@ -251,23 +285,33 @@ class _Addressed:
         return [
             route
             for headers, cluster in self._ways(is_grpc=False)
-            for route in _routes(match, cluster, prefix, headers, alike=alike)
+            for route in _routes(match, cluster, prefix, headers, self.handling, alike=alike)
         ]
 
     def _ways(self, *, is_grpc: bool) -> Iterator[tuple[list[Fields], str]]:
         """Yield the headers by which requests are told apart, each with the cluster to which those with them go."""
+        hashed = self.handling.hash_header is not None
         if self.preview_key is not None:
             key: Fields = {"name": PREVIEW_HEADER, "string_match": {"exact": self.preview_key}}
-            yield [key], cluster_name(self.deployment, Destination(is_grpc=is_grpc, is_preview=True))
-        yield [], cluster_name(self.deployment, Destination(is_grpc=is_grpc, is_preview=self.is_preview))
+            yield [key], cluster_name(self.deployment, Destination(is_grpc, is_preview=True, is_hashed=hashed))
+        destination = Destination(is_grpc, is_preview=self.is_preview, is_hashed=hashed)
+        yield [], cluster_name(self.deployment, destination)
 
 
 def _fragments(name: str, hosts: Sequence[str], to: _Addressed) -> _Fragments:
-    virtual_host: Fields = {"name": name, "domains": hosts, "routes": to.routes({"prefix": "/"}), **_FOR_ALL_ROUTES}
+    everything: Fields = {"prefix": "/"}
+    routes = [*to.too_large(everything), *to.routes(everything)]
+    virtual_host: Fields = {"name": name, "domains": hosts, "routes": routes, **_FOR_ALL_ROUTES}
     path = f"/{name}"
     # The tree finds the longest path that a request's path begins with, so "/chat" is found for "/chatter" too; the
     # routes compare once more.
-    by_path = [*to.routes({"prefix": f"{path}/"}, path), *to.others({"path": path}, path, alike=True)]
+    below: Fields = {"prefix": f"{path}/"}
+    by_path = [
+        *to.too_large(below),
+        *to.routes(below, path),
+        *to.too_large({"path": path}),
+        *to.others({"path": path}, path, alike=True),
+    ]
     action: Fields = {"name": name, "typed_config": pack("envoy.config.route.v3.RouteList", {"routes": by_path})}
     entry: Fields = {"key": path, "value": {"action": action}}
     return _Fragments(
@@ -303,17 +347,18 @@ def _routes(
     match: Fields,
     cluster: str,
     prefix: str | None,
-    headers: Sequence[Fields] = (),
+    headers: Sequence[Fields],
+    handling: Handling,
     *,
     alike: bool,
 ) -> list[Fields]:
     """Return the routes to a cluster: that of idempotent requests, unless all are alike, then that of all others."""
-    others = _route({**match, "headers": headers}, cluster, prefix)
+    others = _route({**match, "headers": headers}, cluster, prefix, handling)
     if alike:
         return [others]
     idempotent: Fields = {"name": ":method", "string_match": {"safe_regex": {"regex": IDEMPOTENT_METHODS}}}
-    retries = _retry_policy(RETRY_IDEMPOTENT, RETRIES_IDEMPOTENT)
-    return [_route({**match, "headers": [*headers, idempotent]}, cluster, prefix, retries), others]
+    retries = _retry_policy(RETRY_IDEMPOTENT, min(RETRIES_IDEMPOTENT, handling.retries))
+    return [_route({**match, "headers": [*headers, idempotent]}, cluster, prefix, handling, retries), others]
 
 
 def _refusal(match: Fields) -> Fields:
@@ -322,7 +367,13 @@ def _refusal(match: Fields) -> Fields:
 
 
 def _route(
-    match: Fields, cluster: str, prefix: str | None, retries: Fields | None = None, *, is_grpc: bool = False
+    match: Fields,
+    cluster: str,
+    prefix: str | None,
+    handling: Handling,
+    retries: Fields | None = None,
+    *,
+    is_grpc: bool = False,
 ) -> Fields:
     """Return a route without a deadline, which would cut a stream; its retries are those of all, unless it has own.
 
@@ -332,8 +383,14 @@ def _route(
     if is_grpc:
         action["max_stream_duration"] = {"grpc_timeout_header_max": AS_THE_CLIENT_SAYS}
     added: list[Fields] = []
+    if retries is None and handling.retries != DEFAULT_RETRIES:
+        retries = _retry_policy(RETRY_OTHERS, handling.retries)
     if retries is not None:
         action["retry_policy"] = retries
+    if handling.idle_timeout is not None:
+        action["idle_timeout"] = handling.idle_timeout
+    if handling.hash_header is not None:
+        action["hash_policy"] = [{"header": {"header_name": handling.hash_header}}]
     if prefix is not None:
         action["prefix_rewrite"] = "/"
         added.append({"key": PREFIX_HEADER, "value": prefix})
@@ -347,7 +404,10 @@ def _route(
 
 
 def _retry_policy(retry_on: str, retries: int) -> Fields:
-    """Return how requests are retried: on another replica if there is one, and in the end on a fallback."""
+    """Return how requests are retried: on another replica if there is one, and in the end on a fallback.
+
+    Where the number is 0, they are not.
+    """
     predicate = "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
     priorities = "envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig"
     return {
@@ -361,13 +421,13 @@ def _retry_policy(retry_on: str, retries: int) -> Fields:
         # The last attempt goes to another priority than all before it, if that has a replica.
         "retry_priority": {
             "name": "envoy.retry_priorities.previous_priorities",
-            "typed_config": pack(priorities, {"update_frequency": retries}),
+            "typed_config": pack(priorities, {"update_frequency": max(1, retries)}),
         },
     }
 
 
 _FOR_ALL_ROUTES: Final[Fields] = {
-    "retry_policy": _retry_policy(RETRY_OTHERS, RETRIES_UNSEEN),
+    "retry_policy": _retry_policy(RETRY_OTHERS, DEFAULT_RETRIES),
     "request_body_buffer_limit": {"value": KEPT_BODY_BYTES},
 }
 """What a virtual host says once for its routes."""
@@ -390,6 +450,7 @@ def _listener(name: str, address: SocketAddress, http: Fields, certificate_secre
     fields: Fields = {
         "name": name,
         "address": {"socket_address": {"address": address.host, "port_value": address.port}},
+        "per_connection_buffer_limit_bytes": {"value": BUFFER_BYTES},
         "filter_chains": [chain],
     }
     return resource(ResourceType.LISTENER, name, serialise(ResourceType.LISTENER.message, fields))

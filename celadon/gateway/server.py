@@ -61,6 +61,7 @@ _KINDS: Final = frozenset(kind.value for kind in ResourceType)
 APART_POLLS: Final = 3
 """After so many looks a router's load reports are sent away, if it takes its routes from another gateway."""
 
+_ENROL_AGAIN: Final = "its bootstrap asks for no limits of requests; enrol it again, and start its Envoy anew"
 _ABORT_RAISES: Final = "context.abort raises"
 
 log = structlog.get_logger()
@@ -321,6 +322,9 @@ class XdsServer:
         if why is not None:
             await self._turn_away(speaker, why, context)
         stream = self._open(speaker, first.own)
+        if first.kind != ResourceType.RUNTIME:
+            # Envoy asks for its runtime first, at each stream.
+            log.warning("router_keeps_default_limits", router=stream.node, next_step=_ENROL_AGAIN)
         try:
             with self._metrics.streams.labels("discovery").track_inprogress():
                 await first_to_end(self._listen(stream, first, requests), self._tell(stream, context))

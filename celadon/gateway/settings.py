@@ -9,12 +9,16 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from celadon.domain.language.domains import LOCAL_DOMAINS, Domains
 from celadon.domain.language.durations import Duration
+from celadon.domain.language.sizes import Size, bytes_of, size_of
 from celadon.gateway.addresses import GatewayAddress, SocketAddress, parse_gateway_address
 from celadon.gateway.listening import plain_tcp_refused
-from celadon.gateway.routing import Routing
+from celadon.gateway.routing import MAX_HEADERS_KIB, Routing
 
 SHORTEST_PREVIEW_KEY: Final = 16
 MOST_TRUSTED_HOPS: Final = 10
+KIB: Final = 1 << 10
+MAX_HEADERS: Final = range(KIB, 8192 * KIB + 1, KIB)
+"""Sizes of headers that Envoy can be told, in bytes."""
 
 Address = Annotated[SocketAddress, NoDecode]
 
@@ -56,6 +60,8 @@ class GatewaySettings(BaseSettings):
     """Whether answers have the ``X-Request-Id`` that the replica got."""
     accept_http_10: bool = False
     """Whether clients may speak HTTP/1.0."""
+    max_headers: Size = size_of(MAX_HEADERS_KIB * KIB)
+    """How large the headers of a request may be, from ``1KiB`` to ``8MiB``."""
 
     @field_validator("gateway_tls_dir")
     @classmethod
@@ -63,6 +69,13 @@ class GatewaySettings(BaseSettings):
         address = info.data.get("gateway_address")
         if isinstance(address, SocketAddress) and value is None:
             raise ValueError(str(plain_tcp_refused(address)))
+        return value
+
+    @field_validator("max_headers")
+    @classmethod
+    def _can_be_told(cls, value: str) -> str:
+        if bytes_of(value) not in MAX_HEADERS:
+            raise ValueError(f"{value} of headers cannot be told to routers: write whole KiB, from 1KiB to 8MiB")
         return value
 
     def routing(self) -> Routing:
@@ -77,4 +90,5 @@ class GatewaySettings(BaseSettings):
             keep_request_ids=self.keep_request_ids,
             return_request_ids=self.return_request_ids,
             accept_http_10=self.accept_http_10,
+            max_headers_kib=bytes_of(self.max_headers) // KIB,
         )

@@ -3,8 +3,8 @@
 Each deployment's resources are built when it changes and kept serialised, so that a switch costs the same beside one
 deployment and beside a thousand. Route configurations are put together when somebody asks for them after deployments
 came or went or got other host names, of parts that are kept for each deployment; so however many came meanwhile, they
-are put together once. A deployment that is being deleted loses its route first, and keeps its clusters until its
-replicas have drained.
+are put together once, and so are the limits of deployments. A deployment that is being deleted loses its route first,
+and keeps its clusters until its replicas have drained.
 """
 
 from collections.abc import Mapping
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from celadon.domain.decisions.publication import Publication
 from celadon.domain.language.names import DeploymentName
 from celadon.gateway.hosts import HostClaims, LeftOut
+from celadon.gateway.limits import NO_LIMITS, Limits, limits_of, runtime_layer
 from celadon.gateway.own_listeners import OwnListeners
 from celadon.gateway.resources import DeploymentResources, Resource, ResourceType, deployment_resources
 from celadon.gateway.routing import DeploymentRoutes, Routing
@@ -24,6 +25,14 @@ class Routes:
 
     resources: dict[str, Resource]
     deployments: Mapping[DeploymentName, DeploymentRoutes]
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeLayer:
+    """The layer of Envoy's runtime, and what it has of each deployment that has other limits than the default."""
+
+    resources: dict[str, Resource]
+    deployments: Mapping[DeploymentName, Limits]
 
 
 class Snapshot:
@@ -39,6 +48,9 @@ class Snapshot:
         """The parts of the route configurations, of deployments to which a route leads."""
         self._hosts = HostClaims(routing.domains)
         self._routes: Routes | None = None
+        self._limited: dict[DeploymentName, Limits] = {}
+        """The limits of deployments that have others than the default."""
+        self._runtime: RuntimeLayer | None = None
 
     @property
     def routes(self) -> Routes:
@@ -51,6 +63,18 @@ class Snapshot:
     def routes_to(self, name: DeploymentName) -> DeploymentRoutes | None:
         """Return what the route configurations have of a deployment; ``None`` when no route leads to it."""
         return self._routed.get(name)
+
+    @property
+    def runtime(self) -> RuntimeLayer:
+        """The limits of all deployments."""
+        if self._runtime is None:
+            layer = runtime_layer(self._limited.values())
+            self._runtime = RuntimeLayer({layer.name: layer}, dict(self._limited))
+        return self._runtime
+
+    def limits_of(self, name: DeploymentName) -> Limits:
+        """Return the limits of a deployment; none when it has the default, or there is no such deployment."""
+        return self._limited.get(name, NO_LIMITS)
 
     @property
     def hosts_left_out(self) -> Mapping[str, LeftOut]:
@@ -78,6 +102,8 @@ class Snapshot:
     def of(self, kind: ResourceType) -> dict[str, Resource]:
         """Return the resources of one type by name; not to be changed."""
         match kind:
+            case ResourceType.RUNTIME:
+                return self.runtime.resources
             case ResourceType.CLUSTER:
                 return self._clusters
             case ResourceType.ENDPOINTS:
@@ -99,8 +125,9 @@ class Snapshot:
             del self._clusters[cluster]
             del self._assignments[cluster]
         self._clusters.update(clusters)
+        self._limit(name, limits_of(clusters, resources.max_requests))
         self._assignments.update({one.name: one for one in resources.assignments})
-        if known is None or known.leads != resources.leads or self._hosts.claimed_by(name) != hosts:
+        if known is None or _goes_another_way(known, resources) or self._hosts.claimed_by(name) != hosts:
             self._route(name, hosts)
             return True
         return known.clusters != resources.clusters
@@ -113,8 +140,19 @@ class Snapshot:
         for cluster in resources.clusters:
             del self._clusters[cluster.name]
             del self._assignments[cluster.name]
+        self._limit(name, NO_LIMITS)
         self._route(name, None)
         return True
+
+    def _limit(self, name: DeploymentName, limits: Limits) -> None:
+        """Let a deployment have other limits, or with none the default."""
+        if limits == self.limits_of(name):
+            return
+        if limits:
+            self._limited[name] = limits
+        else:
+            del self._limited[name]
+        self._runtime = None
 
     def _route(self, name: DeploymentName, hosts: tuple[str, ...] | None) -> None:
         """Let routes lead to a deployment by its name and hosts of its own, or, without any of both, none."""
@@ -123,5 +161,12 @@ class Snapshot:
             if own is None or resources is None or resources.leads is None:
                 self._routed.pop(concerned, None)
             else:
-                self._routed[concerned] = self._routing.routes_to(concerned, resources.leads, self._hosts.of(concerned))
+                self._routed[concerned] = self._routing.routes_to(
+                    concerned, resources.leads, self._hosts.of(concerned), resources.handling
+                )
         self._routes = None
+
+
+def _goes_another_way(before: DeploymentResources, after: DeploymentResources) -> bool:
+    """Whether the routes to a deployment are others than before, its hosts aside."""
+    return (before.leads, before.handling) != (after.leads, after.handling)

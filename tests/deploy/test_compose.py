@@ -6,9 +6,10 @@ from importlib.resources import files
 from jsonschema.validators import validator_for
 from sqlalchemy import make_url
 
+from celadon.gateway.open_files import MOST_DESCRIPTORS
 from celadon.stack.temporal_server import CLOSED_DOORS, LIMITS
 from celadon.table.core.engine import DatabaseSettings
-from tests.deploy.files import PASSWORD, Service, compose_document, read_image, read_services
+from tests.deploy.files import DEPLOY, PASSWORD, Service, compose_document, read_image, read_services
 from worker.settings import WorkerSettings
 
 IMAGE = read_image()
@@ -50,6 +51,13 @@ def test_no_container_of_ours_can_become_more_than_it_is() -> None:
         assert service.content["cap_drop"] == ["ALL"]
         assert service.content["security_opt"] == ["no-new-privileges:true"]
         assert "user" not in service.content, "the image's own"
+
+
+def test_a_router_has_the_descriptors_from_which_its_enrolment_derives_its_connections() -> None:
+    figures = {"soft": MOST_DESCRIPTORS, "hard": MOST_DESCRIPTORS}
+    assert SERVICES["router"].content["ulimits"] == {"nofile": figures}
+    unit = (DEPLOY / "systemd" / "celadon-router.service").read_text()
+    assert f"\nLimitNOFILE={MOST_DESCRIPTORS}\n" in unit
 
 
 def test_nothing_is_published_beyond_this_machine() -> None:

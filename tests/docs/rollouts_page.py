@@ -219,6 +219,7 @@ SOURCES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "celadon/service/commands/add_revision.py",
         ),
         "Hosts of a deployment's own": ("celadon/domain/decisions/hosts.py", "celadon/table/rollouts/hosts.py"),
+        "Treatment of a deployment's requests": ("celadon/table/rollouts/traffic.py",),
         "Delete": ("celadon/table/rollouts/deletion.py",),
     },
 )

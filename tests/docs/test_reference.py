@@ -61,6 +61,7 @@ def test_security_tells_the_same_rights() -> None:
         Verb.DELETE: "delete",
         Verb.LABEL: "label",
         Verb.SET_HOSTS: "change a deployment's own hosts",
+        Verb.SET_TRAFFIC: "change how routers treat a deployment's requests",
         Verb.SET_POLICY: "change a deployment's own policy",
         Verb.SET_DEFAULTS: "change the installation's defaults",
         Verb.FORGET_ROUTER: "forget a router",

@@ -30,6 +30,7 @@ class Replica:
         """Listen on a free port."""
         app = web.Application(client_max_size=LONGEST_BODY)
         app.router.add_route("*", "/stream", self._stream)
+        app.router.add_route("*", "/silent", self._silent)
         app.router.add_route("*", "/fail", self._fail)
         app.router.add_route("GET", "/websocket", self._websocket)
         app.router.add_route("*", "/{path:.*}", self._echo)
@@ -64,6 +65,15 @@ class Replica:
             await response.write(b"data: [DONE]\n\n")
         finally:
             self.running -= 1
+        return response
+
+    async def _silent(self, request: web.Request) -> web.StreamResponse:
+        """Begin an answer, and say nothing more for as long as streams run."""
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"begins, ")
+        await self.finish.wait()
+        await response.write(b"ends")
         return response
 
     async def _websocket(self, request: web.Request) -> web.WebSocketResponse:

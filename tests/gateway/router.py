@@ -17,6 +17,7 @@ from multidict import CIMultiDictProxy
 from celadon.domain.language.names import RouterNode
 from celadon.gateway.addresses import GatewayAddress, SocketAddress
 from celadon.gateway.bootstrap import bootstrap
+from celadon.gateway.open_files import DEFAULT_CONNECTIONS
 from celadon.gateway.own_listeners import OwnListeners
 from celadon.stack.programs import envoy_program
 from celadon.stack.router import ADMIN_URL
@@ -147,12 +148,19 @@ async def running_router(
     node: str = "router",
     listens: Mapping[str, SocketAddress] | None = None,
     other_gateways: Sequence[GatewayAddress] = (),
+    max_connections: int = DEFAULT_CONNECTIONS,
 ) -> AsyncIterator[Router]:
     """Run Envoy until the block ends, for gateways on Unix sockets; it may have no listener yet."""
     name = f"{node}-{next(_numbers)}"
     with tempfile.TemporaryDirectory(prefix="celadon-admin-") as sockets:
         admin = Path(sockets) / "admin.sock"
-        written = bootstrap(RouterNode(node), [gateway, *other_gateways], admin, OwnListeners(listens or {}))
+        written = bootstrap(
+            RouterNode(node),
+            [gateway, *other_gateways],
+            admin,
+            OwnListeners(listens or {}),
+            max_connections=max_connections,
+        )
         configuration = directory / f"{name}.json"
         configuration.write_text(json.dumps(written))
         async with running_envoy(configuration, directory / f"{name}.log") as process, ClientSession() as client:

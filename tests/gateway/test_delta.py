@@ -27,7 +27,15 @@ class Router:
 
     def connect(self) -> list[DiscoveryResponse]:
         """Open a new stream, telling what is known; return everything that is sent until nothing more is."""
-        self.stream = DeltaStream(self.snapshot)
+        self.stream = self.new_stream()
+        return self.ask_for_all()
+
+    def new_stream(self) -> DeltaStream:
+        """Return a stream on which nothing was said yet."""
+        return DeltaStream(self.snapshot)
+
+    def ask_for_all(self) -> list[DiscoveryResponse]:
+        """Ask for all but limits, telling what is known; return everything that is sent until nothing more is."""
         self.subscribe(CLUSTERS)
         sent = self.settle()
         for kind in (ENDPOINTS, ResourceType.LISTENER, ROUTES):
@@ -287,7 +295,7 @@ def test_an_answer_to_an_older_response_changes_nothing(router: Router) -> None:
 
 
 def test_a_type_that_is_not_served_is_ignored(router: Router) -> None:
-    router.stream.receive(DiscoveryRequest(kind="type.googleapis.com/envoy.service.runtime.v3.Runtime"))
+    router.stream.receive(DiscoveryRequest(kind="type.googleapis.com/envoy.config.route.v3.ScopedRouteConfiguration"))
     assert router.stream.responses() == []
 
 

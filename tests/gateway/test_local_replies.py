@@ -212,7 +212,7 @@ async def test_an_answer_that_takes_too_long(ports: Routing, tmp_path: Path, mon
 async def test_a_deployment_at_its_limit(
     ports: Routing, tmp_path: Path, blue: Replica, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resources, "UNLIMITED", 0)
+    monkeypatch.setattr(resources, "DEFAULT_MAX_REQUESTS", 0)
     async with router_of(ports, tmp_path, blue.port) as router:
         tells(await router.ask(), local_replies.OVERLOADED)
         await grpc_tells(router, local_replies.OVERLOADED)

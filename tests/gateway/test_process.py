@@ -18,6 +18,7 @@ from sqlalchemy.engine import make_url
 
 from celadon.domain.decisions.hosts import ClaimableHosts, HostRules
 from celadon.domain.language.states import Channel, DeploymentLifecycle
+from celadon.domain.language.traffic import Traffic
 from celadon.gateway import feed
 from celadon.gateway.addresses import UnixAddress
 from celadon.gateway.process import run_gateway
@@ -28,11 +29,13 @@ from celadon.table.core.epoch import raise_epoch
 from celadon.table.core.migrate import upgrade
 from celadon.table.core.models import Deployment, RouterAck
 from celadon.table.rollouts.hosts import set_hosts
+from celadon.table.rollouts.traffic import set_traffic
 from tests.conftest import PATIENCE_SECONDS
 from tests.gateway.conftest import free_port, free_socket
 from tests.gateway.replica import Replica
 from tests.gateway.router import DEADLINE_SECONDS, Router, running_router, until
 from tests.gateway.rows import acknowledged, add_deployment, add_set, enrol, load_row, make_live, router_row
+from tests.gateway.test_limits import Streams
 from tests.gateway.traffic import loopback
 
 pytestmark = pytest.mark.parts
@@ -170,6 +173,53 @@ async def test_hosts_in_the_table_lead_to_their_deployment_and_move_with_it(
         assert (await router.ask(host="llm.example.com")).status == 404
         await give("code", "llm.example.com")
         assert (await router.ask(host="llm.example.com")).json["colour"] == "green"
+
+
+async def test_settings_in_the_table_count_at_once_and_after_a_restart_of_gateway_and_router(
+    table: Table,
+    settings: GatewaySettings,
+    tmp_path: Path,
+    blue: Replica,
+    green: Replica,
+) -> None:
+    async def give(deployment: str, **written: object) -> None:
+        wanted = Traffic.model_validate(written)
+        async with table.transaction() as tx:
+            await set_traffic(tx, deployment, wanted, (), Author(by="ann", door=Channel.CLI))
+            epoch = await tx.scalar(select(Deployment.epoch).where(Deployment.name == deployment))
+        assert epoch is not None
+        await until(lambda: serves(table, deployment, epoch))
+
+    async def keep(router: Router) -> None:
+        """Show that chat has its limits, and code has none."""
+        await until(router.listens)
+        streams = Streams(router)
+        await streams.open(2)
+        await until(lambda: blue.running == 2)
+        assert (await router.ask()).status == 503
+        assert (await router.ask(host="code", method="POST", body=b"x" * 2048)).json["colour"] == "green"
+        blue.finish.set()
+        assert await streams.ends() == [(200, "data: [DONE]")] * 2
+        blue.finish.clear()
+        assert (await router.ask(method="POST", body=b"x" * 1025)).status == 413
+
+    await add_deployment(table, "chat", blue.port)
+    await add_deployment(table, "code", green.port)
+    async with router_of(settings, tmp_path) as router:
+        async with running_gateway(settings):
+            await until(lambda: serves(table, "chat", 1))
+            await give("chat", max_requests=2, max_body="1KiB")
+            await keep(router)
+        await keep(router)
+        async with table.transaction() as tx:
+            await tx.execute(delete(RouterAck))
+        async with running_gateway(settings):
+            await until(lambda: serves(table, "chat", 2))
+            await keep(router)
+            router.process.kill()
+            await router.process.wait()
+            async with router_of(settings, tmp_path) as again:
+                await keep(again)
 
 
 async def test_running_requests_of_a_draining_set_are_in_the_table(

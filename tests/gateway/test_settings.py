@@ -49,6 +49,19 @@ def test_addresses_and_the_key_come_from_the_environment(environment: pytest.Mon
     assert routing.domains == ("models.example.com", "localhost")
 
 
+def test_the_largest_headers_come_from_the_environment(environment: pytest.MonkeyPatch) -> None:
+    assert GatewaySettings().routing().max_headers_kib == 60
+    environment.setenv("CELADON_MAX_HEADERS", "1MiB")
+    assert GatewaySettings().routing().max_headers_kib == 1024
+
+
+@pytest.mark.parametrize("given", ["1500", "16MiB", "large", "0"])
+def test_headers_of_a_size_that_routers_cannot_be_told_are_refused(environment: pytest.MonkeyPatch, given: str) -> None:
+    environment.setenv("CELADON_MAX_HEADERS", given)
+    with pytest.raises(ValidationError, match=r"whole KiB|is no size"):
+        GatewaySettings()
+
+
 def test_what_routers_do_behind_a_proxy_comes_from_the_environment(environment: pytest.MonkeyPatch) -> None:
     alone = GatewaySettings().routing()
     assert (alone.trusted_hops, alone.keep_request_ids, alone.return_request_ids) == (0, False, False)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from celadon.gateway.resources import Leads, ResourceType
+from celadon.gateway.resources import Handling, Leads, ResourceType
 from celadon.gateway.routing import DeploymentRoutes, Routing
 from celadon.gateway.snapshot import Snapshot
 from tests.gateway.traffic import after_switch, before_switch, routing
@@ -30,9 +30,9 @@ def test_routes_are_made_for_the_deployment_alone_that_comes_or_gets_hosts(monke
     made: list[str] = []
     routes_to = Routing.routes_to
 
-    def counted(self: Routing, name: str, leads: Leads, hosts: Sequence[str] = ()) -> DeploymentRoutes:
+    def counted(self: Routing, name: str, leads: Leads, hosts: Sequence[str], handling: Handling) -> DeploymentRoutes:
         made.append(name)
-        return routes_to(self, name, leads, hosts)
+        return routes_to(self, name, leads, hosts, handling)
 
     monkeypatch.setattr(Routing, "routes_to", counted)
     snapshot = Snapshot(routing())

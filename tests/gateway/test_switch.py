@@ -163,6 +163,7 @@ async def test_a_switch_sends_two_resources_beside_any_number_of_deployments(
         before = {kind: gateway.sent(kind) for kind in ResourceType}
         await gateway.tell(after_switch(2, [blue.port], [green.port]))
         assert {kind: gateway.sent(kind) - before[kind] for kind in ResourceType} == {
+            ResourceType.RUNTIME: 0,
             ResourceType.CLUSTER: 0,
             ResourceType.ENDPOINTS: 2,
             ResourceType.LISTENER: 0,

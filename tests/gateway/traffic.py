@@ -8,6 +8,7 @@ from celadon.domain.decisions.publication import DeploymentTraffic, Member, Publ
 from celadon.domain.language.names import Epoch, RouteId, RouteSetId
 from celadon.domain.language.ports import STREAMS
 from celadon.domain.language.states import RouteHealthStatus
+from celadon.domain.language.traffic import DEFAULT_SETTINGS, TrafficSettings
 from celadon.gateway.addresses import SocketAddress
 from celadon.gateway.routing import Routing
 
@@ -44,6 +45,7 @@ def publication(
     streams: int = STREAMS,
     routed: bool = True,
     hosts: tuple[str, ...] = (),
+    settings: TrafficSettings = DEFAULT_SETTINGS,
 ) -> Publication:
     """Return what is published of sets whose healthy members listen on these ports.
 
@@ -57,6 +59,7 @@ def publication(
         streams: how many requests of gRPC at a time one connection takes.
         routed: whether the deployment's address leads to it.
         hosts: host names of its own.
+        settings: how routers treat its requests.
 
     """
     return publish(
@@ -65,6 +68,7 @@ def publication(
             epoch=Epoch(epoch),
             routed=routed,
             hosts=hosts,
+            settings=settings,
             sets=tuple(
                 SetTraffic(
                     route_set=route_set,
@@ -96,10 +100,11 @@ def before_switch(
     deployment: str = "chat",
     grpc: Mapping[int, int] | None = None,
     hosts: tuple[str, ...] = (),
+    settings: TrafficSettings = DEFAULT_SETTINGS,
 ) -> Publication:
     """Return a publication in which blue is live and green is previewed."""
     sets = {(BLUE, SetRole.LIVE): blue, (GREEN, SetRole.GREEN): green}
-    return publication(epoch, sets, deployment, grpc=grpc, hosts=hosts)
+    return publication(epoch, sets, deployment, grpc=grpc, hosts=hosts, settings=settings)
 
 
 def after_switch(
@@ -108,6 +113,8 @@ def after_switch(
     green: Sequence[int],
     deployment: str = "chat",
     grpc: Mapping[int, int] | None = None,
+    settings: TrafficSettings = DEFAULT_SETTINGS,
 ) -> Publication:
     """Return a publication in which green is live and blue drains."""
-    return publication(epoch, {(BLUE, SetRole.DRAINING): blue, (GREEN, SetRole.LIVE): green}, deployment, grpc=grpc)
+    sets = {(BLUE, SetRole.DRAINING): blue, (GREEN, SetRole.LIVE): green}
+    return publication(epoch, sets, deployment, grpc=grpc, settings=settings)

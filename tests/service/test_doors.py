@@ -202,6 +202,21 @@ CASES: Final[dict[str, Case]] = {
         event="hosts_changed",
         weak=Role.OPERATOR,
     ),
+    "traffic": Case(
+        words=Words(
+            rest=("PATCH", f"{CHAT}/traffic", {"max_requests": 500, "max_body": "1024KiB", "reason": WHY}),
+            graphql=(
+                "setDeploymentTraffic",
+                {"deploymentId": "chat", "maxRequests": 500, "maxBody": "1024KiB", "reason": WHY},
+                "... on SetDeploymentTrafficPayload { traffic changed changes }",
+            ),
+            cli=("deployment", "traffic", "chat", "--max-requests", "500", "--max-body", "1024KiB", "--reason", WHY),
+        ),
+        scenario="live",
+        done={"changed": "true"},
+        event="traffic_changed",
+        weak=Role.OPERATOR,
+    ),
     "set_policy": Case(
         words=Words(
             rest=("PATCH", f"{CHAT}/policy", {"policy": {"bake": "1m"}, "reason": WHY}),

@@ -224,7 +224,8 @@ def _field(command: AnyCommand, terminal: Terminal, name: str) -> inspect.Parame
         return _parameter(name, DeploymentArgument)
     option = _option(terminal, name)
     plain, least = (int, None) if name in _REVISIONS else _kind_of(field.annotation, field.metadata)
-    kind, more = _typed_as(plain)
+    # What is parsed may be more than the words of an enumeration.
+    kind, more = (str, {}) if option.parse is not None and _is_enumeration(plain) else _typed_as(plain)
     said: dict[str, Any] = {**more, "help": option.help or field_texts(command.request)[name]}
     if option.metavar:
         said["metavar"] = option.metavar
@@ -259,11 +260,15 @@ def _typed_as(kind: Any) -> tuple[Any, dict[str, Any]]:  # noqa: ANN401 - types 
         return list[str], {"metavar": "NAME=VALUE"}
     if kind in {list, tuple}:
         return list[str], {}
-    if isinstance(kind, type) and issubclass(kind, Enum):
+    if _is_enumeration(kind):
         return kind, {}
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         return Path, {"metavar": "FILE"}
     return str, {}
+
+
+def _is_enumeration(kind: Any) -> bool:  # noqa: ANN401 - types are values here
+    return isinstance(kind, type) and issubclass(kind, Enum)
 
 
 def _kind_of(annotation: Any, metadata: list[Any]) -> tuple[Any, int | None]:  # noqa: ANN401 - types are values here

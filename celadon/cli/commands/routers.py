@@ -106,6 +106,16 @@ def enrol(  # noqa: PLR0913 - each is an option that a person can give
             "TLS then. It takes new ones by itself.",
         ),
     ] = None,
+    max_connections: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            max=10_000_000,
+            help="How many connections of clients the router holds at a time; it closes more than that at once.",
+            show_default="half of the open files that a process may have here, at most 262,144, less 1,000",
+        ),
+    ] = None,
     rotate: Annotated[
         bool,
         typer.Option("--rotate", help="Write only a new certificate, for a router whose files are in DIR."),
@@ -149,6 +159,7 @@ def enrol(  # noqa: PLR0913 - each is an option that a person can give
         identity=identity,
         gateway_identities=gateway_identities or (),
         serve_tls=serve_tls,
+        max_connections=max_connections,
         rotate=rotate,
         by=by,
         reason=reason,

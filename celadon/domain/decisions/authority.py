@@ -108,6 +108,7 @@ _COMMANDS: Final[Mapping[Verb, str]] = MappingProxyType(
         Verb.CREATE: "celadon deployment create",
         Verb.SCALE: "celadon deployment scale {deployment} N",
         Verb.SET_HOSTS: "celadon deployment hosts {deployment} HOST",
+        Verb.SET_TRAFFIC: "celadon deployment traffic {deployment}",
         Verb.PROMOTE: "celadon promote {deployment}",
         Verb.FORCE: "celadon promote {deployment} --force --reason WHY",
         Verb.ABORT: "celadon abort {deployment}",

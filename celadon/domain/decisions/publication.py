@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict
 from celadon.domain.decisions.reachable import Reach
 from celadon.domain.language.names import DeploymentName, Epoch, RouteId, RouteSetId
 from celadon.domain.language.states import RouteHealthStatus
+from celadon.domain.language.traffic import DEFAULT_SETTINGS, TrafficSettings
 
 MIN_PUBLISHED = 0.5
 """The share of ``wanted`` members below which health no longer takes a live member out (a ratio)."""
@@ -97,6 +98,8 @@ class DeploymentTraffic(BaseModel):
     """Whether its address leads anywhere; false once it is being deleted."""
     hosts: tuple[str, ...] = ()
     """Host names of its own."""
+    settings: TrafficSettings = DEFAULT_SETTINGS
+    """How routers treat its requests."""
     panicking: bool = False
     """Whether the audit log has been told of a panic and not of its end."""
 
@@ -133,6 +136,8 @@ class Destination(NamedTuple):
     """Requests of gRPC, or all others."""
     is_preview: bool
     """Previews of green, or requests to what is live."""
+    is_hashed: bool = False
+    """Balanced by what requests say, or by how many run on each replica."""
 
 
 class Publication(BaseModel):
@@ -166,10 +171,16 @@ class Publication(BaseModel):
     """False once the deployment is being deleted: routers lose their route to it before its endpoints drain."""
     hosts: tuple[str, ...] = ()
     """Host names of its own, in small letters, beside those that are made of its name."""
+    settings: TrafficSettings = DEFAULT_SETTINGS
+    """How routers treat its requests."""
 
     @property
     def destinations(self) -> Mapping[Destination, tuple[Endpoint, ...]]:
-        """The endpoints of every destination that there is."""
+        """The endpoints of every destination that there is.
+
+        A deployment of which somebody has ever said how it is balanced keeps the destinations of both ways, so that a
+        change moves its requests from one to the other, and those that run are counted where they began.
+        """
         found = {
             Destination(is_grpc=False, is_preview=False): self.endpoints,
             Destination(is_grpc=False, is_preview=True): self.preview,
@@ -177,6 +188,8 @@ class Publication(BaseModel):
         if self.grpc_streams is not None:
             found[Destination(is_grpc=True, is_preview=False)] = self.grpc_endpoints
             found[Destination(is_grpc=True, is_preview=True)] = self.grpc_preview
+        if self.settings.load_balancing is not None:
+            found |= {one._replace(is_hashed=True): endpoints for one, endpoints in found.items()}
         return found
 
 
@@ -257,6 +270,7 @@ def publish(traffic: DeploymentTraffic) -> Publication:
         panic=panic,
         routed=traffic.routed,
         hosts=traffic.hosts,
+        settings=traffic.settings,
     )
 
 

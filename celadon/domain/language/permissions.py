@@ -45,6 +45,8 @@ class Verb(StrEnum):
     """Change the labels by which tokens are scoped."""
     SET_HOSTS = "set_hosts"
     """Change a deployment's own host names, which moves the requests to them at once."""
+    SET_TRAFFIC = "set_traffic"
+    """Change how routers treat a deployment's requests, which counts for all of its clients at once."""
     SET_POLICY = "set_policy"
     """Change a deployment's own policy."""
     SET_DEFAULTS = "set_defaults"

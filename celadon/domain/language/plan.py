@@ -110,6 +110,8 @@ class Plan(Record):
     """Host names of its own that the deployment has."""
     hosts: tuple[str, ...] = ()
     """Those that it would have from the beginning of the rollout on; as before when the rollout would not begin."""
+    traffic: tuple[FieldChange, ...] = ()
+    """What of `traffic` beside the hosts changes with the beginning of the rollout; nothing when it would not begin."""
     policy: tuple[LayeredKey, ...]
     """Every key of the resolved policy; nothing when the policy contradicts itself."""
     capacity_now: int

@@ -56,6 +56,8 @@ def _changes(result: Plan) -> Iterator[Line]:
     if result.hosts != result.hosts_before:
         had, gets = (", ".join(hosts) or "(none)" for hosts in (result.hosts_before, result.hosts))
         yield Line(text=f"  traffic.hosts: {had} → {gets}, from the beginning of the rollout on")
+    for one in result.traffic:
+        yield Line(text=f"  traffic.{one.field}: {one.before} → {one.after}, from the beginning of the rollout on")
     for key in result.policy:
         if key.changes:
             yield Line(text=f"  policy.{key.key}: {key.otherwise} → {key.value}, for this rollout")

@@ -10,6 +10,7 @@ from celadon.client.rollout_view import NO_WORKFLOW, RolloutView, WorkflowAnswer
 from celadon.client.wording import in_words
 from celadon.domain.decisions.approvals import tell_approvals
 from celadon.domain.decisions.narration import growth_told, window_in_words
+from celadon.domain.decisions.traffic_settings import changes_between
 from celadon.domain.language.durations import format_duration
 from celadon.domain.language.messages import RefusedMessage, RolloutStatus
 from celadon.domain.language.moments import utc
@@ -17,6 +18,7 @@ from celadon.domain.language.next_rollout import WaitingRollout
 from celadon.domain.language.opening import Opening
 from celadon.domain.language.permissions import Verb
 from celadon.domain.language.states import RolloutPhase
+from celadon.domain.language.traffic import DEFAULT_SETTINGS, TrafficSettings
 from celadon.service.command import Tone
 from celadon.service.principal import Principal
 from celadon.service.views.events import EventRow, event_row
@@ -76,6 +78,8 @@ class DeploymentDetail(Shown):
     replicas: int
     hosts: tuple[str, ...]
     """Host names of its own."""
+    traffic: tuple[str, ...]
+    """How routers treat its requests, where that is not the default."""
     frozen: bool
     freezes: tuple[Phrase, ...]
     """Those that hold or are to come."""
@@ -140,6 +144,7 @@ def deployment_detail(view: RolloutView, now: datetime, room: Room = WHOLE) -> D
         epoch=deployment.epoch,
         replicas=deployment.replicas,
         hosts=deployment.hosts,
+        traffic=tuple(_traffic(deployment.traffic)),
         frozen=deployment.frozen,
         freezes=freeze_phrases(
             sorted(deployment.freezes, key=lambda one: one.begins_at), deployment.deployment, deployment.at
@@ -172,6 +177,11 @@ def deployment_detail(view: RolloutView, now: datetime, room: Room = WHOLE) -> D
         )[: room.events],
         warnings=tuple(_warnings(view, deployment, under_way=under_way)),
     )
+
+
+def _traffic(settings: TrafficSettings) -> Iterator[str]:
+    for change in changes_between(DEFAULT_SETTINGS, settings):
+        yield f"{change.field} {change.after}"
 
 
 def waiting_phrase(waiting: WaitingRollout) -> Phrase:

@@ -1,7 +1,7 @@
 """The tables. Rules that must never be broken are constraints here; the migrations create the same."""
 
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, ClassVar
 
@@ -26,7 +26,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from celadon.domain.language.durations import LONGEST
 from celadon.domain.language.notification import DeliveryState, TargetKind
+from celadon.domain.language.sizes import LARGEST
 from celadon.domain.language.states import (
     Channel,
     DeploymentLifecycle,
@@ -37,7 +39,14 @@ from celadon.domain.language.states import (
     RouteStatus,
     SetCondition,
 )
-from celadon.domain.language.traffic import HOST_PATTERN, LONGEST_HOST
+from celadon.domain.language.traffic import (
+    HEADER_PATTERN,
+    HOST_PATTERN,
+    LONGEST_HEADER,
+    LONGEST_HOST,
+    MOST_REQUESTS,
+    MOST_RETRIES,
+)
 from celadon.table.core.types import StorableJson, StorableText
 
 
@@ -84,6 +93,9 @@ class Base(DeclarativeBase):
 
 _now = func.now()
 
+BY_MAGLEV = "maglev"
+"""The way to balance that needs a header."""
+
 
 class Deployment(Base):
     """A named service with one stable address; ``live_set`` is the pointer that a switch moves."""
@@ -91,6 +103,16 @@ class Deployment(Base):
     __tablename__ = "deployments"
     __table_args__ = (
         CheckConstraint("replicas >= 0", name="replicas"),
+        CheckConstraint(f"max_requests between 1 and {MOST_REQUESTS}", name="max_requests"),
+        CheckConstraint(f"max_body between 1 and {LARGEST}", name="max_body"),
+        CheckConstraint(f"idle_timeout between interval '0' and interval '{LONGEST.days} days'", name="idle_timeout"),
+        CheckConstraint(f"retries between 0 and {MOST_RETRIES}", name="retries"),
+        CheckConstraint(f"load_balancing in ('least_request', '{BY_MAGLEV}')", name="load_balancing"),
+        CheckConstraint(
+            f"(hash_header is not null) = (coalesce(load_balancing, '') = '{BY_MAGLEV}')"
+            f" and hash_header ~ '{HEADER_PATTERN}' and length(hash_header) <= {LONGEST_HEADER}",
+            name="hash_header",
+        ),
         CheckConstraint(r"name ~ '^[a-z]([a-z0-9-]{0,52}[a-z0-9])?$' and name !~ '-preview$'", name="name"),
         ForeignKeyConstraint(
             ["live_set", "name", "live_state"],
@@ -114,6 +136,18 @@ class Deployment(Base):
     labels: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
     """What API tokens are scoped by."""
     created_at: Mapped[datetime] = mapped_column(server_default=_now)
+    max_requests: Mapped[int | None]
+    """How many requests may run at the same time, on each router; ``None`` of this and the next ones is the default."""
+    max_body: Mapped[int | None] = mapped_column(BigInteger)
+    """How many bytes the body of a request may say that it has."""
+    idle_timeout: Mapped[timedelta | None]
+    """How long a request may pass without a byte; zero means for ever."""
+    retries: Mapped[int | None]
+    """How often a request is tried again that no replica can have begun."""
+    load_balancing: Mapped[str | None]
+    """How a replica is chosen. Once it is given, routers keep what they need for either way."""
+    hash_header: Mapped[str | None]
+    """The header by which a replica is chosen."""
     pruned_to: Mapped[int | None] = mapped_column(BigInteger)
     """The highest number of a rollout of it that was pruned; ``None`` when none was."""
     pruned_at: Mapped[datetime | None]

@@ -46,6 +46,7 @@ from celadon.table.core.pause_rows import is_paused
 from celadon.table.core.policies import read_policy
 from celadon.table.core.replica_rules import is_healthy_and_counts
 from celadon.table.core.router_rules import counts_for_drain, is_live
+from celadon.table.core.traffic_settings import SETTINGS_COLUMNS, settings_of
 from celadon.table.read.history import latest_rollout, read_events, record_of
 from celadon.table.read.listing import paged
 from celadon.table.records.deployments import (
@@ -82,6 +83,7 @@ async def view_deployment(tx: AsyncSession, name: str) -> DeploymentView | None:
         deployment=name,
         labels=read_labels(row.labels),
         hosts=() if traffic is None else traffic.hosts,
+        traffic=settings_of(row),
         at=read.at,
         lifecycle=row.lifecycle,
         replicas=row.replicas,
@@ -164,6 +166,7 @@ async def list_deployments(
             page.epoch,
             page.labels,
             hosts.label("hosts"),
+            *(getattr(page, column.key) for column in SETTINGS_COLUMNS),
             page.replicas,
             RouteSet.revision,
             RouteSet.wanted,
@@ -187,6 +190,7 @@ async def list_deployments(
             epoch=Epoch(row.epoch),
             labels=read_labels(row.labels),
             hosts=tuple(row.hosts or ()),
+            traffic=settings_of(row),
             replicas=row.replicas,
             live_revision=None if row.revision is None else RevisionNumber(row.revision),
             wanted=row.wanted or 0,

@@ -19,6 +19,7 @@ from celadon.domain.language.states import (
     RouteStatus,
     SetCondition,
 )
+from celadon.domain.language.traffic import DEFAULT_SETTINGS, TrafficSettings
 from celadon.table.records.events import AuditEvent
 from celadon.table.records.rollouts import RolloutRecord
 
@@ -157,6 +158,8 @@ class DeploymentView(Record):
     """What API tokens are scoped by."""
     hosts: tuple[str, ...] = ()
     """Host names of its own, beside those that are made of its name."""
+    traffic: TrafficSettings = DEFAULT_SETTINGS
+    """How routers treat its requests; what is not given has its default."""
     at: datetime
     """The moment, by the database's clock."""
     lifecycle: DeploymentLifecycle
@@ -220,6 +223,8 @@ class DeploymentLine(Record):
     """What API tokens are scoped by."""
     hosts: tuple[str, ...] = ()
     """Host names of its own, beside those that are made of its name."""
+    traffic: TrafficSettings = DEFAULT_SETTINGS
+    """How routers treat its requests; what is not given has its default."""
     replicas: int
     """How many replicas it wants."""
     live_revision: RevisionNumber | None

@@ -26,6 +26,7 @@ from celadon.domain.language.policy import DEPLOYMENT_KEYS, SHORTEST_RETENTION, 
 from celadon.domain.language.revision import Revision
 from celadon.domain.language.states import DeploymentLifecycle, RolloutPhase
 from celadon.domain.language.steps import BeginStep, Begun
+from celadon.domain.language.traffic import DEFAULT_SETTINGS
 from celadon.table.core.author import Asker
 from celadon.table.core.clock import database_now
 from celadon.table.core.defaults import hold_defaults, read_defaults
@@ -33,19 +34,20 @@ from celadon.table.core.epoch import raise_epoch
 from celadon.table.core.locks import LockedDeployment, lock_deployment
 from celadon.table.core.models import Deployment, Rollout
 from celadon.table.core.policies import read_policy, resolve_for
+from celadon.table.core.traffic_settings import columns_of
 from celadon.table.notifications.notification_outbox import check_rules
 from celadon.table.rollouts.admission import admit_start
 from celadon.table.rollouts.audit import write_event
 from celadon.table.rollouts.begin_next import Start, leave_place, take_turn
 from celadon.table.rollouts.finish import abandon
 from celadon.table.rollouts.freezes import end_freezes_of
-from celadon.table.rollouts.hosts import apply_traffic
 from celadon.table.rollouts.live import revision_of
 from celadon.table.rollouts.next_rollouts import AskedStart
 from celadon.table.rollouts.revisions import check_replicas, register_revision
 from celadon.table.rollouts.rights import rights_to_start
 from celadon.table.rollouts.rollback import JudgedRollback, judge_rollback
 from celadon.table.rollouts.spent_requests import forget_start, spend, started_by
+from celadon.table.rollouts.traffic import apply_traffic
 
 _known: Final = select(Rollout).where(
     and_(Rollout.workflow_id == bindparam("workflow"), Rollout.run_id == bindparam("run"))
@@ -348,6 +350,8 @@ async def _start_anew(tx: AsyncSession, deployment: Deployment, request: Rollout
     deployment.replicas = _first_replicas(request)
     deployment.lifecycle = DeploymentLifecycle.PENDING
     deployment.policy = request.policy.model_dump(mode="json")
+    for column, value in columns_of(DEFAULT_SETTINGS).items():
+        setattr(deployment, column, value)
     await tx.flush()
     await raise_epoch(tx, deployment.name)
     await tx.refresh(deployment, ["epoch"])

@@ -44,27 +44,27 @@ async def set_hosts(
             "start it anew with the hosts that it shall have, once it is destroyed",
         )
     wanted = Traffic(hosts=tuple(hosts))
-    changed = await apply_traffic(tx, locked, wanted, author, rules)
+    changed = await apply_hosts(tx, locked, wanted, author, rules)
     return await hosts_of(tx, deployment), changed
 
 
-async def apply_traffic(
+async def apply_hosts(
     tx: AsyncSession,
     locked: LockedDeployment,
-    traffic: Traffic | None,
+    traffic: Traffic,
     author: Asker,
     rules: HostRules,
     *,
     rollout: int | None = None,
 ) -> bool:
-    """Do to a locked deployment what a request says of its traffic, and tell routers; false when it is so already.
+    """Give a locked deployment the hosts that a request names, and tell routers; false when it has them already.
 
     Raises:
         RefusedError: no deployment may claim one of the hosts, or another deployment has it.
 
     """
     before = await hosts_of(tx, locked.name)
-    if not await try_traffic(tx, locked, traffic, rules):
+    if not await try_hosts(tx, locked, traffic, rules):
         return False
     epoch = await raise_epoch(tx, locked.name)
     await tx.refresh(locked.row, ["epoch"])
@@ -74,7 +74,7 @@ async def apply_traffic(
     return True
 
 
-async def try_traffic(tx: AsyncSession, locked: LockedDeployment, traffic: Traffic | None, rules: HostRules) -> bool:
+async def try_hosts(tx: AsyncSession, locked: LockedDeployment, traffic: Traffic, rules: HostRules) -> bool:
     """Do the same, and tell nobody, for a plan that takes it back.
 
     Hosts that the deployment has already were allowed once, and stay allowed. New ones are claimed before others are
@@ -84,7 +84,7 @@ async def try_traffic(tx: AsyncSession, locked: LockedDeployment, traffic: Traff
         RefusedError: as above.
 
     """
-    if traffic is None or traffic.hosts is None:
+    if traffic.hosts is None:
         return False
     before = await hosts_of(tx, locked.name)
     claimed = [one for one in traffic.hosts if one not in before]
@@ -119,8 +119,8 @@ async def refuse_claims(tx: AsyncSession, deployment: str, traffic: Traffic | No
         raise await _taken(tx, deployment, taken, rules)
 
 
-async def changes_traffic(tx: AsyncSession, deployment: str, traffic: Traffic | None) -> bool:
-    """Whether a request says something of a deployment's traffic that does not hold yet."""
+async def changes_hosts(tx: AsyncSession, deployment: str, traffic: Traffic | None) -> bool:
+    """Whether a request names other hosts than a deployment has."""
     return traffic is not None and traffic.hosts is not None and traffic.hosts != await hosts_of(tx, deployment)
 
 

@@ -25,10 +25,11 @@ from celadon.table.core.models import Deployment, NextRolloutRow, Rollout
 from celadon.table.core.policies import read_policy, resolve_for
 from celadon.table.rollouts.admission import wanted_at_last
 from celadon.table.rollouts.begin import JudgedStart, judge_start
-from celadon.table.rollouts.hosts import changes_traffic, refuse_claims
+from celadon.table.rollouts.hosts import refuse_claims
 from celadon.table.rollouts.live import revision_of
 from celadon.table.rollouts.next_rollouts import AskedStart, Wanted, place, shown, waiting_row
 from celadon.table.rollouts.revisions import find_revision
+from celadon.table.rollouts.traffic import changes_traffic
 
 _GONE = frozenset({DeploymentLifecycle.DESTROYING, DeploymentLifecycle.DESTROYED})
 

@@ -32,11 +32,12 @@ from celadon.table.core.policies import read_policy
 from celadon.table.core.room import count_capacity
 from celadon.table.rollouts.begin import JudgedStart, judge_start, lock_or_create
 from celadon.table.rollouts.freezes import read_freezes
-from celadon.table.rollouts.hosts import changes_traffic, try_traffic
+from celadon.table.rollouts.hosts import changes_hosts
 from celadon.table.rollouts.live import revision_of
 from celadon.table.rollouts.next_rollouts import shown, waiting_row
 from celadon.table.rollouts.placing import end_nothing, read_under_way, way_of
 from celadon.table.rollouts.revisions import read_revision
+from celadon.table.rollouts.traffic import changed_settings, try_traffic
 
 
 async def plan_start(
@@ -80,10 +81,12 @@ async def plan_start(
         tx, request, verified=verified, require=require, hosts=hosts, asks_for_room=asks_for_room
     )
     changes, left_out = await _changes(tx, request, live)
-    changes_hosts = await changes_traffic(tx, request.deployment, request.traffic)
+    other_hosts = await changes_hosts(tx, request.deployment, request.traffic)
+    other_settings = await changed_settings(tx, request.deployment, request.traffic)
     is_there = (
         judged is not None
-        and not changes_hosts
+        and not other_hosts
+        and not other_settings
         and is_already_there(
             request,
             judged.number,
@@ -126,6 +129,7 @@ async def plan_start(
         hosts=request.traffic.hosts
         if judged is not None and request.traffic is not None and request.traffic.hosts is not None
         else hosts_before,
+        traffic=() if judged is None else other_settings,
         policy=_layers(BlueGreenPolicy() if there is None else own, request.policy, defaults),
         capacity_now=now_wanted,
         capacity_peak=None if judged is None else now_wanted + judged.replicas,

@@ -21,9 +21,9 @@ from celadon.table.core.models import Deployment
 from celadon.table.core.policies import read_policy
 from celadon.table.records.deployments import NewDeployment
 from celadon.table.rollouts.audit import write_event
-from celadon.table.rollouts.hosts import apply_traffic
 from celadon.table.rollouts.revisions import register_revision
 from celadon.table.rollouts.rights import rights_to_first_policy, rights_to_traffic
+from celadon.table.rollouts.traffic import apply_traffic
 
 
 async def create_deployment(

@@ -20,9 +20,10 @@ from celadon.domain.language.traffic import Traffic
 from celadon.table.core.defaults import read_defaults
 from celadon.table.core.models import Deployment
 from celadon.table.core.policies import read_policy, resolve_for
-from celadon.table.rollouts.hosts import changes_traffic
+from celadon.table.rollouts.hosts import changes_hosts
 from celadon.table.rollouts.revisions import find_revision
 from celadon.table.rollouts.rollback import JudgedRollback, judge_rollback
+from celadon.table.rollouts.traffic import changed_settings
 
 
 class NeededRight(Record):
@@ -98,9 +99,13 @@ async def rights_to_traffic(tx: AsyncSession, deployment: str, traffic: Traffic 
 
     So a deployment file that names the hosts which the deployment has may be rolled out by everybody who may start.
     """
-    if not await changes_traffic(tx, deployment, traffic):
-        return ()
-    return (NeededRight(verb=Verb.SET_HOSTS, why="the request gives it other hosts than it has"),)
+    needed: list[NeededRight] = []
+    if await changes_hosts(tx, deployment, traffic):
+        needed.append(NeededRight(verb=Verb.SET_HOSTS, why="the request gives it other hosts than it has"))
+    keys = ", ".join(one.field for one in await changed_settings(tx, deployment, traffic))
+    if keys:
+        needed.append(NeededRight(verb=Verb.SET_TRAFFIC, why=f"the request changes {keys} of its traffic"))
+    return tuple(needed)
 
 
 def rights_to_first_policy(

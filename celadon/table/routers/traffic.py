@@ -14,6 +14,7 @@ from celadon.domain.language.ports import PortProtocol, grpc_streams, main_port,
 from celadon.domain.language.revision import Provisioner
 from celadon.domain.language.states import DeploymentLifecycle, RouteHealthStatus, RouteSetState, RouteStatus
 from celadon.table.core.models import Deployment, DeploymentHost, RevisionRow, Rollout, Route, RouteSet
+from celadon.table.core.traffic_settings import SETTINGS_COLUMNS, settings_of
 
 _GOOD_HEALTH = frozenset({RouteHealthStatus.HEALTHY, RouteHealthStatus.DEGRADED})
 
@@ -33,6 +34,7 @@ _query = (
         Deployment.live_set,
         Deployment.lifecycle,
         Deployment.panicking,
+        *SETTINGS_COLUMNS,
         _hosts.c.hosts,
         RouteSet.id.label("route_set"),
         RouteSet.state,
@@ -108,6 +110,7 @@ def _traffic(rows: Iterable[_TrafficRow]) -> DeploymentTraffic:
         routed=first.lifecycle is not DeploymentLifecycle.DESTROYING,
         sets=tuple(sets),
         hosts=tuple(sorted(first.hosts or ())),
+        settings=settings_of(first),
         panicking=first.panicking,
     )
 

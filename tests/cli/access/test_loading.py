@@ -32,6 +32,7 @@ LINES: Final = (
     ("deployment", "create", "chat"),
     ("deployment", "label", "chat", "team=search"),
     ("deployment", "hosts", "chat", "llm.example.com"),
+    ("deployment", "traffic", "chat", "--retries", "0"),
     ("deployment", "scale", "chat", "2"),
     ("deployment", "delete", "chat", "--yes"),
     ("revision", "add", "-f", "-"),

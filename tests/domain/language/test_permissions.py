@@ -32,6 +32,7 @@ TABLE = {
     Verb.DELETE: {D},
     Verb.LABEL: {D},
     Verb.SET_HOSTS: {D},
+    Verb.SET_TRAFFIC: {D},
     Verb.SET_POLICY: {D},
     Verb.SET_DEFAULTS: {D},
     Verb.FORGET_ROUTER: {D},

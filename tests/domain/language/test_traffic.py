@@ -1,13 +1,19 @@
-"""Host names of a deployment's own: what passes is a name that clients can ask for."""
+"""What a deployment file may say of traffic: host names that clients can ask for, and settings that routers take."""
 
+import json
 import re
+from datetime import timedelta
 from ipaddress import ip_address
+from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from celadon.domain.language.errors import RefusedError
+from celadon.domain.language.messages import RolloutRequest
+from celadon.domain.language.payload import parse_payload
 from celadon.domain.language.traffic import LONGEST_HOST, MOST_HOSTS, Traffic
 
 _CHARACTERS = "abzAZ019-._*:/ [] é\n"
@@ -82,3 +88,49 @@ def test_there_are_at_most_twenty() -> None:
 def test_no_hosts_are_another_thing_than_hosts_that_are_not_given() -> None:
     assert hosts_of() == ()
     assert Traffic.model_validate({}).hosts is None
+
+
+# How routers treat requests.
+
+
+@pytest.mark.parametrize(
+    ("written", "key", "stored"),
+    [
+        ({"max_requests": 1}, "max_requests", 1),
+        ({"max_requests": 1_000_000}, "max_requests", 1_000_000),
+        ({"max_body": "65536"}, "max_body", "64KiB"),
+        ({"max_body": 1500}, "max_body", "1500B"),
+        ({"idle_timeout": "0s"}, "idle_timeout", timedelta(0)),
+        ({"idle_timeout": 90}, "idle_timeout", timedelta(seconds=90)),
+        ({"retries": 0}, "retries", 0),
+        ({"load_balancing": "least_request"}, "load_balancing", "least_request"),
+        ({"load_balancing": {"maglev": {"header": "X-Session-Id"}}}, "hash_header", "x-session-id"),
+    ],
+)
+def test_settings_are_read_as_people_write_them(written: dict[str, Any], key: str, stored: object) -> None:
+    assert getattr(Traffic.model_validate(written), key) == stored
+    assert getattr(Traffic.model_validate_json(json.dumps(written)), key) == stored
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ({"max_requets": 5}, "did you mean 'max_requests'?"),
+        ({"max_requests": 0}, "traffic.max_requests: must be at least 1"),
+        ({"max_requests": 1_000_001}, "must be at most 1000000"),
+        ({"max_requests": "many"}, "traffic.max_requests: must be a whole number"),
+        ({"max_body": "64MB"}, "write 64KiB, 16MiB, 1GiB or a number of bytes"),
+        ({"max_body": 0}, "is no size from 1B to 1TiB"),
+        ({"idle_timeout": "soon"}, "is no duration"),
+        ({"retries": 21}, "must be at most 20"),
+        ({"load_balancing": "maglev"}, "write least_request, or {maglev: {header: NAME}}"),
+        ({"load_balancing": {"ring_hash": {"header": "a"}}}, "traffic.load_balancing.ring_hash: unknown key"),
+        ({"load_balancing": {"maglev": {"heador": "a"}}}, "did you mean 'header'?"),
+        ({"load_balancing": {"maglev": {"header": ":path"}}}, "is no name of a header"),
+        ({"load_balancing": {"maglev": {"header": "x" * 65}}}, "is no name of a header"),
+    ],
+)
+def test_what_is_no_setting_is_refused_in_words_that_help(written: dict[str, Any], told: str) -> None:
+    with pytest.raises(RefusedError) as refused:
+        parse_payload(RolloutRequest, {"deployment": "chat", "revision": 1, "traffic": written})
+    assert told in refused.value.refusal.message

@@ -5,7 +5,7 @@ from typing import Final
 from alembic import op
 
 revision: Final = "0028"
-down_revision: Final = "0026"
+down_revision: Final = "0027"
 
 _STATEMENTS: Final = (
     "alter table route_sets add column lost_since timestamptz",
