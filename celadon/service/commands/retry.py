@@ -109,7 +109,7 @@ def _summary(result: RetryResult) -> tuple[Line, ...]:
 def _is_offered(state: DeploymentState) -> bool:
     from celadon.domain.decisions.successors import is_retried
 
-    if state.is_gone:
+    if state.deployment.lifecycle.is_deleted:
         return False
     waits, latest = state.deployment.next, state.deployment.rollout
     if waits is not None:

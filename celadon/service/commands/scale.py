@@ -128,6 +128,6 @@ COMMAND = Command(
         what="Changes how many replicas each colour has. What leaves is drained first.",
         button="Scale",
         fields=("replicas",),
-        only_if=lambda state: not state.is_gone,
+        only_if=lambda state: not state.deployment.lifecycle.is_deleted,
     ),
 )

@@ -17,7 +17,6 @@ from celadon.domain.language.opening import OpeningTimes
 from celadon.domain.language.policy import required_healthy
 from celadon.domain.language.states import (
     Colour,
-    DeploymentLifecycle,
     RolloutPhase,
     RouteHealthStatus,
     RouteSetState,
@@ -25,6 +24,7 @@ from celadon.domain.language.states import (
 )
 from celadon.table.core.approval_rows import read_approvals
 from celadon.table.core.defaults import read_defaults
+from celadon.table.core.deployment_rules import is_destroyed
 from celadon.table.core.fences import keeper_is_alive
 from celadon.table.core.freeze_rows import of_deployment_or_all
 from celadon.table.core.labels import read_labels
@@ -131,7 +131,7 @@ async def list_deployments(
 
     What a page costs does not grow with how many deployments, rollouts and replicas there are beside it.
     """
-    there = select(Deployment).where(Deployment.lifecycle != DeploymentLifecycle.DESTROYED, *conditions)
+    there = select(Deployment).where(~is_destroyed, *conditions)
     page = aliased(Deployment, paged(there, Deployment.name, past=after, limit=limit).subquery())
     newest = (
         select(Rollout.id)
@@ -204,7 +204,7 @@ def _waiting(row: NextRolloutRow | None, latest: Rollout | None) -> WaitingRollo
 
 async def list_names(tx: AsyncSession, *, limit: int | None = None) -> tuple[str, ...]:
     """Return the names of deployments that were not destroyed, in their order; all when no ``limit`` is given."""
-    query = select(Deployment.name).where(Deployment.lifecycle != DeploymentLifecycle.DESTROYED)
+    query = select(Deployment.name).where(~is_destroyed)
     return tuple(await tx.scalars(query.order_by(Deployment.name).limit(limit)))
 
 

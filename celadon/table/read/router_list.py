@@ -9,8 +9,8 @@ from sqlalchemy import func, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.domain.language.names import Epoch, RouterNode
-from celadon.domain.language.states import DeploymentLifecycle
 from celadon.table.core.clock import database_now
+from celadon.table.core.deployment_rules import is_destroyed
 from celadon.table.core.labels import within
 from celadon.table.core.models import Deployment, Router, RouterAck
 from celadon.table.core.paging import LONGEST_PAGE
@@ -72,7 +72,7 @@ async def behind_of(
         .outerjoin(RouterAck, (RouterAck.router == Router.node) & (RouterAck.deployment == Deployment.name))
         .where(
             Deployment.epoch > 0,
-            Deployment.lifecycle != DeploymentLifecycle.DESTROYED,
+            ~is_destroyed,
             func.coalesce(RouterAck.epoch, -1) < Deployment.epoch,
         )
     )
