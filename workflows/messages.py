@@ -223,7 +223,7 @@ class MessageHandlers(StatefulWorkflow):
 
     @pause.validator
     def _may_pause(self, payload: Any = None, *more: Any) -> None:  # noqa: ANN401
-        self._check(self._read_new_pause, payload, more)
+        self._check(self._read_pause, payload, more)
 
     @workflow.signal(name=contracts.PAUSE, description="As the update, without waiting for the answer.")
     def pause_by_signal(self, payload: Any = None, *more: Any) -> None:  # noqa: ANN401
@@ -510,14 +510,11 @@ class MessageHandlers(StatefulWorkflow):
         return self._read_to_judge(payload, BakeCommand, refuse_withdrawal)
 
     def _read_pause(self, payload: object) -> PauseCommand:
-        return self._read_to_judge(payload, PauseCommand, refuse_pause)
-
-    def _read_new_pause(self, payload: object) -> PauseCommand:
-        """Return a pause that comes now: one that an earlier version took may have an end that had passed."""
-        command = self._read_pause(payload)
-        refusal = refuse_past_end(self._state.progress, command, workflow.now())
-        if refusal is not None:
-            raise RefusedError(refusal)
+        """Return a pause; the end of one that an earlier version took may have passed."""
+        command = self._read_to_judge(payload, PauseCommand, refuse_pause)
+        past = refuse_past_end(self._state.progress, command, workflow.now())
+        if past is not None and is_patched(NO_TIMER_EARLIER):
+            raise RefusedError(past)
         return command
 
     def _read_resumption(self, payload: object) -> BakeCommand:
@@ -601,10 +598,6 @@ class MessageHandlers(StatefulWorkflow):
         """
         _refuse_crowd(self._to_judge)
         command = self._reader(verb)(payload)
-        if isinstance(command, PauseCommand):
-            past = refuse_past_end(self._state.progress, command, workflow.now())
-            if past is not None and workflow.patched(NO_TIMER_EARLIER):
-                raise RefusedError(past)
         message = _message(verb, command, door)
         door = command.door or door
         reply: PendingReply[JudgedAnswer] = PendingReply()
