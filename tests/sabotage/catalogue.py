@@ -1937,7 +1937,7 @@ SABOTAGES: Final = (
         "start again and again what cannot begin",
         "celadon.table.rollouts.next_rollouts",
         "hold_refused",
-        "row.id == number",
+        "row.id == request.next",
         "False",
         (
             "tests/table/rollouts/test_next_rollouts.py::test_what_cannot_begin_is_held_so_that_nobody_starts_it_again_and_again",
