@@ -16,8 +16,6 @@ from celadon.domain.language.base_models import StrictModel
 from celadon.domain.language.error_words import problems_of
 from celadon.owned_files import check_path, make_directory, read_text, write_file
 
-DEFAULT_PROFILE: Final = "default"
-
 _FOR_ITS_OWNER: Final = 0o600
 _PROFILES: Final = "profiles"
 _CURRENT: Final = "current"

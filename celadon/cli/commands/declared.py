@@ -36,7 +36,7 @@ from celadon.cli.targeting import speaks_to_celadon
 from celadon.domain.language.base_models import field_texts
 from celadon.service.command import AnyCommand, Option, Scope, Terminal, terminals_of, words_of
 from celadon.service.registry import command_of_words, commands
-from celadon.service.typed import TypedWronglyError, labels_typed
+from celadon.service.typed import TypedWronglyError, pairs_typed
 
 _PLAIN: Final = Option()
 _REVISIONS: Final = frozenset({"revision", "to_revision"})
@@ -118,7 +118,7 @@ def _value(command: AnyCommand, terminal: Terminal, name: str, given: Mapping[st
     option = _option(terminal, name)
     parse = option.parse
     if parse is None and value and _kind_of(command.request.model_fields[name].annotation, [])[0] is dict:
-        parse = partial(labels_typed, hint=_flag(option, name))
+        parse = partial(pairs_typed, hint=_flag(option, name))
     if parse is not None:
         try:
             return parse(value or ())

@@ -4,8 +4,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final, Self
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from celadon.table.core.connecting import open_engine
@@ -16,14 +14,6 @@ STATEMENT_TIMEOUT_SECONDS: Final = 5.0
 
 _PATIENCE_OF_A_TRANSACTION: Final = 2
 """How many times a statement's patience a whole transaction has: as long as its activity waits for it."""
-
-
-class DatabaseSettings(BaseSettings):
-    """Where Postgres is: ``DATABASE_URL``."""
-
-    model_config = SettingsConfigDict(extra="ignore")
-
-    database_url: str = Field(description="SQLAlchemy URL, for example postgresql+asyncpg://celadon@localhost/celadon")
 
 
 class Table:

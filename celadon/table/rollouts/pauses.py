@@ -87,4 +87,5 @@ async def _begin(tx: AsyncSession, rollout: Rollout, pause: Pause, message: Mess
     )
     tx.add(row)
     await tx.flush()
-    await tell_paused(tx, rollout, pause, row.id, asker_of(message, verdict))
+    asker = asker_of(verdict, by=message.command.by, reason=message.command.reason)
+    await tell_paused(tx, rollout, pause, row.id, asker)

@@ -429,7 +429,7 @@ async def _judge(
     verdict = await judge_message(tx, lock, authority, rollout, message, run=step.run, asks=askers.messages)
     if isinstance(verdict, Refusal):
         return verdict
-    return asker_of(message, verdict)
+    return asker_of(verdict, by=message.command.by, reason=message.command.reason)
 
 
 def _rolls_back_ungated(rollout: Rollout) -> bool:
