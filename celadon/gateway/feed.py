@@ -32,12 +32,20 @@ log = structlog.get_logger()
 class PublicationFeed:
     """Knows which epoch of each deployment the server has been told."""
 
-    def __init__(self, table: Table, metrics: GatewayMetrics, gateway: str, reach: Reach) -> None:
+    def __init__(
+        self,
+        table: Table,
+        metrics: GatewayMetrics,
+        gateway: str,
+        reach: Reach,
+        poll_seconds: float = POLL_SECONDS,
+    ) -> None:
         """Begin with nothing told; ``gateway`` names this process in the table.
 
         Endpoints that ``reach`` refuses are published to nobody, whatever the table says of them.
         """
         self._reach = reach
+        self._poll_seconds = poll_seconds
         self._table = table
         self._metrics = metrics
         self._gateway = gateway
@@ -75,7 +83,7 @@ class PublicationFeed:
         """Tell the server of every change, until cancelled; routers keep what they have while the table is not read."""
         in_doubt = False
         while True:
-            payloads = await heard.get(RETRY_SECONDS if in_doubt or self._panics_to_tell else POLL_SECONDS)
+            payloads = await heard.get(RETRY_SECONDS if in_doubt or self._panics_to_tell else self._poll_seconds)
             try:
                 async with self._reading:
                     if in_doubt or not payloads or "" in payloads:
