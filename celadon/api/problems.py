@@ -83,8 +83,8 @@ class HttpRefusal(Exception):  # noqa: N818 - a refusal, in the words of the hou
     @property
     def headers(self) -> dict[str, str]:
         """What HTTP says besides the problem."""
-        found = {"retry-after": str(max(1, round(self.retry_after)))} if self.retry_after else {}
-        return found | ({"connection": "close"} if self.problem.status in _UNREAD else {})
+        headers = {"retry-after": str(max(1, round(self.retry_after)))} if self.retry_after else {}
+        return headers | ({"connection": "close"} if self.problem.status in _UNREAD else {})
 
 
 def clipped(text: str) -> str:
@@ -107,8 +107,8 @@ def problem_of(refusal: Refusal) -> Problem:
 
 def problem_at(door: Door, problem: Problem) -> Problem:
     """Return a problem in the words of a door."""
-    told = {"detail": said_at(door, problem.detail), "next_step": said_at(door, problem.next_step)}
-    return problem.model_copy(update=told)
+    texts = {"detail": said_at(door, problem.detail), "next_step": said_at(door, problem.next_step)}
+    return problem.model_copy(update=texts)
 
 
 def response_of(problem: Problem, headers: Mapping[str, str] | None = None) -> JSONResponse:

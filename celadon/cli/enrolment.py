@@ -201,14 +201,14 @@ def _files(
 ) -> RouterFiles:
     usual = Path(node) if stack is None else DataDirectory(stack.data_dir).router_files(node)
     directory = (options.to or usual).absolute()
-    given = ((LIVE, options.listen, "--listen"), (PREVIEW, options.preview_listen, "--preview-listen"))
+    addresses = ((LIVE, options.listen, "--listen"), (PREVIEW, options.preview_listen, "--preview-listen"))
     identities = tuple(_checked(check_identity, one, "--gateway-identity") for one in options.gateway_identities)
     return RouterFiles(
         node,
         directory,
         gateways,
         admin=options.admin or (options.at or directory) / ADMIN_SOCKET,
-        listens={name: _tcp_address(value, option) for name, value, option in given if value is not None},
+        listens={name: _tcp_address(value, option) for name, value, option in addresses if value is not None},
         at=options.at,
         own_certificates=options.certificates,
         gateway_identities=identities or ((gateway_identity(authority.trust_domain),) if authority else ()),
@@ -325,7 +325,7 @@ def _checked(parse: Callable[[str], ValueT], text: str, option: str) -> ValueT:
     try:
         return parse(text)
     except ValidationError as error:
-        told = what_is_wrong(error.errors(include_url=False)[0])
-        raise typer.BadParameter(told, param_hint=option) from error
+        problem = what_is_wrong(error.errors(include_url=False)[0])
+        raise typer.BadParameter(problem, param_hint=option) from error
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint=option) from error

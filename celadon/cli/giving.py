@@ -55,8 +55,8 @@ Hook: TypeAlias = Callable[[AnyCommand, CommandArguments, TargetChoice, OutputFo
 def hook_of(place: str) -> Hook:
     """Return what carries a command out in a way of its own."""
     module, _, name = place.partition(":")
-    found: Hook = getattr(import_module(module), name)
-    return found
+    hook: Hook = getattr(import_module(module), name)
+    return hook
 
 
 async def give(

@@ -97,9 +97,9 @@ async def login(given: Login, output: OutputFormat) -> ExitCode:
     if output.is_for_programs:
         print_object(_who(target, who), output)
     else:
-        told = Text(f"Logged in to {url} as ").append(who.name, style="bold")
+        line = Text(f"Logged in to {url} as ").append(who.name, style="bold")
         print_text(
-            told.append(f" ({_roles(who.roles)}); the current profile is now {given.profile}, in {file}."),
+            line.append(f" ({_roles(who.roles)}); the current profile is now {given.profile}, in {file}."),
         )
     return ExitCode.DONE
 

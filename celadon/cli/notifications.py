@@ -178,19 +178,19 @@ async def send_sample_to(
     async with open_session(data_dir) as session:
         identity = await session.read(lambda tx: owe_test(tx, name, author_name(by)))
         deadline = time.monotonic() + timeout.total_seconds()
-        told = await session.read(lambda tx: read_delivery(tx, identity))
-        while not _attempted(told) and time.monotonic() < deadline:
+        delivery = await session.read(lambda tx: read_delivery(tx, identity))
+        while not _attempted(delivery) and time.monotonic() < deadline:
             await asyncio.sleep(_POLL_SECONDS)
-            told = await session.read(lambda tx: read_delivery(tx, identity))
-    if not _attempted(told):
+            delivery = await session.read(lambda tx: read_delivery(tx, identity))
+    if not _attempted(delivery):
         raise CommandError(
             f"no worker has told within {timeout.total_seconds():g} s what came of the sample for {name}; see that one "
             "runs ('celadon doctor'); it will be sent as soon as one does",
         )
-    if told.state is not DeliveryState.DELIVERED:
-        again = "; it is tried again, see 'celadon notify list'" if told.state is DeliveryState.WAITING else ""
-        raise CommandError(f"{name} did not take the sample: {told.last_error}{again}")
-    _say(Done(target=name, done="tested"), output, f"answered {told.last_status}")
+    if delivery.state is not DeliveryState.DELIVERED:
+        again = "; it is tried again, see 'celadon notify list'" if delivery.state is DeliveryState.WAITING else ""
+        raise CommandError(f"{name} did not take the sample: {delivery.last_error}{again}")
+    _say(Done(target=name, done="tested"), output, f"answered {delivery.last_status}")
     return ExitCode.DONE
 
 

@@ -118,8 +118,8 @@ def _scope(labels: tuple[str, ...]) -> dict[str, str]:
     try:
         return TypeAdapter[dict[str, str]](Labels).validate_python({name: value for name, _, value in pairs})
     except ValidationError as error:
-        told = what_is_wrong(error.errors(include_url=False)[0])
-        raise typer.BadParameter(told, param_hint="--label") from error
+        problem = what_is_wrong(error.errors(include_url=False)[0])
+        raise typer.BadParameter(problem, param_hint="--label") from error
 
 
 def _roles(record: TokenRecord) -> str:

@@ -280,10 +280,10 @@ class _Term:
                         self.table.owing.set()
                     await self._compare(group, tools)
                 else:
-                    told = [json.loads(payload) for payload in payloads]
-                    if any(one.get(OWES) for one in told):
+                    changes = [json.loads(payload) for payload in payloads]
+                    if any(one.get(OWES) for one in changes):
                         self.table.owing.set()
-                    await self._read_all(group, tools, {one["deployment"] for one in told})
+                    await self._read_all(group, tools, {one["deployment"] for one in changes})
                 await asyncio.sleep(_BETWEEN_READS_SECONDS)
 
     async def _compare(self, group: asyncio.TaskGroup, tools: Tools) -> None:

@@ -58,10 +58,10 @@ def names_in(group: tuple[str, ...]) -> tuple[str, ...]:
 
 def typed_command(words: tuple[str, ...]) -> tuple[Callable[..., None], str | None] | None:
     """Return a command as Typer reads it, with its panel at the root; ``None`` when none is declared so."""
-    found = command_of_words(words)
-    if found is None or not found[1].is_there:
+    named = command_of_words(words)
+    if named is None or not named[1].is_there:
         return None
-    return _typed(*found), found[1].panel if len(words) == 1 else None
+    return _typed(*named), named[1].panel if len(words) == 1 else None
 
 
 def _typed(command: AnyCommand, terminal: Terminal) -> Callable[..., None]:
@@ -181,9 +181,9 @@ def _parameters(command: AnyCommand, terminal: Terminal) -> Iterator[inspect.Par
     yield from _content(terminal)
     for name in (name for name in fields if name not in first):
         if name == "reason":
-            for switch, told in terminal.switches.items():
+            for switch, help_text in terminal.switches.items():
                 flag = f"--{switch.replace('_', '-')}"
-                yield _parameter(switch, Annotated[bool, typer.Option(flag, help=told)], default=False)
+                yield _parameter(switch, Annotated[bool, typer.Option(flag, help=help_text)], default=False)
         yield _field(command, terminal, name)
     yield _parameter("by", RequestedByOption if "requested_by" in command.request.model_fields else ByOption, None)
     if command.asks is not None or terminal.may_ask:
@@ -272,7 +272,7 @@ def _kind_of(annotation: Any, metadata: list[Any]) -> tuple[Any, int | None]:  #
     least = next((one.ge for one in metadata if hasattr(one, "ge")), None)
     origin, inside = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        more = [one for found in inside[1:] for one in getattr(found, "metadata", [found])]
+        more = [one for part in inside[1:] for one in getattr(part, "metadata", [part])]
         return _kind_of(inside[0], [*metadata, *more])
     if origin in {Union, UnionType}:
         return _kind_of(next(one for one in inside if one is not NoneType), metadata)

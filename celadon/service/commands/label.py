@@ -42,8 +42,10 @@ async def label(call: Call[LabelRequest]) -> LabelResult:
 
 
 def _summary(result: LabelResult) -> tuple[Line, ...]:
-    told = ", ".join(f"{name}={value}" for name, value in sorted(result.labels.items())) or "no labels"
-    return (Line(text=f"{result.deployment} has {told}{'' if result.changed else ' already; nothing was changed'}."),)
+    label_list = ", ".join(f"{name}={value}" for name, value in sorted(result.labels.items())) or "no labels"
+    return (
+        Line(text=f"{result.deployment} has {label_list}{'' if result.changed else ' already; nothing was changed'}."),
+    )
 
 
 COMMAND = Command(

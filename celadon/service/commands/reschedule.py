@@ -73,13 +73,13 @@ def _end(result: RescheduleResult) -> str:
     answer = result.answer
     if answer.paused_since is not None:
         return "the timers stand still until the rollout is resumed"
-    told = [
+    timers = [
         f"{what} {utc(at)}"
         for what, at in (("it promotes itself at", answer.promotes_at), ("its deadline ends at", answer.deadline_at))
         if at is not None
     ]
-    if told:
-        return ", ".join(told)
+    if timers:
+        return ", ".join(timers)
     if answer.phase is RolloutPhase.AWAITING_PROMOTION:
         return "no timer runs, a person decides"
     return "its timers begin once green is verified"

@@ -143,11 +143,11 @@ async def settled_soon(read: Callable[[], Awaitable[SettledLines]]) -> tuple[Dep
     Where one stays open for long, what it holds back comes later; it is never skipped.
     """
     for _ in range(_READS_OF_NEWEST):
-        found = await read()
-        if not found.held_back:
+        page = await read()
+        if not page.held_back:
             break
         await asyncio.sleep(_HELD_BACK_SECONDS)
-    return found.events
+    return page.events
 
 
 def _of(query: QueryT, scope: Mapping[str, str], deployment: str | None) -> QueryT:

@@ -39,10 +39,10 @@ async def events_of(
     rows = await tx.scalars(
         select(RolloutEvent).join(newest, newest.c.id == RolloutEvent.id).order_by(RolloutEvent.id.desc()),
     )
-    found: defaultdict[str, list[DeploymentEvent]] = defaultdict(list)
+    events: defaultdict[str, list[DeploymentEvent]] = defaultdict(list)
     for row in rows:
-        found[row.deployment].append(event_of(row))
-    return found
+        events[row.deployment].append(event_of(row))
+    return events
 
 
 async def rollouts_of(
@@ -56,10 +56,10 @@ async def rollouts_of(
     last = select(Rollout.id).where(Rollout.deployment == Deployment.name)
     newest = _each(deployments, paged(last, Rollout.id, past=before, limit=limit, newest_first=True))
     rows = await tx.scalars(select(Rollout).join(newest, newest.c.id == Rollout.id).order_by(Rollout.id.desc()))
-    found: defaultdict[str, list[RolloutRecord]] = defaultdict(list)
+    rollouts: defaultdict[str, list[RolloutRecord]] = defaultdict(list)
     for row in rows:
-        found[row.deployment].append(record_of(row))
-    return found
+        rollouts[row.deployment].append(record_of(row))
+    return rollouts
 
 
 async def revisions_of(
@@ -77,9 +77,9 @@ async def revisions_of(
         .join(newest, (newest.c.number == RevisionRow.number) & (newest.c.deployment == RevisionRow.deployment))
         .order_by(RevisionRow.number.desc()),
     )
-    found: defaultdict[str, list[RevisionRecord]] = defaultdict(list)
+    revisions: defaultdict[str, list[RevisionRecord]] = defaultdict(list)
     for row in rows:
-        found[row.deployment].append(
+        revisions[row.deployment].append(
             RevisionRecord(
                 deployment=row.deployment,
                 number=RevisionNumber(row.number),
@@ -88,7 +88,7 @@ async def revisions_of(
                 created_at=row.created_at,
             ),
         )
-    return found
+    return revisions
 
 
 async def route_sets_of(
@@ -107,9 +107,9 @@ async def route_sets_of(
         .join(Deployment, Deployment.name == RouteSet.deployment)
         .order_by(RouteSet.id),
     )
-    found: defaultdict[str, list[RouteSetRecord]] = defaultdict(list)
+    route_sets: defaultdict[str, list[RouteSetRecord]] = defaultdict(list)
     for row, live in rows:
-        found[row.deployment].append(
+        route_sets[row.deployment].append(
             RouteSetRecord(
                 route_set=RouteSetId(row.id),
                 deployment=row.deployment,
@@ -124,7 +124,7 @@ async def route_sets_of(
                 requests_cut=row.requests_cut,
             ),
         )
-    return found
+    return route_sets
 
 
 async def routes_of(
@@ -159,9 +159,9 @@ async def routes_of(
         .join(Deployment, Deployment.name == RouteSet.deployment)
         .order_by(*order),
     )
-    found: defaultdict[str, list[RouteRecord]] = defaultdict(list)
+    routes: defaultdict[str, list[RouteRecord]] = defaultdict(list)
     for row, deployment, revision, live in rows:
-        found[deployment].append(
+        routes[deployment].append(
             RouteRecord(
                 route=RouteId(row.id),
                 deployment=deployment,
@@ -178,7 +178,7 @@ async def routes_of(
                 last_error=row.last_error,
             ),
         )
-    return found
+    return routes
 
 
 async def acknowledgements_of(
@@ -197,9 +197,9 @@ async def acknowledgements_of(
         .outerjoin(RouterAck, (RouterAck.router == page.c.node) & (RouterAck.deployment == Deployment.name))
         .order_by(page.c.node),
     )
-    found: defaultdict[str, list[AcknowledgementRecord]] = defaultdict(list)
+    acknowledgements: defaultdict[str, list[AcknowledgementRecord]] = defaultdict(list)
     for row in rows:
-        found[row.name].append(
+        acknowledgements[row.name].append(
             AcknowledgementRecord(
                 router=RouterNode(row.node),
                 deployment=row.name,
@@ -207,15 +207,15 @@ async def acknowledgements_of(
                 acknowledged=row.served is not None and row.served >= row.epoch,
             ),
         )
-    return found
+    return acknowledgements
 
 
 def _each(deployments: Collection[str], page: Select[Any]) -> Subquery:
     """Return ``page`` of each deployment with its name: by an index, however much there is that is not asked for."""
-    found = page.lateral()
+    lateral = page.lateral()
     return (
-        select(Deployment.name.label("deployment"), *found.c)
-        .join(found, true())
+        select(Deployment.name.label("deployment"), *lateral.c)
+        .join(lateral, true())
         .where(Deployment.name.in_(deployments))
         .subquery()
     )

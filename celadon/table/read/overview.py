@@ -273,13 +273,13 @@ def _required(row: RouteSet, rollout: RolloutRecord | None) -> int | None:
 
 
 async def _view_replicas(tx: AsyncSession, sets: list[int]) -> defaultdict[int, list[ReplicaView]]:
-    found: defaultdict[int, list[ReplicaView]] = defaultdict(list)
+    replicas: defaultdict[int, list[ReplicaView]] = defaultdict(list)
     running = await _view_departures(tx, sets)
     rows = await tx.scalars(
         select(Route).where(Route.set_id.in_(sets), Route.ended_at.is_(None)).order_by(Route.created_at, Route.id),
     )
     for row in rows:
-        found[row.set_id].append(
+        replicas[row.set_id].append(
             ReplicaView(
                 route=RouteId(row.id),
                 host=row.host,
@@ -295,7 +295,7 @@ async def _view_replicas(tx: AsyncSession, sets: list[int]) -> defaultdict[int, 
                 running_requests=running.get(row.id),
             ),
         )
-    return found
+    return replicas
 
 
 async def _view_departures(tx: AsyncSession, sets: list[int]) -> dict[str, int]:
@@ -336,7 +336,7 @@ async def _view_failures(
 
     What an older set's replicas have failed with before the latest rollout began was told in another one's view.
     """
-    found: defaultdict[int, list[FailureView]] = defaultdict(list)
+    failures: defaultdict[int, list[FailureView]] = defaultdict(list)
     rows = await tx.scalars(
         select(Route)
         .where(
@@ -350,7 +350,7 @@ async def _view_failures(
     )
     for row in rows:
         if row.ended_at is not None:
-            found[row.set_id].append(
+            failures[row.set_id].append(
                 FailureView(
                     route=RouteId(row.id),
                     port=row.port,
@@ -360,12 +360,12 @@ async def _view_failures(
                     output=row.output,
                 ),
             )
-    return found
+    return failures
 
 
 async def _view_load(tx: AsyncSession, sets: list[int]) -> defaultdict[int, list[LoadView]]:
     """Return what live routers report of draining sets; a report from before the drain says nothing."""
-    found: defaultdict[int, list[LoadView]] = defaultdict(list)
+    loads: defaultdict[int, list[LoadView]] = defaultdict(list)
     rows = await tx.execute(
         select(RouteSet.id, Router.node, RouterLoad.running, RouterLoad.reported_at)
         .select_from(RouteSet)
@@ -378,8 +378,8 @@ async def _view_load(tx: AsyncSession, sets: list[int]) -> defaultdict[int, list
         .order_by(RouteSet.id, Router.node),
     )
     for row in rows:
-        found[row.id].append(LoadView(router=row.node, running=row.running, reported_at=row.reported_at))
-    return found
+        loads[row.id].append(LoadView(router=row.node, running=row.running, reported_at=row.reported_at))
+    return loads
 
 
 async def _view_routers(tx: AsyncSession, deployment: Deployment) -> tuple[RouterView, ...]:

@@ -85,15 +85,15 @@ async def behind_of(
         .where(Router.node.in_(routers), is_live)
         .order_by(Router.node, page.c.name),
     )
-    found: defaultdict[str, list[BehindLine]] = defaultdict(list)
+    lines: defaultdict[str, list[BehindLine]] = defaultdict(list)
     for row in rows:
         line = BehindLine(
             deployment=row.name,
             epoch=Epoch(row.epoch),
             serves=None if row.serves is None else Epoch(row.serves),
         )
-        found[row.node].append(line)
-    return found
+        lines[row.node].append(line)
+    return lines
 
 
 def _line(row: Router, behind: Sequence[BehindLine], now: datetime, most_behind: int) -> RouterLine:

@@ -150,10 +150,10 @@ async def _read_asked(
 ) -> tuple[Rollout | None, SwitchAnswer | None, Freeze | None]:
     """Return the rollout that asks, the refusal that this decision was answered with, and the freeze that holds."""
     keys = {"rollout": step.rollout, "deployment": lock.name, "decision": step.decision}
-    found = (await tx.execute(_asked, keys)).one_or_none()
-    if found is None:
+    row = (await tx.execute(_asked, keys)).one_or_none()
+    if row is None:
         return None, None, None
-    rollout, answer, freeze = found
+    rollout, answer, freeze = row
     refused = None if answer is None else SwitchAnswer.model_validate(answer, strict=False)
     return rollout, refused, None if freeze is None else freeze_of(freeze)
 

@@ -67,9 +67,9 @@ async def forget_router(tx: AsyncSession, node: str, *, author: Author, force: b
     )
     evidence = {"was": was.value, **({"forced": "true"} if force else {})}
     await end_enrolment(tx, node, author, evidence)
-    told = () if is_told else await _tell(tx, author, {"router": node, **evidence})
+    deployments = () if is_told else await _tell(tx, author, {"router": node, **evidence})
     await tx.execute(notification(ACKS_CHANNEL, json.dumps({"deployment": ALL_DEPLOYMENTS, "router": node})))
-    return Forgotten(router=RouterNode(node), was=was, deployments=told)
+    return Forgotten(router=RouterNode(node), was=was, deployments=deployments)
 
 
 async def _tell(tx: AsyncSession, author: Author, evidence: Mapping[str, str]) -> tuple[str, ...]:
