@@ -296,12 +296,12 @@ class MessageHandlers(StatefulWorkflow):
     )
     def routers_acknowledged(self, payload: Any = None, *more: Any) -> None:  # noqa: ANN401
         """Record that routers have caught up."""
-        told = self._heard(contracts.ROUTERS_ACKNOWLEDGED, RoutersAcknowledged, payload, more)
-        if told is None:
+        news = self._heard(contracts.ROUTERS_ACKNOWLEDGED, RoutersAcknowledged, payload, more)
+        if news is None:
             return
-        if means_other_rollout(self._state.progress, told.rollout):
+        if means_other_rollout(self._state.progress, news.rollout):
             return
-        self._state.routers_served = max(self._state.routers_served or told.epoch, told.epoch)
+        self._state.routers_served = max(self._state.routers_served or news.epoch, news.epoch)
         self._news += 1
 
     @workflow.signal(
@@ -357,8 +357,8 @@ class MessageHandlers(StatefulWorkflow):
     )
     def successor_waits(self, payload: Any = None, *more: Any) -> None:  # noqa: ANN401
         """Hear of another rollout, which may replace this one; it may be told before this one knows its own number."""
-        told = self._heard(contracts.SUCCESSOR_WAITS, SuccessorWaits, payload, more)
-        if told is not None and self._state.progress.rollout in {None, told.rollout}:
+        news = self._heard(contracts.SUCCESSOR_WAITS, SuccessorWaits, payload, more)
+        if news is not None and self._state.progress.rollout in {None, news.rollout}:
             self._news += 1
             self._expect_other_successor()
 
@@ -375,8 +375,8 @@ class MessageHandlers(StatefulWorkflow):
         more: tuple[object, ...],
     ) -> bool:
         """Let timers decide again that were held until this signal; return whether it is for this rollout."""
-        told = self._heard(signal, kind, payload, more)
-        if told is None or told.rollout != self._state.progress.rollout:
+        news = self._heard(signal, kind, payload, more)
+        if news is None or news.rollout != self._state.progress.rollout:
             return False
         hold = self._state.progress.hold
         self._news += 1

@@ -162,14 +162,14 @@ class Publication(BaseModel):
     @property
     def destinations(self) -> Mapping[Destination, tuple[Endpoint, ...]]:
         """The endpoints of every destination that there is."""
-        found = {
+        endpoints = {
             Destination(is_grpc=False, is_preview=False): self.endpoints,
             Destination(is_grpc=False, is_preview=True): self.preview,
         }
         if self.grpc_streams is not None:
-            found[Destination(is_grpc=True, is_preview=False)] = self.grpc_endpoints
-            found[Destination(is_grpc=True, is_preview=True)] = self.grpc_preview
-        return found
+            endpoints[Destination(is_grpc=True, is_preview=False)] = self.grpc_endpoints
+            endpoints[Destination(is_grpc=True, is_preview=True)] = self.grpc_preview
+        return endpoints
 
 
 class _Placed(NamedTuple):
