@@ -26,12 +26,11 @@ from celadon.api.limits import BodyLimit, SecurityHeaders
 from celadon.api.measured import Measured
 from celadon.api.probes import Ready
 from celadon.api.problems import (
-    TYPE_PREFIX,
     HttpRefusal,
     Problem,
-    clipped,
     not_migrated_yet,
     problem_of,
+    problem_with,
     response_of,
     table_away,
 )
@@ -149,15 +148,14 @@ def _add_errors(app: FastAPI) -> None:
         problems = "; ".join(
             f"{'.'.join(str(part) for part in one['loc'][1:])}: {what_is_wrong(one)}" for one in error.errors()
         )
-        problem = _problem(
-            HTTPStatus.UNPROCESSABLE_ENTITY, "INVALID_PAYLOAD", clipped(problems), "see the OpenAPI file"
+        return response_of(
+            problem_with(HTTPStatus.UNPROCESSABLE_ENTITY, "INVALID_PAYLOAD", problems, "see the OpenAPI file")
         )
-        return response_of(problem)
 
     @app.exception_handler(HTTPException)
     async def http(_: Request, error: HTTPException) -> JSONResponse:
         status = HTTPStatus(error.status_code)
-        problem = _problem(status, status.name, str(error.detail), "see the OpenAPI file")
+        problem = problem_with(status, status.name, str(error.detail), "see the OpenAPI file")
         return response_of(problem, error.headers)
 
     @app.exception_handler(TableAwayError)
@@ -169,17 +167,6 @@ def _add_errors(app: FastAPI) -> None:
     async def not_migrated(request: Request, error: NotMigratedError) -> JSONResponse:
         log.error("not_migrated", why=str(error))
         return response_of(problem_for(request, not_migrated_yet().problem))
-
-
-def _problem(status: HTTPStatus, code: str, detail: str, next_step: str) -> Problem:
-    return Problem(
-        type=f"{TYPE_PREFIX}{code.lower().replace('_', '-')}",
-        title=status.phrase,
-        status=status.value,
-        detail=detail,
-        code=code,
-        next_step=next_step,
-    )
 
 
 def _describe(app: FastAPI) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.cli.author_name import author_name
 from celadon.cli.faults import CommandError
-from celadon.cli.output import OutputFormat, print_object, print_text
+from celadon.cli.output import OutputFormat, print_answer
 from celadon.cli.session import open_session
 from celadon.domain.decisions.enrolment import Enrolment, check_identity, check_node, gateway_identity
 from celadon.domain.language.base_models import Record
@@ -147,10 +147,7 @@ async def enrol(options: EnrolOptions, data_dir: Path | None, output: OutputForm
         identity=wanted.identity,
         certificate_expires_at=wanted.expires_at,
     )
-    if output.is_for_programs:
-        print_object(answer, output)
-    else:
-        print_text(*(Text(line) for line in _told(answer, files)))
+    print_answer(answer, output, lambda: [Text(line) for line in _told(answer, files)])
     return ExitCode.DONE
 
 
@@ -173,13 +170,11 @@ def write_gateway_certificate(to: Path, valid_for: timedelta | None, output: Out
         identity=issued.identity,
         certificate_expires_at=issued.expires_at,
     )
-    if output.is_for_programs:
-        print_object(answer, output)
-    else:
-        print_text(
-            Text(f"The gateway's certificate, until {utc(issued.expires_at)}, is in {directory}."),
-            Text(f"Start the gateway with CELADON_GATEWAY_TLS_DIR={directory}; one that runs takes it by itself."),
-        )
+    lines = [
+        Text(f"The gateway's certificate, until {utc(issued.expires_at)}, is in {directory}."),
+        Text(f"Start the gateway with CELADON_GATEWAY_TLS_DIR={directory}; one that runs takes it by itself."),
+    ]
+    print_answer(answer, output, lambda: lines)
     return ExitCode.DONE
 
 
