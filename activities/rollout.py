@@ -21,7 +21,6 @@ from activities.worker_keys import believing
 from activities.worker_stop import stop_with_worker
 from celadon.domain.decisions.authority import Authority
 from celadon.domain.decisions.hosts import NO_HOSTS, ClaimableHosts, HostRules
-from celadon.domain.decisions.successors import held_because
 from celadon.domain.language.errors import RefusalCode, RefusedError
 from celadon.domain.language.freeze import FreezesRead
 from celadon.domain.language.names import Epoch
@@ -104,9 +103,8 @@ class RolloutActivities:
                     begun = await begin_table.begin(tx, step, authority, hosts=self._hosts, attempted_at=began_at)
             except RefusedError as error:
                 if isinstance(step.request, NextRollout):
-                    why, request = held_because(error), step.request
                     async with self._table.transaction() as tx:
-                        await next_rollouts.hold_refused(tx, request.deployment, request.next, why)
+                        await next_rollouts.hold_refused(tx, step.request, error)
                 raise
         log.info("rollout_began", deployment=begun.deployment, rollout=begun.rollout, revision=begun.to_revision)
         return begun

@@ -55,10 +55,10 @@ def _explain_settings(error: ValidationError) -> str | None:
     """Name the variables that are missing or wrong, when ``error`` is of a room's settings."""
     if not error.title.endswith("Settings"):
         return None
-    told = [
+    problems = [
         _variable_problem(str(one["loc"][0]), one["type"], what_is_wrong(one)) for one in error.errors() if one["loc"]
     ]
-    return f"{'; '.join(dict.fromkeys(told))}: set it and try again"
+    return f"{'; '.join(dict.fromkeys(problems))}: set it and try again"
 
 
 def _variable_problem(field: str, kind: str, message: str) -> str:
@@ -67,5 +67,5 @@ def _variable_problem(field: str, kind: str, message: str) -> str:
         name = f"CELADON_{name}"
     if kind == "missing":
         return f"{name} is not set"
-    given = "" if "KEY" in name else f" ({os.environ[name]!r})" if name in os.environ else ""
-    return f"{name}{given}: {message}"
+    value = "" if "KEY" in name else f" ({os.environ[name]!r})" if name in os.environ else ""
+    return f"{name}{value}: {message}"

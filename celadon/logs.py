@@ -95,8 +95,8 @@ def _library_handler() -> logging.Handler:
 
 def _indented_traceback(stream: TextIO, error: "ExcInfo") -> None:
     """Write a traceback in which no line looks like one of the log."""
-    told = "".join(traceback.format_exception(*error)).rstrip("\n")
-    stream.write("\n".join(indented_lines(f"\n{told}", "    ")))
+    text = "".join(traceback.format_exception(*error)).rstrip("\n")
+    stream.write("\n".join(indented_lines(f"\n{text}", "    ")))
 
 
 def trace_of(error: BaseException) -> str:

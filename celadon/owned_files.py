@@ -99,16 +99,16 @@ def check_contents(directory: Path, *, skipping: Callable[[Path], bool] = lambda
         here = Path(place)
         for name in (*directories, *files):
             try:
-                found = os.lstat(name, dir_fd=descriptor)
+                status = os.lstat(name, dir_fd=descriptor)
             except FileNotFoundError:
                 continue
-            if stat.S_ISDIR(found.st_mode):
-                _check_place(here / name, found)
-            elif stat.S_ISSOCK(found.st_mode) or _stays_in(directory, here / name, found):
-                _check_owner(here / name, found)
+            if stat.S_ISDIR(status.st_mode):
+                _check_place(here / name, status)
+            elif stat.S_ISSOCK(status.st_mode) or _stays_in(directory, here / name, status):
+                _check_owner(here / name, status)
             else:
-                _check_file(here / name, found)
-                _check_name(here / name, found)
+                _check_file(here / name, status)
+                _check_name(here / name, status)
         directories[:] = [name for name in directories if not skipping(here / name)]
 
 
@@ -207,10 +207,10 @@ def _opened(file: Path, flags: int) -> Iterator[int]:
                 raise _no_file_of_ours(file) from error
             raise
         try:
-            found = os.fstat(descriptor)
-            _check_file(file, found)
+            status = os.fstat(descriptor)
+            _check_file(file, status)
             if flags != os.O_RDONLY:
-                _check_name(file, found)
+                _check_name(file, status)
             yield descriptor
         finally:
             os.close(descriptor)

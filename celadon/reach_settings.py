@@ -25,11 +25,11 @@ class ReachSettings(BaseSettings):
     @property
     def reach(self) -> Reach:
         """What may be connected to; ports of this machine that the environment gives to Celadon's parts are refused."""
-        given = [value for name, value in os.environ.items() if _is_an_address(name)]
+        addresses = [value for name, value in os.environ.items() if _is_an_address(name)]
         return Reach(
             allowed_metadata=self.allowed_metadata_networks,
             allowed_endpoints=self.allowed_endpoints,
-            own_ports=self.own_ports | own_ports(given),
+            own_ports=self.own_ports | own_ports(addresses),
         )
 
 

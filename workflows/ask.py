@@ -41,8 +41,8 @@ class Ask:
             request = parse_payload(AskRequest, only_input(payload, more))
         except RefusedError as error:
             raise refused(error.refusal) from error
-        now, found = workflow.now(), workflow.info().typed_search_attributes
-        scheduled_at = found.get(_scheduled_at)
+        now, attributes = workflow.now(), workflow.info().typed_search_attributes
+        scheduled_at = attributes.get(_scheduled_at)
         late = refuse_late_firing(scheduled_at, now)
         if late is not None:
             raise refused(late)
@@ -50,7 +50,7 @@ class Ask:
             request=request,
             run=workflow.info().run_id,
             started_at=workflow.info().workflow_start_time,
-            schedule=found.get(_scheduled_by) or "",
+            schedule=attributes.get(_scheduled_by) or "",
             scheduled_at=scheduled_at,
         )
         return await _ask(step, _time_left(scheduled_at, now))

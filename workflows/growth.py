@@ -52,9 +52,9 @@ class GrowingRollout(RolloutSteps):
 
     def _green_is_open(self, green_set: RouteSetId) -> None:
         now = workflow.now()
-        told = self._state.progress.green
+        green = self._state.progress.green
         # A reset workflow hears again of the green that its first run had.
-        of_this_green = told if told is not None and told.route_set == green_set else None
+        of_this_green = green if green is not None and green.route_set == green_set else None
         self._update(green_set=green_set, green=of_this_green, since=now, unverified_since=now, hold=None)
 
     async def _hold_for_room(self, why: str, cures: int) -> None:
@@ -143,12 +143,12 @@ class GrowingRollout(RolloutSteps):
         rule = before.policy.approvals
         if rule is None:
             return PromoteAnswer(state=state)
-        given = counted(self._state.progress.approvals, before.phase)
+        approvals = counted(self._state.progress.approvals, before.phase)
         return PromoteAnswer(
             state=state,
-            approvals=len(given),
+            approvals=len(approvals),
             needed=rule.count,
-            approved_by=tuple(one.by for one in given),
+            approved_by=tuple(one.by for one in approvals),
         )
 
     def _refuse_promotions_that_came_too_late(self) -> None:

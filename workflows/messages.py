@@ -223,7 +223,7 @@ class MessageHandlers(StatefulWorkflow):
 
     @pause.validator
     def _may_pause(self, payload: Any = None, *more: Any) -> None:  # noqa: ANN401
-        self._check(self._read_new_pause, payload, more)
+        self._check(self._read_pause, payload, more)
 
     @workflow.signal(name=contracts.PAUSE, description="As the update, without waiting for the answer.")
     def pause_by_signal(self, payload: Any = None, *more: Any) -> None:  # noqa: ANN401
@@ -297,12 +297,12 @@ class MessageHandlers(StatefulWorkflow):
     )
     def routers_acknowledged(self, payload: Any = None, *more: Any) -> None:  # noqa: ANN401
         """Record that routers have caught up."""
-        told = self._heard(contracts.ROUTERS_ACKNOWLEDGED, RoutersAcknowledged, payload, more)
-        if told is None:
+        news = self._heard(contracts.ROUTERS_ACKNOWLEDGED, RoutersAcknowledged, payload, more)
+        if news is None:
             return
-        if means_other_rollout(self._state.progress, told.rollout):
+        if means_other_rollout(self._state.progress, news.rollout):
             return
-        self._state.routers_served = max(self._state.routers_served or told.epoch, told.epoch)
+        self._state.routers_served = max(self._state.routers_served or news.epoch, news.epoch)
         self._news += 1
 
     @workflow.signal(
@@ -358,8 +358,8 @@ class MessageHandlers(StatefulWorkflow):
     )
     def successor_waits(self, payload: Any = None, *more: Any) -> None:  # noqa: ANN401
         """Hear of another rollout, which may replace this one; it may be told before this one knows its own number."""
-        told = self._heard(contracts.SUCCESSOR_WAITS, SuccessorWaits, payload, more)
-        if told is not None and self._state.progress.rollout in {None, told.rollout}:
+        news = self._heard(contracts.SUCCESSOR_WAITS, SuccessorWaits, payload, more)
+        if news is not None and self._state.progress.rollout in {None, news.rollout}:
             self._news += 1
             self._expect_other_successor()
 
@@ -376,8 +376,8 @@ class MessageHandlers(StatefulWorkflow):
         more: tuple[object, ...],
     ) -> bool:
         """Let timers decide again that were held until this signal; return whether it is for this rollout."""
-        told = self._heard(signal, kind, payload, more)
-        if told is None or told.rollout != self._state.progress.rollout:
+        news = self._heard(signal, kind, payload, more)
+        if news is None or news.rollout != self._state.progress.rollout:
             return False
         hold = self._state.progress.hold
         self._news += 1
@@ -511,14 +511,11 @@ class MessageHandlers(StatefulWorkflow):
         return self._read_to_judge(payload, BakeCommand, refuse_withdrawal)
 
     def _read_pause(self, payload: object) -> PauseCommand:
-        return self._read_to_judge(payload, PauseCommand, refuse_pause)
-
-    def _read_new_pause(self, payload: object) -> PauseCommand:
-        """Return a pause that comes now: one that an earlier version took may have an end that had passed."""
-        command = self._read_pause(payload)
-        refusal = refuse_past_end(self._state.progress, command, workflow.now())
-        if refusal is not None:
-            raise RefusedError(refusal)
+        """Return a pause; the end of one that an earlier version took may have passed."""
+        command = self._read_to_judge(payload, PauseCommand, refuse_pause)
+        past = refuse_past_end(self._state.progress, command, workflow.now())
+        if past is not None and is_patched(NO_TIMER_EARLIER):
+            raise RefusedError(past)
         return command
 
     def _read_resumption(self, payload: object) -> BakeCommand:
@@ -602,10 +599,6 @@ class MessageHandlers(StatefulWorkflow):
         """
         _refuse_crowd(self._to_judge)
         command = self._reader(verb)(payload)
-        if isinstance(command, PauseCommand):
-            past = refuse_past_end(self._state.progress, command, workflow.now())
-            if past is not None and workflow.patched(NO_TIMER_EARLIER):
-                raise RefusedError(past)
         message = _message(verb, command, door)
         door = command.door or door
         reply: PendingReply[JudgedAnswer] = PendingReply()

@@ -265,20 +265,20 @@ class BlueGreenRollout(GrowingRollout):
             self._missed_edges, self._asks_table = False, True
             heard = self._state.progress.green
             try:
-                told = await self._do(calls.ASK_FOR_EDGE, self._step(Step), "ask the keeper for green's condition")
+                answer = await self._do(calls.ASK_FOR_EDGE, self._step(Step), "ask the keeper for green's condition")
             finally:
                 self._asks_table = False
             # A run that was reset has forgotten who gave the rollout other timers, but not which.
-            if told is not None and told.policy != self._state.progress.policy:
-                self._update(policy=told.policy)
-            if told is not None and told.growth is not None and self._state.stage is Stage.GATE:
-                self._take_up_growth(told.growth)
-            if told is not None:
+            if answer is not None and answer.policy != self._state.progress.policy:
+                self._update(policy=answer.policy)
+            if answer is not None and answer.growth is not None and self._state.stage is Stage.GATE:
+                self._take_up_growth(answer.growth)
+            if answer is not None:
                 # The pause counted in the run before, and a signed message counts once.
-                self._update_to(taken_up(self._state.progress, told.paused, workflow.now()))
+                self._update_to(taken_up(self._state.progress, answer.paused, workflow.now()))
                 if self._state.progress.green == heard:
                     # No edge came meanwhile that tells more.
-                    self._update(green_lost_since=told.green_lost_since)
+                    self._update(green_lost_since=answer.green_lost_since)
 
     async def _judge_abort(self, decision: GoBack) -> GoBack | None:
         """Let the table judge who aborts; return the decision of the first abort that counts, if one does.
@@ -419,8 +419,8 @@ class BlueGreenRollout(GrowingRollout):
             return answer
         if answer.refusal is not None:
             # Whoever else asked is not told that somebody's message does not count, but asks in turn.
-            told, left = (pending[:1], pending[1:]) if answer.message_refused else (pending, [])
-            for one in told:
+            callers, left = (pending[:1], pending[1:]) if answer.message_refused else (pending, [])
+            for one in callers:
                 one.reply.give(answer.refusal)
             waits_for_people = answer.refusal.code is RefusalCode.APPROVALS_MISSING
             self._note(
@@ -477,8 +477,8 @@ class BlueGreenRollout(GrowingRollout):
 
     def _counted_evidence(self, before: Progress) -> dict[str, str]:
         rule = before.policy.approvals
-        given = counted(self._state.progress.approvals, before.phase)
-        return approvals_evidence(len(given), 0 if rule is None else rule.count)
+        approvals = counted(self._state.progress.approvals, before.phase)
+        return approvals_evidence(len(approvals), 0 if rule is None else rule.count)
 
     async def _stay_at_the_gate(self, before: Progress, answer: SwitchAnswer, refusal: Refusal) -> None:
         """Go on as before when a message does not count, hold, or let green prove itself again."""
@@ -774,12 +774,14 @@ class BlueGreenRollout(GrowingRollout):
         # else's message does not count, or that the table keeps who asked until blue can take the traffic.
         sick = answer.refusal is not None and answer.refusal.code is RefusalCode.NO_HEALTHY_BLUE
         each_is_kept = keeps_asking and sick and workflow.patched(_OWN_ABORTS)
-        told = [one for one in self._aborts if one.request is request or not (answer.message_refused or each_is_kept)]
-        self._aborts = [one for one in self._aborts if one not in told]
+        callers = [
+            one for one in self._aborts if one.request is request or not (answer.message_refused or each_is_kept)
+        ]
+        self._aborts = [one for one in self._aborts if one not in callers]
         pending = pending_after(self._state.progress.pending, request, answer, workflow.now()) if keeps_asking else None
         self._update(abort=self._next_abort(), pending=pending)
         if answer.refusal is not None and pending is not None and not answer.message_refused:
-            self._wait_for_blue(pending, answer.refusal, told, is_cured=self._state.progress.cures != cures)
+            self._wait_for_blue(pending, answer.refusal, callers, is_cured=self._state.progress.cures != cures)
             return False
         if answer.refusal is not None:
             is_gone = answer.refusal.code is RefusalCode.BLUE_DRAINED and self._state.stage is Stage.BAKING
@@ -789,7 +791,7 @@ class BlueGreenRollout(GrowingRollout):
             if request.lost_green:
                 # Nothing would be otherwise the next time.
                 self._update(green_lost_since=None)
-            for one in told:
+            for one in callers:
                 one.reply.give(answer.refusal)
             self._note(
                 "rollback_refused",
@@ -804,7 +806,7 @@ class BlueGreenRollout(GrowingRollout):
         self._state.back_reason = request.command.reason or self._state.decision
         self._state.epoch, self._state.silent = answer.epoch, shown_routers(answer.silent)
         self._update(phase=RolloutPhase.ROLLING_BACK, since=workflow.now())
-        for one in told:
+        for one in callers:
             one.reply.give(
                 AbortAnswer(
                     outcome=RolloutOutcome.ROLLED_BACK,

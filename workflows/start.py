@@ -30,10 +30,10 @@ def read_start(payload: object, more: tuple[object, ...]) -> BeginStep:
 
     """
     try:
-        given = only_input(payload, more)
-        has_waited = isinstance(given, Mapping) and "next" in given
+        content = only_input(payload, more)
+        has_waited = isinstance(content, Mapping) and "next" in content
         request: RolloutRequest | NextRollout = (
-            parse_payload(NextRollout, given) if has_waited else parse_payload(RolloutRequest, given)
+            parse_payload(NextRollout, content) if has_waited else parse_payload(RolloutRequest, content)
         )
         memo = _read_memo()
     except RefusedError as error:

@@ -26,12 +26,11 @@ from celadon.api.limits import BodyLimit, SecurityHeaders
 from celadon.api.measured import Measured
 from celadon.api.probes import Ready
 from celadon.api.problems import (
-    TYPE_PREFIX,
     HttpRefusal,
     Problem,
-    clipped,
     not_migrated_yet,
     problem_of,
+    problem_with,
     response_of,
     table_away,
 )
@@ -119,9 +118,9 @@ def _add_probes(app: FastAPI) -> None:
     @app.get("/readyz", tags=["probes"], responses={503: {"model": Ready, "description": "A part is not reached."}})
     async def readyz(request: Request) -> JSONResponse:
         """Tell whether Postgres and Temporal are reached."""
-        found = await parts_of(request).readiness.look()
-        status = HTTPStatus.OK if found.ready else HTTPStatus.SERVICE_UNAVAILABLE
-        return JSONResponse(found.model_dump(mode="json"), status_code=status.value)
+        readiness = await parts_of(request).readiness.look()
+        status = HTTPStatus.OK if readiness.ready else HTTPStatus.SERVICE_UNAVAILABLE
+        return JSONResponse(readiness.model_dump(mode="json"), status_code=status.value)
 
     @app.get("/metrics", tags=["probes"], response_class=PlainTextResponse, responses=rest.ERRORS)
     async def metrics(request: Request, who: Caller) -> Response:
@@ -146,16 +145,17 @@ def _add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        told = "; ".join(
+        problems = "; ".join(
             f"{'.'.join(str(part) for part in one['loc'][1:])}: {what_is_wrong(one)}" for one in error.errors()
         )
-        problem = _problem(HTTPStatus.UNPROCESSABLE_ENTITY, "INVALID_PAYLOAD", clipped(told), "see the OpenAPI file")
-        return response_of(problem)
+        return response_of(
+            problem_with(HTTPStatus.UNPROCESSABLE_ENTITY, "INVALID_PAYLOAD", problems, "see the OpenAPI file")
+        )
 
     @app.exception_handler(HTTPException)
     async def http(_: Request, error: HTTPException) -> JSONResponse:
         status = HTTPStatus(error.status_code)
-        problem = _problem(status, status.name, str(error.detail), "see the OpenAPI file")
+        problem = problem_with(status, status.name, str(error.detail), "see the OpenAPI file")
         return response_of(problem, error.headers)
 
     @app.exception_handler(TableAwayError)
@@ -169,29 +169,18 @@ def _add_errors(app: FastAPI) -> None:
         return response_of(problem_for(request, not_migrated_yet().problem))
 
 
-def _problem(status: HTTPStatus, code: str, detail: str, next_step: str) -> Problem:
-    return Problem(
-        type=f"{TYPE_PREFIX}{code.lower().replace('_', '-')}",
-        title=status.phrase,
-        status=status.value,
-        detail=detail,
-        code=code,
-        next_step=next_step,
-    )
-
-
 def _describe(app: FastAPI) -> dict[str, Any]:
     """Return the OpenAPI file: what FastAPI knows, the bodies that our own parser reads, and how callers show who."""
     if app.openapi_schema is None:
-        found = get_openapi(title=app.title, version="1", summary=app.summary, routes=app.routes)
-        components = found.setdefault("components", {})
+        document = get_openapi(title=app.title, version="1", summary=app.summary, routes=app.routes)
+        components = document.setdefault("components", {})
         schemas = components.setdefault("schemas", {})
         # Of a policy that is told FastAPI says nothing but that it is an object: it is written by a function of ours.
         schemas.update(body_schemas())
         schemas["Problem"] = Problem.model_json_schema()
         components["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
-        for path, operations in found["paths"].items():
+        for path, operations in document["paths"].items():
             for operation in operations.values():
                 operation["security"] = [] if path in {"/healthz", "/readyz"} else [{"bearer": []}]
-        app.openapi_schema = found
+        app.openapi_schema = document
     return app.openapi_schema

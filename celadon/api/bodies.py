@@ -64,5 +64,5 @@ def body_schemas() -> dict[str, Any]:
     """Return the schemas of all bodies, for the components of the OpenAPI file."""
     bodies = dict.fromkeys(command.request for command in commands() if not command.rest.in_query)
     _, definitions = models_json_schema([(model, "validation") for model in bodies], ref_template=_REFERENCE)
-    found: dict[str, Any] = definitions.get("$defs", {})
-    return found
+    schemas: dict[str, Any] = definitions.get("$defs", {})
+    return schemas

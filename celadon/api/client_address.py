@@ -20,32 +20,32 @@ def client_address(request: HTTPConnection, trusted: Sequence[Network]) -> str:
     rightmost entry of ``X-Forwarded-For`` that is no trusted proxy itself.
     """
     peer = "" if request.client is None else request.client.host
-    found = _parse(peer)
-    if found is None:
+    address = _parse(peer)
+    if address is None:
         return peer
-    if trusted and _is_in(found, trusted):
+    if trusted and _is_in(address, trusted):
         entries = ",".join(request.headers.getlist(_FORWARDED)).split(",")
         for entry in reversed(entries):
             hop = _parse(entry.strip())
             if hop is None:
                 break
-            found = hop
+            address = hop
             if not _is_in(hop, trusted):
                 break
-    return str(found)
+    return str(address)
 
 
 def is_trusted(peer: str, trusted: Sequence[Network]) -> bool:
     """Whether ``peer`` is a proxy that an operator trusts."""
-    found = _parse(peer)
-    return found is not None and _is_in(found, trusted)
+    address = _parse(peer)
+    return address is not None and _is_in(address, trusted)
 
 
 def counted_as(address: str) -> str:
     """Return the name under which an address is counted: an IPv6 address by its /64 network."""
-    found = _parse(address)
-    if isinstance(found, IPv6Address):
-        return str(IPv6Network((found, _HOST_BITS), strict=False))
+    ip = _parse(address)
+    if isinstance(ip, IPv6Address):
+        return str(IPv6Network((ip, _HOST_BITS), strict=False))
     return address
 
 
@@ -57,10 +57,10 @@ def _parse(text: str) -> IPv4Address | IPv6Address | None:
     elif text.count(":") == 1:
         text = text.partition(":")[0]
     try:
-        found = ip_address(text)
+        address = ip_address(text)
     except ValueError:
         return None
-    return found.ipv4_mapped or found if isinstance(found, IPv6Address) else found
+    return address.ipv4_mapped or address if isinstance(address, IPv6Address) else address
 
 
 def _is_in(address: IPv4Address | IPv6Address, networks: Sequence[Network]) -> bool:

@@ -123,16 +123,16 @@ def _input(command: AnyCommand) -> type:
         shown = _name(graph, name)
         special = _given_labels if name == _LABELS else _given
         kind = strawberry.ID | None if name == _NUMBERED else mapped(field.annotation, special).kind
-        told = _description(model, name) or _description(command.request, name)
+        description = _description(model, name) or _description(command.request, name)
         if field.is_required():
-            fields.append((shown, kind, _field(told)))
+            fields.append((shown, kind, _field(description)))
         elif name in graph.required:
-            fields.append((shown, without_none(kind), _field(told)))
+            fields.append((shown, without_none(kind), _field(description)))
         else:
-            fields.append((shown, _optional(kind, field), _field(told, field)))
+            fields.append((shown, _optional(kind, field), _field(description, field)))
     if command.rest.takes_id:
-        told = _description(_WithRequestId, "request_id")
-        fields.append(("request_id", str | None, strawberry.field(default=None, description=told)))
+        description = _description(_WithRequestId, "request_id")
+        fields.append(("request_id", str | None, strawberry.field(default=None, description=description)))
     return _type(graph.input or f"{_camel(command)}Input", tuple(fields), about, strawberry.input)
 
 
@@ -210,13 +210,13 @@ def _shown_type(name: str, model: type[BaseModel], places: Mapping[str, Any], ab
             kind: Any = _shown_type(nested, model, inner, "What a switch of traffic came to.")
             fields.append((shown, kind, _field("How far traffic and routers went while the caller waited.")))
         elif place in _OBJECTS:
-            kind, told = _OBJECTS[place]
-            fields.append((shown, kind, _field(told)))
+            kind, description = _OBJECTS[place]
+            fields.append((shown, kind, _field(description)))
         else:
-            kind, told = _at(model, place)
+            kind, description = _at(model, place)
             if shown.endswith("_id") and not shown.startswith(("workflow", "run")):
                 kind = strawberry.ID | None if NoneType in get_args(kind) else strawberry.ID
-            fields.append((shown, kind, _field(told)))
+            fields.append((shown, kind, _field(description)))
     return _type(name, tuple(fields), about, strawberry.type)
 
 
@@ -228,8 +228,8 @@ def _at(model: type[BaseModel], place: str) -> tuple[Any, str]:
         model = inner
     if name in model.model_fields:
         return mapped(model.model_fields[name].annotation).kind, _description(model, name)
-    found = getattr(model, name)
-    return get_type_hints(found.fget)["return"], inspect.cleandoc(found.__doc__ or "")
+    member = getattr(model, name)
+    return get_type_hints(member.fget)["return"], inspect.cleandoc(member.__doc__ or "")
 
 
 async def _shown(info: ContextInfo, kind: type, places: Mapping[str, Any], result: Any) -> object:  # noqa: ANN401 - any model

@@ -58,9 +58,9 @@ def mapped(annotation: Any, special: Callable[[Any], Mapped | None] = lambda _: 
         special: asked first, also of what stands inside of the type; answers ``None`` for what it leaves to the rest.
 
     """
-    found = special(annotation)
-    if found is not None:
-        return found
+    special_type = special(annotation)
+    if special_type is not None:
+        return special_type
     annotation = getattr(annotation, "__supertype__", annotation)
     origin, inside = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
@@ -177,16 +177,16 @@ def _sources(
         TypeError: a name is neither one of the model's nor one of the class's own.
 
     """
-    found: dict[str, str] = {}
+    sources: dict[str, str] = {}
     for source in model.model_fields:
         under = [name for name, renamed in names.items() if renamed == source]
-        found |= dict.fromkeys(under or ([] if source in hidden else [source]), source)
-    found |= names | {name: name for name in own}
+        sources |= dict.fromkeys(under or ([] if source in hidden else [source]), source)
+    sources |= names | {name: name for name in own}
     unknown = [one for one in (*hidden, *names.values()) if not hasattr(model, one) and one not in model.model_fields]
-    unknown += [name for name in first if name not in found]
+    unknown += [name for name in first if name not in sources]
     if unknown:
         raise TypeError(f"{model.__name__} has no {', '.join(unknown)}")
-    return {name: found[name] for name in (*first, *(name for name in found if name not in first))}
+    return {name: sources[name] for name in (*first, *(name for name in sources if name not in first))}
 
 
 def _annotation(model: type[BaseModel], source: str) -> Any:  # noqa: ANN401 - types are values here

@@ -262,9 +262,9 @@ async def _deployment(info: ContextInfo, name: str) -> Deployment | None:
 
 
 def _as_error(refusal: Refusal) -> GraphQLError:
-    told = said_at(Door.GRAPHQL, refusal.message)
+    message = said_at(Door.GRAPHQL, refusal.message)
     next_step = said_at(Door.GRAPHQL, refusal.next_step)
-    return GraphQLError(told, extensions={"code": refusal.code.value, "nextStep": next_step})
+    return GraphQLError(message, extensions={"code": refusal.code.value, "nextStep": next_step})
 
 
 def _invalid(message: str) -> GraphQLError:

@@ -126,8 +126,8 @@ class Router(
     async def behind(self, info: ContextInfo, first: First = 20, after: Cursor = None) -> Connection[Behind]:
         """Read a page of what it is behind with."""
         loader = info.context.loaders.behind(page_length(first) + 1, read_name("deployment", after))
-        found = await loader.load(self.record.router)
-        return await page_of(info, found, Asked("deployment", first, after), Behind.of, lambda one: one.deployment)
+        lines = await loader.load(self.record.router)
+        return await page_of(info, lines, Asked("deployment", first, after), Behind.of, lambda one: one.deployment)
 
 
 class Freeze(View[FreezeRecord]):
@@ -213,8 +213,8 @@ class Deployment(
     async def route_sets(self, info: ContextInfo, first: First = 20, after: Cursor = None) -> Connection[RouteSet]:
         """Read a page of the sets."""
         loader = info.context.loaders.route_sets(page_length(first) + 1, read_number("set", after))
-        found = await loader.load(self.record.deployment)
-        return await page_of(info, found, Asked("set", first, after), RouteSet.of, lambda one: one.route_set)
+        sets = await loader.load(self.record.deployment)
+        return await page_of(info, sets, Asked("set", first, after), RouteSet.of, lambda one: one.route_set)
 
     @strawberry.field(description="Its revisions, newest first.")
     async def revisions(self, info: ContextInfo, first: First = 20, after: Cursor = None) -> Connection[Revision]:
@@ -230,8 +230,8 @@ class Deployment(
     ) -> Connection[Acknowledgement]:
         """Read a page of the acknowledgements."""
         loader = info.context.loaders.acknowledgements(page_length(first) + 1, read_name("router", after))
-        found = await loader.load(self.record.deployment)
-        return await page_of(info, found, Asked("router", first, after), Acknowledgement.of, lambda one: one.router)
+        acks = await loader.load(self.record.deployment)
+        return await page_of(info, acks, Asked("router", first, after), Acknowledgement.of, lambda one: one.router)
 
     @strawberry.field(description="Its audit log, newest first.")
     async def events(self, info: ContextInfo, first: First = 20, after: Cursor = None) -> Connection[Event]:
@@ -242,8 +242,8 @@ class Deployment(
     async def rollouts(self, info: ContextInfo, first: First = 20, after: Cursor = None) -> Connection[Rollout]:
         """Read a page of the rollouts."""
         loader = info.context.loaders.rollouts(page_length(first) + 1, read_number("rollout", after))
-        found = await loader.load(self.record.deployment)
-        return await page_of(info, found, Asked("rollout", first, after), Rollout.of, lambda one: one.rollout)
+        rollouts = await loader.load(self.record.deployment)
+        return await page_of(info, rollouts, Asked("rollout", first, after), Rollout.of, lambda one: one.rollout)
 
     @strawberry.field(description="What the workflow of its rollout knows; nothing when none runs or none answers.")
     async def workflow(self, info: ContextInfo) -> Workflow | None:
@@ -269,12 +269,12 @@ async def route_page(info: ContextInfo, deployment: str, first: int, after: str 
 async def revision_page(info: ContextInfo, deployment: str, first: int, after: str | None) -> Connection[Revision]:
     """Return a page of a deployment's revisions."""
     loader = info.context.loaders.revisions(page_length(first) + 1, read_number("revision", after))
-    found = await loader.load(deployment)
-    return await page_of(info, found, Asked("revision", first, after), Revision.of, lambda one: one.number)
+    revisions = await loader.load(deployment)
+    return await page_of(info, revisions, Asked("revision", first, after), Revision.of, lambda one: one.number)
 
 
 async def event_page(info: ContextInfo, deployment: str, first: int, after: str | None) -> Connection[Event]:
     """Return a page of a deployment's audit log."""
     loader = info.context.loaders.events(page_length(first) + 1, read_number("event", after))
-    found = await loader.load(deployment)
-    return await page_of(info, found, Asked("event", first, after), Event.of, lambda one: one.id)
+    events = await loader.load(deployment)
+    return await page_of(info, events, Asked("event", first, after), Event.of, lambda one: one.id)

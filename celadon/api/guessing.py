@@ -60,9 +60,9 @@ class Guessing:
         """
         address = client_address(request, self._trusted)
         counted = counted_as(address)
-        found = await self._look(credential, look, slow=self._failures.wait_for(counted, take=False) > 0)
-        if found is not None:
-            return found
+        holder = await self._look(credential, look, slow=self._failures.wait_for(counted, take=False) > 0)
+        if holder is not None:
+            return holder
         waits = self._failures.wait_for(counted)
         self._metrics.refused.labels("failures" if waits else "unknown").inc()
         if waits:
@@ -89,11 +89,11 @@ class Guessing:
         known = self._good.pop(digest, False) is None
         if slow and not known:
             async with self._lane:
-                found = await look(credential)
+                holder = await look(credential)
         else:
-            found = await look(credential)
-        if found is not None:
+            holder = await look(credential)
+        if holder is not None:
             self._good[digest] = None
             if len(self._good) > _REMEMBERED:
                 self._good.popitem(last=False)
-        return found
+        return holder

@@ -67,11 +67,11 @@ class IssuerKeys:
                 session.get(self._url, allow_redirects=False, raise_for_status=True) as answer,
             ):
                 body = await answer.content.read(_LONGEST_ANSWER)
-            found = jwt.PyJWKSet.from_json(body.decode())
+            key_set = jwt.PyJWKSet.from_json(body.decode())
         except (aiohttp.ClientError, TimeoutError, OSError, jwt.PyJWTError, ValueError) as error:
             log.warning("issuer_keys_not_read", url=self._url, error=str(error) or type(error).__name__)
             return
-        self._keys = {key.key_id: key for key in found.keys if key.key_id}
+        self._keys = {key.key_id: key for key in key_set.keys if key.key_id}
         self._read_at = time.monotonic()
         log.info("issuer_keys_read", keys=sorted(self._keys))
 
@@ -106,8 +106,8 @@ class JwtCheck:
         except jwt.PyJWTError as error:
             log.info("jwt_refused", why=type(error).__name__)
             return None
-        found = self._of_claims(claims)
-        return None if found is None else Proof(principal=found, expires_at=_expiry(claims))
+        principal = self._of_claims(claims)
+        return None if principal is None else Proof(principal=principal, expires_at=_expiry(claims))
 
     def _of_claims(self, claims: Mapping[str, object]) -> Principal | None:
         settings = self._settings
@@ -120,8 +120,8 @@ class JwtCheck:
         except ValueError as error:
             log.warning("jwt_name_refused", claim=settings.oidc_name_claim, why=str(error))
             return None
-        if found := find_control(name):
-            log.warning("jwt_name_refused", claim=settings.oidc_name_claim, found=found)
+        if character := find_control(name):
+            log.warning("jwt_name_refused", claim=settings.oidc_name_claim, found=character)
             return None
         if scope is None:
             scope = {}
@@ -148,10 +148,10 @@ def _look(claims: Mapping[str, object], path: str) -> object:
     """Return what a claim holds; a claim whose own name has dots comes first."""
     if path in claims:
         return claims[path]
-    found: object = claims
+    value: object = claims
     for part in path.split("."):
-        found = found.get(part) if isinstance(found, dict) else None
-    return found
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
 
 
 def _roles(claimed: object, prefix: str) -> tuple[Role, ...]:

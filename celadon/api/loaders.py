@@ -68,18 +68,18 @@ class Loaders:
         """Return the loader, by router, of so many deployments that it is behind with, of those after a name."""
 
         async def load(nodes: list[str]) -> list[list[BehindLine]]:
-            found = await self._service.read(
+            lines = await self._service.read(
                 self._who,
                 lambda tx, scope: behind_of(tx, nodes, scope, after=after, limit=limit),
             )
-            return [found[node] for node in nodes]
+            return [lines[node] for node in nodes]
 
         return self._kept(("behind", limit, after), load, limit)
 
     def _page(self, query: _Query[RowT], limit: int, **page: str | int | None) -> DataLoader[str, list[RowT]]:
         async def load(names: list[str]) -> list[list[RowT]]:
-            found = await self._service.read(self._who, lambda tx, _: query(tx, names, limit=limit, **page))
-            return [found[name] for name in names]
+            pages = await self._service.read(self._who, lambda tx, _: query(tx, names, limit=limit, **page))
+            return [pages[name] for name in names]
 
         return self._kept((query, limit, *page.values()), load, limit)
 
@@ -95,11 +95,11 @@ class Loaders:
         return self._pages[key]
 
     async def _lines(self, names: list[str]) -> list[ListedDeployment | None]:
-        found = await self._service.read(
+        lines = await self._service.read(
             self._who,
             lambda tx, scope: list_deployments(tx, within(scope), named(names), limit=len(names)),
         )
-        by_name = {line.deployment: ListedDeployment.of(line) for line in found}
+        by_name = {line.deployment: ListedDeployment.of(line) for line in lines}
         return [by_name.get(name) for name in names]
 
     async def _workflows(self, names: list[str]) -> Sequence[WorkflowAnswer | BaseException]:

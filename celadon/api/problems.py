@@ -69,22 +69,14 @@ class HttpRefusal(Exception):  # noqa: N818 - a refusal, in the words of the hou
     def __init__(self, status: HTTPStatus, code: str, detail: str, next_step: str, retry_after: float = 0) -> None:
         """Say what, why and what to do; ``retry_after`` is in seconds, 0 when waiting changes nothing."""
         super().__init__(detail)
-        detail = clipped(detail)
-        self.problem = Problem(
-            type=f"{TYPE_PREFIX}{code.lower().replace('_', '-')}",
-            title=status.phrase,
-            status=status.value,
-            detail=detail,
-            code=code,
-            next_step=next_step,
-        )
+        self.problem = problem_with(status, code, detail, next_step)
         self.retry_after = retry_after
 
     @property
     def headers(self) -> dict[str, str]:
         """What HTTP says besides the problem."""
-        found = {"retry-after": str(max(1, round(self.retry_after)))} if self.retry_after else {}
-        return found | ({"connection": "close"} if self.problem.status in _UNREAD else {})
+        headers = {"retry-after": str(max(1, round(self.retry_after)))} if self.retry_after else {}
+        return headers | ({"connection": "close"} if self.problem.status in _UNREAD else {})
 
 
 def clipped(text: str) -> str:
@@ -92,23 +84,27 @@ def clipped(text: str) -> str:
     return text if len(text) <= _LONGEST_DETAIL else f"{text[:_LONGEST_DETAIL]}…"
 
 
-def problem_of(refusal: Refusal) -> Problem:
-    """Return a refusal as a problem."""
-    status = STATUS[refusal.code]
+def problem_with(status: HTTPStatus, code: str, detail: str, next_step: str) -> Problem:
+    """Return a problem whose kind is named after its code; of a long ``detail`` the beginning."""
     return Problem(
-        type=f"{TYPE_PREFIX}{refusal.code.value.lower().replace('_', '-')}",
+        type=f"{TYPE_PREFIX}{code.lower().replace('_', '-')}",
         title=status.phrase,
         status=status.value,
-        detail=clipped(refusal.message),
-        code=refusal.code.value,
-        next_step=refusal.next_step,
+        detail=clipped(detail),
+        code=code,
+        next_step=next_step,
     )
+
+
+def problem_of(refusal: Refusal) -> Problem:
+    """Return a refusal as a problem."""
+    return problem_with(STATUS[refusal.code], refusal.code.value, refusal.message, refusal.next_step)
 
 
 def problem_at(door: Door, problem: Problem) -> Problem:
     """Return a problem in the words of a door."""
-    told = {"detail": said_at(door, problem.detail), "next_step": said_at(door, problem.next_step)}
-    return problem.model_copy(update=told)
+    texts = {"detail": said_at(door, problem.detail), "next_step": said_at(door, problem.next_step)}
+    return problem.model_copy(update=texts)
 
 
 def response_of(problem: Problem, headers: Mapping[str, str] | None = None) -> JSONResponse:

@@ -30,12 +30,12 @@ Key = Annotated[
 
 def command_router(router: APIRouter) -> APIRouter:
     """Return the operation of each command, under the prefix and with the errors of ``router``."""
-    found = APIRouter(prefix=router.prefix, responses=router.responses, route_class=router.route_class)
+    routes = APIRouter(prefix=router.prefix, responses=router.responses, route_class=router.route_class)
     for command in commands():
         rest = command.rest
         path = rest_path(command)
         name = rest.name or command.verb
-        found.add_api_route(
+        routes.add_api_route(
             path,
             _endpoint(command, path),
             methods=[rest.method],
@@ -46,7 +46,7 @@ def command_router(router: APIRouter) -> APIRouter:
             response_model=command.result,
             openapi_extra=None if rest.in_query else described(command.request, optional=is_optional(command.request)),
         )
-    return found
+    return routes
 
 
 def _endpoint(command: AnyCommand, path: str) -> Callable[..., Coroutine[Any, Any, BaseModel]]:
@@ -92,11 +92,11 @@ def _parameters(command: AnyCommand, subject: str) -> Iterator[inspect.Parameter
 def _query(field: FieldInfo, description: str) -> object:
     """Return a field as a query parameter, as bounded as it is in the request."""
     longest = next((one.max_length for one in field.metadata if hasattr(one, "max_length")), None)
-    found: object = Annotated[field.annotation, Query(max_length=longest, description=description)]
+    annotation: object = Annotated[field.annotation, Query(max_length=longest, description=description)]
     for one in field.metadata:
         if isinstance(one, AfterValidator):
-            found = Annotated[found, one]
-    return found
+            annotation = Annotated[annotation, one]
+    return annotation
 
 
 def _parameter(name: str, kind: object, default: object = inspect.Parameter.empty) -> inspect.Parameter:

@@ -91,8 +91,8 @@ class ApiSettings(SigningSettings):
 
     @model_validator(mode="after")
     def _oidc_is_whole(self) -> Self:
-        given = (self.oidc_issuer, self.oidc_audience, self.oidc_jwks_url)
-        if any(given) and not all(given):
+        oidc = (self.oidc_issuer, self.oidc_audience, self.oidc_jwks_url)
+        if any(oidc) and not all(oidc):
             raise ValueError(
                 "CELADON_OIDC_ISSUER, CELADON_OIDC_AUDIENCE and CELADON_OIDC_JWKS_URL belong together: set all or none"
             )

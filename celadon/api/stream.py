@@ -138,9 +138,9 @@ class ChangeStream:
         """Return the next lines: those that the topic keeps no more from the table, page after page."""
         while self._place < topic.kept_from:
             kept_from = topic.kept_from
-            found = await lines_after(self._service, self._who, self._deployment, self._place, limit=LONGEST_PAGE)
-            if found.events:
-                return lines_of(found)
+            page = await lines_after(self._service, self._who, self._deployment, self._place, limit=LONGEST_PAGE)
+            if page.events:
+                return lines_of(page)
             # Between the two there is none that this caller sees.
             self._place = kept_from
         return topic.lines_after(self._place)

@@ -85,12 +85,12 @@ class Topic(ABC):
 
     def lines_after(self, place: Place) -> list[StreamLine]:
         """Return the kept lines that come after ``place``, which is none before ``kept_from``."""
-        found: list[StreamLine] = []
+        lines: list[StreamLine] = []
         for line in reversed(self._lines):
             if line.place <= place:
                 break
-            found.append(line)
-        return found[::-1]
+            lines.append(line)
+        return lines[::-1]
 
     async def news(self, seen: int, timeout_seconds: float) -> None:
         """Wait until something was published after the turn ``seen``, at most ``timeout_seconds``."""
@@ -144,15 +144,15 @@ class DeploymentTopic(Topic):
 
     async def read(self, tx: AsyncSession) -> bool:
         """Read lines and state in one transaction."""
-        found = await lines_after(tx, {}, self._name, self.place, LONGEST_PAGE)
+        new_lines = await lines_after(tx, {}, self._name, self.place, LONGEST_PAGE)
         self._view = await view_rollout(tx, self._name, WorkflowAnswer())
         known = self._view is not None and self._view.deployment is not None
         self._labels = self._view.deployment.labels if known and self._view and self._view.deployment else None
-        self._has_lines = self._has_lines or bool(found.events)
-        self.keep(found)
-        if found.events or not known or self.turn == 0:
+        self._has_lines = self._has_lines or bool(new_lines.events)
+        self.keep(new_lines)
+        if new_lines.events or not known or self.turn == 0:
             self.publish()
-        return found.held_back or len(found.events) == LONGEST_PAGE
+        return new_lines.held_back or len(new_lines.events) == LONGEST_PAGE
 
     async def ask(self) -> bool:
         """Ask the workflow when something has changed, or it was not asked for long."""
@@ -224,20 +224,20 @@ class ScopeTopic(Topic):
         """Return an event with what has changed after ``version``; nothing when that is no longer kept."""
         if version < self._forgotten_version:
             return None
-        found: list[tuple[str, _Change]] = []
+        changes: list[tuple[str, _Change]] = []
         for name in reversed(self._changes):
             change = self._changes[name]
             if change.version <= version:
                 break
-            found.append((name, change))
-        lines = ",".join(change.line for _, change in found if change.line is not None)
-        removed = json.dumps(sorted(name for name, change in found if change.line is None))
+            changes.append((name, change))
+        lines = ",".join(change.line for _, change in changes if change.line is not None)
+        removed = json.dumps(sorted(name for name, change in changes if change.line is None))
         at = json.dumps("" if self._at is None else self._at.isoformat())
         return event_text("deployments", f'{{"at":{at},"deployments":[{lines}],"next_after":null,"removed":{removed}}}')
 
     async def read(self, tx: AsyncSession) -> bool:
         """Read lines, the deployments that were noted, and when it is time the next ones of all, in one transaction."""
-        found = await lines_after(tx, self._scope, None, self.place, LONGEST_PAGE)
+        new_lines = await lines_after(tx, self._scope, None, self.place, LONGEST_PAGE)
         noted = sorted(self._noted)[:LONGEST_PAGE]
         self._at = await database_now(tx)
         before = self.version
@@ -252,10 +252,10 @@ class ScopeTopic(Topic):
             for line in page:
                 self._known.setdefault(line.deployment, hash(line.model_dump_json()))
             self._swept_to = page[-1].deployment if len(page) == LONGEST_PAGE else None
-        self.keep(found)
-        if found.events or self.version != before or self.turn == 0:
+        self.keep(new_lines)
+        if new_lines.events or self.version != before or self.turn == 0:
             self.publish()
-        return found.held_back or len(found.events) == LONGEST_PAGE or bool(self._noted)
+        return new_lines.held_back or len(new_lines.events) == LONGEST_PAGE or bool(self._noted)
 
     async def ask(self) -> bool:
         """Ask nobody: the list is of the table alone."""

@@ -25,8 +25,16 @@ _AT_ONCE: Final = 4
 class WorkflowWatch:
     """Asks Temporal after the workflows of unfinished rollouts, in turn."""
 
-    def __init__(self, table: Table, rollouts: RolloutClient, metrics: ApiMetrics, most: int = MOST_ASKED) -> None:
-        """Ask after ``most`` rollouts in a look."""
+    def __init__(
+        self,
+        table: Table,
+        rollouts: RolloutClient,
+        metrics: ApiMetrics,
+        most: int = MOST_ASKED,
+        look_seconds: float = LOOK_SECONDS,
+    ) -> None:
+        """Ask after ``most`` rollouts in a look; look each ``look_seconds``."""
+        self._look_seconds = look_seconds
         self._table = table
         self._rollouts = rollouts
         self._metrics = metrics
@@ -45,7 +53,7 @@ class WorkflowWatch:
                 self._metrics.forget_workflows()
             else:
                 self._trouble.is_over()
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(self._look_seconds)
 
     async def look(self) -> None:
         """Ask after those whose turn it is, and tell how many there are in each state."""

@@ -58,14 +58,14 @@ def _deployment_names(ctx: typer.Context) -> list[str]:
 
     from celadon.cli.target import ApiTarget, find_target
 
-    given = ctx.params
-    data_dir = given.get("data_dir")
+    options = ctx.params
+    data_dir = options.get("data_dir")
     target = find_target(
         TargetChoice(
             data_dir=None if data_dir is None else Path(str(data_dir)),
-            profile=given.get("profile"),
-            direct=bool(given.get("direct")),
-            insecure=bool(given.get("insecure")),
+            profile=options.get("profile"),
+            direct=bool(options.get("direct")),
+            insecure=bool(options.get("insecure")),
         ),
     )
     if isinstance(target, ApiTarget):
@@ -80,10 +80,10 @@ async def names_of_api(target: "ApiTarget") -> list[str]:
 
     # Somebody waits for what a key shall complete.
     async with calling(target, timedelta(0)) as calls:
-        found = [await calls.get("/v1/deployments", _Names, limit=LONGEST_PAGE)]
-        while (after := found[-1].next_after) is not None:
-            found.append(await calls.get("/v1/deployments", _Names, after=after, limit=LONGEST_PAGE))
-    return [one.deployment for page in found for one in page.deployments]
+        pages = [await calls.get("/v1/deployments", _Names, limit=LONGEST_PAGE)]
+        while (after := pages[-1].next_after) is not None:
+            pages.append(await calls.get("/v1/deployments", _Names, after=after, limit=LONGEST_PAGE))
+    return [one.deployment for page in pages for one in page.deployments]
 
 
 async def names_of_table(database_url: str) -> list[str]:

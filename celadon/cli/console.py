@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.cli.author_name import author_name
 from celadon.cli.faults import CommandError
-from celadon.cli.output import OutputFormat, print_object, print_text
+from celadon.cli.output import OutputFormat, print_answer
 from celadon.cli.session import open_session
 from celadon.domain.language.base_models import Record
 from celadon.domain.language.durations import format_duration
@@ -63,14 +63,11 @@ async def print_login_link(
         roles=roles,
         valid_until=valid_until,
     )
-    if output.is_for_programs:
-        print_object(made, output)
-    else:
-        print_text(
-            f"The console is at {made.console}. This link logs {name} in as {', '.join(roles)}, once, within "
-            f"{format_duration(CODE_WITHIN)}, for {format_duration(SESSION_LASTS)}:",
-            Text(made.link),
-        )
+    text = (
+        f"The console is at {made.console}. This link logs {name} in as {', '.join(roles)}, once, within "
+        f"{format_duration(CODE_WITHIN)}, for {format_duration(SESSION_LASTS)}:"
+    )
+    print_answer(made, output, lambda: [text, Text(made.link)])
     return ExitCode.DONE
 
 
@@ -98,13 +95,9 @@ async def log_out(name: str | None, data_dir: Path | None, output: OutputFormat)
 
     async with open_session(data_dir) as session:
         ended = await session.read(end)
-    if output.is_for_programs:
-        print_object(ended, output)
-    else:
-        whose = "Everybody is" if name is None else f"Everybody named {name} is"
-        print_text(
-            Text(f"{whose} logged out of the console: sessions ended: {ended.sessions}, unused links: {ended.links}."),
-        )
+    whose = "Everybody is" if name is None else f"Everybody named {name} is"
+    text = f"{whose} logged out of the console: sessions ended: {ended.sessions}, unused links: {ended.links}."
+    print_answer(ended, output, lambda: [Text(text)])
     return ExitCode.DONE
 
 

@@ -34,8 +34,8 @@ def read_deployment_file(file: Path) -> Content:
 def read_policy_file(file: Path) -> Content:
     """Return the keys that a policy file gives; none when all of them are commented out. Errors as for a deployment."""
     read = _read(file, "policy")
-    given = read if read.parsed is not None else replace(read, parsed={})
-    return _as_object(given, "a policy file has keys such as 'bake: 5m'")
+    content = read if read.parsed is not None else replace(read, parsed={})
+    return _as_object(content, "a policy file has keys such as 'bake: 5m'")
 
 
 def with_policy(content: Content, weaker: Content) -> Content:

@@ -2,7 +2,7 @@
 
 from celadon.cli.access.opening import open_access
 from celadon.cli.columns import table_of
-from celadon.cli.output import OutputFormat, print_object, print_text
+from celadon.cli.output import OutputFormat, print_answer
 from celadon.cli.target import TargetChoice
 from celadon.cli.tree import rollout_tree, styled
 from celadon.client.rollout_view import RolloutView, WorkflowAnswer
@@ -25,12 +25,8 @@ async def show_deployments(target: TargetChoice, output: OutputFormat) -> ExitCo
     """
     async with open_access(target) as access:
         listed = await access.deployments()
-    if output.is_for_programs:
-        print_object(listed, output)
-    elif listed.items:
-        print_text(deployment_table(listed))
-    else:
-        print_text("There is no deployment; create one with: celadon deploy -f FILE")
+    none = "There is no deployment; create one with: celadon deploy -f FILE"
+    print_answer(listed, output, lambda: [deployment_table(listed) if listed.items else none])
     return ExitCode.DONE
 
 
@@ -44,12 +40,8 @@ async def show_deployment(deployment: str, target: TargetChoice, output: OutputF
     """
     async with open_access(target) as access:
         view = await access.deployment(deployment)
-    if output.is_for_programs:
-        print_object(view, output)
-    else:
-        print_text(
-            rollout_tree(RolloutView(deployment=view, workflow=WorkflowAnswer()), view.at), "", policy_text(view)
-        )
+    whole = RolloutView(deployment=view, workflow=WorkflowAnswer())
+    print_answer(view, output, lambda: [rollout_tree(whole, view.at), "", policy_text(view)])
     return ExitCode.DONE
 
 

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.cli.author_name import author_name
 from celadon.cli.faults import CommandError
-from celadon.cli.output import OutputFormat, print_object, print_text
+from celadon.cli.output import OutputFormat, print_answer
 from celadon.cli.session import open_session
 from celadon.domain.decisions.enrolment import Enrolment, check_identity, check_node, gateway_identity
 from celadon.domain.language.base_models import Record
@@ -151,10 +151,7 @@ async def enrol(options: EnrolOptions, data_dir: Path | None, output: OutputForm
         identity=wanted.identity,
         certificate_expires_at=wanted.expires_at,
     )
-    if output.is_for_programs:
-        print_object(answer, output)
-    else:
-        print_text(*(Text(line) for line in _told(answer, files)))
+    print_answer(answer, output, lambda: [Text(line) for line in _told(answer, files)])
     return ExitCode.DONE
 
 
@@ -177,13 +174,11 @@ def write_gateway_certificate(to: Path, valid_for: timedelta | None, output: Out
         identity=issued.identity,
         certificate_expires_at=issued.expires_at,
     )
-    if output.is_for_programs:
-        print_object(answer, output)
-    else:
-        print_text(
-            Text(f"The gateway's certificate, until {utc(issued.expires_at)}, is in {directory}."),
-            Text(f"Start the gateway with CELADON_GATEWAY_TLS_DIR={directory}; one that runs takes it by itself."),
-        )
+    lines = [
+        Text(f"The gateway's certificate, until {utc(issued.expires_at)}, is in {directory}."),
+        Text(f"Start the gateway with CELADON_GATEWAY_TLS_DIR={directory}; one that runs takes it by itself."),
+    ]
+    print_answer(answer, output, lambda: lines)
     return ExitCode.DONE
 
 
@@ -205,14 +200,14 @@ def _files(
 ) -> RouterFiles:
     usual = Path(node) if stack is None else DataDirectory(stack.data_dir).router_files(node)
     directory = (options.to or usual).absolute()
-    given = ((LIVE, options.listen, "--listen"), (PREVIEW, options.preview_listen, "--preview-listen"))
+    addresses = ((LIVE, options.listen, "--listen"), (PREVIEW, options.preview_listen, "--preview-listen"))
     identities = tuple(_checked(check_identity, one, "--gateway-identity") for one in options.gateway_identities)
     return RouterFiles(
         node,
         directory,
         gateways,
         admin=options.admin or (options.at or directory) / ADMIN_SOCKET,
-        listens={name: _tcp_address(value, option) for name, value, option in given if value is not None},
+        listens={name: _tcp_address(value, option) for name, value, option in addresses if value is not None},
         at=options.at,
         own_certificates=options.certificates,
         gateway_identities=identities or ((gateway_identity(authority.trust_domain),) if authority else ()),
@@ -330,7 +325,7 @@ def _checked(parse: Callable[[str], ValueT], text: str, option: str) -> ValueT:
     try:
         return parse(text)
     except ValidationError as error:
-        told = what_is_wrong(error.errors(include_url=False)[0])
-        raise typer.BadParameter(told, param_hint=option) from error
+        problem = what_is_wrong(error.errors(include_url=False)[0])
+        raise typer.BadParameter(problem, param_hint=option) from error
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint=option) from error

@@ -1,7 +1,7 @@
 """``celadon freezes``: what lets nothing of any deployment be switched to green."""
 
 from celadon.cli.access.opening import open_access
-from celadon.cli.output import OutputFormat, print_object, print_text
+from celadon.cli.output import OutputFormat, print_answer
 from celadon.cli.target import TargetChoice
 from celadon.cli.tree import styled
 from celadon.ending import ExitCode
@@ -17,10 +17,6 @@ async def show_freezes(target: TargetChoice, output: OutputFormat) -> ExitCode:
     """
     async with open_access(target) as access:
         listed = await access.freezes()
-    if output.is_for_programs:
-        print_object(listed, output)
-    elif listed.items:
-        print_text(*(styled(one) for one in freeze_phrases(listed.items, "", listed.at)))
-    else:
-        print_text("No freeze of all deployments holds or is to come.")
+    none = "No freeze of all deployments holds or is to come."
+    print_answer(listed, output, lambda: [styled(one) for one in freeze_phrases(listed.items, "", listed.at)] or [none])
     return ExitCode.DONE

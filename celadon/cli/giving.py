@@ -11,7 +11,7 @@ from pydantic import BaseModel, create_model
 
 from celadon.cli.access.opening import open_access
 from celadon.cli.faults import CommandError
-from celadon.cli.output import OutputFormat, print_note, print_object, print_text
+from celadon.cli.output import OutputFormat, print_answer, print_note, print_object, print_text
 from celadon.cli.patience import Patience
 from celadon.cli.target import TargetChoice
 from celadon.client.patience import NoAnswerError
@@ -55,8 +55,8 @@ Hook: TypeAlias = Callable[[AnyCommand, CommandArguments, TargetChoice, OutputFo
 def hook_of(place: str) -> Hook:
     """Return what carries a command out in a way of its own."""
     module, _, name = place.partition(":")
-    found: Hook = getattr(import_module(module), name)
-    return found
+    hook: Hook = getattr(import_module(module), name)
+    return hook
 
 
 async def give(
@@ -75,10 +75,7 @@ async def give(
     async with open_access(target) as access:
         by = await access.person(arguments.by)
         result = await ask(access, command, arguments.subject, request, by=by)
-    if output.is_for_programs:
-        print_object(result, output)
-    else:
-        print_text(*as_text(command.summary(result)))
+    print_answer(result, output, lambda: as_text(command.summary(result)))
     return ExitCode.DONE
 
 

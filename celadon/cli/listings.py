@@ -35,15 +35,15 @@ async def show_history(
 
     """
     async with open_access(target) as access:
-        found = await access.history(deployment, rollout=rollout, before=before, limit=limit)
+        history = await access.history(deployment, rollout=rollout, before=before, limit=limit)
     if output.is_for_programs:
-        print_object(found, output)
+        print_object(history, output)
     else:
-        print_text(history_table(found, datetime.now(UTC)), "", event_table(found.events))
-        if found.notified:
-            print_text("", delivery_table(found.notified))
-        if found.cursor is not None:
-            print_text("", f"There are older rollouts: the same command with --before {found.cursor}")
+        print_text(history_table(history, datetime.now(UTC)), "", event_table(history.events))
+        if history.notified:
+            print_text("", delivery_table(history.notified))
+        if history.cursor is not None:
+            print_text("", f"There are older rollouts: the same command with --before {history.cursor}")
     return ExitCode.DONE
 
 

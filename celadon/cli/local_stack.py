@@ -83,8 +83,8 @@ async def run_demonstration(given: Mapping[str, object]) -> int:
     try:
         options = DemoOptions.model_validate(given)
     except ValidationError as error:
-        told = [_option_problem(one["loc"], what_is_wrong(one)) for one in error.errors(include_url=False)]
-        raise typer.BadParameter("; ".join(told)) from error
+        problems = [_option_problem(one["loc"], what_is_wrong(one)) for one in error.errors(include_url=False)]
+        raise typer.BadParameter("; ".join(problems)) from error
     return await run_demo(options)
 
 

@@ -11,7 +11,7 @@ from celadon.cli.api_address import check_url
 from celadon.cli.author_name import author_name
 from celadon.cli.columns import table_of
 from celadon.cli.faults import CommandError
-from celadon.cli.output import OutputFormat, ask_secretly, print_object, print_text
+from celadon.cli.output import OutputFormat, ask_secretly, print_answer, print_text
 from celadon.cli.profiles import (
     Profile,
     config_file,
@@ -94,13 +94,9 @@ async def login(given: Login, output: OutputFormat) -> ExitCode:
         who = await calls.get("/v1/whoami", Principal)
     profile = Profile(url=url, token=SecretStr(token), ca_file=ca_file, allow_http=allow_http)
     file = save_profile(given.profile, profile)
-    if output.is_for_programs:
-        print_object(_who(target, who), output)
-    else:
-        told = Text(f"Logged in to {url} as ").append(who.name, style="bold")
-        print_text(
-            told.append(f" ({_roles(who.roles)}); the current profile is now {given.profile}, in {file}."),
-        )
+    line = Text(f"Logged in to {url} as ").append(who.name, style="bold")
+    line.append(f" ({_roles(who.roles)}); the current profile is now {given.profile}, in {file}.")
+    print_answer(_who(target, who), output, lambda: [line])
     return ExitCode.DONE
 
 
@@ -132,10 +128,7 @@ async def show_who(choice: TargetChoice, output: OutputFormat) -> ExitCode:
             who = _who(target, await calls.get("/v1/whoami", Principal))
     else:
         who = Who(celadon=target.described, url=None, name=author_name(None), verified=False, roles=None, scope={})
-    if output.is_for_programs:
-        print_object(who, output)
-    else:
-        print_text(_described(who))
+    print_answer(who, output, lambda: [_described(who)])
     return ExitCode.DONE
 
 
@@ -151,12 +144,8 @@ async def show_profiles(output: OutputFormat) -> ExitCode:
         ProfileLine(name=name, url=profile.url, current=name == known.current)
         for name, profile in sorted(known.profiles.items())
     )
-    if output.is_for_programs:
-        print_object(ProfileList(profiles=lines), output)
-    elif lines:
-        print_text(_table(lines))
-    else:
-        print_text(f"There is no profile in {config_file()}; make one with: celadon login URL")
+    none = f"There is no profile in {config_file()}; make one with: celadon login URL"
+    print_answer(ProfileList(profiles=lines), output, lambda: [_table(lines) if lines else none])
     return ExitCode.DONE
 
 

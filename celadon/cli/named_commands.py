@@ -29,12 +29,12 @@ class Place:
     def load(self) -> Any:  # noqa: ANN401 - Typer's commands have no public type
         """Return the command."""
         module, _, attribute = self.code.partition(":")
-        found = getattr(import_module(module), attribute)
+        command = getattr(import_module(module), attribute)
         holder = typer.Typer(rich_markup_mode=MARKUP, add_completion=False)
-        if isinstance(found, typer.Typer):
-            holder.add_typer(found, name=self.name, rich_help_panel=self.panel, help=self.help or Default(None))
+        if isinstance(command, typer.Typer):
+            holder.add_typer(command, name=self.name, rich_help_panel=self.panel, help=self.help or Default(None))
         else:
-            holder.command(name=self.name, rich_help_panel=self.panel)(found)
+            holder.command(name=self.name, rich_help_panel=self.panel)(command)
         return get_group(holder).commands[self.name]
 
 
@@ -55,10 +55,10 @@ class Declared:
         """Return the command of this name, or ``None`` when none is declared."""
         from celadon.cli.commands.declared import typed_command  # noqa: PLC0415 - as above
 
-        found = typed_command((*self.group, name))
-        if found is None:
+        command = typed_command((*self.group, name))
+        if command is None:
             return None
-        function, panel = found
+        function, panel = command
         holder = typer.Typer(rich_markup_mode=MARKUP, add_completion=False)
         holder.command(name=name, rich_help_panel=panel)(function)
         return get_group(holder).commands[name]

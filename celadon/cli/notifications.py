@@ -14,7 +14,7 @@ from celadon.cli.author_name import author_name
 from celadon.cli.columns import table_of
 from celadon.cli.deliveries import delivery_table
 from celadon.cli.faults import CommandError
-from celadon.cli.output import OutputFormat, print_object, print_text
+from celadon.cli.output import OutputFormat, print_answer
 from celadon.cli.session import open_session
 from celadon.domain.language.base_models import Record
 from celadon.domain.language.error_words import problems_of
@@ -134,12 +134,10 @@ async def show_targets(data_dir: Path | None, output: OutputFormat) -> ExitCode:
         targets = await session.read(list_targets)
         loads = {load.target: load for load in await session.read(read_loads)}
     listed = tuple(_listed(target, loads[target.name]) for target in targets if target.name in loads)
-    if output.is_for_programs:
-        print_object(TargetList(targets=listed), output)
-    elif listed:
-        print_text(_target_table(listed, datetime.now(UTC)))
-    else:
-        print_text("There is no target; add one with: celadon notify target add NAME")
+    none = "There is no target; add one with: celadon notify target add NAME"
+    print_answer(
+        TargetList(targets=listed), output, lambda: [_target_table(listed, datetime.now(UTC)) if listed else none]
+    )
     return ExitCode.DONE
 
 
@@ -152,12 +150,10 @@ async def show_deliveries(limit: int, data_dir: Path | None, output: OutputForma
     """
     async with open_session(data_dir) as session:
         deliveries = await session.read(lambda tx: read_told(tx, None, limit=limit))
-    if output.is_for_programs:
-        print_object(DeliveryList(deliveries=deliveries), output)
-    elif deliveries:
-        print_text(delivery_table(deliveries))
-    else:
-        print_text("Nobody has been notified of anything yet.")
+    none = "Nobody has been notified of anything yet."
+    print_answer(
+        DeliveryList(deliveries=deliveries), output, lambda: [delivery_table(deliveries) if deliveries else none]
+    )
     return ExitCode.DONE
 
 
@@ -178,19 +174,19 @@ async def send_sample_to(
     async with open_session(data_dir) as session:
         identity = await session.read(lambda tx: owe_test(tx, name, author_name(by)))
         deadline = time.monotonic() + timeout.total_seconds()
-        told = await session.read(lambda tx: read_delivery(tx, identity))
-        while not _attempted(told) and time.monotonic() < deadline:
+        delivery = await session.read(lambda tx: read_delivery(tx, identity))
+        while not _attempted(delivery) and time.monotonic() < deadline:
             await asyncio.sleep(_POLL_SECONDS)
-            told = await session.read(lambda tx: read_delivery(tx, identity))
-    if not _attempted(told):
+            delivery = await session.read(lambda tx: read_delivery(tx, identity))
+    if not _attempted(delivery):
         raise CommandError(
             f"no worker has told within {timeout.total_seconds():g} s what came of the sample for {name}; see that one "
             "runs ('celadon doctor'); it will be sent as soon as one does",
         )
-    if told.state is not DeliveryState.DELIVERED:
-        again = "; it is tried again, see 'celadon notify list'" if told.state is DeliveryState.WAITING else ""
-        raise CommandError(f"{name} did not take the sample: {told.last_error}{again}")
-    _say(Done(target=name, done="tested"), output, f"answered {told.last_status}")
+    if delivery.state is not DeliveryState.DELIVERED:
+        again = "; it is tried again, see 'celadon notify list'" if delivery.state is DeliveryState.WAITING else ""
+        raise CommandError(f"{name} did not take the sample: {delivery.last_error}{again}")
+    _say(Done(target=name, done="tested"), output, f"answered {delivery.last_status}")
     return ExitCode.DONE
 
 
@@ -200,10 +196,8 @@ async def _change(data_dir: Path | None, change: Callable[[AsyncSession], Awaita
 
 
 def _say(done: Done, output: OutputFormat, next_step: str = "") -> None:
-    if output.is_for_programs:
-        print_object(done, output)
-    else:
-        print_text(f"Target {done.target} {done.done}" + (f"; {next_step}" if next_step else "") + ".")
+    text = f"Target {done.target} {done.done}" + (f"; {next_step}" if next_step else "") + "."
+    print_answer(done, output, lambda: [text])
 
 
 def _attempted(told: ToldRecord) -> bool:

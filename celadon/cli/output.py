@@ -1,6 +1,7 @@
 """What commands print: one object for programs, tables for people; errors go to standard error."""
 
 import sys
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -49,6 +50,14 @@ class _Failed(Record):
 def print_object(answer: BaseModel, output: OutputFormat) -> None:
     """Print one object on standard output, at once: the command may go on, as ``up`` does."""
     _write(_as_json(answer, indent=2) if output is OutputFormat.JSON else _as_yaml(answer))
+
+
+def print_answer(answer: BaseModel, output: OutputFormat, text: "Callable[[], Iterable[Printed]]") -> None:
+    """Print an answer: for programs as one object, for people as ``text`` tells it, which is asked for only then."""
+    if output.is_for_programs:
+        print_object(answer, output)
+    else:
+        print_text(*text())
 
 
 def print_one_of_many(answer: BaseModel, output: OutputFormat) -> None:

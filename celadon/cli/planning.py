@@ -2,7 +2,7 @@
 
 from celadon.cli.access.protocol import Access
 from celadon.cli.giving import as_text, ask
-from celadon.cli.output import OutputFormat, print_object, print_text
+from celadon.cli.output import OutputFormat, print_answer, print_text
 from celadon.domain.language.base_models import Record
 from celadon.domain.language.messages import RolloutRequest
 from celadon.domain.language.names import RevisionNumber, RolloutId
@@ -25,10 +25,7 @@ class AlreadyThere(Record):
 async def show_plan(access: Access, request: RolloutRequest, person: str, output: OutputFormat) -> ExitCode:
     """Show what a rollout would do; it has failed when the rollout would be refused."""
     plan: Plan = await ask(access, PLAN, "", request, by=person)
-    if output.is_for_programs:
-        print_object(plan, output)
-    else:
-        print_text(*as_text(PLAN.summary(plan)))
+    print_answer(plan, output, lambda: as_text(PLAN.summary(plan)))
     return ExitCode.DONE if plan.refused is None or plan.already_there else ExitCode.FAILED
 
 
@@ -42,9 +39,5 @@ async def look_first(access: Access, request: RolloutRequest, person: str, outpu
 
 def tell_already_there(plan: Plan, output: OutputFormat) -> None:
     """Say that there is nothing to do."""
-    if output.is_for_programs:
-        print_object(
-            AlreadyThere(deployment=plan.deployment, rollout=plan.rollout, to_revision=plan.to_revision), output
-        )
-    else:
-        print_text(*as_text((told_already_there(plan),)))
+    answer = AlreadyThere(deployment=plan.deployment, rollout=plan.rollout, to_revision=plan.to_revision)
+    print_answer(answer, output, lambda: as_text((told_already_there(plan),)))

@@ -8,7 +8,7 @@ from celadon.cli.access.opening import open_access
 from celadon.cli.columns import table_of
 from celadon.cli.deployment_file import read_policy_file, with_settings
 from celadon.cli.giving import CommandArguments, give
-from celadon.cli.output import OutputFormat, print_object, print_text
+from celadon.cli.output import OutputFormat, print_answer
 from celadon.cli.target import TargetChoice
 from celadon.domain.language.moments import moment
 from celadon.ending import ExitCode
@@ -29,12 +29,7 @@ async def show_policy(deployment: str | None, target: TargetChoice, output: Outp
     """
     async with open_access(target) as access:
         shown = await access.policy(deployment)
-    if output.is_for_programs:
-        print_object(shown, output)
-    else:
-        print_text(policy_table(shown))
-        if shown.changes:
-            print_text(changes_table(shown))
+    print_answer(shown, output, lambda: [policy_table(shown), *([changes_table(shown)] if shown.changes else [])])
     return ExitCode.DONE
 
 

@@ -16,8 +16,6 @@ from celadon.domain.language.base_models import StrictModel
 from celadon.domain.language.error_words import problems_of
 from celadon.owned_files import check_path, make_directory, read_text, write_file
 
-DEFAULT_PROFILE: Final = "default"
-
 _FOR_ITS_OWNER: Final = 0o600
 _PROFILES: Final = "profiles"
 _CURRENT: Final = "current"
@@ -152,10 +150,10 @@ def _profiles_of(document: tomlkit.TOMLDocument) -> Table:
     if _PROFILES not in document:
         # A super table writes no header of its own, only those of the profiles in it.
         document[_PROFILES] = tomlkit.table(is_super_table=True)
-    found = document[_PROFILES]
-    if not isinstance(found, Table):
+    profiles = document[_PROFILES]
+    if not isinstance(profiles, Table):
         raise CommandError(f"{config_file()}: write each profile as [profiles.NAME]")
-    return found
+    return profiles
 
 
 def _write(document: Mapping[str, object]) -> Path:

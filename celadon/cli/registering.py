@@ -4,7 +4,7 @@ from celadon.cli.access.opening import open_access
 from celadon.cli.columns import table_of
 from celadon.cli.deployment_file import read_deployment_file
 from celadon.cli.giving import CommandArguments, as_text, ask
-from celadon.cli.output import OutputFormat, print_object, print_text
+from celadon.cli.output import OutputFormat, print_answer
 from celadon.cli.starting import content_request, who_asks
 from celadon.cli.target import TargetChoice
 from celadon.client.wording import revision_name
@@ -47,10 +47,7 @@ async def add_revision(
     async with open_access(target) as access:
         who = await who_asks(access, request.requested_by, arguments.by)
         added = await ask(access, command, request.deployment, addition, by=who)
-    if output.is_for_programs:
-        print_object(added, output)
-    else:
-        print_text(*as_text(command.summary(added)))
+    print_answer(added, output, lambda: as_text(command.summary(added)))
     return ExitCode.DONE
 
 
@@ -64,12 +61,8 @@ async def show_revisions(deployment: str, target: TargetChoice, output: OutputFo
     """
     async with open_access(target) as access:
         listed = await access.revisions(deployment)
-    if output.is_for_programs:
-        print_object(listed, output)
-    elif listed.items:
-        print_text(revision_table(listed))
-    else:
-        print_text(f"{deployment} has no revision; add one with: celadon revision add -f FILE")
+    none = f"{deployment} has no revision; add one with: celadon revision add -f FILE"
+    print_answer(listed, output, lambda: [revision_table(listed) if listed.items else none])
     return ExitCode.DONE
 
 

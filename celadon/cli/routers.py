@@ -2,7 +2,7 @@
 
 from celadon.cli.access.opening import open_access
 from celadon.cli.columns import table_of
-from celadon.cli.output import OutputFormat, print_object, print_text
+from celadon.cli.output import OutputFormat, print_answer
 from celadon.cli.target import TargetChoice
 from celadon.cli.tree import styled
 from celadon.ending import ExitCode
@@ -19,12 +19,8 @@ async def show_routers(target: TargetChoice, output: OutputFormat) -> ExitCode:
     """
     async with open_access(target) as access:
         listed = await access.routers()
-    if output.is_for_programs:
-        print_object(listed, output)
-    elif listed.items:
-        print_text(router_table(listed))
-    else:
-        print_text("No router is enrolled yet; enrol one with: celadon router enrol NAME")
+    none = "No router is enrolled yet; enrol one with: celadon router enrol NAME"
+    print_answer(listed, output, lambda: [router_table(listed) if listed.items else none])
     return ExitCode.DONE
 
 

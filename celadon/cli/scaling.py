@@ -4,7 +4,7 @@ from celadon.cli.access.opening import open_access
 from celadon.cli.access.protocol import Access
 from celadon.cli.faults import CommandError
 from celadon.cli.giving import CommandArguments, as_text, ask, request_of
-from celadon.cli.output import OutputFormat, print_note, print_object, print_text
+from celadon.cli.output import OutputFormat, print_answer, print_note
 from celadon.cli.patience import Patience, a_moment, outlasting
 from celadon.cli.target import TargetChoice
 from celadon.ending import ExitCode
@@ -34,12 +34,8 @@ async def scale(
             what = f"{name} does not serve with {replicas} replicas"
             async with Patience(arguments.timeout).waiting(what, f"it goes on: celadon deployment show {name}"):
                 await _until_scaled(access, name, replicas)
-    if output.is_for_programs:
-        print_object(result, output)
-    elif arguments.wait:
-        print_text(f"{name} serves with {replicas} replicas.")
-    else:
-        print_text(*as_text(command.summary(result)))
+    serves = f"{name} serves with {replicas} replicas."
+    print_answer(result, output, lambda: [serves] if arguments.wait else as_text(command.summary(result)))
     return ExitCode.DONE
 
 

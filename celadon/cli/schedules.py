@@ -2,7 +2,7 @@
 
 from celadon.cli.access.opening import open_access
 from celadon.cli.columns import table_of
-from celadon.cli.output import OutputFormat, print_object, print_text
+from celadon.cli.output import OutputFormat, print_answer
 from celadon.cli.target import TargetChoice
 from celadon.cli.tree import styled
 from celadon.domain.language.moments import moment
@@ -21,12 +21,8 @@ async def show_schedules(deployment: str, target: TargetChoice, output: OutputFo
     """
     async with open_access(target) as access:
         listed = await access.schedules(deployment)
-    if output.is_for_programs:
-        print_object(listed, output)
-    elif listed.items:
-        print_text(schedule_table(listed))
-    else:
-        print_text(f"{deployment} has no schedule; make one with: celadon schedule create --help")
+    none = f"{deployment} has no schedule; make one with: celadon schedule create --help"
+    print_answer(listed, output, lambda: [schedule_table(listed) if listed.items else none])
     return ExitCode.DONE
 
 

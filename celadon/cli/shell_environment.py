@@ -78,8 +78,8 @@ def _directory_of_temporal() -> str | None:
     except MissingProgramError as error:
         print_note(str(error))
         return None
-    found = shutil.which(program.name)
-    return None if found is not None and Path(found).resolve() == program else str(program.parent)
+    on_path = shutil.which(program.name)
+    return None if on_path is not None and Path(on_path).resolve() == program else str(program.parent)
 
 
 def _own_path() -> tuple[str, ...]:

@@ -102,8 +102,8 @@ def deployment_file(name: str, provisioner: Provisioner) -> str:
         f"What is served as '{name}'. Lines that begin with '#' and a key show its default. Roll it out with: "
         f"celadon deploy -f {name}.yaml --policy {name}.policy.yaml --wait{_ABOUT_REVISION[provisioner]}",
     )
-    given: Given = {"deployment": name, "replicas": 1, "revision": _REVISIONS[provisioner]}
-    return "\n".join([*head, *_keys(RolloutRequest, given, "", without=_OWN_FILE)]) + "\n"
+    content: Given = {"deployment": name, "replicas": 1, "revision": _REVISIONS[provisioner]}
+    return "\n".join([*head, *_keys(RolloutRequest, content, "", without=_OWN_FILE)]) + "\n"
 
 
 def policy_file(name: str) -> str:

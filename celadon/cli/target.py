@@ -88,13 +88,13 @@ def find_target(choice: TargetChoice) -> Target | ApiTarget:
     if choice.profile is not None:
         return _of_profile(choice.profile, "--profile", choice)
     if choice.data_dir is None:
-        found = _of_environment(choice)
-        if found is not None:
-            return found
+        of_environment = _of_environment(choice)
+        if of_environment is not None:
+            return of_environment
         if _DATABASE not in os.environ and _TEMPORAL not in os.environ and not _stack_is_there():
-            found = _of_current_profile(choice)
-            if found is not None:
-                return found
+            of_profile = _of_current_profile(choice)
+            if of_profile is not None:
+                return of_profile
     target = choose_target(choice.data_dir)
     return target if target.stack is None else _api_of(target.stack) or target
 

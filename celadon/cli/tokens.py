@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from celadon.cli.author_name import author_name
 from celadon.cli.columns import table_of
 from celadon.cli.faults import CommandError
-from celadon.cli.output import OutputFormat, print_object, print_text
+from celadon.cli.output import OutputFormat, print_answer
 from celadon.cli.session import open_session
 from celadon.domain.language.base_models import Record
 from celadon.domain.language.error_words import what_is_wrong
@@ -71,11 +71,8 @@ async def create(
             raise CommandError(
                 f"there is or was a token {name}, and names are given once, for the audit log's sake; choose another",
             ) from error
-    if output.is_for_programs:
-        print_object(CreatedToken(token=text, record=record), output)
-    else:
-        head = Text("Token ").append(name, style="bold").append(f" ({_roles(record)}); it is shown this once:")
-        print_text(head, text)
+    head = Text("Token ").append(name, style="bold").append(f" ({_roles(record)}); it is shown this once:")
+    print_answer(CreatedToken(token=text, record=record), output, lambda: [head, text])
     return ExitCode.DONE
 
 
@@ -83,12 +80,8 @@ async def show(data_dir: Path | None, output: OutputFormat) -> ExitCode:
     """List every token; errors as for a creation."""
     async with open_session(data_dir) as session:
         records = await session.read(list_tokens)
-    if output.is_for_programs:
-        print_object(TokenList(tokens=records), output)
-    elif records:
-        print_text(_table(records))
-    else:
-        print_text("There is no token yet; create one with: celadon token create NAME --role viewer")
+    none = "There is no token yet; create one with: celadon token create NAME --role viewer"
+    print_answer(TokenList(tokens=records), output, lambda: [_table(records) if records else none])
     return ExitCode.DONE
 
 
@@ -103,10 +96,8 @@ async def revoke(name: str, data_dir: Path | None, output: OutputFormat) -> Exit
         record = await session.read(lambda tx: revoke_token(tx, name))
     if record is None:
         raise CommandError(f"there is no token {name}; list them with 'celadon token list'")
-    if output.is_for_programs:
-        print_object(record, output)
-    else:
-        print_text(f"Token {name} is revoked since {moment(record.revoked_at)} UTC; the API refuses it.")
+    text = f"Token {name} is revoked since {moment(record.revoked_at)} UTC; the API refuses it."
+    print_answer(record, output, lambda: [text])
     return ExitCode.DONE
 
 
@@ -118,8 +109,8 @@ def _scope(labels: tuple[str, ...]) -> dict[str, str]:
     try:
         return TypeAdapter[dict[str, str]](Labels).validate_python({name: value for name, _, value in pairs})
     except ValidationError as error:
-        told = what_is_wrong(error.errors(include_url=False)[0])
-        raise typer.BadParameter(told, param_hint="--label") from error
+        problem = what_is_wrong(error.errors(include_url=False)[0])
+        raise typer.BadParameter(problem, param_hint="--label") from error
 
 
 def _roles(record: TokenRecord) -> str:

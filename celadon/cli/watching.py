@@ -107,15 +107,15 @@ class LineScreen:
 
     def _news(self, shown: DeploymentDetail | UnregisteredDetail, now: datetime) -> str:
         """Return timers, notes, and the next step when that is another one than before."""
-        told = ""
+        text = ""
         if isinstance(shown, DeploymentDetail):
-            told = "".join(f" · {one.told(now)}" for one in shown.timers)
-            told += "".join(f" · {one.text}" for one in shown.notes)
-            told += f" · {_next(shown)}" if shown.next is not None else ""
+            text = "".join(f" · {one.told(now)}" for one in shown.timers)
+            text += "".join(f" · {one.text}" for one in shown.notes)
+            text += f" · {_next(shown)}" if shown.next is not None else ""
         if shown.next_step != self._next_step:
             self._next_step = shown.next_step
-            told += f" · next: {shown.next_step}" if shown.next_step else ""
-        return told
+            text += f" · next: {shown.next_step}" if shown.next_step else ""
+        return text
 
 
 def _next(shown: DeploymentDetail | UnregisteredDetail) -> str:
@@ -234,14 +234,14 @@ def _stuck(condition: WorkflowCondition) -> str:
 
 
 def _counts(shown: DeploymentDetail) -> str:
-    told = f" · live {shown.live.text}"
+    text = f" · live {shown.live.text}"
     if shown.rollout is not None and not shown.rollout.is_under_way:
-        return f"{told} · {shown.rollout.phase.text}"
+        return f"{text} · {shown.rollout.phase.text}"
     for one in shown.sets:
         if one.colour in {"blue", "green"}:
-            told += f" · {one.colour} {_set_counts(one)}"
+            text += f" · {one.colour} {_set_counts(one)}"
     silent = [router.name for router in shown.routers if router.is_silent]
-    return f"{told} · silent: {', '.join(silent)}" if silent else told
+    return f"{text} · silent: {', '.join(silent)}" if silent else text
 
 
 def _set_counts(one: SetDetail) -> str:

@@ -409,7 +409,7 @@ class RolloutClient:
         try:
             # The SDK repeats a call that timed out for as long as no worker has taken the update.
             async with asyncio.timeout(patience.total_seconds()):
-                given: AnswerT = await self._through_moves(
+                result: AnswerT = await self._through_moves(
                     deployment,
                     lambda: self._handle(deployment).execute_update(
                         name,
@@ -429,7 +429,7 @@ class RolloutClient:
             ) from error
         except RPCError as error:
             raise _explain(error, deployment, to_promote=name == contracts.PROMOTE) from error
-        return given
+        return result
 
 
 def is_moving(error: RPCError) -> bool:

@@ -51,7 +51,7 @@ async def running_workflows(client: Client) -> tuple[RunningWorkflow, ...]:
 
     """
     query = f"WorkflowType='{WORKFLOW_TYPE}' AND ExecutionStatus='Running'"
-    found = [
+    workflows = [
         RunningWorkflow(
             workflow_id=one.id,
             run_id=one.run_id,
@@ -59,7 +59,7 @@ async def running_workflows(client: Client) -> tuple[RunningWorkflow, ...]:
         )
         async for one in client.list_workflows(query)
     ]
-    return tuple(sorted(found, key=lambda one: one.workflow_id))
+    return tuple(sorted(workflows, key=lambda one: one.workflow_id))
 
 
 async def terminate_run(client: Client, workflow: RunningWorkflow, reason: str) -> bool:

@@ -190,23 +190,23 @@ class ScheduleClient:
                     ids.add(one.id)
         except RPCError as error:
             raise _no_answer(error) from error
-        found = [await self.find(identity, deployment) for identity in sorted(ids)]
-        return tuple(one for one in found if one is not None), left_out
+        schedules = [await self.find(identity, deployment) for identity in sorted(ids)]
+        return tuple(one for one in schedules if one is not None), left_out
 
     async def _known(self, described: ScheduleDescription, deployment: str) -> KnownSchedule | None:
         """Return what is known of a schedule; ``None`` when it is about another deployment."""
         action = described.schedule.action
         if not isinstance(action, ScheduleActionStartWorkflow) or action.workflow != contracts.ASK_TYPE:
             return None
-        given = await self._input_of(action)
-        if given.get("deployment") != deployment:
+        content = await self._input_of(action)
+        if content.get("deployment") != deployment:
             return None
-        argument = given.get("argument")
+        argument = content.get("argument")
         state, info = described.schedule.state, described.info
         ended = state.limited_actions and not state.remaining_actions
         return KnownSchedule(
             id=described.id,
-            command=echo(given.get("command")),
+            command=echo(content.get("command")),
             argument=argument if isinstance(argument, dict) else {},
             when=_when(described.schedule.spec),
             paused=state.paused,
@@ -218,10 +218,10 @@ class ScheduleClient:
     async def _input_of(self, action: ScheduleActionStartWorkflow) -> dict[str, Any]:
         """Return the one JSON object with which a schedule starts its workflow; an empty one for anything else."""
         try:
-            (given,) = await self._client.data_converter.decode(list(action.args))
+            (content,) = await self._client.data_converter.decode(list(action.args))
         except Exception:  # noqa: BLE001 - somebody else's input may be anything
             return {}
-        return given if isinstance(given, dict) else {}
+        return content if isinstance(content, dict) else {}
 
     async def _last(self, described: ScheduleDescription) -> Firing | None:
         if not described.info.recent_actions:

@@ -59,10 +59,10 @@ class AuthoritySettings(BaseSettings):
 
     def risks(self) -> tuple[WorkerRisk, ...]:
         """Return what these settings let others do that they need not."""
-        found = [WorkerRisk.UNSIGNED_ALL] if self.unsigned is Unsigned.ALL else []
+        risks = [WorkerRisk.UNSIGNED_ALL] if self.unsigned is Unsigned.ALL else []
         if self.verify_keys_file is None:
-            found.append(WorkerRisk.NO_KEYS)
-        return tuple(found)
+            risks.append(WorkerRisk.NO_KEYS)
+        return tuple(risks)
 
 
 class SigningSettings(BaseSettings):
@@ -201,10 +201,10 @@ def _read_public_keys(file: Path) -> tuple[Ed25519PublicKey, ...]:
         keys = [load_pem_public_key(part.strip()) for part in parts]
     except (OSError, ValueError, UnsupportedAlgorithm) as error:
         raise KeyFileError(f"{file} cannot be read as public keys: {error}; {_HOW_TO_MAKE}") from error
-    found = tuple(key for key in keys if isinstance(key, Ed25519PublicKey))
-    if not found or len(found) != len(keys):
+    public_keys = tuple(key for key in keys if isinstance(key, Ed25519PublicKey))
+    if not public_keys or len(public_keys) != len(keys):
         raise KeyFileError(f"{file} does not hold Ed25519 public keys alone; {_HOW_TO_MAKE}")
-    return found
+    return public_keys
 
 
 _HOW_TO_MAKE = (

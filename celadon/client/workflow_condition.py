@@ -131,10 +131,10 @@ async def _polled(client: Client) -> tuple[bool, datetime | None]:
         task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
     )
     try:
-        found = await client.workflow_service.describe_task_queue(request, timeout=PATIENCE)
+        queue = await client.workflow_service.describe_task_queue(request, timeout=PATIENCE)
     except RPCError:
         return False, None
-    asked = [at for one in found.pollers if (at := _moment(one.last_access_time)) is not None]
+    asked = [at for one in queue.pollers if (at := _moment(one.last_access_time)) is not None]
     return True, max(asked, default=None)
 
 

@@ -46,15 +46,15 @@ def check_directory(directory: Path) -> None:
         OSError: it is not there.
 
     """
-    found = directory.lstat()
-    if not stat.S_ISDIR(found.st_mode):
+    status = directory.lstat()
+    if not stat.S_ISDIR(status.st_mode):
         raise CertificateError(f"{directory} is not a directory; name another one")
-    if found.st_uid != os.geteuid():
+    if status.st_uid != os.geteuid():
         raise CertificateError(
-            f"{directory} belongs to user id {found.st_uid}, and this is user id {os.geteuid()}; run the command as "
+            f"{directory} belongs to user id {status.st_uid}, and this is user id {os.geteuid()}; run the command as "
             "that user, or name another directory",
         )
-    if found.st_mode & OTHERS_WRITE:
+    if status.st_mode & OTHERS_WRITE:
         raise CertificateError(f"others may write to {directory}; take that away with: chmod go-w {directory}")
 
 
@@ -83,10 +83,10 @@ def read_owned(file: Path, *, secret: bool) -> bytes:
 
     """
     with os.fdopen(os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as stream:
-        found = os.fstat(stream.fileno())
-        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
+        status = os.fstat(stream.fileno())
+        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
             raise CertificateError(f"{file} is not a file of user id {os.geteuid()}; look at who put it there")
-        if secret and stat.S_IMODE(found.st_mode) & (stat.S_IRWXG | stat.S_IRWXO):
+        if secret and stat.S_IMODE(status.st_mode) & (stat.S_IRWXG | stat.S_IRWXO):
             raise CertificateError(f"others may read {file}; make a new one, for this one may be known already")
         return stream.read()
 

@@ -22,10 +22,10 @@ def close_connection(peer: str) -> bool:
 
     A connection of a Unix socket cannot be told from others and is left alone.
     """
-    found = _PEER.fullmatch(unquote(peer))
-    if found is None:
+    match = _PEER.fullmatch(unquote(peer))
+    if match is None:
         return False
-    wanted = (_plain(found["host"]), int(found["port"]))
+    wanted = (_plain(match["host"]), int(match["port"]))
     for entry in _DESCRIPTORS.iterdir():
         try:
             # A descriptor of our own, so that what is closed below is what was looked at.

@@ -165,14 +165,14 @@ class DeltaStream:
 
     def responses(self) -> list[DiscoveryResponse]:
         """Return what can be sent now, in the order in which it must be sent."""
-        found = []
+        responses = []
         for kind in ResourceType:
             subscription = self._subscriptions.get(kind)
             if subscription is not None and subscription.in_flight is None and self._is_turn_of(kind):
                 response = self._next(kind, subscription)
                 if response is not None:
-                    found.append(response)
-        return found
+                    responses.append(response)
+        return responses
 
     def take_acknowledged(self) -> dict[DeploymentName, Epoch]:
         """Return, once, the epochs that the router serves since it was last asked."""
@@ -288,8 +288,8 @@ class DeltaStream:
         subscription.sent.update(versions)
         deployments: tuple[DeploymentResources, ...] = ()
         if kind is ResourceType.ENDPOINTS:
-            found = (self._snapshot.deployment(name) for name in {deployment_of(one.name) for one in changed})
-            deployments = tuple(one for one in found if one is not None)
+            current = (self._snapshot.deployment(name) for name in {deployment_of(one.name) for one in changed})
+            deployments = tuple(one for one in current if one is not None)
         subscription.in_flight = _Delivery(
             nonce=str(next(self._nonces)),
             versions=versions,

@@ -32,12 +32,20 @@ log = structlog.get_logger()
 class PublicationFeed:
     """Knows which epoch of each deployment the server has been told."""
 
-    def __init__(self, table: Table, metrics: GatewayMetrics, gateway: str, reach: Reach) -> None:
+    def __init__(
+        self,
+        table: Table,
+        metrics: GatewayMetrics,
+        gateway: str,
+        reach: Reach,
+        poll_seconds: float = POLL_SECONDS,
+    ) -> None:
         """Begin with nothing told; ``gateway`` names this process in the table.
 
         Endpoints that ``reach`` refuses are published to nobody, whatever the table says of them.
         """
         self._reach = reach
+        self._poll_seconds = poll_seconds
         self._table = table
         self._metrics = metrics
         self._gateway = gateway
@@ -75,7 +83,7 @@ class PublicationFeed:
         """Tell the server of every change, until cancelled; routers keep what they have while the table is not read."""
         in_doubt = False
         while True:
-            payloads = await heard.get(RETRY_SECONDS if in_doubt or self._panics_to_tell else POLL_SECONDS)
+            payloads = await heard.get(RETRY_SECONDS if in_doubt or self._panics_to_tell else self._poll_seconds)
             try:
                 async with self._reading:
                     if in_doubt or not payloads or "" in payloads:
@@ -117,12 +125,14 @@ class PublicationFeed:
         for name, publication in list(self._panics_to_tell.items()):
             try:
                 async with self._table.transaction() as tx:
-                    told = await tell_panic(tx, name, publication.epoch, panic=publication.panic, gateway=self._gateway)
+                    is_news = await tell_panic(
+                        tx, name, publication.epoch, panic=publication.panic, gateway=self._gateway
+                    )
             except Exception as error:  # noqa: BLE001 - it is told, and the panic is told again
                 self._telling.tell(error)
                 return
             self._telling.is_over()
-            if told:
+            if is_news:
                 log.warning("panic" if publication.panic else "panic_over", deployment=name, epoch=publication.epoch)
             if self._panics_to_tell.get(name) is publication:
                 del self._panics_to_tell[name]
@@ -133,9 +143,9 @@ class PublicationFeed:
         async with self._table.reading() as tx:
             epochs = await read_epochs(tx)
         names = {name for name, epoch in epochs.items() if self._epochs.get(name) != epoch}
-        found = await self._read(names | (self._epochs.keys() - epochs.keys()))
+        changes = await self._read(names | (self._epochs.keys() - epochs.keys()))
         self._compared_at = began_at
-        return found
+        return changes
 
     async def _read(self, names: set[DeploymentName]) -> tuple[list[Publication], list[DeploymentName]]:
         """Return the publications of the named deployments, and those of the names that are gone."""
@@ -175,8 +185,8 @@ class PublicationFeed:
         async with self._table.reading() as tx:
             if len(names) > READ_ALONE_AT_MOST:
                 return [one for one in await read_all_traffic(tx) if one.deployment in names]
-            found = [await read_traffic(tx, name) for name in sorted(names)]
-        return [one for one in found if one is not None]
+            traffic = [await read_traffic(tx, name) for name in sorted(names)]
+        return [one for one in traffic if one is not None]
 
     def _leave_out(self, name: DeploymentName, error: Exception) -> None:
         """Count that a deployment cannot be published, and tell it once with its trace."""

@@ -108,8 +108,11 @@ class _Stream:
 class TableJournal:
     """Writes what routers say into the table; ``gateway`` names this process there."""
 
-    def __init__(self, table: Table, gateway: str, metrics: GatewayMetrics) -> None:
+    def __init__(
+        self, table: Table, gateway: str, metrics: GatewayMetrics, longest_retry_seconds: float = MAX_RETRY_SECONDS
+    ) -> None:
         """Begin with nothing heard."""
+        self._longest_retry = longest_retry_seconds
         self._table = table
         self._gateway = gateway
         self._metrics = metrics
@@ -169,7 +172,7 @@ class TableJournal:
                 if batch:
                     self._keep(batch)
                     await asyncio.sleep(retry)
-                    retry = min(retry * 2, MAX_RETRY_SECONDS)
+                    retry = min(retry * 2, self._longest_retry)
             else:
                 self._trouble.is_over()
                 retry = RETRY_SECONDS

@@ -70,10 +70,10 @@ def _check_place(path: Path) -> None:
             "socket in a directory that only this user can write to",
         )
     try:
-        found = path.lstat()
+        status = path.lstat()
     except FileNotFoundError:
         return
-    if not stat.S_ISSOCK(found.st_mode):
+    if not stat.S_ISSOCK(status.st_mode):
         raise OSError(f"the gateway cannot listen on {path}: something else than a socket is there; remove it")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:

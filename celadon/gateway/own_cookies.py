@@ -82,7 +82,7 @@ def own_cookie_filters() -> tuple[Fields, ...]:
 def _where_ours_is(header: str, kind: str, name: str, config: Fields) -> Fields:
     """Return a filter that is passed over unless one of our cookies is in ``header``."""
     value: Fields = {"safe_regex": {"google_re2": {}, "regex": _ANYWHERE}}
-    found: Fields = {
+    is_ours: Fields = {
         "single_predicate": {
             "input": {"name": header, "typed_config": pack(kind, {"header_name": header})},
             "value_match": value,
@@ -92,7 +92,7 @@ def _where_ours_is(header: str, kind: str, name: str, config: Fields) -> Fields:
         "name": "skip",
         "typed_config": pack("envoy.extensions.filters.common.matcher.action.v3.SkipFilter", {}),
     }
-    matcher: Fields = {"predicate": {"not_matcher": found}, "on_match": {"action": skip}}
+    matcher: Fields = {"predicate": {"not_matcher": is_ours}, "on_match": {"action": skip}}
     return {
         "name": name,
         "typed_config": pack(

@@ -112,15 +112,15 @@ class ServerCertificate:
 
     def _look(self) -> tuple[tuple[int, int, int], ...]:
         """Return what changes when a file does."""
-        found = []
+        versions = []
         for name in (CERTIFICATE, KEY, CA):
             try:
                 status = (self._directory / name).stat()
             except OSError:
-                found.append((0, 0, 0))
+                versions.append((0, 0, 0))
             else:
-                found.append((status.st_ino, status.st_mtime_ns, status.st_size))
-        return tuple(found)
+                versions.append((status.st_ino, status.st_mtime_ns, status.st_size))
+        return tuple(versions)
 
     def _read(self) -> grpc.ServerCertificateConfiguration:
         try:

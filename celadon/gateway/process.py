@@ -11,7 +11,7 @@ import structlog
 
 from celadon.gateway.addresses import SocketAddress
 from celadon.gateway.admission import TableAdmission
-from celadon.gateway.feed import PublicationFeed
+from celadon.gateway.feed import POLL_SECONDS, PublicationFeed
 from celadon.gateway.journal import TableJournal
 from celadon.gateway.metrics import GatewayMetrics
 from celadon.gateway.peers import ServerCertificate
@@ -29,10 +29,11 @@ APPLICATION_NAME: Final = "celadon-gateway"
 log = structlog.get_logger()
 
 
-async def run_gateway(settings: GatewaySettings) -> None:
+async def run_gateway(settings: GatewaySettings, poll_seconds: float = POLL_SECONDS) -> None:
     """Serve routers until SIGTERM or SIGINT.
 
-    Nothing listens for routers before the table has been loaded, however long Postgres is away.
+    Nothing listens for routers before the table has been loaded, however long Postgres is away. The table is compared
+    with what routers were told each ``poll_seconds``, although nothing was heard.
 
     Raises:
         OSError: an address of the gateway is not free.
@@ -45,13 +46,14 @@ async def run_gateway(settings: GatewaySettings) -> None:
         credentials = ServerCertificate(settings.gateway_tls_dir).credentials
     metrics = GatewayMetrics()
     with _serving(metrics, settings), stop_signal() as stop:
-        await first_to_end(_follow_table(settings, metrics, credentials), _wait_for(stop))
+        await first_to_end(_follow_table(settings, metrics, credentials, poll_seconds), _wait_for(stop))
 
 
 async def _follow_table(
     settings: GatewaySettings,
     metrics: GatewayMetrics,
     credentials: grpc.ServerCredentials | None,
+    poll_seconds: float,
 ) -> None:
     await until_usable(settings.database_url, metrics.trouble("start", "table_not_loaded"))
     async with (
@@ -61,7 +63,7 @@ async def _follow_table(
         listener.subscribe(ENROLMENTS_CHANNEL) as heard_of_enrolments,
     ):
         name = f"{socket.gethostname()}/{settings.gateway_address}"
-        feed = PublicationFeed(table, metrics, name, ReachSettings().reach)
+        feed = PublicationFeed(table, metrics, name, ReachSettings().reach, poll_seconds)
         journal = TableJournal(table, name, metrics)
 
         async def catch_up(*, patient: bool) -> None:

@@ -159,11 +159,11 @@ class Routing:
     def route_configurations(self, deployments: Iterable["DeploymentRoutes"]) -> dict[str, Resource]:
         """Return the route configurations by name; the same deployments in the same order give the same versions."""
         routes = tuple(deployments)
-        found = {LIVE: _route_configuration(LIVE, [one.live for one in routes])}
+        configurations = {LIVE: _route_configuration(LIVE, [one.live for one in routes])}
         if self.preview is not None:
             previews = [one.preview for one in routes if one.preview is not None]
-            found[PREVIEW] = _route_configuration(PREVIEW, previews)
-        return found
+            configurations[PREVIEW] = _route_configuration(PREVIEW, previews)
+        return configurations
 
     @property
     def route_names(self) -> frozenset[str]:
@@ -265,11 +265,11 @@ class _Addressed:
         of_grpc: Fields = {**match, "grpc": {}}
         if not self.leads.grpc:
             return [_refusal(of_grpc), *self.others(match, prefix)]
-        found = [
+        grpc_routes = [
             _route({**of_grpc, "headers": headers}, cluster, prefix, self.handling, is_grpc=True)
             for headers, cluster in self._ways(is_grpc=True)
         ]
-        return found + self.others(match, prefix)
+        return grpc_routes + self.others(match, prefix)
 
     def others(self, match: Fields, prefix: str | None = None, *, alike: bool = False) -> list[Fields]:
         """Return the routes of requests that match, taken that none of them is of gRPC.

@@ -32,9 +32,16 @@ def _count_nothing() -> None:
 class FencedTable:
     """Reads and writes for as long as the lease is held."""
 
-    def __init__(self, table: Table, lease: Lease, count_outage: Callable[[], None] = _count_nothing) -> None:
+    def __init__(
+        self,
+        table: Table,
+        lease: Lease,
+        count_outage: Callable[[], None] = _count_nothing,
+        first_retry_seconds: float = _FIRST_RETRY_SECONDS,
+    ) -> None:
         """Write under ``lease``; ``count_outage`` is called for each attempt that is made again."""
         self._count_outage = count_outage
+        self._first_retry = first_retry_seconds
         self._table = table
         self._lease = lease
         self._turn: asyncio.Lock | None = None
@@ -48,7 +55,7 @@ class FencedTable:
         They lock the same rows, so they would wait in any case; but in the database each would hold a connection, and
         all of them would stand in the queue before a switch of their deployment.
         """
-        view = FencedTable(self._table, self._lease, self._count_outage)
+        view = FencedTable(self._table, self._lease, self._count_outage, self._first_retry)
         view.owing = self.owing
         view._writes = self._writes
         view._turn = asyncio.Lock()
@@ -100,7 +107,7 @@ class FencedTable:
         So a change that has to wait for its rows, however long, keeps nobody else from trying. What waiting does not
         heal is raised: then the part that asked fails, and no other.
         """
-        pause = _FIRST_RETRY_SECONDS
+        pause = self._first_retry
         while True:
             self._lease.check()
             try:

@@ -89,19 +89,19 @@ def _number_of(message: bytes) -> int:
         ValueError: it is no message.
 
     """
-    rest, found = iter(message), 0
+    rest, number = iter(message), 0
     while (key := next(rest, None)) is not None:
         kind, field = key & 7, key >> 3
         if kind == _VARINT:
             value = _varint(rest)
-            found = value if field == 1 else found
+            number = value if field == 1 else number
         elif kind in {_FIXED_64, _FIXED_32}:
             _skip(rest, 8 if kind == _FIXED_64 else 4)
         elif kind == _BYTES:
             _skip(rest, _varint(rest))
         else:
             raise ValueError(f"there is no field of kind {kind}")
-    return found
+    return number
 
 
 def _varint(rest: Iterator[int]) -> int:

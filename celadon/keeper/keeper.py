@@ -5,7 +5,6 @@ import json
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from datetime import timedelta
 from functools import partial
 from typing import Final
 
@@ -13,13 +12,12 @@ import structlog
 
 from celadon.domain.decisions.drain import DrainDecision, may_stop
 from celadon.domain.decisions.reachable import Reach
-from celadon.domain.language.contracts import KEEPER_LEASE
 from celadon.domain.language.names import Epoch, RouteId, RouteSetId
 from celadon.domain.language.revision import Provisioner
 from celadon.domain.language.states import RouteSetState, WorkerRisk
 from celadon.keeper.faults import attempt, survive
 from celadon.keeper.fenced_table import FencedTable
-from celadon.keeper.lease import Lease
+from celadon.keeper.lease import USUAL_TIMES, Lease, LeaseTimes
 from celadon.keeper.metrics import KeeperMetrics
 from celadon.keeper.outbox import Outbox
 from celadon.keeper.probes import Prober
@@ -53,9 +51,6 @@ from celadon.table.replicas.routes import stop_for_exit
 _TAKE_SECONDS: Final = 0.25
 """How often a keeper without the lease asks for it."""
 
-_OUTWAIT: Final = KEEPER_LEASE + timedelta(seconds=2)
-"""How long a keeper that is to stop replicas waits for the lease of one that died."""
-
 _REREAD_SECONDS: Final = 5.0
 """How often versions are compared although nothing was heard: notifications are not kept while nobody listens."""
 
@@ -86,6 +81,7 @@ class Keeper:
         holder: str,
         reach: Reach = Reach(),  # noqa: B008 - it is frozen
         risks: Collection[WorkerRisk] = (),
+        lease_times: LeaseTimes = USUAL_TIMES,
     ) -> None:
         """Prepare; nothing happens before :meth:`run`.
 
@@ -100,6 +96,7 @@ class Keeper:
             holder: how this keeper is named in the table, for people.
             reach: what may be probed.
             risks: what the settings of its worker let others do, for people.
+            lease_times: how long the lease lasts.
 
         """
         self._table = table
@@ -112,6 +109,7 @@ class Keeper:
         self._holder = holder
         self._reach = reach
         self._risks = tuple(risks)
+        self._lease_times = lease_times
         self._asking = metrics.trouble("lease", "lease_not_asked_for")
         self._renewing = metrics.trouble("lease", "lease_not_renewed")
         self._releasing = metrics.trouble("lease", "lease_not_released")
@@ -135,7 +133,7 @@ class Keeper:
 
     async def _outwait_a_dead_keeper(self, lease_table: Table) -> None:
         """Stop replicas although a keeper that was killed still has the lease on paper: it expires soon."""
-        deadline = time.monotonic() + _OUTWAIT.total_seconds()
+        deadline = time.monotonic() + self._lease_times.outwait.total_seconds()
         while self._stop_replicas and not self._replicas_stopped:
             # Asked for once more after the deadline: on a machine that stood still the lease has expired meanwhile.
             is_last = time.monotonic() >= deadline
@@ -161,7 +159,7 @@ class Keeper:
 
     async def _take(self, lease_table: Table) -> Lease | None:
         try:
-            lease = await Lease.take(lease_table, self._holder, self._risks, self._renewing)
+            lease = await Lease.take(lease_table, self._holder, self._risks, self._renewing, self._lease_times)
         except Exception as error:  # noqa: BLE001 - it is told, and the lease is asked for again
             self._asking.tell(error)
             return None
@@ -282,10 +280,10 @@ class _Term:
                         self.table.owing.set()
                     await self._compare(group, tools)
                 else:
-                    told = [json.loads(payload) for payload in payloads]
-                    if any(one.get(OWES) for one in told):
+                    changes = [json.loads(payload) for payload in payloads]
+                    if any(one.get(OWES) for one in changes):
                         self.table.owing.set()
-                    await self._read_all(group, tools, {one["deployment"] for one in told})
+                    await self._read_all(group, tools, {one["deployment"] for one in changes})
                 await asyncio.sleep(_BETWEEN_READS_SECONDS)
 
     async def _compare(self, group: asyncio.TaskGroup, tools: Tools) -> None:

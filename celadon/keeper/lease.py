@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
@@ -15,9 +16,6 @@ from celadon.table.core.trouble_log import TroubleLog
 from celadon.table.replicas.leases import lock_free_lease, release_lease, renew_lease, take_lease
 
 _RETRY_SECONDS: Final = 0.2
-RELEASE_WITHIN: Final = KEEPER_RENEWAL
-"""An end waits no longer for the table: a lease that is not given back expires soon."""
-
 CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 """Goes on while the machine sleeps, where there is such a clock."""
 
@@ -29,15 +27,42 @@ def _now() -> float:
     return time.clock_gettime(CLOCK)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseTimes:
+    """How long a lease lasts, and how long a keeper waits for what concerns it."""
+
+    held: timedelta = KEEPER_LEASE
+    """How long after a renewal its holder relies on it."""
+    expires: timedelta = KEEPER_LEASE
+    """How long after the last renewal another keeper takes it."""
+    renewal: timedelta = KEEPER_RENEWAL
+    """From one renewal to the next."""
+    release: timedelta = KEEPER_RENEWAL
+    """How long an end waits for the table: a lease that is not given back expires soon."""
+    outwait: timedelta = KEEPER_LEASE + timedelta(seconds=2)
+    """How long a keeper that is to stop replicas waits for the lease of one that died."""
+
+
+USUAL_TIMES: Final = LeaseTimes()
+
+
 class Lease:
     """A lease that is held. It is counted from before each renewal was asked for, so it never outlives the row's."""
 
-    def __init__(self, table: Table, fence: Fence, asked_at: float, trouble: TroubleLog | None = None) -> None:
+    def __init__(
+        self,
+        table: Table,
+        fence: Fence,
+        asked_at: float,
+        trouble: TroubleLog | None = None,
+        times: LeaseTimes = USUAL_TIMES,
+    ) -> None:
         """Hold the lease of ``fence``, which was asked for at a moment of the keeper's clock."""
+        self._times = times
         self._trouble = trouble or TroubleLog("lease_not_renewed")
         self._table = table
         self.fence = fence
-        self._valid_until = _valid_until(asked_at)
+        self._valid_until = self._end_of_term(asked_at)
 
     @classmethod
     async def take(
@@ -46,15 +71,16 @@ class Lease:
         holder: str,
         risks: Collection[WorkerRisk] = (),
         trouble: TroubleLog | None = None,
+        times: LeaseTimes = USUAL_TIMES,
     ) -> "Lease | None":
         """Take the lease; nothing while another keeper holds it. What keeps renewals back is told by ``trouble``."""
         async with table.transaction() as tx:
-            if not await lock_free_lease(tx):
+            if not await lock_free_lease(tx, times.expires):
                 return None
             # Only now: an earlier keeper that was paused in a transaction may have kept this one waiting for seconds.
             asked_at = _now()
-            fence = await take_lease(tx, holder, risks)
-        return None if fence is None else cls(table, fence, asked_at, trouble)
+            fence = await take_lease(tx, holder, risks, times.expires)
+        return None if fence is None else cls(table, fence, asked_at, trouble, times)
 
     def check(self) -> None:
         """Make sure, before a side effect, that the lease is still held.
@@ -73,7 +99,7 @@ class Lease:
             LeaseLostError: it is lost.
 
         """
-        pause = KEEPER_RENEWAL.total_seconds()
+        pause = self._times.renewal.total_seconds()
         while True:
             await asyncio.sleep(pause)
             asked_at = _now()
@@ -89,14 +115,13 @@ class Lease:
             else:
                 self.check()
                 self._trouble.is_over()
-                self._valid_until = _valid_until(asked_at)
-                pause = KEEPER_RENEWAL.total_seconds()
+                self._valid_until = self._end_of_term(asked_at)
+                pause = self._times.renewal.total_seconds()
 
     async def release(self) -> None:
         """Let the next keeper have the lease at once."""
-        async with asyncio.timeout(RELEASE_WITHIN.total_seconds()), self._table.transaction() as tx:
+        async with asyncio.timeout(self._times.release.total_seconds()), self._table.transaction() as tx:
             await release_lease(tx, self.fence)
 
-
-def _valid_until(asked_at: float) -> float:
-    return asked_at + (KEEPER_LEASE - _SAFETY).total_seconds()
+    def _end_of_term(self, asked_at: float) -> float:
+        return asked_at + (self._times.held - _SAFETY).total_seconds()

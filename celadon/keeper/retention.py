@@ -28,7 +28,9 @@ log = structlog.get_logger()
 _KEEPER: Final = Asker(by="keeper", door=Channel.KEEPER, reason="it has had its time")
 
 
-async def prune_until_cancelled(table: FencedTable, metrics: KeeperMetrics) -> None:
+async def prune_until_cancelled(
+    table: FencedTable, metrics: KeeperMetrics, look_seconds: float = _LOOK_SECONDS
+) -> None:
     """Prune once an hour, whichever keeper has the lease then.
 
     Raises:
@@ -36,7 +38,7 @@ async def prune_until_cancelled(table: FencedTable, metrics: KeeperMetrics) -> N
 
     """
     while True:
-        await asyncio.sleep(_LOOK_SECONDS)
+        await asyncio.sleep(look_seconds)
         if await table.write(_claim):
             await prune(table, metrics)
 

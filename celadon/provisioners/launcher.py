@@ -131,25 +131,25 @@ def main(directory: str, route: str, identity: str, working_dir: str, *command: 
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
     # Opened while this process is still who owns the directory.
-    told = open_file(os.path.join(directory, route + ERROR_SUFFIX))  # noqa: PTH118
+    error_file = open_file(os.path.join(directory, route + ERROR_SUFFIX))  # noqa: PTH118
     # It imports a module at its first call, and another user may not be able to read Python's.
     os.get_exec_path()
     try:
         become(identity)
     except OSError as error:
-        os.write(told, f"cannot become the user of replicas: {error.strerror}".encode())
+        os.write(error_file, f"cannot become the user of replicas: {error.strerror}".encode())
         return EXIT_CANNOT_BECOME
     try:
         # As the replica's user, who may not be let into the directory.
         if working_dir:
             os.chdir(working_dir)
     except OSError as error:
-        os.write(told, f"cannot work in {working_dir!r}: {error.strerror}".encode(errors="replace"))
+        os.write(error_file, f"cannot work in {working_dir!r}: {error.strerror}".encode(errors="replace"))
         return EXIT_CANNOT_EXECUTE
     try:
         os.execvp(command[0], command)  # noqa: S606 - a revision's command is a list of arguments, no shell line
     except OSError as error:
-        os.write(told, f"cannot execute {command[0]!r}: {error.strerror}".encode(errors="replace"))
+        os.write(error_file, f"cannot execute {command[0]!r}: {error.strerror}".encode(errors="replace"))
         return EXIT_CANNOT_EXECUTE
 
 

@@ -38,17 +38,17 @@ def listening_sockets(address: Address) -> tuple[ListeningSocket, ...] | None:
     ``None`` where the platform does not tell.
     """
     wanted = ip_address(address.host)
-    found: list[ListeningSocket] = []
+    sockets: list[ListeningSocket] = []
     for table in _TABLES:
         try:
             with table.open(encoding="ascii") as lines:
                 next(lines)  # The heading.
-                found += _read_table(lines, wanted, address.port)
+                sockets += _read_table(lines, wanted, address.port)
         except FileNotFoundError:
             # A kernel without IPv6 has the first table alone.
             if table is _TABLES[0]:
                 return None
-    return tuple(found)
+    return tuple(sockets)
 
 
 def held_sockets(pids: Collection[int]) -> frozenset[int]:

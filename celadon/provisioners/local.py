@@ -232,12 +232,12 @@ class LocalProvisioner:
         inherited = inherited_environment(os.environ, self._inherited)
         of_user = {} if self._user is None else self._user.environment
         secrets = replica.revision.secrets
-        given = {
+        of_revision = {
             name: value if name in secrets else at_place(value, replica)
             for name, value in self._secrets.resolve(replica.revision, replica.labels).items()
         }
-        self._known[replica.route] = {name: given[variable] for variable, name in secrets.items()}
-        return inherited | of_user | given | {ROUTE_VARIABLE: replica.route}
+        self._known[replica.route] = {name: of_revision[variable] for variable, name in secrets.items()}
+        return inherited | of_user | of_revision | {ROUTE_VARIABLE: replica.route}
 
     def _ended(self, replica: Replica, claim: ProcessClaim) -> Ended:
         if claim.pid is None:

@@ -117,8 +117,8 @@ class ReplicaFiles:
 
     def remembered(self) -> frozenset[RouteId]:
         """Return every replica that has a file, without those that are forgotten."""
-        found = {path.name.partition(".")[0] for path in self.directory.iterdir() if not path.name.startswith(".")}
-        return frozenset(RouteId(name) for name in found if not self._is_forgotten(RouteId(name)))
+        names = {path.name.partition(".")[0] for path in self.directory.iterdir() if not path.name.startswith(".")}
+        return frozenset(RouteId(name) for name in names if not self._is_forgotten(RouteId(name)))
 
     def remove_old_claims(self) -> None:
         """Remove drafts, and claims of forgotten replicas, for which no launcher can be under way any more."""
@@ -147,7 +147,7 @@ def _excerpt(text: str) -> str:
     last = text[-_LAST_BYTES:].splitlines()[-LAST_LINES:]
     if begin >= len(lines) - len(last):
         return "\n".join(last)
-    told = last_bytes("\n".join(lines[begin:end]), _TELLING_BYTES)
+    excerpt = last_bytes("\n".join(lines[begin:end]), _TELLING_BYTES)
     omitted = [_OMITTED] if end < len(lines) - _LINES_AFTER else []
     rest = last_bytes("\n".join(lines[end:][-_LINES_AFTER:]), _LAST_BYTES - _TELLING_BYTES - len(_OMITTED) - 2)
-    return "\n".join([told, *omitted, rest])
+    return "\n".join([excerpt, *omitted, rest])

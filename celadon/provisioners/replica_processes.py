@@ -121,11 +121,11 @@ class ReplicaProcesses:
 
 def pids_by_route() -> Mapping[RouteId, Collection[int]]:
     """Return the processes of this machine that a replica's route id names, as far as this user may look."""
-    found: defaultdict[RouteId, set[int]] = defaultdict(set)
+    pids: defaultdict[RouteId, set[int]] = defaultdict(set)
     for seen in _see_all():
         if seen.route:
-            found[RouteId(seen.route)].add(seen.process.pid)
-    return found
+            pids[RouteId(seen.route)].add(seen.process.pid)
+    return pids
 
 
 async def until_exit(claim: ProcessClaim, route: RouteId) -> None:

@@ -80,10 +80,10 @@ class SecretFiles:
             )
         missing = {label: value for label, value in bound.items() if labels.get(label) != value}
         if missing:
-            told = ", ".join(f"{label}={value}" for label, value in sorted(missing.items()))
+            labels_text = ", ".join(f"{label}={value}" for label, value in sorted(missing.items()))
             raise StartError(
-                f"secret {name!r} is for deployments with the label {told}, which this one does not bear: use a secret "
-                "of its own, or let an admin label the deployment",
+                f"secret {name!r} is for deployments with the label {labels_text}, which this one does not bear: use a "
+                "secret of its own, or let an admin label the deployment",
             )
 
     def read(self, name: str) -> str:

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from celadon.domain.language.base_models import Record
 from celadon.domain.language.permissions import Verb
-from celadon.domain.language.states import DeploymentLifecycle, RolloutOutcome, RolloutPhase
+from celadon.domain.language.states import RolloutOutcome, RolloutPhase
 
 if TYPE_CHECKING:
     from celadon.domain.language.progress import Progress
@@ -214,11 +214,6 @@ class DeploymentState:
     abort_pending: bool = False
     paused: bool = False
 
-    @property
-    def is_gone(self) -> bool:
-        """Whether the deployment is deleted, or is being deleted."""
-        return self.deployment.lifecycle in {DeploymentLifecycle.DESTROYING, DeploymentLifecycle.DESTROYED}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Form:
@@ -300,7 +295,7 @@ class Command(Generic[RequestT, ResultT]):
         if self.form is None:
             return False
         if self.scope is Scope.ROLLOUT and state.record is None and self.form.without_rollout is not None:
-            return state.deployment.live_set is not None and not state.is_gone
+            return state.deployment.live_set is not None and not state.deployment.lifecycle.is_deleted
         if self.scope is Scope.ROLLOUT and state.phase not in self.phases:
             return False
         return self.form.only_if(state)

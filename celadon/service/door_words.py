@@ -336,20 +336,20 @@ def _request(command: AnyCommand, line: _Line) -> str:
 
 def _mutation(command: AnyCommand, line: _Line) -> str:
     graph = command.graph
-    given: dict[str, str] = {}
+    arguments: dict[str, str] = {}
     values = dict(line.values)
     if graph.subject:
         subject = line.subject or values.pop("deployment", "") or _UNNAMED
-        given[to_camel(f"{graph.subject}_id")] = json.dumps(subject, ensure_ascii=False)
+        arguments[to_camel(f"{graph.subject}_id")] = json.dumps(subject, ensure_ascii=False)
     for name, value in values.items():
         if graph.model is not None and name not in graph.model.model_fields:
             return ""
         if name == "rollout":
-            given["rolloutId"] = _written(str(value))
+            arguments["rolloutId"] = _written(str(value))
         else:
-            given[to_camel(graph.renamed.get(name, name))] = _written(value)
-    given |= {to_camel(name): "N" for name in sorted(graph.required) if to_camel(name) not in given}
-    inside = ", ".join(f"{name}: {value}" for name, value in given.items())
+            arguments[to_camel(graph.renamed.get(name, name))] = _written(value)
+    arguments |= {to_camel(name): "N" for name in sorted(graph.required) if to_camel(name) not in arguments}
+    inside = ", ".join(f"{name}: {value}" for name, value in arguments.items())
     return f"{to_camel(mutation_name(command))}(input: {{{inside}}})"
 
 

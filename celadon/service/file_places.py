@@ -31,8 +31,8 @@ def located(error: InvalidPayloadError, content: Mapping[str, object], otherwise
     """
     places = _places_in(content)
     problems = _in_order(error.problems, places)
-    told = "; ".join(dict.fromkeys(_told(one, places) for one in problems)) or error.refusal.message
-    return refuse(error.refusal.code, told, _step(problems, otherwise))
+    message = "; ".join(dict.fromkeys(_told(one, places) for one in problems)) or error.refusal.message
+    return refuse(error.refusal.code, message, _step(problems, otherwise))
 
 
 def _in_order(problems: tuple[Problem, ...], places: Mapping[Keys, str]) -> tuple[Problem, ...]:
@@ -42,7 +42,7 @@ def _in_order(problems: tuple[Problem, ...], places: Mapping[Keys, str]) -> tupl
 
     def place(problem: Problem) -> int:
         lengths = range(len(problem.location), 0, -1)
-        return next((written.index(found) for size in lengths if (found := problem.location[:size]) in places), last)
+        return next((written.index(keys) for size in lengths if (keys := problem.location[:size]) in places), last)
 
     return tuple(sorted(left, key=place))
 

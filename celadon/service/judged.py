@@ -1,5 +1,6 @@
 """What commands to a rollout share that lead to no step of their own: they are judged, and answered at once."""
 
+from collections.abc import Iterable
 from typing import TypeVar
 
 from celadon.domain.language.commands import BakeCommand, JudgedAnswer
@@ -23,13 +24,13 @@ DecidedT = TypeVar("DecidedT", bound=JudgedResult)
 async def ask_judged(
     call: Call[DecisionT],
     message: str,
-    right: Verb,
+    rights: Iterable[Verb],
     kind: type[DecidedT],
     command_kind: type[BakeCommand] = BakeCommand,
     **said: object,
 ) -> DecidedT:
     """Send the message to the rollout that is meant, and wait for its answer."""
-    command = sent_command(call, command_kind, (right,), **said)
+    command = sent_command(call, command_kind, rights, **said)
     rollouts = await call.service.rollout_client()
     request_id = call.service.update_id(call, message, command.rollout)
     answer = await rollouts.ask(call.subject, message, command, request_id=request_id)

@@ -41,11 +41,11 @@ class Page(Record, Generic[ItemT, CursorT]):
         schema = super().__get_pydantic_json_schema__(core_schema, handler)
         properties = handler.resolve_ref_schema(schema).get("properties", {})
         items, cursor = (cls.model_fields[name].alias or name for name in ("items", "cursor"))
-        told = {
+        descriptions = {
             items: "In the order of the list.",
             cursor: f"Give it as ``{cursor.removeprefix('next_')}`` to get the next page; null on the last one.",
         }
-        for name, text in told.items():
+        for name, text in descriptions.items():
             if name in properties:
                 properties[name]["description"] = text
         return schema

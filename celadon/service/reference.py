@@ -53,8 +53,8 @@ def _command(command: AnyCommand) -> Iterator[str]:
     yield "| field | needed | meaning |"
     yield "|---|---|---|"
     for name, field in command.request.model_fields.items():
-        told = " ".join(texts[name].split())
-        yield f"| `{name}` | {'yes' if field.is_required() else ''} | {told} |"
+        meaning = " ".join(texts[name].split())
+        yield f"| `{name}` | {'yes' if field.is_required() else ''} | {meaning} |"
     yield ""
 
 

@@ -21,15 +21,15 @@ def scheduled_command(verb: str) -> AnyCommand:
     """
     from celadon.service.registry import command_named, commands
 
-    found = command_named(verb)
-    if found is None or not found.can_be_scheduled:
+    command = command_named(verb)
+    if command is None or not command.can_be_scheduled:
         verbs = ", ".join(one.verb for one in commands() if one.can_be_scheduled)
         raise refuse(
             RefusalCode.UNKNOWN_MESSAGE,
             f"no schedule gives the command {quoted(verb)}",
             f"schedule one of: {verbs}",
         )
-    return found
+    return command
 
 
 def scheduled_request(command: AnyCommand, deployment: str, argument: Mapping[str, object]) -> BaseModel:

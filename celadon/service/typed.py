@@ -20,36 +20,18 @@ class TypedWronglyError(ValueError):
         self.hint = hint
 
 
-def labels_typed(given: Iterable[str], hint: str) -> dict[str, str]:
-    """Return labels of ``NAME=VALUE``.
+def pairs_typed(given: Iterable[str], hint: str, form: str = "NAME=VALUE, for example team=search") -> dict[str, str]:
+    """Return what follows each name of ``NAME=VALUE``; ``form`` is what people are told to write.
 
     Raises:
-        TypedWronglyError: one is none, or is given twice.
-
-    """
-    labels: dict[str, str] = {}
-    for one in given:
-        name, separator, value = one.partition("=")
-        if not separator:
-            raise TypedWronglyError(f"{quoted(one)} is no label: write NAME=VALUE, for example team=search", hint)
-        if name in labels:
-            raise TypedWronglyError(f"{quoted(name)} is given twice", hint)
-        labels[name] = value
-    return labels
-
-
-def pairs_typed(given: Iterable[str], hint: str) -> dict[str, str]:
-    """Return what follows each name of ``KEY=VALUE``.
-
-    Raises:
-        TypedWronglyError: one is none, or is given twice.
+        TypedWronglyError: one is of another form, or is given twice.
 
     """
     pairs: dict[str, str] = {}
-    for one in given:
-        name, separator, value = one.partition("=")
+    for pair in given:
+        name, separator, value = pair.partition("=")
         if not separator or not name:
-            raise TypedWronglyError(f"{quoted(one)} says no value: write KEY=VALUE, for example revision=2", hint)
+            raise TypedWronglyError(f"{quoted(pair)} gives no value to a name: write {form}", hint)
         if name in pairs:
             raise TypedWronglyError(f"{quoted(name)} is given twice", hint)
         pairs[name] = value

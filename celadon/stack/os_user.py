@@ -185,10 +185,10 @@ def _mapped(kind: str) -> Iterator[range]:
 
 
 def _users_of_processes() -> set[int]:
-    found: set[int] = set()
+    users: set[int] = set()
     for process in psutil.process_iter():
         try:
-            found.update(process.uids())
+            users.update(process.uids())
         except psutil.Error:
             continue
-    return found
+    return users

@@ -190,12 +190,12 @@ def _give(tree: Path, owner: int, account: OsUser) -> None:
     for place, directories, files, descriptor in os.fwalk(tree, follow_symlinks=False):
         os.fchown(descriptor, account.uid, account.gid)
         for name in (*directories, *files):
-            found = os.lstat(name, dir_fd=descriptor)
-            if stat.S_ISDIR(found.st_mode) or found.st_uid != owner:
+            status = os.lstat(name, dir_fd=descriptor)
+            if stat.S_ISDIR(status.st_mode) or status.st_uid != owner:
                 continue
-            if found.st_nlink > 1:
+            if status.st_nlink > 1:
                 raise StackError(
-                    f"{Path(place) / name} has {found.st_nlink} names (hard links), so it may be no file of the "
+                    f"{Path(place) / name} has {status.st_nlink} names (hard links), so it may be no file of the "
                     "database: look at it and remove it",
                 )
             os.chown(name, account.uid, account.gid, dir_fd=descriptor, follow_symlinks=False)
@@ -294,12 +294,12 @@ def _end_predecessors(home: PostgresHome) -> None:
 
 
 def _servers_of(cluster: Path) -> list[psutil.Process]:
-    found = []
+    servers = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
             if process.name() == "postgres" and process.cwd() == str(cluster):
-                found.append(process)
-    return found
+                servers.append(process)
+    return servers
 
 
 def _written_pid(pid_file: Path) -> int | None:

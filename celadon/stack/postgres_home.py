@@ -119,10 +119,10 @@ def remove_outer_sockets(data_dir: Path) -> None:
         return
     sockets = _socket_directory(directory, owner)
     try:
-        found = sockets.lstat()
+        status = sockets.lstat()
     except FileNotFoundError:
         return
-    if sockets.parent != directory and stat.S_ISDIR(found.st_mode) and found.st_uid == owner:
+    if sockets.parent != directory and stat.S_ISDIR(status.st_mode) and status.st_uid == owner:
         shutil.rmtree(sockets)
 
 
@@ -228,15 +228,15 @@ def _own(directory: Path, account: OsUser, *, is_in_ours: bool) -> None:
     """
     check_path(directory.parent)
     directory.mkdir(mode=0o700, exist_ok=True)
-    found = directory.lstat()
-    is_known = found.st_uid in {account.uid, os.geteuid()} or (is_in_ours and os.geteuid() == 0)
-    ours = is_known and stat.S_IMODE(found.st_mode) == stat.S_IRWXU
-    if not (ours and stat.S_ISDIR(found.st_mode)):
+    status = directory.lstat()
+    is_known = status.st_uid in {account.uid, os.geteuid()} or (is_in_ours and os.geteuid() == 0)
+    ours = is_known and stat.S_IMODE(status.st_mode) == stat.S_IRWXU
+    if not (ours and stat.S_ISDIR(status.st_mode)):
         raise StackError(
             f"{directory} is not a directory that {account.name} alone can enter: look at who made it, remove it "
             "and try again",
         )
-    if found.st_uid != account.uid:
+    if status.st_uid != account.uid:
         os.chown(directory, account.uid, account.gid, follow_symlinks=False)
 
 

@@ -40,11 +40,11 @@ class SocketDirectory:
 
         """
         self.path.mkdir(mode=0o700, exist_ok=True)
-        found = self.path.lstat()
+        status = self.path.lstat()
         if (
-            not stat.S_ISDIR(found.st_mode)
-            or found.st_uid != os.geteuid()
-            or stat.S_IMODE(found.st_mode) != stat.S_IRWXU
+            not stat.S_ISDIR(status.st_mode)
+            or status.st_uid != os.geteuid()
+            or stat.S_IMODE(status.st_mode) != stat.S_IRWXU
         ):
             raise StackError(
                 f"{self.path} is not a directory that this user alone can enter: look at who made it, remove it and "
@@ -59,10 +59,10 @@ class SocketDirectory:
 
         """
         try:
-            found = self.path.lstat()
+            status = self.path.lstat()
         except FileNotFoundError:
             return
-        if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid():
+        if stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid():
             shutil.rmtree(self.path)
 
     def gateway(self, name: str) -> Path:

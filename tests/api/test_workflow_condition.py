@@ -124,7 +124,6 @@ async def test_a_fault_of_the_watch_is_counted_and_told_once_with_its_trace_and_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     await _begin(idle_temporal, rows)
-    monkeypatch.setattr(workflow_watch, "LOOK_SECONDS", 0.01)
     metrics = ApiMetrics()
     async with watching(table, idle_temporal, metrics):
         await until(lambda: _counted(metrics)["not_picked_up"] == 1)
@@ -154,7 +153,7 @@ async def _divides_by_zero(tx: AsyncSession) -> list[UnfinishedRollout]:
 @asynccontextmanager
 async def watching(table: Table, temporal: Client, metrics: ApiMetrics) -> AsyncIterator[None]:
     """Watch until the block ends."""
-    watch = WorkflowWatch(table, RolloutClient(temporal), metrics)
+    watch = WorkflowWatch(table, RolloutClient(temporal), metrics, look_seconds=0.01)
     task = asyncio.create_task(watch.watch_until_cancelled())
     try:
         yield

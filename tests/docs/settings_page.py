@@ -26,13 +26,11 @@ from celadon.notifications.settings import NotificationSettings
 from celadon.provisioners.settings import LocalSettings
 from celadon.reach_settings import ReachSettings
 from celadon.stack.os_user import POSTGRES_USER_VARIABLE
-from celadon.table.core.engine import DatabaseSettings
 from tests.deploy.variables import variable_of
 from tests.docs.tables import code, prose, table, value
 from worker.settings import WorkerSettings
 
 SECTIONS: Final[tuple[tuple[str, str, type[BaseSettings]], ...]] = (
-    ("Database", "every service, and commands that bypass the API", DatabaseSettings),
     ("Worker", "each worker", WorkerSettings),
     ("Signatures and unsigned messages", "each worker", AuthoritySettings),
     ("Replicas of provisioner `local`", "each worker; `celadon doctor` reads `CELADON_STATE_DIR`", LocalSettings),
@@ -85,7 +83,8 @@ def settings_page() -> str:
 Every variable of the environment that Celadon reads. [deploy/README.md](../../deploy/README.md) explains how a
 production set-up uses them, and `deploy/systemd/celadon.env.example` is a commented example. Temporal is found by the
 standard variables and profiles of Temporal's SDK: `TEMPORAL_ADDRESS`, `TEMPORAL_NAMESPACE`, `TEMPORAL_API_KEY`,
-`TEMPORAL_TLS_*`, `TEMPORAL_PROFILE`. A list is separated by commas unless its row says otherwise.
+`TEMPORAL_TLS_*`, `TEMPORAL_PROFILE`. Commands that bypass the API read `DATABASE_URL` too. A list is separated by
+commas unless its row says otherwise.
 
 ## Command line
 

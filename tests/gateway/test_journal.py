@@ -34,7 +34,7 @@ async def rows(table: Table) -> Rows:
 @asynccontextmanager
 async def _writing(rows: Rows, name: str = "gateway-1") -> AsyncIterator[tuple[TableJournal, GatewayMetrics]]:
     metrics = GatewayMetrics()
-    journal = TableJournal(rows.table, name, metrics)
+    journal = TableJournal(rows.table, name, metrics, longest_retry_seconds=0.2)
     task = asyncio.create_task(journal.run())
     try:
         yield journal, metrics
@@ -113,8 +113,7 @@ async def _nack(rows: Rows, node: str) -> bool:
     return bool(await rows.value("select nack from routers where node = :node", node=node))
 
 
-async def test_what_somebody_must_put_right_is_kept_until_it_is(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journal_module, "MAX_RETRY_SECONDS", 0.2)
+async def test_what_somebody_must_put_right_is_kept_until_it_is(rows: Rows) -> None:
     await rows.live()
     await rows.enrol("edge-1")
     await rows.sql("alter table router_acks rename to router_acks_elsewhere")

@@ -19,8 +19,8 @@ from sqlalchemy.engine import make_url
 from celadon.domain.decisions.hosts import ClaimableHosts, HostRules
 from celadon.domain.language.states import Channel, DeploymentLifecycle
 from celadon.domain.language.traffic import Traffic
-from celadon.gateway import feed
 from celadon.gateway.addresses import UnixAddress
+from celadon.gateway.feed import POLL_SECONDS
 from celadon.gateway.process import run_gateway
 from celadon.gateway.settings import GatewaySettings
 from celadon.table.core.author import Author
@@ -83,10 +83,10 @@ def settings(empty_database: str) -> GatewaySettings:
 
 
 @asynccontextmanager
-async def running_gateway(settings: GatewaySettings) -> AsyncIterator[None]:
+async def running_gateway(settings: GatewaySettings, poll_seconds: float = POLL_SECONDS) -> AsyncIterator[None]:
     """Run the gateway until the block ends; what it raises fails the test."""
     async with asyncio.TaskGroup() as group:
-        task = group.create_task(run_gateway(settings))
+        task = group.create_task(run_gateway(settings, poll_seconds))
         yield
         task.cancel()
 
@@ -347,11 +347,9 @@ async def test_a_change_whose_notification_was_lost_is_found(
     router: Router,
     blue: Replica,
     green: Replica,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(feed, "POLL_SECONDS", 0.2)
     live = await add_deployment(table, "chat", blue.port)
-    async with running_gateway(settings):
+    async with running_gateway(settings, poll_seconds=0.2):
         await until(lambda: serves(table, "chat", 1))
         async with table.transaction() as tx:
             opened = await add_set(tx, "chat", green.port)
@@ -366,12 +364,10 @@ async def test_a_router_is_told_nothing_older_than_what_it_may_have_acknowledged
     blue: Replica,
     green: Replica,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """This gateway has not heard of a change when a router comes that served it through another gateway."""
-    monkeypatch.setattr(feed, "POLL_SECONDS", 3600.0)
     live = await add_deployment(table, "chat", blue.port)
-    async with running_gateway(settings):
+    async with running_gateway(settings, poll_seconds=3600.0):
         await until(lambda: is_listening(settings))
         async with table.transaction() as tx:
             opened = await add_set(tx, "chat", green.port)

@@ -8,7 +8,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from temporalio.exceptions import ApplicationError
 
 from celadon.domain.decisions.authority import Authority, Unsigned
-from celadon.domain.decisions.successors import held_because
 from celadon.domain.language.commands import PauseCommand
 from celadon.domain.language.errors import RefusedError
 from celadon.domain.language.freeze import FreezesRead
@@ -78,7 +77,7 @@ async def attempt(
         refusal = error.refusal
         if isinstance(step, BeginStep) and isinstance(step.request, NextRollout):
             async with table.transaction() as tx:
-                await hold_refused(tx, step.request.deployment, step.request.next, held_because(error))
+                await hold_refused(tx, step.request, error)
         return ApplicationError(str(refusal), refusal, type=refusal.code.value, non_retryable=True)
 
 

@@ -3,22 +3,17 @@
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from celadon.keeper import lease
 from celadon.provisioners.local import LocalProvisioner
 from celadon.provisioners.settings import LocalSettings
-from celadon.table.core import fences
 from celadon.table.core.engine import Table
 from tests.keeper.rollouts import Deploying
 from tests.keeper.routers import Router
 from tests.keeper.running import Rollouts, Running, running_keeper
-
-LONG = timedelta(hours=1)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -28,19 +23,6 @@ async def state_dir(tmp_path: Path) -> AsyncIterator[Path]:
     yield directory
     rest = LocalProvisioner(LocalSettings(state_dir=directory))
     await asyncio.gather(*(rest.end_stray(route) for route in await rest.remembered()))
-
-
-@pytest.fixture(autouse=True)
-def leases_last_long(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no keeper of this process lose its lease because the machine stood still.
-
-    Not where a test waits for a lease to expire, and is marked with ``leases_expire``.
-    """
-    if request.node.get_closest_marker("leases_expire") is None:
-        monkeypatch.setattr(fences, "KEEPER_LEASE", LONG)
-        monkeypatch.setattr(lease, "KEEPER_LEASE", LONG)
-        # One that is not given back does not expire either.
-        monkeypatch.setattr(lease, "RELEASE_WITHIN", LONG)
 
 
 @pytest.fixture

@@ -7,10 +7,12 @@ from typing import Final
 from sqlalchemy import text
 
 from celadon.domain.language.names import Fence
-from celadon.keeper.lease import Lease
+from celadon.keeper.lease import Lease, LeaseTimes
 from celadon.table.core.engine import Table
 
 LASTING: Final = timedelta(hours=1)
+LASTING_TIMES: Final = LeaseTimes(held=LASTING, expires=LASTING, release=LASTING)
+"""Of a lease that no keeper loses because the machine stood still."""
 
 
 def lasting_lease(table: Table, fence: Fence) -> Lease:

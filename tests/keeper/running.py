@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from celadon.domain.decisions.reachable import Reach
 from celadon.domain.language.revision import Provisioner
 from celadon.keeper.keeper import Keeper
+from celadon.keeper.lease import LeaseTimes
 from celadon.keeper.metrics import KeeperMetrics
 from celadon.keeper.signalling import SignalsExhaustedError, SignalUncertainError, WorkflowGoneError
 from celadon.provisioners.local import LocalProvisioner
@@ -20,6 +21,7 @@ from celadon.provisioners.settings import LocalSettings
 from celadon.provisioners.static import StaticProvisioner
 from celadon.table.core.engine import Table
 from celadon.table.core.listen import Listener
+from tests.keeper.leases import LASTING_TIMES
 from worker.temporal_signals import TemporalSignals
 
 
@@ -124,8 +126,9 @@ async def running_keeper(
     reach: Reach = Reach(),  # noqa: B008 - it is frozen
     holder: str = "keeper",
     local: LocalProvisioner | None = None,
+    lease_times: LeaseTimes = LASTING_TIMES,
 ) -> AsyncIterator[Running]:
-    """Run a keeper until the block ends; its replicas go on."""
+    """Run a keeper until the block ends; its replicas go on. Its lease outlasts every test, unless one says else."""
     registry = CollectorRegistry()
     metrics = KeeperMetrics(registry)
     settings = LocalSettings(state_dir=state_dir, secrets_dir=secrets_dir, replica_user=replica_user)
@@ -141,6 +144,7 @@ async def running_keeper(
             metrics=metrics,
             holder=holder,
             reach=reach,
+            lease_times=lease_times,
         )
         task = asyncio.create_task(keeper.run())
         try:

@@ -1,14 +1,17 @@
 """How a keeper ends."""
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from celadon.domain.language.states import RouteStatus
+from celadon.keeper.lease import USUAL_TIMES
 from celadon.table.core.engine import Table
 from celadon.table.core.models import KeeperLease
 from celadon.table.replicas.leases import take_lease
+from tests.keeper.leases import LASTING_TIMES
 from tests.keeper.rollouts import Deploying
 from tests.keeper.running import Rollouts, running_keeper
 from tests.provisioners.programs import processes_of, server, until
@@ -57,20 +60,18 @@ async def test_replicas_end_with_a_keeper_that_looks_for_the_lease_only_after_it
     table: Table,
     state_dir: Path,
     chat: Deploying,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with running_keeper(table, state_dir, Rollouts()):
         await chat.open({"command": server()}, replicas=1)
         [route] = await chat.healthy(1)
     # A machine that stood still for all of the time in which the lease of one that was killed is waited for.
-    monkeypatch.setattr("celadon.keeper.keeper._OUTWAIT", timedelta(0))
-    async with running_keeper(table, state_dir, Rollouts()) as running:
+    times = replace(LASTING_TIMES, outwait=timedelta(0))
+    async with running_keeper(table, state_dir, Rollouts(), lease_times=times) as running:
         running.keeper.stop(stop_replicas=True)
         await running.task
     assert not processes_of(route.id)
 
 
-@pytest.mark.leases_expire
 async def test_replicas_end_although_a_keeper_that_was_killed_still_has_the_lease_on_paper(
     table: Table,
     state_dir: Path,
@@ -81,7 +82,7 @@ async def test_replicas_end_although_a_keeper_that_was_killed_still_has_the_leas
         [route] = await chat.healthy(1)
     async with table.transaction() as tx:
         assert await take_lease(tx, "killed") is not None
-    async with running_keeper(table, state_dir, Rollouts()) as running:
+    async with running_keeper(table, state_dir, Rollouts(), lease_times=USUAL_TIMES) as running:
         running.keeper.stop(stop_replicas=True)
         await running.task
     assert not processes_of(route.id)

@@ -24,6 +24,7 @@ from celadon.table.core.engine import Table
 from celadon.table.core.listen import ACKS_CHANNEL, NEXT_CHANNEL, ROUTES_CHANNEL, Listener
 from celadon.table.core.models import Deployment, RevisionRow
 from tests.keeper.faults import LIFE_VARIABLE, FaultyProber, FaultyProvisioner, FaultyTable, Life, faulty_connect
+from tests.keeper.leases import LASTING_TIMES
 from tests.keeper.rollouts import Deploying
 from tests.keeper.running import Rollouts, running_keeper
 from tests.provisioners.programs import processes_of, script, server, until
@@ -159,6 +160,7 @@ async def lives(
             starter=rollouts,
             metrics=KeeperMetrics(CollectorRegistry()),
             holder="keeper",
+            lease_times=LASTING_TIMES,
         )
         task = asyncio.create_task(keeper.run())
         try:

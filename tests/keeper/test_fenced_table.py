@@ -97,8 +97,7 @@ async def test_a_missing_migration_is_waited_for_and_named(table: Table, fenced:
     assert "run 'celadon db upgrade'" in logs[0]["error"]
 
 
-async def test_attempts_that_are_made_again_are_counted(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fenced_table, "_FIRST_RETRY_SECONDS", 0.01)
+async def test_attempts_that_are_made_again_are_counted(table: Table) -> None:
     lease = await take_lasting_lease(table)
     registry = CollectorRegistry()
     metrics = KeeperMetrics(registry)
@@ -109,5 +108,6 @@ async def test_attempts_that_are_made_again_are_counted(table: Table, monkeypatc
             raise outages.pop()
         return "read"
 
-    assert await FencedTable(table, lease, metrics.table_errors.inc).in_turn().read(away_at_first) == "read"
+    fenced = FencedTable(table, lease, metrics.table_errors.inc, first_retry_seconds=0.01)
+    assert await fenced.in_turn().read(away_at_first) == "read"
     assert registry.get_sample_value("celadon_keeper_table_errors_total") == 2

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -9,7 +10,6 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from celadon.domain.language.contracts import KEEPER_LEASE
 from celadon.domain.language.names import Fence
 from celadon.keeper.fenced_table import FencedTable
 from celadon.keeper.lease import CLOCK, Lease
@@ -17,6 +17,7 @@ from celadon.table.core.engine import Table
 from celadon.table.core.fences import LeaseLostError, hold_fence, keeper_is_alive
 from celadon.table.core.models import KeeperLease
 from celadon.table.replicas.leases import take_lease
+from tests.keeper.leases import LASTING, LASTING_TIMES
 from tests.keeper.rollouts import Deploying
 from tests.keeper.running import Rollouts, running_keeper
 from tests.provisioners.programs import server, until
@@ -41,11 +42,11 @@ async def is_seen_since(table: Table, before: datetime) -> bool:
 
 
 async def test_one_keeper_holds_the_lease(table: Table) -> None:
-    first = await Lease.take(table, "first")
+    first = await Lease.take(table, "first", times=LASTING_TIMES)
     assert first is not None
-    assert await Lease.take(table, "second") is None
+    assert await Lease.take(table, "second", times=LASTING_TIMES) is None
     await first.release()
-    second = await Lease.take(table, "second")
+    second = await Lease.take(table, "second", times=LASTING_TIMES)
     assert second is not None
     assert second.fence == first.fence + 1
 
@@ -53,17 +54,17 @@ async def test_one_keeper_holds_the_lease(table: Table) -> None:
 async def test_of_many_that_ask_at_once_one_gets_it(table: Table) -> None:
     async def ask(holder: int) -> Fence | None:
         async with table.transaction() as tx:
-            return await take_lease(tx, str(holder))
+            return await take_lease(tx, str(holder), expires=LASTING)
 
     fences = await asyncio.gather(*(ask(holder) for holder in range(8)))
     assert [fence for fence in fences if fence is not None] == [1]
 
 
 async def test_an_old_fence_writes_nothing(table: Table) -> None:
-    old = await Lease.take(table, "old")
+    old = await Lease.take(table, "old", times=LASTING_TIMES)
     assert old is not None
     await expire(table)
-    assert await Lease.take(table, "new") is not None
+    assert await Lease.take(table, "new", times=LASTING_TIMES) is not None
     with pytest.raises(LeaseLostError):
         await FencedTable(table, old).write(hold_fence)
 
@@ -72,7 +73,6 @@ async def test_a_lease_that_was_not_renewed_in_time_lets_nothing_through(
     table: Table,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("celadon.keeper.lease.KEEPER_LEASE", KEEPER_LEASE)
     now = time.clock_gettime(CLOCK)
     monkeypatch.setattr(time, "clock_gettime", lambda _: now)
     lease = await Lease.take(table, "keeper")
@@ -85,12 +85,12 @@ async def test_a_lease_that_was_not_renewed_in_time_lets_nothing_through(
 
 
 async def test_no_keeper_takes_over_in_the_middle_of_a_write(table: Table) -> None:
-    lease = await Lease.take(table, "old")
+    lease = await Lease.take(table, "old", times=LASTING_TIMES)
     assert lease is not None
     async with table.transaction() as tx:
         await hold_fence(tx, lease.fence)
         await expire(table)
-        taking = asyncio.create_task(Lease.take(table, "new"))
+        taking = asyncio.create_task(Lease.take(table, "new", times=LASTING_TIMES))
         await until_somebody_waits(table)
         assert not taking.done()
     assert await taking is not None
@@ -100,7 +100,6 @@ async def test_a_lease_is_good_for_its_whole_time_however_long_its_taker_waited(
     table: Table,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("celadon.keeper.lease.KEEPER_LEASE", KEEPER_LEASE)
     old = await Lease.take(table, "old")
     assert old is not None
     async with table.transaction() as tx:
@@ -117,10 +116,9 @@ async def test_a_lease_is_good_for_its_whole_time_however_long_its_taker_waited(
 
 async def test_a_write_that_waits_does_not_keep_the_lease_from_being_renewed(
     table: Table,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("celadon.keeper.lease.KEEPER_RENEWAL", timedelta(milliseconds=20))
-    lease = await Lease.take(table, "keeper")
+    times = replace(LASTING_TIMES, renewal=timedelta(milliseconds=20))
+    lease = await Lease.take(table, "keeper", times=times)
     assert lease is not None
     keeping = asyncio.create_task(lease.keep())
     async with table.transaction() as tx:

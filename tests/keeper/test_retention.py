@@ -54,12 +54,13 @@ async def test_a_keeper_that_has_lost_the_lease_prunes_nothing(table: Table) -> 
     assert await rows.value("select count(*) from rollouts") == 4
 
 
-async def test_a_running_keeper_prunes_once_an_hour(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_running_keeper_prunes_once_an_hour(table: Table) -> None:
     rows = await _old_rollouts(table)
-    monkeypatch.setattr(retention, "_LOOK_SECONDS", 0.01)
     metrics = KeeperMetrics(CollectorRegistry())
     lease = await take_lasting_lease(table, "keeper-2")
-    pruning = asyncio.create_task(retention.prune_until_cancelled(FencedTable(table, lease), metrics))
+    pruning = asyncio.create_task(
+        retention.prune_until_cancelled(FencedTable(table, lease), metrics, look_seconds=0.01)
+    )
 
     async def is_pruned() -> bool:
         return bool(await rows.value("select count(*) = 1 from rollouts"))

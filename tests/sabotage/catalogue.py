@@ -1939,7 +1939,7 @@ SABOTAGES: Final = (
         "start again and again what cannot begin",
         "celadon.table.rollouts.next_rollouts",
         "hold_refused",
-        "row.id == number",
+        "row.id == request.next",
         "False",
         (
             "tests/table/rollouts/test_next_rollouts.py::test_what_cannot_begin_is_held_so_that_nobody_starts_it_again_and_again",
@@ -1968,8 +1968,8 @@ SABOTAGES: Final = (
         "drop news that come before the rollout knows its number",
         "workflows.messages",
         "MessageHandlers.successor_waits",
-        "{None, told.rollout}",
-        "{told.rollout}",
+        "{None, news.rollout}",
+        "{news.rollout}",
         ("tests/workflows/test_successors.py::test_a_rollout_hears_of_its_successor_before_it_knows_its_own_number",),
     ),
     Sabotage(
@@ -2120,7 +2120,7 @@ SABOTAGES: Final = (
         "forget a signed pause after a reset",
         "workflows.rollout",
         "BlueGreenRollout._ask_for_missed_edges",
-        "taken_up(self._state.progress, told.paused, workflow.now())",
+        "taken_up(self._state.progress, answer.paused, workflow.now())",
         "self._state.progress",
         ("tests/workflows/test_pausing.py::test_a_signed_pause_outlives_a_reset_to_before_it",),
     ),

@@ -19,7 +19,7 @@ from celadon.stack.children import gateway_spec, worker_spec
 from celadon.stack.layout import DataDirectory
 from celadon.stack.settings import StackSettings
 from celadon.table.core.engine import Table
-from tests.keeper.conftest import chat, leases_last_long, state_dir  # noqa: F401 - fixtures
+from tests.keeper.conftest import chat, state_dir  # noqa: F401 - fixtures
 from tests.keeper.rollouts import Deploying
 from tests.keeper.running import Rollouts, running_keeper
 

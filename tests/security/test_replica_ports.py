@@ -16,7 +16,7 @@ from celadon.provisioners.listeners import describe_user, listening_sockets
 from celadon.provisioners.protocol import Address
 from celadon.table.core.engine import Table
 from celadon.table.core.models import Route
-from tests.keeper.conftest import chat, leases_last_long, state_dir  # noqa: F401 - fixtures
+from tests.keeper.conftest import chat, state_dir  # noqa: F401 - fixtures
 from tests.keeper.rollouts import Deploying
 from tests.keeper.running import Rollouts, Running, running_keeper
 from tests.provisioners.programs import server, until, until_found

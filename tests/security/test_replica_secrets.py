@@ -17,7 +17,7 @@ from celadon.provisioners.protocol import StartError
 from celadon.provisioners.secret_files import SecretFiles
 from celadon.table.core.engine import Table
 from celadon.table.core.models import Deployment, RolloutEvent, Route, RouteSet
-from tests.keeper.conftest import chat, leases_last_long, state_dir  # noqa: F401 - fixtures
+from tests.keeper.conftest import chat, state_dir  # noqa: F401 - fixtures
 from tests.keeper.rollouts import Deploying
 from tests.keeper.running import Rollouts, Running, running_keeper
 from tests.provisioners.programs import script, server, until_found

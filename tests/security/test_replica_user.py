@@ -20,7 +20,7 @@ from celadon.provisioners.protocol import Replica
 from celadon.provisioners.replica_user import NEEDED_CAPABILITIES, ReplicaUser, ReplicaUserError
 from celadon.provisioners.settings import LocalSettings
 from celadon.table.core.engine import Table
-from tests.keeper.conftest import chat, leases_last_long  # noqa: F401 - fixtures
+from tests.keeper.conftest import chat  # noqa: F401 - fixtures
 from tests.keeper.rollouts import Deploying
 from tests.keeper.running import Rollouts, running_keeper
 from tests.provisioners.programs import DEADLINE_SECONDS, processes_of

@@ -153,9 +153,9 @@ async def create_schedule(request: Request, name: str) -> Response:
     form = await own_form(request)
 
     def asked() -> dict[str, Any]:
-        given = {key: form[key].strip() for key in ("schedule", "command", "at", "cron", "zone") if form.get(key)}
+        fields = {key: form[key].strip() for key in ("schedule", "command", "at", "cron", "zone") if form.get(key)}
         argument = policy_typed(form.get("argument", ""))
-        return {**given, **({"argument": argument} if argument else {}), "reason": form.get("reason", "")}
+        return {**fields, **({"argument": argument} if argument else {}), "reason": form.get("reason", "")}
 
     return await _told(request, CREATE_SCHEDULE, name, asked, _schedules_of(name))
 

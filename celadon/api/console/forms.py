@@ -73,10 +73,10 @@ def request_of(command: AnyCommand, form: Mapping[str, str], deployment: str) ->
         RefusedError: it asks for nothing sensible.
 
     """
-    given = dict(_given(command.request, form))
+    fields = dict(_given(command.request, form))
     if "deployment" in command.request.model_fields:
-        given["deployment"] = deployment
-    request: BaseModel = read_as(command.request, given)
+        fields["deployment"] = deployment
+    request: BaseModel = read_as(command.request, fields)
     return request
 
 
@@ -112,7 +112,7 @@ def policy_typed(text: str) -> dict[str, Any]:
         RefusedError: a line names no key.
 
     """
-    found: dict[str, Any] = {}
+    policy: dict[str, Any] = {}
     for line in (one.strip() for one in text.splitlines()):
         if not line:
             continue
@@ -120,7 +120,7 @@ def policy_typed(text: str) -> dict[str, Any]:
         if not (is_there and key.strip()):
             raise refuse(RefusalCode.INVALID_PAYLOAD, f"{line!r} is not KEY=VALUE", "write one KEY=VALUE on each line")
         *outer, last = key.strip().split(".")
-        place = found
+        place = policy
         for name in outer:
             inner = place.setdefault(name, {})
             if not isinstance(inner, dict):
@@ -129,7 +129,7 @@ def policy_typed(text: str) -> dict[str, Any]:
                 )
             place = inner
         place[last] = reads_as(value.strip())
-    return found
+    return policy
 
 
 def reads_as(text: str) -> Any:  # noqa: ANN401 - any value of JSON

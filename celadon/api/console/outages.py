@@ -32,7 +32,7 @@ class OutagePages:
             await self._app(scope, receive, send)
             return
         is_reading = scope["method"] == "GET"
-        told = bytearray()
+        body = bytearray()
         start: Message | None = None
 
         async def show(message: Message) -> None:
@@ -47,9 +47,9 @@ class OutagePages:
             if start is None:
                 await send(message)
                 return
-            told.extend(message.get("body", b""))
+            body.extend(message.get("body", b""))
             if not message.get("more_body", False):
-                page = _page(start, json.loads(told).get("detail", ""), is_reading=is_reading)
+                page = _page(start, json.loads(body).get("detail", ""), is_reading=is_reading)
                 await page(scope, receive, send)
 
         await self._app(scope, receive, show)

@@ -131,12 +131,12 @@ async def log_in(request: Request) -> Response:
     except HttpRefusal as error:
         return _login_page(error.problem.detail, after, error.problem.status)
     if session is None:
-        told = (
+        message = (
             "This link was used already, or is too old: ask for another one with 'celadon console'."
             if "code" in form
             else "This token is unknown, expired or revoked."
         )
-        return _login_page(told, after, HTTPStatus.UNAUTHORIZED)
+        return _login_page(message, after, HTTPStatus.UNAUTHORIZED)
     response = RedirectResponse(after, status_code=HTTPStatus.SEE_OTHER)
     await parts_of(request).sessions.begin(request, response, session)
     return response
@@ -276,10 +276,10 @@ async def looking(request: Request) -> tuple[Principal, Person]:
     text = parts.sessions.text(request)
     if not text:
         raise LoginNeededError
-    found = await parts.guessing.check(request, text, parts.sessions.principal_of)
-    if found is None:
+    principal = await parts.guessing.check(request, text, parts.sessions.principal_of)
+    if principal is None:
         raise LoginNeededError
-    who = parts.authenticator.admit(found)
+    who = parts.authenticator.admit(principal)
     return who, Person(name=who.name, roles=tuple(role.value for role in who.roles), csrf=csrf_of(text))
 
 

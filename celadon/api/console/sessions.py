@@ -112,7 +112,7 @@ class Sessions:
     def _cookie(self, request: HTTPConnection, name: str) -> str:
         wanted = self._name(name)
         pairs = (pair.partition("=") for header in request.headers.getlist("cookie") for pair in header.split(";"))
-        values = {value.strip() for found, _, value in pairs if found.strip() == wanted}
+        values = {value.strip() for key, _, value in pairs if key.strip() == wanted}
         return values.pop() if len(values) == 1 else ""
 
     def _set(self, response: Response, name: str, value: str, seconds: int | None = None) -> None:

@@ -10,7 +10,6 @@ from celadon.domain.language.base_models import Record
 from celadon.domain.language.contracts import workflow_id
 from celadon.domain.language.moments import span
 from celadon.domain.language.permissions import Verb
-from celadon.domain.language.states import DeploymentLifecycle
 from celadon.service.command import AnyCommand, DeploymentState, Scope
 from celadon.service.registry import commands
 from celadon.service.views.deployment import DeploymentDetail, UnregisteredDetail, deployment_detail
@@ -149,6 +148,6 @@ def _while_it_bakes(record: RolloutRecord) -> str:
 
 
 def _nothing_to_decide(deployment: DeploymentView, *, under_way: bool) -> str:
-    if deployment.lifecycle in {DeploymentLifecycle.DESTROYING, DeploymentLifecycle.DESTROYED}:
+    if deployment.lifecycle.is_deleted:
         return "The deployment is being deleted."
     return "Nothing can be decided in this phase." if under_way else "No rollout is under way."

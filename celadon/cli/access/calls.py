@@ -246,7 +246,7 @@ class ApiCalls:
         asked = urlencode({name: _as_text(value) for name, value in query.items() if value is not None})
         headers = {} if content is None else {"content-type": "application/json"}
         try:
-            told = await self._http.send(
+            response = await self._http.send(
                 method,
                 f"{path}?{asked}" if asked else path,
                 headers=headers if request_id is None else headers | {"idempotency-key": request_id},
@@ -265,11 +265,11 @@ class ApiCalls:
             raise NoAnswerError(f"the API at {self._target.url} did not answer: {_reason(error)}") from error
         except AnswerBrokenError as error:
             raise AnswerLostError(f"the API at {self._target.url} did not answer: {error}") from error
-        if told.status >= HTTPStatus.MULTIPLE_CHOICES:
-            raise self._refusal(told)
+        if response.status >= HTTPStatus.MULTIPLE_CHOICES:
+            raise self._refusal(response)
         self._has_answered = True
         try:
-            return answer.model_validate_json(told.content)
+            return answer.model_validate_json(response.content)
         except ValidationError as error:
             raise self._not_understood(problems_of(error).partition("; ")[0]) from error
 

@@ -51,8 +51,8 @@ async def open_stream(
             if response.status == HTTPStatus.OK:
                 yield read_events(response.content.iter_any())
             else:
-                found = {name.lower(): value for name, value in response.headers.items()}
-                yield HttpAnswer(response.status, await response.read(), found)
+                answer_headers = {name.lower(): value for name, value in response.headers.items()}
+                yield HttpAnswer(response.status, await response.read(), answer_headers)
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise StreamLostError(_reason(error)) from error
 

@@ -36,7 +36,7 @@ from celadon.cli.targeting import speaks_to_celadon
 from celadon.domain.language.base_models import field_texts
 from celadon.service.command import AnyCommand, Option, Scope, Terminal, terminals_of, words_of
 from celadon.service.registry import command_of_words, commands
-from celadon.service.typed import TypedWronglyError, labels_typed
+from celadon.service.typed import TypedWronglyError, pairs_typed
 
 _PLAIN: Final = Option()
 _REVISIONS: Final = frozenset({"revision", "to_revision"})
@@ -58,10 +58,10 @@ def names_in(group: tuple[str, ...]) -> tuple[str, ...]:
 
 def typed_command(words: tuple[str, ...]) -> tuple[Callable[..., None], str | None] | None:
     """Return a command as Typer reads it, with its panel at the root; ``None`` when none is declared so."""
-    found = command_of_words(words)
-    if found is None or not found[1].is_there:
+    named = command_of_words(words)
+    if named is None or not named[1].is_there:
         return None
-    return _typed(*found), found[1].panel if len(words) == 1 else None
+    return _typed(*named), named[1].panel if len(words) == 1 else None
 
 
 def _typed(command: AnyCommand, terminal: Terminal) -> Callable[..., None]:
@@ -118,7 +118,7 @@ def _value(command: AnyCommand, terminal: Terminal, name: str, given: Mapping[st
     option = _option(terminal, name)
     parse = option.parse
     if parse is None and value and _kind_of(command.request.model_fields[name].annotation, [])[0] is dict:
-        parse = partial(labels_typed, hint=_flag(option, name))
+        parse = partial(pairs_typed, hint=_flag(option, name))
     if parse is not None:
         try:
             return parse(value or ())
@@ -181,9 +181,9 @@ def _parameters(command: AnyCommand, terminal: Terminal) -> Iterator[inspect.Par
     yield from _content(terminal)
     for name in (name for name in fields if name not in first):
         if name == "reason":
-            for switch, told in terminal.switches.items():
+            for switch, help_text in terminal.switches.items():
                 flag = f"--{switch.replace('_', '-')}"
-                yield _parameter(switch, Annotated[bool, typer.Option(flag, help=told)], default=False)
+                yield _parameter(switch, Annotated[bool, typer.Option(flag, help=help_text)], default=False)
         yield _field(command, terminal, name)
     yield _parameter("by", RequestedByOption if "requested_by" in command.request.model_fields else ByOption, None)
     if command.asks is not None or terminal.may_ask:
@@ -277,7 +277,7 @@ def _kind_of(annotation: Any, metadata: list[Any]) -> tuple[Any, int | None]:  #
     least = next((one.ge for one in metadata if hasattr(one, "ge")), None)
     origin, inside = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        more = [one for found in inside[1:] for one in getattr(found, "metadata", [found])]
+        more = [one for part in inside[1:] for one in getattr(part, "metadata", [part])]
         return _kind_of(inside[0], [*metadata, *more])
     if origin in {Union, UnionType}:
         return _kind_of(next(one for one in inside if one is not NoneType), metadata)

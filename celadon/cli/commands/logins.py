@@ -74,8 +74,8 @@ def login(
     from celadon.cli.logins import Login
     from celadon.cli.logins import login as log_in
 
-    given = Login(url=url, profile=profile, token_stdin=token_stdin, ca_file=ca_file, insecure=insecure)
-    run(lambda: log_in(given, output), output)
+    request = Login(url=url, profile=profile, token_stdin=token_stdin, ca_file=ca_file, insecure=insecure)
+    run(lambda: log_in(request, output), output)
 
 
 def logout(

@@ -66,7 +66,7 @@ def add(  # noqa: PLR0913 - an option each
     """
     from celadon.cli.notifications import add_target_of
 
-    given = {
+    fields = {
         "name": name,
         "kind": kind,
         "url": url,
@@ -76,7 +76,7 @@ def add(  # noqa: PLR0913 - an option each
         "events": tuple(event or ()),
         "allow_plain_url": allow_plain_url,
     }
-    run(lambda: add_target_of(given, by, data_dir, output, replace=replace), output)
+    run(lambda: add_target_of(fields, by, data_dir, output, replace=replace), output)
 
 
 @target_app.command(name="list")

@@ -107,8 +107,8 @@ def set_(  # noqa: PLR0913 - each is an option that a person can give
             raise typer.BadParameter(_ONE_OF_BOTH, param_hint="DEPLOYMENT")
         typed = (deployment, *typed)
     name = None if default else _named(deployment)
-    given = typed, file, tuple(unset or ())
-    run(lambda: change_policy(name, *given, reason=reason, by=by, target=target, output=output), output)
+    changes = typed, file, tuple(unset or ())
+    run(lambda: change_policy(name, *changes, reason=reason, by=by, target=target, output=output), output)
 
 
 _ONE_OF_BOTH: Final = "name a deployment, or say --default; never both"

@@ -165,15 +165,15 @@ def demo(
         need(Extra.LOCAL)
     from celadon.cli.local_stack import run_demonstration
 
-    given: dict[str, object] = {
+    options: dict[str, object] = {
         "requests_per_second": requests_per_second,
         "streams": streams,
         "json_lines": json_lines,
         "hold": hold,
     }
-    given |= {"promote_after": promote_after} if promote_after is not None else {}
-    given |= {"data_dir": data_dir} if data_dir is not None else {}
-    run(lambda: run_demonstration(given))
+    options |= {"promote_after": promote_after} if promote_after is not None else {}
+    options |= {"data_dir": data_dir} if data_dir is not None else {}
+    run(lambda: run_demonstration(options))
 
 
 def worker() -> None:

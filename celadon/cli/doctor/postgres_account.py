@@ -15,12 +15,12 @@ def check_postgres_account(stack: StackAddresses | None) -> tuple[Diagnosis, ...
         return ()
     owner = owner_of(stack.data_dir)
     if owner is not None and is_shared(owner):
-        found = odd(
+        diagnosis = odd(
             _CHECK,
             "Postgres runs as nobody, as other programs of this machine may",
             why="whatever runs as nobody can read and change its files, and so promote, start and read anything",
             next_step=HOW_TO_SEPARATE,
         )
     else:
-        found = fine(_CHECK, "nothing else runs as it")
-    return (found,)
+        diagnosis = fine(_CHECK, "nothing else runs as it")
+    return (diagnosis,)

@@ -17,8 +17,8 @@ async def check_replica_user(session: Session) -> AsyncIterator[Diagnosis]:
     stack = session.target.stack
     if stack is None:
         return
-    found = await asyncio.to_thread(find_replicas, stack.replicas)
-    diagnosis = judge_users([_user_of(pid) for one in found.values() if one.has_files for pid in one.pids])
+    replicas = await asyncio.to_thread(find_replicas, stack.replicas)
+    diagnosis = judge_users([_user_of(pid) for one in replicas.values() if one.has_files for pid in one.pids])
     if diagnosis is not None:
         yield diagnosis
 

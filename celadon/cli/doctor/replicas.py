@@ -57,8 +57,8 @@ async def check_replicas(session: Session) -> AsyncIterator[Diagnosis]:
 def _state_dir(session: Session) -> Path | None:
     if session.target.stack is not None:
         return session.target.stack.replicas
-    given = os.environ.get(STATE_DIR_VARIABLE)
-    return Path(given) if given else None
+    directory = os.environ.get(STATE_DIR_VARIABLE)
+    return Path(directory) if directory else None
 
 
 class _Stray(LeftReplica):
@@ -69,11 +69,11 @@ class _Stray(LeftReplica):
 
 async def _strays(session: Session, directory: Path) -> Mapping[RouteId, _Stray]:
     """Look at the machine first and at the table after it: what is wanted has a row before it has a process."""
-    found = await asyncio.to_thread(find_replicas, directory)
-    ended = await session.read(lambda tx: read_route_states(tx, found.keys()))
+    replicas = await asyncio.to_thread(find_replicas, directory)
+    ended = await session.read(lambda tx: read_route_states(tx, replicas.keys()))
     return {
         route: _Stray(**replica.model_dump(), known=route in ended)
-        for route, replica in found.items()
+        for route, replica in replicas.items()
         # Without files here and without a row, it is a replica of another Celadon on this machine.
         if ended.get(route, replica.has_files)
     }
@@ -83,12 +83,12 @@ def _judge(session: Session, directory: Path, stray: _Stray) -> Diagnosis:
     check = f"replica {stray.route}"
     ended = "its route has ended in the table" if stray.known else "the table has no such route"
     pids = ", ".join(map(str, stray.pids))
-    told = f"process {pids} runs on this machine, but {ended}" if pids else f"left files in {directory}; {ended}"
+    finding = f"process {pids} runs on this machine, but {ended}" if pids else f"left files in {directory}; {ended}"
     why = "it serves nobody, and takes memory and a port" if pids else "nothing but the place they take"
     if not stray.known and session.target.stack is None:
         return wrong(
             check,
-            told,
+            finding,
             why=f"either it is left over, or {STATE_DIR_VARIABLE} is of another Celadon than DATABASE_URL",
             next_step=f"make sure that the two belong together; then end it with 'kill {pids.replace(',', '')}'"
             if pids
@@ -100,7 +100,7 @@ def _judge(session: Session, directory: Path, stray: _Stray) -> Diagnosis:
 
     return mendable(
         check,
-        told,
+        finding,
         why=why,
         next_step=f"end it with 'kill {pids.replace(',', '')}'" if pids else "the next keeper removes them",
         remedy="end it, with SIGTERM first, and remove its files" if pids else "remove them",

@@ -35,7 +35,7 @@ async def check_rollouts(session: Session, inspection: Inspection) -> AsyncItera
 
 async def _check(session: Session, unfinished: UnfinishedFinding, *, keeper_lives: bool) -> Diagnosis:
     check = f"rollout {unfinished.rollout}"
-    told = f"{unfinished.deployment} is in {unfinished.phase.value}"
+    finding = f"{unfinished.deployment} is in {unfinished.phase.value}"
     try:
         condition = await read_condition(await session.temporal(), unfinished.workflow_id)
         if condition is not None:
@@ -44,12 +44,12 @@ async def _check(session: Session, unfinished: UnfinishedFinding, *, keeper_live
     except RPCError as error:
         return odd(
             check,
-            f"{told}; Temporal did not say whether its workflow runs: {error.message}",
+            f"{finding}; Temporal did not say whether its workflow runs: {error.message}",
             why="one that does not must be ended",
             next_step="try again",
         )
     if running is RunState.RUNNING:
-        return fine(check, f"{told}, and its workflow has just begun to run")
+        return fine(check, f"{finding}, and its workflow has just begun to run")
     why = "its replicas run for nothing, and the deployment counts as under way"
     next_step = (
         "the keeper ends such a rollout within a minute; when it stays, see the worker's log"
@@ -60,7 +60,8 @@ async def _check(session: Session, unfinished: UnfinishedFinding, *, keeper_live
         client = await session.temporal()
         return wrong(
             check,
-            f"{told}, but Temporal does not know the run {unfinished.run_id} of {unfinished.workflow_id} that began it",
+            f"{finding}, but Temporal does not know the run {unfinished.run_id} of {unfinished.workflow_id} that "
+            "began it",
             why=why,
             next_step="make sure that the workers use this Temporal too "
             f"({client.service_client.config.target_host}, namespace {client.namespace}); if it has lost what it "
@@ -72,7 +73,7 @@ async def _check(session: Session, unfinished: UnfinishedFinding, *, keeper_live
 
     return mendable(
         check,
-        f"{told}, but its workflow {unfinished.workflow_id} does not run any more",
+        f"{finding}, but its workflow {unfinished.workflow_id} does not run any more",
         why=why,
         next_step=next_step,
         remedy="end it as failed, as the keeper does: before the switch green is closed, after it blue",
@@ -83,22 +84,22 @@ async def _check(session: Session, unfinished: UnfinishedFinding, *, keeper_live
 async def _check_running(session: Session, unfinished: UnfinishedFinding, condition: WorkflowCondition) -> Diagnosis:
     """Say whether a workflow that runs gets on; one without a task is asked, since only that finds another version."""
     check = f"rollout {unfinished.rollout}"
-    told = f"{unfinished.deployment} is in {unfinished.phase.value}"
+    finding = f"{unfinished.deployment} is in {unfinished.phase.value}"
     if condition.state is WorkflowState.HEALTHY:
         try:
             await (await session.rollouts()).status(unfinished.deployment, patience=_ANSWERS_WITHIN)
         except CouldNotAnswerError as error:
             condition = condition_of_query(unfinished.workflow_id, error.failure)
         except RefusedError:
-            return fine(check, f"{told}, and its workflow has just ended")
+            return fine(check, f"{finding}, and its workflow has just ended")
         except NoAnswerError as error:
             condition = unknown_condition(str(error))
     if condition.state is WorkflowState.HEALTHY:
-        return fine(check, f"{told}, and its workflow runs")
+        return fine(check, f"{finding}, and its workflow runs")
     why = "no promotion, abort or timer of it takes effect"
     if condition.state is WorkflowState.UNKNOWN:
-        return odd(check, f"{told}; {condition.told}", why=f"if it does not, {why}", next_step=condition.next_step)
-    return wrong(check, f"{told}, but does not get on: {condition.told}", why=why, next_step=condition.next_step)
+        return odd(check, f"{finding}; {condition.told}", why=f"if it does not, {why}", next_step=condition.next_step)
+    return wrong(check, f"{finding}, but does not get on: {condition.told}", why=why, next_step=condition.next_step)
 
 
 async def _states(session: Session, unfinished: UnfinishedFinding) -> tuple[RunState, RunState]:

@@ -25,8 +25,8 @@ def check_routers(inspection: Inspection, stack: StackAddresses | None) -> Itera
             if stack is None
             else start_on_stack("router", stack)
         )
-        told = "none is live"
-        yield (wrong if inspection.live_deployments else odd)("routers", told, why=why, next_step=next_step)
+        finding = "none is live"
+        yield (wrong if inspection.live_deployments else odd)("routers", finding, why=why, next_step=next_step)
     for router in inspection.routers:
         yield _judge(router, inspection.at)
         if router.certificate_expires_at is not None:

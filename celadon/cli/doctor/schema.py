@@ -27,18 +27,18 @@ async def check_schema(session: Session) -> Diagnosis:
         with database_faults_told(session.target.database_url):
             await refuse_transaction_pooler(session.target.database_url)
     except DatabaseRefusedError as error:
-        told, _, next_step = str(error).partition("; ")
-        return wrong(_CHECK, told, why=_WHY, next_step=next_step)
+        finding, _, next_step = str(error).partition("; ")
+        return wrong(_CHECK, finding, why=_WHY, next_step=next_step)
     except CommandError as error:
-        told, _, next_step = str(error).removeprefix("Postgres ").partition("; ")
-        return wrong(_CHECK, told, why=_WHY, next_step=next_step)
+        finding, _, next_step = str(error).removeprefix("Postgres ").partition("; ")
+        return wrong(_CHECK, finding, why=_WHY, next_step=next_step)
     newest = newest_revision()
     if current == newest:
         return fine(_CHECK, f"answers, its tables are at revision {newest}")
-    told = f"answers, but its tables are at revision {current or 'none'}; this Celadon needs {newest}"
+    finding = f"answers, but its tables are at revision {current or 'none'}; this Celadon needs {newest}"
     why = "no other part of this version can work before that"
     if current is not None and not is_known_revision(current):
-        return wrong(_CHECK, told, why=why, next_step="a newer Celadon has upgraded them: use that one")
+        return wrong(_CHECK, finding, why=why, next_step="a newer Celadon has upgraded them: use that one")
 
     async def mend() -> Mended:
         upgraded = await migrate(session.target.database_url)
@@ -46,7 +46,7 @@ async def check_schema(session: Session) -> Diagnosis:
 
     return mendable(
         _CHECK,
-        told,
+        finding,
         why=why,
         next_step="run 'celadon db upgrade'",
         remedy="run the upgrade, as 'celadon db upgrade' does",

@@ -25,19 +25,19 @@ def check_signals(session: Session, inspection: Inspection, *, temporal_answers:
     outbox = inspection.outbox
     if outbox.oldest_at is None or inspection.at - outbox.oldest_at < _TAKEN_WITHIN:
         return fine(_CHECK, f"{outbox.owed} owed to rollouts")
-    told = f"{outbox.owed} owed to rollouts, the oldest for {span(inspection.at - outbox.oldest_at)}"
+    finding = f"{outbox.owed} owed to rollouts, the oldest for {span(inspection.at - outbox.oldest_at)}"
     why = "rollouts wait for news of their replicas and routers that they do not hear"
     if inspection.keeper is not None and inspection.keeper.alive:
         next_step = "a keeper is at work and sends them: see in its worker's log why Temporal does not take them"
-        return wrong(_CHECK, told, why=why, next_step=next_step)
+        return wrong(_CHECK, finding, why=why, next_step=next_step)
     next_step = "start a worker, whose keeper sends them"
     if not temporal_answers:
-        return wrong(_CHECK, told, why=why, next_step=next_step)
+        return wrong(_CHECK, finding, why=why, next_step=next_step)
 
     async def mend() -> Mended:
         return await _send_all(session)
 
-    return mendable(_CHECK, told, why=why, next_step=next_step, remedy="send them, as a keeper does", mend=mend)
+    return mendable(_CHECK, finding, why=why, next_step=next_step, remedy="send them, as a keeper does", mend=mend)
 
 
 async def _send_all(session: Session) -> Mended:

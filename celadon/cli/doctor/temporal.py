@@ -15,10 +15,10 @@ async def check_temporal(session: Session) -> Diagnosis:
     try:
         client = await session.temporal()
     except TemporalUnreachableError as error:
-        told, _, next_step = str(error).removeprefix("Temporal ").rpartition("; ")
+        finding, _, next_step = str(error).removeprefix("Temporal ").rpartition("; ")
         return wrong(
             "Temporal",
-            told,
+            finding,
             why="rollouts are its workflows: none starts, and none that waits hears a promotion",
             next_step=next_step,
         )

@@ -46,7 +46,7 @@ async def check_temporal_limits(session: Session) -> Diagnosis:
 
 
 def _fine(longest: int, *, is_of_stack: bool) -> str:
-    told = f"a payload has at most {longest:,} bytes"
+    size = f"a payload has at most {longest:,} bytes"
     if is_of_stack:
-        return f"{told}, {MOST_BUFFERED_EVENTS:,} events are buffered, a run takes {MOST_SIGNALS:,} signals"
-    return f"{told}; whether {', '.join(LIMITS[1:])} are set no server tells: see its dynamic configuration"
+        return f"{size}, {MOST_BUFFERED_EVENTS:,} events are buffered, a run takes {MOST_SIGNALS:,} signals"
+    return f"{size}; whether {', '.join(LIMITS[1:])} are set no server tells: see its dynamic configuration"

@@ -32,8 +32,8 @@ def check_worker_risks(inspection: Inspection) -> tuple[Diagnosis, ...]:
     if keeper is None or not keeper.alive:
         return ()
     return tuple(
-        odd(_CHECK, told, why=why, next_step=next_step)
+        odd(_CHECK, finding, why=why, next_step=next_step)
         for risk in keeper.risks
         if risk in _TOLD
-        for told, why, next_step in [_TOLD[risk]]
+        for finding, why, next_step in [_TOLD[risk]]
     )

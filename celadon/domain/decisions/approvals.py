@@ -116,8 +116,8 @@ def tell_missing(rule: ApprovalRule, approvals: Sequence[Approval], quote: Calla
 
 def tell_approvals(rule: ApprovalRule, approvals: Sequence[Approval], quote: Callable[[str], str] = str) -> str:
     """Return in words how many approvals there are, by whom and when."""
-    given = ", ".join(f"{quote(one.by)} at {utc(one.at)}{' (forced)' if one.force else ''}" for one in approvals)
-    return f"{len(approvals)} of {rule.count} approved" + (f" ({given})" if given else "")
+    names = ", ".join(f"{quote(one.by)} at {utc(one.at)}{' (forced)' if one.force else ''}" for one in approvals)
+    return f"{len(approvals)} of {rule.count} approved" + (f" ({names})" if names else "")
 
 
 def approvals_evidence(given: int, needed: int) -> dict[str, str]:

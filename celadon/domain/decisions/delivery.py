@@ -92,23 +92,23 @@ def judge(
             are not met by everything at once.
 
     """
-    told = _describe(attempt)
+    what = _describe(attempt)
     status = attempt.status
     if status is not None and HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
         return Judgement(verdict=Verdict.DELIVERED)
     if attempt.trouble is Trouble.REMOVED:
-        return Judgement(verdict=Verdict.GIVE_UP, told=told)
+        return Judgement(verdict=Verdict.GIVE_UP, told=what)
     if status == HTTPStatus.GONE:
-        return Judgement(verdict=Verdict.DISABLE, told=f"{told}: the target says that it is gone for good")
+        return Judgement(verdict=Verdict.DISABLE, told=f"{what}: the target says that it is gone for good")
     if _refuses(attempt) and attempts >= REFUSED_ATTEMPTS:
-        return Judgement(verdict=Verdict.GIVE_UP, told=f"{told}; given up after {attempts} attempts")
+        return Judgement(verdict=Verdict.GIVE_UP, told=f"{what}; given up after {attempts} attempts")
     pause = retry_pause(attempts, schedule, jitter)
     if attempt.retry_after is not None:
         pause = max(pause, min(attempt.retry_after, _LONGEST_RETRY_AFTER))
     if age + pause > schedule.give_up_after:
         within = format_duration(schedule.give_up_after)
-        return Judgement(verdict=Verdict.GIVE_UP, told=f"{told}; given up after {attempts} attempts in {within}")
-    return Judgement(verdict=Verdict.RETRY, pause=pause, told=told)
+        return Judgement(verdict=Verdict.GIVE_UP, told=f"{what}; given up after {attempts} attempts in {within}")
+    return Judgement(verdict=Verdict.RETRY, pause=pause, told=what)
 
 
 def retry_pause(attempts: int, schedule: RetrySchedule, jitter: float) -> timedelta:

@@ -80,12 +80,12 @@ def _kind(error: str) -> str:
 
 def _fitting(causes: list[str]) -> str:
     """Join as many causes as there is room for, and say how many were left out."""
-    told = ""
+    text = ""
     for number, cause in enumerate(causes):
         left = len(causes) - number
         rest = f"{_SEPARATOR}and {left} other cause{'s' if left > 1 else ''}"
-        longer = f"{told}{_SEPARATOR}{cause}" if told else cause
+        longer = f"{text}{_SEPARATOR}{cause}" if text else cause
         if len(longer.encode()) + (0 if left == 1 else len(rest.encode())) > LONGEST_CAUSES:
-            return f"{told}{rest}"
-        told = longer
-    return told
+            return f"{text}{rest}"
+        text = longer
+    return text

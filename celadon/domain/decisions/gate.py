@@ -480,7 +480,7 @@ def _wait_for_green(progress: Progress, now: datetime) -> GateDecision:
     if now < deadline_at:
         return Wait(timers=((PROVISIONING_TIMER, deadline_at),))
     green = progress.green
-    told = f"{green.running} of {green.wanted} ran, {green.ready} of {green.required} were healthy" if green else ""
+    counts = f"{green.running} of {green.wanted} ran, {green.ready} of {green.required} were healthy" if green else ""
     error = f"; last error: {green.last_error}" if green is not None and green.last_error else ""
     span = format_duration(progress.policy.provisioning_deadline)
     if progress.growth is not None:
@@ -488,13 +488,13 @@ def _wait_for_green(progress: Progress, now: datetime) -> GateDecision:
             outcome=RolloutOutcome.ABORTED,
             by="policy",
             door=Channel.TIMER,
-            reason=why_not_grown(progress, progress.growth, f"{told}{error}"),
+            reason=why_not_grown(progress, progress.growth, f"{counts}{error}"),
         )
     return GoBack(
         outcome=RolloutOutcome.FAILED,
         by="policy",
         door=Channel.TIMER,
-        reason=f"green was not healthy within {span}" + (f" ({told}{error})" if told else ""),
+        reason=f"green was not healthy within {span}" + (f" ({counts}{error})" if counts else ""),
     )
 
 

@@ -42,6 +42,6 @@ def _end_of_traceback(lines: Sequence[str]) -> int | None:
 
 def _last_error(lines: Sequence[str]) -> int | None:
     """Return the place after the last line that says that it is an error."""
-    found = (at for at in range(len(lines) - 1, -1, -1) if _ERROR.search(lines[at][:_LONGEST_LINE]))
-    at = next(found, None)
+    error_lines = (at for at in range(len(lines) - 1, -1, -1) if _ERROR.search(lines[at][:_LONGEST_LINE]))
+    at = next(error_lines, None)
     return None if at is None else at + 1

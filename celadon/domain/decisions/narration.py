@@ -263,9 +263,9 @@ def details(
         lines.append(f"- green: {counts}{error}")
     lines += [f"- timer: {timer} at {utc(at)}" for timer, at in timers]
     held = holding_reason(progress, now, code_span)
-    told = timers_told(progress, code_span)
-    if told:
-        lines.append(f"- {told}")
+    timers_text = timers_told(progress, code_span)
+    if timers_text:
+        lines.append(f"- {timers_text}")
     if progress.growth is not None and progress.phase is RolloutPhase.VERIFYING:
         lines.append(f"- {growth_told(progress.growth, code_span)}")
     rule = progress.policy.approvals

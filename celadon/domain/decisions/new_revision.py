@@ -57,7 +57,7 @@ def _check_placeholders(revision: Revision) -> None:
     """
     values = [value for value in revision.env.values() if isinstance(value, str)]
     for field, texts in (("command", revision.command), ("env", values)):
-        for name in (found for text in texts for found in _PORT.findall(text)):
+        for name in (port for text in texts for port in _PORT.findall(text)):
             if name not in revision.ports:
                 raise _refused(
                     field,

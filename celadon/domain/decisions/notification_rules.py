@@ -217,14 +217,14 @@ def gate_evidence(
 
     """
     if approvals:
-        found = {WAITS: APPROVALS, NEEDED: str(approvals)}
+        evidence = {WAITS: APPROVALS, NEEDED: str(approvals)}
         timers = {name: at for name, at in timers.items() if name != promotion}
     else:
-        found = {WAITS: A_PERSON_OR_TIMER if promotion in timers else A_PERSON}
+        evidence = {WAITS: A_PERSON_OR_TIMER if promotion in timers else A_PERSON}
     for key, name in ((PROMOTES_AT, promotion), (DEADLINE, deadline)):
         if name in timers:
-            found[key] = timers[name].isoformat()
-    return found
+            evidence[key] = timers[name].isoformat()
+    return evidence
 
 
 def notice(told: NotificationIntent, line: AuditLine, facts: RolloutFacts) -> Notice:

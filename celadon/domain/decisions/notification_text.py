@@ -54,16 +54,16 @@ class Event(Record):
 
 def links(notice: Notice, places: Places) -> dict[str, str]:
     """Return the pages on which a person can look and decide, by the names of their doors."""
-    found = {}
+    urls = {}
     if places.console_url:
-        found["console"] = f"{places.console_url.rstrip('/')}/deployments/{quote(notice.deployment, safe='')}"
+        urls["console"] = f"{places.console_url.rstrip('/')}/deployments/{quote(notice.deployment, safe='')}"
     if places.temporal_ui_url and notice.run_id:
         namespace, workflow, run = (
             quote(part, safe="") for part in (places.temporal_namespace, notice.workflow_id, notice.run_id)
         )
         base = places.temporal_ui_url.rstrip("/")
-        found["temporal_ui"] = f"{base}/namespaces/{namespace}/workflows/{workflow}/{run}"
-    return found
+        urls["temporal_ui"] = f"{base}/namespaces/{namespace}/workflows/{workflow}/{run}"
+    return urls
 
 
 def cloud_event(event: Event, places: Places) -> dict[str, Any]:
@@ -141,9 +141,9 @@ def slack_message(event: Event, places: Places) -> dict[str, Any]:
     What people wrote stands in texts that Slack shows as they are (``plain_text``), without links, styles or emoji.
     """
     notice = event.notice
-    told = sentence(notice)
+    text = sentence(notice)
     mark = _MARKS.get(notice.kind, "")
-    blocks: list[dict[str, Any]] = [_plain_section(f"{mark} {escape_slack(_shorten(told))}".strip())]
+    blocks: list[dict[str, Any]] = [_plain_section(f"{mark} {escape_slack(_shorten(text))}".strip())]
     if notice.who_may_decide and notice.kind in AT_THE_GATE:
         roles = escape_slack(" or ".join(notice.who_may_decide))
         blocks.append(_section(f"Who may decide: {roles}"))
@@ -151,11 +151,11 @@ def slack_message(event: Event, places: Places) -> dict[str, Any]:
         lines = "\n".join(f"{escape_slack(name)}: `{_code(command)}`" for name, command in notice.commands.items())
         blocks.append(_section(lines))
     pages = {"console": "Console", "temporal_ui": "Temporal UI"}
-    found = links(notice, places)
-    if found:
-        shown = " · ".join(f"<{_link(url)}|{pages[name]}>" for name, url in found.items())
+    urls = links(notice, places)
+    if urls:
+        shown = " · ".join(f"<{_link(url)}|{pages[name]}>" for name, url in urls.items())
         blocks.append({"type": "context", "elements": [{"type": "mrkdwn", "text": shown}]})
-    return {"text": escape_slack(_shorten(told)), "mrkdwn": False, "blocks": blocks}
+    return {"text": escape_slack(_shorten(text)), "mrkdwn": False, "blocks": blocks}
 
 
 def escape_slack(text: str) -> str:
@@ -189,15 +189,15 @@ def _waiting(notice: Notice) -> str:
 
 
 def _missing(notice: Notice) -> str:
-    given, needed = notice.evidence.get(APPROVALS, "0"), notice.evidence.get(NEEDED, "1")
-    left = int(needed) - int(given)
-    return f"{'an approval is' if left == 1 else f'{left} approvals are'} missing, {given} of {needed} are given"
+    approvals, needed = notice.evidence.get(APPROVALS, "0"), notice.evidence.get(NEEDED, "1")
+    left = int(needed) - int(approvals)
+    return f"{'an approval is' if left == 1 else f'{left} approvals are'} missing, {approvals} of {needed} are given"
 
 
 def _deadlines(notice: Notice) -> str:
-    told = []
+    timers = []
     if notice.promotes_at is not None:
-        told.append(f"a timer promotes at {utc(notice.promotes_at)}")
+        timers.append(f"a timer promotes at {utc(notice.promotes_at)}")
     if notice.deadline is not None:
         then = {
             OnDeadline.ABORT: "aborted",
@@ -205,8 +205,8 @@ def _deadlines(notice: Notice) -> str:
             OnDeadline.HOLD: "held until a person decides",
         }
         after = then[OnDeadline(notice.on_deadline or OnDeadline.ABORT)]
-        told.append(f"without a decision by {utc(notice.deadline)} it is {after}")
-    return f" ({'; '.join(told)})" if told else ""
+        timers.append(f"without a decision by {utc(notice.deadline)} it is {after}")
+    return f" ({'; '.join(timers)})" if timers else ""
 
 
 def _section(text: str) -> dict[str, Any]:

@@ -205,18 +205,18 @@ def _room(policy: BlueGreenPolicy, no_room: Refusal | None, *, asked: bool) -> I
     bound = policy.max_total_replicas
     if bound is None or not asked:
         return
-    told = (
+    text = (
         f"there is room for green within max_total_replicas of {bound}"
         if no_room is None
         else f"green is opened once there is room: {no_room.message}"
     )
-    yield PlannedGuard(guard="room", binds=no_room is not None, told=told)
+    yield PlannedGuard(guard="room", binds=no_room is not None, told=text)
 
 
 def _preview(opened: int, replicas: int) -> Iterator[PlannedGuard]:
     if opened < replicas:
-        told = f"green has {opened} until its switch is decided, then it grows to {replicas} and is verified again"
-        yield PlannedGuard(guard="preview", binds=True, told=told)
+        text = f"green has {opened} until its switch is decided, then it grows to {replicas} and is verified again"
+        yield PlannedGuard(guard="preview", binds=True, told=text)
 
 
 def _ready(policy: BlueGreenPolicy, opened: int) -> str:
@@ -228,14 +228,14 @@ def _ready(policy: BlueGreenPolicy, opened: int) -> str:
 def _freeze(freezes: Sequence[Freeze], deployment: str, now: datetime) -> PlannedGuard:
     if not freezes:
         return PlannedGuard(guard="freeze", binds=False, told="nothing is frozen, and no freeze is planned")
-    told = []
+    texts = []
     for one in sorted(freezes, key=lambda freeze: (freeze.begins_at, freeze.id)):
         what = "all deployments are" if one.everywhere else f"{deployment} is"
         since = "since" if one.begins_at <= now else "from"
         end = f"until {utc(one.ends_at)}" if one.ends_at else "until somebody ends it with 'celadon unfreeze'"
         why = f": {one.reason}" if one.reason else ""
-        told.append(f"{what} frozen {since} {utc(one.begins_at)} by {one.by}, {end}{why}")
-    return PlannedGuard(guard="freeze", binds=True, told="; ".join(told))
+        texts.append(f"{what} frozen {since} {utc(one.begins_at)} by {one.by}, {end}{why}")
+    return PlannedGuard(guard="freeze", binds=True, told="; ".join(texts))
 
 
 def _approvals(policy: BlueGreenPolicy) -> PlannedGuard:
@@ -243,8 +243,8 @@ def _approvals(policy: BlueGreenPolicy) -> PlannedGuard:
     if rule is None:
         return PlannedGuard(guard="approvals", binds=False, told="one promotion is enough")
     people = "one verified person must" if rule.count == 1 else f"{rule.count} different verified people must"
-    told = f"{people} promote" + (", the requester not among them" if rule.exclude_requester else "")
-    return PlannedGuard(guard="approvals", binds=True, told=f"{told}; no timer switches without them")
+    text = f"{people} promote" + (", the requester not among them" if rule.exclude_requester else "")
+    return PlannedGuard(guard="approvals", binds=True, told=f"{text}; no timer switches without them")
 
 
 def _window(policy: BlueGreenPolicy, now: datetime, *, gated: bool) -> PlannedGuard:
@@ -253,12 +253,12 @@ def _window(policy: BlueGreenPolicy, now: datetime, *, gated: bool) -> PlannedGu
     opening = next_opening(policy.windows, now, now)
     whom = "people and timers" if binding_people(policy.windows) else "timers"
     if opening is None:
-        told = "no opening is in sight"
+        text = "no opening is in sight"
     elif opening.opens_at <= now:
-        told = "open now" + (f", until {utc(opening.closes_at)}" if opening.closes_at else "")
+        text = "open now" + (f", until {utc(opening.closes_at)}" if opening.closes_at else "")
     else:
-        told = f"closed until {utc(opening.opens_at)}"
-    return PlannedGuard(guard="window", binds=True, told=f"for {whom}: {told}")
+        text = f"closed until {utc(opening.opens_at)}"
+    return PlannedGuard(guard="window", binds=True, told=f"for {whom}: {text}")
 
 
 def _timer(policy: BlueGreenPolicy, deployment: str, *, gated: bool) -> PlannedGuard:
@@ -268,10 +268,10 @@ def _timer(policy: BlueGreenPolicy, deployment: str, *, gated: bool) -> PlannedG
         return PlannedGuard(
             guard="timer", binds=False, told=f"none: a person promotes with 'celadon promote {deployment}'"
         )
-    told = f"promotes {format_duration(policy.promote_after)} after green is verified"
+    text = f"promotes {format_duration(policy.promote_after)} after green is verified"
     if policy.promote_at is not None:
-        told += f", not before {utc(policy.promote_at)}"
-    return PlannedGuard(guard="timer", binds=True, told=told)
+        text += f", not before {utc(policy.promote_at)}"
+    return PlannedGuard(guard="timer", binds=True, told=text)
 
 
 def _deadline(policy: BlueGreenPolicy, *, gated: bool) -> PlannedGuard:

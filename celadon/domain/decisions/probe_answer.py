@@ -45,11 +45,11 @@ def why_unexpected(expect: Expectation, body: bytes) -> str:
 
 def _differences(wanted: Iterable[tuple[str, JsonScalar]], document: object) -> Iterator[str]:
     for key, value in wanted:
-        found = _value_at(document, key.split("."))
-        if found is _ABSENT:
+        actual = _value_at(document, key.split("."))
+        if actual is _ABSENT:
             yield f"the answer has no {quoted(key)}"
-        elif isinstance(found, bool) is not isinstance(value, bool) or found != value:
-            yield f"{quoted(key)} of the answer is {echo(json.dumps(found), _SHOWN_BYTES)}, not {json.dumps(value)}"
+        elif isinstance(actual, bool) is not isinstance(value, bool) or actual != value:
+            yield f"{quoted(key)} of the answer is {echo(json.dumps(actual), _SHOWN_BYTES)}, not {json.dumps(value)}"
 
 
 _ABSENT: Final = object()

@@ -181,16 +181,16 @@ class Publication(BaseModel):
         A deployment of which somebody has ever said how it is balanced keeps the destinations of both ways, so that a
         change moves its requests from one to the other, and those that run are counted where they began.
         """
-        found = {
+        endpoints = {
             Destination(is_grpc=False, is_preview=False): self.endpoints,
             Destination(is_grpc=False, is_preview=True): self.preview,
         }
         if self.grpc_streams is not None:
-            found[Destination(is_grpc=True, is_preview=False)] = self.grpc_endpoints
-            found[Destination(is_grpc=True, is_preview=True)] = self.grpc_preview
+            endpoints[Destination(is_grpc=True, is_preview=False)] = self.grpc_endpoints
+            endpoints[Destination(is_grpc=True, is_preview=True)] = self.grpc_preview
         if self.settings.load_balancing is not None:
-            found |= {one._replace(is_hashed=True): endpoints for one, endpoints in found.items()}
-        return found
+            endpoints |= {one._replace(is_hashed=True): members for one, members in endpoints.items()}
+        return endpoints
 
 
 class _Placed(NamedTuple):

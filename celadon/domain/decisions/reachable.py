@@ -128,12 +128,12 @@ def parse_ports(value: object) -> object:
 
 def own_ports(addresses: Collection[str]) -> frozenset[int]:
     """Return the ports of those ``host:port`` addresses that are of this machine, or of all of its interfaces."""
-    found: set[int] = set()
+    ports: set[int] = set()
     for one in addresses:
         host, _, port = one.rpartition(":")
         if port.isascii() and port.isdigit() and _is_of_this_machine(host.strip("[]")):
-            found.add(int(port))
-    return frozenset(found)
+            ports.add(int(port))
+    return frozenset(ports)
 
 
 def _is_of_this_machine(host: str) -> bool:

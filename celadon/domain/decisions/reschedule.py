@@ -79,11 +79,11 @@ def rescheduled_policy(policy: BlueGreenPolicy, command: RescheduleCommand) -> B
         ValueError: a timer would have no effect.
 
     """
-    given = _given(command)
-    wanted = {name: getattr(policy, name) for name in BlueGreenPolicy.model_fields} | given
+    changes = _given(command)
+    wanted = {name: getattr(policy, name) for name in BlueGreenPolicy.model_fields} | changes
     if not wanted["auto_promote"]:
         for name, nothing in _LAPSED.items():
-            if given.get(name, nothing) != nothing:
+            if changes.get(name, nothing) != nothing:
                 raise ValueError(f"{name} has no effect without auto_promote: true")
             wanted[name] = nothing
     return BlueGreenPolicy(**wanted)
@@ -120,8 +120,8 @@ def rescheduled(progress: Progress, policy: BlueGreenPolicy, command: Reschedule
 
 def _given(command: RescheduleCommand) -> dict[str, Any]:
     """Return the keys that a command gives, with ``None`` for those that it takes away."""
-    given = {name: value for name in TIMER_KEYS if (value := getattr(command, name)) is not None}
-    return given | dict.fromkeys((one.value for one in command.without), None)
+    changes = {name: value for name in TIMER_KEYS if (value := getattr(command, name)) is not None}
+    return changes | dict.fromkeys((one.value for one in command.without), None)
 
 
 def _shown(value: object) -> str:

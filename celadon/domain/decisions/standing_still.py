@@ -12,16 +12,16 @@ KEPT_SPANS: Final = 20
 
 def merged(spans: Iterable[Still]) -> tuple[Still, ...]:
     """Return the same time in spans that do not touch, the earliest first; empty spans go."""
-    found: list[Still] = []
+    stills: list[Still] = []
     for span in sorted(spans, key=lambda one: one.since):
         if span.until is not None and span.until <= span.since:
             continue
-        last = found[-1] if found else None
+        last = stills[-1] if stills else None
         if last is None or (last.until is not None and last.until < span.since):
-            found.append(span)
+            stills.append(span)
         elif last.until is not None and (span.until is None or span.until > last.until):
-            found[-1] = last.model_copy(update={"until": span.until})
-    return tuple(found)
+            stills[-1] = last.model_copy(update={"until": span.until})
+    return tuple(stills)
 
 
 def end_of(start: datetime, lasts: timedelta, spans: Iterable[Still]) -> datetime | None:

@@ -17,9 +17,9 @@ def refuse_memo(memo: StartMemo) -> Refusal | None:
     for key, text, limit in texts:
         if len(text.encode("utf-8", "replace")) > limit:
             return _refused(f"{key} has more than {limit} bytes in UTF-8")
-        found = find_control(text)
-        if found:
-            return _refused(f"{key} holds {found}, a character that cannot be shown")
+        character = find_control(text)
+        if character:
+            return _refused(f"{key} holds {character}, a character that cannot be shown")
     if len(memo.rights) > len(Verb):
         return _refused(f"there are {len(Verb)} rights, and it names {len(memo.rights)}")
     return None

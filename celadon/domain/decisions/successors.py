@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection
 from typing import Final
 
-from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError
+from celadon.domain.language.errors import Refusal, RefusalCode
 from celadon.domain.language.names import RolloutId
 from celadon.domain.language.next_rollout import Successor
 from celadon.domain.language.permissions import Verb
@@ -138,14 +138,6 @@ def waits_for_retry(deployment: str, held: str) -> Refusal:
         message=f"what waits does not begin by itself: {held}",
         next_step=f"start it with 'celadon retry {deployment}', or drop it with 'celadon drop {deployment}'",
     )
-
-
-def held_because(refused: RefusedError) -> str:
-    """Return why something is held whose begin was refused: for what it was held already, or for the refusal."""
-    refusal = refused.refusal
-    if refusal.code is not RefusalCode.WAITS_FOR_RETRY:
-        return str(refused)
-    return refusal.message.removeprefix(waits_for_retry("", "").message)
 
 
 def another_waits(deployment: str, number: int, by: str) -> Refusal:

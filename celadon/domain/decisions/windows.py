@@ -143,11 +143,11 @@ def _stretches(begin: datetime) -> Iterator[datetime]:
 
 def _open_spans(groups: Sequence[Sequence[Window]], begin: datetime, end: datetime) -> list[_Span]:
     """Return the spans between two moments in which a window of each group is open, in order and apart."""
-    found: list[_Span] = [(begin, end)]
+    common: list[_Span] = [(begin, end)]
     for group in groups:
         spans = _joined([span for window in group for span in _spans(window, begin, end)])
-        found = _common(found, spans)
-    return found
+        common = _common(common, spans)
+    return common
 
 
 def _spans(window: Window, begin: datetime, end: datetime) -> Iterator[_Span]:
@@ -225,14 +225,14 @@ def _joined(spans: Iterable[_Span]) -> list[_Span]:
 
 def _common(one: Sequence[_Span], other: Sequence[_Span]) -> list[_Span]:
     """Return what two rows of spans have in common; each is in order and apart."""
-    found: list[_Span] = []
+    common: list[_Span] = []
     first = second = 0
     while first < len(one) and second < len(other):
         opened, closed = max(one[first][0], other[second][0]), min(one[first][1], other[second][1])
         if opened < closed:
-            found.append((opened, closed))
+            common.append((opened, closed))
         if one[first][1] <= other[second][1]:
             first += 1
         else:
             second += 1
-    return found
+    return common

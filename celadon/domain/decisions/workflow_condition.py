@@ -168,24 +168,24 @@ def failing(workflow_id: str, failure: TaskFailure, *, attempt: int = 0, unpolle
     tries = f" (attempt {attempt})" if attempt else ""
     match failure.fault:
         case TaskFault.NONDETERMINISM:
-            told = "the workers' version cannot continue its workflow, which another version began"
+            what = "the workers' version cannot continue its workflow, which another version began"
         case TaskFault.TIMEOUT:
-            told = "the worker that took its workflow task did not finish"
+            what = "the worker that took its workflow task did not finish"
         case TaskFault.FAILURE:
-            told = "its workflow task fails"
+            what = "its workflow task fails"
         case TaskFault.STEP:
-            told = "a step of it fails"
+            what = "a step of it fails"
         case _ as unreachable:
             assert_never(unreachable)
-    told += f"{since}{tries}" + (f": {message}" if message else "")
-    told += "; no worker asks for tasks now" if unpolled else ""
+    what += f"{since}{tries}" + (f": {message}" if message else "")
+    what += "; no worker asks for tasks now" if unpolled else ""
     return WorkflowCondition(
         state=WorkflowState.FAILING,
         since=failure.at,
         attempt=attempt,
         fault=failure.fault,
         message=message,
-        told=told,
+        told=what,
         next_step=_way_out(workflow_id, failure.fault),
     )
 

@@ -32,12 +32,12 @@ def check_person(value: str, info: ValidationInfo) -> str:
 
     """
     _check_length(value, NAME_BYTES, "a name", info)
-    found = find_control(value)
-    if not found:
+    character = find_control(value)
+    if not character:
         return value
     if _is_recorded(info):
         return one_line(value)
-    raise ValueError(f"a name has no control or invisible characters, and this one has {found}: take it out")
+    raise ValueError(f"a name has no control or invisible characters, and this one has {character}: take it out")
 
 
 def check_reason(value: str, info: ValidationInfo) -> str:
@@ -49,13 +49,13 @@ def check_reason(value: str, info: ValidationInfo) -> str:
     """
     _check_length(value, REASON_BYTES, "a reason", info)
     text = value.replace("\r\n", "\n")
-    found = find_control(text, prose=True)
-    if not found:
+    character = find_control(text, prose=True)
+    if not character:
         return text
     if _is_recorded(info):
         return all_lines(text)
     raise ValueError(
-        f"a reason has no control or invisible characters but line breaks and tabs, and this one has {found}: "
+        f"a reason has no control or invisible characters but line breaks and tabs, and this one has {character}: "
         "take it out",
     )
 
@@ -96,9 +96,9 @@ def _check_of_door(value: str, limit: int, what: str, info: ValidationInfo) -> s
     if info.context is not None:
         return value
     _check_length(value, limit, what, info)
-    found = find_control(value)
-    if found:
-        raise ValueError(f"{what} has no control or invisible characters, and this one has {found}: take it out")
+    character = find_control(value)
+    if character:
+        raise ValueError(f"{what} has no control or invisible characters, and this one has {character}: take it out")
     return value
 
 

@@ -17,11 +17,11 @@ def attribute_docstrings(kind: type) -> Mapping[str, str]:
 
     Empty for a class inside of a function, and where a program is installed without its source.
     """
-    found: dict[str, str] = {}
+    docstrings: dict[str, str] = {}
     for one in reversed(kind.__mro__):
         if _package(one) == _package(kind):
-            found |= _of_module(one.__module__).get(one.__qualname__, {})
-    return found
+            docstrings |= _of_module(one.__module__).get(one.__qualname__, {})
+    return docstrings
 
 
 def _package(kind: type) -> str:

@@ -64,11 +64,11 @@ def problems_of(error: ValidationError) -> str:
     """Return every key that is wrong, and what is wrong with it; never the value, which may be a secret."""
     problems = error.errors(include_url=False, include_input=False)
     paths = (".".join(map(str, one["loc"])) for one in problems)
-    told = (
+    texts = (
         f"{path}: {what_is_wrong(one)}" if path else what_is_wrong(one)
         for path, one in zip(paths, problems, strict=True)
     )
-    return "; ".join(dict.fromkeys(told))
+    return "; ".join(dict.fromkeys(texts))
 
 
 def what_is_wrong(told: Mapping[str, object]) -> str:

@@ -148,9 +148,9 @@ class HealthCheck(StrictModel):
         if len(ways) > 1:
             raise ValueError(f"{' and '.join(ways)} each say how health is known: give one of them")
         of_request = {"method": self.method, "headers": self.headers or None, "body": self.body, "expect": self.expect}
-        given = [key for key, value in of_request.items() if value is not None]
-        if given and self.path is None:
-            raise ValueError(f"{' and '.join(given)} belong to a request, and there is no path")
+        request_keys = [key for key, value in of_request.items() if value is not None]
+        if request_keys and self.path is None:
+            raise ValueError(f"{' and '.join(request_keys)} belong to a request, and there is no path")
         _check_request(self.method, self.body, self.expect)
         if self.preset is None:
             if self.model is not None:
@@ -205,8 +205,8 @@ class HealthCheck(StrictModel):
     def content(self) -> dict[str, JsonValue]:
         """Return it as it is stored: keys beyond ``STORED_KEYS`` only where they differ from their defaults."""
         every = self.model_dump(mode="json")
-        given = self.model_dump(mode="json", exclude_defaults=True)
-        return {key: every[key] for key in every if key in STORED_KEYS} | given
+        own = self.model_dump(mode="json", exclude_defaults=True)
+        return {key: every[key] for key in every if key in STORED_KEYS} | own
 
     def _ways(self) -> list[str]:
         said: Mapping[str, bool] = {

@@ -87,8 +87,8 @@ def mask(text: str, secrets: Mapping[str, str] | None = None) -> str:
 
 def _spellings(secrets: Mapping[str, str]) -> list[tuple[str, str]]:
     """Return how the values are printed, the longest first: one value may be a part of another."""
-    found = {spelling: name for name, value in secrets.items() for spelling in _spellings_of(value)}
-    return sorted(found.items(), key=lambda one: len(one[0]), reverse=True)
+    names = {spelling: name for name, value in secrets.items() for spelling in _spellings_of(value)}
+    return sorted(names.items(), key=lambda one: len(one[0]), reverse=True)
 
 
 def _spellings_of(value: str) -> Iterator[str]:

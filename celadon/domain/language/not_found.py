@@ -19,15 +19,15 @@ def no_such_deployment(name: str, existing: Sequence[str] | None = None) -> Refu
         existing: the deployments that the caller may know of; ``None`` when they were not looked up.
 
     """
-    told = f"there is no deployment {name}"
+    what = f"there is no deployment {name}"
     if existing is None:
-        return refuse(RefusalCode.NO_SUCH_DEPLOYMENT, told, "list the deployments that you may see, or create it")
+        return refuse(RefusalCode.NO_SUCH_DEPLOYMENT, what, "list the deployments that you may see, or create it")
     if not existing:
-        return refuse(RefusalCode.NO_SUCH_DEPLOYMENT, told, "create it with 'celadon deploy -f FILE'")
+        return refuse(RefusalCode.NO_SUCH_DEPLOYMENT, what, "create it with 'celadon deploy -f FILE'")
     more = " and more: celadon deployment list" if len(existing) > _MOST_NAMES else ""
     return refuse(
         RefusalCode.NO_SUCH_DEPLOYMENT,
-        f"{told}{meant_instead(name, existing)}",
+        f"{what}{meant_instead(name, existing)}",
         f"there are: {', '.join(existing[:_MOST_NAMES])}{more}",
     )
 
@@ -41,10 +41,10 @@ def nothing_under_way(deployment: str, why: str = "", *, to_promote: bool = Fals
         to_promote: whether a green was to be promoted, which then does not exist either.
 
     """
-    told = f"no rollout of {deployment} is under way" + (f" ({why})" if why else "")
+    what = f"no rollout of {deployment} is under way" + (f" ({why})" if why else "")
     return refuse(
         RefusalCode.NO_GREEN_REVISION if to_promote else RefusalCode.NO_SUCH_ROLLOUT,
-        f"{told}, so there is no green revision to promote" if to_promote else told,
+        f"{what}, so there is no green revision to promote" if to_promote else what,
         "start one with 'celadon deploy -f FILE', or see 'celadon deployment list'",
     )
 

@@ -129,17 +129,17 @@ def _keys(model: type[BaseModel]) -> str:
 
 def _problems(model: type[BaseModel], content: Mapping[str, object], error: ValidationError) -> tuple[Problem, ...]:
     """Return what is wrong with each key, once: of what a key may be otherwise nothing is said when it is not that."""
-    told = [(_location(model, content, one), one) for one in error.errors(include_url=False)]
-    within = {location[:size] for location, _ in told for size in range(len(location))}
-    found: dict[tuple[str | int, ...], Problem] = {}
-    for location, one in told:
+    errors = [(_location(model, content, one), one) for one in error.errors(include_url=False)]
+    within = {location[:size] for location, _ in errors for size in range(len(location))}
+    problems: dict[tuple[str | int, ...], Problem] = {}
+    for location, one in errors:
         is_other_kind = len(location) < sum(part not in _TAGS for part in one["loc"])
         if location in within and (is_other_kind or one["type"] == "too_short"):
             continue
         problem = _problem(model, location, one)
-        before = found.get(location)
-        found[location] = problem if before is None else replace(before, what=_either(before.what, problem.what))
-    return tuple(found.values())
+        before = problems.get(location)
+        problems[location] = problem if before is None else replace(before, what=_either(before.what, problem.what))
+    return tuple(problems.values())
 
 
 def _either(one: str, other: str) -> str:
@@ -188,26 +188,26 @@ def _problem(model: type[BaseModel], location: tuple[int | str, ...], told: Erro
 
 def _model_at(model: type[BaseModel], location: tuple[int | str, ...]) -> type[BaseModel] | None:
     """Return the model of the object to which keys lead, or ``None`` when no model reads it."""
-    found: type[BaseModel] | None = model
+    current: type[BaseModel] | None = model
     for part in location:
-        if isinstance(part, int) or found is None:
+        if isinstance(part, int) or current is None:
             continue
-        field = found.model_fields.get(part)
-        found = None if field is None else _model_in(field.annotation)
-    return found
+        field = current.model_fields.get(part)
+        current = None if field is None else _model_in(field.annotation)
+    return current
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:  # noqa: ANN401 - types are values here
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    return next((found for one in get_args(annotation) if (found := _model_in(one)) is not None), None)
+    return next((inner for one in get_args(annotation) if (inner := _model_in(one)) is not None), None)
 
 
 def _describe(problems: tuple[Problem, ...]) -> str:
-    told = [f"{_where(one.location)}{one.what}" for one in problems[:_SHOWN_PROBLEMS]]
+    texts = [f"{_where(one.location)}{one.what}" for one in problems[:_SHOWN_PROBLEMS]]
     if len(problems) > _SHOWN_PROBLEMS:
-        told.append(f"and {len(problems) - _SHOWN_PROBLEMS} more")
-    return "; ".join(dict.fromkeys(told))
+        texts.append(f"and {len(problems) - _SHOWN_PROBLEMS} more")
+    return "; ".join(dict.fromkeys(texts))
 
 
 def _next_step(model: type[BaseModel], problems: tuple[Problem, ...]) -> str:

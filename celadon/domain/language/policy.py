@@ -203,15 +203,15 @@ def resolve_policy(*layers: BlueGreenPolicy | None) -> BlueGreenPolicy:
     for layer in layers:
         if layer is None:
             continue
-        given = {name: getattr(layer, name) for name in layer.model_fields_set}
-        if given.get("auto_promote") is False:
+        keys = {name: getattr(layer, name) for name in layer.model_fields_set}
+        if keys.get("auto_promote") is False:
             merged.pop("promote_after", None)
             merged.pop("promote_at", None)
-        if given.get("promotion_deadline", _NOT_GIVEN) is None:
+        if keys.get("promotion_deadline", _NOT_GIVEN) is None:
             merged.pop("on_deadline", None)
-        if given.get("max_total_replicas", _NOT_GIVEN) is None:
+        if keys.get("max_total_replicas", _NOT_GIVEN) is None:
             merged.pop("on_no_room", None)
-        merged |= given
+        merged |= keys
     if merged.get("promote_after") and not merged.get("auto_promote"):
         raise ValueError("promote_after has no effect without auto_promote: true; add it or remove the delay")
     if merged.get("promote_at") is not None and not merged.get("auto_promote"):

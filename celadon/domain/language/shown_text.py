@@ -39,8 +39,8 @@ def find_control(text: str, *, prose: bool = False) -> str:
         prose: whether line breaks, tabs, and what joins letters and emoji are none.
 
     """
-    found = (_CONTROL_IN_PROSE if prose else _CONTROL).search(text)
-    return "" if found is None else _number(found)
+    match = (_CONTROL_IN_PROSE if prose else _CONTROL).search(text)
+    return "" if match is None else _number(match)
 
 
 def one_line(text: str) -> str:

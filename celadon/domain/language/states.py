@@ -100,6 +100,11 @@ class DeploymentLifecycle(StrEnum):
     DESTROYED = "destroyed"
     """It was deleted and no replica is left; a new rollout starts it anew."""
 
+    @property
+    def is_deleted(self) -> bool:
+        """Whether a delete was accepted: the deployment is being destroyed, or is destroyed."""
+        return self in {DeploymentLifecycle.DESTROYING, DeploymentLifecycle.DESTROYED}
+
 
 class RolloutPhase(StrEnum):
     """The sub-step of a deployment that is moving from blue to green."""

@@ -56,8 +56,8 @@ def _refuse_plain_secrets(revision: Revision, *, allowed: bool) -> None:
 
 
 def _summary(result: AddRevisionResult) -> tuple[Line, ...]:
-    told = f"It is r{result.revision} of {result.deployment}. Roll it out with: "
-    return (Line(text=f"{told}celadon rollout start {result.deployment} --revision {result.revision}"),)
+    text = f"It is r{result.revision} of {result.deployment}. Roll it out with: "
+    return (Line(text=f"{text}celadon rollout start {result.deployment} --revision {result.revision}"),)
 
 
 COMMAND = Command(

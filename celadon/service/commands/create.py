@@ -13,7 +13,7 @@ from celadon.domain.language.permissions import Verb
 from celadon.domain.language.policy import BlueGreenPolicy
 from celadon.domain.language.traffic import Hosts
 from celadon.service.command import Call, Command, Graph, Line, Option, Rest, Scope, Terminal
-from celadon.service.typed import labels_typed
+from celadon.service.typed import pairs_typed
 
 
 class CreateRequest(StrictModel):
@@ -104,7 +104,7 @@ COMMAND = Command(
                 help="A label, by which tokens are scoped. May be repeated.",
                 flag="--label",
                 metavar="NAME=VALUE",
-                parse=lambda given: labels_typed(given, "--label"),
+                parse=lambda given: pairs_typed(given, "--label"),
             ),
             "hosts": Option(help="A host name of its own. May be repeated.", flag="--host", metavar="HOST"),
         },

@@ -170,7 +170,10 @@ def _summary(result: CreateScheduleResult) -> tuple[Line, ...]:
 
 def _arguments(given: Any) -> dict[str, JsonValue]:  # noqa: ANN401 - what was typed
     """Return what a command says, of words such as ``revision=2``: JSON where it is some, else text."""
-    return {name: _value(text) for name, text in pairs_typed(given, "--argument").items()}
+    return {
+        name: _value(text)
+        for name, text in pairs_typed(given, "--argument", "KEY=VALUE, for example revision=2").items()
+    }
 
 
 def _value(text: str) -> JsonValue:

@@ -104,9 +104,9 @@ async def _end_rollout(call: Call[DeleteRequest]) -> None:
     if latest is None or latest.outcome is not None:
         return
     reason = call.request.reason
-    told = f"the deployment is deleted: {reason}" if reason else "the deployment is deleted"
+    why = f"the deployment is deleted: {reason}" if reason else "the deployment is deleted"
     command = sent_command(call, AbortCommand, _ENDING).model_copy(
-        update={"rollout": latest.rollout, "reason": told},
+        update={"rollout": latest.rollout, "reason": why},
     )
     await end_rollout(await call.service.rollout_client(), call.subject, command)
 

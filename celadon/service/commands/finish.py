@@ -24,7 +24,7 @@ class FinishResult(JudgedResult):
 
 async def finish(call: Call[FinishRequest]) -> FinishResult:
     """End the bake now."""
-    return await ask_judged(call, FINISH, Verb.PROMOTE, FinishResult)
+    return await ask_judged(call, FINISH, [Verb.PROMOTE], FinishResult)
 
 
 def _is_refused(progress: "Progress") -> object:

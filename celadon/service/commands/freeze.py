@@ -146,6 +146,6 @@ COMMAND = Command(
         title="Freeze",
         what="Nothing is switched to green until somebody ends it. Aborts and ways back still work.",
         button="Freeze the deployment",
-        only_if=lambda state: not state.deployment.frozen and not state.is_gone,
+        only_if=lambda state: not state.deployment.frozen and not state.deployment.lifecycle.is_deleted,
     ),
 )

@@ -40,8 +40,10 @@ async def hosts(call: Call[HostsRequest]) -> HostsResult:
 
 
 def _summary(result: HostsResult) -> tuple[Line, ...]:
-    told = ", ".join(result.hosts) or "no host of its own"
-    return (Line(text=f"{result.deployment} has {told}{'' if result.changed else ' already; nothing was changed'}."),)
+    host_list = ", ".join(result.hosts) or "no host of its own"
+    return (
+        Line(text=f"{result.deployment} has {host_list}{'' if result.changed else ' already; nothing was changed'}."),
+    )
 
 
 COMMAND = Command(

@@ -7,7 +7,7 @@ from celadon.domain.language.commands import Reason
 from celadon.domain.language.labels import Labels
 from celadon.domain.language.permissions import Verb
 from celadon.service.command import Call, Command, Graph, Line, Option, Rest, Scope, Terminal
-from celadon.service.typed import labels_typed
+from celadon.service.typed import pairs_typed
 
 
 class LabelRequest(StrictModel):
@@ -42,8 +42,10 @@ async def label(call: Call[LabelRequest]) -> LabelResult:
 
 
 def _summary(result: LabelResult) -> tuple[Line, ...]:
-    told = ", ".join(f"{name}={value}" for name, value in sorted(result.labels.items())) or "no labels"
-    return (Line(text=f"{result.deployment} has {told}{'' if result.changed else ' already; nothing was changed'}."),)
+    label_list = ", ".join(f"{name}={value}" for name, value in sorted(result.labels.items())) or "no labels"
+    return (
+        Line(text=f"{result.deployment} has {label_list}{'' if result.changed else ' already; nothing was changed'}."),
+    )
 
 
 COMMAND = Command(
@@ -70,7 +72,7 @@ COMMAND = Command(
                 help="All labels of the deployment.",
                 metavar="[NAME=VALUE]...",
                 is_argument=True,
-                parse=lambda given: labels_typed(given, "NAME=VALUE"),
+                parse=lambda given: pairs_typed(given, "NAME=VALUE"),
             ),
         },
         switches={"clear": "Remove all labels."},

@@ -30,7 +30,7 @@ class PauseResult(JudgedResult):
 
 async def pause(call: Call[PauseRequest]) -> PauseResult:
     """Let all timers stand still."""
-    return await ask_judged(call, PAUSE, Verb.PAUSE, PauseResult, PauseCommand, until=call.request.until)
+    return await ask_judged(call, PAUSE, [Verb.PAUSE], PauseResult, PauseCommand, until=call.request.until)
 
 
 def _is_refused(progress: "Progress") -> object:

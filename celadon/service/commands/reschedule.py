@@ -14,8 +14,7 @@ from celadon.domain.language.states import RolloutPhase
 from celadon.domain.language.utc_moment import UtcMoment
 from celadon.service.answers import RolloutDecision
 from celadon.service.command import Call, Command, DeploymentState, Form, Line, Notice, Option, Scope, Terminal, Tone
-from celadon.service.deciding import rollout_of, sent_command
-from celadon.service.judged import JudgedResult
+from celadon.service.judged import JudgedResult, ask_judged
 from celadon.service.wording import see
 
 if TYPE_CHECKING:
@@ -50,17 +49,8 @@ async def reschedule(call: Call[RescheduleRequest]) -> RescheduleResult:
     request = call.request
     has = rights_of(call.who.roles)
     said = {name: getattr(request, name) for name in _KEYS} | {"without": request.without or None}
-    command = sent_command(call, RescheduleCommand, [one for one in RESCHEDULE_RIGHTS if one in has], **said)
-    rollouts = await call.service.rollout_client()
-    request_id = call.service.update_id(call, RESCHEDULE, command.rollout)
-    answer = await rollouts.ask(call.subject, RESCHEDULE, command, request_id=request_id)
-    return RescheduleResult(
-        deployment=call.subject,
-        rollout=rollout_of(command),
-        revision=call.target_rollout.revision,
-        by=call.who.name,
-        answer=answer,
-    )
+    rights = [one for one in RESCHEDULE_RIGHTS if one in has]
+    return await ask_judged(call, RESCHEDULE, rights, RescheduleResult, RescheduleCommand, **said)
 
 
 def _is_refused(progress: "Progress") -> object:
@@ -73,13 +63,13 @@ def _end(result: RescheduleResult) -> str:
     answer = result.answer
     if answer.paused_since is not None:
         return "the timers stand still until the rollout is resumed"
-    told = [
+    timers = [
         f"{what} {utc(at)}"
         for what, at in (("it promotes itself at", answer.promotes_at), ("its deadline ends at", answer.deadline_at))
         if at is not None
     ]
-    if told:
-        return ", ".join(told)
+    if timers:
+        return ", ".join(timers)
     if answer.phase is RolloutPhase.AWAITING_PROMOTION:
         return "no timer runs, a person decides"
     return "its timers begin once green is verified"

@@ -54,7 +54,7 @@ async def restart(call: Call[RestartRequest]) -> StartResult:
 
 
 def _is_offered(state: DeploymentState) -> bool:
-    if state.is_gone or state.deployment.live_revision is None:
+    if state.deployment.lifecycle.is_deleted or state.deployment.live_revision is None:
         return False
     latest = state.deployment.rollout
     return latest is None or latest.outcome is not None

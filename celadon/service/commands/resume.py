@@ -24,7 +24,7 @@ class ResumeResult(JudgedResult):
 
 async def resume(call: Call[ResumeRequest]) -> ResumeResult:
     """Let the timers run on."""
-    return await ask_judged(call, RESUME, Verb.PAUSE, ResumeResult)
+    return await ask_judged(call, RESUME, [Verb.PAUSE], ResumeResult)
 
 
 def _is_refused(progress: "Progress") -> object:

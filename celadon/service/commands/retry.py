@@ -46,8 +46,8 @@ async def retry(call: Call[RetryRequest]) -> RetryResult:
     request_id = service.update_id(call, COMMAND.verb)
     begun = None if request_id is None else await rollouts.run_of(name, request_id)
     if begun is not None:
-        found = await until_begun(call, name, begun)
-        return _result(name, found)
+        rollout = await until_begun(call, name, begun)
+        return _result(name, rollout)
     async with service.serving(call, [Verb.START]) as tx:
         retried = await retry_in_table(
             tx,
@@ -58,25 +58,25 @@ async def retry(call: Call[RetryRequest]) -> RetryResult:
         )
     if retried.request is not None:
         reason = call.request.reason or f"retry of rollout {retried.of}"
-        _, found = await begin_rollout(call, retried.request.model_copy(update={"reason": reason}), request_id)
-        return _result(name, found, retried=retried.of)
+        _, rollout = await begin_rollout(call, retried.request.model_copy(update={"reason": reason}), request_id)
+        return _result(name, rollout, retried=retried.of)
     waiting = retried.waiting
     run = await rollouts.start_next(name, waiting.id) if waiting is not None and retried.begins else None
-    found = None if run is None else await until_begun(call, name, run)
-    return _result(name, found, waiting=waiting if found is None else None)
+    rollout = None if run is None else await until_begun(call, name, run)
+    return _result(name, rollout, waiting=waiting if rollout is None else None)
 
 
 def _result(
     deployment: str,
-    found: "RolloutRecord | None",
+    rollout: "RolloutRecord | None",
     *,
     retried: RolloutId | None = None,
     waiting: WaitingRollout | None = None,
 ) -> RetryResult:
     return RetryResult(
         deployment=deployment,
-        rollout=None if found is None else found.rollout,
-        to_revision=None if found is None else found.to_revision,
+        rollout=None if rollout is None else rollout.rollout,
+        to_revision=None if rollout is None else rollout.to_revision,
         retried=retried,
         waiting=waiting,
     )
@@ -109,7 +109,7 @@ def _summary(result: RetryResult) -> tuple[Line, ...]:
 def _is_offered(state: DeploymentState) -> bool:
     from celadon.domain.decisions.successors import is_retried
 
-    if state.is_gone:
+    if state.deployment.lifecycle.is_deleted:
         return False
     waits, latest = state.deployment.next, state.deployment.rollout
     if waits is not None:

@@ -77,15 +77,15 @@ async def _start_back(call: Call[RollbackRequest]) -> AbortResult:
     if begun is not None:
         return _started(call, await until_begun(call, call.subject, begun), None)
     async with call.service.serving(call, [Verb.ROLLBACK]) as tx:
-        given = call.request.to_revision
-        target = await rollback_target(tx, await tx.get_one(Deployment, call.subject)) if given is None else given
+        number = call.request.to_revision
+        target = await rollback_target(tx, await tx.get_one(Deployment, call.subject)) if number is None else number
         request = RolloutRequest(
             deployment=DeploymentName(call.subject), revision=target, reason=call.request.reason, rollback=True
         )
         for right in await rights_to_request(tx, request):
             call.who.require([right.verb], right.why)
-    _, found = await begin_rollout(call, request, request_id)
-    return _started(call, found, RevisionNumber(target))
+    _, rollout = await begin_rollout(call, request, request_id)
+    return _started(call, rollout, RevisionNumber(target))
 
 
 async def _begun_by(call: Call[RollbackRequest], request_id: str | None) -> str | None:

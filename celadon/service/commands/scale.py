@@ -70,10 +70,10 @@ async def scale(call: Call[ScaleRequest]) -> ScaleResult:
 def _summary(result: ScaleResult) -> tuple[Line, ...]:
     if not result.changed:
         return (Line(text=f"{result.deployment} wants {result.replicas} replicas already; nothing was changed."),)
-    told = f"{result.deployment}: {result.before} → {result.replicas} replicas, epoch {result.epoch}."
+    text = f"{result.deployment}: {result.before} → {result.replicas} replicas, epoch {result.epoch}."
     if result.replicas < result.before:
-        told += " Those that are too many stop when their running requests have ended."
-    return (Line(text=f"{told} See: celadon deployment show {result.deployment}"),)
+        text += " Those that are too many stop when their running requests have ended."
+    return (Line(text=f"{text} See: celadon deployment show {result.deployment}"),)
 
 
 def _page_notice(result: ScaleResult) -> Notice:
@@ -128,6 +128,6 @@ COMMAND = Command(
         what="Changes how many replicas each colour has. What leaves is drained first.",
         button="Scale",
         fields=("replicas",),
-        only_if=lambda state: not state.is_gone,
+        only_if=lambda state: not state.deployment.lifecycle.is_deleted,
     ),
 )

@@ -223,10 +223,10 @@ async def until_begun(call: Call[Any], deployment: str, run_id: str) -> "Rollout
         async with call.service.transaction() as tx:
             return await rollout_of_run(tx, workflow_id(deployment), run_id)
 
-    found = await until_registered(await call.service.rollout_client(), deployment, run_id, look)
-    if isinstance(found, RolloutEnded):
-        raise _refused_at_once(deployment, found)
-    return found
+    rollout = await until_registered(await call.service.rollout_client(), deployment, run_id, look)
+    if isinstance(rollout, RolloutEnded):
+        raise _refused_at_once(deployment, rollout)
+    return rollout
 
 
 def _refused_at_once(name: str, ended: "RolloutEnded") -> RefusedError:

@@ -25,7 +25,7 @@ class WithdrawResult(JudgedResult):
 
 async def withdraw(call: Call[WithdrawRequest]) -> WithdrawResult:
     """Take back the caller's own approval, or abort that is pending; the table judges whose it is."""
-    return await ask_judged(call, WITHDRAW, Verb.ABORT, WithdrawResult)
+    return await ask_judged(call, WITHDRAW, [Verb.ABORT], WithdrawResult)
 
 
 def _summary(result: WithdrawResult) -> tuple[Line, ...]:

@@ -209,9 +209,9 @@ def _notes(status: RolloutStatus | None, deployment: DeploymentView) -> Iterator
     if status.growth is not None and status.phase is RolloutPhase.VERIFYING:
         yield Phrase(text=growth_told(status.growth))
     if status.timers_set is not None and status.phase in _WAITS_FOR_SWITCH:
-        told = status.timers_set
-        why = f": {told.reason}" if told.reason else ""
-        yield Phrase(text=f"timers set by {told.by} at {utc(told.at)}{why}")
+        change = status.timers_set
+        why = f": {change.reason}" if change.reason else ""
+        yield Phrase(text=f"timers set by {change.by} at {utc(change.at)}{why}")
     if status.decision:
         yield Phrase(text=f"decided: {status.decision}")
     if status.abort_requested:
@@ -297,12 +297,12 @@ def _warnings(view: RolloutView, deployment: DeploymentView, *, under_way: bool)
     if under_way and view.stuck is not None:
         yield Warned(text=f"the rollout does not get on: {view.stuck.told}", tone=Tone.BAD, help=view.stuck.next_step)
     elif under_way and view.workflow.unanswered_because:
-        told = (
+        text = (
             "its workflow is gone from Temporal: the keeper ends the rollout and cleans up within a minute"
             if view.workflow.unanswered_because == NO_WORKFLOW
             else f"only the table is shown, the workflow is silent: {view.workflow.unanswered_because}"
         )
-        yield Warned(text=told, tone=Tone.WARN)
+        yield Warned(text=text, tone=Tone.WARN)
     if deployment.rollout is not None and deployment.rollout.awaits_epoch is not None:
         patience = format_duration(deployment.rollout.policy.router_ack_timeout)
         yield Warned(text=f"blue is kept: routers were silent for {patience} after the switch", tone=Tone.WARN)

@@ -72,8 +72,8 @@ def event_rows(events: Collection[AuditEvent]) -> tuple[EventRow, ...]:
     """Return lines as people see them; what replicas printed that failed alike stands once, beside the newest."""
     with_output: list[AuditEvent] = []
     for event in sorted(events, key=lambda one: one.id, reverse=True):
-        told = any(one.rollout == event.rollout and are_alike(one.reason, event.reason) for one in with_output)
-        if event.evidence.get(_OUTPUT) and not told:
+        is_repeated = any(one.rollout == event.rollout and are_alike(one.reason, event.reason) for one in with_output)
+        if event.evidence.get(_OUTPUT) and not is_repeated:
             with_output.append(event)
     errors = errors_told(events)
     return tuple(event_row(event, None if event in with_output else errors.get(event.rollout)) for event in events)
@@ -146,8 +146,8 @@ async def read_events(
     async def newest() -> "SettledLines":
         return await service.read(who, lambda tx, scope: newest_events(tx, scope, name, before, limit + 1))
 
-    found = await settled_soon(newest) if before is None else (await newest()).events
-    return EventList.of(found, limit, lambda one: one.id, next_after=found[0].id if found else before or 0)
+    events = await settled_soon(newest) if before is None else (await newest()).events
+    return EventList.of(events, limit, lambda one: one.id, next_after=events[0].id if events else before or 0)
 
 
 async def place_of_line(service: "Service", who: Principal, line: int) -> "Place":

@@ -57,11 +57,11 @@ async def read_history(
             "give 'rollout' for one rollout, or 'before' for those that are older than one",
         )
     async with service.reading(who, name) as tx:
-        found = await read_past_rollouts(tx, name, rollout=rollout, before=before, limit=limit + 1)
+        rollouts = await read_past_rollouts(tx, name, rollout=rollout, before=before, limit=limit + 1)
         # What happened before the oldest rollout of a page stands on the next one.
-        since = found[limit - 1].rollout if len(found) > limit else None
+        since = rollouts[limit - 1].rollout if len(rollouts) > limit else None
         return History.of(
-            found,
+            rollouts,
             limit,
             lambda one: one.rollout,
             deployment=name,

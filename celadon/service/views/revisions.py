@@ -30,5 +30,5 @@ async def read_revisions(
     from celadon.table.read.of_deployments import revisions_of
 
     async with service.reading(who, name) as tx:
-        found = await revisions_of(tx, [name], before=before, limit=limit + 1)
-    return RevisionList.of(found[name], limit, lambda one: one.number)
+        revisions = await revisions_of(tx, [name], before=before, limit=limit + 1)
+    return RevisionList.of(revisions[name], limit, lambda one: one.number)

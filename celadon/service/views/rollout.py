@@ -158,11 +158,11 @@ async def read_rollout(
     """
     from celadon.table.read.listing import rollout_within
 
-    found = await service.read(who, lambda tx, scope: rollout_within(tx, scope, number))
-    if found is None or deployment not in {None, found.deployment}:
+    record = await service.read(who, lambda tx, scope: rollout_within(tx, scope, number))
+    if record is None or deployment not in {None, record.deployment}:
         what = f"there is no rollout {number}" if deployment is None else f"{deployment} has no rollout {number}"
         raise refuse(RefusalCode.NO_SUCH_ROLLOUT, what, "look at the list of rollouts")
-    return found
+    return record
 
 
 async def read_rollout_events(

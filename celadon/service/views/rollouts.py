@@ -38,8 +38,8 @@ async def read_rollouts(
     from celadon.table.read.listing import page_of_rollouts
 
     async def query(tx: "AsyncSession", scope: Mapping[str, str]) -> RolloutList:
-        found = await page_of_rollouts(tx, scope, wanted, before=before, limit=limit + 1)
-        return RolloutList.of(found, limit, lambda one: one.rollout)
+        rollouts = await page_of_rollouts(tx, scope, wanted, before=before, limit=limit + 1)
+        return RolloutList.of(rollouts, limit, lambda one: one.rollout)
 
     return await service.read(who, query)
 

@@ -124,7 +124,7 @@ async def read_routers(
     most_behind = MOST_BEHIND if tells_behind else 0
 
     async def query(tx: "AsyncSession", scope: Mapping[str, str]) -> RouterList:
-        found = await list_routers(tx, scope, after=after, limit=limit + 1, most_behind=most_behind)
-        return RouterList.of(found.routers, limit, lambda one: one.router, at=found.at)
+        page = await list_routers(tx, scope, after=after, limit=limit + 1, most_behind=most_behind)
+        return RouterList.of(page.routers, limit, lambda one: one.router, at=page.at)
 
     return await service.read(who, query)

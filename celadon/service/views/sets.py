@@ -110,30 +110,30 @@ def set_detail(one: SetView, room: Room, *, under_way: bool, tells_output: bool)
 
 def errors_of(sets: Iterable[SetView]) -> tuple[str, ...]:
     """Return what replicas of sets have failed with."""
-    told: list[str] = []
+    errors: list[str] = []
     for one in sets:
-        told += [replica.last_error for replica in one.replicas]
-        told += [failure.last_error for failure in one.failures]
-    return tuple(dict.fromkeys(one_line(error) for error in told if error))
+        errors += [replica.last_error for replica in one.replicas]
+        errors += [failure.last_error for failure in one.failures]
+    return tuple(dict.fromkeys(one_line(error) for error in errors if error))
 
 
 def without_output(causes: str, errors: Collection[str]) -> str:
     """Return causes of failures without what the replicas printed, which stands after each error."""
     places = sorted((begin, begin + len(error)) for error in errors if (begin := causes.find(error)) >= 0 and error)
-    told, read_to = "", 0
+    text, read_to = "", 0
     for number, (begin, end) in enumerate(places):
         if begin < read_to:
             continue
         following = next((start for start, _ in places[number + 1 :] if start >= end), len(causes))
-        told += causes[read_to:end]
+        text += causes[read_to:end]
         read_to = end
         if causes.startswith(": ", end):
             times = _TIMES.search(causes, end, following)
             if times is not None:
-                told += times[0]
-            told += "; " if following < len(causes) else ""
+                text += times[0]
+            text += "; " if following < len(causes) else ""
             read_to = following
-    return told + causes[read_to:]
+    return text + causes[read_to:]
 
 
 def _is_well(one: ReplicaView) -> bool:
@@ -207,11 +207,11 @@ def _replica(one: ReplicaView) -> ReplicaRow:
 
 def _failures(failures: Iterable[FailureView], most_lines: int) -> Iterable[FailureRow]:
     """Yield the newest failure of each kind: replicas that fail alike print the same."""
-    told: list[str] = []
+    errors: list[str] = []
     for one in failures:
-        if any(are_alike(one.last_error, other) for other in told):
+        if any(are_alike(one.last_error, other) for other in errors):
             continue
-        told.append(one.last_error)
+        errors.append(one.last_error)
         why = f": {one_line(one.last_error)}" if one.last_error else ""
         yield FailureRow(
             title=f"port {one.port} {in_words(one.status.value)} at {clock(one.ended_at)} UTC{why}",

@@ -147,10 +147,10 @@ def _drafted(name: str) -> str:
 
 def _remove(entry: Path) -> None:
     try:
-        found = entry.lstat()
+        status = entry.lstat()
     except FileNotFoundError:
         return
-    if stat.S_ISDIR(found.st_mode):
+    if stat.S_ISDIR(status.st_mode):
         shutil.rmtree(entry)
     else:
         entry.unlink()

@@ -187,16 +187,16 @@ class _Reports:
 
     def of(self, frame: Frame) -> list[tuple[str, str]]:
         """Return the lines for a frame as names and sentences; most frames have none."""
-        found: list[tuple[str, str]] = []
+        lines: list[tuple[str, str]] = []
         rollout = frame.deployment.rollout if frame.deployment else None
         if rollout is not None and rollout.phase is not self._phase:
             self._phase = rollout.phase
-            found.append(("phase", f"rollout {rollout.rollout} to r{rollout.to_revision}: {rollout.phase}"))
+            lines.append(("phase", f"rollout {rollout.rollout} to r{rollout.to_revision}: {rollout.phase}"))
         now = time.monotonic()
         if frame.load is not None and now - self._counted_at >= REPORT_EVERY.total_seconds():
             self._counted_at = now
-            found.append(("load", _describe_load(frame.load)))
-        return found
+            lines.append(("load", _describe_load(frame.load)))
+        return lines
 
 
 def render_frame(frame: Frame, now: datetime) -> RenderableType:

@@ -212,37 +212,39 @@ def counter_differences(tallied: Tally, counted: RouterCounters, *, others: bool
         return ("the router started anew while the load ran, so that its counters say nothing",)
     sent = tallied.requests
     lost = tallied.failed + tallied.truncated
-    found: list[str] = []
+    differences: list[str] = []
     if counted.requests < sent - tallied.unanswered:
-        found.append(f"the router counted {counted.requests} requests, the load got answers to more: {sent}")
+        differences.append(f"the router counted {counted.requests} requests, the load got answers to more: {sent}")
     if counted.requests > sent and not others:
-        found.append(f"the router counted {counted.requests} requests, the load sent only {sent}")
+        differences.append(f"the router counted {counted.requests} requests, the load sent only {sent}")
     if counted.answers_5xx != tallied.server_errors:
-        found.append(f"the router counted {counted.answers_5xx} answers of 5xx, the load saw {tallied.server_errors}")
+        differences.append(
+            f"the router counted {counted.answers_5xx} answers of 5xx, the load saw {tallied.server_errors}"
+        )
     unsent = counted.requests + counted.retries - counted.requests_to_servers - counted.unconnected
     if unsent and not (others and 0 < unsent <= counted.requests - sent):
-        found.append(
+        differences.append(
             f"the router took {counted.requests} requests and retried {counted.retries}, but sent "
             f"{counted.requests_to_servers} on to replicas and found no connection for {counted.unconnected}",
         )
     if counted.disconnects_of_server + counted.resets_of_server > lost + counted.retries:
-        found.append(
+        differences.append(
             f"replicas broke off {counted.disconnects_of_server + counted.resets_of_server} running requests, "
             f"of which the router retried {counted.retries} and the load noticed {lost}",
         )
     if counted.resets_to_client > lost:
-        found.append(f"the router broke off {counted.resets_to_client} answers, the load noticed {lost}")
+        differences.append(f"the router broke off {counted.resets_to_client} answers, the load noticed {lost}")
     if counted.disconnects_of_client > lost and not others:
-        found.append(
+        differences.append(
             f"clients left {counted.disconnects_of_client} running requests by the router's count, "
             f"the load gave up on {lost}",
         )
-    return tuple(found)
+    return tuple(differences)
 
 
 def losses(tallied: Tally, requests_cut: int, *, streams_wanted: int) -> tuple[str, ...]:
     """Return in words each thing that must not happen and did; nothing when no request was lost."""
-    found = [
+    loss_texts = [
         f"{count} {what}"
         for count, what in (
             (tallied.failed, "requests failed"),
@@ -252,13 +254,13 @@ def losses(tallied: Tally, requests_cut: int, *, streams_wanted: int) -> tuple[s
         )
         if count
     ]
-    found += [
+    loss_texts += [
         f"only {switch.open_streams} streams of ten seconds were open at the {switch.kind} to epoch {switch.epoch}, "
         f"not {streams_wanted}"
         for switch in tallied.switches
         if switch.open_streams < streams_wanted
     ]
-    return tuple(found)
+    return tuple(loss_texts)
 
 
 def summarise(tallied: Tally, rollout: FinishedRollout, requests_cut: int) -> Summary:

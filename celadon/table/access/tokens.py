@@ -138,8 +138,8 @@ async def rights_of_name(tx: AsyncSession, name: str) -> tuple[tuple[Role, ...],
     row = await tx.scalar(select(ApiToken).where(ApiToken.name == name))
     if row is None or not is_good(row, await database_now(tx)):
         return None
-    found = _record(row)
-    return found.roles, found.scope
+    record = _record(row)
+    return record.roles, record.scope
 
 
 def has_shape(text: str) -> bool:

@@ -40,6 +40,7 @@ def open_engine(
     pool_size: int | None = None,
     timeout: float | None = None,
     settings: str = "",
+    asked_after: float = ASKED_AFTER_SECONDS,
 ) -> AsyncEngine:
     """Prepare an engine; nothing is connected yet.
 
@@ -50,6 +51,7 @@ def open_engine(
         timeout: how many seconds a connection may take, and half of what a statement may before it is given up.
         settings: statements that each new connection begins with. Settings are made by them, since a pooler such as
             pgbouncer lets in only a few with the connection itself.
+        asked_after: for how many seconds a connection is lent again without being asked whether it lives.
 
     """
     url, arguments = _divided(make_url(database_url))
@@ -67,7 +69,7 @@ def open_engine(
             # An error is logged with its trace, and values may be somebody's secrets.
             hide_parameters=True,
         )
-        _check_when_lent(engine)
+        _check_when_lent(engine, asked_after)
     if settings:
 
         @event.listens_for(engine.sync_engine, "connect")
@@ -77,7 +79,7 @@ def open_engine(
     return engine
 
 
-def _check_when_lent(engine: AsyncEngine) -> None:
+def _check_when_lent(engine: AsyncEngine, asked_after: float) -> None:
     """Let the pool lend no connection that was lost; one that was idle for a while is asked whether it lives.
 
     Of a connection that was in use a moment ago the driver itself knows: asking would be one round trip a transaction.
@@ -91,7 +93,7 @@ def _check_when_lent(engine: AsyncEngine) -> None:
     def check(connection: DBAPIConnection, entry: ConnectionPoolEntry, _: PoolProxiedConnection) -> None:
         if connection.driver_connection.is_closed():
             raise DisconnectionError("the connection was lost while nobody used it")
-        if time.monotonic() - entry.info.get(_USED_AT, 0.0) > ASKED_AFTER_SECONDS:
+        if time.monotonic() - entry.info.get(_USED_AT, 0.0) > asked_after:
             try:
                 engine.dialect.do_ping(connection)
             except Exception as error:

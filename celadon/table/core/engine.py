@@ -4,11 +4,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final, Self
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from celadon.table.core.connecting import open_engine
+from celadon.table.core.connecting import ASKED_AFTER_SECONDS, open_engine
 from celadon.table.core.outages import database_trouble_named
 
 STATEMENT_TIMEOUT_SECONDS: Final = 5.0
@@ -16,14 +14,6 @@ STATEMENT_TIMEOUT_SECONDS: Final = 5.0
 
 _PATIENCE_OF_A_TRANSACTION: Final = 2
 """How many times a statement's patience a whole transaction has: as long as its activity waits for it."""
-
-
-class DatabaseSettings(BaseSettings):
-    """Where Postgres is: ``DATABASE_URL``."""
-
-    model_config = SettingsConfigDict(extra="ignore")
-
-    database_url: str = Field(description="SQLAlchemy URL, for example postgresql+asyncpg://celadon@localhost/celadon")
 
 
 class Table:
@@ -36,6 +26,7 @@ class Table:
         *,
         pool_size: int = 10,
         patience_seconds: float = STATEMENT_TIMEOUT_SECONDS,
+        asked_after_seconds: float = ASKED_AFTER_SECONDS,
     ) -> None:
         """Prepare a pool; nothing is connected yet.
 
@@ -44,6 +35,7 @@ class Table:
             application_name: how this process is named in ``pg_stat_activity``.
             pool_size: connections at most, without overflow.
             patience_seconds: how long a connection, a statement, or a pause inside of a transaction may take.
+            asked_after_seconds: a connection that nobody has used for so long is asked whether it lives.
 
         """
         self.database_url = database_url
@@ -53,6 +45,7 @@ class Table:
             pool_size=pool_size,
             timeout=patience_seconds,
             settings=_limits(patience_seconds),
+            asked_after=asked_after_seconds,
         )
         self._sessions = async_sessionmaker(self._engine, expire_on_commit=False, autoflush=False)
         alone = self._engine.execution_options(isolation_level="AUTOCOMMIT")

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from sqlalchemy import ColumnElement, bindparam, func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.domain.language.contracts import KEEPER_LEASE
@@ -24,11 +24,6 @@ LIVING: Final = select(KeeperLease.fence).where(
     KeeperLease.seen_at > func.clock_timestamp() - KEEPER_LEASE,
 )
 """The fence of the keeper that has renewed its lease within the last 3 seconds."""
-
-
-def lease_has_expired() -> ColumnElement[bool]:
-    """Return whether the keeper that took the lease last has not renewed it within the last 3 seconds."""
-    return KeeperLease.seen_at < func.clock_timestamp() - KEEPER_LEASE
 
 
 class LeaseLostError(Exception):

@@ -53,7 +53,7 @@ async def usable_or_stopped(database_url: str, stop: asyncio.Event, trouble: Tro
     return await first_to_end(usable(), stopped())
 
 
-async def until_usable(database_url: str, trouble: TroubleLog) -> None:
+async def until_usable(database_url: str, trouble: TroubleLog, poll_seconds: float = POLL_SECONDS) -> None:
     """Wait until the database answers and is migrated; what keeps it from that is told.
 
     Raises:
@@ -74,7 +74,7 @@ async def until_usable(database_url: str, trouble: TroubleLog) -> None:
             if trouble_of(error) is DatabaseTrouble.FAULT:
                 raise
             trouble.tell(error)
-            await asyncio.sleep(POLL_SECONDS)
+            await asyncio.sleep(poll_seconds)
         else:
             trouble.is_over()
             return

@@ -44,10 +44,10 @@ class TroubleLog:
         """Log and count an error: an outage in one line, a fault with its trace; the same again is only counted."""
         trouble = trouble_of(error)
         (self._count_fault if trouble is DatabaseTrouble.FAULT else self._count_outage)()
-        told = type(error), describe(error)
-        if told == self._told:
+        what = type(error), describe(error)
+        if what == self._told:
             return
-        self._told = told
+        self._told = what
         match trouble:
             case DatabaseTrouble.OUTAGE:
                 log.warning(self._event, why=describe(error))

@@ -99,7 +99,7 @@ async def claim(tx: AsyncSession, target: str, *, limit: int, lease: timedelta) 
         )
         .exists()
     )
-    found = (
+    rows = (
         await tx.scalars(
             select(Delivery)
             .where(
@@ -115,17 +115,17 @@ async def claim(tx: AsyncSession, target: str, *, limit: int, lease: timedelta) 
         )
     ).all()
     claims = []
-    for row in found:
-        told = await tx.get_one(Notification, row.notification)
+    for row in rows:
+        message = await tx.get_one(Notification, row.notification)
         row.attempts += 1
         row.attempted_at, row.next_attempt_at = now, now + lease
-        notice, unreadable_because = _read(told.notice)
+        notice, unreadable_because = _read(message.notice)
         claims.append(
             DeliveryClaim(
                 delivery=row.id,
                 attempts=row.attempts,
                 notification=row.notification,
-                at=told.at,
+                at=message.at,
                 due_at=row.due_at,
                 notice=notice,
                 unreadable_because=unreadable_because,
@@ -308,7 +308,7 @@ async def read_told(
     if before is not None:
         query = query.where(Notification.rollout < before)
     rows = (await tx.execute(query.order_by(Delivery.id.desc()).limit(limit))).all()
-    return tuple(_told(delivery, told) for delivery, told in rows)
+    return tuple(_told(delivery, message) for delivery, message in rows)
 
 
 async def read_delivery(tx: AsyncSession, notification_id: str) -> ToldRecord:

@@ -75,8 +75,8 @@ async def tell_paused(tx: AsyncSession, rollout: Rollout, pause: Pause, number: 
     """Tell that a rollout was paused."""
     line = _unwritten("paused", pause.since, author)
     facts = facts_of(rollout)
-    told = (held_by_pause(pause, number, rollout.deployment),)
-    await tell_intents(tx, facts, line, told, await read_targets(tx))
+    intents = (held_by_pause(pause, number, rollout.deployment),)
+    await tell_intents(tx, facts, line, intents, await read_targets(tx))
 
 
 def _unwritten(kind: str, at: datetime, author: Asker) -> AuditLine:
@@ -100,19 +100,19 @@ async def renew_deadline(tx: AsyncSession, rollout: Rollout) -> None:
 async def rollouts_that_wait(tx: AsyncSession, whose: ColumnElement[bool]) -> tuple[Rollout, ...]:
     """Return the rollouts of some deployments that wait for their promotion."""
     waits = Rollout.outcome.is_(None) & (Rollout.phase == RolloutPhase.AWAITING_PROMOTION)
-    found = await tx.scalars(
+    rollouts = await tx.scalars(
         select(Rollout).where(waits, whose).order_by(Rollout.id).execution_options(populate_existing=True)
     )
-    return tuple(found)
+    return tuple(rollouts)
 
 
 async def _tell_freezes(
     tx: AsyncSession, rollout: Rollout, line: AuditLine, freezes: Collection[Freeze], known: Targets
 ) -> None:
     now = await database_now(tx) if freezes else line.at
-    told = tuple(held_by_freeze(one, rollout.deployment, now) for one in freezes)
-    if told:
-        await tell_intents(tx, facts_of(rollout), line, told, known)
+    intents = tuple(held_by_freeze(one, rollout.deployment, now) for one in freezes)
+    if intents:
+        await tell_intents(tx, facts_of(rollout), line, intents, known)
 
 
 def _binding(rollout: Rollout, freezes: tuple[Freeze, ...]) -> tuple[Freeze, ...]:

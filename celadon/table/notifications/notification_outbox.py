@@ -53,7 +53,7 @@ async def check_rules(tx: AsyncSession, policy: BlueGreenPolicy) -> None:
     wanted = {rule.target for rule in policy.notify}
     if not wanted:
         return
-    found = set(
+    existing = set(
         await tx.scalars(
             select(NotifyTarget.name)
             .where(NotifyTarget.name.in_(wanted))
@@ -61,7 +61,7 @@ async def check_rules(tx: AsyncSession, policy: BlueGreenPolicy) -> None:
             .with_for_update(key_share=True, read=True),
         ),
     )
-    missing = sorted(wanted - found)
+    missing = sorted(wanted - existing)
     if missing:
         raise refuse(
             RefusalCode.NO_SUCH_TARGET,

@@ -63,10 +63,10 @@ async def tell_intents(
 ) -> None:
     """Write what a line tells to those whom it concerns, and wake up the courier when there is anybody."""
     written = False
-    for told in intents:
-        targets = audience(told.kind, facts.policy.notify, known.subscriptions)
+    for intent in intents:
+        targets = audience(intent.kind, facts.policy.notify, known.subscriptions)
         if targets:
-            await write(tx, facts, line, told, {target: known.lost(target) for target in targets})
+            await write(tx, facts, line, intent, {target: known.lost(target) for target in targets})
             written = True
     if written:
         await tx.execute(notification(NOTIFICATIONS_CHANNEL, facts.deployment))

@@ -13,9 +13,9 @@ from typing import Final, NamedTuple
 from sqlalchemy import BigInteger, ColumnElement, Text, cast, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from celadon.domain.language.names import RolloutId
 from celadon.table.core.labels import within
 from celadon.table.core.models import Deployment, RolloutEvent
+from celadon.table.read.history import audit_event_of
 from celadon.table.read.listing import QueryT, paged
 from celadon.table.records.events import DeploymentEvent
 
@@ -143,11 +143,11 @@ async def settled_soon(read: Callable[[], Awaitable[SettledLines]]) -> tuple[Dep
     Where one stays open for long, what it holds back comes later; it is never skipped.
     """
     for _ in range(_READS_OF_NEWEST):
-        found = await read()
-        if not found.held_back:
+        page = await read()
+        if not page.held_back:
             break
         await asyncio.sleep(_HELD_BACK_SECONDS)
-    return found.events
+    return page.events
 
 
 def _of(query: QueryT, scope: Mapping[str, str], deployment: str | None) -> QueryT:
@@ -158,17 +158,5 @@ def _of(query: QueryT, scope: Mapping[str, str], deployment: str | None) -> Quer
 
 
 def event_of(row: RolloutEvent) -> DeploymentEvent:
-    """Return a row as a plain value."""
-    return DeploymentEvent(
-        id=row.id,
-        deployment=row.deployment,
-        rollout=None if row.rollout is None else RolloutId(row.rollout),
-        at=row.at,
-        kind=row.kind,
-        actor=row.actor,
-        issuer=row.issuer,
-        door=row.door,
-        verified=row.verified,
-        reason=row.reason,
-        evidence={name: str(value) for name, value in row.evidence.items()},
-    )
+    """Return a row as a plain value, with the deployment that it is of."""
+    return DeploymentEvent(deployment=row.deployment, **dict(audit_event_of(row)))

@@ -45,6 +45,22 @@ def record_of(row: Rollout) -> RolloutRecord:
     )
 
 
+def audit_event_of(row: RolloutEvent) -> AuditEvent:
+    """Return a row as a plain value."""
+    return AuditEvent(
+        id=row.id,
+        rollout=None if row.rollout is None else RolloutId(row.rollout),
+        at=row.at,
+        kind=row.kind,
+        actor=row.actor,
+        issuer=row.issuer,
+        door=row.door,
+        verified=row.verified,
+        reason=row.reason,
+        evidence={name: str(value) for name, value in row.evidence.items()},
+    )
+
+
 async def latest_rollout(tx: AsyncSession, deployment: str) -> RolloutRecord | None:
     """Return the rollout of a deployment that began last; nothing when there was none."""
     row = await tx.scalar(
@@ -103,21 +119,7 @@ async def read_events(
     if before is not None:
         query = query.where(~_is_since(deployment, before))
     rows = (await tx.scalars(query.order_by(RolloutEvent.id.desc()).limit(limit))).all()
-    return tuple(
-        AuditEvent(
-            id=row.id,
-            rollout=None if row.rollout is None else RolloutId(row.rollout),
-            at=row.at,
-            kind=row.kind,
-            actor=row.actor,
-            issuer=row.issuer,
-            door=row.door,
-            verified=row.verified,
-            reason=row.reason,
-            evidence={name: str(value) for name, value in row.evidence.items()},
-        )
-        for row in sorted(rows, key=lambda row: (row.at, row.id), reverse=True)
-    )
+    return tuple(audit_event_of(row) for row in sorted(rows, key=lambda row: (row.at, row.id), reverse=True))
 
 
 def _is_since(deployment: str, rollout: int) -> ColumnElement[bool]:

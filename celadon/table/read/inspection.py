@@ -11,11 +11,11 @@ from celadon.domain.language.base_models import Record
 from celadon.domain.language.contracts import KEEPER_LEASE
 from celadon.domain.language.names import RevisionNumber, RolloutId, RouteId, RouterNode, RouteSetId
 from celadon.domain.language.states import (
-    DeploymentLifecycle,
     RolloutOutcome,
     RolloutPhase,
     SetCondition,
 )
+from celadon.table.core.deployment_rules import is_destroyed
 from celadon.table.core.fences import SHARD
 from celadon.table.core.models import (
     Deployment,
@@ -166,7 +166,7 @@ async def _find_routers(tx: AsyncSession, now: datetime) -> tuple[RouterFinding,
     behind = await tx.execute(
         select(Router.node, Deployment.name)
         .select_from(Router)
-        .join(Deployment, (Deployment.epoch > 0) & (Deployment.lifecycle != DeploymentLifecycle.DESTROYED))
+        .join(Deployment, (Deployment.epoch > 0) & ~is_destroyed)
         .outerjoin(RouterAck, (RouterAck.router == Router.node) & (RouterAck.deployment == Deployment.name))
         .where(is_live, func.coalesce(RouterAck.epoch, -1) < Deployment.epoch)
         .order_by(Router.node, Deployment.name),

@@ -1,8 +1,8 @@
 """What many deployments have, read at once: one statement for a page of each of them."""
 
 from collections import defaultdict
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Collection, Iterable
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Select, Subquery, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -26,6 +26,14 @@ from celadon.table.records.route_sets import RouteRecord, RouteSetRecord
 from celadon.table.records.routers import AcknowledgementRecord
 
 
+class _OfDeployment(Protocol):
+    @property
+    def deployment(self) -> str: ...
+
+
+RecordT = TypeVar("RecordT", bound=_OfDeployment)
+
+
 async def events_of(
     tx: AsyncSession,
     deployments: Collection[str],
@@ -39,10 +47,7 @@ async def events_of(
     rows = await tx.scalars(
         select(RolloutEvent).join(newest, newest.c.id == RolloutEvent.id).order_by(RolloutEvent.id.desc()),
     )
-    found: defaultdict[str, list[DeploymentEvent]] = defaultdict(list)
-    for row in rows:
-        found[row.deployment].append(event_of(row))
-    return found
+    return _by_deployment(event_of(row) for row in rows)
 
 
 async def rollouts_of(
@@ -56,10 +61,7 @@ async def rollouts_of(
     last = select(Rollout.id).where(Rollout.deployment == Deployment.name)
     newest = _each(deployments, paged(last, Rollout.id, past=before, limit=limit, newest_first=True))
     rows = await tx.scalars(select(Rollout).join(newest, newest.c.id == Rollout.id).order_by(Rollout.id.desc()))
-    found: defaultdict[str, list[RolloutRecord]] = defaultdict(list)
-    for row in rows:
-        found[row.deployment].append(record_of(row))
-    return found
+    return _by_deployment(record_of(row) for row in rows)
 
 
 async def revisions_of(
@@ -77,18 +79,16 @@ async def revisions_of(
         .join(newest, (newest.c.number == RevisionRow.number) & (newest.c.deployment == RevisionRow.deployment))
         .order_by(RevisionRow.number.desc()),
     )
-    found: defaultdict[str, list[RevisionRecord]] = defaultdict(list)
-    for row in rows:
-        found[row.deployment].append(
-            RevisionRecord(
-                deployment=row.deployment,
-                number=RevisionNumber(row.number),
-                digest=row.digest,
-                content=with_stated_check(row.content),
-                created_at=row.created_at,
-            ),
+    return _by_deployment(
+        RevisionRecord(
+            deployment=row.deployment,
+            number=RevisionNumber(row.number),
+            digest=row.digest,
+            content=with_stated_check(row.content),
+            created_at=row.created_at,
         )
-    return found
+        for row in rows
+    )
 
 
 async def route_sets_of(
@@ -107,24 +107,22 @@ async def route_sets_of(
         .join(Deployment, Deployment.name == RouteSet.deployment)
         .order_by(RouteSet.id),
     )
-    found: defaultdict[str, list[RouteSetRecord]] = defaultdict(list)
-    for row, live in rows:
-        found[row.deployment].append(
-            RouteSetRecord(
-                route_set=RouteSetId(row.id),
-                deployment=row.deployment,
-                revision=RevisionNumber(row.revision),
-                rollout=RolloutId(row.rollout),
-                is_live=row.id == live,
-                state=row.state,
-                condition=row.condition,
-                wanted=row.wanted,
-                last_error=row.last_error,
-                drain_deadline=row.drain_deadline,
-                requests_cut=row.requests_cut,
-            ),
+    return _by_deployment(
+        RouteSetRecord(
+            route_set=RouteSetId(row.id),
+            deployment=row.deployment,
+            revision=RevisionNumber(row.revision),
+            rollout=RolloutId(row.rollout),
+            is_live=row.id == live,
+            state=row.state,
+            condition=row.condition,
+            wanted=row.wanted,
+            last_error=row.last_error,
+            drain_deadline=row.drain_deadline,
+            requests_cut=row.requests_cut,
         )
-    return found
+        for row, live in rows
+    )
 
 
 async def routes_of(
@@ -159,26 +157,24 @@ async def routes_of(
         .join(Deployment, Deployment.name == RouteSet.deployment)
         .order_by(*order),
     )
-    found: defaultdict[str, list[RouteRecord]] = defaultdict(list)
-    for row, deployment, revision, live in rows:
-        found[deployment].append(
-            RouteRecord(
-                route=RouteId(row.id),
-                deployment=deployment,
-                route_set=RouteSetId(row.set_id),
-                revision=RevisionNumber(revision),
-                host=row.host,
-                port=row.port,
-                other_ports=dict(row.other_ports),
-                status=row.status,
-                health=row.health,
-                traffic=RouteTrafficStatus.ACTIVE if row.set_id == live else RouteTrafficStatus.INACTIVE,
-                created_at=row.created_at,
-                started_at=row.started_at,
-                last_error=row.last_error,
-            ),
+    return _by_deployment(
+        RouteRecord(
+            route=RouteId(row.id),
+            deployment=deployment,
+            route_set=RouteSetId(row.set_id),
+            revision=RevisionNumber(revision),
+            host=row.host,
+            port=row.port,
+            other_ports=dict(row.other_ports),
+            status=row.status,
+            health=row.health,
+            traffic=RouteTrafficStatus.ACTIVE if row.set_id == live else RouteTrafficStatus.INACTIVE,
+            created_at=row.created_at,
+            started_at=row.started_at,
+            last_error=row.last_error,
         )
-    return found
+        for row, deployment, revision, live in rows
+    )
 
 
 async def acknowledgements_of(
@@ -197,25 +193,30 @@ async def acknowledgements_of(
         .outerjoin(RouterAck, (RouterAck.router == page.c.node) & (RouterAck.deployment == Deployment.name))
         .order_by(page.c.node),
     )
-    found: defaultdict[str, list[AcknowledgementRecord]] = defaultdict(list)
-    for row in rows:
-        found[row.name].append(
-            AcknowledgementRecord(
-                router=RouterNode(row.node),
-                deployment=row.name,
-                epoch=row.served,
-                acknowledged=row.served is not None and row.served >= row.epoch,
-            ),
+    return _by_deployment(
+        AcknowledgementRecord(
+            router=RouterNode(row.node),
+            deployment=row.name,
+            epoch=row.served,
+            acknowledged=row.served is not None and row.served >= row.epoch,
         )
-    return found
+        for row in rows
+    )
+
+
+def _by_deployment(records: Iterable[RecordT]) -> defaultdict[str, list[RecordT]]:
+    by_deployment: defaultdict[str, list[RecordT]] = defaultdict(list)
+    for record in records:
+        by_deployment[record.deployment].append(record)
+    return by_deployment
 
 
 def _each(deployments: Collection[str], page: Select[Any]) -> Subquery:
     """Return ``page`` of each deployment with its name: by an index, however much there is that is not asked for."""
-    found = page.lateral()
+    lateral = page.lateral()
     return (
-        select(Deployment.name.label("deployment"), *found.c)
-        .join(found, true())
+        select(Deployment.name.label("deployment"), *lateral.c)
+        .join(lateral, true())
         .where(Deployment.name.in_(deployments))
         .subquery()
     )

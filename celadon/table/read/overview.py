@@ -17,7 +17,6 @@ from celadon.domain.language.opening import OpeningTimes
 from celadon.domain.language.policy import required_healthy
 from celadon.domain.language.states import (
     Colour,
-    DeploymentLifecycle,
     RolloutPhase,
     RouteHealthStatus,
     RouteSetState,
@@ -25,6 +24,7 @@ from celadon.domain.language.states import (
 )
 from celadon.table.core.approval_rows import read_approvals
 from celadon.table.core.defaults import read_defaults
+from celadon.table.core.deployment_rules import is_destroyed
 from celadon.table.core.fences import keeper_is_alive
 from celadon.table.core.freeze_rows import of_deployment_or_all
 from celadon.table.core.labels import read_labels
@@ -134,7 +134,7 @@ async def list_deployments(
 
     What a page costs does not grow with how many deployments, rollouts and replicas there are beside it.
     """
-    there = select(Deployment).where(Deployment.lifecycle != DeploymentLifecycle.DESTROYED, *conditions)
+    there = select(Deployment).where(~is_destroyed, *conditions)
     page = aliased(Deployment, paged(there, Deployment.name, past=after, limit=limit).subquery())
     newest = (
         select(Rollout.id)
@@ -209,7 +209,7 @@ def _waiting(row: NextRolloutRow | None, latest: Rollout | None) -> WaitingRollo
 
 async def list_names(tx: AsyncSession, *, limit: int | None = None) -> tuple[str, ...]:
     """Return the names of deployments that were not destroyed, in their order; all when no ``limit`` is given."""
-    query = select(Deployment.name).where(Deployment.lifecycle != DeploymentLifecycle.DESTROYED)
+    query = select(Deployment.name).where(~is_destroyed)
     return tuple(await tx.scalars(query.order_by(Deployment.name).limit(limit)))
 
 
@@ -281,13 +281,13 @@ def _required(row: RouteSet, rollout: RolloutRecord | None) -> int | None:
 
 
 async def _view_replicas(tx: AsyncSession, sets: list[int]) -> defaultdict[int, list[ReplicaView]]:
-    found: defaultdict[int, list[ReplicaView]] = defaultdict(list)
+    replicas: defaultdict[int, list[ReplicaView]] = defaultdict(list)
     running = await _view_departures(tx, sets)
     rows = await tx.scalars(
         select(Route).where(Route.set_id.in_(sets), Route.ended_at.is_(None)).order_by(Route.created_at, Route.id),
     )
     for row in rows:
-        found[row.set_id].append(
+        replicas[row.set_id].append(
             ReplicaView(
                 route=RouteId(row.id),
                 host=row.host,
@@ -303,7 +303,7 @@ async def _view_replicas(tx: AsyncSession, sets: list[int]) -> defaultdict[int, 
                 running_requests=running.get(row.id),
             ),
         )
-    return found
+    return replicas
 
 
 async def _view_departures(tx: AsyncSession, sets: list[int]) -> dict[str, int]:
@@ -344,7 +344,7 @@ async def _view_failures(
 
     What an older set's replicas have failed with before the latest rollout began was told in another one's view.
     """
-    found: defaultdict[int, list[FailureView]] = defaultdict(list)
+    failures: defaultdict[int, list[FailureView]] = defaultdict(list)
     rows = await tx.scalars(
         select(Route)
         .where(
@@ -358,7 +358,7 @@ async def _view_failures(
     )
     for row in rows:
         if row.ended_at is not None:
-            found[row.set_id].append(
+            failures[row.set_id].append(
                 FailureView(
                     route=RouteId(row.id),
                     port=row.port,
@@ -368,7 +368,7 @@ async def _view_failures(
                     output=row.output,
                 ),
             )
-    return found
+    return failures
 
 
 async def _view_failovers(tx: AsyncSession, sets: list[int]) -> dict[int, Row[int, int, datetime]]:
@@ -387,7 +387,7 @@ async def _view_failovers(tx: AsyncSession, sets: list[int]) -> dict[int, Row[in
 
 async def _view_load(tx: AsyncSession, sets: list[int]) -> defaultdict[int, list[LoadView]]:
     """Return what live routers report of draining sets; a report from before the drain says nothing."""
-    found: defaultdict[int, list[LoadView]] = defaultdict(list)
+    loads: defaultdict[int, list[LoadView]] = defaultdict(list)
     rows = await tx.execute(
         select(RouteSet.id, Router.node, RouterLoad.running, RouterLoad.reported_at)
         .select_from(RouteSet)
@@ -400,8 +400,8 @@ async def _view_load(tx: AsyncSession, sets: list[int]) -> defaultdict[int, list
         .order_by(RouteSet.id, Router.node),
     )
     for row in rows:
-        found[row.id].append(LoadView(router=row.node, running=row.running, reported_at=row.reported_at))
-    return found
+        loads[row.id].append(LoadView(router=row.node, running=row.running, reported_at=row.reported_at))
+    return loads
 
 
 async def _view_routers(tx: AsyncSession, deployment: Deployment) -> tuple[RouterView, ...]:

@@ -9,8 +9,8 @@ from sqlalchemy import func, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.domain.language.names import Epoch, RouterNode
-from celadon.domain.language.states import DeploymentLifecycle
 from celadon.table.core.clock import database_now
+from celadon.table.core.deployment_rules import is_destroyed
 from celadon.table.core.labels import within
 from celadon.table.core.models import Deployment, Router, RouterAck
 from celadon.table.core.paging import LONGEST_PAGE
@@ -72,7 +72,7 @@ async def behind_of(
         .outerjoin(RouterAck, (RouterAck.router == Router.node) & (RouterAck.deployment == Deployment.name))
         .where(
             Deployment.epoch > 0,
-            Deployment.lifecycle != DeploymentLifecycle.DESTROYED,
+            ~is_destroyed,
             func.coalesce(RouterAck.epoch, -1) < Deployment.epoch,
         )
     )
@@ -85,15 +85,15 @@ async def behind_of(
         .where(Router.node.in_(routers), is_live)
         .order_by(Router.node, page.c.name),
     )
-    found: defaultdict[str, list[BehindLine]] = defaultdict(list)
+    lines: defaultdict[str, list[BehindLine]] = defaultdict(list)
     for row in rows:
         line = BehindLine(
             deployment=row.name,
             epoch=Epoch(row.epoch),
             serves=None if row.serves is None else Epoch(row.serves),
         )
-        found[row.node].append(line)
-    return found
+        lines[row.node].append(line)
+    return lines
 
 
 def _line(row: Router, behind: Sequence[BehindLine], now: datetime, most_behind: int) -> RouterLine:

@@ -123,4 +123,4 @@ async def read_departure_reports(tx: AsyncSession, route_sets: Collection[RouteS
                     zero_reports=row.zero_reports or 0,
                 ),
             )
-    return DepartureReports(at=rows[0].at, routers={key: tuple(found) for key, found in routers.items()})
+    return DepartureReports(at=rows[0].at, routers={key: tuple(reports) for key, reports in routers.items()})

@@ -46,6 +46,6 @@ async def tell_when_caught_up(tx: AsyncSession, fence: Fence, waiting: WaitingRo
     if rollout.awaits_epoch != waiting.epoch:
         return False
     rollout.awaits_epoch = None
-    told = RoutersAcknowledged(epoch=waiting.epoch, rollout=waiting.rollout)
-    await owe_signal(tx, rollout.workflow_id, ROUTERS_ACKNOWLEDGED, told)
+    news = RoutersAcknowledged(epoch=waiting.epoch, rollout=waiting.rollout)
+    await owe_signal(tx, rollout.workflow_id, ROUTERS_ACKNOWLEDGED, news)
     return True

@@ -133,14 +133,14 @@ async def tell_pruned(tx: AsyncSession, deployment: str, went: Tally, author: As
 
     A deployment that was destroyed is told of nothing: a line would keep it for as long again.
     """
-    told = {name: count for name, count in went.items() if count}
-    if not told.keys() & {Rollout.__tablename__, RevisionRow.__tablename__}:
+    rows = {name: count for name, count in went.items() if count}
+    if not rows.keys() & {Rollout.__tablename__, RevisionRow.__tablename__}:
         return
     row = await tx.scalar(select(Deployment).where(Deployment.name == deployment).with_for_update(key_share=True))
     if row is None or row.lifecycle is DeploymentLifecycle.DESTROYED:
         return
     await write_event(
-        tx, deployment, None, PRUNED, author=author, evidence={name: str(count) for name, count in sorted(told.items())}
+        tx, deployment, None, PRUNED, author=author, evidence={name: str(count) for name, count in sorted(rows.items())}
     )
 
 
@@ -199,9 +199,9 @@ async def delete_notifications(tx: AsyncSession, notifications: list[str]) -> Ta
     ).all()
     waits = {row.notification for row in deliveries if row.state is DeliveryState.WAITING}
     some = [one for one in notifications if one not in waits]
-    told = await deleted(tx, delete(Delivery).where(Delivery.notification.in_(some)))
+    delivery_count = await deleted(tx, delete(Delivery).where(Delivery.notification.in_(some)))
     facts = await deleted(tx, delete(Notification).where(Notification.id.in_(some)))
-    return Tally({Delivery.__tablename__: told, Notification.__tablename__: facts})
+    return Tally({Delivery.__tablename__: delivery_count, Notification.__tablename__: facts})
 
 
 async def _spent_requests(tx: AsyncSession, lock: LockedDeployment, doomed: Doomed) -> Tally:
@@ -224,9 +224,9 @@ async def _rollout(tx: AsyncSession, lock: LockedDeployment, doomed: Doomed) -> 
     routes = list(
         await tx.scalars(select(Route.id).where(Route.set_id.in_(sets)).order_by(Route.id).with_for_update()),
     )
-    told = list(await tx.scalars(select(Notification.id).where(Notification.rollout == rollout)))
-    went = await delete_notifications(tx, told)
-    if went[Notification.__tablename__] < len(told):
+    notifications = list(await tx.scalars(select(Notification.id).where(Notification.rollout == rollout)))
+    went = await delete_notifications(tx, notifications)
+    if went[Notification.__tablename__] < len(notifications):
         return went
     went += await _delete_routes(tx, routes)
     lines = await count(tx, select(RolloutEvent.id).where(RolloutEvent.rollout == rollout))

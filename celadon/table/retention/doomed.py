@@ -7,7 +7,8 @@ from sqlalchemy import Select, exists, func, or_, select
 from sqlalchemy.orm import aliased
 
 from celadon.domain.language.notification import DeliveryState
-from celadon.domain.language.states import DeploymentLifecycle, RolloutOutcome, RouteSetState
+from celadon.domain.language.states import RolloutOutcome, RouteSetState
+from celadon.table.core.deployment_rules import is_destroyed
 from celadon.table.core.models import (
     Delivery,
     Deployment,
@@ -87,7 +88,7 @@ def old_rollouts(doomed: Doomed) -> Select[Any]:
         .where(
             other.deployment == doomed.deployment,
             other.outcome == RolloutOutcome.PROMOTED,
-            Deployment.lifecycle != DeploymentLifecycle.DESTROYED,
+            ~is_destroyed,
         )
         .order_by(other.id.desc())
         .limit(doomed.retention.promoted)
@@ -178,7 +179,7 @@ def left_over_deployment(doomed: Doomed) -> Select[Any]:
     """Return the deployment itself when it is destroyed and nothing tells of it any more."""
     return select(Deployment.name).where(
         Deployment.name == doomed.deployment,
-        Deployment.lifecycle == DeploymentLifecycle.DESTROYED,
+        is_destroyed,
         Deployment.created_at < doomed.before,
         ~exists().where(Rollout.deployment == Deployment.name),
         ~exists().where(RolloutEvent.deployment == Deployment.name),

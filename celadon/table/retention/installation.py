@@ -111,8 +111,10 @@ async def prune_some_of_installation(tx: AsyncSession, age: timedelta | None = N
 async def count_doomed_of_installation(tx: AsyncSession, age: timedelta | None = None) -> Tally:
     """Count what :func:`prune_some_of_installation` would delete, until nothing is left; changes and locks nothing."""
     samples = _samples(await _before(tx, age))
-    told = select(Delivery.id).where(Delivery.notification.in_(samples))
-    tally = Tally({Notification.__tablename__: await count(tx, samples), Delivery.__tablename__: await count(tx, told)})
+    deliveries = select(Delivery.id).where(Delivery.notification.in_(samples))
+    tally = Tally(
+        {Notification.__tablename__: await count(tx, samples), Delivery.__tablename__: await count(tx, deliveries)}
+    )
     for table, has_had_its_time in await _rules(tx, age):
         one: ColumnElement[Any] = literal_column("1")
         tally[table.__tablename__] += await count(tx, select(one).select_from(table).where(has_had_its_time))

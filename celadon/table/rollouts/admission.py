@@ -9,8 +9,8 @@ from celadon.domain.decisions.preview import opens_as_preview, size_of_green
 from celadon.domain.decisions.room import refuse_bound, refuse_for_room
 from celadon.domain.language.errors import Refusal, RefusedError
 from celadon.domain.language.policy import BlueGreenPolicy, OnNoRoom
-from celadon.domain.language.states import DeploymentLifecycle
 from celadon.table.core.defaults import read_defaults
+from celadon.table.core.deployment_rules import is_destroyed
 from celadon.table.core.locks import DeploymentLock, LockedDeployment
 from celadon.table.core.models import Deployment, Rollout, RouteSet
 from celadon.table.core.policies import read_policy, resolve_for
@@ -76,7 +76,7 @@ async def find_unkeepable(tx: AsyncSession, bound: int) -> Refusal | None:
             select(Deployment.name, Deployment.replicas, blue.label("blue"))
             .outerjoin(RouteSet, RouteSet.id == Deployment.live_set)
             .where(
-                Deployment.lifecycle != DeploymentLifecycle.DESTROYED,
+                ~is_destroyed,
                 ~func.jsonb_exists(Deployment.policy, "max_total_replicas"),
                 Deployment.replicas + blue > bound,
             )

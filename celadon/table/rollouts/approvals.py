@@ -132,7 +132,7 @@ async def withdraw_approval(
             + ("" if verdict.verified else ", and nobody vouches for this sender"),
             next_step=f"look at it with 'celadon rollout status {rollout.deployment}'",
         )
-    asker = asker_of(message, verdict)
+    asker = asker_of(verdict, by=command.by, reason=command.reason)
     left = await count_approvals(tx, lock, rollout)
     await write_event(tx, lock.name, rollout.id, "approval_withdrawn", author=asker, evidence=_evidence(rollout, left))
     return None

@@ -31,27 +31,27 @@ async def answer_asked(tx: AsyncSession, lock: DeploymentLock) -> None:
     rollout = await _find_asking(tx, lock)
     if rollout is None:
         return
-    told: BlueChanged | KeeperBack | RoomChanged | None = None
+    news: BlueChanged | KeeperBack | RoomChanged | None = None
     if rollout.awaits_signal == BLUE_CHANGED:
-        told = await _of_blue(tx, lock, rollout)
+        news = await _of_blue(tx, lock, rollout)
     elif rollout.awaits_signal == KEEPER_BACK:
-        told = await _of_keeper(tx, lock, rollout)
+        news = await _of_keeper(tx, lock, rollout)
     elif rollout.awaits_signal == ROOM_CHANGED:
-        told = await _of_room(tx, lock, rollout)
-    if told is None or rollout.awaits_signal is None:
+        news = await _of_room(tx, lock, rollout)
+    if news is None or rollout.awaits_signal is None:
         return
-    await owe_signal(tx, rollout.workflow_id, rollout.awaits_signal, told)
+    await owe_signal(tx, rollout.workflow_id, rollout.awaits_signal, news)
     rollout.awaits_signal = None
     await tx.flush()
 
 
 async def _find_asking(tx: AsyncSession, lock: DeploymentLock) -> Rollout | None:
-    found: Rollout | None = await tx.scalar(
+    row: Rollout | None = await tx.scalar(
         select(Rollout)
         .where(Rollout.deployment == lock.name, Rollout.outcome.is_(None), Rollout.awaits_signal.is_not(None))
         .execution_options(populate_existing=True),
     )
-    return found
+    return row
 
 
 async def _of_blue(tx: AsyncSession, lock: DeploymentLock, rollout: Rollout) -> BlueChanged | None:

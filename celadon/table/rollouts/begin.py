@@ -27,7 +27,6 @@ from celadon.domain.language.revision import Revision
 from celadon.domain.language.states import DeploymentLifecycle, RolloutPhase
 from celadon.domain.language.steps import BeginStep, Begun
 from celadon.domain.language.traffic import DEFAULT_SETTINGS
-from celadon.table.core.author import Asker
 from celadon.table.core.clock import database_now
 from celadon.table.core.defaults import hold_defaults, read_defaults
 from celadon.table.core.epoch import raise_epoch
@@ -41,6 +40,7 @@ from celadon.table.rollouts.audit import write_event
 from celadon.table.rollouts.begin_next import Start, leave_place, take_turn
 from celadon.table.rollouts.finish import abandon
 from celadon.table.rollouts.freezes import end_freezes_of
+from celadon.table.rollouts.judging import asker_of
 from celadon.table.rollouts.live import revision_of
 from celadon.table.rollouts.next_rollouts import AskedStart
 from celadon.table.rollouts.revisions import check_replicas, register_revision
@@ -100,13 +100,7 @@ async def begin(
         require=lambda verb, why: verdict.require(verb, deployment.name, why),
         end_older=lambda: _end_older(tx, locked, older, step.at),
     )
-    asker = Asker(
-        by=request.requested_by,
-        door=verdict.door,
-        reason=request.reason,
-        verified=verdict.verified,
-        issuer=verdict.issuer,
-    )
+    asker = asker_of(verdict, by=request.requested_by, reason=request.reason)
     rollout = Rollout(
         deployment=deployment.name,
         workflow_id=step.workflow_id,

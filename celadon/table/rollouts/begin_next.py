@@ -6,7 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.domain.decisions.authority import Authority, Verdict
-from celadon.domain.decisions.successors import already_taken, another_waits, held_by_rollback, waits_for_retry
+from celadon.domain.decisions.successors import already_taken, another_waits, held_by_rollback
 from celadon.domain.language.errors import RefusedError
 from celadon.domain.language.messages import RolloutRequest
 from celadon.domain.language.next_rollout import NextRollout
@@ -14,7 +14,7 @@ from celadon.domain.language.policy import OnNewRevision
 from celadon.table.core.author import Asker
 from celadon.table.core.locks import DeploymentLock
 from celadon.table.core.models import NextRolloutRow, Rollout
-from celadon.table.rollouts.next_rollouts import AskedStart, hold, take_place_of, waiting_row
+from celadon.table.rollouts.next_rollouts import AskedStart, HeldError, hold, take_place_of, waiting_row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +91,7 @@ async def leave_place(tx: AsyncSession, start: Start, rollout: Rollout, asker: A
 
 def _refuse_held(row: NextRolloutRow) -> None:
     if row.held:
-        raise RefusedError(waits_for_retry(row.deployment, row.held))
+        raise HeldError(row.deployment, row.held)
 
 
 def _start(asked: AskedStart, authority: Authority, number: int, row: NextRolloutRow | None) -> Start:

@@ -65,20 +65,20 @@ def due_condition(row: RouteSet, policy: BlueGreenPolicy, census: Census, *, swi
 
     ``switch_epoch`` is that of the rollout that opened the set.
     """
-    told = row.condition
+    before = row.condition
     condition = set_condition(
         running=census.running,
-        ready=census.ready(told),
+        ready=census.ready(before),
         required=required_healthy(row.wanted, policy.min_healthy),
         wanted=row.wanted,
-        failed=told is SetCondition.FAILED or (switch_epoch is None and row.replacements > policy.max_replacements),
-        before=told,
+        failed=before is SetCondition.FAILED or (switch_epoch is None and row.replacements > policy.max_replacements),
+        before=before,
     )
     # A green that flaps for ever: after max_regressions a person decides, and the switch re-checks. The last that its
     # rollout hears is ready; were it anything else, the rollout would refuse that person for ever.
-    regressed = told is SetCondition.READY and condition is SetCondition.RUNNING and not row.growing
+    regressed = before is SetCondition.READY and condition is SetCondition.RUNNING and not row.growing
     told_enough = row.seq - row.scaled_edges >= 2 * (policy.max_regressions + 2)
-    return told if regressed and told_enough else condition
+    return before if regressed and told_enough else condition
 
 
 async def tell_rollout(tx: AsyncSession, _lock: DeploymentLock, row: RouteSet, *, scaled: bool = False) -> None:

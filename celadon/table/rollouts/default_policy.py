@@ -11,9 +11,9 @@ from celadon.domain.decisions.own_policy import default_changes, with_keys
 from celadon.domain.language.errors import RefusalCode, RefusedError, refuse
 from celadon.domain.language.permissions import Verb
 from celadon.domain.language.policy import BlueGreenPolicy
-from celadon.domain.language.states import DeploymentLifecycle
 from celadon.table.core.author import Author
 from celadon.table.core.defaults import bar_stored_policies, read_defaults
+from celadon.table.core.deployment_rules import is_destroyed
 from celadon.table.core.models import DefaultChange, DefaultPolicy, Deployment, RolloutEvent
 from celadon.table.core.policies import read_policy, resolve_for
 from celadon.table.notifications.notification_outbox import check_rules
@@ -109,7 +109,7 @@ async def _deployments(tx: AsyncSession) -> tuple[_Concerned, ...]:
     has_blue = Deployment.live_set.is_not(None)
     rows = await tx.execute(
         select(func.min(Deployment.name).label("name"), Deployment.policy, has_blue.label("has_blue"))
-        .where(Deployment.lifecycle != DeploymentLifecycle.DESTROYED)
+        .where(~is_destroyed)
         .group_by(Deployment.policy, has_blue)
         .order_by("name")
     )
@@ -154,7 +154,5 @@ async def _write(tx: AsyncSession, before: BlueGreenPolicy, changed: ChangedPoli
     )
     await tx.flush()
     line = {"deployment": Deployment.name, **selected_line(CHANGED, author, changed.evidence)}
-    lines = (
-        select(*line.values()).where(Deployment.lifecycle != DeploymentLifecycle.DESTROYED).order_by(Deployment.name)
-    )
+    lines = select(*line.values()).where(~is_destroyed).order_by(Deployment.name)
     await tx.execute(insert(RolloutEvent).from_select([*line], lines))

@@ -25,8 +25,6 @@ from celadon.table.rollouts.next_rollouts import drop
 from celadon.table.rollouts.route_sets import drain_set
 from celadon.table.rollouts.schedules import forget_schedules
 
-_GOING = frozenset({DeploymentLifecycle.DESTROYING, DeploymentLifecycle.DESTROYED})
-
 
 class DeleteOrder(Author):
     """Somebody wants a deployment gone."""
@@ -43,7 +41,7 @@ async def delete(tx: AsyncSession, order: DeleteOrder) -> Deleted:
     """
     locked = await lock_deployment(tx, order.deployment)
     deployment = locked.row
-    if deployment.lifecycle in _GOING:
+    if deployment.lifecycle.is_deleted:
         return _answer(deployment, changed=False)
     await _refuse_unfinished(tx, deployment)
     live = deployment.live_set

@@ -130,7 +130,7 @@ async def _end(
     rollout.phase, rollout.phase_since = RolloutPhase.COMPLETED, at
     rollout.awaits_epoch = rollout.awaits_signal = rollout.pending_abort = rollout.growth = None
     rollout.requests_cut = await count_cut(tx, rollout)
-    if deployment.lifecycle not in {DeploymentLifecycle.DESTROYING, DeploymentLifecycle.DESTROYED}:
+    if not deployment.lifecycle.is_deleted:
         lives = deployment.live_set is not None
         deployment.lifecycle = DeploymentLifecycle.READY if lives else DeploymentLifecycle.PENDING
     await write_event(tx, deployment.name, rollout.id, "completed", reason=reason, evidence={"outcome": outcome.value})

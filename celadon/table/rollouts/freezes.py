@@ -32,6 +32,7 @@ from celadon.domain.language.moments import utc
 from celadon.domain.language.states import DeploymentLifecycle
 from celadon.table.core.author import Author
 from celadon.table.core.clock import database_now
+from celadon.table.core.deployment_rules import is_destroyed
 from celadon.table.core.epoch import wake_up
 from celadon.table.core.freeze_rows import ever_holds, freeze_of, of_deployment_or_all
 from celadon.table.core.listen import ALL_DEPLOYMENTS
@@ -234,7 +235,7 @@ async def _tell(
 
     One statement each, however many deployments there are.
     """
-    there: Sequence[ColumnElement[bool]] = [Deployment.lifecycle != DeploymentLifecycle.DESTROYED]
+    there: Sequence[ColumnElement[bool]] = [~is_destroyed]
     if lock is not None:
         there = [Deployment.name == lock.name]
     under_way = Rollout.outcome.is_(None) & Rollout.switched_at.is_(None)

@@ -12,7 +12,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.domain.decisions.hosts import HostRules
 from celadon.domain.language.errors import RefusalCode, RefusedError, refuse
-from celadon.domain.language.states import DeploymentLifecycle
 from celadon.domain.language.traffic import Traffic
 from celadon.table.core.author import Asker
 from celadon.table.core.epoch import raise_epoch
@@ -37,7 +36,7 @@ async def set_hosts(
 
     """
     locked = await lock_deployment(tx, deployment)
-    if locked.row.lifecycle in {DeploymentLifecycle.DESTROYING, DeploymentLifecycle.DESTROYED}:
+    if locked.row.lifecycle.is_deleted:
         raise refuse(
             RefusalCode.DEPLOYMENT_DELETED,
             f"deployment {deployment} is {locked.row.lifecycle.value}, and has no addresses",

@@ -15,16 +15,9 @@ from celadon.table.core.models import Rollout
 from celadon.table.rollouts.spent_requests import spend
 
 
-def asker_of(message: Message, verdict: Verdict) -> Asker:
-    """Return who sent a message that counts, for the audit log."""
-    command = message.command
-    return Asker(
-        by=command.by,
-        door=verdict.door,
-        reason=command.reason,
-        verified=verdict.verified,
-        issuer=verdict.issuer,
-    )
+def asker_of(verdict: Verdict, *, by: str, reason: str) -> Asker:
+    """Return who sent what counts, for the audit log; ``by`` and ``reason`` are the sender's words."""
+    return Asker(by=by, door=verdict.door, reason=reason, verified=verdict.verified, issuer=verdict.issuer)
 
 
 async def judge_message(  # noqa: PLR0913 - a message, for whom it came, and who may judge it

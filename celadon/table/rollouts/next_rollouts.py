@@ -14,6 +14,7 @@ from celadon.domain.decisions.successors import (
     held_by,
     nothing_waits,
     replaces_now,
+    waits_for_retry,
     what_it_waits_for,
 )
 from celadon.domain.language.base_models import Record
@@ -21,7 +22,7 @@ from celadon.domain.language.contracts import SUCCESSOR_WAITS
 from celadon.domain.language.errors import RefusedError
 from celadon.domain.language.messages import RolloutRequest
 from celadon.domain.language.names import RevisionNumber, RolloutId
-from celadon.domain.language.next_rollout import Successor, SuccessorRead, SuccessorWaits, WaitingRollout
+from celadon.domain.language.next_rollout import NextRollout, Successor, SuccessorRead, SuccessorWaits, WaitingRollout
 from celadon.domain.language.permissions import Verb
 from celadon.domain.language.policy import OnNewRevision
 from celadon.domain.language.states import Channel, RolloutOutcome, RolloutPhase
@@ -196,12 +197,24 @@ async def hold(tx: AsyncSession, row: NextRolloutRow, rollout: int | None, why: 
     await write_event(tx, row.deployment, rollout, HELD, actor="celadon", reason=why, evidence=evidence)
 
 
-async def hold_refused(tx: AsyncSession, deployment: str, number: int, why: str) -> None:
-    """Hold what could not begin, so that nobody starts it again and again."""
-    lock = await lock_deployment(tx, deployment)
+class HeldError(RefusedError):
+    """What waits is not begun, because it is held."""
+
+    def __init__(self, deployment: str, held: str) -> None:
+        """Carry in ``held`` why it is held; the refusal says it too."""
+        super().__init__(waits_for_retry(deployment, held))
+        self.held = held
+
+
+async def hold_refused(tx: AsyncSession, request: NextRollout, error: RefusedError) -> None:
+    """Hold what could not begin, so that nobody starts it again and again.
+
+    A begin that ends the rollout before it holds it and is refused for that, in a transaction that comes to nothing.
+    """
+    lock = await lock_deployment(tx, request.deployment)
     row = await waiting_row(tx, lock.name)
-    if row is not None and row.id == number:
-        await hold(tx, row, row.after, why)
+    if row is not None and row.id == request.next:
+        await hold(tx, row, row.after, error.held if isinstance(error, HeldError) else str(error))
 
 
 async def release(

@@ -11,7 +11,6 @@ from celadon.domain.language.limits import echo
 from celadon.domain.language.permissions import Verb
 from celadon.domain.language.plan import FieldChange
 from celadon.domain.language.policy import BlueGreenPolicy, resolve_policy
-from celadon.domain.language.states import DeploymentLifecycle
 from celadon.table.core.author import Author
 from celadon.table.core.defaults import hold_defaults
 from celadon.table.core.locks import lock_deployment
@@ -63,7 +62,7 @@ async def set_policy(
     """
     locked = await lock_deployment(tx, deployment)
     row = locked.row
-    if row.lifecycle in {DeploymentLifecycle.DESTROYING, DeploymentLifecycle.DESTROYED}:
+    if row.lifecycle.is_deleted:
         raise refuse(
             RefusalCode.DEPLOYMENT_DELETED,
             f"deployment {deployment} is {row.lifecycle.value}",

@@ -67,13 +67,13 @@ async def read_pause(tx: AsyncSession, rollout: int) -> Pause | None:
 
 
 async def _find_open(tx: AsyncSession, rollout: int, now: datetime) -> PauseRow | None:
-    found: PauseRow | None = await tx.scalar(
+    row: PauseRow | None = await tx.scalar(
         select(PauseRow)
         .where(PauseRow.rollout == rollout, or_(PauseRow.until.is_(None), PauseRow.until > now))
         .order_by(PauseRow.id.desc())
         .limit(1)
     )
-    return found
+    return row
 
 
 async def _begin(tx: AsyncSession, rollout: Rollout, pause: Pause, message: Message, verdict: Verdict) -> None:
@@ -87,4 +87,5 @@ async def _begin(tx: AsyncSession, rollout: Rollout, pause: Pause, message: Mess
     )
     tx.add(row)
     await tx.flush()
-    await tell_paused(tx, rollout, pause, row.id, asker_of(message, verdict))
+    asker = asker_of(verdict, by=message.command.by, reason=message.command.reason)
+    await tell_paused(tx, rollout, pause, row.id, asker)

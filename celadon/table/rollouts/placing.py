@@ -17,7 +17,7 @@ from celadon.domain.language.next_rollout import StartState, WaitingRollout
 from celadon.domain.language.permissions import Verb
 from celadon.domain.language.policy import BlueGreenPolicy, OnNewRevision
 from celadon.domain.language.revision import Revision
-from celadon.domain.language.states import DeploymentLifecycle, RolloutPhase
+from celadon.domain.language.states import RolloutPhase
 from celadon.table.core.author import Author
 from celadon.table.core.defaults import read_defaults
 from celadon.table.core.locks import LockedDeployment, lock_deployment
@@ -30,8 +30,6 @@ from celadon.table.rollouts.live import revision_of
 from celadon.table.rollouts.next_rollouts import AskedStart, Wanted, place, shown, waiting_row
 from celadon.table.rollouts.revisions import find_revision
 from celadon.table.rollouts.traffic import changes_traffic
-
-_GONE = frozenset({DeploymentLifecycle.DESTROYING, DeploymentLifecycle.DESTROYED})
 
 
 class Met(Record):
@@ -81,7 +79,7 @@ async def meet(  # noqa: PLR0913 - what is asked for, by whom, and what it may c
         return None
     locked = await lock_deployment(tx, request.deployment)
     deployment = locked.row
-    if deployment.lifecycle in _GONE:
+    if deployment.lifecycle.is_deleted:
         return None
     under_way, wanted = await read_under_way(tx, deployment.name)
     waiting = await waiting_row(tx, deployment.name)

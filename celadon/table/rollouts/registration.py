@@ -83,7 +83,7 @@ def _refuse_other(row: Deployment, hosts: tuple[str, ...], wanted: NewDeployment
         labels={name: str(value) for name, value in row.labels.items()},
         hosts=hosts,
     )
-    if row.lifecycle in {DeploymentLifecycle.DESTROYING, DeploymentLifecycle.DESTROYED} or there != wanted:
+    if row.lifecycle.is_deleted or there != wanted:
         raise refuse(
             RefusalCode.DEPLOYMENT_EXISTS,
             f"there is a deployment {wanted.name} already ({row.lifecycle.value}), and it is another one",
@@ -100,7 +100,7 @@ async def add_revision(tx: AsyncSession, deployment: str, revision: Revision, au
     """
     locked = await lock_deployment(tx, deployment)
     row = locked.row
-    if row.lifecycle in {DeploymentLifecycle.DESTROYING, DeploymentLifecycle.DESTROYED}:
+    if row.lifecycle.is_deleted:
         raise refuse(
             RefusalCode.DEPLOYMENT_DELETED,
             f"deployment {deployment} is {row.lifecycle.value}",

@@ -6,7 +6,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from celadon.domain.language.errors import RefusalCode, refuse
 from celadon.domain.language.messages import MAX_REPLICAS
 from celadon.domain.language.names import Epoch
-from celadon.domain.language.states import DeploymentLifecycle
 from celadon.table.core.author import Author
 from celadon.table.core.epoch import raise_epoch, wake_up
 from celadon.table.core.locks import DeploymentLock, lock_deployment
@@ -93,7 +92,7 @@ def _check_number(order: ScaleOrder) -> None:
 
 
 def _check_lifecycle(deployment: Deployment) -> None:
-    if deployment.lifecycle in {DeploymentLifecycle.DESTROYING, DeploymentLifecycle.DESTROYED}:
+    if deployment.lifecycle.is_deleted:
         raise refuse(
             RefusalCode.DEPLOYMENT_DELETED,
             f"deployment {deployment.name} is {deployment.lifecycle.value}",

@@ -17,7 +17,6 @@ from celadon.domain.language.limits import echo
 from celadon.domain.language.moments import utc
 from celadon.domain.language.permissions import Role
 from celadon.domain.language.scheduling import MOST_SCHEDULES
-from celadon.domain.language.states import DeploymentLifecycle
 from celadon.table.access.tokens import rights_of_name
 from celadon.table.core.author import Author
 from celadon.table.core.clock import database_now
@@ -67,7 +66,7 @@ async def create_schedule(
 
     """
     locked = await lock_deployment(tx, wanted.deployment)
-    if locked.row.lifecycle in {DeploymentLifecycle.DESTROYING, DeploymentLifecycle.DESTROYED}:
+    if locked.row.lifecycle.is_deleted:
         raise refuse(
             RefusalCode.DEPLOYMENT_DELETED,
             f"deployment {wanted.deployment} is {locked.row.lifecycle.value}",

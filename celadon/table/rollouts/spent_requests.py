@@ -65,7 +65,7 @@ async def spend(
 
 async def started_by(tx: AsyncSession, deployment: str, request_id: str) -> Rollout | None:
     """Return the rollout that a signed start has begun, or ``None`` when it has not."""
-    found: Rollout | None = await tx.scalar(
+    rollout: Rollout | None = await tx.scalar(
         select(Rollout)
         .join(SpentRequest, SpentRequest.rollout == Rollout.id)
         .where(
@@ -74,7 +74,7 @@ async def started_by(tx: AsyncSession, deployment: str, request_id: str) -> Roll
             SpentRequest.request_id == request_id,
         ),
     )
-    return found
+    return rollout
 
 
 async def forget_start(tx: AsyncSession, deployment: str, request_id: str) -> None:

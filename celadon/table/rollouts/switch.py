@@ -150,10 +150,10 @@ async def _read_asked(
 ) -> tuple[Rollout | None, SwitchAnswer | None, Freeze | None]:
     """Return the rollout that asks, the refusal that this decision was answered with, and the freeze that holds."""
     keys = {"rollout": step.rollout, "deployment": lock.name, "decision": step.decision}
-    found = (await tx.execute(_asked, keys)).one_or_none()
-    if found is None:
+    row = (await tx.execute(_asked, keys)).one_or_none()
+    if row is None:
         return None, None, None
-    rollout, answer, freeze = found
+    rollout, answer, freeze = row
     refused = None if answer is None else SwitchAnswer.model_validate(answer, strict=False)
     return rollout, refused, None if freeze is None else freeze_of(freeze)
 
@@ -429,7 +429,7 @@ async def _judge(
     verdict = await judge_message(tx, lock, authority, rollout, message, run=step.run, asks=askers.messages)
     if isinstance(verdict, Refusal):
         return verdict
-    return asker_of(message, verdict)
+    return asker_of(verdict, by=message.command.by, reason=message.command.reason)
 
 
 def _rolls_back_ungated(rollout: Rollout) -> bool:

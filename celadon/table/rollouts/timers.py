@@ -81,7 +81,7 @@ async def reschedule(tx: AsyncSession, rollout: Rollout, message: Message, verdi
         rollout.deployment,
         rollout.id,
         "rescheduled",
-        author=asker_of(message, verdict),
+        author=asker_of(verdict, by=command.by, reason=command.reason),
         evidence=changes,
     )
     if rollout.phase is RolloutPhase.AWAITING_PROMOTION:

@@ -47,11 +47,11 @@ async def enrol_router(tx: AsyncSession, wanted: NewEnrolment, author: Author) -
     if wanted.identity is not None:
         # The row that bears the identity too, in the order of all writers; it is compared under its lock.
         touched |= Router.identity == wanted.identity
-    found = await tx.execute(
+    routers = await tx.execute(
         select(Router.node, is_enrolled.label("is_enrolled")).where(touched).order_by(Router.node).with_for_update(),
     )
     was_enrolled = False
-    for row in found:
+    for row in routers:
         if row.node == wanted.node:
             was_enrolled = row.is_enrolled
         else:

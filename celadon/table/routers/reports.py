@@ -165,7 +165,7 @@ _BELIEVED: Final = (
 _told = (
     func.unnest(bindparam("names", type_=ARRAY(Text)), bindparam("epochs", type_=ARRAY(BigInteger)))
     .table_valued("deployment", "epoch")
-    .render_derived("told")
+    .render_derived("loads")
 )
 _known = select(Deployment.name, _told.c.epoch).join(_told, _told.c.deployment == Deployment.name).cte("known")
 _acknowledged = insert(_acks).from_select(
@@ -197,8 +197,8 @@ async def router_acknowledged(tx: AsyncSession, node: str, epochs: Mapping[str, 
     if await tx.scalar(_BELIEVED, {"of": node}) is None:
         return
     names = sorted(epochs)
-    told = {"of": node, "names": names, "epochs": [epochs[name] for name in names]}
-    known = (await tx.scalars(_ACKNOWLEDGED, told)).all()
+    parameters = {"of": node, "names": names, "epochs": [epochs[name] for name in names]}
+    known = (await tx.scalars(_ACKNOWLEDGED, parameters)).all()
     for name in [ALL_DEPLOYMENTS] if len(known) > _NAMED_AT_MOST else known:
         await tx.execute(_NOTIFIED, {"payload": json.dumps({"deployment": name, "router": node})})
 
@@ -214,18 +214,18 @@ def _recording(kept: type[RouterLoad | MemberLoad], drainee: InstrumentedAttribu
     """Return the statement that writes what a router reports of what drains, however much, and of nothing else."""
     table = kept.metadata.tables[kept.__tablename__]
     counted = ("epoch", "running", "zero_reports")
-    told = (
+    loads = (
         func.unnest(
             bindparam("drainees", type_=ARRAY(drainee.type)),
             bindparam("epochs", type_=ARRAY(BigInteger)),
             *(bindparam(name, type_=ARRAY(Integer)) for name in counted[1:]),
         )
         .table_valued("drainee", *counted)
-        .render_derived("told")
+        .render_derived("loads")
     )
     rows = (
-        select(bindparam("of", type_=Text), drainee, *(told.c[name] for name in counted), func.clock_timestamp())
-        .join(told, told.c.drainee == drainee)
+        select(bindparam("of", type_=Text), drainee, *(loads.c[name] for name in counted), func.clock_timestamp())
+        .join(loads, loads.c.drainee == drainee)
         .where(exists().where(Router.node == bindparam("of", type_=Text), is_enrolled))
         .order_by(drainee)
     )
@@ -260,11 +260,11 @@ async def _record(
 ) -> None:
     if not loads:
         return
-    told = {
+    parameters = {
         "of": node,
         "drainees": list(drainees),
         "epochs": [load.epoch for load in loads],
         "running": [load.running for load in loads],
         "zero_reports": [load.zero_reports for load in loads],
     }
-    await tx.execute(statement, told)
+    await tx.execute(statement, parameters)

@@ -11,9 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from celadon.domain.language.errors import RefusalCode, refuse
 from celadon.domain.language.moments import span
 from celadon.domain.language.names import RouterNode
-from celadon.domain.language.states import DeploymentLifecycle
 from celadon.table.core.author import Author
 from celadon.table.core.clock import database_now
+from celadon.table.core.deployment_rules import is_destroyed
 from celadon.table.core.listen import ACKS_CHANNEL, ALL_DEPLOYMENTS, notification
 from celadon.table.core.models import Deployment, RolloutEvent, Router, RouterAck
 from celadon.table.records.changes import Forgotten
@@ -67,9 +67,9 @@ async def forget_router(tx: AsyncSession, node: str, *, author: Author, force: b
     )
     evidence = {"was": was.value, **({"forced": "true"} if force else {})}
     await end_enrolment(tx, node, author, evidence)
-    told = () if is_told else await _tell(tx, author, {"router": node, **evidence})
+    deployments = () if is_told else await _tell(tx, author, {"router": node, **evidence})
     await tx.execute(notification(ACKS_CHANNEL, json.dumps({"deployment": ALL_DEPLOYMENTS, "router": node})))
-    return Forgotten(router=RouterNode(node), was=was, deployments=told)
+    return Forgotten(router=RouterNode(node), was=was, deployments=deployments)
 
 
 async def _tell(tx: AsyncSession, author: Author, evidence: Mapping[str, str]) -> tuple[str, ...]:
@@ -78,7 +78,7 @@ async def _tell(tx: AsyncSession, author: Author, evidence: Mapping[str, str]) -
     served = (
         select(*line.values())
         .join(RouterAck, RouterAck.deployment == Deployment.name)
-        .where(RouterAck.router == evidence["router"], Deployment.lifecycle != DeploymentLifecycle.DESTROYED)
+        .where(RouterAck.router == evidence["router"], ~is_destroyed)
         # Each line locks its deployment, in the order in which other writers lock them.
         .order_by(Deployment.name)
     )

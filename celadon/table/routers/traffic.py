@@ -13,6 +13,7 @@ from celadon.domain.language.names import Epoch, RouteId, RouteSetId
 from celadon.domain.language.ports import PortProtocol, grpc_streams, main_port, port_with, stored_ports
 from celadon.domain.language.revision import Provisioner
 from celadon.domain.language.states import DeploymentLifecycle, RouteHealthStatus, RouteSetState, RouteStatus
+from celadon.table.core.deployment_rules import is_destroyed
 from celadon.table.core.models import Deployment, DeploymentHost, RevisionRow, Rollout, Route, RouteSet
 from celadon.table.core.traffic_settings import SETTINGS_COLUMNS, settings_of
 
@@ -72,11 +73,11 @@ _query = (
         & Route.ended_at.is_(None)
         & Route.status.in_([RouteStatus.RUNNING, RouteStatus.TERMINATING]),
     )
-    .where(Deployment.lifecycle != DeploymentLifecycle.DESTROYED)
+    .where(~is_destroyed)
     .order_by(Deployment.name, RouteSet.id, Route.id)
 )
 _query_of_one = _query.where(Deployment.name == bindparam("deployment"))
-_epochs = select(Deployment.name, Deployment.epoch).where(Deployment.lifecycle != DeploymentLifecycle.DESTROYED)
+_epochs = select(Deployment.name, Deployment.epoch).where(~is_destroyed)
 
 
 async def read_traffic(tx: AsyncSession, deployment: str) -> DeploymentTraffic | None:

@@ -6,18 +6,15 @@ import pytest
 
 from celadon.domain.decisions import gate
 from celadon.domain.decisions.successors import (
-    held_because,
     held_by,
     is_retried,
     is_same_way,
     replaces_now,
     told_of_successor,
-    waits_for_retry,
     waits_told,
     what_it_waits_for,
 )
 from celadon.domain.language.commands import AbortCommand
-from celadon.domain.language.errors import Refusal, RefusalCode, RefusedError
 from celadon.domain.language.names import RevisionNumber, RolloutId
 from celadon.domain.language.next_rollout import Successor
 from celadon.domain.language.permissions import Verb
@@ -131,15 +128,3 @@ def test_people_hear_what_it_waits_for(
 def test_the_rollout_under_way_says_what_waits() -> None:
     assert waits_told(REPLACES) == "r5 by ben waits and replaces this one"
     assert waits_told(REPLACES.model_copy(update={"replaces": False})) == "r5 by ben waits for the end of this one"
-
-
-def test_what_is_refused_because_it_is_held_stays_held_for_the_same_reason() -> None:
-    why = "rollout 5, for which it waited, ended as failed (terminated)"
-
-    assert held_because(RefusedError(waits_for_retry("chat", why))) == why
-
-
-def test_what_is_refused_for_anything_else_is_held_for_that() -> None:
-    refusal = Refusal(code=RefusalCode.FROZEN, message="it is frozen", next_step="wait")
-
-    assert held_because(RefusedError(refusal)) == "it is frozen; wait"

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from celadon.table.core.engine import DatabaseSettings, Table
+from celadon.table.core.engine import Table
 
 
 async def test_a_transaction_that_raises_leaves_nothing(table: Table) -> None:
@@ -67,12 +67,6 @@ async def test_a_statement_that_takes_too_long_is_ended_by_the_database(table: T
         with pytest.raises(DBAPIError, match="statement timeout"):
             await tx.execute(text("select pg_sleep(10)"))
         await tx.rollback()
-
-
-def test_the_database_is_named_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DATABASE_URL", "postgresql+asyncpg://celadon@localhost/celadon")
-
-    assert DatabaseSettings().database_url == "postgresql+asyncpg://celadon@localhost/celadon"
 
 
 async def test_a_connection_that_was_lost_while_nobody_used_it_is_not_lent(database_url: str, table: Table) -> None:

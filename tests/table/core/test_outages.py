@@ -12,7 +12,6 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from celadon.stack.postgres import running_postgres
-from celadon.table.core import connecting
 from celadon.table.core.engine import Table
 from celadon.table.core.outages import (
     DatabaseTrouble,
@@ -141,17 +140,15 @@ async def test_a_backend_that_is_ended_is_an_outage(table: Table) -> None:
     await _execute(table, "select 1")
 
 
-async def test_a_connection_that_was_ended_while_it_waited_is_made_anew(
-    table: Table, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(connecting, "ASKED_AFTER_SECONDS", 0.0)
-    await _execute(table, "select 1")
-    async with Table(table.database_url, "celadon-killer") as killer, killer.transaction() as tx:
-        await tx.execute(
-            text("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'celadon-tests'"),
-        )
+async def test_a_connection_that_was_ended_while_it_waited_is_made_anew(database_url: str) -> None:
+    async with Table(database_url, "celadon-ended", asked_after_seconds=0.0) as table:
+        await _execute(table, "select 1")
+        async with Table(database_url, "celadon-killer") as killer, killer.transaction() as tx:
+            await tx.execute(
+                text("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'celadon-ended'"),
+            )
 
-    await _execute(table, "select 1")
+        await _execute(table, "select 1")
 
 
 async def test_a_statement_that_takes_too_long_is_an_outage(table: Table) -> None:

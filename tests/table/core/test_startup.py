@@ -177,11 +177,12 @@ async def test_newer_tables_are_told_and_used(table: Table) -> None:
 
 
 @pytest.mark.usefixtures("revision")
-async def test_a_process_waits_until_the_tables_are_upgraded(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(startup, "POLL_SECONDS", 0.05)
+async def test_a_process_waits_until_the_tables_are_upgraded(table: Table) -> None:
     await _set_revision(table, "0001")
     with capture_logs() as logs:
-        waiting = asyncio.create_task(until_usable(table.database_url, TroubleLog("table_not_usable")))
+        waiting = asyncio.create_task(
+            until_usable(table.database_url, TroubleLog("table_not_usable"), poll_seconds=0.05)
+        )
         await until(lambda: bool(logs))
         assert not waiting.done()
         await _set_revision(table, newest_revision())

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
+from celadon.domain.language.contracts import KEEPER_LEASE
 from celadon.domain.language.names import Fence
-from celadon.table.core import fences
 from celadon.table.core.engine import Table
 from celadon.table.core.fences import LeaseLostError, hold_fence, keeper_is_alive
 from celadon.table.core.outages import TableAwayError
@@ -18,15 +18,10 @@ from tests.table.rows import Rows
 LONG = timedelta(hours=1)
 
 
-@pytest.fixture(autouse=True)
-def leases_last_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no lease expire because the machine stood still; a test that lets one expire says so."""
-    monkeypatch.setattr(fences, "KEEPER_LEASE", LONG)
-
-
-async def take(table: Table, holder: str) -> Fence | None:
+async def take(table: Table, holder: str, expires: timedelta = LONG) -> Fence | None:
+    """Take the lease, which does not expire because the machine stood still; a test that lets it expire says so."""
     async with table.transaction() as tx:
-        return await take_lease(tx, holder)
+        return await take_lease(tx, holder, expires=expires)
 
 
 async def held(table: Table, holder: str = "one") -> Fence:
@@ -74,13 +69,12 @@ async def test_one_of_many_takes_an_expired_lease(table: Table) -> None:
     assert sorted(fence for fence in fences if fence is not None) == [2]
 
 
-async def test_an_expired_lease_vouches_for_nothing(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.undo()
+async def test_an_expired_lease_vouches_for_nothing(table: Table) -> None:
     await held(table)
     await expire(table, timedelta(seconds=3))
 
     assert not await alive(table)
-    assert await take(table, "two") == 2
+    assert await take(table, "two", KEEPER_LEASE) == 2
 
 
 async def test_a_renewed_lease_is_alive(table: Table) -> None:

@@ -25,7 +25,7 @@ from celadon.table.core.locks import lock_deployment
 from celadon.table.read.overview import list_deployments, view_deployment
 from celadon.table.replicas.due_rollouts import DueRollout, read_due_rollouts
 from celadon.table.rollouts.begin import begin
-from celadon.table.rollouts.next_rollouts import drop, hold_refused, read_successor
+from celadon.table.rollouts.next_rollouts import HeldError, drop, hold_refused, read_successor
 from celadon.table.rollouts.placing import Met, meet
 from celadon.table.rollouts.retrying import Retried, retry
 from celadon.table.rollouts.route_sets import enter_phase, open_green
@@ -35,6 +35,7 @@ from tests.table.rows import NOW, TRUSTING, Opened, Rows
 ALL = frozenset(Verb)
 QUEUE = {"on_new_revision": "queue"}
 REPLACE = {"on_new_revision": "replace"}
+GONE = refuse(RefusalCode.NO_SUCH_TARGET, "the target is gone", "add it")
 HOSTS = HostRules(ClaimableHosts(listed=("*.example.com",)))
 DECISIONS = Authority(unsigned=Unsigned.DECISIONS)
 
@@ -631,11 +632,24 @@ async def test_what_cannot_begin_is_held_so_that_nobody_starts_it_again_and_agai
 
     for _ in range(2):
         async with rows.table.transaction() as tx:
-            await hold_refused(tx, "chat", number, "the target is gone")
+            await hold_refused(tx, NextRollout(deployment=DeploymentName("chat"), next=number), GONE)
 
     assert await due(rows) == []
-    assert await rows.value("select held from next_rollouts") == "the target is gone"
+    assert await rows.value("select held from next_rollouts") == "the target is gone; add it"
     assert len(await events(rows, "successor_held")) == 1
+
+
+async def test_what_is_refused_because_it_is_held_is_held_for_the_same_reason(rows: Rows, ben: Person) -> None:
+    opened = await rows.switched()
+    number = await ben.waits(policy=QUEUE)
+    await rows.finish(opened)
+
+    async with rows.table.transaction() as tx:
+        await hold_refused(
+            tx, NextRollout(deployment=DeploymentName("chat"), next=number), HeldError("chat", "rollout 1 failed")
+        )
+
+    assert await rows.value("select held from next_rollouts") == "rollout 1 failed"
 
 
 # Others meet what waits.
