@@ -5,6 +5,7 @@ from typing import Final
 BENCHES: Final = (
     "switch",
     "kill",
+    "failover",
     "soak",
     "drain",
     "swap",

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from temporalio.testing import WorkflowEnvironment
 
-from bench import addresses, cli, drain, engine, events, kill, soak, swap, switch, viewers, waiting
+from bench import addresses, cli, drain, engine, events, failover, kill, soak, swap, switch, viewers, waiting
 from bench.line import Line
 from bench.report import Cell, Grid
 
@@ -38,6 +38,13 @@ async def test_kill(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert column(grid, "promotions") == [2]
     assert all(isinstance(taken, float) and taken > 0 for taken in column(grid, "median ms"))
+
+
+async def test_failover(line: Line) -> None:
+    grid = await failover.measure_on(line, [0.0], 20.0)
+
+    assert column(grid, "net") == ["none", "blue"]
+    assert all(isinstance(sent, int) and sent > 0 for sent in column(grid, "requests"))
 
 
 async def test_addresses() -> None:
