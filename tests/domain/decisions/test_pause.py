@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from celadon.domain.decisions import after_switch
@@ -361,6 +361,7 @@ _MINUTES = st.integers(-600, 600)
     st.lists(st.tuples(st.integers(0, 300), st.none() | _MINUTES), min_size=1, max_size=4),
     st.integers(0, 300),
 )
+@example(RolloutPhase.BAKING, 1, [(10, 5)], 0)
 def test_no_pause_makes_any_timer_earlier(
     phase: RolloutPhase, age: int, asked: list[tuple[int, int | None]], left: int
 ) -> None:
