@@ -109,8 +109,8 @@ class DeltaStream:
         self._routed: Mapping[DeploymentName, DeploymentRoutes] | None = None
         """To which deployments the router's routes lead, and by what; not known before it has accepted some on this
         stream."""
-        self._limited: Mapping[DeploymentName, Limits] | None = None
-        """The limits that the router keeps; not known before it has accepted some on this stream."""
+        self._limited: Mapping[DeploymentName, Limits] = {}
+        """The limits that the router has accepted on this stream."""
         self._served: dict[DeploymentName, Epoch] = {}
         """The epoch whose endpoints the router serves, whether or not it has a route to them yet."""
         self._acknowledged: dict[DeploymentName, Epoch] = {}
@@ -375,4 +375,4 @@ class DeltaStream:
         """Whether the router has a deployment's limits, or never asked for any: its bootstrap is an older one."""
         if ResourceType.RUNTIME not in self._subscriptions:
             return True
-        return self._limited is not None and self._limited.get(name, NO_LIMITS) == self._snapshot.limits_of(name)
+        return self._limited.get(name, NO_LIMITS) == self._snapshot.limits_of(name)

@@ -136,6 +136,19 @@ def test_a_limit_that_is_refused_keeps_no_other_deployment_waiting(subscriber: S
     assert subscriber.stream.take_acknowledged() == {"code": 2}
 
 
+def test_a_router_that_refuses_limits_from_its_beginning_acknowledges_deployments_that_have_none() -> None:
+    snapshot = Snapshot(routing())
+    snapshot.publish(before_switch(1, [1], [2], settings=at_most(FEW)))
+    snapshot.publish(before_switch(1, [1], [2], "code"))
+    refusing = Subscriber(snapshot)
+    refusing.subscribe(RUNTIME, [RUNTIME_LAYER])
+    [response] = refusing.stream.responses()
+    refusing.answer(response, refusal="no")
+    refusing.ask_for_all()
+    assert refusing.stream.take_acknowledged() == {"code": 1}
+    assert refusing.stream.refusal is not None
+
+
 def test_a_router_that_asks_for_no_limits_acknowledges_without_them() -> None:
     snapshot = Snapshot(routing())
     snapshot.publish(before_switch(1, [1], [2]))

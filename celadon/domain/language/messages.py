@@ -54,7 +54,8 @@ class RolloutRequest(StrictModel):
     labels: Labels | None = None
     """What API tokens are scoped by. A new deployment gets them; one that exists must have the same."""
     traffic: Traffic | None = None
-    """How clients reach the deployment beside its name; when not given, that stays as it is."""
+    """How clients reach the deployment beside its name, and how routers treat their requests; what is not given stays
+    as it is."""
     requested_by: Person = UNDECLARED
     """Who asks, for the audit log."""
     reason: Reason = ""

@@ -96,10 +96,15 @@ class TrafficKey(StrEnum):
     """What of a deployment's traffic has a default."""
 
     MAX_REQUESTS = "max_requests"
+    """How many requests may run at the same time, on each router."""
     MAX_BODY = "max_body"
+    """How large the body of a request may be that says its length."""
     IDLE_TIMEOUT = "idle_timeout"
+    """How long a request may pass without a byte either way."""
     RETRIES = "retries"
+    """How often a request is tried again that no replica can have begun."""
     LOAD_BALANCING = "load_balancing"
+    """How a replica is chosen for a request."""
 
 
 def _check_header(value: str) -> str:
