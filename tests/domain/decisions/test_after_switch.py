@@ -257,11 +257,13 @@ def test_blue_does_not_begin_to_drain_while_an_abort_is_wanted(
 
 
 @given(_states, _circumstances)
-def test_only_an_abort_switches_back(after: RolloutState, circumstances: Circumstances) -> None:
+def test_only_an_abort_or_a_lost_green_switches_back(after: RolloutState, circumstances: Circumstances) -> None:
     decided = decide(after, circumstances, NOW)
 
-    if isinstance(decided, SwitchBack):
-        assert decided.request == after.progress.abort
+    if isinstance(decided, SwitchBack) and decided.request != after.progress.abort:
+        assert decided.request.lost_green
+        assert after.progress.green_lost_since is not None
+        assert after.progress.green_lost_since <= before(seconds=10)
 
 
 @given(_states, _circumstances)

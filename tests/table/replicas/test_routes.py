@@ -360,8 +360,9 @@ async def test_a_set_that_is_live_is_replaced_without_end(rows: Rows) -> None:
 
 
 async def test_after_the_switch_a_rollout_hears_of_no_edge(rows: Rows) -> None:
-    await rows.live()
-    second = await rows.switched("run-2")
+    """Unless it is that no replica of green is healthy at all."""
+    await rows.live(replicas=2)
+    second = await rows.switched("run-2", replicas=2)
     await rows.sql("delete from outbox")
 
     await rows.set_health(second, second.routes[0], UNHEALTHY)

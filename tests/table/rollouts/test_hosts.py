@@ -25,7 +25,7 @@ from celadon.table.rollouts.begin import begin
 from celadon.table.rollouts.hosts import refuse_claims, set_hosts
 from celadon.table.rollouts.registration import create_deployment
 from celadon.table.routers.traffic import read_all_traffic, read_traffic
-from tests.table.listening import heard, until_connected
+from tests.table.listening import hear_out, heard, until_connected
 from tests.table.locks import until_somebody_waits
 from tests.table.permitting import allow, without
 from tests.table.rows import NOW, TRUSTING, Rows, begin_step
@@ -220,6 +220,7 @@ async def test_a_change_raises_the_epoch_tells_gateways_and_is_written_down_once
         listener.subscribe(ROUTES_CHANNEL) as news,
     ):
         await until_connected(listener)
+        await hear_out(rows.table, ROUTES_CHANNEL, news)
         assert await given(rows, HOST)
         assert await rows.value("select epoch from deployments") == 1
         told = [json.loads(one) for one in await heard(news, 1) if one]

@@ -18,7 +18,7 @@ from celadon.table.core.traffic_settings import read_settings
 from celadon.table.rollouts.begin import begin
 from celadon.table.rollouts.traffic import ChangedTraffic, changes_traffic, set_traffic
 from celadon.table.routers.traffic import read_all_traffic, read_traffic
-from tests.table.listening import heard, until_connected
+from tests.table.listening import hear_out, heard, until_connected
 from tests.table.rows import NOW, TRUSTING, Rows, begin_step
 
 ANN = Author(by="ann", door=Channel.API, reason="two GPUs", verified=True)
@@ -156,6 +156,7 @@ async def test_a_change_raises_the_epoch_tells_gateways_and_is_written_down_once
         listener.subscribe(ROUTES_CHANNEL) as news,
     ):
         await until_connected(listener)
+        await hear_out(rows.table, ROUTES_CHANNEL, news)
         done = await given(rows, max_requests=5)
         assert done.settings == made(max_requests=5)
         assert await rows.value("select epoch from deployments") == 1
