@@ -14,7 +14,7 @@ from celadon.gateway.load_reports import DrainLoad
 from tests.gateway.conftest import Gateway
 from tests.gateway.grpc_replica import grpc_client
 from tests.gateway.router import Router, until
-from tests.gateway.traffic import publication
+from tests.gateway.traffic import LOOPBACK, publication
 from tests.traffic.kinds import Address, Kind
 from tests.traffic.ledger import Ledger
 from tests.traffic.model_server import ModelServer
@@ -42,7 +42,7 @@ class Exchange:
     async def leave(self) -> None:
         """Break it off, as a client does that goes away."""
         self.task.cancel()
-        await asyncio.wait([self.task])
+        await asyncio.gather(self.task, return_exceptions=True)
 
 
 class Flow:
@@ -158,7 +158,9 @@ async def deployed(name: str, gateway: Gateway, router: Router) -> AsyncIterator
         for server in (blue, green):
             await stack.enter_async_context(server.listening())
         calls = await stack.enter_async_context(grpc_client(router.live, name))
-        made = Deployment(name, gateway, Address(router, name, calls, ledger), blue, green)
+        base = f"http://{LOOPBACK}:{router.live}"
+        address = Address(router.client, calls, base, router.live, name, ledger)
+        made = Deployment(name, gateway, address, blue, green)
         await made.be_blue()
         yield made
         gateway.server.publish([], [name])

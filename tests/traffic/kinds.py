@@ -5,14 +5,15 @@ from. Where the ledger holds a request, it stops in its middle: part of it has p
 """
 
 from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Final, TypeAlias
 
 import grpc.aio
+from aiohttp import ClientResponse, ClientSession
 
 from tests.gateway.grpc_replica import SERVICE, Chat, GrpcClient, finish, say
-from tests.gateway.router import Router
-from tests.gateway.traffic import LOOPBACK
 from tests.traffic.bodies import PART, SMALL, Sum, parts, sum_of
 from tests.traffic.connection import connected
 from tests.traffic.ledger import Ledger
@@ -23,16 +24,29 @@ from tests.traffic.model_server import COLOUR, HALF, TOKENS
 class Address:
     """Where a client's requests go: to a deployment by its host name, over connections that are kept."""
 
-    router: Router
-    host: str
+    client: ClientSession
     calls: GrpcClient
+    """Of gRPC, for the same host name."""
+    base: str
+    """The beginning of every URL."""
+    port: int
+    """Of the router itself, for what no client library sends."""
+    host: str
     ledger: Ledger
     size: int = SMALL
     """Of bodies, in bytes."""
 
-    def url(self, path: str) -> str:
-        """Return the address of a path."""
-        return f"http://{LOOPBACK}:{self.router.live}{path}"
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers of every request."""
+        return {"host": self.host}
+
+    @asynccontextmanager
+    async def open(self, path: str, method: str = "GET", body: bytes | None = None) -> AsyncIterator[ClientResponse]:
+        """Open an answer."""
+        data = None if body is None else BytesIO(body)
+        async with self.client.request(method, self.base + path, headers=self.headers, data=data) as response:
+            yield response
 
 
 Kind: TypeAlias = Callable[[Address, str], Coroutine[None, None, str]]
@@ -42,7 +56,7 @@ def answered(method: str, body: bytes | None = None) -> Kind:
     """Return the kind of requests that are answered at once, by method."""
 
     async def ask(to: Address, number: str) -> str:
-        async with to.router.open(f"/answer/{number}", to.host, method=method, body=body) as response:
+        async with to.open(f"/answer/{number}", method, body) as response:
             came = await response.read()
             assert response.status == 200, came
             told = body or method.encode()
@@ -57,7 +71,7 @@ def answered(method: str, body: bytes | None = None) -> Kind:
 
 async def tokens(to: Address, number: str) -> str:
     """Read an answer token by token (SSE)."""
-    async with to.router.open(f"/tokens/{number}", to.host) as response:
+    async with to.open(f"/tokens/{number}") as response:
         assert response.status == 200
         colour = response.headers[COLOUR]
         came = [line.decode().strip() async for line in response.content]
@@ -68,8 +82,7 @@ async def tokens(to: Address, number: str) -> str:
 async def websocket(to: Address, number: str) -> str:
     """Say something again and again by WebSocket, and hear an answer to each."""
     colours = set()
-    client = to.router.client
-    async with client.ws_connect(to.url(f"/conversation/{number}"), headers={"host": to.host}) as socket:
+    async with to.client.ws_connect(f"{to.base}/conversation/{number}", headers=to.headers) as socket:
         for message in range(TOKENS):
             if message == HALF:
                 await to.ledger.may_go_on(number)
@@ -129,10 +142,10 @@ def upload(*, chunked: bool) -> Kind:
             for part in parts(to.size // 2, to.size):
                 yield part
 
-        headers = {"host": to.host} | ({} if chunked else {"content-length": str(to.size)})
+        headers = to.headers | ({} if chunked else {"content-length": str(to.size)})
         # Some of what a client has sent may wait in buffers on its way until more comes.
-        url = to.url(f"/upload/{number}?half={PART}")
-        async with to.router.client.post(url, data=body(), headers=headers) as response:
+        url = f"{to.base}/upload/{number}?half={PART}"
+        async with to.client.post(url, data=body(), headers=headers) as response:
             assert (response.status, await response.text()) == (200, sum_of(to.size).text)
             return response.headers[COLOUR]
 
@@ -144,7 +157,7 @@ def download(*, chunked: bool) -> Kind:
 
     async def receive(to: Address, number: str) -> str:
         query = f"size={to.size}" + ("&chunked" if chunked else "")
-        async with to.router.open(f"/download/{number}?{query}", to.host) as response:
+        async with to.open(f"/download/{number}?{query}") as response:
             assert response.status == 200
             assert response.headers.get("content-length") == (None if chunked else str(to.size))
             came = Sum()
@@ -158,7 +171,7 @@ def download(*, chunked: bool) -> Kind:
 
 async def expecting(to: Address, number: str) -> str:
     """Send a body once the router has said that it may be sent (``Expect: 100-continue``)."""
-    async with connected(to.router.live) as connection:
+    async with connected(to.port) as connection:
         head = f"POST /upload/{number}?half=0 HTTP/1.1\r\nhost: {to.host}\r\ncontent-length: {to.size}\r\n"
         await connection.send(f"{head}expect: 100-continue\r\n\r\n".encode())
         assert (await connection.head()).status == 100

@@ -57,7 +57,6 @@ async def test_requests_that_are_sent_before_the_answers_are_answered_in_their_o
 
 
 async def test_a_connection_is_kept_after_a_body_that_was_announced(deployment: Deployment, router: Router) -> None:
-    """The replica gets the request as any other; the router itself has said that the body may come."""
     async with connected(router.live) as connection:
         for number in range(3):
             head = f"PUT /upload/{number}?half=0 HTTP/1.1\r\nhost: {deployment.name}\r\ncontent-length: {SMALL}\r\n"
@@ -67,6 +66,16 @@ async def test_a_connection_is_kept_after_a_body_that_was_announced(deployment: 
                 await connection.send(part)
             assert (await connection.reply()).body.decode() == sum_of(SMALL).text
     deployment.ledger.assert_each_once()
+
+
+async def test_the_router_itself_says_that_a_body_may_come(deployment: Deployment, router: Router) -> None:
+    async with connected(router.live) as connection:
+        head = f"POST /v1 HTTP/1.1\r\nhost: {deployment.name}\r\ncontent-length: 2\r\nexpect: 100-continue\r\n\r\n"
+        await connection.send(head.encode())
+        assert (await connection.reply(has_body=False)).status == 100
+        await connection.send(b"{}")
+        headers = json.loads((await connection.reply()).body)["headers"]
+    assert "expect" not in headers
 
 
 async def test_a_preflight_reaches_the_replica_as_the_browser_sent_it(deployment: Deployment, router: Router) -> None:
