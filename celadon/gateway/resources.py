@@ -37,15 +37,6 @@ BUFFER_BYTES: Final = 64 << 10
 OVERPROVISIONING: Final = 100 * 10_000
 """So many percent: one healthy endpoint of 10,000 is enough for its priority to get all requests."""
 
-FAILURES_IN_A_ROW: Final = 3
-"""After so many failed connections a router leaves an endpoint out: one that failed once may only be busy."""
-
-LEFT_OUT: Final = timedelta(seconds=1)
-"""For so long it does, then it tries again; and so often it looks whose time is over."""
-
-MOST_LEFT_OUT: Final = 99
-"""The percentage of a cluster's endpoints that may be left out: never all, for the last is tried rather than none."""
-
 GRPC_SUFFIX: Final = ".grpc"
 """Of clusters for gRPC; no deployment's own name has a dot."""
 
@@ -211,8 +202,9 @@ def cluster(name: str, *, grpc_streams: int | None = None, hashed: bool = False)
     The panic threshold is zero because the publication has decided already which endpoints take traffic; Envoy's
     default would send requests to replicas that are not ready yet.
 
-    Endpoints that refuse connections are left out for a moment, so that a fallback takes over before anybody has heard
-    of their death. What they answer does not count: an error may be the client's, or that of one request.
+    No endpoint is left out for what happens on its connections (Envoy's outlier detection): Envoy takes every WebSocket
+    that its replica closes for a failure, so a healthy replica would lose its requests to a fallback, or to nobody.
+    A request that finds an endpoint dead is tried on the next one, and on a fallback in the end.
     """
     limits: Fields = {
         "max_connections": {"value": UNLIMITED},
@@ -228,9 +220,8 @@ def cluster(name: str, *, grpc_streams: int | None = None, hashed: bool = False)
         "connect_timeout": CONNECT_TIMEOUT,
         "per_connection_buffer_limit_bytes": {"value": BUFFER_BYTES},
         "lb_policy": "MAGLEV" if hashed else "LEAST_REQUEST",
-        # Without a window, all threads of a router leave an endpoint out at once; by default some do up to 1 s later.
+        # Without a window, all threads of a router heed a changed health at once; by default some do up to 1 s later.
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}, "update_merge_window": timedelta(0)},
-        **({} if is_preview(name) else {"outlier_detection": _LEAVING_OUT}),
         "circuit_breakers": {"thresholds": [limits]},
         "typed_extension_protocol_options": {
             protocol_options: pack(
@@ -245,21 +236,6 @@ def cluster(name: str, *, grpc_streams: int | None = None, hashed: bool = False)
     if hashed:
         fields["maglev_lb_config"] = {"table_size": {"value": HASH_TABLE_SIZE}}
     return resource(ResourceType.CLUSTER, name, serialise(ResourceType.CLUSTER.message, fields))
-
-
-_LEAVING_OUT: Final[Fields] = {
-    "split_external_local_origin_errors": True,
-    "consecutive_local_origin_failure": {"value": FAILURES_IN_A_ROW},
-    "enforcing_consecutive_local_origin_failure": {"value": 100},
-    "enforcing_local_origin_success_rate": {"value": 0},
-    "enforcing_consecutive_5xx": {"value": 0},
-    "enforcing_consecutive_gateway_failure": {"value": 0},
-    "enforcing_success_rate": {"value": 0},
-    "interval": LEFT_OUT,
-    "base_ejection_time": LEFT_OUT,
-    "max_ejection_time": LEFT_OUT,
-    "max_ejection_percent": {"value": MOST_LEFT_OUT},
-}
 
 
 def _protocol(grpc_streams: int | None) -> Fields:

@@ -1,4 +1,4 @@
-"""What the page about traffic has from the code: the answers that a router gives itself."""
+"""What the page about traffic has from the code: the answers that a router gives itself, and files of ``deploy``."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -51,4 +51,16 @@ def replies_block() -> str:
     return table(("when", "status", "code", "type", "`retry-after`", "gRPC status", "message"), rows)
 
 
-BLOCKS: Final[Mapping[str, Callable[[], str]]] = MappingProxyType({"replies": replies_block})
+def file_block(name: str, language: str) -> str:
+    """Return a file for a proxy before routers, as it is."""
+    text = (REPOSITORY / "deploy" / "fronts" / name).read_text(encoding="utf-8")
+    return f"```{language}\n{text}```\n"
+
+
+BLOCKS: Final[Mapping[str, Callable[[], str]]] = MappingProxyType(
+    {
+        "replies": replies_block,
+        "nginx": lambda: file_block("nginx.conf", "nginx"),
+        "haproxy": lambda: file_block("haproxy.cfg", "haproxy"),
+    },
+)

@@ -19,6 +19,7 @@ CHAT = f"/{SERVICE}/Chat"
 SLEEP = f"/{SERVICE}/Sleep"
 
 Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
+Methods: TypeAlias = "dict[str, grpc.RpcMethodHandler[bytes, bytes]]"
 Chat: TypeAlias = "grpc.aio.StreamStreamCall[bytes, bytes]"
 
 
@@ -39,17 +40,20 @@ class GrpcReplica(Replica):
         self.cancelled = 0
         self._server = grpc.aio.server()
 
+    def methods(self) -> Methods:
+        """Return what is answered by gRPC."""
+        return {
+            "Generate": grpc.unary_unary_rpc_method_handler(self._generate),
+            "Chat": grpc.stream_stream_rpc_method_handler(self._chat),
+            "Sleep": grpc.unary_unary_rpc_method_handler(self._sleep),
+        }
+
     @asynccontextmanager
     async def listening(self) -> AsyncIterator["GrpcReplica"]:
         """Listen on free ports."""
         async with super().listening():
             server = self._server = grpc.aio.server(options=self.options)
-            methods: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
-                "Generate": grpc.unary_unary_rpc_method_handler(self._generate),
-                "Chat": grpc.stream_stream_rpc_method_handler(self._chat),
-                "Sleep": grpc.unary_unary_rpc_method_handler(self._sleep),
-            }
-            server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, methods),))
+            server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, self.methods()),))
             self.grpc_port = server.add_insecure_port(f"{LOOPBACK}:{self.grpc_port}")
             await server.start()
             try:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import ClassVar
 
 from aiohttp import web
 
@@ -10,6 +11,7 @@ from tests.gateway.traffic import LOOPBACK
 
 CHUNK_SECONDS = 0.02
 LONGEST_BODY = 64 << 20
+LONGEST_PATH = 64 << 10
 
 
 class Replica:
@@ -25,16 +27,25 @@ class Replica:
         self.finish = asyncio.Event()
         """Lets all streams come to their end."""
 
+    notices_leavers: ClassVar = False
+    """Whether a request ends when its client has left, even while nothing is sent."""
+
+    def add_routes(self, router: web.UrlDispatcher) -> None:
+        """Say what is answered where; a replica with more to say comes before these."""
+        router.add_route("*", "/stream", self._stream)
+        router.add_route("*", "/silent", self._silent)
+        router.add_route("*", "/fail", self._fail)
+        router.add_route("GET", "/websocket", self._websocket)
+        router.add_route("*", "/{path:.*}", self._echo)
+
     @asynccontextmanager
     async def listening(self) -> AsyncIterator["Replica"]:
         """Listen on a free port."""
         app = web.Application(client_max_size=LONGEST_BODY)
-        app.router.add_route("*", "/stream", self._stream)
-        app.router.add_route("*", "/silent", self._silent)
-        app.router.add_route("*", "/fail", self._fail)
-        app.router.add_route("GET", "/websocket", self._websocket)
-        app.router.add_route("*", "/{path:.*}", self._echo)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        self.add_routes(app.router)
+        runner = web.AppRunner(
+            app, shutdown_timeout=0.1, handler_cancellation=self.notices_leavers, max_line_size=LONGEST_PATH
+        )
         await runner.setup()
         site = web.TCPSite(runner, LOOPBACK, self.port)
         await site.start()
@@ -48,7 +59,8 @@ class Replica:
         self.requests += 1
         await request.read()
         headers = {name.lower(): value for name, value in request.headers.items()}
-        return web.json_response({"colour": self.colour, "path": request.path, "headers": headers})
+        told = {"colour": self.colour, "path": request.path, "target": request.raw_path, "headers": headers}
+        return web.json_response(told)
 
     async def _fail(self, _: web.Request) -> web.Response:
         self.requests += 1

@@ -15,12 +15,13 @@ from tests.gateway.grpc_replica import GrpcReplica, grpc_client
 from tests.gateway.load import CONNECTIONS, under_load
 from tests.gateway.replica import Replica
 from tests.gateway.router import Router, running_router, until
-from tests.gateway.traffic import BLUE, GREEN, after_switch, before_switch, publication, routing
+from tests.gateway.traffic import BLUE, GREEN, LOOPBACK, after_switch, before_switch, publication, routing
 
 pytestmark = pytest.mark.parts
 
 REQUESTS = 200
 STREAMS = 5
+SOCKETS = 12
 
 
 def baking(epoch: int, blue: list[int], green: list[int], grpc: dict[int, int] | None = None) -> Publication:
@@ -53,6 +54,25 @@ async def test_blue_gets_nothing_while_green_serves(
         before = load.answers["blue"]
         await load.more(REQUESTS)
     assert (load.answers["blue"], load.failed) == (before, 0)
+
+
+@pytest.mark.parametrize("blue_is_a_net", [True, False])
+async def test_websockets_that_their_replica_closes_take_no_request_from_it(
+    gateway: Gateway,
+    router: Router,
+    blue: Replica,
+    green: Replica,
+    blue_is_a_net: bool,  # noqa: FBT001
+) -> None:
+    """A server closes the connection of each WebSocket that its client ends; many end without a request in between."""
+    await gateway.tell((baking if blue_is_a_net else after_switch)(2, [blue.port], [green.port]))
+    url, to = f"http://{LOOPBACK}:{router.live}/websocket", {"host": "chat"}
+    sockets = [await router.client.ws_connect(url, headers=to) for _ in range(SOCKETS)]
+    for socket in sockets:
+        await socket.send_str("here")
+        assert await socket.receive_str() == "green: here"
+    await asyncio.gather(*(socket.close() for socket in sockets))
+    assert await colours(router, 20) == {"green"}
 
 
 async def test_blue_gets_nothing_while_one_of_three_greens_is_left(

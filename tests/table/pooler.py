@@ -1,31 +1,17 @@
 """Debian's pgbouncer before a real Postgres."""
 
 import asyncio
-import os
-import shutil
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
 
-import pytest
 from sqlalchemy import URL, make_url
 
 from celadon.stack.ports import choose_ports
+from tests.debian import debian_program
 from tests.provisioners.programs import until
 from tests.table.own_server import give_away, own_account
-
-_PROGRAM: Final = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
-
-
-def pgbouncer() -> str:
-    """Return the program; a test without one is skipped by name, or fails where CI is set, which installs it."""
-    if _PROGRAM is None:
-        if os.environ.get("CI"):
-            pytest.fail("there is no pgbouncer: .ci/run installs it")
-        pytest.skip("there is no pgbouncer: apt-get install pgbouncer")
-    return _PROGRAM
 
 
 @asynccontextmanager
@@ -37,7 +23,7 @@ async def running_pgbouncer(
     password: str = "",
 ) -> AsyncIterator[str]:
     """Run a pooler before a database until the block ends; yield its address."""
-    program = pgbouncer()
+    program = debian_program("pgbouncer")
     url = make_url(database_url)
     port = choose_ports(("pgbouncer",), {})["pgbouncer"]
     configuration = await asyncio.to_thread(_configure, directory, url, port, mode, settings, password)
