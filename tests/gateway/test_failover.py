@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from celadon.domain.decisions.drain import ENOUGH_ZERO_REPORTS
-from celadon.domain.decisions.publication import Publication, SetRole
+from celadon.domain.decisions.publication import EndpointState, Publication, SetRole
 from celadon.gateway.load_reports import DrainLoad
 from tests.gateway.conftest import Gateway, free_port, serving
 from tests.gateway.grpc_replica import GrpcReplica, grpc_client
 from tests.gateway.load import CONNECTIONS, under_load
 from tests.gateway.replica import Replica
 from tests.gateway.router import Router, running_router, until
-from tests.gateway.traffic import BLUE, GREEN, LOOPBACK, after_switch, before_switch, publication, routing
+from tests.gateway.traffic import BLUE, GREEN, LOOPBACK, after_switch, publication, routing
 
 pytestmark = pytest.mark.parts
 
@@ -83,6 +83,20 @@ async def test_blue_gets_nothing_while_one_of_three_greens_is_left(
     assert {answer.json["colour"] for answer in answers} == {"green"}
 
 
+async def test_blue_gets_nothing_while_two_of_four_greens_pass_their_probes(
+    gateway: Gateway, router: Router, blue: Replica, green: Replica
+) -> None:
+    async with listening("green", 3) as more:
+        told = baking(2, [blue.port], [green.port, *(one.port for one in more)])
+        sick = {one.port for one in more[:2]}
+        endpoints = tuple(
+            one.model_copy(update={"state": EndpointState.UNHEALTHY}) if one.port in sick else one
+            for one in told.endpoints
+        )
+        await gateway.tell(told.model_copy(update={"endpoints": endpoints}))
+        assert await colours(router) == {"green"}
+
+
 async def test_an_idempotent_request_that_meets_dead_greens_alone_is_answered_by_blue_at_last(
     gateway: Gateway, router: Router, blue: Replica, green: Replica
 ) -> None:
@@ -141,8 +155,7 @@ async def test_blue_takes_what_greens_cannot_of_which_the_probes_say_that_all_ar
 ) -> None:
     told = baking(2, [blue.port], [green.port])
     sick = tuple(
-        one if one.is_fallback else one.model_copy(update={"state": before_switch(1, [], [1]).endpoints[0].state})
-        for one in told.endpoints
+        one if one.is_fallback else one.model_copy(update={"state": EndpointState.UNHEALTHY}) for one in told.endpoints
     )
     await gateway.tell(told.model_copy(update={"endpoints": sick}))
     assert await colours(router) == {"blue"}

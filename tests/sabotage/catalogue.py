@@ -2372,12 +2372,12 @@ SABOTAGES: Final = (
     ),
     Sabotage(
         27,
-        "let blue share it as soon as a replica of green dies",
+        "let blue share it as soon as some of green are out",
         "celadon.gateway.resources",
         "assignment",
         '{"value": OVERPROVISIONING}',
         '{"value": 140}',
-        ("tests/gateway/test_failover.py::test_blue_gets_nothing_while_one_of_three_greens_is_left",),
+        ("tests/gateway/test_failover.py::test_blue_gets_nothing_while_two_of_four_greens_pass_their_probes",),
     ),
     Sabotage(
         27,
