@@ -13,7 +13,7 @@ import grpc
 import psutil
 import pytest
 import pytest_asyncio
-from aiohttp import ClientSession
+from aiohttp import ClientConnectionError, ClientSession
 
 from celadon.domain.decisions.enrolment import gateway_identity
 from celadon.domain.language.names import RouterNode
@@ -363,9 +363,11 @@ async def test_a_router_takes_its_routes_from_no_process_that_only_listens_there
 
 
 async def _has_counted(router: Router, name: str) -> bool:
-    if not router.admin.exists():
+    try:
+        lines = (await router.ask_admin(f"/stats?filter=^{name}$")).splitlines()
+    except ClientConnectionError:
+        # It has not begun to listen.
         return False
-    lines = (await router.ask_admin(f"/stats?filter=^{name}$")).splitlines()
     return any(int(line.rpartition(": ")[2]) for line in lines)
 
 
