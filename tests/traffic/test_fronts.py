@@ -13,7 +13,7 @@ from aiohttp import ClientSession, TCPConnector
 
 from tests.gateway.conftest import Gateway, free_port, serving
 from tests.gateway.grpc_replica import GrpcClient
-from tests.gateway.router import Router
+from tests.gateway.router import DEADLINE_SECONDS, Router
 from tests.gateway.traffic import LOOPBACK, routing
 from tests.traffic import kinds
 from tests.traffic.deployment import Deployment, ends
@@ -93,7 +93,7 @@ async def test_a_switch_loses_nothing_and_runs_nothing_twice(kind: kinds.Kind, f
 
 
 async def test_a_token_reaches_the_client_before_the_next_one_is_made(fronted: Deployment) -> None:
-    async with fronted.address.open("/silent") as answer, asyncio.timeout(60):
+    async with asyncio.timeout(DEADLINE_SECONDS), fronted.address.open("/silent") as answer:
         assert await answer.content.readexactly(len("begins, ")) == b"begins, "
         fronted.blue.finish.set()
         assert await answer.content.read() == b"ends"
