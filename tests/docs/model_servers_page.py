@@ -48,6 +48,17 @@ _SERVERS: Final[Mapping[str, _Server]] = MappingProxyType(
             asked="streamed completions with OpenAI's client",
             note="a GGUF file of random weights; answers 503 while it loads a model",
         ),
+        "kserve": _Server(
+            package="kserve",
+            asked="V1 REST, V2 REST and V2 gRPC at once",
+            note="refuses connections until its models are loaded",
+        ),
+        "ray-serve": _Server(
+            package="ray",
+            asked="REST",
+            note="its health path answers before its application does, so `first` is a real request; each replica is "
+            "a cluster of its own",
+        ),
     }
 )
 """The servers in the order of the page; one without words fails here."""

@@ -52,6 +52,14 @@ class Client:
         """Ask BentoML."""
         return str((await self._post("/double", {"number": 21}))["revision"])
 
+    async def ray_serve(self) -> str:
+        """Ask Ray Serve."""
+        return str((await self._post("/", {"number": 21}))["revision"])
+
+    async def v1_rest(self) -> str:
+        """Ask a server by the V1 inference protocol."""
+        return str((await self._post("/v1/models/echo:predict", {"instances": ["hello"]}))["predictions"][0])
+
     async def v2_rest(self) -> str:
         """Ask a server by the V2 inference protocol, over REST."""
         said = {"name": "text", "datatype": "BYTES", "shape": [1], "data": ["hello"]}
@@ -85,6 +93,8 @@ ASKS: Final[Mapping[str, Callable[[Client], dict[str, Ask]]]] = MappingProxyType
         "mlserver": lambda client: {"REST": client.v2_rest, "gRPC": client.v2_grpc},
         "bentoml": lambda client: {"REST": client.bentoml},
         "llama.cpp": lambda client: {"stream": client.completion},
+        "kserve": lambda client: {"V1": client.v1_rest, "REST": client.v2_rest, "gRPC": client.v2_grpc},
+        "ray-serve": lambda client: {"REST": client.ray_serve},
     }
 )
 """How each server is asked, by the name of its directory below ``models``."""
