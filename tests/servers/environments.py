@@ -27,24 +27,38 @@ def deployment_name(working_dir: Path) -> str:
     return str(yaml.safe_load((working_dir / "deployment.yaml").read_text(encoding="utf-8"))["deployment"])
 
 
+def environment_of(server: str, environments: Path = ENVIRONMENTS) -> Path:
+    """Return the virtual environment in which a server is installed.
+
+    Raises:
+        EnvironmentMissingError: it is not installed, or older than its requirements.
+
+    """
+    installed = environments / server / ".installed"
+    requirements = MODELS / server / "requirements.lock"
+    if not installed.exists():
+        fault = "is missing"
+    elif installed.stat().st_mtime < requirements.stat().st_mtime:
+        fault = f"is older than {requirements.relative_to(REPOSITORY)}"
+    else:
+        return installed.parent
+    raise EnvironmentMissingError(
+        f"the environment of {server} {fault}: run 'make test-servers', or 'make "
+        f"{ENVIRONMENTS.name}/{server}/.installed' for this server alone"
+    )
+
+
 def working_directory(server: str, directory: Path) -> Path:
     """Return a directory with the files of a server, its model, and its environment as ``venv``.
 
     Raises:
-        EnvironmentMissingError: the environment is not installed, or older than its requirements.
+        EnvironmentMissingError: see ``environment_of``.
 
     """
-    installed = ENVIRONMENTS / server / ".installed"
-    requirements = MODELS / server / "requirements.lock"
-    if not installed.exists() or installed.stat().st_mtime < requirements.stat().st_mtime:
-        raise EnvironmentMissingError(
-            f"the environment of {server} in {installed.parent.relative_to(REPOSITORY)} is missing or older than "
-            f"{requirements.relative_to(REPOSITORY)}: run 'make test-servers', or 'make "
-            f"{installed.relative_to(REPOSITORY)}' for this server alone"
-        )
+    environment = environment_of(server)
     made = directory / server
     shutil.copytree(MODELS / server, made)
-    (made / "venv").symlink_to(installed.parent)
+    (made / "venv").symlink_to(environment)
     if (made / "make_model.py").exists():
         subprocess.run(["venv/bin/python", "make_model.py", "model.gguf"], cwd=made, check=True)  # noqa: S607 - its own
     return made
