@@ -63,7 +63,7 @@ $(SERVERS)/%/.installed: tests/servers/models/%/requirements.lock
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r $<
 	@touch $@
 
-test-servers: $(DEVELOPMENT) $(INSTALLED_SERVERS) ## Roll out real model servers from PyPI under load (about 15 minutes)
+test-servers: $(DEVELOPMENT) $(INSTALLED_SERVERS) ## Roll out real model servers from PyPI under load (about 11 minutes)
 	$(BIN)/python -m pytest -m servers
 
 chaos: $(DEVELOPMENT) ## Strike rollouts at every moment by every death, under load (12 to 30 minutes)

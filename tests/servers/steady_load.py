@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Final, TypeAlias
 
 import aiohttp
@@ -58,21 +59,28 @@ class SteadyLoad:
         """Return the revisions that have answered requests of a kind."""
         return {record.revision for record in self.records if record.kind == kind}
 
-    def longest(self, kind: str) -> float:
-        """Return how long the slowest request of a kind took until now, in seconds."""
-        return max(record.seconds for record in self.records if record.kind == kind)
+    def ordinary(self, kind: str) -> float:
+        """Return how long the requests of a kind take as a rule (their median), in seconds."""
+        return median(record.seconds for record in self.records if record.kind == kind)
+
+    def hung(self, seconds: float) -> list[Record]:
+        """Return the requests that took so many seconds longer than those of their kind do as a rule."""
+        return [record for record in self.records if record.seconds > self.ordinary(record.kind) + seconds]
 
     def lost(self) -> list[Record]:
         """Return the requests that were not answered."""
         return [record for record in self.records if not record.revision]
 
-    def summary(self, ordinary: dict[str, float]) -> str:
-        """Return the figures of the load in words; ``ordinary`` are the slowest answers before the rollout."""
+    def summary(self) -> str:
+        """Return the figures of the load in words."""
         return "; ".join(
             f"{kind}: r1 answered {self.answered(kind, 'r1')}, r2 {self.answered(kind, 'r2')}, "
-            f"slowest {1000 * ordinary[kind]:.0f} ms before and {1000 * self.longest(kind):.0f} ms during the rollout"
+            f"median {1000 * self.ordinary(kind):.0f} ms, slowest {1000 * self._slowest(kind):.0f} ms"
             for kind in self.asks
         )
+
+    def _slowest(self, kind: str) -> float:
+        return max(record.seconds for record in self.records if record.kind == kind)
 
     async def _send(self, kind: str, ask: Ask, group: asyncio.TaskGroup) -> None:
         while not self._ends:

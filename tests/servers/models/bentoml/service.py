@@ -12,7 +12,7 @@ class Doubler:
 
     def __init__(self) -> None:
         """Load the model, which takes a while."""
-        time.sleep(2)
+        time.sleep(10)
         self.revision = os.environ["REVISION"]
 
     @bentoml.api

@@ -11,7 +11,7 @@ class EchoModel(Model):
 
     def load(self):
         """Load the model, which takes a while."""
-        time.sleep(2)
+        time.sleep(10)
         self.ready = True
         return True
 

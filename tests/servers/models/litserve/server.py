@@ -12,7 +12,7 @@ class Doubler(litserve.LitAPI):
 
     def setup(self, device):
         """Load the model, which takes a while."""
-        time.sleep(2)
+        time.sleep(10)
         self.revision = os.environ["REVISION"]
 
     def predict(self, request):

@@ -13,7 +13,7 @@ class EchoModel(MLModel):
 
     async def load(self) -> bool:
         """Load the model, which takes a while."""
-        await asyncio.sleep(2)
+        await asyncio.sleep(10)
         return True
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:

@@ -14,7 +14,7 @@ class Doubler:
 
     def __init__(self):
         """Load the model, which takes a while."""
-        time.sleep(2)
+        time.sleep(10)
         self.revision = os.environ["REVISION"]
 
     async def __call__(self, request):
