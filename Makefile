@@ -9,10 +9,15 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SIDE_BY_SIDE := --numprocesses 3 --dist worksteal
 ON_ONE_STACK := --numprocesses 3 --dist worksteal
 
+# Model servers with a directory below tests/servers/models, each of which is installed below this one.
+SERVERS := .servers
+INSTALLED_SERVERS := $(patsubst tests/servers/models/%/requirements.lock,$(SERVERS)/%/.installed,\
+  $(wildcard tests/servers/models/*/requirements.lock))
+
 .DEFAULT_GOAL := help
 
 help: ## Show what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(INSTALLED): requirements.lock pyproject.toml celadon/gateway/descriptors_build.py
 	$(PYTHON) -m venv $(VENV)
@@ -40,7 +45,7 @@ lint: $(DEVELOPMENT) ## Check format, lint, types and the import contracts
 	$(BIN)/lint-imports
 
 check: lint ## All checks, unit and workflow tests, one end-to-end test (under 5 minutes)
-	$(BIN)/python -m pytest -q $(SIDE_BY_SIDE) -m "smoke or not (stack or parts)"
+	$(BIN)/python -m pytest -q $(SIDE_BY_SIDE) -m "smoke or not (stack or parts or servers)"
 
 rest: $(DEVELOPMENT) ## What 'make check' leaves out: with it, each test runs once
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "parts and not (stack or smoke)"
@@ -48,9 +53,18 @@ rest: $(DEVELOPMENT) ## What 'make check' leaves out: with it, each test runs on
 	$(BIN)/python -m pytest -m "stack and not (shared and not exclusive) and not smoke"
 
 test: $(DEVELOPMENT) ## The whole suite
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not stack"
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not (stack or servers)"
 	$(BIN)/python -m pytest $(ON_ONE_STACK) -m "stack and (shared and not exclusive)"
 	$(BIN)/python -m pytest -m "stack and not (shared and not exclusive)"
+
+$(SERVERS)/%/.installed: tests/servers/models/%/requirements.lock
+	rm -rf $(@D)
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r $<
+	@touch $@
+
+test-servers: $(DEVELOPMENT) $(INSTALLED_SERVERS) ## Roll out real model servers from PyPI under load (about 11 minutes)
+	$(BIN)/python -m pytest -m servers
 
 chaos: $(DEVELOPMENT) ## Strike rollouts at every moment by every death, under load (12 to 30 minutes)
 	$(BIN)/python -m tests.chaos --json chaos.json
@@ -69,8 +83,8 @@ invariants: $(DEVELOPMENT) ## Tell many new stories of rollouts and check every 
 	$(BIN)/python -m pytest -q tests/invariants -k many --stories 500
 
 clean: ## Remove the virtual environment and everything that was generated
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	rm -rf $(VENV) $(SERVERS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
 	rm -f celadon/gateway/descriptors.binpb
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help install demo format lint check rest test chaos bench security sabotage invariants clean
+.PHONY: help install demo format lint check rest test test-servers chaos bench security sabotage invariants clean

@@ -11,6 +11,8 @@ from _pytest.mark.expression import Expression
 
 ROOT: Final = Path(__file__).parent.parent
 MARKERS: Final = ("parts", "stack", "shared", "exclusive", "smoke")
+APART: Final = "servers"
+"""The marker of tests that only ``make test-servers`` runs."""
 
 
 def pytest_commands(*targets: str) -> list[list[str]]:
@@ -39,6 +41,13 @@ def runs_of_each_kind(*targets: str) -> dict[frozenset[str], int]:
         kind: sum(expression.evaluate(lambda name, /, **_: name in kind) for expression in chosen)  # noqa: B023
         for kind in kinds
     }
+
+
+def test_model_servers_run_by_a_target_of_their_own() -> None:
+    """They need environments that no other target installs."""
+    for expression in selections("check", "rest", "test"):
+        assert not expression.evaluate(lambda name, /, **_: name == APART)
+    assert [str(arguments) for arguments in pytest_commands("test-servers")] == [str(["-m", APART])]
 
 
 def ci_targets() -> list[str]:
@@ -78,4 +87,4 @@ def test_selections_name_no_other_markers() -> None:
     for expression in selections("check", "rest", "test"):
         expression.evaluate(note)
 
-    assert asked <= set(MARKERS)
+    assert asked <= {*MARKERS, APART}

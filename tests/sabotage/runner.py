@@ -19,6 +19,7 @@ from tests.sabotage.syntax import PlaceError, replace_once
 ROOT: Final = Path(__file__).parent.parent.parent
 _LEFT_OUT: Final = shutil.ignore_patterns(
     ".venv",
+    ".servers",
     ".git",
     "__pycache__",
     ".hypothesis",
