@@ -47,11 +47,14 @@ async def test_a_b_a_b_and_a_b_a_c_b_under_load(deployment: LiveDeployment) -> N
         told = await back(deployment, "--wait", "--reason", "p99 doubled")
         assert "inside the rollback window: r1 is 1 revision back" in told
         assert await deployment.live_revision() == 1
+        await deployment.ended()
 
         await promoted(deployment, "r2", 2)
         assert await deployment.live_revision() == 2
 
         await back(deployment, "--wait")
+        # The table says that a rollout has ended a moment before its workflow has, and the next one may start.
+        await deployment.ended()
         await promoted(deployment, "r3", 3)
         # B again: traffic was taken back from it, so the gate applies.
         told = await back(deployment, "--to-revision", "2")
