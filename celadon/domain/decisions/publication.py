@@ -246,8 +246,7 @@ def publish(traffic: DeploymentTraffic) -> Publication:
                 endpoints += _endpoints(route_set, EndpointState.HEALTHY, without=out, drained=drained)
                 preview += _endpoints(route_set, EndpointState.DRAINING)
             case SetRole.WARM:
-                unfit = frozenset(one.route for one in route_set.members if not _can_serve(one))
-                warm = _endpoints(route_set, EndpointState.HEALTHY, without=unfit, drained=True)
+                warm = _endpoints(route_set, EndpointState.HEALTHY, without=_sick(route_set), drained=True)
                 endpoints += [one._replace(is_fallback=True) for one in warm]
                 preview += _endpoints(route_set, EndpointState.DRAINING)
             case SetRole.DRAINING:
@@ -255,9 +254,7 @@ def publish(traffic: DeploymentTraffic) -> Publication:
                 preview += _endpoints(route_set, EndpointState.DRAINING)
             case SetRole.GREEN:
                 endpoints += _endpoints(route_set, EndpointState.UNHEALTHY)
-                # Who listens at the address of a member that was never healthy is not known yet.
-                sick = frozenset(one.route for one in route_set.members if not _is_fit(one))
-                preview += _endpoints(route_set, EndpointState.HEALTHY, without=sick, drained=True)
+                preview += _endpoints(route_set, EndpointState.HEALTHY, without=_sick(route_set), drained=True)
     return Publication(
         deployment=traffic.deployment,
         epoch=traffic.epoch,
@@ -277,6 +274,11 @@ def publish(traffic: DeploymentTraffic) -> Publication:
 def _is_fit(member: Member) -> bool:
     """Whether a member has been healthy, and does not fail its probes now."""
     return member.ready and member.health is not RouteHealthStatus.UNHEALTHY
+
+
+def _sick(route_set: SetTraffic) -> frozenset[RouteId]:
+    """Return members that get nothing; who listens at the address of one that was never healthy is not known yet."""
+    return frozenset(one.route for one in route_set.members if not _is_fit(one))
 
 
 def _can_serve(member: Member) -> bool:

@@ -165,7 +165,7 @@ _BELIEVED: Final = (
 _told = (
     func.unnest(bindparam("names", type_=ARRAY(Text)), bindparam("epochs", type_=ARRAY(BigInteger)))
     .table_valued("deployment", "epoch")
-    .render_derived("loads")
+    .render_derived("told")
 )
 _known = select(Deployment.name, _told.c.epoch).join(_told, _told.c.deployment == Deployment.name).cte("known")
 _acknowledged = insert(_acks).from_select(
