@@ -68,6 +68,12 @@ _MOVES: Final = (
 _LEFT_BY_A_RUN: Final = frozenset({"AcceptedUpdateCompletedWorkflow", "AbortedByClosingWorkflow"})
 """How Temporal names the failure of an update that its run had not answered when it closed."""
 
+_LOST_ON_THE_WAY: Final = "UnprocessedUpdate"
+"""How Temporal names the failure of an update whose workflow task came back without a word about it.
+
+Seen where the answer of a slow worker and the task's timeout cross. The update was not carried out and left no trace.
+"""
+
 _MOVE_PAUSE_SECONDS: Final = 0.05
 
 
@@ -355,7 +361,8 @@ class RolloutClient:
     ) -> AnswerT:
         """Return what ``call`` returns; repeat it while the rollout moves to a new run, which takes some milliseconds.
 
-        A repeat of an update has the same id: at most one of them is carried out.
+        It is repeated too when a worker has lost the update on the way. A repeat of an update has the same id: at most
+        one of them is carried out.
 
         Raises:
             RPCError: it failed for another reason, or the move lasts longer than ``patience``.
@@ -371,11 +378,11 @@ class RolloutClient:
                 if not is_moving(error) or clock.time() > until:
                     raise
             except WorkflowUpdateFailedError as error:
-                left = isinstance(error.cause, ApplicationError) and error.cause.type in _LEFT_BY_A_RUN
-                if not left or clock.time() > until:
+                kind = error.cause.type if isinstance(error.cause, ApplicationError) else None
+                if (kind != _LOST_ON_THE_WAY and kind not in _LEFT_BY_A_RUN) or clock.time() > until:
                     raise
                 # A run that was terminated leaves its updates in the same words as one that goes on in a new run.
-                if await self.is_running(contracts.workflow_id(deployment)) is False:
+                if kind in _LEFT_BY_A_RUN and await self.is_running(contracts.workflow_id(deployment)) is False:
                     raise
             await asyncio.sleep(_MOVE_PAUSE_SECONDS)
 

@@ -3,40 +3,24 @@
 import asyncio
 import re
 import shlex
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from temporalio import workflow
 from temporalio.client import Client, WorkflowExecutionStatus
-from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from celadon.client import workflow_condition
 from celadon.client.overview import ask_workflow
-from celadon.client.rollout_view import NO_WORKFLOW, WorkflowAnswer
-from celadon.client.rollouts import RolloutClient
-from celadon.client.search_attributes import register_search_attributes
-from celadon.domain.decisions.workflow_condition import TaskFault, WorkflowCondition, WorkflowState
-from celadon.domain.language.contracts import GREEN_CHANGED, TASK_QUEUE, WORKFLOW_TYPE, workflow_id
-from celadon.domain.language.messages import GreenChanged, RolloutRequest
-from celadon.domain.language.payload import parse_payload
-from celadon.domain.language.states import RolloutPhase, SetCondition
+from celadon.client.rollout_view import NO_WORKFLOW
+from celadon.domain.decisions.workflow_condition import TaskFault, WorkflowState
+from celadon.domain.language.contracts import GREEN_CHANGED, WORKFLOW_TYPE, workflow_id
+from celadon.domain.language.states import RolloutPhase
 from celadon.stack.programs import temporal_program
-from celadon.stack.temporal_server import running_temporal
-from tests.workers import running
-from tests.workflows.conftest import GREEN, Script, ScriptedSteps
-from worker.registration import workflow_runner
-from workflows.rollout import BlueGreenRollout
+from tests.client.conftest import Site, is_true, until
 
 pytestmark = pytest.mark.parts
 
-DEADLINE_SECONDS = 90.0
 TOKEN = "sk-" + "abcdefgh" * 4
 
 
@@ -97,107 +81,6 @@ class BreaksAtSignals:
         return "here"
 
 
-class Site:
-    """One Temporal server, with its rollouts of ``chat``."""
-
-    def __init__(self, client: Client) -> None:
-        self.client = client
-        self.rollouts = RolloutClient(client)
-        self.steps = ScriptedSteps()
-        self.script = self.steps.scripts["chat"] = Script()
-
-    @asynccontextmanager
-    async def worker(self, build: type[Any] = BlueGreenRollout) -> AsyncIterator[None]:
-        """Run a worker of a build."""
-        worker = Worker(
-            self.client,
-            task_queue=TASK_QUEUE,
-            workflows=[build],
-            activities=self.steps.all(),
-            workflow_runner=workflow_runner() if build is BlueGreenRollout else UnsandboxedWorkflowRunner(),
-            sticky_queue_schedule_to_start_timeout=timedelta(seconds=1),
-        )
-        async with running(worker):
-            yield
-
-    async def start(self) -> None:
-        """Start a rollout."""
-        request = parse_payload(RolloutRequest, {"deployment": "chat", "revision": 2, "requested_by": "ann"})
-        await self.rollouts.start(request)
-
-    async def edge(self) -> None:
-        """Tell the rollout that green is ready."""
-        edge = GreenChanged(
-            route_set=GREEN,
-            seq=1,
-            condition=SetCondition.READY,
-            running=3,
-            ready=3,
-            required=3,
-            wanted=3,
-            failed=False,
-        )
-        await self.rollouts.signal(workflow_id("chat"), GREEN_CHANGED, edge.model_dump(mode="json"))
-
-    async def wait_for_promotion(self) -> None:
-        """Bring a rollout to the gate, where it waits without any task."""
-        async with self.worker():
-            await self.start()
-            await until(lambda: _is("provision_green" in self.script.names()))
-            await self.edge()
-
-            async def waits() -> bool:
-                return (await self.rollouts.status("chat")).phase is RolloutPhase.AWAITING_PROMOTION
-
-            await until(waits)
-
-    async def condition(self) -> WorkflowCondition:
-        """Return the condition of the rollout that runs."""
-        found = await self.rollouts.condition(workflow_id("chat"))
-        assert found is not None
-        return found
-
-    async def until_state(self, state: WorkflowState) -> WorkflowCondition:
-        """Wait until the rollout's workflow is in ``state``."""
-
-        async def reached() -> bool:
-            return (await self.condition()).state is state
-
-        await until(reached)
-        return await self.condition()
-
-    async def told(self, is_told: Callable[[WorkflowAnswer], bool]) -> WorkflowAnswer:
-        """Ask the workflow until something is told; a question may time out before anybody looks."""
-        found: list[WorkflowAnswer] = []
-
-        async def ask() -> bool:
-            found[:] = [await ask_workflow(self.rollouts, "chat")]
-            return is_told(found[0])
-
-        await until(ask)
-        return found[0]
-
-    async def told_stuck(self) -> WorkflowAnswer:
-        """Ask the workflow until it is told why it does not get on."""
-        return await self.told(lambda answer: answer.stuck is not None)
-
-    async def execution(self) -> WorkflowExecutionStatus | None:
-        """Return how the latest run of the workflow is."""
-        return (await self.client.get_workflow_handle(workflow_id("chat")).describe()).status
-
-
-async def _is(truth: bool) -> bool:  # noqa: FBT001 - a condition
-    return truth
-
-
-async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    """Wait for a condition, with a deadline."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not await condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        await asyncio.sleep(0.1)
-
-
 async def carry_out(told: str, verb: str, client: Client) -> None:
     """Run the ``temporal workflow`` command of a verb as it was printed."""
     found = re.search(rf"temporal (workflow {verb} [^;(]+)", told)
@@ -213,21 +96,10 @@ async def carry_out(told: str, verb: str, client: Client) -> None:
     assert process.returncode == 0, out.decode()
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def site(reachable_directory: Path, request: pytest.FixtureRequest) -> AsyncIterator[Site]:
-    """Run a Temporal server on which no worker has ever been."""
-    directory = reachable_directory / request.node.name
-    directory.mkdir()
-    async with running_temporal(directory) as address:
-        client = await Client.connect(address, data_converter=pydantic_data_converter)
-        await register_search_attributes(client)
-        yield Site(client)
-
-
 async def test_a_rollout_that_a_worker_carries_gets_on(site: Site) -> None:
     async with site.worker():
         await site.start()
-        await until(lambda: _is("provision_green" in site.script.names()))
+        await until(lambda: is_true("provision_green" in site.script.names()))
         answer = await site.told(lambda answer: answer.status is not None)
 
     assert answer.condition is not None
@@ -276,7 +148,7 @@ async def test_a_broken_build_is_told_with_what_it_fails_with(site: Site) -> Non
     assert len(condition.message.encode()) <= 1_000
     assert "upgrade or mend the workers" in condition.next_step
     async with site.worker():
-        await until(lambda: _is("provision_green" in site.script.names()))
+        await until(lambda: is_true("provision_green" in site.script.names()))
         await site.until_state(WorkflowState.HEALTHY)
 
 
@@ -337,7 +209,7 @@ async def test_a_request_begins_anew_under_another_version_by_the_reset_as_print
         assert (await handle.describe()).start_time == began_at
         await carry_out(condition.next_step, "reset", site.client)
 
-        await until(lambda: _is("provision_green" in site.script.names()))
+        await until(lambda: is_true("provision_green" in site.script.names()))
         await site.until_state(WorkflowState.HEALTHY)
     [begun] = site.script.inputs("begin")
     assert (await handle.describe()).start_time > began_at
@@ -365,7 +237,7 @@ async def test_a_step_that_fails_for_ever_is_told_until_it_succeeds(site: Site) 
         assert answer.unanswered_because.startswith("its step begin fails (attempt ")
         assert answer.stuck.attempt >= 3
         site.script.faults.clear()
-        await until(lambda: _is("provision_green" in site.script.names()))
+        await until(lambda: is_true("provision_green" in site.script.names()))
         await site.until_state(WorkflowState.HEALTHY)
 
 
@@ -373,10 +245,10 @@ async def test_a_step_that_an_outage_holds_up_is_not_called_broken(site: Site) -
     site.script.failures["begin"] = 1_000
     async with site.worker():
         await site.start()
-        await until(lambda: _is(site.script.names().count("begin") >= 4))
+        await until(lambda: is_true(site.script.names().count("begin") >= 4))
         assert (await site.condition()).state is WorkflowState.HEALTHY
         site.script.failures.clear()
-        await until(lambda: _is("provision_green" in site.script.names()))
+        await until(lambda: is_true("provision_green" in site.script.names()))
 
 
 async def test_a_temporal_that_does_not_answer_leaves_it_unknown(

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import aiohttp
 import psutil
@@ -18,8 +18,11 @@ from sqlalchemy import select
 from temporalio.client import Client, WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
 
+from celadon.client.patience import CouldNotAnswerError, NoAnswerError
 from celadon.client.rollouts import RolloutClient, RolloutEnded
+from celadon.domain.language.commands import PromoteAnswer, PromoteCommand
 from celadon.domain.language.contracts import workflow_id
+from celadon.domain.language.errors import RefusalCode, RefusedError
 from celadon.domain.language.messages import RolloutRequest, RolloutStatus
 from celadon.domain.language.payload import parse_payload
 from celadon.domain.language.states import RolloutPhase, RouteSetState
@@ -30,6 +33,8 @@ from celadon.table.core.models import Deployment, Rollout, Route, RouteSet
 from tests.stack.shared_stack import shared_stack
 
 DEADLINE_SECONDS = 120.0
+AnswerT = TypeVar("AnswerT")
+
 FAST_CHECK = {"path": "/health", "interval": "200ms", "timeout": "5s"}
 
 
@@ -37,6 +42,32 @@ def model_server(label: str, *arguments: str) -> list[str]:
     """Return the command of a replica that answers as revision ``label``."""
     server = [sys.executable, "-P", "-m", "celadon.stack.demo.model_server"]
     return [*server, "--port", "{port}", "--revision-label", label, *arguments]
+
+
+class PatientRollouts(RolloutClient):
+    """Rollouts as somebody asks for them who asks again when a busy machine was late with an answer."""
+
+    async def status(self, deployment: str, **choices: Any) -> RolloutStatus:
+        """Ask for the status, with a deadline for all attempts."""
+        return await self._again(lambda: RolloutClient.status(self, deployment, **choices))
+
+    async def promote(self, deployment: str, command: PromoteCommand, **choices: Any) -> PromoteAnswer:
+        """Promote; once more where no keeper vouched for green, whose lease a busy machine lets expire."""
+        return await self._again(lambda: RolloutClient.promote(self, deployment, command, **choices))
+
+    async def _again(self, ask: Callable[[], Awaitable[AnswerT]]) -> AnswerT:
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while True:
+            try:
+                return await ask()
+            except CouldNotAnswerError:
+                raise
+            except NoAnswerError:
+                if time.monotonic() > deadline:
+                    raise
+            except RefusedError as error:
+                if error.refusal.code is not RefusalCode.KEEPER_SILENT or time.monotonic() > deadline:
+                    raise
 
 
 class LiveDeployment:
@@ -47,7 +78,7 @@ class LiveDeployment:
         self.addresses = addresses
         self.table = table
         self.temporal = temporal
-        self.rollouts = RolloutClient(temporal, signer_of(addresses))
+        self.rollouts = PatientRollouts(temporal, signer_of(addresses))
         self.handle: WorkflowHandle[Any, Any] = temporal.get_workflow_handle(workflow_id(name))
 
     def request(self, label: str, *, replicas: int = 2, revision: object = None, **policy: object) -> dict[str, Any]:
