@@ -1,6 +1,7 @@
 """The API on a whole stack: start, watch, promote and go back as other systems do; the documentation's examples run."""
 
 import asyncio
+import itertools
 import json
 import re
 import stat
@@ -90,6 +91,25 @@ def request_of(deployment: LiveDeployment) -> Any:
     return make
 
 
+async def promote(caller: Caller, name: str) -> tuple[dict[str, Any], str]:
+    """Promote, and again where a busy machine let the keeper's lease expire; return the answer and what was sent."""
+    numbers = itertools.count(1)
+    while True:
+        mutation = f"""mutation {{ promoteDeployment(
+            input: {{deploymentId: "{name}", revision: 2, reason: "good", requestId: "{name}-promote-{next(numbers)}"}}
+        ) {{
+            ... on PromotePayload {{
+                state
+                switch {{ epoch acknowledgedBy silent milliseconds }}
+                deployment {{ liveRevision phase }}
+            }}
+            ... on Refused {{ code message }}
+        }} }}"""
+        answer = (await caller.graphql(mutation))["promoteDeployment"]
+        if answer.get("code") != "KEEPER_SILENT":
+            return answer, mutation
+
+
 async def test_a_rollout_is_started_watched_promoted_and_taken_back_through_the_api(
     stack: StackAddresses, deployment: LiveDeployment, request_of: Any
 ) -> None:
@@ -108,17 +128,7 @@ async def test_a_rollout_is_started_watched_promoted_and_taken_back_through_the_
             assert (started["from_revision"], started["to_revision"]) == (1, 2)
             await until_heard(heard, "audit", kind="awaiting_promotion")
 
-            mutation = f"""mutation {{ promoteDeployment(
-                input: {{deploymentId: "{name}", revision: 2, reason: "good", requestId: "{name}-promote"}}
-            ) {{
-                ... on PromotePayload {{
-                    state
-                    switch {{ epoch acknowledgedBy silent milliseconds }}
-                    deployment {{ liveRevision phase }}
-                }}
-                ... on Refused {{ code message }}
-            }} }}"""
-            answer = (await caller.graphql(mutation))["promoteDeployment"]
+            answer, mutation = await promote(caller, name)
             assert answer["state"] == "SWITCHED", answer
             assert answer["deployment"]["liveRevision"] == 2
             assert (answer["switch"]["acknowledgedBy"], answer["switch"]["silent"]) == (["local"], [])
@@ -129,7 +139,7 @@ async def test_a_rollout_is_started_watched_promoted_and_taken_back_through_the_
             repeated = (await caller.graphql(mutation))["promoteDeployment"]
             assert repeated["switch"] == answer["switch"]
 
-            wrong = mutation.replace("revision: 2", "revision: 1").replace("-promote", "-again")
+            wrong = mutation.replace("revision: 2", "revision: 1").replace("-promote-", "-again-")
             refused = (await caller.graphql(wrong))["promoteDeployment"]
             assert refused["code"] == "WRONG_REVISION"
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, assert_never
 from pydantic import JsonValue
 
 from celadon.domain.decisions.new_revision import check_new_revision
+from celadon.domain.decisions.other_rollout import another_under_way
 from celadon.domain.language.base_models import Record, StrictModel
 from celadon.domain.language.commands import UNDECLARED, NamedRevision, Reason
 from celadon.domain.language.contracts import workflow_id
@@ -27,9 +28,9 @@ if TYPE_CHECKING:
     from celadon.table.records.rollouts import RolloutRecord
     from celadon.table.rollouts.placing import Met
 
-_SETTLES_WITHIN: Final = 3.0
+_SETTLES_WITHIN: Final = 10.0
 _LOOKS_AGAIN: Final = 0.05
-"""Seconds: how long, and how often, a start that may wait asks again while table and Temporal disagree."""
+"""Seconds: how long, and how often, a start asks again while table and Temporal disagree."""
 
 
 SHOWN: Final[Mapping[str, str]] = {
@@ -111,7 +112,7 @@ async def _meet(
 
     For a moment the table and Temporal may disagree on whether one is under way: it begins, or has just ended.
     """
-    from celadon.table.rollouts.placing import lets_wait, meet
+    from celadon.table.rollouts.placing import meet
 
     service, who = call.service, call.who
     request_id = service.update_id(call)
@@ -137,9 +138,6 @@ async def _meet(
         except RefusedError as error:
             if error.refusal.code is not RefusalCode.ROLLOUT_RUNNING or time.monotonic() > patience:
                 raise
-            async with service.transaction() as tx:
-                if not await lets_wait(tx, named):
-                    raise
         await asyncio.sleep(_LOOKS_AGAIN)
 
 
@@ -188,6 +186,8 @@ async def begin_rollout(
 ) -> "tuple[str, RolloutRecord | None]":
     """Start a rollout in the caller's name, and wait a moment until it is registered.
 
+    The workflow of a rollout closes a moment after the rollout has ended; a start in between waits for that.
+
     Args:
         call: by whom and through which door.
         request: what is to be rolled out.
@@ -200,11 +200,25 @@ async def begin_rollout(
         RefusedError: a rollout of the deployment is under way, or the table refused it; it says why.
 
     """
+    from celadon.table.rollouts.placing import read_under_way
+
     service, who = call.service, call.who
     named = request.model_copy(update={"requested_by": who.name})
     named = RolloutRequest.model_validate(named.model_dump(mode="json", exclude_unset=True), strict=False)
     rollouts = await service.rollout_client()
-    run_id = await rollouts.start(named, request_id=request_id or "", sender=service.sender(who))
+    patience = time.monotonic() + _SETTLES_WITHIN
+    while True:
+        try:
+            run_id = await rollouts.start(named, request_id=request_id or "", sender=service.sender(who))
+            break
+        except RefusedError as error:
+            if error.refusal.code is not RefusalCode.ROLLOUT_RUNNING or time.monotonic() > patience:
+                raise
+        async with service.transaction() as tx:
+            under_way, _ = await read_under_way(tx, request.deployment)
+        if under_way is not None:
+            raise RefusedError(another_under_way(request.deployment))
+        await asyncio.sleep(_LOOKS_AGAIN)
     return run_id, await until_begun(call, request.deployment, run_id)
 
 

@@ -175,15 +175,6 @@ def way_of(waiting: NextRolloutRow, layers: Sequence[BlueGreenPolicy], replicas:
     )
 
 
-async def lets_wait(tx: AsyncSession, request: RolloutRequest) -> bool:
-    """Whether a request may wait behind a rollout that is under way, as things stand."""
-    deployment = await tx.scalar(select(Deployment).where(Deployment.name == request.deployment))
-    if deployment is None or request.rollback:
-        return False
-    policy = resolve_for(deployment.name, await read_defaults(tx), read_policy(deployment.policy), request.policy)
-    return policy.on_new_revision is not OnNewRevision.REJECT
-
-
 def _require_right_to_replace(
     under_way: Rollout, rights: frozenset[Verb], *, verified: bool, require: Callable[[Verb, str], None]
 ) -> None:
