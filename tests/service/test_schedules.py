@@ -22,6 +22,7 @@ from temporalio.exceptions import ApplicationError
 from celadon.domain.language.contracts import ASK_TYPE, SCHEDULED_AT, SCHEDULED_BY, TASK_QUEUE
 from celadon.domain.language.permissions import Role
 from celadon.domain.language.scheduling import MOST_SCHEDULES
+from celadon.table.core.locks import lock_deployment
 from tests.api.conftest import DEADLINE_SECONDS, Answer
 from tests.service.doors import Doors, Scenarios
 from tests.table.rows import Rows
@@ -250,6 +251,21 @@ async def test_what_could_never_fire_is_refused_and_changes_nothing(
     assert refused.code == code, refused.text
     after = await scheduling.rows.dump()
     assert {name for name in before if before[name] != after[name]} <= {"api_tokens"}
+    assert [one async for one in await scheduling.temporal.list_schedules()] == []
+
+
+async def test_a_schedule_whose_moment_passes_while_it_is_made_is_refused_and_not_kept(scheduling: Scheduling) -> None:
+    await scheduling.rows.live()
+    at = datetime.now(UTC) + SOON
+    async with scheduling.rows.table.transaction() as tx:
+        await lock_deployment(tx, "chat")
+        creation = asyncio.create_task(scheduling.create(at=at.isoformat()))
+        await asyncio.sleep((at - datetime.now(UTC)).total_seconds() + 1)
+    refused = await creation
+
+    assert refused.code == "INVALID_PAYLOAD"
+    assert "has passed" in refused.text or "passed while the schedule was made, so that it never fires" in refused.text
+    assert await scheduling.listed() == {}
     assert [one async for one in await scheduling.temporal.list_schedules()] == []
 
 

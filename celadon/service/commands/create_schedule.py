@@ -2,10 +2,12 @@
 
 # ruff: noqa: PLC0415 - declaring a command needs neither a database nor Temporal
 
+import asyncio
 import json
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from pydantic import AwareDatetime, Field, JsonValue
 
@@ -22,7 +24,14 @@ from celadon.service.scheduled import scheduled_command, scheduled_request
 from celadon.service.typed import pairs_typed
 
 if TYPE_CHECKING:
+    from celadon.client.schedules import ScheduleClient
     from celadon.domain.decisions.timetable import Timetable
+
+_SETTLES_WITHIN: Final = 3.0
+_LOOKS_AGAIN: Final = 0.1
+"""Seconds: how long, and how often, Temporal is asked for a firing of a schedule that fires at this moment."""
+
+_MISSED: Final = "its moment passed while it was made"
 
 
 class CreateScheduleRequest(StrictModel):
@@ -66,6 +75,7 @@ async def create_schedule(call: Call[CreateScheduleRequest]) -> CreateScheduleRe
     """Keep a schedule for its author, and let Temporal fire it. Twice creates it once."""
     from celadon.table.records.schedules import NewSchedule
     from celadon.table.rollouts.schedules import create_schedule as keep_schedule
+    from celadon.table.rollouts.schedules import delete_schedule as forget_schedule
     from celadon.table.rollouts.schedules import forget_fired
 
     request, service, who = call.request, call.service, call.who
@@ -113,6 +123,19 @@ async def create_schedule(call: Call[CreateScheduleRequest]) -> CreateScheduleRe
         # Where that fails, Temporal removes it by itself 7 days after it has fired.
         await schedules.delete(schedule_id(call.subject, name))
     known = await schedules.find(identity, call.subject)
+    if (
+        wanted.at is not None
+        and wanted.at <= datetime.now(UTC)
+        and await _has_missed(schedules, identity, call.subject)
+    ):
+        async with service.serving(call, [Verb.SCHEDULE]) as tx:
+            await forget_schedule(tx, call.subject, request.schedule, service.author(who, _MISSED))
+        await schedules.delete(identity)
+        raise refuse(
+            RefusalCode.INVALID_PAYLOAD,
+            f"the moment {utc(wanted.at)} passed while the schedule was made, so that it never fires",
+            "name a later one, or give the command itself",
+        )
     return CreateScheduleResult(
         deployment=call.subject,
         schedule=request.schedule,
@@ -122,6 +145,18 @@ async def create_schedule(call: Call[CreateScheduleRequest]) -> CreateScheduleRe
         signed=author.verified,
         next_at=None if known is None else known.next_at,
     )
+
+
+async def _has_missed(schedules: "ScheduleClient", identity: str, deployment: str) -> bool:
+    """Whether a schedule's one moment had passed before Temporal knew it: it fires no more, and has never fired."""
+    patience = time.monotonic() + _SETTLES_WITHIN
+    while time.monotonic() < patience:
+        known = await schedules.find(identity, deployment)
+        if known is None or known.paused or known.next_at is not None or known.last is not None:
+            return False
+        # One that fires at this moment says neither for a while.
+        await asyncio.sleep(_LOOKS_AGAIN)
+    return True
 
 
 def _timetable(request: CreateScheduleRequest) -> "Timetable | None":
