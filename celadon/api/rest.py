@@ -247,5 +247,7 @@ async def stream_one(
 def _streaming(request: Request, who: Principal, name: str | None, after: int | None) -> ChangeResponse:
     parts = parts_of(request)
     who.require([Verb.READ])
-    changes = ChangeStream(parts.service, parts.feed, who, name, lambda: parts.authenticator.known(request))
-    return ChangeResponse(events_for(request, changes.events(after, parts.streams)))
+    changes = ChangeStream(
+        parts.service, parts.feed, who, name, lambda: parts.authenticator.known(request), parts.times
+    )
+    return ChangeResponse(events_for(request, changes.events(after, parts.streams)), parts.times)

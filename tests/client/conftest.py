@@ -24,7 +24,7 @@ from celadon.domain.language.messages import GreenChanged, RolloutRequest
 from celadon.domain.language.payload import parse_payload
 from celadon.domain.language.states import RolloutPhase, SetCondition
 from celadon.stack.temporal_server import running_temporal
-from tests.workers import running
+from tests.workers import PATIENT_TASKS, running
 from tests.workflows.conftest import GREEN, Script, ScriptedSteps
 from worker.registration import workflow_runner
 from workflows.rollout import BlueGreenRollout
@@ -37,7 +37,7 @@ class Site:
 
     def __init__(self, client: Client) -> None:
         self.client = client
-        self.rollouts = RolloutClient(client)
+        self.rollouts = RolloutClient(client, task_timeout=PATIENT_TASKS)
         self.steps = ScriptedSteps()
         self.script = self.steps.scripts["chat"] = Script()
 
