@@ -10,11 +10,11 @@ import pytest
 from temporalio import workflow
 from temporalio.client import Client, WorkflowExecutionStatus
 
-from celadon.client.overview import ask_workflow
-from celadon.client.rollout_view import NO_WORKFLOW
 from celadon.domain.decisions.workflow_condition import TaskFault, WorkflowState
 from celadon.domain.language.contracts import GREEN_CHANGED, WORKFLOW_TYPE, workflow_id
 from celadon.domain.language.states import RolloutPhase
+from celadon.service.overview import ask_workflow
+from celadon.service.rollout_view import NO_WORKFLOW
 from celadon.stack.programs import temporal_program
 from tests.client.conftest import Site, is_true, until
 

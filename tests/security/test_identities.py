@@ -10,10 +10,10 @@ from aiohttp import web
 from temporalio.testing import WorkflowEnvironment
 
 from celadon.api.settings import ApiSettings
-from celadon.client.wording import event_title
 from celadon.domain.language.identity import LINK_ISSUER, LONGEST_NAME, TOKEN_ISSUER, check_name
 from celadon.domain.language.permissions import Role
 from celadon.domain.language.states import Channel
+from celadon.service.rollout_words import event_title
 from celadon.table.access.console_logins import create_login
 from celadon.table.access.tokens import NewToken, create_token
 from celadon.table.core.engine import Table

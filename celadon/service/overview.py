@@ -5,12 +5,12 @@ from datetime import timedelta
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.client.patience import CouldNotAnswerError, NoAnswerError
-from celadon.client.rollout_view import NO_WORKFLOW, RolloutView, WorkflowAnswer
 from celadon.client.rollouts import RolloutClient
 from celadon.client.workflow_condition import PATIENCE
 from celadon.domain.decisions.workflow_condition import WorkflowState, condition_of_query, unknown_condition
 from celadon.domain.language.contracts import workflow_id
 from celadon.domain.language.errors import RefusedError
+from celadon.service.rollout_view import NO_WORKFLOW, RolloutView, WorkflowAnswer
 from celadon.table.read.overview import view_deployment
 
 
