@@ -7,6 +7,7 @@ is now, and by the command itself. Whatever else starts the workflow ``Ask`` is 
 # ruff: noqa: PLC0415 - a worker that starts anew loads the commands with the first one that is given
 
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -23,6 +24,7 @@ from celadon.domain.decisions.authority import Authority
 from celadon.domain.decisions.firing import refuse_late_firing, refuse_other_firing
 from celadon.domain.decisions.hosts import NO_HOSTS, ClaimableHosts
 from celadon.domain.language.commands import UNDECLARED
+from celadon.domain.language.contracts import WORKFLOW_TASK_TIMEOUT
 from celadon.domain.language.errors import RefusalCode, RefusedError
 from celadon.domain.language.limits import NAME_BYTES, echo
 from celadon.domain.language.scheduling import AskAnswer, AskStep
@@ -48,9 +50,18 @@ class AskActivities:
     """The activity of ``Ask`` with what it needs: the table, Temporal, and whom the installation believes."""
 
     def __init__(
-        self, table: Table, client: Client, authority: Authority, claimable: ClaimableHosts = NO_HOSTS
+        self,
+        table: Table,
+        client: Client,
+        authority: Authority,
+        claimable: ClaimableHosts = NO_HOSTS,
+        task_timeout: timedelta = WORKFLOW_TASK_TIMEOUT,
     ) -> None:
-        """Keep what the worker has, and make the key that signs for authors of schedules."""
+        """Keep what the worker has, and make the key that signs for authors of schedules.
+
+        A worker has as long as ``task_timeout`` for each workflow task of the rollouts that are started.
+        """
+        self._task_timeout = task_timeout
         self._claimable = claimable
         self._table = table
         self._client = client
@@ -134,7 +145,7 @@ class AskActivities:
                 scheme=scheme,
                 door=Channel.SCHEDULE,
             )
-            rollouts = RolloutClient(self._client, self._signer)
+            rollouts = RolloutClient(self._client, self._signer, self._task_timeout)
             return Service(self._table, rollouts, signs=True, claimable=self._claimable), who
         declared = Undeclared(
             name=_declared_name(step, author),
@@ -145,7 +156,7 @@ class AskActivities:
             door=Channel.SCHEDULE,
             rights=self._authority.unsigned_rights,
         )
-        rollouts = RolloutClient(self._client)
+        rollouts = RolloutClient(self._client, task_timeout=self._task_timeout)
         return UnsignedService(self._table, rollouts, signs=False, claimable=self._claimable), declared
 
     async def _write_refusal(self, step: AskStep, author: ScheduleAuthor | None, error: RefusedError) -> None:

@@ -14,6 +14,7 @@ import random
 import signal
 import time
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Final
 
 from sqlalchemy import select
@@ -52,11 +53,11 @@ async def _holder(line: Line) -> int:
     return int(holder.rpartition("/")[2])
 
 
-async def _until_steady(line: Line, workers: int) -> None:
-    """Wait until each worker has served for so long that a death of it is its first, and one has the lease."""
+async def _until_steady(line: Line, workers: int, steady_after: timedelta) -> None:
+    """Wait until each worker has served for ``steady_after``, and one has the lease."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
-        steady_since = time.time() - STEADY_AFTER.total_seconds() - _STARTED_WITHIN_SECONDS
+        steady_since = time.time() - steady_after.total_seconds() - _STARTED_WITHIN_SECONDS
         pids = [
             one.pid
             for one in line.stack.children
@@ -84,11 +85,13 @@ async def _promote(line: Line, number: int, request_id: str, after: float) -> fl
             return (time.perf_counter() - began) * 1000
 
 
-async def _strike(line: Line, label: str, moments: Sequence[float], workers: int) -> list[float]:
+async def _strike(
+    line: Line, label: str, moments: Sequence[float], workers: int, steady_after: timedelta
+) -> list[float]:
     """Roll all out, promote them at moments before the kill; return how long each took."""
     numbers = range(len(moments))
     await asyncio.gather(*(line.begin(_request(number, label)) for number in numbers))
-    await _until_steady(line, workers)
+    await _until_steady(line, workers, steady_after)
     holder = await _holder(line)
     promotions = [
         asyncio.create_task(_promote(line, number, f"{label}-{number}", PROMOTED_WITHIN_SECONDS - moment))
@@ -101,15 +104,20 @@ async def _strike(line: Line, label: str, moments: Sequence[float], workers: int
     return taken
 
 
-async def measure_on(line: Line, kills: int, promotions: int, workers: int) -> Grid:
-    """Measure on one stack that has so many workers."""
+async def measure_on(
+    line: Line, kills: int, promotions: int, workers: int, steady_after: timedelta = STEADY_AFTER
+) -> Grid:
+    """Measure on one stack that has so many workers, none of which is killed before ``steady_after``.
+
+    By then the death of a worker is its first.
+    """
     # The same moments each time.
     dice = random.Random(7)
     await asyncio.gather(*(line.go_live(_request(number, "r0")) for number in range(promotions)))
     taken: list[float] = []
     for number in range(1, kills + 1):
         moments = [dice.uniform(0, PROMOTED_WITHIN_SECONDS) for _ in range(promotions)]
-        of_kill = await _strike(line, f"r{number}", moments, workers)
+        of_kill = await _strike(line, f"r{number}", moments, workers, steady_after)
         print(f"workers {workers}, kill {number}: answered after {[round(one) for one in of_kill]} ms", flush=True)
         taken += of_kill
     return Grid(

@@ -5,7 +5,6 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +18,6 @@ from sqlalchemy.pool import NullPool
 from temporalio.testing import WorkflowEnvironment
 
 from bench.time_skipping import time_skipping_temporal
-from celadon.domain.language import contracts
 from celadon.stack.postgres import running_postgres
 from celadon.table.core.engine import Table
 from celadon.table.core.migrate import upgrade
@@ -56,14 +54,6 @@ def own_ports() -> Iterator[None]:
     """Keep the replicas of tests that run at once in other processes away from the ports of this one's."""
     with pytest.MonkeyPatch.context() as patch:
         choose_own_ports(patch)
-        yield
-
-
-@pytest.fixture(scope="session", autouse=True)
-def patient_workflow_tasks() -> Iterator[None]:
-    """Let no worker of this process lose a workflow's task because the machine stood still; stacks are as they are."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(contracts, "WORKFLOW_TASK_TIMEOUT", timedelta(seconds=30))
         yield
 
 

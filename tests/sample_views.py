@@ -3,7 +3,6 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from celadon.client.rollout_view import RolloutView, WorkflowAnswer, table_next_step, who_must_act
 from celadon.domain.decisions.workflow_condition import (
     PendingTask,
     StepFailure,
@@ -30,6 +29,7 @@ from celadon.domain.language.states import (
     RouteStatus,
     SetCondition,
 )
+from celadon.service.rollout_view import RolloutView, WorkflowAnswer, table_next_step, who_must_act
 from celadon.service.views.deployments import DeploymentList, ListedDeployment
 from celadon.service.views.history import History
 from celadon.service.views.revisions import RevisionList

@@ -38,6 +38,7 @@ from celadon.api.request_guard import RequestGuard
 from celadon.api.rest_commands import command_router
 from celadon.api.rest_words import problem_for
 from celadon.api.settings import ApiSettings
+from celadon.api.times import USUAL_TIMES
 from celadon.domain.language.error_words import what_is_wrong
 from celadon.domain.language.errors import RefusedError
 from celadon.domain.language.permissions import Verb
@@ -84,6 +85,7 @@ def make_app(settings: ApiSettings, parts: ApiParts | None = None) -> FastAPI:
         BodyLimit,
         most=settings.api_max_body,
         longest_seconds=settings.api_body_timeout.total_seconds(),
+        grace_seconds=(USUAL_TIMES if parts is None else parts.times).body_grace.total_seconds(),
     )
     app.add_middleware(RequestGuard, hosts=settings.answered_hosts)
     app.add_middleware(OutagePages)

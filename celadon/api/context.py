@@ -15,6 +15,7 @@ from celadon.api.probes import Readiness
 from celadon.api.serving import ApiService
 from celadon.api.settings import ApiSettings
 from celadon.api.streams import Streams
+from celadon.api.times import ApiTimes
 from celadon.api.workflow_watch import WorkflowWatch
 from celadon.service.principal import Principal
 
@@ -33,6 +34,7 @@ class ApiParts:
     sessions: Sessions
     settings: ApiSettings
     streams: Streams
+    times: ApiTimes
     workflow_watch: WorkflowWatch
     workflows_url: str
     """The address of Temporal's UI for our namespace; empty when it is not known."""

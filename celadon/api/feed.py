@@ -9,10 +9,12 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 
 import structlog
 
+from celadon.api.times import USUAL_TIMES
 from celadon.api.topics import DeploymentTopic, ScopeTopic, Topic
 from celadon.client.rollouts import RolloutClient
 from celadon.logs import trace_of
@@ -21,9 +23,6 @@ from celadon.table.core.listen import ACKS_CHANNEL, ALL_DEPLOYMENTS, EVENTS_CHAN
 from celadon.table.core.outages import TableAwayError
 from celadon.table.core.trouble_log import TroubleLog
 from celadon.table.read.event_order import Place, newest_place
-
-LOOK_SECONDS: Final = 2.0
-"""Replicas may become healthy without anything that routers or the audit log must be told."""
 
 MOST_LOOKS: Final = 2
 """Topics that are read at the same time; each leaves its place free for as long again as it took."""
@@ -56,12 +55,18 @@ class ChangeFeed:
     """Reads changes for all streams of a process, while there are any."""
 
     def __init__(
-        self, table: Table, rollouts: RolloutClient, listener: Listener, trouble: TroubleLog | None = None
+        self,
+        table: Table,
+        rollouts: RolloutClient,
+        listener: Listener,
+        trouble: TroubleLog | None = None,
+        look: timedelta = USUAL_TIMES.look,
     ) -> None:
         """Read ``table`` when ``listener`` hears of changes; workflows are asked through ``rollouts``.
 
-        What keeps it from hearing is told by ``trouble``.
+        What keeps it from hearing is told by ``trouble``. Each ``look`` everything is read again.
         """
+        self._look_seconds = look.total_seconds()
         self._trouble = trouble or TroubleLog("changes_not_heard")
         self._table = table
         self._rollouts = rollouts
@@ -153,16 +158,16 @@ class ChangeFeed:
                     followed.topic.due.set()
 
     async def _look_again(self) -> None:
-        """Look at every topic from time to time, at all within ``LOOK_SECONDS`` where that takes a small share."""
+        """Look at every topic from time to time, at all within ``look`` where that takes a small share."""
         while True:
             topics = [followed.topic for followed in self._followed.values()]
             for topic in topics:
                 if isinstance(topic, ScopeTopic):
                     topic.sweeps = True
                 topic.due.set()
-                await asyncio.sleep(max(LOOK_SECONDS / len(topics), topic.took_seconds / _LOOKING_SHARE))
+                await asyncio.sleep(max(self._look_seconds / len(topics), topic.took_seconds / _LOOKING_SHARE))
             if not topics:
-                await asyncio.sleep(LOOK_SECONDS)
+                await asyncio.sleep(self._look_seconds)
 
     async def _keep(self, topic: Topic) -> None:
         """Read a topic whenever it is due."""

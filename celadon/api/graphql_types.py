@@ -15,7 +15,6 @@ from celadon.api.graphql_pages import (
     read_number,
     read_route,
 )
-from celadon.client.rollout_view import table_next_step, who_must_act
 from celadon.domain.decisions.workflow_condition import WorkflowCondition as WorkflowConditionRecord
 from celadon.domain.language.errors import Refusal
 from celadon.domain.language.freeze import Freeze as FreezeRecord
@@ -24,6 +23,7 @@ from celadon.domain.language.messages import RefusedMessage, RolloutStatus
 from celadon.domain.language.messages import Timer as StatusTimer
 from celadon.domain.language.plan import FieldChange, LayeredKey
 from celadon.service.door_words import Door, said_at
+from celadon.service.rollout_view import table_next_step, who_must_act
 from celadon.service.views.deployments import ListedDeployment
 from celadon.service.views.policy import ShownPolicy
 from celadon.service.views.schedules import ScheduleView

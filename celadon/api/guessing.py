@@ -21,6 +21,7 @@ from celadon.api.limits import Rate
 from celadon.api.metrics import ApiMetrics
 from celadon.api.problems import HttpRefusal
 from celadon.api.settings import ApiSettings
+from celadon.api.times import USUAL_TIMES
 
 LONGEST_CREDENTIAL: Final = 8192
 
@@ -38,11 +39,15 @@ log = structlog.get_logger()
 class Guessing:
     """Counts credentials that were none."""
 
-    def __init__(self, settings: ApiSettings, metrics: ApiMetrics) -> None:
-        """Allow each address as many failures as the settings say."""
+    def __init__(
+        self, settings: ApiSettings, metrics: ApiMetrics, clock: Callable[[], float] = USUAL_TIMES.failure_clock
+    ) -> None:
+        """Allow each address as many failures as the settings say, by a ``clock`` in seconds."""
         self._trusted = settings.trusted_proxies
         self._metrics = metrics
-        self._failures = Rate(settings.api_failures_per_minute / _MINUTE_SECONDS, settings.api_failures_per_minute)
+        self._failures = Rate(
+            settings.api_failures_per_minute / _MINUTE_SECONDS, settings.api_failures_per_minute, clock
+        )
         self._lane = asyncio.Semaphore(_LANE)
         self._good: OrderedDict[bytes, None] = OrderedDict()
 

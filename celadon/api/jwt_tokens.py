@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import aiohttp
@@ -11,6 +11,7 @@ import jwt
 import structlog
 
 from celadon.api.settings import ApiSettings
+from celadon.api.times import USUAL_TIMES
 from celadon.domain.language.identity import check_name
 from celadon.domain.language.permissions import Role
 from celadon.domain.language.shown_text import find_control
@@ -23,7 +24,6 @@ KEYS_LAST_SECONDS: Final = 600.0
 UNKNOWN_KEY_PAUSE_SECONDS: Final = 10.0
 """A token with a key that nobody knows makes the keys be read at most so often, however many of them come."""
 
-_FETCH_SECONDS: Final = 5.0
 _LONGEST_SECONDS: Final = 365 * 24 * 3600.0
 _LONGEST_ANSWER: Final = 1024 * 1024
 
@@ -33,8 +33,18 @@ log = structlog.get_logger()
 class IssuerKeys:
     """The public keys of an issuer, by their id: read when they are first needed, anew when they rotate."""
 
-    def __init__(self, url: str, *, pause_seconds: float = UNKNOWN_KEY_PAUSE_SECONDS) -> None:
-        """Read keys from ``url``; at most every ``pause_seconds`` because of a token with an unknown key."""
+    def __init__(
+        self,
+        url: str,
+        *,
+        pause_seconds: float = UNKNOWN_KEY_PAUSE_SECONDS,
+        patience: timedelta = USUAL_TIMES.key_fetch,
+    ) -> None:
+        """Read keys from ``url``; at most every ``pause_seconds`` because of a token with an unknown key.
+
+        The issuer may take as long as ``patience`` for an answer.
+        """
+        self._patience = patience
         self._url = url
         self._pause_seconds = pause_seconds
         self._keys: dict[str, jwt.PyJWK] = {}
@@ -62,7 +72,7 @@ class IssuerKeys:
         self._tried_at = time.monotonic()
         try:
             async with (
-                asyncio.timeout(_FETCH_SECONDS),
+                asyncio.timeout(self._patience.total_seconds()),
                 aiohttp.ClientSession(timeout=UNTIMED) as session,
                 session.get(self._url, allow_redirects=False, raise_for_status=True) as answer,
             ):

@@ -14,7 +14,6 @@ from celadon.api.problems import HttpRefusal, response_of
 
 _REMEMBERED: Final = 10_000
 
-_GRACE_SECONDS: Final = 10.0
 _SLOWEST_BYTES_PER_SECOND: Final = 1024
 """After a moment of grace a body must have come at this rate at least."""
 
@@ -57,7 +56,8 @@ class Rate:
 class _Body:
     """Reads a request's body as long as it is neither too large nor too slow."""
 
-    def __init__(self, receive: Receive, most: int, longest_seconds: float) -> None:
+    def __init__(self, receive: Receive, most: int, longest_seconds: float, grace_seconds: float) -> None:
+        self._grace = grace_seconds
         self._receive = receive
         self._most = most
         self._longest = longest_seconds
@@ -77,7 +77,7 @@ class _Body:
         now = asyncio.get_running_loop().time()
         if self._begun_at is None:
             self._begun_at = now
-        slowest = min(self._longest, _GRACE_SECONDS + self._received / _SLOWEST_BYTES_PER_SECOND)
+        slowest = min(self._longest, self._grace + self._received / _SLOWEST_BYTES_PER_SECOND)
         try:
             async with asyncio.timeout_at(self._begun_at + slowest):
                 message = await self._receive()
@@ -108,8 +108,9 @@ def too_large(most: int) -> HttpRefusal:
 class BodyLimit:
     """Refuses requests whose body is larger than it may be, also those that do not say how large it is, or too slow."""
 
-    def __init__(self, app: ASGIApp, most: int, longest_seconds: float) -> None:
-        """Guard ``app``; ``most`` is in bytes, ``longest_seconds`` for the whole body."""
+    def __init__(self, app: ASGIApp, most: int, longest_seconds: float, grace_seconds: float) -> None:
+        """Guard ``app``; ``most`` is in bytes, ``longest_seconds`` is for the whole body, the grace at any rate."""
+        self._grace = grace_seconds
         self._app = app
         self._most = most
         self._longest = longest_seconds
@@ -124,7 +125,7 @@ class BodyLimit:
             refused = too_large(self._most)
             await response_of(refused.problem, refused.headers)(scope, receive, send)
             return
-        await self._app(scope, _Body(receive, self._most, self._longest).receive, send)
+        await self._app(scope, _Body(receive, self._most, self._longest, self._grace).receive, send)
 
 
 class SecurityHeaders:

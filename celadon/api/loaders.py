@@ -8,8 +8,8 @@ from typing import Any, Final, TypeAlias, TypeVar
 from strawberry.dataloader import DataLoader
 
 from celadon.api.serving import ApiService
-from celadon.client.rollout_view import WorkflowAnswer
 from celadon.service.principal import Principal
+from celadon.service.rollout_view import WorkflowAnswer
 from celadon.service.views.deployment import ask_workflow
 from celadon.service.views.deployments import ListedDeployment
 from celadon.table.core.labels import named, within

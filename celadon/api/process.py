@@ -25,6 +25,7 @@ from celadon.api.protocol import ConnectionLimits, Connections, GuardedProtocol,
 from celadon.api.serving import ApiService
 from celadon.api.settings import ApiSettings
 from celadon.api.streams import Streams
+from celadon.api.times import USUAL_TIMES, ApiTimes
 from celadon.api.workflow_watch import WorkflowWatch
 from celadon.client.connection import connect
 from celadon.client.rollouts import RolloutClient
@@ -42,14 +43,19 @@ APPLICATION_NAME: Final = "celadon-api"
 
 _TEMPORAL_PATIENCE: Final = parse_duration("2m")
 _SHUTDOWN_SECONDS: Final = 5
-_BODY_GRACE_SECONDS: Final = 10.0
 _TICKS_A_SECOND: Final = 10
 """Of uvicorn."""
 
 log = structlog.get_logger()
 
 
-def api_of(settings: ApiSettings, table: Table, listener: Listener, temporal: Client) -> FastAPI:
+def api_of(
+    settings: ApiSettings,
+    table: Table,
+    listener: Listener,
+    temporal: Client,
+    times: ApiTimes = USUAL_TIMES,
+) -> FastAPI:
     """Return the application with its parts, which live as long as ``table``, ``listener`` and ``temporal`` do.
 
     Raises:
@@ -66,22 +72,23 @@ def api_of(settings: ApiSettings, table: Table, listener: Listener, temporal: Cl
     metrics = ApiMetrics()
     jwt_check = None
     if settings.oidc_jwks_url is not None:
-        jwt_check = JwtCheck(settings, IssuerKeys(str(settings.oidc_jwks_url)))
+        jwt_check = JwtCheck(settings, IssuerKeys(str(settings.oidc_jwks_url), patience=times.key_fetch))
     bearer = BearerScheme(table, jwt_check)
-    guessing = Guessing(settings, metrics)
+    guessing = Guessing(settings, metrics, times.failure_clock)
     over_tls = settings.console_url is not None and settings.console_url.scheme == "https"
-    rollouts = RolloutClient(temporal, signer)
+    rollouts = RolloutClient(temporal, signer, times.workflow_task)
     parts = ApiParts(
         service=ApiService(table, rollouts, signs=signer is not None, claimable=HostSettings().claimable),
         authenticator=Authenticator(bearer, guessing, settings, metrics),
         bearer=bearer,
-        feed=ChangeFeed(table, rollouts, listener, metrics.trouble("changes", "changes_not_heard")),
+        feed=ChangeFeed(table, rollouts, listener, metrics.trouble("changes", "changes_not_heard"), times.look),
         guessing=guessing,
         metrics=metrics,
         readiness=Readiness(table, temporal),
         sessions=Sessions(table, settings.oidc_issuer, over_tls=over_tls),
         settings=settings,
         streams=Streams(settings.api_max_streams, settings.api_max_streams_per_caller, metrics),
+        times=times,
         workflow_watch=WorkflowWatch(table, rollouts, metrics),
         workflows_url=""
         if settings.temporal_ui_url is None
@@ -132,7 +139,7 @@ async def _check_table(settings: ApiSettings, stop: asyncio.Event) -> None:
         raise
 
 
-def limits_of(settings: ApiSettings) -> ConnectionLimits:
+def limits_of(settings: ApiSettings, times: ApiTimes = USUAL_TIMES) -> ConnectionLimits:
     """Return what clients may hold, by the settings and by how many files the process may open."""
     connections = possible_connections(settings.api_max_connections)
     if connections < settings.api_max_connections:
@@ -144,7 +151,7 @@ def limits_of(settings: ApiSettings) -> ConnectionLimits:
     return ConnectionLimits(
         head_seconds=settings.api_head_timeout.total_seconds(),
         # The application answers a slow body before; what it did not read ends here.
-        body_seconds=settings.api_body_timeout.total_seconds() + _BODY_GRACE_SECONDS,
+        body_seconds=(settings.api_body_timeout + times.unread_body_grace).total_seconds(),
         unread_seconds=settings.api_unread_timeout.total_seconds(),
         connections=connections,
         connections_per_address=max(1, connections // 2),

@@ -11,10 +11,10 @@ from celadon.api.problems import MEDIA_TYPE
 from celadon.api.rest_commands import Name
 from celadon.api.rest_words import RestRoute, events_for
 from celadon.api.stream import ChangeResponse, ChangeStream
-from celadon.client.rollout_view import RolloutView
 from celadon.domain.language.permissions import Verb
 from celadon.domain.language.states import RolloutOutcome, RolloutPhase
 from celadon.service.principal import Principal
+from celadon.service.rollout_view import RolloutView
 from celadon.service.views.deployment import read_deployment
 from celadon.service.views.deployments import DeploymentList, read_deployments
 from celadon.service.views.events import EventList, read_events
@@ -247,5 +247,7 @@ async def stream_one(
 def _streaming(request: Request, who: Principal, name: str | None, after: int | None) -> ChangeResponse:
     parts = parts_of(request)
     who.require([Verb.READ])
-    changes = ChangeStream(parts.service, parts.feed, who, name, lambda: parts.authenticator.known(request))
-    return ChangeResponse(events_for(request, changes.events(after, parts.streams)))
+    changes = ChangeStream(
+        parts.service, parts.feed, who, name, lambda: parts.authenticator.known(request), parts.times
+    )
+    return ChangeResponse(events_for(request, changes.events(after, parts.streams)), parts.times)

@@ -19,6 +19,7 @@ from celadon.api.problems import HttpRefusal
 from celadon.api.reading import share_of
 from celadon.api.serving import ApiService
 from celadon.api.streams import Streams
+from celadon.api.times import USUAL_TIMES, ApiTimes
 from celadon.api.topics import DeploymentTopic, ScopeTopic, StreamLine, event_text, lines_of
 from celadon.domain.language.errors import RefusalCode, RefusedError, refuse
 from celadon.service.principal import Principal
@@ -29,12 +30,6 @@ from celadon.table.read.event_order import BEGINNING
 
 HEARTBEAT_SECONDS: Final = 15.0
 """A comment at least so often, so that a proxy does not take the stream for dead."""
-
-CHECK_CALLER_SECONDS: Final = 4.0
-"""How often it is asked whether the caller's token is still good: a stream outlives it by less than 5 s."""
-
-SEND_SECONDS: Final = 20.0
-"""How long a reader may take nothing of what it is sent; then it has no stream any more."""
 
 FIRST_PAGE: Final = 100
 """How many deployments a stream of all begins with."""
@@ -53,8 +48,10 @@ class ChangeStream:
         who: Principal,
         deployment: str | None,
         known: Callable[[], Awaitable[Principal | None]],
+        times: ApiTimes = USUAL_TIMES,
     ) -> None:
         """Follow ``deployment``, or all, while ``known`` says that the caller is who it was."""
+        self._check_seconds = times.caller_check.total_seconds()
         self._service = service
         self._feed = feed
         self._who = who
@@ -89,7 +86,7 @@ class ChangeStream:
             # A topic shows nothing before it was read for the first time.
             seen = 0
             while not topic.failed:
-                await topic.news(seen, min(HEARTBEAT_SECONDS, CHECK_CALLER_SECONDS))
+                await topic.news(seen, min(HEARTBEAT_SECONDS, self._check_seconds))
                 seen = topic.turn
                 try:
                     await self._check_caller()
@@ -124,7 +121,7 @@ class ChangeStream:
 
         """
         now = asyncio.get_running_loop().time()
-        if now - self._checked_at < CHECK_CALLER_SECONDS:
+        if now - self._checked_at < self._check_seconds:
             return
         self._checked_at = now
         if await self._known() != self._who:
@@ -168,8 +165,9 @@ class ChangeResponse(StreamingResponse):
 
     media_type = "text/event-stream"
 
-    def __init__(self, events: AsyncGenerator[str]) -> None:
+    def __init__(self, events: AsyncGenerator[str], times: ApiTimes = USUAL_TIMES) -> None:
         """Send ``events``, unbuffered by proxies."""
+        self._patience = times.send
         super().__init__(events, headers={"x-accel-buffering": "no"})
         self._events = events
 
@@ -178,7 +176,7 @@ class ChangeResponse(StreamingResponse):
 
         async def send_soon(message: Message) -> None:
             try:
-                async with asyncio.timeout(SEND_SECONDS):
+                async with asyncio.timeout(self._patience.total_seconds()):
                     await send(message)
             except TimeoutError:
                 log.info("stream_dropped", why="the reader takes nothing")

@@ -15,12 +15,12 @@ from typing import Final, NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from celadon.client.overview import ask_workflow, view_rollout
-from celadon.client.rollout_view import NO_WORKFLOW, RolloutView, WorkflowAnswer
 from celadon.client.rollouts import RolloutClient
 from celadon.domain.language.names import RolloutId
 from celadon.domain.language.not_found import no_such_deployment
+from celadon.service.overview import ask_workflow, view_rollout
 from celadon.service.principal import Principal
+from celadon.service.rollout_view import NO_WORKFLOW, RolloutView, WorkflowAnswer
 from celadon.service.views.deployments import ListedDeployment
 from celadon.table.core.clock import database_now
 from celadon.table.core.labels import named, within

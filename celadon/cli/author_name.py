@@ -1,8 +1,8 @@
 """Who types: the name that goes into the audit log."""
 
-from celadon.client.login_name import login_name
 from celadon.domain.language.commands import UNDECLARED
 from celadon.domain.language.shown_text import one_line
+from celadon.login_name import login_name
 
 
 def author_name(given: str | None) -> str:

@@ -144,8 +144,13 @@ def _lines_below(node: yaml.Node | None, above: Keys, outer: frozenset[int]) -> 
         yield from _lines_below(value, (*above, name), outer | {id(node)})
 
 
-def with_settings(content: Content, settings: Sequence[str]) -> Content:
+def with_settings(content: Content, settings: Sequence[str], *, of_policy: bool = False) -> Content:
     """Return ``content`` with ``KEY=VALUE`` written into it; a dot in KEY leads into an object, VALUE is YAML.
+
+    Args:
+        content: what a file holds.
+        settings: what was typed; as the option ``--set``, whose values may be secrets and are not shown again.
+        of_policy: whether ``content`` is a policy, and the settings were typed as they are.
 
     Raises:
         ValueError: a setting is none, or leads into something that is no object.
@@ -157,13 +162,14 @@ def with_settings(content: Content, settings: Sequence[str]) -> Content:
         path, separator, text = setting.partition("=")
         keys = path.split(".")
         if not separator or not all(keys):
-            raise ValueError(f"{setting!r} is no setting: write KEY=VALUE, for example policy.bake=30s")
+            example = "bake=30s" if of_policy else "policy.bake=30s"
+            raise ValueError(f"{setting!r} is no setting: write KEY=VALUE, for example {example}")
         try:
             value: object = yaml.load(text, _StrictLoader)  # noqa: S506 - the loader is a safe one
         except yaml.YAMLError as error:
             raise ValueError(f"the value of {path} cannot be read: {_one_line(error)}") from error
         _put(result, keys, value)
-        places[tuple(keys)] = f"--set {path}"
+        places[tuple(keys)] = setting if of_policy else f"--set {path}"
     return Content(result, places)
 
 

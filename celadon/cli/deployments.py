@@ -5,11 +5,11 @@ from celadon.cli.columns import table_of
 from celadon.cli.output import OutputFormat, print_answer
 from celadon.cli.target import TargetChoice
 from celadon.cli.tree import rollout_tree, styled
-from celadon.client.rollout_view import RolloutView, WorkflowAnswer
 from celadon.domain.decisions.layers import layers_of
 from celadon.domain.language.moments import span
 from celadon.domain.language.plan import PolicyLayer
 from celadon.ending import ExitCode
+from celadon.service.rollout_view import RolloutView, WorkflowAnswer
 from celadon.service.views.deployments import DeploymentList, deployment_row
 from celadon.service.views.policy import policy_rows
 from celadon.table.records.deployments import DeploymentView

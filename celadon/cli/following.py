@@ -10,9 +10,9 @@ import structlog
 
 from celadon.cli.faults import OutageError
 from celadon.cli.session import Session
-from celadon.client.overview import view_rollout
-from celadon.client.rollout_view import RolloutView, WorkflowAnswer
 from celadon.domain.language.names import RolloutId
+from celadon.service.overview import view_rollout
+from celadon.service.rollout_view import RolloutView, WorkflowAnswer
 from celadon.table.read.history import read_rollout
 from celadon.table.records.rollouts import RolloutRecord
 

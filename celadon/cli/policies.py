@@ -71,7 +71,7 @@ async def change_policy(  # noqa: PLR0913 - each is an option that a person can 
     """
     read = Content({}, {}) if file is None else read_policy_file(file)
     try:
-        policy = with_settings(read, settings)
+        policy = with_settings(read, settings, of_policy=True)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="KEY=VALUE") from error
     values = {"policy": policy, "unset": unset, "reason": reason}

@@ -62,7 +62,7 @@ def read_profiles() -> Profiles:
     try:
         return Profiles.model_validate(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
-        raise CommandError(f"{file} is no TOML: {error}; correct it, or remove it and log in again") from error
+        raise CommandError(f"{file} is not valid TOML: {error}; correct it, or remove it and log in again") from error
     except ValidationError as error:
         raise CommandError(
             f"{file} is no file of profiles: {problems_of(error)}; correct it, or remove it and log in again"
@@ -143,7 +143,7 @@ def _document() -> tomlkit.TOMLDocument:
     try:
         return tomlkit.parse(text)
     except TOMLKitError as error:
-        raise CommandError(f"{config_file()} is no TOML: {error}") from error
+        raise CommandError(f"{config_file()} is not valid TOML: {error}") from error
 
 
 def _profiles_of(document: tomlkit.TOMLDocument) -> Table:

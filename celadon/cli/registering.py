@@ -7,13 +7,13 @@ from celadon.cli.giving import CommandArguments, as_text, ask
 from celadon.cli.output import OutputFormat, print_answer
 from celadon.cli.starting import content_request, who_asks
 from celadon.cli.target import TargetChoice
-from celadon.client.wording import revision_name
 from celadon.domain.language.errors import RefusalCode, refuse
 from celadon.domain.language.moments import moment
 from celadon.domain.language.revision import Revision
 from celadon.ending import ExitCode
 from celadon.service.command import AnyCommand
 from celadon.service.commands.add_revision import AddRevisionRequest
+from celadon.service.rollout_words import revision_name
 from celadon.service.views.revisions import RevisionList
 from celadon.table.records.revisions import RevisionRecord
 from celadon.terminal import Table, Text

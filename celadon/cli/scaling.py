@@ -29,7 +29,7 @@ async def scale(
         result = await ask(access, command, name, request, by=by)
         view = await access.deployment(name)
         if not view.keeper_alive:
-            print_note("no keeper is at work: start a worker ('python -m worker'), or nothing starts and nothing stops")
+            print_note("no keeper is at work: start a worker ('celadon worker'), or nothing starts and nothing stops")
         if arguments.wait:
             what = f"{name} does not serve with {replicas} replicas"
             async with Patience(arguments.timeout).waiting(what, f"it goes on: celadon deployment show {name}"):

@@ -12,12 +12,12 @@ from celadon.cli.signing import own_signer
 from celadon.cli.table_access import read
 from celadon.cli.target import Target, choose_target
 from celadon.client.connection import TemporalUnreachableError, connect
-from celadon.client.overview import ask_workflow
-from celadon.client.rollout_view import WorkflowAnswer
 from celadon.client.rollouts import RolloutClient
 from celadon.domain.language.errors import RefusedError
 from celadon.domain.language.not_found import no_such_deployment
 from celadon.logs import log_to_stderr
+from celadon.service.overview import ask_workflow
+from celadon.service.rollout_view import WorkflowAnswer
 from celadon.table.core.engine import Table
 from celadon.table.read.overview import list_names
 

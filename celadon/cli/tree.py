@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
-from celadon.client.rollout_view import RolloutView
 from celadon.domain.language.moments import clock, span
 from celadon.service.command import Tone
+from celadon.service.rollout_view import RolloutView
 from celadon.service.views.deployment import DeploymentDetail, RefusedRow, UnregisteredDetail, deployment_detail
 from celadon.service.views.phrases import WHOLE, Phrase, Room, smaller_rooms
 from celadon.service.views.rollout import RolloutSummary, Step

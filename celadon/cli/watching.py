@@ -12,14 +12,14 @@ from celadon.cli.output import OutputFormat, print_line, print_one_of_many, prin
 from celadon.cli.patience import Patience, outlasting
 from celadon.cli.target import TargetChoice
 from celadon.cli.tree import fitting_tree, outcome_line, rollout_tree
-from celadon.client.rollout_view import RolloutView
-from celadon.client.wording import in_words
 from celadon.domain.decisions.workflow_condition import WorkflowCondition
 from celadon.domain.language.errors import RefusalCode, refuse
 from celadon.domain.language.moments import clock
 from celadon.domain.language.names import RolloutId
 from celadon.domain.language.states import RolloutOutcome
 from celadon.ending import ExitCode
+from celadon.service.rollout_view import RolloutView
+from celadon.service.rollout_words import in_words
 from celadon.service.views.deployment import DeploymentDetail, UnregisteredDetail, deployment_detail
 from celadon.service.views.rollout import rollout_summary
 from celadon.service.views.sets import SetDetail

@@ -30,7 +30,7 @@ from celadon.client.patience import (
 )
 from celadon.client.schedules import ScheduleClient
 from celadon.client.signatures import Signer
-from celadon.client.workflow_condition import read_condition
+from celadon.client.workflow_condition import PATIENCE, read_condition
 from celadon.domain.decisions.authority import verbs_of
 from celadon.domain.decisions.narration import request_details, summary_of
 from celadon.domain.decisions.other_rollout import another_under_way
@@ -105,19 +105,26 @@ class RolloutEnded(BaseModel):
 class RolloutClient:
     """Rollouts of one Temporal namespace."""
 
-    def __init__(self, client: Client, signer: Signer | None = None) -> None:
+    def __init__(
+        self,
+        client: Client,
+        signer: Signer | None = None,
+        task_timeout: timedelta = contracts.WORKFLOW_TASK_TIMEOUT,
+    ) -> None:
         """Speak through ``client``, which must use Temporal's Pydantic converter.
 
         A door that has verified who asks gives ``signer``; all that it sends is then signed. Whoever holds the key is
-        believed: a command that names no rights is the key holder's own, and may do what it asks for.
+        believed: a command that names no rights is the key holder's own, and may do what it asks for. A worker has as
+        long as ``task_timeout`` for each workflow task of what is started.
         """
         self._client = client
+        self._task_timeout = task_timeout
         self._signer = signer
 
     @property
     def schedules(self) -> ScheduleClient:
         """The schedules of the namespace."""
-        return ScheduleClient(self._client)
+        return ScheduleClient(self._client, self._task_timeout)
 
     async def start(self, request: RolloutRequest, *, request_id: str = "", sender: Sender = KEY_HOLDER) -> str:
         """Start a rollout; return the run's id.
@@ -196,7 +203,7 @@ class RolloutClient:
                 request.model_dump(mode="json", exclude_unset=True),
                 id=identity,
                 task_queue=contracts.TASK_QUEUE,
-                task_timeout=contracts.WORKFLOW_TASK_TIMEOUT,
+                task_timeout=self._task_timeout,
                 id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
                 static_summary=summary_of(request.deployment),
@@ -341,9 +348,12 @@ class RolloutClient:
             raise
         return True
 
-    async def condition(self, workflow_id: str) -> WorkflowCondition | None:
-        """Return whether the workflow that runs under an id gets on, which may not be known; nothing when none runs."""
-        return await read_condition(self._client, workflow_id)
+    async def condition(self, workflow_id: str, patience: timedelta = PATIENCE) -> WorkflowCondition | None:
+        """Return whether the workflow that runs under an id gets on, which may not be known; nothing when none runs.
+
+        Temporal may take ``patience`` for each of its answers.
+        """
+        return await read_condition(self._client, workflow_id, patience)
 
     async def is_running(self, workflow_id: str) -> bool | None:
         """Return whether a workflow runs; nothing when Temporal does not say."""

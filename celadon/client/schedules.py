@@ -84,8 +84,9 @@ class KnownSchedule(Record):
 class ScheduleClient:
     """The schedules of one Temporal namespace that start the workflow ``Ask``."""
 
-    def __init__(self, client: Client) -> None:
-        """Speak through ``client``."""
+    def __init__(self, client: Client, task_timeout: timedelta = contracts.WORKFLOW_TASK_TIMEOUT) -> None:
+        """Speak through ``client``; a worker has ``task_timeout`` for each task of the workflows that are started."""
+        self._task_timeout = task_timeout
         self._client = client
 
     async def create(
@@ -118,7 +119,7 @@ class ScheduleClient:
                 dict(ask),
                 id=f"ask-{schedule.removeprefix(contracts.SCHEDULE_ID_PREFIX)}",
                 task_queue=contracts.TASK_QUEUE,
-                task_timeout=contracts.WORKFLOW_TASK_TIMEOUT,
+                task_timeout=self._task_timeout,
                 static_summary=told,
             ),
             spec=_spec(at, timetable),

@@ -56,19 +56,21 @@ _OUTAGES: Final = frozenset(kind.__name__ for kind in (*TABLE_OUTAGES, Connectio
 """The errors of steps that a later attempt may not meet, by the name under which Temporal keeps them."""
 
 
-async def read_condition(client: Client, workflow_id: str) -> WorkflowCondition | None:
+async def read_condition(client: Client, workflow_id: str, patience: timedelta = PATIENCE) -> WorkflowCondition | None:
     """Return whether the workflow that runs under an id gets on; nothing when none runs.
+
+    Temporal may take ``patience`` for each of its answers.
 
     Never raises for what Temporal does not answer: the condition then says that it is not known.
     """
     try:
         described, polled = await asyncio.gather(
-            client.get_workflow_handle(workflow_id).describe(rpc_timeout=PATIENCE),
-            _polled(client),
+            client.get_workflow_handle(workflow_id).describe(rpc_timeout=patience),
+            _polled(client, patience),
         )
         if described.status is not WorkflowExecutionStatus.RUNNING:
             return None
-        return judge_workflow(workflow_id, await _reading(client, described, polled), datetime.now(UTC))
+        return judge_workflow(workflow_id, await _reading(client, described, polled, patience), datetime.now(UTC))
     except RPCError as error:
         if error.status is RPCStatusCode.NOT_FOUND:
             return None
@@ -79,13 +81,14 @@ async def _reading(
     client: Client,
     described: WorkflowExecutionDescription,
     polled: tuple[bool, datetime | None],
+    patience: timedelta,
 ) -> TaskReading:
     raw = described.raw_description
     pending = raw.pending_workflow_task if raw.HasField("pending_workflow_task") else None
     polls_known, polled_at = polled
     return TaskReading(
         pending=None if pending is None else _pending(pending),
-        failure=None if pending is None else await _last_failure(client, described),
+        failure=None if pending is None else await _last_failure(client, described, patience),
         steps=tuple(_step(one) for one in raw.pending_activities if one.HasField("last_failure")),
         polled_at=polled_at,
         polls_known=polls_known,
@@ -120,7 +123,7 @@ def _in_a_line(failure: Failure) -> str:
     return ": ".join(filter(None, (kind, message)))
 
 
-async def _polled(client: Client) -> tuple[bool, datetime | None]:
+async def _polled(client: Client, patience: timedelta) -> tuple[bool, datetime | None]:
     """Return whether Temporal says who asks for the tasks of our queue, and when somebody did so last.
 
     Temporal forgets a worker five minutes after it has asked last.
@@ -131,14 +134,16 @@ async def _polled(client: Client) -> tuple[bool, datetime | None]:
         task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
     )
     try:
-        queue = await client.workflow_service.describe_task_queue(request, timeout=PATIENCE)
+        queue = await client.workflow_service.describe_task_queue(request, timeout=patience)
     except RPCError:
         return False, None
     asked = [at for one in queue.pollers if (at := _moment(one.last_access_time)) is not None]
     return True, max(asked, default=None)
 
 
-async def _last_failure(client: Client, described: WorkflowExecutionDescription) -> TaskFailure | None:
+async def _last_failure(
+    client: Client, described: WorkflowExecutionDescription, patience: timedelta
+) -> TaskFailure | None:
     """Return how the last workflow task ended, when it failed; nothing too when its history cannot be read."""
     request = GetWorkflowExecutionHistoryReverseRequest(
         namespace=client.namespace,
@@ -147,7 +152,7 @@ async def _last_failure(client: Client, described: WorkflowExecutionDescription)
     )
     for _ in range(_MOST_PAGES):
         try:
-            page = await client.workflow_service.get_workflow_execution_history_reverse(request, timeout=PATIENCE)
+            page = await client.workflow_service.get_workflow_execution_history_reverse(request, timeout=patience)
         except RPCError:
             return None
         for event in page.history.events:

@@ -25,6 +25,9 @@ CONNECT_TIMEOUT: Final = timedelta(seconds=1)
 UPSTREAM_IDLE_TIMEOUT: Final = timedelta(seconds=4)
 """When a router closes an idle connection: before the server does (5 s is the shortest default in common use)."""
 
+NO_DEADLINE: Final = timedelta(0)
+"""In place of Envoy's deadline for a whole answer (15 s), which would cut streams."""
+
 UNLIMITED: Final = 1_000_000
 """In place of Envoy's circuit breakers (1,024 connections, 3 retries), which streams reach in ordinary use.
 
@@ -119,6 +122,8 @@ class Handling:
     """How often a request is tried again that no replica can have begun."""
     hash_header: str | None = None
     """The header by which requests are balanced; ``None`` when they are not."""
+    deadline: timedelta = NO_DEADLINE
+    """How long a whole answer may take; zero means for ever, or as long as a client of gRPC says."""
 
     @classmethod
     def of(cls, settings: TrafficSettings) -> "Handling":

@@ -11,7 +11,7 @@ are put together of that. Paths are found in a tree, so that the last of many de
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cached_property
 from typing import Final
@@ -29,6 +29,7 @@ from celadon.gateway.resources import (
     ADS,
     AS_USUAL,
     BUFFER_BYTES,
+    NO_DEADLINE,
     Handling,
     Leads,
     Resource,
@@ -74,16 +75,8 @@ NO_CLIENT: Final[Fields] = {"address_prefix": "255.255.255.255", "prefix_len": {
 HOST_OF_ROUTERS: Final = "localhost"
 """The host name of requests by HTTP/1.0 that have none; no deployment is called so, so they are addressed by path."""
 
-REQUEST_HEADERS_TIMEOUT: Final = timedelta(seconds=10)
-
 MAX_HEADERS_KIB: Final = 60
 """How large the headers of a request may be, unless the operator says otherwise; it is Envoy's own figure."""
-
-NO_DEADLINE: Final = timedelta(0)
-"""In place of Envoy's deadline for a whole answer (15 s), which would cut streams."""
-
-AS_THE_CLIENT_SAYS: Final = timedelta(0)
-"""In place of a bound on ``grpc-timeout``."""
 
 BY_PATH: Final = "*"
 """Name of the virtual host of all paths; no deployment can have it."""
@@ -123,6 +116,10 @@ class Routing:
     """Whether clients may speak HTTP/1.0."""
     max_headers_kib: int = MAX_HEADERS_KIB
     """How large the headers of a request may be."""
+    headers_timeout: timedelta = timedelta(seconds=10)
+    """How long a client may take for the headers of a request."""
+    deadline: timedelta = NO_DEADLINE
+    """How long a whole answer may take; zero means for ever, or as long as a client of gRPC says."""
 
     @cached_property
     def listeners(self) -> dict[str, Resource]:
@@ -146,6 +143,7 @@ class Routing:
         No other deployment may have one of its ``own_hosts``, nor may one of them be made of a name: Envoy refuses a
         configuration that has a host name twice, with all that is in it.
         """
+        handling = replace(handling, deadline=self.deadline)
         live = _Addressed(name, leads, handling, is_preview=False, preview_key=self.preview_key)
         preview = _Addressed(name, leads, handling, is_preview=True)
         green = name + PREVIEW_SUFFIX
@@ -205,7 +203,7 @@ class Routing:
             },
             "server_header_transformation": "PASS_THROUGH",
             "normalize_path": {"value": True},
-            "request_headers_timeout": REQUEST_HEADERS_TIMEOUT,
+            "request_headers_timeout": self.headers_timeout,
             "max_request_headers_kb": {"value": self.max_headers_kib},
             "stream_idle_timeout": self.stream_idle_timeout,
             "local_reply_config": local_reply_config(),
@@ -375,13 +373,13 @@ def _route(
     *,
     is_grpc: bool = False,
 ) -> Fields:
-    """Return a route without a deadline, which would cut a stream; its retries are those of all, unless it has own.
+    """Return a route; its retries are those of all, unless it has own.
 
     A client of gRPC says itself how long its request may take, in ``grpc-timeout``.
     """
-    action: dict[str, Value] = {"cluster": cluster, "timeout": NO_DEADLINE}
+    action: dict[str, Value] = {"cluster": cluster, "timeout": handling.deadline}
     if is_grpc:
-        action["max_stream_duration"] = {"grpc_timeout_header_max": AS_THE_CLIENT_SAYS}
+        action["max_stream_duration"] = {"grpc_timeout_header_max": handling.deadline}
     added: list[Fields] = []
     if retries is None and handling.retries != DEFAULT_RETRIES:
         retries = _retry_policy(RETRY_OTHERS, handling.retries)

@@ -2,15 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Final
 
 import structlog
 
 from celadon.keeper.metrics import KeeperMetrics
+from celadon.keeper.times import USUAL_TIMES, KeeperTimes
 from celadon.table.core.fences import LeaseLostError
-
-FAULT_SECONDS: Final = 1.0
-"""How long a part rests after an unexpected error."""
 
 log = structlog.get_logger()
 
@@ -34,7 +31,13 @@ async def attempt(part: str, run: Callable[[], Awaitable[object]], metrics: Keep
     return False
 
 
-async def survive(part: str, run: Callable[[], Awaitable[object]], metrics: KeeperMetrics, **names: object) -> None:
+async def survive(
+    part: str,
+    run: Callable[[], Awaitable[object]],
+    metrics: KeeperMetrics,
+    times: KeeperTimes = USUAL_TIMES,
+    **names: object,
+) -> None:
     """Run a part until it ends; begin it again after an unexpected error. What it knew may be out of date by then.
 
     Raises:
@@ -44,4 +47,4 @@ async def survive(part: str, run: Callable[[], Awaitable[object]], metrics: Keep
     while True:
         if await attempt(part, run, metrics, **names):
             return
-        await asyncio.sleep(FAULT_SECONDS)
+        await asyncio.sleep(times.fault.total_seconds())

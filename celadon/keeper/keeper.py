@@ -17,7 +17,7 @@ from celadon.domain.language.revision import Provisioner
 from celadon.domain.language.states import RouteSetState, WorkerRisk
 from celadon.keeper.faults import attempt, survive
 from celadon.keeper.fenced_table import FencedTable
-from celadon.keeper.lease import USUAL_TIMES, Lease, LeaseTimes
+from celadon.keeper.lease import USUAL_LEASE_TIMES, Lease, LeaseTimes
 from celadon.keeper.metrics import KeeperMetrics
 from celadon.keeper.outbox import Outbox
 from celadon.keeper.probes import Prober
@@ -27,6 +27,7 @@ from celadon.keeper.rollouts import end_left_rollouts_until_cancelled, tell_caug
 from celadon.keeper.set_keeper import SetKeeper
 from celadon.keeper.signalling import RolloutStarter, Signaller, WorkflowDirectory
 from celadon.keeper.successors import start_successors_until_cancelled
+from celadon.keeper.times import USUAL_TIMES, KeeperTimes
 from celadon.provisioners.protocol import Address, ReplicaProvisioner
 from celadon.racing import first_to_end, task_group, wait_at_most
 from celadon.table.core.engine import Table
@@ -81,7 +82,8 @@ class Keeper:
         holder: str,
         reach: Reach = Reach(),  # noqa: B008 - it is frozen
         risks: Collection[WorkerRisk] = (),
-        lease_times: LeaseTimes = USUAL_TIMES,
+        lease_times: LeaseTimes = USUAL_LEASE_TIMES,
+        times: KeeperTimes = USUAL_TIMES,
     ) -> None:
         """Prepare; nothing happens before :meth:`run`.
 
@@ -97,6 +99,7 @@ class Keeper:
             reach: what may be probed.
             risks: what the settings of its worker let others do, for people.
             lease_times: how long the lease lasts.
+            times: how long parts wait after what went wrong.
 
         """
         self._table = table
@@ -110,6 +113,7 @@ class Keeper:
         self._reach = reach
         self._risks = tuple(risks)
         self._lease_times = lease_times
+        self._times = times
         self._asking = metrics.trouble("lease", "lease_not_asked_for")
         self._renewing = metrics.trouble("lease", "lease_not_renewed")
         self._releasing = metrics.trouble("lease", "lease_not_released")
@@ -181,6 +185,7 @@ class Keeper:
             self._listener,
             self._provisioners,
             self._metrics,
+            self._times,
         )
         outbox = Outbox(term.table, self._signaller, self._metrics)
         try:
@@ -193,23 +198,26 @@ class Keeper:
         await first_to_end(
             wait_at_most(self._stop_wanted, None),
             term.keep(prober),
-            survive("outbox", outbox.deliver_until_cancelled, self._metrics),
+            survive("outbox", outbox.deliver_until_cancelled, self._metrics, self._times),
             survive(
                 "routers",
                 lambda: tell_caught_up_until_cancelled(term.table, self._listener, self._metrics),
                 self._metrics,
+                self._times,
             ),
             survive(
                 "rollouts",
                 lambda: end_left_rollouts_until_cancelled(term.table, self._workflows, self._metrics),
                 self._metrics,
+                self._times,
             ),
             survive(
                 "successors",
                 lambda: start_successors_until_cancelled(term.table, self._starter, self._listener, self._metrics),
                 self._metrics,
+                self._times,
             ),
-            survive("retention", lambda: prune_until_cancelled(term.table, self._metrics), self._metrics),
+            survive("retention", lambda: prune_until_cancelled(term.table, self._metrics), self._metrics, self._times),
         )
         if self._stop_replicas:
             await term.stop_all_replicas(prober)
@@ -225,7 +233,9 @@ class _Term:
         listener: Listener,
         provisioners: Mapping[Provisioner, ReplicaProvisioner],
         metrics: KeeperMetrics,
+        times: KeeperTimes,
     ) -> None:
+        self._times = times
         self.table = table
         self._listener = listener
         self._provisioners = provisioners
@@ -238,16 +248,16 @@ class _Term:
 
     async def keep(self, prober: Prober) -> None:
         """Follow the table and look after every set until cancelled."""
-        tools = Tools(self.table, prober, self._metrics)
+        tools = Tools(self.table, prober, self._metrics, self._times)
         async with task_group() as group:
-            group.create_task(survive("drains", self._watch_drains, self._metrics))
-            await survive("table", lambda: self._follow(group, tools), self._metrics)
+            group.create_task(survive("drains", self._watch_drains, self._metrics, self._times))
+            await survive("table", lambda: self._follow(group, tools), self._metrics, self._times)
 
     async def stop_all_replicas(self, prober: Prober) -> None:
         """Stop the replicas that this machine runs, all at once; they are started again by the next keeper."""
         versions = await self.table.read(read_set_versions)
         sets = await self.table.read(lambda tx: read_managed_sets(tx, versions.keys()))
-        tools = Tools(self.table, prober, self._metrics)
+        tools = Tools(self.table, prober, self._metrics, self._times)
         async with task_group() as group:
             for managed in sets:
                 if managed.revision.provisioner is Provisioner.LOCAL:
@@ -340,7 +350,7 @@ class _Term:
         group.create_task(self._run_set(keeper), name=f"set-{managed.route_set}")
 
     async def _run_set(self, keeper: SetKeeper) -> None:
-        await survive("set", keeper.run, self._metrics, route_set=keeper.managed.route_set)
+        await survive("set", keeper.run, self._metrics, self._times, route_set=keeper.managed.route_set)
         del self._sets[keeper.managed.route_set]
 
     def _addresses_in_use(self) -> frozenset[Address]:
@@ -364,7 +374,7 @@ class _Term:
         for name, route in strays:
             log.warning("stray_replica", provisioner=name.value, route=route)
             end = partial(self._provisioners[name].end_stray, route)
-            group.create_task(survive("strays", end, self._metrics, route=route))
+            group.create_task(survive("strays", end, self._metrics, self._times, route=route))
 
     async def _watch_drains(self) -> None:
         """Decide on draining sets and leaving members as routers report, for as long as there are any."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -24,6 +24,7 @@ _SAFETY: Final = timedelta(milliseconds=200)
 
 
 def _now() -> float:
+    """Return the moment of the keeper's clock, in seconds."""
     return time.clock_gettime(CLOCK)
 
 
@@ -43,7 +44,7 @@ class LeaseTimes:
     """How long a keeper that is to stop replicas waits for the lease of one that died."""
 
 
-USUAL_TIMES: Final = LeaseTimes()
+USUAL_LEASE_TIMES: Final = LeaseTimes()
 
 
 class Lease:
@@ -55,9 +56,11 @@ class Lease:
         fence: Fence,
         asked_at: float,
         trouble: TroubleLog | None = None,
-        times: LeaseTimes = USUAL_TIMES,
+        times: LeaseTimes = USUAL_LEASE_TIMES,
+        clock: Callable[[], float] = _now,
     ) -> None:
-        """Hold the lease of ``fence``, which was asked for at a moment of the keeper's clock."""
+        """Hold the lease of ``fence``, which was asked for at a moment of ``clock``, in seconds."""
+        self._clock = clock
         self._times = times
         self._trouble = trouble or TroubleLog("lease_not_renewed")
         self._table = table
@@ -71,16 +74,17 @@ class Lease:
         holder: str,
         risks: Collection[WorkerRisk] = (),
         trouble: TroubleLog | None = None,
-        times: LeaseTimes = USUAL_TIMES,
+        times: LeaseTimes = USUAL_LEASE_TIMES,
+        clock: Callable[[], float] = _now,
     ) -> "Lease | None":
         """Take the lease; nothing while another keeper holds it. What keeps renewals back is told by ``trouble``."""
         async with table.transaction() as tx:
             if not await lock_free_lease(tx, times.expires):
                 return None
             # Only now: an earlier keeper that was paused in a transaction may have kept this one waiting for seconds.
-            asked_at = _now()
+            asked_at = clock()
             fence = await take_lease(tx, holder, risks, times.expires)
-        return None if fence is None else cls(table, fence, asked_at, trouble, times)
+        return None if fence is None else cls(table, fence, asked_at, trouble, times, clock)
 
     def check(self) -> None:
         """Make sure, before a side effect, that the lease is still held.
@@ -89,7 +93,7 @@ class Lease:
             LeaseLostError: it may be another's by now.
 
         """
-        if _now() >= self._valid_until:
+        if self._clock() >= self._valid_until:
             raise LeaseLostError(f"the keeper's lease of fence {self.fence} was not renewed in time")
 
     async def keep(self) -> None:
@@ -102,7 +106,7 @@ class Lease:
         pause = self._times.renewal.total_seconds()
         while True:
             await asyncio.sleep(pause)
-            asked_at = _now()
+            asked_at = self._clock()
             try:
                 async with asyncio.timeout(max(0.0, self._valid_until - asked_at)), self._table.transaction() as tx:
                     await renew_lease(tx, self.fence)

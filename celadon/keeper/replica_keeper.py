@@ -20,6 +20,7 @@ from celadon.domain.language.text_bounds import first_bytes
 from celadon.keeper.fenced_table import FencedTable
 from celadon.keeper.metrics import KeeperMetrics
 from celadon.keeper.probes import Prober, ProbeResult, connect
+from celadon.keeper.times import USUAL_TIMES, KeeperTimes
 from celadon.provisioners.protocol import (
     Ended,
     Listener,
@@ -45,9 +46,6 @@ _CLEARED_SOON: Final = timedelta(milliseconds=250)
 _TRUSTED: Final = timedelta(minutes=1)
 """How long who listens is not asked again while probes pass. It costs a look at all connections of the machine."""
 
-_TOLD_AGAIN: Final = timedelta(seconds=10)
-"""How long another answer of a replica that stays unhealthy waits to be written down."""
-
 log = structlog.get_logger()
 
 
@@ -58,6 +56,7 @@ class Tools:
     table: FencedTable
     prober: Prober
     metrics: KeeperMetrics
+    times: KeeperTimes = USUAL_TIMES
 
 
 def place_of(revision: Revision, row: ManagedRoute) -> Place:
@@ -336,7 +335,7 @@ class ReplicaKeeper:
         """Whether a replica fails otherwise than was written down; only now and then, as each answer may be new."""
         if health is not self._health.status:
             return True
-        is_due = time.monotonic() >= self._told_at + _TOLD_AGAIN.total_seconds()
+        is_due = time.monotonic() >= self._told_at + self._tools.times.told_again.total_seconds()
         return is_due and not are_alike(error, self._told_error)
 
     def _note_told(self, error: str) -> None:

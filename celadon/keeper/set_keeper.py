@@ -12,7 +12,7 @@ from celadon.domain.decisions.drain import DrainDecision, DrainVerdict
 from celadon.domain.language.names import Epoch, RouteId
 from celadon.domain.language.states import RouteHealthStatus, RouteSetState, RouteStatus
 from celadon.keeper.backoff import StartBackoff
-from celadon.keeper.faults import FAULT_SECONDS, attempt, survive
+from celadon.keeper.faults import attempt, survive
 from celadon.keeper.replica_keeper import ReplicaKeeper, Tools, place_of
 from celadon.provisioners.protocol import Address, ReplicaProvisioner
 from celadon.racing import task_group, wait_at_most
@@ -26,9 +26,6 @@ from celadon.table.replicas.routes import (
     stop_unpublished,
     tell_condition,
 )
-
-_RETRY_SECONDS: Final = 1.0
-"""When the table refused what a reading that is out of date suggested."""
 
 _NO_ADDRESS_SECONDS: Final = 5.0
 
@@ -149,7 +146,7 @@ class SetKeeper:
             self._is_outdated = False
         else:
             self._is_outdated = True
-            await asyncio.sleep(FAULT_SECONDS)
+            await asyncio.sleep(self._tools.times.fault.total_seconds())
         return pause
 
     async def _step(self, group: asyncio.TaskGroup) -> float | None:
@@ -184,7 +181,7 @@ class SetKeeper:
             self._stop(left.stopped)
             if left.drained:
                 log.info("replicas_leave", **self._names(), wanted=managed.wanted, routes=sorted(left.drained))
-            return None if left.stopped or left.drained else _RETRY_SECONDS
+            return None if left.stopped or left.drained else self._tools.times.refused.total_seconds()
         if surplus == 0 or managed.failed:
             return None
         return self._backoff.remaining() or await self._add(group, managed, -surplus)
@@ -217,7 +214,7 @@ class SetKeeper:
                 health=RouteHealthStatus.NOT_CHECKED,
             )
             if not await self._write_down(managed, row):
-                return _RETRY_SECONDS
+                return self._tools.times.refused.total_seconds()
             self._look_after(group, row)
         return None
 
@@ -251,7 +248,7 @@ class SetKeeper:
         if self._drain is not None and self._drain.verdict is not DrainVerdict.WAIT and self.awaits_drain:
             cut = self._drain.verdict is DrainVerdict.CUT
             self._stop(await self._tools.table.write(lambda tx, fence: stop_drained(tx, fence, managed, cut=cut)))
-        return _RETRY_SECONDS
+        return self._tools.times.refused.total_seconds()
 
     def _stop(self, routes: frozenset[RouteId]) -> None:
         for route in routes & self._replicas.keys():
@@ -262,7 +259,9 @@ class SetKeeper:
         group.create_task(self._run_replica(row.route), name=f"replica-{row.route}")
 
     async def _run_replica(self, route: RouteId) -> None:
-        await survive("replica", lambda: self._pursue(route), self._tools.metrics, **self._names(), route=route)
+        await survive(
+            "replica", lambda: self._pursue(route), self._tools.metrics, self._tools.times, **self._names(), route=route
+        )
         self._ended.add(route)
         del self._replicas[route]
         self._changed.set()

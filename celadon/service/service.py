@@ -9,9 +9,7 @@ from typing import ClassVar, TypeVar
 from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from celadon.client.overview import ask_workflow
 from celadon.client.patience import NoAnswerError
-from celadon.client.rollout_view import NO_WORKFLOW, WorkflowAnswer
 from celadon.client.rollouts import RolloutClient, Sender
 from celadon.domain.decisions.hosts import NO_HOSTS, ClaimableHosts, HostRules
 from celadon.domain.language.errors import RefusalCode, RefusedError, refuse
@@ -19,7 +17,9 @@ from celadon.domain.language.not_found import no_such_deployment, nothing_under_
 from celadon.domain.language.permissions import Verb, rights_of
 from celadon.service.answers import TargetRollout
 from celadon.service.command import Call, Command, Scope
+from celadon.service.overview import ask_workflow
 from celadon.service.principal import Principal
+from celadon.service.rollout_view import NO_WORKFLOW, WorkflowAnswer
 from celadon.table.access.api_requests import (
     RequestKey,
     answer_request,

@@ -78,7 +78,7 @@ def _told_start(result: AbortResult) -> tuple[Line, ...]:
     name = result.deployment
     if result.rollout is None:
         strong = f"A rollout of {name} back to r{result.revision} is started, but no worker has taken it up yet"
-        return (Line(strong=strong, text="; it waits until one runs ('python -m worker').", tone=Tone.WARN),)
+        return (Line(strong=strong, text="; it waits until one runs ('celadon worker').", tone=Tone.WARN),)
     return (
         Line(text=f"No rollout was under way, so rollout {result.rollout} of {name} has begun, to r{result.revision}."),
         Line(text=f"It is {result.answer.why}."),

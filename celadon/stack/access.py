@@ -4,9 +4,9 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from celadon.client.login_name import login_name
 from celadon.client.signatures import Signer, make_key_pair
 from celadon.domain.language.permissions import Role
+from celadon.login_name import login_name
 from celadon.owned_files import read_text, write_file
 from celadon.stack.addresses import StackAddresses
 from celadon.stack.layout import DataDirectory

@@ -13,8 +13,9 @@ _TAIL_BYTES: Final = 64 * 1024
 class ChildLog:
     """One child's log: appended to, with the file before it kept as ``<name>.log.1``."""
 
-    def __init__(self, file: Path) -> None:
-        """Name the ``file``; nothing is opened yet."""
+    def __init__(self, file: Path, rotate_above_bytes: int = ROTATE_ABOVE_BYTES) -> None:
+        """Name the ``file``; nothing is opened yet. A longer one than ``rotate_above_bytes`` is put aside."""
+        self._rotate_above = rotate_above_bytes
         self.file = file
         self._started_at_byte = 0
 
@@ -26,7 +27,7 @@ class ChildLog:
 
         """
         make_directory(self.file.parent)
-        if self._size() > ROTATE_ABOVE_BYTES:
+        if self._size() > self._rotate_above:
             self.file.replace(self.file.with_name(f"{self.file.name}.1"))
         stream = os.fdopen(open_to_append(self.file), "ab", 0)
         self._started_at_byte = self._size()

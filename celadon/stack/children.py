@@ -11,7 +11,6 @@ import asyncpg
 from alembic.util import CommandError
 from sqlalchemy.exc import SQLAlchemyError
 
-from celadon.client.login_name import login_name
 from celadon.domain.language.commands import UNDECLARED
 from celadon.domain.language.contracts import DEFAULT_INSTALLATION
 from celadon.domain.language.names import RouterNode
@@ -20,6 +19,7 @@ from celadon.gateway.addresses import SocketAddress, UnixAddress
 from celadon.gateway.certificates import CertificateError
 from celadon.gateway.enrolling import RouterFiles
 from celadon.gateway.routing import LIVE, PREVIEW
+from celadon.login_name import login_name
 from celadon.stack.access import ensure_admin_token, ensure_signing_key
 from celadon.stack.addresses import NAMESPACE
 from celadon.stack.environment import python_environment

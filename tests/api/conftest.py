@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from activities.own_workflows import OwnWorkflowsOnly
 from activities.rollout import RolloutActivities
 from celadon.api.process import api_of, limits_of, listening_on, serve
 from celadon.api.settings import ApiSettings
+from celadon.api.times import ApiTimes
 from celadon.client.signatures import AuthoritySettings, make_key_pair
 from celadon.domain.decisions.authority import Unsigned
 from celadon.domain.language.contracts import TASK_QUEUE
@@ -29,10 +31,13 @@ from celadon.table.access.tokens import NewToken, create_token
 from celadon.table.core.engine import Table
 from celadon.table.core.listen import Listener
 from tests.table.rows import Rows
-from tests.workers import running
+from tests.workers import PATIENT_TASKS, running
 from worker.registration import WORKFLOWS, workflow_runner
 
 DEADLINE_SECONDS = 30.0
+
+PATIENT: Final = ApiTimes(workflow_task=PATIENT_TASKS, key_fetch=timedelta(seconds=60))
+"""The times of an API of tests, which may be on a machine that stands still for a while."""
 
 
 class Answer:
@@ -124,7 +129,9 @@ class ApiClient:
 
 
 @asynccontextmanager
-async def running_api(table: Table, environment: WorkflowEnvironment, **settings: Any) -> AsyncIterator[ApiClient]:
+async def running_api(
+    table: Table, environment: WorkflowEnvironment, times: ApiTimes = PATIENT, **settings: Any
+) -> AsyncIterator[ApiClient]:
     """Serve the API on loopback until the block ends."""
     chosen = ApiSettings(database_url=table.database_url, **settings)
     stop = asyncio.Event()
@@ -132,9 +139,9 @@ async def running_api(table: Table, environment: WorkflowEnvironment, **settings
         Listener(table.database_url, "celadon-tests-api") as listener,
         aiohttp.ClientSession() as session,
     ):
-        app = api_of(chosen, table, listener, environment.client)
+        app = api_of(chosen, table, listener, environment.client, times)
         with await listening_on(SocketAddress.model_construct(host="127.0.0.1", port=0)) as listening:
-            serving = asyncio.create_task(serve(app, listening, stop, limits_of(chosen)))
+            serving = asyncio.create_task(serve(app, listening, stop, limits_of(chosen, times)))
             try:
                 yield ApiClient(f"http://127.0.0.1:{listening.getsockname()[1]}", session, table)
             finally:
@@ -179,7 +186,7 @@ async def api(
             workflows=WORKFLOWS,
             activities=[
                 *RolloutActivities(table, listener, authority, claimable).all(),
-                *AskActivities(table, temporal_env.client, authority, claimable).all(),
+                *AskActivities(table, temporal_env.client, authority, claimable, PATIENT_TASKS).all(),
             ],
             workflow_runner=workflow_runner(),
             interceptors=[OwnWorkflowsOnly(), Heartbeats()],

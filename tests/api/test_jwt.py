@@ -16,7 +16,6 @@ from jwt.algorithms import RSAAlgorithm
 from pydantic import ValidationError
 from temporalio.testing import WorkflowEnvironment
 
-from celadon.api import jwt_tokens
 from celadon.api.jwt_tokens import IssuerKeys
 from celadon.api.settings import ApiSettings
 from celadon.table.core.engine import Table
@@ -62,12 +61,6 @@ class Issuer:
         }
         kept = {name: value for name, value in claims.items() if name not in drop}
         return jwt.encode(kept, self.keys[identity], algorithm="RS256", headers={"kid": identity})
-
-
-@pytest.fixture(autouse=True)
-def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a busy machine take its time: keys that were not read in time are not asked for again for a while."""
-    monkeypatch.setattr(jwt_tokens, "_FETCH_SECONDS", 60.0)
 
 
 @pytest_asyncio.fixture(loop_scope="session")

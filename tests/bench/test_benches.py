@@ -31,10 +31,9 @@ async def test_switch(line: Line) -> None:
     assert 20 <= actions < 25
 
 
-async def test_kill(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_kill(line: Line) -> None:
     # The one death of the test need not be the worker's first.
-    monkeypatch.setattr(kill, "STEADY_AFTER", timedelta(0))
-    grid = await kill.measure_on(line, 1, 2, 1)
+    grid = await kill.measure_on(line, 1, 2, 1, steady_after=timedelta(0))
 
     assert column(grid, "promotions") == [2]
     assert all(isinstance(taken, float) and taken > 0 for taken in column(grid, "median ms"))

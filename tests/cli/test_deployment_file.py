@@ -147,6 +147,7 @@ revision: {command: [serve], health_check: {tcp: true}}
 policy:
   bakee: 5m
   drain_timeout: soon
+  on_deadline: promot
 """
 
 
@@ -156,6 +157,7 @@ policy:
         "chat.yaml:2: unknown key 'replicsa', did you mean 'replicas'?",
         "chat.yaml:5: unknown key 'bakee' in 'policy', did you mean 'bake'?",
         "chat.yaml:6: policy.drain_timeout: ",
+        "chat.yaml:7: policy.on_deadline: must be 'abort', 'promote' or 'hold', did you mean 'promote'?",
     ],
 )
 async def test_what_is_wrong_in_a_file_is_told_with_its_line_and_key(

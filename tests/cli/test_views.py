@@ -4,10 +4,10 @@ from datetime import timedelta
 
 import pytest
 
-from celadon.client.overview import view_rollout
-from celadon.client.rollout_view import NO_WORKFLOW, RolloutView, WorkflowAnswer, who_must_act
 from celadon.domain.language.messages import RolloutStatus
 from celadon.domain.language.states import RolloutPhase
+from celadon.service.overview import view_rollout
+from celadon.service.rollout_view import NO_WORKFLOW, RolloutView, WorkflowAnswer, who_must_act
 from celadon.table.records.rollouts import RolloutRecord
 from tests.client.statuses import rollout_status
 from tests.table.rows import NOW, Opened, Rows

@@ -14,8 +14,6 @@ from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from celadon.client.overview import ask_workflow
-from celadon.client.rollout_view import WorkflowAnswer
 from celadon.client.rollouts import RolloutClient
 from celadon.client.search_attributes import register_search_attributes
 from celadon.domain.decisions.workflow_condition import WorkflowCondition, WorkflowState
@@ -23,8 +21,10 @@ from celadon.domain.language.contracts import GREEN_CHANGED, TASK_QUEUE, workflo
 from celadon.domain.language.messages import GreenChanged, RolloutRequest
 from celadon.domain.language.payload import parse_payload
 from celadon.domain.language.states import RolloutPhase, SetCondition
+from celadon.service.overview import ask_workflow
+from celadon.service.rollout_view import WorkflowAnswer
 from celadon.stack.temporal_server import running_temporal
-from tests.workers import running
+from tests.workers import PATIENT_TASKS, running
 from tests.workflows.conftest import GREEN, Script, ScriptedSteps
 from worker.registration import workflow_runner
 from workflows.rollout import BlueGreenRollout
@@ -37,7 +37,7 @@ class Site:
 
     def __init__(self, client: Client) -> None:
         self.client = client
-        self.rollouts = RolloutClient(client)
+        self.rollouts = RolloutClient(client, task_timeout=PATIENT_TASKS)
         self.steps = ScriptedSteps()
         self.script = self.steps.scripts["chat"] = Script()
 

@@ -10,12 +10,11 @@ import pytest
 from temporalio import workflow
 from temporalio.client import Client, WorkflowExecutionStatus
 
-from celadon.client import workflow_condition
-from celadon.client.overview import ask_workflow
-from celadon.client.rollout_view import NO_WORKFLOW
 from celadon.domain.decisions.workflow_condition import TaskFault, WorkflowState
 from celadon.domain.language.contracts import GREEN_CHANGED, WORKFLOW_TYPE, workflow_id
 from celadon.domain.language.states import RolloutPhase
+from celadon.service.overview import ask_workflow
+from celadon.service.rollout_view import NO_WORKFLOW
 from celadon.stack.programs import temporal_program
 from tests.client.conftest import Site, is_true, until
 
@@ -253,12 +252,10 @@ async def test_a_step_that_an_outage_holds_up_is_not_called_broken(site: Site) -
 
 async def test_a_temporal_that_does_not_answer_leaves_it_unknown(
     site: Site,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     await site.start()
-    monkeypatch.setattr(workflow_condition, "PATIENCE", timedelta(microseconds=1))
 
-    answer = await ask_workflow(site.rollouts, "chat")
+    answer = await ask_workflow(site.rollouts, "chat", patience=timedelta(microseconds=1))
 
     assert answer.condition is not None
     assert answer.condition.state is WorkflowState.UNKNOWN

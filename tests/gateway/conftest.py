@@ -18,6 +18,7 @@ import pytest_asyncio
 
 from celadon.domain.decisions.publication import Publication, SetRole
 from celadon.domain.language.names import Epoch, RouterNode, RouteSetId
+from celadon.domain.language.traffic import DEFAULT_SETTINGS, TrafficSettings
 from celadon.gateway.addresses import GatewayAddress, UnixAddress
 from celadon.gateway.load_reports import Drainee, DrainLoad
 from celadon.gateway.metrics import GatewayMetrics
@@ -148,10 +149,13 @@ async def serving(
 
 
 @asynccontextmanager
-async def router_of(made: Routing, directory: Path, *ports: int) -> AsyncIterator[Router]:
+async def router_of(
+    made: Routing, directory: Path, *ports: int, settings: TrafficSettings = DEFAULT_SETTINGS
+) -> AsyncIterator[Router]:
     """Run a gateway and a router for the deployment chat, whose live replicas listen on these ports, for gRPC too."""
     assert made.preview is not None
-    told = [publication(1, {(BLUE, SetRole.LIVE): ports}, grpc=dict(zip(ports, ports, strict=True)))]
+    grpc = dict(zip(ports, ports, strict=True))
+    told = [publication(1, {(BLUE, SetRole.LIVE): ports}, grpc=grpc, settings=settings)]
     async with AsyncExitStack() as stack:
         gateway = await stack.enter_async_context(serving(told, made))
         running = running_router(directory, gateway.address, made.live.port, made.preview.port)

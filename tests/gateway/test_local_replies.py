@@ -13,12 +13,13 @@ import pytest
 import pytest_asyncio
 
 from celadon.domain.decisions.publication import SetRole
-from celadon.gateway import local_replies, resources, routing
+from celadon.domain.language.traffic import TrafficSettings
+from celadon.gateway import local_replies
 from celadon.gateway.local_replies import LOCAL_REPLIES, LocalReply
 from celadon.gateway.routing import Routing
 from tests.gateway.conftest import Gateway, router_of
 from tests.gateway.replica import Replica
-from tests.gateway.router import Answer, Router, raw
+from tests.gateway.router import Answer, Router, raw, until
 from tests.gateway.traffic import BLUE, LOOPBACK, publication
 
 SHORT = timedelta(milliseconds=200)
@@ -39,16 +40,13 @@ def test_codes_are_told_once_and_messages_are_plain_sentences() -> None:
         assert "%" not in one.body
 
 
-@pytest.fixture(autouse=True)
-def _nothing_cached() -> None:
-    resources.cluster.cache_clear()
-
-
 class RawReplica:
     """Listens, and does with each connection what it is told."""
 
     def __init__(self, act: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]) -> None:
         """Prepare a replica that acts so on what it gets."""
+        self.requests = 0
+        """How many connections have begun with a request."""
         self._act = act
 
     @asynccontextmanager
@@ -62,6 +60,7 @@ class RawReplica:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
+        self.requests += 1
         await self._act(reader, writer)
         writer.close()
 
@@ -161,9 +160,8 @@ async def test_a_request_that_the_router_cannot_read(empty: Router, request_byte
 
 
 @pytest.mark.parts
-async def test_headers_that_do_not_come(ports: Routing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(routing, "REQUEST_HEADERS_TIMEOUT", SHORT)
-    async with router_of(ports, tmp_path) as router:
+async def test_headers_that_do_not_come(ports: Routing, tmp_path: Path) -> None:
+    async with router_of(replace(ports, headers_timeout=SHORT), tmp_path) as router:
         status, _, body = await raw(router, b"GET / HTTP/1.1\r\nhost: chat\r\n")
     assert (status, json.loads(body)["error"]["code"]) == (408, local_replies.REQUEST_TIMEOUT)
 
@@ -200,22 +198,26 @@ async def test_a_replica_that_is_silent_for_too_long(ports: Routing, tmp_path: P
 
 
 @pytest.mark.parts
-async def test_an_answer_that_takes_too_long(ports: Routing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(routing, "NO_DEADLINE", SHORT)
-    monkeypatch.setattr(routing, "AS_THE_CLIENT_SAYS", SHORT)
-    async with RawReplica(say_nothing).listening() as port, router_of(ports, tmp_path, port) as router:
+async def test_an_answer_that_takes_too_long(ports: Routing, tmp_path: Path) -> None:
+    impatient = replace(ports, deadline=SHORT)
+    async with RawReplica(say_nothing).listening() as port, router_of(impatient, tmp_path, port) as router:
         tells(await router.ask(), local_replies.TIMEOUT)
         await grpc_tells(router, local_replies.TIMEOUT)
 
 
 @pytest.mark.parts
-async def test_a_deployment_at_its_limit(
-    ports: Routing, tmp_path: Path, blue: Replica, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(resources, "DEFAULT_MAX_REQUESTS", 0)
-    async with router_of(ports, tmp_path, blue.port) as router:
+async def test_a_deployment_at_its_limit(ports: Routing, tmp_path: Path) -> None:
+    replica, one_at_a_time = RawReplica(say_nothing), TrafficSettings(max_requests=1)
+    async with replica.listening() as port, router_of(ports, tmp_path, port, settings=one_at_a_time) as router:
+        held = asyncio.create_task(router.ask())
+        await until(lambda: replica.requests == 1)
         tells(await router.ask(), local_replies.OVERLOADED)
+        # Requests of gRPC are counted for themselves.
+        held_grpc = asyncio.create_task(grpc_tells(router, local_replies.OVERLOADED))
+        await until(lambda: replica.requests == 2)
         await grpc_tells(router, local_replies.OVERLOADED)
+        for one in (held, held_grpc):
+            one.cancel()
 
 
 @pytest.mark.parts

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from celadon.keeper.times import USUAL_TIMES, KeeperTimes
 from celadon.provisioners.local import LocalProvisioner
 from celadon.provisioners.settings import LocalSettings
 from celadon.table.core.engine import Table
@@ -36,10 +37,18 @@ def chat(table: Table) -> Deploying:
     return Deploying(table, f"chat-{uuid.uuid4().hex[:8]}")
 
 
+@pytest.fixture
+def keeper_times() -> KeeperTimes:
+    """Return the times of the keeper; a test says by a parameter of this name that it wants others."""
+    return USUAL_TIMES
+
+
 @pytest_asyncio.fixture(loop_scope="session")
-async def keeper(table: Table, state_dir: Path, rollouts: Rollouts) -> AsyncIterator[Running]:
+async def keeper(
+    table: Table, state_dir: Path, rollouts: Rollouts, keeper_times: KeeperTimes
+) -> AsyncIterator[Running]:
     """Run a keeper."""
-    async with running_keeper(table, state_dir, rollouts) as running:
+    async with running_keeper(table, state_dir, rollouts, times=keeper_times) as running:
         yield running
 
 

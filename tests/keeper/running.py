@@ -15,6 +15,7 @@ from celadon.keeper.keeper import Keeper
 from celadon.keeper.lease import LeaseTimes
 from celadon.keeper.metrics import KeeperMetrics
 from celadon.keeper.signalling import SignalsExhaustedError, SignalUncertainError, WorkflowGoneError
+from celadon.keeper.times import USUAL_TIMES, KeeperTimes
 from celadon.provisioners.local import LocalProvisioner
 from celadon.provisioners.replica_user import ReplicaUser
 from celadon.provisioners.settings import LocalSettings
@@ -127,6 +128,7 @@ async def running_keeper(
     holder: str = "keeper",
     local: LocalProvisioner | None = None,
     lease_times: LeaseTimes = LASTING_TIMES,
+    times: KeeperTimes = USUAL_TIMES,
 ) -> AsyncIterator[Running]:
     """Run a keeper until the block ends; its replicas go on. Its lease outlasts every test, unless one says else."""
     registry = CollectorRegistry()
@@ -145,6 +147,7 @@ async def running_keeper(
             holder=holder,
             reach=reach,
             lease_times=lease_times,
+            times=times,
         )
         task = asyncio.create_task(keeper.run())
         try:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from celadon.domain.language.states import RouteStatus
-from celadon.keeper.lease import USUAL_TIMES
+from celadon.keeper.lease import USUAL_LEASE_TIMES
 from celadon.table.core.engine import Table
 from celadon.table.core.models import KeeperLease
 from celadon.table.replicas.leases import take_lease
@@ -82,7 +82,7 @@ async def test_replicas_end_although_a_keeper_that_was_killed_still_has_the_leas
         [route] = await chat.healthy(1)
     async with table.transaction() as tx:
         assert await take_lease(tx, "killed") is not None
-    async with running_keeper(table, state_dir, Rollouts(), lease_times=USUAL_TIMES) as running:
+    async with running_keeper(table, state_dir, Rollouts(), lease_times=USUAL_LEASE_TIMES) as running:
         running.keeper.stop(stop_replicas=True)
         await running.task
     assert not processes_of(route.id)

@@ -13,8 +13,8 @@ from aiohttp import web
 from celadon.domain.language.probe import HttpProbe
 from celadon.domain.language.states import RolloutOutcome, RouteHealthStatus, RouteStatus, SetCondition
 from celadon.domain.language.steps import FinishStep
-from celadon.keeper import replica_keeper
 from celadon.keeper.probes import Prober
+from celadon.keeper.times import KeeperTimes
 from celadon.provisioners.protocol import Address
 from celadon.table.rollouts.finish import finish
 from tests.keeper.rollouts import Deploying
@@ -104,12 +104,11 @@ async def test_a_green_that_never_is_healthy_ends_with_the_answer_and_the_last_l
     assert all("CUDA out of memory" in one.output and TOKEN not in one.output for one in ended)
 
 
+@pytest.mark.parametrize("keeper_times", [KeeperTimes(told_again=timedelta(0))])
 async def test_a_replica_that_fails_otherwise_than_before_tells_its_last_answer(
     chat: Deploying,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(replica_keeper, "_TOLD_AGAIN", timedelta(0))
     answer = tmp_path / "answer"
     answer.write_text("loading")
     await chat.open(sick_revision(answer))

@@ -5,7 +5,9 @@ import os
 import signal
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
+from typing import Final
 
 import pytest
 import pytest_asyncio
@@ -17,6 +19,7 @@ from celadon.domain.language.revision import Provisioner
 from celadon.domain.language.states import DeploymentLifecycle
 from celadon.keeper.keeper import Keeper
 from celadon.keeper.metrics import KeeperMetrics
+from celadon.keeper.times import KeeperTimes
 from celadon.provisioners.claims import ProcessClaim
 from celadon.provisioners.local import LocalProvisioner
 from celadon.provisioners.settings import LocalSettings
@@ -122,11 +125,8 @@ class Lives:
         os.kill(pid, signal.SIGKILL)
 
 
-@pytest.fixture
-def short_rests(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a keeper rest for a moment only after a fault: these tests have hundreds of them."""
-    for rest in ("faults.FAULT_SECONDS", "set_keeper.FAULT_SECONDS", "set_keeper._RETRY_SECONDS"):
-        monkeypatch.setattr(f"celadon.keeper.{rest}", 0.05)
+SHORT_RESTS: Final = KeeperTimes(fault=timedelta(milliseconds=50), refused=timedelta(milliseconds=50))
+"""Of a keeper that rests for a moment only after a fault: these tests have hundreds of them."""
 
 
 @pytest.fixture
@@ -140,7 +140,6 @@ def faulty_probes(monkeypatch: pytest.MonkeyPatch) -> None:
 async def lives(
     table: Table,
     state_dir: Path,
-    short_rests: None,  # noqa: ARG001 - it patches
     faulty_probes: None,  # noqa: ARG001 - it patches
 ) -> AsyncIterator[Lives]:
     """Run a keeper of sets whose lives have faults."""
@@ -161,6 +160,7 @@ async def lives(
             metrics=KeeperMetrics(CollectorRegistry()),
             holder="keeper",
             lease_times=LASTING_TIMES,
+            times=SHORT_RESTS,
         )
         task = asyncio.create_task(keeper.run())
         try:
@@ -218,7 +218,6 @@ async def test_a_notification_that_nobody_can_read_stops_nothing(
     table: Table,
     state_dir: Path,
     chat: Deploying,
-    short_rests: None,  # noqa: ARG001 - it patches
     channel: str,
 ) -> None:
     async with running_keeper(table, state_dir, Rollouts()) as running:

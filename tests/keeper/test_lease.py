@@ -1,7 +1,6 @@
 """The keeper's lease."""
 
 import asyncio
-import time
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -12,7 +11,7 @@ from sqlalchemy import text
 
 from celadon.domain.language.names import Fence
 from celadon.keeper.fenced_table import FencedTable
-from celadon.keeper.lease import CLOCK, Lease
+from celadon.keeper.lease import Lease
 from celadon.table.core.engine import Table
 from celadon.table.core.fences import LeaseLostError, hold_fence, keeper_is_alive
 from celadon.table.core.models import KeeperLease
@@ -71,15 +70,13 @@ async def test_an_old_fence_writes_nothing(table: Table) -> None:
 
 async def test_a_lease_that_was_not_renewed_in_time_lets_nothing_through(
     table: Table,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    now = time.clock_gettime(CLOCK)
-    monkeypatch.setattr(time, "clock_gettime", lambda _: now)
-    lease = await Lease.take(table, "keeper")
+    now = 1000.0
+    lease = await Lease.take(table, "keeper", clock=lambda: now)
     assert lease is not None
-    monkeypatch.setattr(time, "clock_gettime", lambda _: now + 2.7)
+    now += 2.7
     lease.check()
-    monkeypatch.setattr(time, "clock_gettime", lambda _: now + 2.9)
+    now += 0.2
     with pytest.raises(LeaseLostError):
         lease.check()
 
@@ -98,17 +95,16 @@ async def test_no_keeper_takes_over_in_the_middle_of_a_write(table: Table) -> No
 
 async def test_a_lease_is_good_for_its_whole_time_however_long_its_taker_waited(
     table: Table,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    now = 1000.0
     old = await Lease.take(table, "old")
     assert old is not None
     async with table.transaction() as tx:
         await hold_fence(tx, old.fence)
         await expire(table)
-        taking = asyncio.create_task(Lease.take(table, "new"))
+        taking = asyncio.create_task(Lease.take(table, "new", clock=lambda: now))
         await until_somebody_waits(table)
-        now = time.clock_gettime(CLOCK)
-        monkeypatch.setattr(time, "clock_gettime", lambda _: now + 10)
+        now += 10
     new = await taking
     assert new is not None
     new.check()

@@ -3,6 +3,8 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -23,7 +25,7 @@ from celadon.domain.language.permissions import Role
 from celadon.table.access.console_logins import create_login
 from celadon.table.access.tokens import revoke_token
 from celadon.table.core.engine import Table
-from tests.api.conftest import DEADLINE_SECONDS, Answer, ApiClient, running_api
+from tests.api.conftest import DEADLINE_SECONDS, PATIENT, Answer, ApiClient, running_api
 
 pytestmark = pytest.mark.parts
 
@@ -45,14 +47,16 @@ def settings(**more: Any) -> dict[str, Any]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def api(table: Table, temporal_env: WorkflowEnvironment) -> AsyncIterator[ApiClient]:
-    async with running_api(table, temporal_env, **settings()) as client:
+    async with running_api(table, temporal_env, UNFORGIVING, **settings()) as client:
         yield client
 
 
-@pytest.fixture(autouse=True)
-def _no_refill(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let nothing be forgiven while a test runs, however slow the machine is."""
-    monkeypatch.setattr("celadon.api.guessing._MINUTE_SECONDS", 1e9)
+def _stands_still() -> float:
+    """Return the moment of a clock that forgives nothing while a test runs, however slow the machine is."""
+    return 0.0
+
+
+UNFORGIVING = replace(PATIENT, failure_clock=_stands_still)
 
 
 def guess() -> str:
@@ -178,7 +182,7 @@ async def test_addresses_of_one_ipv6_network_are_one(api: ApiClient) -> None:
 async def test_what_a_client_says_of_its_address_counts_for_nothing(
     table: Table, temporal_env: WorkflowEnvironment
 ) -> None:
-    async with running_api(table, temporal_env, **settings(trusted_proxies="192.0.2.0/24")) as api:
+    async with running_api(table, temporal_env, UNFORGIVING, **settings(trusted_proxies="192.0.2.0/24")) as api:
         seen = [(await by_header(api, guess(), f"198.51.100.{n}")).status for n in range(FAILURES + 1)]
 
     assert seen == [401] * FAILURES + [429]
@@ -292,17 +296,18 @@ async def test_a_request_that_shows_nothing_is_no_guess(api: ApiClient) -> None:
 
 
 async def test_a_stream_ends_with_its_token_whatever_its_address_has_done(
-    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+    table: Table, temporal_env: WorkflowEnvironment
 ) -> None:
-    monkeypatch.setattr("celadon.api.stream.CHECK_CALLER_SECONDS", 0.05)
-    headers = {"authorization": f"Bearer {await api.token(Role.VIEWER)}"}
-    async with asyncio.timeout(DEADLINE_SECONDS), api.session.get(f"{api.url}/v1/stream", headers=headers) as stream:
-        await stream.content.readuntil(b"\n\n")
-        await exhaust(api, "127.0.0.1")
-        still = await stream.content.readuntil(b"\n\n")
-        async with api.table.transaction() as tx:
-            await revoke_token(tx, api.name_of(Role.VIEWER))
-        rest = await stream.content.read()
+    times = replace(UNFORGIVING, caller_check=timedelta(milliseconds=50))
+    async with running_api(table, temporal_env, times, **settings()) as api, asyncio.timeout(DEADLINE_SECONDS):
+        headers = {"authorization": f"Bearer {await api.token(Role.VIEWER)}"}
+        async with api.session.get(f"{api.url}/v1/stream", headers=headers) as stream:
+            await stream.content.readuntil(b"\n\n")
+            await exhaust(api, "127.0.0.1")
+            still = await stream.content.readuntil(b"\n\n")
+            async with table.transaction() as tx:
+                await revoke_token(tx, api.name_of(Role.VIEWER))
+            rest = await stream.content.read()
 
     assert b"event: deployments" in still
     assert b"event: gone" in rest

@@ -5,6 +5,8 @@ import json
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,12 +17,11 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from temporalio.testing import WorkflowEnvironment
 
-from celadon.api import feed, stream
 from celadon.domain.language.permissions import Role
 from celadon.table.access.tokens import revoke_token
 from celadon.table.core.engine import Table
 from celadon.table.rollouts.audit import write_event
-from tests.api.conftest import DEADLINE_SECONDS, GENEROUS, ApiClient, running_api
+from tests.api.conftest import DEADLINE_SECONDS, GENEROUS, PATIENT, ApiClient, running_api
 from tests.table.rows import Rows
 
 pytestmark = pytest.mark.parts
@@ -177,12 +178,12 @@ def _reads() -> Iterator[list[str]]:
 
 
 async def test_however_many_follow_a_change_is_read_once_for_a_scope(
-    table: Table, temporal_env: WorkflowEnvironment, rows: Rows, monkeypatch: pytest.MonkeyPatch
+    table: Table, temporal_env: WorkflowEnvironment, rows: Rows
 ) -> None:
     # What looks from time to time would be counted too.
-    monkeypatch.setattr(feed, "LOOK_SECONDS", 3600.0)
+    times = replace(PATIENT, look=timedelta(hours=1))
     await rows.live()
-    async with running_api(table, temporal_env, **GENEROUS) as api, AsyncExitStack() as held:
+    async with running_api(table, temporal_env, times, **GENEROUS) as api, AsyncExitStack() as held:
         followers = [
             await held.enter_async_context(following(api, path))
             for path in ["/v1/stream"] * 9 + ["/v1/deployments/chat/stream"] * 9
@@ -231,11 +232,11 @@ async def _write_much(rows: Rows) -> None:
 
 
 async def test_who_reads_nothing_is_dropped_and_keeps_nobody_waiting(
-    api: ApiClient, rows: Rows, monkeypatch: pytest.MonkeyPatch
+    table: Table, temporal_env: WorkflowEnvironment, rows: Rows
 ) -> None:
-    monkeypatch.setattr(stream, "SEND_SECONDS", 1.0)
     await _write_much(rows)
-    async with AsyncExitStack() as held:
+    times = replace(PATIENT, send=timedelta(seconds=1))
+    async with running_api(table, temporal_env, times, **GENEROUS) as api, AsyncExitStack() as held:
         for path in ("/v1/stream", "/v1/deployments/chat/stream"):
             await held.enter_async_context(_deaf(api, path, Role.VIEWER))
         await _until_open(api, 2)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -19,7 +19,7 @@ from celadon.table.access.console_logins import create_login, void_logins
 from celadon.table.access.console_sessions import end_sessions
 from celadon.table.access.tokens import NewToken, create_token, revoke_token
 from celadon.table.core.engine import Table
-from tests.api.conftest import DEADLINE_SECONDS, GENEROUS, Answer, ApiClient, running_api
+from tests.api.conftest import DEADLINE_SECONDS, GENEROUS, PATIENT, Answer, ApiClient, running_api
 from tests.table.rows import Rows
 
 pytestmark = pytest.mark.parts
@@ -226,15 +226,16 @@ async def test_an_operator_logs_one_name_out_and_takes_its_unused_links_back(api
     assert (await Browser(api.url).post("/login", {"code": unused})).status == 401
 
 
-async def test_a_live_page_ends_with_its_session(api: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("celadon.api.stream.CHECK_CALLER_SECONDS", 0.05)
-    browser = await with_token(api)
-    headers = {"cookie": f"{SESSION_COOKIE}={browser.session}"}
-    async with asyncio.timeout(DEADLINE_SECONDS), api.session.get(f"{api.url}/changes", headers=headers) as stream:
-        await stream.content.readuntil(b"\n\n")
-        async with api.table.transaction() as tx:
-            await end_sessions(tx)
-        rest = await stream.content.read()
+async def test_a_live_page_ends_with_its_session(table: Table, temporal_env: WorkflowEnvironment) -> None:
+    times = replace(PATIENT, caller_check=timedelta(milliseconds=50))
+    async with running_api(table, temporal_env, times, **GENEROUS) as api, asyncio.timeout(DEADLINE_SECONDS):
+        browser = await with_token(api)
+        headers = {"cookie": f"{SESSION_COOKIE}={browser.session}"}
+        async with api.session.get(f"{api.url}/changes", headers=headers) as stream:
+            await stream.content.readuntil(b"\n\n")
+            async with table.transaction() as tx:
+                await end_sessions(tx)
+            rest = await stream.content.read()
 
     assert b"event: gone" in rest
 

@@ -9,12 +9,11 @@ import pytest_asyncio
 from aiohttp import web
 from temporalio.testing import WorkflowEnvironment
 
-from celadon.api import jwt_tokens
 from celadon.api.settings import ApiSettings
-from celadon.client.wording import event_title
 from celadon.domain.language.identity import LINK_ISSUER, LONGEST_NAME, TOKEN_ISSUER, check_name
 from celadon.domain.language.permissions import Role
 from celadon.domain.language.states import Channel
+from celadon.service.rollout_words import event_title
 from celadon.table.access.console_logins import create_login
 from celadon.table.access.tokens import NewToken, create_token
 from celadon.table.core.engine import Table
@@ -26,12 +25,6 @@ from tests.table.rows import Rows
 pytestmark = pytest.mark.parts
 
 NAME = "ci"
-
-
-@pytest.fixture(autouse=True)
-def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a busy machine take its time to read the issuer's keys."""
-    monkeypatch.setattr(jwt_tokens, "_FETCH_SECONDS", 60.0)
 
 
 @pytest_asyncio.fixture(loop_scope="session")

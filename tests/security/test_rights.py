@@ -27,6 +27,7 @@ from celadon.table.rollouts.begin import begin
 from tests.api.conftest import ApiClient, api, keys, rows  # noqa: F401 - fixtures
 from tests.revisions import serving
 from tests.table.rows import Rows
+from tests.workers import PATIENT_TASKS
 
 pytestmark = pytest.mark.parts
 
@@ -77,7 +78,7 @@ async def test_past_the_api_the_table_refuses_the_same(
     eased: dict[str, Any],
 ) -> None:
     await rows.live(policy=own)
-    client = RolloutClient(temporal_env.client, Signer.of_file(keys / "key.pem"))
+    client = RolloutClient(temporal_env.client, Signer.of_file(keys / "key.pem"), PATIENT_TASKS)
     operator = Sender(door=Channel.API, rights=rights_of([OPERATOR]))
 
     await client.start(parse_payload(RolloutRequest, start(**eased)), sender=operator)

@@ -28,6 +28,7 @@ from celadon.table.rollouts.switch import switch, switch_back
 from tests.api.conftest import ApiClient, api, keys, rows  # noqa: F401 - fixtures
 from tests.revisions import serving
 from tests.table.rows import Opened, Rows
+from tests.workers import PATIENT_TASKS
 
 SOON = timedelta(hours=1)
 
@@ -321,7 +322,7 @@ async def test_a_workflow_that_is_reset_after_its_end_does_not_start_again(
     signer: Signer,
     temporal_env: WorkflowEnvironment,
 ) -> None:
-    client = RolloutClient(temporal_env.client, signer)
+    client = RolloutClient(temporal_env.client, signer, PATIENT_TASKS)
     run_id = await client.start(parse_payload(RolloutRequest, {"deployment": "chat", "revision": serving()}))
     await client.abort("chat", AbortCommand(by="ann"))
     await _until_closed(rows)

@@ -4,18 +4,19 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from temporalio.testing import WorkflowEnvironment
 
-from celadon.api import limits
 from celadon.api.process import limits_of
 from celadon.api.protocol import possible_connections
 from celadon.api.settings import ApiSettings
 from celadon.domain.language.permissions import Role
 from celadon.table.core.engine import Table
-from tests.api.conftest import GENEROUS, ApiClient, running_api
+from tests.api.conftest import GENEROUS, PATIENT, ApiClient, running_api
 
 pytestmark = pytest.mark.parts
 
@@ -123,21 +124,19 @@ async def test_nobody_who_is_unknown_holds_the_form_to_log_in(table: Table, temp
         assert (await slow.answer()).startswith(b"HTTP/1.1 408 ")
 
 
-async def test_a_body_must_come_at_a_rate(
-    table: Table, temporal_env: WorkflowEnvironment, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(limits, "_GRACE_SECONDS", 1.0)
+async def test_a_body_must_come_at_a_rate(table: Table, temporal_env: WorkflowEnvironment) -> None:
+    times = replace(PATIENT, body_grace=timedelta(seconds=1))
     given = impatient(api_body_timeout="1h")
-    async with running_api(table, temporal_env, **given) as api, held(api) as slow:
+    async with running_api(table, temporal_env, times, **given) as api, held(api) as slow:
         await slow.send(b"POST /login HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 100000\r\n\r\ntoken=")
         await slow.trickle(b"x")
 
 
 async def test_a_body_that_comes_after_its_answer_does_not_hold_the_connection(
-    table: Table, temporal_env: WorkflowEnvironment, monkeypatch: pytest.MonkeyPatch
+    table: Table, temporal_env: WorkflowEnvironment
 ) -> None:
-    monkeypatch.setattr("celadon.api.process._BODY_GRACE_SECONDS", 0.0)
-    async with running_api(table, temporal_env, **impatient()) as api, held(api) as slow:
+    times = replace(PATIENT, unread_body_grace=timedelta(0))
+    async with running_api(table, temporal_env, times, **impatient()) as api, held(api) as slow:
         # Nobody is known, so nobody reads the body before the answer.
         await slow.send(b"POST /v1/deployments HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 100000\r\n\r\n")
         await slow.trickle(b"x")

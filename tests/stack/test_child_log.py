@@ -2,9 +2,6 @@
 
 from pathlib import Path
 
-import pytest
-
-from celadon.stack import child_log
 from celadon.stack.child_log import ChildLog
 
 
@@ -28,9 +25,8 @@ def test_an_earlier_start_stays_in_the_file(tmp_path: Path) -> None:
     assert log.file.read_text() == "first\nsecond\n"
 
 
-def test_a_long_log_is_put_aside_before_the_next_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(child_log, "ROTATE_ABOVE_BYTES", 10)
-    log = ChildLog(tmp_path / "child.log")
+def test_a_long_log_is_put_aside_before_the_next_start(tmp_path: Path) -> None:
+    log = ChildLog(tmp_path / "child.log", rotate_above_bytes=10)
     write(log, "more than ten bytes\n")
     write(log, "new\n")
     assert log.file.read_text() == "new\n"

@@ -57,7 +57,7 @@ from celadon.domain.language.steps import (
     WindowStep,
 )
 from celadon.domain.language.window import Window
-from tests.workers import running
+from tests.workers import PATIENT_TASKS, running
 from worker.registration import WORKFLOWS, workflow_runner
 
 AnswerT = TypeVar("AnswerT", bound=BaseModel)
@@ -285,9 +285,16 @@ def _answer(script: Script, answers: list[AnswerT]) -> AnswerT:
 class RunningRollout:
     """One rollout under test."""
 
-    def __init__(self, env: WorkflowEnvironment, deployment: str, script: Script, histories: Path | None) -> None:
+    def __init__(
+        self,
+        env: WorkflowEnvironment,
+        deployment: str,
+        script: Script,
+        histories: Path | None,
+        task_timeout: timedelta = PATIENT_TASKS,
+    ) -> None:
         self._env = env
-        self._client = RolloutClient(env.client)
+        self._client = RolloutClient(env.client, task_timeout=task_timeout)
         self._histories = histories
         self._seq = 0
         self.deployment = deployment

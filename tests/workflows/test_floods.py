@@ -21,7 +21,7 @@ from celadon.client.rollouts import is_moving, signals_are_exhausted
 from celadon.domain.language import contracts
 from celadon.domain.language.states import RolloutOutcome, RolloutPhase
 from celadon.stack.temporal_server import MOST_SIGNALS
-from tests.workers import running
+from tests.workers import PATIENT_TASKS, running
 from tests.workflows.conftest import RunningRollout, Script, ScriptedSteps
 from worker.registration import WORKFLOWS, replayer, workflow_runner
 
@@ -67,9 +67,9 @@ async def _worker(env: WorkflowEnvironment, steps: ScriptedSteps) -> AsyncIterat
         yield
 
 
-def _flooded(env: WorkflowEnvironment, steps: ScriptedSteps) -> RunningRollout:
+def _flooded(env: WorkflowEnvironment, steps: ScriptedSteps, task_timeout: timedelta = PATIENT_TASKS) -> RunningRollout:
     script = steps.scripts["flooded"] = Script()
-    return RunningRollout(env, "flooded", script, None)
+    return RunningRollout(env, "flooded", script, None, task_timeout)
 
 
 async def _send(rollout: RunningRollout, numbers: Iterator[int]) -> None:
@@ -146,12 +146,10 @@ async def test_a_task_reads_a_hundred_messages_and_counts_the_rest(own_temporal:
 
 async def test_a_rollout_whose_worker_was_away_is_decided_after_most_of_the_signals_that_a_run_takes(
     own_temporal: WorkflowEnvironment,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # A server that hands so many over at once has to give a task as long as they take, here on any machine.
-    monkeypatch.setattr(contracts, "WORKFLOW_TASK_TIMEOUT", timedelta(minutes=2))
     steps = ScriptedSteps()
-    rollout = _flooded(own_temporal, steps)
+    # A server that hands so many over at once has to give a task as long as they take, here on any machine.
+    rollout = _flooded(own_temporal, steps, timedelta(minutes=2))
     async with _worker(own_temporal, steps):
         await rollout.wait_for_promotion()
         await rollout.until_nothing_is_in_flight()

@@ -110,8 +110,10 @@ async def changes(request: Request, deployment: str | None = None) -> ChangeResp
     parts = parts_of(request)
     if deployment is not None:
         await parts.service.see(who, deployment)
-    stream = ChangeStream(parts.service, parts.feed, who, deployment, lambda: parts.sessions.principal(request))
-    return ChangeResponse(stream.events(None, parts.streams))
+    stream = ChangeStream(
+        parts.service, parts.feed, who, deployment, lambda: parts.sessions.principal(request), parts.times
+    )
+    return ChangeResponse(stream.events(None, parts.streams), parts.times)
 
 
 @router.get("/login")

@@ -4,14 +4,14 @@ import uuid
 from collections.abc import Collection
 from datetime import datetime
 
-from celadon.client.rollout_view import RolloutView
-from celadon.client.wording import in_words, revision_name
 from celadon.domain.language.base_models import Record
 from celadon.domain.language.contracts import workflow_id
 from celadon.domain.language.moments import span
 from celadon.domain.language.permissions import Verb
 from celadon.service.command import AnyCommand, DeploymentState, Scope
 from celadon.service.registry import commands
+from celadon.service.rollout_view import RolloutView
+from celadon.service.rollout_words import in_words, revision_name
 from celadon.service.views.deployment import DeploymentDetail, UnregisteredDetail, deployment_detail
 from celadon.table.records.deployments import DeploymentView
 from celadon.table.records.rollouts import RolloutRecord

@@ -75,8 +75,10 @@ class ApiCalls:
     connection is refused, which an API that is restarted does for a moment.
     """
 
-    def __init__(self, target: ApiTarget, patience: timedelta = OUTAGE_PATIENCE) -> None:
-        """Call ``target``; last for ``patience`` in an outage.
+    def __init__(
+        self, target: ApiTarget, patience: timedelta = OUTAGE_PATIENCE, first_patience: timedelta = FIRST_PATIENCE
+    ) -> None:
+        """Call ``target``; last for ``patience`` in an outage, for ``first_patience`` before the first answer.
 
         Raises:
             CommandError: the authority's certificate cannot be read.
@@ -84,6 +86,7 @@ class ApiCalls:
         """
         self._target = target
         self._patience = patience
+        self._first_patience = min(patience, first_patience)
         self._has_answered = False
         self._headers = {
             "authorization": f"Bearer {target.token.get_secret_value()}",
@@ -178,7 +181,7 @@ class ApiCalls:
     def _patience_with(self, error: Exception) -> timedelta:
         """Return how long a call is repeated after the first such error."""
         is_first = isinstance(error, UnreachedError) and not self._has_answered
-        return min(self._patience, FIRST_PATIENCE) if is_first else self._patience
+        return self._first_patience if is_first else self._patience
 
     async def events(self, path: str) -> AsyncGenerator[ServerSentEvent, None]:
         """Follow a live stream for ever; one that breaks is resumed after its last numbered event.
@@ -323,8 +326,10 @@ class ApiCalls:
 
 
 @asynccontextmanager
-async def calling(target: ApiTarget, patience: timedelta = OUTAGE_PATIENCE) -> AsyncIterator[ApiCalls]:
-    """Open what calls an API, and lasts for ``patience`` in an outage.
+async def calling(
+    target: ApiTarget, patience: timedelta = OUTAGE_PATIENCE, first_patience: timedelta = FIRST_PATIENCE
+) -> AsyncIterator[ApiCalls]:
+    """Open what calls an API, and lasts for ``patience`` in an outage, for ``first_patience`` before the first answer.
 
     Raises:
         CommandError: the authority's certificate cannot be read, or the token is none.
@@ -332,7 +337,7 @@ async def calling(target: ApiTarget, patience: timedelta = OUTAGE_PATIENCE) -> A
     """
     if not is_token(target.token.get_secret_value()):
         raise CommandError(f"the token of {target.described} is none: it is empty, or holds spaces or other signs")
-    calls = ApiCalls(target, patience)
+    calls = ApiCalls(target, patience, first_patience)
     try:
         yield calls
     finally:

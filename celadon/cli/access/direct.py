@@ -9,12 +9,12 @@ from celadon.cli.access.operator import OperatorService, operator
 from celadon.cli.author_name import author_name
 from celadon.cli.following import following
 from celadon.cli.session import Session
-from celadon.client.rollout_view import RolloutView
 from celadon.domain.language.errors import RefusalCode, RefusedError
 from celadon.domain.language.names import RolloutId
 from celadon.service.answers import TargetRollout
 from celadon.service.command import Command, RequestT, ResultT
 from celadon.service.pages import every_page
+from celadon.service.rollout_view import RolloutView
 from celadon.service.views.deployment import read_deployment, read_table_view
 from celadon.service.views.deployments import DeploymentList, read_deployments
 from celadon.service.views.events import EventList, read_events

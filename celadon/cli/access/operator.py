@@ -16,7 +16,6 @@ from celadon.cli.faults import CommandError
 from celadon.cli.session import Session
 from celadon.cli.signing import own_signer
 from celadon.cli.table_access import database_faults_told
-from celadon.client.rollout_view import NO_WORKFLOW, WorkflowAnswer
 from celadon.client.rollouts import KEY_HOLDER, RolloutClient, Sender
 from celadon.domain.decisions.hosts import HostRules
 from celadon.domain.language.errors import RefusedError
@@ -28,6 +27,7 @@ from celadon.host_settings import HostSettings
 from celadon.service.answers import TargetRollout
 from celadon.service.command import Call
 from celadon.service.principal import Principal, Scheme
+from celadon.service.rollout_view import NO_WORKFLOW, WorkflowAnswer
 from celadon.service.service import Service, target_rollout_of
 from celadon.table.access.api_requests import RequestKey
 from celadon.table.core.author import Author

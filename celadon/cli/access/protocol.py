@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Protocol
 
-from celadon.client.rollout_view import RolloutView
 from celadon.domain.language.names import RolloutId
 from celadon.service.answers import TargetRollout
 from celadon.service.command import Command, RequestT, ResultT
+from celadon.service.rollout_view import RolloutView
 from celadon.table.records.deployments import DeploymentView
 from celadon.table.records.rollouts import RolloutFilter, RolloutRecord
 

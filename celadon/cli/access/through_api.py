@@ -24,8 +24,8 @@ from celadon.service.pages import every_page
 from celadon.table.core.paging import LONGEST_PAGE
 
 if TYPE_CHECKING:
-    from celadon.client.rollout_view import RolloutView
     from celadon.service.principal import Principal
+    from celadon.service.rollout_view import RolloutView
     from celadon.service.views.deployments import DeploymentList
     from celadon.service.views.events import EventList
     from celadon.service.views.freezes import FreezeList
@@ -119,7 +119,7 @@ class ApiAccess:
 
     async def view(self, name: str) -> "RolloutView":
         """Return a deployment with its latest rollout."""
-        from celadon.client.rollout_view import RolloutView
+        from celadon.service.rollout_view import RolloutView
 
         return await self._get(name, "", RolloutView)
 
@@ -261,7 +261,7 @@ class ApiAccess:
             yield views
 
     async def _views(self, name: str, rollout: RolloutId) -> "AsyncGenerator[RolloutView, None]":
-        from celadon.client.rollout_view import RolloutView, WorkflowAnswer
+        from celadon.service.rollout_view import RolloutView, WorkflowAnswer
 
         async with aclosing(self._calls.events(f"/v1/deployments/{segment(name)}/stream")) as events:
             async for event in events:

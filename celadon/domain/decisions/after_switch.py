@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final, assert_never
 
-from celadon.domain.decisions.lost_green import may_be_given_up, rollback_timer, way_back_from
+from celadon.domain.decisions.lost_green import may_be_given_up, rollback_timer, way_back_due
 from celadon.domain.decisions.pause import pause_timers
 from celadon.domain.language.base_models import Record
 from celadon.domain.language.progress import AbortRequest, Progress
@@ -161,10 +161,10 @@ def _in_bake(state: RolloutState, circumstances: Circumstances, now: datetime) -
 
 def _without_green(progress: Progress, now: datetime) -> SwitchBack | Wait:
     """While green is lost the bake does not end by itself, for blue takes the traffic; a pause stops nothing here."""
-    timer = rollback_timer(progress)
-    if timer is not None and timer[1] <= now:
-        return SwitchBack(request=way_back_from(progress, now))
-    return Wait(awaits=Awaited.BAKE, why="no replica of green is healthy", timer=timer)
+    way_back = way_back_due(progress, now)
+    if way_back is not None:
+        return SwitchBack(request=way_back)
+    return Wait(awaits=Awaited.BAKE, why="no replica of green is healthy", timer=rollback_timer(progress))
 
 
 def _while_blue_drains(state: RolloutState, circumstances: Circumstances) -> Decision:

@@ -1,6 +1,6 @@
 """A live green without a healthy replica during the bake: after a time the rollout goes back to blue by itself."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from celadon.domain.language.commands import AbortCommand
@@ -20,11 +20,15 @@ def rollback_timer(progress: Progress) -> tuple[str, datetime] | None:
     return ROLLBACK_TIMER, progress.green_lost_since + patience
 
 
-def way_back_from(progress: Progress, now: datetime) -> AbortRequest:
-    """Return the abort that the policy asks for when green has been lost for long enough."""
-    patience = progress.policy.failover_rollback
-    lasted = "" if patience is None else f" for {format_duration(patience)}"
-    command = AbortCommand(by="policy", reason=f"green has had no healthy replica{lasted}")
+def way_back_due(progress: Progress, now: datetime) -> AbortRequest | None:
+    """Return the abort that the policy asks for when green has been lost for long enough; nothing before."""
+    since, patience = progress.green_lost_since, progress.policy.failover_rollback
+    return None if since is None or patience is None or now < since + patience else way_back_after(patience, now)
+
+
+def way_back_after(patience: timedelta, now: datetime) -> AbortRequest:
+    """Return the abort that the policy asks for when green has been lost for as long as ``failover_rollback``."""
+    command = AbortCommand(by="policy", reason=f"green has had no healthy replica for {format_duration(patience)}")
     return AbortRequest(command=command, door=Channel.POLICY, at=now, lost_green=True)
 
 

@@ -38,6 +38,8 @@ _TAGS = frozenset({OBJECT_TAG, NUMBER_TAG, TEXT_TAG, WRITTEN_OUT_TAG, "[key]"})
 _MUST_BE: Final = "must be "
 _OF_KEYS: Final = frozenset({"missing", "extra_forbidden"})
 """Errors about a key of an object, and not about its value."""
+_OF_CHOICES: Final = frozenset({"enum", "literal_error"})
+"""Errors about a value that is none of a few words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +52,7 @@ class Problem:
     keys: tuple[str, ...] = ()
     """The keys that its object takes, when it is an unknown key."""
     near: str = ""
-    """``, did you mean 'KEY'?`` when one of those is near."""
+    """``, did you mean 'KEY'?`` when one of those is near, or one of the words that a value may be."""
 
 
 class InvalidPayloadError(RefusedError):
@@ -138,8 +140,13 @@ def _problems(model: type[BaseModel], content: Mapping[str, object], error: Vali
             continue
         problem = _problem(model, location, one)
         before = problems.get(location)
-        problems[location] = problem if before is None else replace(before, what=_either(before.what, problem.what))
-    return tuple(problems.values())
+        problems[location] = problem if before is None else _both(before, problem)
+    return tuple(one if one.keys else replace(one, what=f"{one.what}{one.near}") for one in problems.values())
+
+
+def _both(before: Problem, other: Problem) -> Problem:
+    """Return what is wrong with a value that may be one or the other."""
+    return replace(before, what=_either(before.what, other.what), near=before.near or other.near)
 
 
 def _either(one: str, other: str) -> str:
@@ -177,13 +184,21 @@ def _inside(value: object, part: int | str) -> object:
 
 def _problem(model: type[BaseModel], location: tuple[int | str, ...], told: ErrorDetails) -> Problem:
     if told["type"] != "extra_forbidden":
-        return Problem(location=location, what=what_is_wrong(told))
+        return Problem(location=location, what=what_is_wrong(told), near=_word_meant(told))
     owner = _model_at(model, location[:-1])
     if owner is not None and issubclass(owner, StrictModel) and location[-1] in owner.later_keys:
         return Problem(location=location, what="not carried out by this version, remove it")
     keys = () if owner is None else tuple(written_name(name, field) for name, field in owner.model_fields.items())
     near = meant_instead(str(location[-1]), keys)
     return Problem(location=location, what=f"unknown key{near}", keys=keys, near=near)
+
+
+def _word_meant(told: ErrorDetails) -> str:
+    """Return ``, did you mean 'WORD'?`` for a value that is nearly one of the words that there are."""
+    if told["type"] not in _OF_CHOICES or not isinstance(told["input"], str):
+        return ""
+    words = re.findall(r"'([^']*)'", str(told.get("ctx", {}).get("expected", "")))
+    return meant_instead(told["input"], words)
 
 
 def _model_at(model: type[BaseModel], location: tuple[int | str, ...]) -> type[BaseModel] | None:

@@ -294,7 +294,7 @@ def _told_already_there(result: StartResult) -> Line:
         where = "is live with these replicas"
     return Line(
         strong="Nothing to do",
-        text=f": r{result.to_revision} of {result.deployment} {where}. To roll it out once more, say restart: true.",
+        text=f": r{result.to_revision} of {result.deployment} {where}. To roll it out once more, add --restart.",
     )
 
 
@@ -312,7 +312,7 @@ def _told_start(result: StartResult) -> tuple[Line, ...]:
     name = result.deployment
     if result.rollout is None:
         strong = f"The rollout of {name} is started, but no worker has taken it up yet"
-        return (Line(strong=strong, text="; it waits until one runs ('python -m worker').", tone=Tone.WARN),)
+        return (Line(strong=strong, text="; it waits until one runs ('celadon worker').", tone=Tone.WARN),)
     blue = "nothing" if result.from_revision is None else f"r{result.from_revision}"
     return (
         Line(

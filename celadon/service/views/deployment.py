@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from celadon.client.rollout_view import NO_WORKFLOW, RolloutView, WorkflowAnswer, who_must_act
-from celadon.client.wording import in_words
 from celadon.domain.decisions.approvals import tell_approvals
 from celadon.domain.decisions.narration import growth_told, window_in_words
 from celadon.domain.decisions.traffic_settings import changes_between
@@ -21,6 +19,8 @@ from celadon.domain.language.states import RolloutPhase
 from celadon.domain.language.traffic import DEFAULT_SETTINGS, TrafficSettings
 from celadon.service.command import Tone
 from celadon.service.principal import Principal
+from celadon.service.rollout_view import NO_WORKFLOW, RolloutView, WorkflowAnswer, who_must_act
+from celadon.service.rollout_words import in_words
 from celadon.service.views.events import EventRow, event_row
 from celadon.service.views.freezes import freeze_phrases
 from celadon.service.views.phrases import WHOLE, Countdown, Phrase, Room, Shown, live_phrase
@@ -315,7 +315,7 @@ async def read_deployment(service: "Service", who: Principal, name: str) -> Roll
         RefusedError: there is none, or the caller may not see it.
 
     """
-    from celadon.client.overview import view_rollout
+    from celadon.service.overview import view_rollout
 
     answer = await ask_workflow(service, who, name)
     async with service.turn(who), service.transaction() as tx:

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Self
 
-from celadon.client.rollout_view import table_next_step, who_must_act
-from celadon.client.wording import in_words, move_name
 from celadon.domain.language.states import DeploymentLifecycle, RolloutPhase
 from celadon.service.command import Tone
 from celadon.service.pages import Page, named
 from celadon.service.principal import Principal
+from celadon.service.rollout_view import table_next_step, who_must_act
+from celadon.service.rollout_words import in_words, move_name
 from celadon.service.views.phrases import Phrase, Shown, live_phrase
 from celadon.service.views.rollout import rollout_summary
 from celadon.table.records.deployments import DeploymentLine

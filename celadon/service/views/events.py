@@ -6,7 +6,6 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from celadon.client.wording import describe_event, event_detail, event_title
 from celadon.domain.decisions.failure_cause import are_alike
 from celadon.domain.language.errors import RefusalCode, refuse
 from celadon.domain.language.names import RolloutId
@@ -15,6 +14,7 @@ from celadon.domain.language.states import RolloutOutcome
 from celadon.service.command import Tone
 from celadon.service.pages import Page, named
 from celadon.service.principal import Principal
+from celadon.service.rollout_words import describe_event, event_detail, event_title
 from celadon.service.views.phrases import Shown
 from celadon.service.views.sets import without_output
 from celadon.table.records.events import AuditEvent, DeploymentEvent

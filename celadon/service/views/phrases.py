@@ -5,10 +5,10 @@ from datetime import datetime
 
 from pydantic import ConfigDict
 
-from celadon.client.wording import revision_name
 from celadon.domain.language.base_models import Record
 from celadon.domain.language.moments import span
 from celadon.service.command import Tone
+from celadon.service.rollout_words import revision_name
 
 
 class Shown(Record):

@@ -6,13 +6,13 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import TYPE_CHECKING, assert_never
 
-from celadon.client.wording import WAY, in_words, move_name
 from celadon.domain.language.errors import RefusalCode, refuse
 from celadon.domain.language.moments import span, utc
 from celadon.domain.language.names import Epoch
 from celadon.domain.language.states import RolloutOutcome, RolloutPhase
 from celadon.service.command import Tone
 from celadon.service.principal import Principal
+from celadon.service.rollout_words import WAY, in_words, move_name
 from celadon.service.views.events import EventRow, event_rows
 from celadon.service.views.phrases import Phrase, Shown
 from celadon.service.views.sets import without_output

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from celadon.client.wording import in_words
 from celadon.domain.decisions.enrolment import CERTIFICATE_EXPIRES_SOON
 from celadon.domain.language.moments import span, utc
 from celadon.service.command import Tone
 from celadon.service.pages import Page, named
 from celadon.service.principal import Principal
+from celadon.service.rollout_words import in_words
 from celadon.service.views.phrases import Phrase, Shown
 from celadon.table.records.routers import RouterLine, RouterState
 

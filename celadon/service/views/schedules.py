@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import AwareDatetime, JsonValue
 
-from celadon.client.wording import in_words
 from celadon.domain.language.base_models import Record
 from celadon.domain.language.contracts import SCHEDULE_ID_PREFIX, schedule_id
 from celadon.domain.language.moments import utc
 from celadon.service.command import Tone
 from celadon.service.pages import Page, named
 from celadon.service.principal import Principal
+from celadon.service.rollout_words import in_words
 from celadon.service.views.phrases import Phrase, Shown, vouched
 
 if TYPE_CHECKING:

@@ -5,13 +5,13 @@ from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Final, assert_never
 
-from celadon.client.wording import in_words, revision_name
 from celadon.domain.decisions.failure_cause import are_alike
 from celadon.domain.language.moments import clock
 from celadon.domain.language.names import RouteSetId
 from celadon.domain.language.shown_text import one_line
 from celadon.domain.language.states import Colour, RouteHealthStatus, RouteSetState, RouteStatus
 from celadon.service.command import Tone
+from celadon.service.rollout_words import in_words, revision_name
 from celadon.service.views.phrases import Countdown, Phrase, Room, Shown
 from celadon.table.records.deployments import FailureView, ReplicaView, SetView
 

@@ -5,11 +5,11 @@ from collections.abc import Collection
 import pytest
 
 from celadon.api.console.views import DeploymentPage, deployment_page, workflow_link
-from celadon.client.rollout_view import RolloutView
 from celadon.domain.language.approval import Approval, ApprovalRule
 from celadon.domain.language.permissions import Verb
 from celadon.domain.language.policy import BlueGreenPolicy, resolve_policy
 from celadon.domain.language.states import Channel, DeploymentLifecycle, RolloutOutcome, RolloutPhase
+from celadon.service.rollout_view import RolloutView
 from tests.sample_views import NOW
 from tests.service.views.records import awaiting, record, view, waiting
 

@@ -16,9 +16,9 @@ from celadon.cli.events import coming_events, follow_events
 from celadon.cli.output import OutputFormat
 from celadon.cli.target import ApiTarget, TargetChoice, find_target
 from celadon.cli.watching import LineScreen
-from celadon.client.rollout_view import RolloutView
 from celadon.domain.language.permissions import Role
 from celadon.domain.language.states import RolloutOutcome
+from celadon.service.rollout_view import RolloutView
 from celadon.table.rollouts.audit import write_event
 from tests.api.conftest import DEADLINE_SECONDS
 from tests.cli.access.conftest import Ways

@@ -118,6 +118,8 @@ async def test_deploy_of_what_is_live_has_nothing_to_do(way: str, command: Comma
 
     assert (told.exit_code, printed.exit_code) == (0, 0), told.output + printed.output
     assert told.stdout.startswith("Nothing to do: r1 of chat is live")
+    assert "--restart" in told.stdout
+    assert "restart: true" not in told.stdout
     assert json.loads(printed.stdout) == {
         "deployment": "chat",
         "state": "ALREADY_THERE",

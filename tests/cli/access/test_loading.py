@@ -81,7 +81,7 @@ QUICK: Final = (
 OTHERS: Final = (
     "celadon.cli.commands.rollouts",
     "celadon.cli.commands.api",
-    "celadon.client.rollout_view",
+    "celadon.service.rollout_view",
     "celadon.domain.decisions.gate",
     "celadon.domain.language.messages",
     "celadon.domain.language.policy",

@@ -107,7 +107,11 @@ async def test_a_file_that_others_can_read_is_refused(command: Command, api: Api
 
 @pytest.mark.parametrize(
     ("content", "told"),
-    [("profiles = 3", "is no file of profiles"), ("[profiles", "is no TOML"), ('[profiles.a]\nurl = "x"', "token")],
+    [
+        ("profiles = 3", "is no file of profiles"),
+        ("[profiles", "is not valid TOML"),
+        ('[profiles.a]\nurl = "x"', "token"),
+    ],
 )
 async def test_a_file_that_is_none_is_refused_and_not_written_over(
     content: str, told: str, command: Command, api: ApiClient

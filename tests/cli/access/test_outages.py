@@ -10,7 +10,6 @@ import pytest
 from aiohttp import web
 from pydantic import SecretStr
 
-from celadon.cli.access import calls as calls_module
 from celadon.cli.access.calls import UnreachedError, calling
 from celadon.cli.faults import OutageError
 from celadon.cli.target import ApiTarget
@@ -125,9 +124,8 @@ async def test_an_address_at_which_nobody_has_answered_yet_is_told_soon(url: str
 
 
 async def test_an_api_that_is_just_being_restarted_is_waited_for_by_the_first_request(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(calls_module, "FIRST_PATIENCE", timedelta(seconds=50))
     with socket.create_server(("127.0.0.1", 0)) as reserved:
         port = reserved.getsockname()[1]
     target = ApiTarget(url=f"http://127.0.0.1:{port}", token=SecretStr("t"), described="a test", when_away="look")
@@ -139,7 +137,7 @@ async def test_an_api_that_is_just_being_restarted_is_waited_for_by_the_first_re
     app.router.add_post("/v1/x", answer)
     runner = web.AppRunner(app, shutdown_timeout=0)
     try:
-        async with calling(target) as calls, asyncio.timeout(60):
+        async with calling(target, first_patience=timedelta(seconds=30)) as calls, asyncio.timeout(60):
             asking = asyncio.create_task(calls.change("POST", "/v1/x", Principal, request_id="r7"))
             told = ""
             while "api_away" not in told:

@@ -59,9 +59,10 @@ async def test_defaults_are_set_and_shown_as_the_installations(
         (("show", "chat", "--default"), "name a deployment, or say --default; never both"),
         (("show",), "name a deployment, or say --default"),
         (("set",), "name a deployment, or say --default"),
+        (("set", "chat", "bake"), "'bake' is no setting: write KEY=VALUE, for example bake=30s"),
     ],
 )
-async def test_either_a_deployment_or_the_defaults_are_meant(
+async def test_what_is_typed_wrongly_is_told_with_what_to_type(
     words: tuple[str, ...], said: str, command: Command, ways: Ways
 ) -> None:
     ways.directly()
@@ -94,7 +95,8 @@ async def test_set_changes_the_keys_that_are_named(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("bakes=1m",), "bake"),
+        (("bakes=1m",), "Refused: bakes=1m: unknown key 'bakes' in 'policy', did you mean 'bake'?"),
+        (("bake=fast",), "Refused: bake=fast: policy.bake: 'fast' is no duration"),
         (("--unset", "bakes"), "no key 'bakes'"),
         (("bake=1m", "--unset", "bake"), "set and unset at once"),
         ((), "nothing is set or unset"),

@@ -21,7 +21,7 @@ from celadon.domain.decisions.after_switch import (
     Wait,
     decide,
 )
-from celadon.domain.decisions.lost_green import ROLLBACK_TIMER, way_back_from
+from celadon.domain.decisions.lost_green import ROLLBACK_TIMER, way_back_after
 from celadon.domain.language.names import Epoch, RevisionNumber
 from celadon.domain.language.next_rollout import Successor
 from celadon.domain.language.pause import Pause
@@ -36,7 +36,8 @@ PENDING = PendingAbort(request=abort(by="cas"), since=before(minutes=2), why="no
 BACK = SwitchBack(request=ABORT)
 JUDGE = (Examine, Examined.MESSAGES)
 LOST = rollout(RolloutPhase.BAKING, green_lost_since=before(seconds=10))
-PENDING_BY_POLICY = PendingAbort(request=way_back_from(LOST, NOW), since=before(minutes=2), why="no healthy blue")
+WAY_BACK = way_back_after(timedelta(seconds=10), NOW)
+PENDING_BY_POLICY = PendingAbort(request=WAY_BACK, since=before(minutes=2), why="no healthy blue")
 BY_PEOPLE = BlueGreenPolicy(bake=timedelta(hours=1), failover_rollback=None)
 WAITS = Successor(id=8, revision=RevisionNumber(3), by="ann", replaces=True)
 FINISHED, REOPENED = DrainResult.EMPTY, DrainResult.REOPENED

@@ -63,6 +63,29 @@ def test_an_unknown_key_is_told_with_the_one_that_is_near() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (
+            {"policy": {"on_deadline": "promot"}},
+            "policy.on_deadline: must be 'abort', 'promote' or 'hold', did you mean 'promote'?",
+        ),
+        (
+            {"revision": {"command": ["serve"], "health_check": {"preset": "opnai"}}},
+            "'ray-serve' or 'grpc', did you mean 'openai'?",
+        ),
+    ],
+)
+def test_a_word_that_is_none_is_told_with_the_one_that_is_near(changes: dict[str, Any], told: str) -> None:
+    assert told in refusal_of(RolloutRequest, {**REQUEST, **changes})
+
+
+def test_a_word_that_is_like_none_is_told_with_all_that_there_are() -> None:
+    told = refusal_of(RolloutRequest, {**REQUEST, "policy": {"on_deadline": "whatever"}})
+
+    assert "policy.on_deadline: must be 'abort', 'promote' or 'hold';" in told
+
+
 def test_an_unknown_key_of_an_object_inside_is_told_with_the_keys_of_that_object() -> None:
     told = refusal_of(RolloutRequest, {**REQUEST, "policy": {"zz": 1}})
 

@@ -3,7 +3,6 @@
 from datetime import timedelta
 from typing import Any
 
-from celadon.client.rollout_view import RolloutView, WorkflowAnswer
 from celadon.domain.language.messages import RolloutStatus, Timer
 from celadon.domain.language.names import Epoch, RevisionNumber, RolloutId, RouteId, RouteSetId
 from celadon.domain.language.next_rollout import WaitingRollout
@@ -15,6 +14,7 @@ from celadon.domain.language.states import (
     RouteHealthStatus,
     RouteStatus,
 )
+from celadon.service.rollout_view import RolloutView, WorkflowAnswer
 from celadon.table.records.deployments import FailureView, ReplicaView, RouterView, SetView
 from celadon.table.records.events import AuditEvent
 from celadon.table.records.rollouts import RolloutRecord

@@ -10,8 +10,8 @@ import pytest
 from celadon.api.console.rendering import Person, render
 from celadon.api.console.views import deployment_page
 from celadon.cli.tree import rollout_tree
-from celadon.client.rollout_view import RolloutView
 from celadon.service.door_words import Door, said_at
+from celadon.service.rollout_view import RolloutView
 from celadon.service.views.deployment import DeploymentDetail, deployment_detail
 from celadon.terminal import TerminalConsole
 from tests.sample_views import NOW, VIEWS

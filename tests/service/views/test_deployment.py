@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from celadon.client.rollout_view import RolloutView, WorkflowAnswer
 from celadon.domain.decisions.workflow_condition import PendingTask, TaskReading, judge_workflow
 from celadon.domain.language.messages import Timer
 from celadon.domain.language.opening import Opening, OpeningTimes
@@ -13,6 +12,7 @@ from celadon.domain.language.payload import parse_payload
 from celadon.domain.language.policy import BlueGreenPolicy, resolve_policy
 from celadon.domain.language.states import Colour, RolloutOutcome, RolloutPhase
 from celadon.service.command import Tone
+from celadon.service.rollout_view import RolloutView, WorkflowAnswer
 from celadon.service.views.deployment import DeploymentDetail, deployment_detail
 from celadon.service.views.phrases import WHOLE, Room
 from tests.sample_views import NOW

@@ -5,11 +5,11 @@ from typing import Final
 import pytest
 
 from celadon.api.graphql_types import Workflow
-from celadon.client.rollout_view import RolloutView
 from celadon.domain.decisions.narration import details, holding_reason
 from celadon.domain.language.progress import Progress
 from celadon.domain.language.states import RolloutPhase
 from celadon.service.door_words import Door, said_at
+from celadon.service.rollout_view import RolloutView
 from tests.client.statuses import rollout_status
 from tests.docs.rollouts_page import HELD_AT, holds
 from tests.sample_views import VIEWS

@@ -6,14 +6,13 @@ from typing import Any
 
 import pytest
 
-from celadon.domain.decisions.lost_green import way_back_from
-from celadon.domain.language.policy import BlueGreenPolicy
+from celadon.domain.decisions.lost_green import way_back_after
 from celadon.domain.language.progress import AbortRequest
 from celadon.domain.language.states import Channel, RouteHealthStatus
 from celadon.domain.language.steps import Step, SwitchAnswer, SwitchStep
 from celadon.table.rollouts.route_sets import ask_for_edge
 from celadon.table.rollouts.switch import switch_back
-from tests.domain.rollouts import NOW, rollout
+from tests.domain.rollouts import NOW
 from tests.table.rows import HEALTHY, TRUSTING, Opened, Rows, rollback
 
 UNHEALTHY, DEGRADED = RouteHealthStatus.UNHEALTHY, RouteHealthStatus.DEGRADED
@@ -38,7 +37,7 @@ async def baking(rows: Rows, *, replicas: int = 2, **request: Any) -> tuple[Open
 
 async def policys_way_back(rows: Rows, opened: Opened) -> SwitchAnswer:
     """Ask for the way back as a rollout does whose green is lost."""
-    asked: AbortRequest = way_back_from(rollout(policy=BlueGreenPolicy(failover_rollback=timedelta(seconds=10))), NOW)
+    asked: AbortRequest = way_back_after(timedelta(seconds=10), NOW)
     changes = {"by": asked.command.by, "door": asked.door, "reason": asked.command.reason}
     step = opened.switch_step(message=None, keeps_asking=True, decision=f"run-2/{next(_decisions)}", **changes)
     return await _go_back(rows, step)

@@ -1,20 +1,26 @@
 """Asking for a rollout: its workflow first, then the table, in one view."""
 
+from datetime import timedelta
+
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from celadon.client.patience import CouldNotAnswerError, NoAnswerError
-from celadon.client.rollout_view import NO_WORKFLOW, RolloutView, WorkflowAnswer
 from celadon.client.rollouts import RolloutClient
+from celadon.client.workflow_condition import PATIENCE
 from celadon.domain.decisions.workflow_condition import WorkflowState, condition_of_query, unknown_condition
 from celadon.domain.language.contracts import workflow_id
 from celadon.domain.language.errors import RefusedError
+from celadon.service.rollout_view import NO_WORKFLOW, RolloutView, WorkflowAnswer
 from celadon.table.read.overview import view_deployment
 
 
-async def ask_workflow(rollouts: RolloutClient, deployment: str) -> WorkflowAnswer:
-    """Ask a deployment's rollout for what it knows, without waiting for one that does not run or cannot answer."""
+async def ask_workflow(rollouts: RolloutClient, deployment: str, patience: timedelta = PATIENCE) -> WorkflowAnswer:
+    """Ask a deployment's rollout for what it knows, without waiting for one that does not run or cannot answer.
+
+    Whether it runs, Temporal may take ``patience`` to say.
+    """
     identity = workflow_id(deployment)
-    condition = await rollouts.condition(identity)
+    condition = await rollouts.condition(identity, patience)
     if condition is None:
         return WorkflowAnswer(unanswered_because=NO_WORKFLOW)
     if condition.state is not WorkflowState.HEALTHY:
