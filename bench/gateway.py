@@ -37,7 +37,13 @@ class Journal:
         self.served: set[DeploymentName] = set()
         self._heard = asyncio.Event()
 
-    def connected(self, node: RouterNode, certificate_expires_at: datetime | None) -> None:
+    def connected(
+        self,
+        node: RouterNode,
+        certificate_expires_at: datetime | None,
+        *,
+        takes_limits: bool = True,
+    ) -> None:
         """Pass over it."""
 
     def disconnected(self, node: RouterNode) -> None:
