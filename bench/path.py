@@ -24,10 +24,12 @@ from typing import Any, Final, TypeVar
 import aiohttp
 
 from bench.figures import percentile
-from bench.gateway import HOST, PATIENCE_SECONDS, Envoy, admin_socket, published, running_envoy, running_gateway
+from bench.gateway import Envoy, admin_socket, published, running_envoy, running_gateway
 from bench.path_load import (
     CONNECTIONS,
     EVENT_SECONDS,
+    HOST,
+    PATIENCE_SECONDS,
     STREAM_PATH,
     open_streams,
     request,
@@ -267,13 +269,15 @@ def _durations(found: Mapping[str, list[Found]]) -> Grid:
     )
 
 
-async def measure_pieces(load: Load, names: Sequence[str]) -> Grid:
-    """Compare what requests cost without one piece each."""
+async def measure_pieces(load: Load, names: Sequence[str], streams: int) -> Grid:
+    """Compare what requests and streams cost without one piece each."""
     async with _ground() as ground:
         ways = {SMALLEST: await ground.smallest(), WHOLE: await ground.without()}
         for name in names:
             ways[name] = await ground.without(name)
         ways[ALL_PIECES] = await ground.without(*PIECES)
+        # Before they have memory from other requests.
+        held = {name: (await _held_by_streams(way, streams)).used for name, way in ways.items()}
         found = await _find_all(ways, load)
     steady, full = (
         {name: [getattr(one, figure) for one in ones] for name, ones in found.items()}
@@ -288,38 +292,55 @@ async def measure_pieces(load: Load, names: Sequence[str]) -> Grid:
                 "half of the rounds": _spread(steady[name], steady[WHOLE]),
                 "CPU at full speed, of the whole": _ratio(full[name], full[WHOLE]),
                 "half of those rounds": _spread(full[name], full[WHOLE]),
+                "KiB in use a stream": round(held[name], 1),
             }
             for name in ways
         ),
     )
 
 
-async def _memory_kib(envoy: Envoy) -> tuple[float, float]:
-    """Return what an Envoy holds of the machine's memory, and what of that it has in use by its own account."""
-    resident = envoy.process.memory_full_info().uss / 1024
+@dataclass(frozen=True)
+class Memory:
+    """KiB that an Envoy has, or that a stream costs it."""
+
+    resident: float
+    """What it has of the machine's memory for itself."""
+    used: float
+    """What of that is in use, by its own account."""
+
+
+async def _memory_of(envoy: Envoy) -> Memory:
     async with (
         aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(envoy.admin))) as session,
         session.get("http://admin/memory") as answer,
     ):
-        return resident, int((await answer.json(content_type=None))["allocated"]) / 1024
+        used = int((await answer.json(content_type=None))["allocated"])
+    return Memory(envoy.process.memory_full_info().uss / 1024, used / 1024)
+
+
+async def _held_by_streams(way: Way, streams: int) -> Memory:
+    """Return what each of so many open streams costs an Envoy."""
+    if way.envoy is None:
+        return Memory(0.0, 0.0)
+    await _answers(way)
+    before = await _memory_of(way.envoy)
+    async with open_streams(way.port, way.stream, streams):
+        await asyncio.sleep(EVENT_SECONDS)
+        after = await _memory_of(way.envoy)
+    return Memory((after.resident - before.resident) / streams, (after.used - before.used) / streams)
 
 
 async def measure_streams(rounds: int, streams: int) -> Grid:
     """Compare what open streams cost new Envoys, which have not kept memory from others."""
-    held: dict[str, list[tuple[float, float]]] = {name: [] for name in (SMALLEST, BY_HOST)}
+    held: dict[str, list[Memory]] = {name: [] for name in (SMALLEST, BY_HOST)}
     for _ in range(rounds):
         async with _ground() as ground:
-            least, (by_host, _) = await ground.smallest(), await ground.with_gateway()
-            for name, way in ((SMALLEST, least), (BY_HOST, by_host)):
-                if way.envoy is None:
-                    continue
-                await _answers(way)
-                before = await _memory_kib(way.envoy)
-                async with open_streams(way.port, way.stream, streams):
-                    await asyncio.sleep(EVENT_SECONDS)
-                    after = await _memory_kib(way.envoy)
-                held[name].append(((after[0] - before[0]) / streams, (after[1] - before[1]) / streams))
-    resident, used = ({name: [one[which] for one in ones] for name, ones in held.items()} for which in (0, 1))
+            held[SMALLEST].append(await _held_by_streams(await ground.smallest(), streams))
+            by_host, _ = await ground.with_gateway()
+            held[BY_HOST].append(await _held_by_streams(by_host, streams))
+    resident, used = (
+        {name: [getattr(one, which) for one in ones] for name, ones in held.items()} for which in ("resident", "used")
+    )
     return Grid(
         title=f"Memory of Envoy for a stream, {streams} open, {rounds} rounds",
         rows=tuple(
@@ -327,7 +348,6 @@ async def measure_streams(rounds: int, streams: int) -> Grid:
                 "way": name,
                 "KiB resident": round(statistics.median(resident[name]), 1),
                 "of the smallest": _ratio(resident[name], resident[SMALLEST]),
-                "half of the rounds": _spread(resident[name], resident[SMALLEST]),
                 "KiB in use": round(statistics.median(used[name]), 1),
                 "in use, of the smallest": _ratio(used[name], used[SMALLEST]),
             }
@@ -339,7 +359,7 @@ async def measure_streams(rounds: int, streams: int) -> Grid:
 async def measure_all(load: Load, streams: int, stream_rounds: int, pieces: Sequence[str]) -> list[Grid]:
     """Measure requests, streams, and each of these pieces."""
     grids = [*await measure_requests(load), await measure_streams(stream_rounds, streams)]
-    return [*grids, await measure_pieces(load, pieces)] if pieces else grids
+    return [*grids, await measure_pieces(load, pieces, streams)] if pieces else grids
 
 
 async def measure(chosen: argparse.Namespace) -> list[Grid]:

@@ -1,6 +1,6 @@
 """What goes through an Envoy under measurement: a server that answers at once or streams, and a client of it.
 
-``python -m bench.path_load --port PORT`` serves, in a process of its own.
+``python -m bench.path_load --port PORT`` serves, in a process of its own, so this module imports nothing large.
 """
 
 import argparse
@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final, cast
 
-from bench.gateway import HOST, PATIENCE_SECONDS
-
+HOST: Final = "127.0.0.1"
+PATIENCE_SECONDS: Final = 300.0
 STREAM_PATH: Final = "/v1/stream"
 EVENT_SECONDS: Final = 1.0
 CONNECTIONS: Final = 16

@@ -20,6 +20,9 @@ from celadon.gateway.snapshot import Snapshot
 Configuration: TypeAlias = dict[str, Any]
 """A bootstrap as JSON, whose listener and clusters are static."""
 
+CONNECT_TIMEOUT: Final = "60s"
+"""Of all configurations: what is measured is no lack of a core for the replicas on a busy machine."""
+
 _RESPONSE: Final = "envoy.service.discovery.v3.DeltaDiscoveryResponse"
 _MANAGER: Final = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 _ROUTER: Final = {
@@ -50,6 +53,7 @@ def smallest(port: int, replicas: Sequence[int], admin: Path) -> Configuration:
     endpoints = [{"endpoint": {"address": _address(replica)}} for replica in replicas]
     cluster: Configuration = {
         "name": "chat",
+        "connect_timeout": CONNECT_TIMEOUT,
         "lb_policy": "LEAST_REQUEST",
         "load_assignment": {"cluster_name": "chat", "endpoints": [{"lb_endpoints": endpoints}]},
     }
@@ -72,6 +76,7 @@ def own(routing: Routing, publication: Publication, admin: Path) -> Configuratio
         cluster = _read(ResourceType.CLUSTER, told)
         del cluster["eds_cluster_config"]
         cluster["type"] = "STATIC"
+        cluster["connect_timeout"] = CONNECT_TIMEOUT
         cluster["load_assignment"] = _read(ResourceType.ENDPOINTS, assignments[name])
         clusters.append(cluster)
     return _bootstrap([listener], clusters, admin)
@@ -153,26 +158,21 @@ def _without_normalized_paths(configuration: Configuration) -> None:
     _manager(configuration).pop("normalize_path", None)
 
 
-def _without_header_timeout(configuration: Configuration) -> None:
-    _manager(configuration).pop("request_headers_timeout", None)
-
-
-def _without_idle_timeouts(configuration: Configuration) -> None:
-    _manager(configuration)["stream_idle_timeout"] = "0s"
+def _without_timeouts(configuration: Configuration) -> None:
+    manager = _manager(configuration)
+    manager.pop("request_headers_timeout", None)
+    manager["stream_idle_timeout"] = "0s"
 
 
 def _without_own_replies(configuration: Configuration) -> None:
     _manager(configuration).pop("local_reply_config", None)
 
 
-def _without_buffer_limits(configuration: Configuration) -> None:
+def _without_cluster_settings(configuration: Configuration) -> None:
     static = configuration["static_resources"]
     for one in (*static["listeners"], *static["clusters"]):
         one.pop("per_connection_buffer_limit_bytes", None)
-
-
-def _without_cluster_settings(configuration: Configuration) -> None:
-    for cluster in configuration["static_resources"]["clusters"]:
+    for cluster in static["clusters"]:
         for key in ("common_lb_config", "circuit_breakers", "typed_extension_protocol_options"):
             cluster.pop(key, None)
         cluster["load_assignment"].pop("policy", None)
@@ -185,10 +185,8 @@ PIECES: Final[Mapping[str, Callable[[Configuration], None]]] = {
     "headers taken from requests": _without_removed_headers,
     "the edge: addresses of clients": _without_edge,
     "normalised paths": _without_normalized_paths,
-    "a deadline for headers": _without_header_timeout,
-    "an idle timeout of streams": _without_idle_timeouts,
+    "timeouts of headers and of idle streams": _without_timeouts,
     "the router's own replies": _without_own_replies,
-    "buffers of 64 KiB": _without_buffer_limits,
-    "settings of clusters": _without_cluster_settings,
+    "limits of buffers, settings of clusters": _without_cluster_settings,
 }
 """What takes each piece of Celadon's configuration away; in the order of a request's way."""
