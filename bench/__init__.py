@@ -13,6 +13,7 @@ BENCHES: Final = (
     "events",
     "waiting",
     "viewers",
+    "path",
     "addresses",
     "cli",
 )

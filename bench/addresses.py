@@ -9,39 +9,28 @@ requests go by path to the deployment that is first by name and to the one that 
 
 import argparse
 import asyncio
-import json
 import statistics
-import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Final, cast
 
-import psutil
-
 from bench.figures import spread
+from bench.gateway import HOST, Envoy, Journal, published, running_gateway
 from bench.report import Cell, Grid, run_bench
-from celadon.domain.decisions.publication import DeploymentTraffic, Member, Publication, SetRole, SetTraffic, publish
-from celadon.domain.language.names import DeploymentName, Epoch, RouteId, RouterNode, RouteSetId
-from celadon.domain.language.states import RouteHealthStatus
-from celadon.gateway.addresses import SocketAddress, UnixAddress
-from celadon.gateway.bootstrap import bootstrap
-from celadon.gateway.load_reports import Drainee, DrainLoad
-from celadon.gateway.metrics import GatewayMetrics
-from celadon.gateway.peers import Speaker
+from celadon.domain.decisions.publication import Publication
+from celadon.domain.language.names import DeploymentName
+from celadon.gateway.addresses import SocketAddress
 from celadon.gateway.resources import ResourceType
 from celadon.gateway.routing import Routing
 from celadon.gateway.server import XdsServer
 from celadon.gateway.snapshot import Snapshot
 from celadon.stack.ports import choose_ports
-from celadon.stack.programs import envoy_program
 
-HOST: Final = "127.0.0.1"
-PATIENCE_SECONDS: Final = 120.0
 SETTLE_SECONDS: Final = 0.5
 """After an acknowledgement Envoy's workers still take the routes over."""
 
@@ -49,51 +38,6 @@ CONNECTIONS: Final = 4
 ROUNDS: Final = 5
 _ANSWER: Final = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 _PREVIEW_KEY: Final = "a-key-of-the-bench"
-
-
-class _Journal:
-    """Knows which deployments the router serves."""
-
-    def __init__(self) -> None:
-        self.served: set[DeploymentName] = set()
-        self.refusal = ""
-        self._heard = asyncio.Event()
-
-    def connected(self, node: RouterNode, certificate_expires_at: datetime | None) -> None:
-        pass
-
-    def disconnected(self, node: RouterNode) -> None:
-        pass
-
-    def acknowledged(self, node: RouterNode, epochs: Mapping[DeploymentName, Epoch]) -> None:  # noqa: ARG002
-        self.served |= epochs.keys()
-        self._heard.set()
-
-    def refused(self, node: RouterNode, why: str) -> None:  # noqa: ARG002
-        self.refusal = why
-
-    def loaded(self, node: RouterNode, loads: Mapping[Drainee, tuple[DrainLoad, Epoch]]) -> None:
-        pass
-
-    def failed_over(self, node: RouterNode, sent: Mapping[RouteSetId, int]) -> None:
-        pass
-
-    async def serves(self, names: set[DeploymentName]) -> None:
-        """Wait until the router serves these deployments."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while not names <= self.served:
-                self._heard.clear()
-                await self._heard.wait()
-
-
-class _Everybody:
-    """Believes every peer: there is one, on a socket of this user."""
-
-    async def refusal(self, speaker: Speaker) -> str | None:
-        return self.refusal_now(speaker)
-
-    def refusal_now(self, speaker: Speaker) -> str | None:  # noqa: ARG002
-        return None
 
 
 class _Upstream(asyncio.Protocol):
@@ -106,30 +50,20 @@ class _Upstream(asyncio.Protocol):
         self._transport.write(_ANSWER * data.count(b"\r\n\r\n"))
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Running:
     """A gateway's server and a router that serves all of its deployments."""
 
     server: XdsServer
-    journal: _Journal
-    router: psutil.Process
+    journal: Journal
+    router: Envoy
     routing: Routing
     upstream: int
-    names: list[DeploymentName] = field(default_factory=list)
+    names: list[DeploymentName]
 
     def publication(self, name: DeploymentName) -> Publication:
         """Return what is published of a deployment."""
-        member = Member(
-            route=RouteId(name), host=HOST, http=self.upstream, health=RouteHealthStatus.HEALTHY, leaving_epoch=None
-        )
-        live = SetTraffic(route_set=RouteSetId(1), role=SetRole.LIVE, wanted=1, members=(member,))
-        return publish(DeploymentTraffic(deployment=name, epoch=Epoch(1), routed=True, sets=(live,)))
-
-    @property
-    def router_cpu_ms(self) -> float:
-        """Return the processor time that the router has used."""
-        times = self.router.cpu_times()
-        return (times.user + times.system) * 1000
+        return published(name, self.upstream)
 
 
 @asynccontextmanager
@@ -138,31 +72,15 @@ async def _running(deployments: int) -> AsyncIterator[_Running]:
     live, preview = (SocketAddress(host=HOST, port=ports[name]) for name in ("live", "preview"))
     routing = Routing(live, preview, _PREVIEW_KEY, timedelta(hours=1), ("localhost",))
     upstream = await asyncio.get_running_loop().create_server(_Upstream, HOST, 0)
-    journal = _Journal()
-    with tempfile.TemporaryDirectory(prefix="celadon-bench-") as directory:
-        place = Path(directory)
-        gateway = UnixAddress(path=place / "gateway.sock")
-        server = XdsServer(routing, (), journal, GatewayMetrics(), _Everybody())
-        port = upstream.sockets[0].getsockname()[1]
-        made = _Running(server, journal, psutil.Process(), routing, port, [f"d{n:05}" for n in range(deployments)])
-        server.publish([made.publication(name) for name in made.names])
-        await server.start(gateway)
-        configuration = place / "router.json"
-        configuration.write_text(json.dumps(bootstrap(RouterNode("bench"), [gateway], place / "admin.sock")))
-        command = [str(envoy_program()), "-c", str(configuration), "--concurrency", "2", "--disable-hot-restart"]
-        with (place / "router.log").open("wb") as log:
-            envoy = await asyncio.create_subprocess_exec(
-                *command, "--log-level", "error", stdout=subprocess.DEVNULL, stderr=log
-            )
-        try:
-            made.router = psutil.Process(envoy.pid)
-            await journal.serves(set(made.names))
-            yield made
-        finally:
-            envoy.kill()
-            await envoy.wait()
-            await server.stop()
-            upstream.close()
+    port = upstream.sockets[0].getsockname()[1]
+    names = [f"d{n:05}" for n in range(deployments)]
+    try:
+        with tempfile.TemporaryDirectory(prefix="celadon-bench-") as directory:
+            publications = [published(name, port) for name in names]
+            async with running_gateway(routing, publications, Path(directory)) as (server, journal, router):
+                yield _Running(server, journal, router, routing, port, names)
+    finally:
+        upstream.close()
 
 
 async def _add(running: _Running, number: int) -> tuple[float, float, float]:
@@ -170,13 +88,13 @@ async def _add(running: _Running, number: int) -> tuple[float, float, float]:
     # Names before, amidst and after the others.
     name = _name_of(number)
     publication = running.publication(name)
-    router, gateway, began = running.router_cpu_ms, time.process_time(), time.perf_counter()
+    router, gateway, began = running.router.cpu_ms, time.process_time(), time.perf_counter()
     running.server.publish([publication])
     await running.journal.serves({name})
     acknowledged = (time.perf_counter() - began) * 1000
     used = (time.process_time() - gateway) * 1000
     await asyncio.sleep(SETTLE_SECONDS)
-    return acknowledged, used, running.router_cpu_ms - router
+    return acknowledged, used, running.router.cpu_ms - router
 
 
 def _name_of(number: int) -> DeploymentName:
@@ -198,11 +116,11 @@ async def _ask(port: int, path: str, requests: int) -> None:
 
 async def _cost_of(running: _Running, path: str, requests: int) -> float:
     """Return the router's processor time for one request to a path, in milliseconds."""
-    before = running.router_cpu_ms
+    before = running.router.cpu_ms
     async with asyncio.TaskGroup() as group:
         for _ in range(CONNECTIONS):
             group.create_task(_ask(running.routing.live.port, path, requests // CONNECTIONS))
-    return (running.router_cpu_ms - before) / (requests // CONNECTIONS * CONNECTIONS)
+    return (running.router.cpu_ms - before) / (requests // CONNECTIONS * CONNECTIONS)
 
 
 async def measure_at(deployments: int, additions: int, requests: int) -> tuple[list[dict[str, Cell]], dict[str, Cell]]:

@@ -63,6 +63,8 @@ class _News:
     connected_at: float | None = None
     certificate_expires_at: datetime | None = None
     """Of the certificate with which it connected."""
+    takes_limits: bool = True
+    """Whether it asked for limits of requests when it connected."""
     ended: "_Ended | None" = None
     """The end of its newest stream, if that has ended."""
     epochs: dict[DeploymentName, Epoch] = field(default_factory=dict)
@@ -77,6 +79,7 @@ class _News:
         return _News(
             connected_at=self.connected_at or older.connected_at,
             certificate_expires_at=(self if self.connected_at else older).certificate_expires_at,
+            takes_limits=(self if self.connected_at else older).takes_limits,
             ended=self.ended or (older.ended if self.connected_at is None else None),
             epochs={**older.epochs, **self.epochs},
             refusal=older.refusal if self.refusal is None else self.refusal,
@@ -86,7 +89,7 @@ class _News:
 
     def apart(self) -> "list[_News]":
         """Return the same news one by one, in the order in which they are written."""
-        stream = _News(self.connected_at, self.certificate_expires_at, self.ended)
+        stream = _News(self.connected_at, self.certificate_expires_at, self.takes_limits, self.ended)
         apart = [stream] if stream != _News() else []
         if self.epochs:
             apart.append(_News(epochs=self.epochs))
@@ -125,13 +128,15 @@ class TableJournal:
         self._trouble = metrics.trouble("news of routers", "router_news_not_written")
         self._seeing = metrics.trouble("streams that are up", "routers_not_marked_seen")
 
-    def connected(self, node: RouterNode, certificate_expires_at: datetime | None) -> None:
+    def connected(
+        self, node: RouterNode, certificate_expires_at: datetime | None, *, takes_limits: bool = True
+    ) -> None:
         """Note that a router opened its stream."""
         now = self._connected[node] = monotonic()
         self._refusals.pop(node, None)
         news = self._of(node)
         news.connected_at, news.ended, news.refusal = now, None, ""
-        news.certificate_expires_at = certificate_expires_at
+        news.certificate_expires_at, news.takes_limits = certificate_expires_at, takes_limits
 
     def disconnected(self, node: RouterNode) -> None:
         """Note that a router's newest stream ended."""
@@ -242,7 +247,9 @@ class TableJournal:
         stream = None
         if news.connected_at is not None:
             ago, expires_at = _age(news.connected_at), news.certificate_expires_at
-            started_at = await router_connected(tx, node, self._gateway, ago, expires_at)
+            started_at = await router_connected(
+                tx, node, self._gateway, ago, expires_at, takes_limits=news.takes_limits
+            )
             if started_at is not None:
                 stream = _Stream(news.connected_at, started_at)
         if news.ended is not None:

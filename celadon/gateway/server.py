@@ -74,8 +74,13 @@ _AnyService: TypeAlias = "_Discovery | _LoadReporting"
 class RouterJournal(Protocol):
     """Takes down what routers say; never blocks and never fails."""
 
-    def connected(self, node: RouterNode, certificate_expires_at: datetime | None) -> None:
-        """A router opened its stream, with a certificate unless it came by a Unix socket."""
+    def connected(
+        self, node: RouterNode, certificate_expires_at: datetime | None, *, takes_limits: bool = True
+    ) -> None:
+        """A router opened its stream, with a certificate unless it came by a Unix socket.
+
+        It takes limits when its bootstrap asks for them.
+        """
 
     def disconnected(self, node: RouterNode) -> None:
         """A router's newest stream ended."""
@@ -321,9 +326,10 @@ class XdsServer:
         why = self._admission.refusal_now(speaker)
         if why is not None:
             await self._turn_away(speaker, why, context)
-        stream = self._open(speaker, first.own)
-        if first.kind != ResourceType.RUNTIME:
-            # Envoy asks for its runtime first, at each stream.
+        # Envoy asks for its runtime first, at each stream.
+        takes_limits = first.kind == ResourceType.RUNTIME
+        stream = self._open(speaker, first.own, takes_limits=takes_limits)
+        if not takes_limits:
             log.warning("router_keeps_default_limits", router=stream.node, next_step=_ENROL_AGAIN)
         try:
             with self._metrics.streams.labels("discovery").track_inprogress():
@@ -335,7 +341,7 @@ class XdsServer:
         if stream.ended is not None:
             await context.abort(grpc.StatusCode.UNAVAILABLE, stream.ended)
 
-    def _open(self, speaker: Speaker, own: OwnListeners) -> _RouterStream:
+    def _open(self, speaker: Speaker, own: OwnListeners, *, takes_limits: bool) -> _RouterStream:
         """Register a router's newest stream; an older one ends."""
         node, peer = speaker.node, speaker.peer
         stream = _RouterStream(speaker, DeltaStream(self._snapshot, own), monotonic())
@@ -346,7 +352,8 @@ class XdsServer:
             self._drains.disconnect(node)
             self._failovers.disconnect(node)
         self._streams[node] = stream
-        self._journal.connected(node, peer.expires_at if isinstance(peer, CertifiedPeer) else None)
+        expires_at = peer.expires_at if isinstance(peer, CertifiedPeer) else None
+        self._journal.connected(node, expires_at, takes_limits=takes_limits)
         log.info("router_connected", router=node, peer=str(peer))
         return stream
 

@@ -1,6 +1,7 @@
 """What people type on a line, read as values of requests."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Final
 
 from celadon.domain.language.limits import quoted
@@ -9,6 +10,36 @@ from celadon.service.command import Option
 DEPLOYMENT_FILE: Final = "The deployment file, YAML or JSON; - is standard input."
 POLICY_FILE: Final = "A policy file; what the deployment file's own policy gives wins over it."
 ALLOW_PLAIN_SECRETS: Final = Option(help="Allow plain values under names that look like secrets.")
+
+
+_BY_HEADER: Final = "maglev:"
+"""How a command line names the header by which requests are balanced, in place of an object."""
+
+
+def balancing_typed(typed: object) -> object:
+    """Return how replicas are chosen as a deployment file writes it; ``None`` for nothing."""
+    if isinstance(typed, str) and typed.startswith(_BY_HEADER):
+        return {"maglev": {"header": typed.removeprefix(_BY_HEADER)}}
+    return typed or None
+
+
+TRAFFIC_OPTIONS: Final[Mapping[str, Option]] = MappingProxyType(
+    {
+        "max_requests": Option(help="How many requests may run at a time, on each router.", metavar="N"),
+        "max_body": Option(help="How large a body may say that it is, such as 64MiB.", metavar="SIZE"),
+        "idle_timeout": Option(help="How long a request may pass without a byte; 0s for ever."),
+        "retries": Option(
+            help="How often a request is tried again that no replica can have begun; 0 turns all tries off.",
+            metavar="N",
+        ),
+        "load_balancing": Option(
+            help="least_request, or maglev:HEADER: the same value of that header, the same replica.",
+            metavar="HOW",
+            parse=balancing_typed,
+        ),
+    }
+)
+"""How routers treat a deployment's requests, by the names of ``TrafficSettings``."""
 
 
 class TypedWronglyError(ValueError):

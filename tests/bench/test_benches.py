@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from temporalio.testing import WorkflowEnvironment
 
-from bench import addresses, cli, drain, engine, events, failover, kill, soak, swap, switch, viewers, waiting
+from bench import addresses, cli, drain, engine, events, failover, kill, path, soak, swap, switch, viewers, waiting
 from bench.line import Line
 from bench.report import Cell, Grid
 
@@ -52,6 +52,19 @@ async def test_addresses() -> None:
     assert column(added, "deployments") == [4] * 3
     assert all(isinstance(size, int) and size > 0 for size in column(added, "routes sent, bytes"))
     assert column(by_path, "requests") == [40 * addresses.ROUNDS]
+
+
+async def test_path() -> None:
+    piece = "retries"
+    steady, full, durations, memory, pieces = await path.measure_all(path.Load(1, 16, 500.0), 4, 1, [piece])
+
+    envoys = [path.SMALLEST, path.BY_HOST, path.BY_PATH]
+    assert column(steady, "way") == column(full, "way") == envoys
+    assert column(durations, "way") == [path.DIRECT, *envoys]
+    assert column(memory, "way") == [path.SMALLEST, path.BY_HOST]
+    assert column(pieces, "without") == [path.SMALLEST, path.WHOLE, piece, path.ALL_PIECES]
+    for grid in (steady, full):
+        assert all(isinstance(cost, float) and cost > 0 for cost in column(grid, "CPU s for 1,000 requests"))
 
 
 async def test_drain_never_stops_a_replica_before_its_last_request_has_ended(line: Line) -> None:

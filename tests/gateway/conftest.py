@@ -69,6 +69,7 @@ class Heard:
     """Takes down what routers say, for tests to read."""
 
     connections: list[RouterNode] = field(default_factory=list)
+    takes_limits: dict[RouterNode, bool] = field(default_factory=dict)
     gone: list[RouterNode] = field(default_factory=list)
     epochs: dict[tuple[RouterNode, str], Epoch] = field(default_factory=dict)
     batches: list[dict[str, Epoch]] = field(default_factory=list)
@@ -77,9 +78,16 @@ class Heard:
     all_loads: list[DrainLoad] = field(default_factory=list)
     failovers: Counter[RouteSetId] = field(default_factory=Counter)
 
-    def connected(self, node: RouterNode, certificate_expires_at: datetime | None) -> None:  # noqa: ARG002
+    def connected(
+        self,
+        node: RouterNode,
+        certificate_expires_at: datetime | None,  # noqa: ARG002
+        *,
+        takes_limits: bool = True,
+    ) -> None:
         """Note a stream."""
         self.connections.append(node)
+        self.takes_limits[node] = takes_limits
 
     def disconnected(self, node: RouterNode) -> None:
         """Note the end of a stream."""

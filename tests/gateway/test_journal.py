@@ -92,6 +92,19 @@ async def test_news_that_the_table_refuses_keep_back_no_other_router(rows: Rows)
     assert _count(metrics, "faults", part="news of routers") == 1
 
 
+async def test_it_is_written_whether_a_router_takes_limits(rows: Rows) -> None:
+    await rows.enrol("edge-1")
+    for takes in (False, True):
+
+        async def is_written(takes: bool = takes) -> bool:  # noqa: FBT001
+            found: bool = await rows.value("select takes_limits from routers where node = 'edge-1'")
+            return found is takes
+
+        async with _writing(rows) as (journal, _):
+            journal.connected(RouterNode("edge-1"), None, takes_limits=takes)
+            await until(is_written)
+
+
 async def test_of_a_router_only_what_the_table_refuses_is_dropped(rows: Rows) -> None:
     await rows.live()
     await rows.enrol("edge-2")

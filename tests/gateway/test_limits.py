@@ -293,6 +293,7 @@ async def test_a_limit_outlasts_the_gateway_and_is_the_same_after_its_restart(
             again = await stack.enter_async_context(serving(told, ports, gateway.address))
             await until(lambda: again.heard.epoch() == 1)
         assert KEEPS_DEFAULT not in [one["event"] for one in logs]
+        assert again.heard.takes_limits == {NODE: True}
         assert (await router.ask()).status == 503
         assert again.sent(RUNTIME) == 0
         blue.finish.set()
@@ -322,6 +323,7 @@ async def test_a_router_whose_bootstrap_has_no_layer_serves_and_keeps_the_defaul
             older = older_router(ports, gateway.address, tmp_path, tmp_path / "a.sock")
             router = await stack.enter_async_context(older)
             await until(lambda: KEEPS_DEFAULT in [one["event"] for one in logs])
+        assert gateway.heard.takes_limits == {NODE: False}
         await until(lambda: gateway.heard.epoch() == 1)
         await until(router.listens)
         await gateway.tell(before_switch(2, [blue.port], [green.port], settings=at_most(1)))

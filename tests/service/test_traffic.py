@@ -102,3 +102,16 @@ async def test_an_unknown_key_is_refused_with_the_near_one(doors: Doors, rows: R
     answer = await doors.api.call("PATCH", PATH, Role.ADMIN, body={"max_request": 5})
     assert answer.status == 422, answer.text
     assert "max_requests" in answer.text
+
+
+async def test_a_deployment_is_created_with_settings_of_its_traffic_at_every_door(doors: Doors, rows: Rows) -> None:
+    given = ("--max-requests", "500", "--idle-timeout", "10m", "--load-balancing", "maglev:x-session-id")
+    await doors.ways.through_api(Role.ADMIN)
+    created = await doors.command("deployment", "create", "chat", *given)
+    assert created.exit_code == 0, created.output
+    assert await stored(rows) == {"max_requests": 500, "idle_timeout": "10m", "load_balancing": BY_SESSION}
+    body = {"deployment": "chat", "max_requests": 500, "idle_timeout": "10m", "load_balancing": BY_SESSION}
+    again = await doors.api.call("POST", "/v1/deployments", Role.ADMIN, body=body)
+    assert again.json["created"] is False, again.text
+    other = await doors.api.call("POST", "/v1/deployments", Role.ADMIN, body={**body, "max_requests": 400})
+    assert other.code == "DEPLOYMENT_EXISTS"

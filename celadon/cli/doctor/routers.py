@@ -8,6 +8,7 @@ from celadon.cli.doctor.findings import Diagnosis, fine, odd, wrong
 from celadon.cli.doctor.keeper import start_on_stack
 from celadon.domain.decisions.enrolment import CERTIFICATE_EXPIRES_SOON
 from celadon.domain.language.moments import span
+from celadon.domain.language.traffic import DEFAULT_MAX_REQUESTS
 from celadon.stack.addresses import StackAddresses
 from celadon.table.read.inspection import Inspection, RouterFinding
 from celadon.table.records.routers import RouterState
@@ -29,6 +30,8 @@ def check_routers(inspection: Inspection, stack: StackAddresses | None) -> Itera
         yield (wrong if inspection.live_deployments else odd)("routers", finding, why=why, next_step=next_step)
     for router in inspection.routers:
         yield _judge(router, inspection.at)
+        if router.stream_is_up and not router.takes_limits:
+            yield _without_limits(router.router)
         if router.certificate_expires_at is not None:
             yield from _judge_certificate(router.router, router.certificate_expires_at - inspection.at)
 
@@ -50,6 +53,22 @@ def _judge_certificate(router: str, left: timedelta) -> Iterator[Diagnosis]:
         "has expired" if expired else f"expires in {span(left)}",
         why=f"no gateway lets a router in whose certificate has expired; {_WAITED_FOR}",
         next_step=f"give it a new one: 'celadon router enrol {router} --rotate --to DIR', or one of your own CA",
+    )
+
+
+def _without_limits(router: str) -> Diagnosis:
+    """Say that a router counts by the default alone; it serves all the same."""
+    return odd(
+        f"limits of router {router}",
+        "its bootstrap asks for no limits of requests",
+        why=(
+            f"it lets {DEFAULT_MAX_REQUESTS:,} requests of each deployment run at a time, "
+            "whatever the deployment's max_requests says"
+        ),
+        next_step=(
+            f"write its bootstrap anew with 'celadon router enrol {router}', with the options of its enrolment, "
+            "and start its Envoy anew"
+        ),
     )
 
 

@@ -4,19 +4,19 @@
 
 from pydantic import Field
 
-from celadon.domain.language.base_models import Record, StrictModel
+from celadon.domain.language.base_models import Record
 from celadon.domain.language.commands import Reason
 from celadon.domain.language.labels import Labels
 from celadon.domain.language.messages import Replicas
 from celadon.domain.language.names import DeploymentName
 from celadon.domain.language.permissions import Verb
 from celadon.domain.language.policy import BlueGreenPolicy
-from celadon.domain.language.traffic import Hosts
+from celadon.domain.language.traffic import DEFAULT_SETTINGS, Hosts, TrafficSettings
 from celadon.service.command import Call, Command, Graph, Line, Option, Rest, Scope, Terminal
-from celadon.service.typed import pairs_typed
+from celadon.service.typed import TRAFFIC_OPTIONS, pairs_typed
 
 
-class CreateRequest(StrictModel):
+class CreateRequest(TrafficSettings):
     """A deployment that is to exist; nothing of it runs before its first rollout."""
 
     deployment: DeploymentName
@@ -54,6 +54,7 @@ async def create(call: Call[CreateRequest]) -> CreateResult:
         policy=request.policy,
         labels=request.labels,
         hosts=request.hosts,
+        settings=request.over(DEFAULT_SETTINGS),
     )
     async with service.transaction() as tx:
         await service.is_there(tx, call.who, request.deployment)
@@ -107,6 +108,7 @@ COMMAND = Command(
                 parse=lambda given: pairs_typed(given, "--label"),
             ),
             "hosts": Option(help="A host name of its own. May be repeated.", flag="--host", metavar="HOST"),
+            **TRAFFIC_OPTIONS,
         },
         help="""Create a deployment without rolling anything out; 'celadon deploy' does both at once.
 
@@ -116,6 +118,7 @@ COMMAND = Command(
         Examples:
         ```console
         celadon deployment create chat --replicas 3 --policy careful.policy.yaml --label team=search
+        celadon deployment create chat --max-requests 500 --max-body 64MiB --load-balancing maglev:x-session-id
         celadon revision add -f chat.yaml && celadon rollout start chat --revision 1
         ```
         """,

@@ -13,9 +13,7 @@ from celadon.domain.language.permissions import Verb
 from celadon.domain.language.plan import FieldChange
 from celadon.domain.language.traffic import TrafficKey, TrafficSettings
 from celadon.service.command import Call, Command, Graph, Line, Option, Rest, Scope, Terminal
-
-_BY_HEADER = "maglev:"
-"""How a command line names the header by which requests are balanced, in place of an object."""
+from celadon.service.typed import TRAFFIC_OPTIONS
 
 
 class TrafficRequest(TrafficSettings):
@@ -69,13 +67,6 @@ def _summary(result: TrafficResult) -> tuple[Line, ...]:
     )
 
 
-def _balancing(typed: object) -> object:
-    """Return what was typed as a deployment file writes it; ``None`` for nothing."""
-    if isinstance(typed, str) and typed.startswith(_BY_HEADER):
-        return {"maglev": {"header": typed.removeprefix(_BY_HEADER)}}
-    return typed or None
-
-
 def _says_nothing(typed: Mapping[str, Any]) -> tuple[str, str] | None:
     if typed["reset"] or any(typed[key.value] is not None for key in TrafficKey):
         return None
@@ -105,18 +96,7 @@ COMMAND = Command(
         words=("deployment", "traffic"),
         check=_says_nothing,
         options={
-            "max_requests": Option(help="How many requests may run at a time, on each router.", metavar="N"),
-            "max_body": Option(help="How large a body may say that it is, such as 64MiB.", metavar="SIZE"),
-            "idle_timeout": Option(help="How long a request may pass without a byte; 0s for ever."),
-            "retries": Option(
-                help="How often a request is tried again that no replica can have begun; 0 turns all tries off.",
-                metavar="N",
-            ),
-            "load_balancing": Option(
-                help="least_request, or maglev:HEADER: the same value of that header, the same replica.",
-                metavar="HOW",
-                parse=_balancing,
-            ),
+            **TRAFFIC_OPTIONS,
             "reset": Option(help="A setting that is to have its default again. May be repeated.", metavar="KEY"),
         },
         help="""Change how routers treat the requests to a deployment; what is not given stays as it is.

@@ -543,6 +543,8 @@ class Router(Base):
     """The certificate before, which counts too: a router that runs takes the newest one at its next connection."""
     expires_at: Mapped[datetime | None]
     """When its newest certificate expires; of one that others have issued, the one that it showed last."""
+    takes_limits: Mapped[bool] = mapped_column(server_default=text("true"))
+    """Whether it asked for limits of requests when it connected last; else it has the default for every deployment."""
 
 
 class RouterEvent(Base):

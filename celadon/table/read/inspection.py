@@ -57,6 +57,8 @@ class RouterFinding(Record):
     state: RouterState
     stream_is_up: bool
     """Whether it is connected to a gateway."""
+    takes_limits: bool
+    """Whether it takes the limits of requests that deployments have; else it holds all to the default."""
     nack: str
     behind: tuple[str, ...]
     """Deployments of which it does not serve the present epoch, when it is waited for."""
@@ -185,6 +187,7 @@ async def _find_routers(tx: AsyncSession, now: datetime) -> tuple[RouterFinding,
             certificate_expires_at=row.expires_at,
             state=state_of(row, now),
             stream_is_up=stream_is_up(row, now),
+            takes_limits=row.takes_limits,
             nack=row.nack,
             behind=tuple(silent.get(row.node, ())),
         )

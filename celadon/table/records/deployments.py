@@ -247,3 +247,5 @@ class NewDeployment(Record):
     policy: BlueGreenPolicy
     labels: dict[str, str]
     hosts: tuple[str, ...] = ()
+    settings: TrafficSettings = DEFAULT_SETTINGS
+    """How routers treat its requests."""

@@ -19,6 +19,7 @@ from celadon.table.core.hosts import hosts_of
 from celadon.table.core.locks import lock_deployment
 from celadon.table.core.models import Deployment
 from celadon.table.core.policies import read_policy
+from celadon.table.core.traffic_settings import settings_of
 from celadon.table.records.deployments import NewDeployment
 from celadon.table.rollouts.audit import write_event
 from celadon.table.rollouts.revisions import register_revision
@@ -47,7 +48,7 @@ async def create_deployment(
             deployment may claim a host or another one has it, or the sender may not.
 
     """
-    traffic = Traffic(hosts=wanted.hosts)
+    traffic = Traffic(hosts=wanted.hosts, **dict(wanted.settings))
     for right in (
         *rights_to_first_policy(wanted.name, wanted.policy, await hold_defaults(tx)),
         *await rights_to_traffic(tx, wanted.name, traffic),
@@ -82,6 +83,7 @@ def _refuse_other(row: Deployment, hosts: tuple[str, ...], wanted: NewDeployment
         policy=read_policy(row.policy),
         labels={name: str(value) for name, value in row.labels.items()},
         hosts=hosts,
+        settings=settings_of(row),
     )
     if row.lifecycle.is_deleted or there != wanted:
         raise refuse(

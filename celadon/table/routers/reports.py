@@ -76,6 +76,8 @@ async def router_connected(
     gateway: str,
     ago: timedelta = timedelta(0),
     certificate_expires_at: datetime | None = None,
+    *,
+    takes_limits: bool = True,
 ) -> datetime | None:
     """Write down that a router has opened a stream; a router that reconnects counts as live again.
 
@@ -87,6 +89,7 @@ async def router_connected(
         gateway: which gateway it asks; of one gateway, what is written later is newer.
         ago: how long ago the stream began; one that is older than another gateway's changes nothing.
         certificate_expires_at: of the certificate that it showed; ``None`` on a Unix socket.
+        takes_limits: whether it asked for the limits of requests that deployments have.
 
     Returns:
         Since when the table has the stream, by which its end is told later; ``None`` when it changed nothing.
@@ -106,6 +109,7 @@ async def router_connected(
             seen_at=func.clock_timestamp(),
             stream_ended_at=None,
             gone_at=None,
+            takes_limits=takes_limits,
             # Of certificates that Celadon issues the newest one is known already, and the router may show an older.
             expires_at=case((Router.serial.is_(None), certificate_expires_at), else_=Router.expires_at),
         )

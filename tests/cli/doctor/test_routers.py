@@ -86,6 +86,23 @@ async def test_a_certificate_that_expires_is_told(
     assert "celadon router enrol edge-1" in findings["certificate of router edge-1"]["next_step"]
 
 
+async def test_a_router_whose_bootstrap_asks_for_no_limits_is_odd_while_it_is_connected(
+    doctor: Doctor, well: Rows
+) -> None:
+    await well.router("edge-2", 1000)
+    await well.sql("update routers set takes_limits = false where node = 'edge-2'")
+
+    code, findings = await doctor()
+
+    assert (code, not_fine(findings)) == (0, {"limits of router edge-2": "odd"})
+    assert "10,000 requests of each deployment" in findings["limits of router edge-2"]["why"]
+    assert "celadon router enrol edge-2" in findings["limits of router edge-2"]["next_step"]
+
+    await well.sql("update routers set stream_ended_at = now() where node = 'edge-2'")
+    _, findings = await doctor()
+    assert "limits of router edge-2" not in findings
+
+
 async def test_a_router_of_before_that_nobody_enrolled_is_wrong(doctor: Doctor, well: Rows) -> None:
     await well.router("edge-2", 1000)
     await well.sql("update routers set enrolled_at = null where node = 'edge-2'")

@@ -3,12 +3,15 @@
 import pytest
 
 from celadon.domain.decisions.reserved_names import RESERVED_NAMES
-from celadon.domain.language.errors import RefusalCode, RefusedError
+from celadon.domain.language.errors import RefusalCode, RefusedError, refuse
 from celadon.domain.language.health_check import HealthCheck
+from celadon.domain.language.permissions import Verb
 from celadon.domain.language.policy import BlueGreenPolicy
 from celadon.domain.language.revision import Revision
 from celadon.domain.language.states import Channel
+from celadon.domain.language.traffic import TrafficSettings
 from celadon.table.core.author import Author
+from celadon.table.core.traffic_settings import read_settings
 from celadon.table.records.deployments import NewDeployment
 from celadon.table.rollouts.registration import add_revision, create_deployment, set_labels
 from tests.table.rows import Rows
@@ -40,7 +43,29 @@ async def test_a_deployment_is_created_once_with_its_line_in_the_audit_log(rows:
     assert await rows.value("select labels from deployments") == {"team": "search"}
 
 
-@pytest.mark.parametrize("change", [{"replicas": 3}, {"labels": {}}, {"policy": BlueGreenPolicy()}])
+async def test_a_deployment_is_created_with_its_settings_of_traffic_once(rows: Rows) -> None:
+    wanted = CHAT.model_copy(update={"settings": TrafficSettings(max_requests=7, max_body="1MiB", retries=0)})
+    assert await create(rows, wanted)
+    assert not await create(rows, wanted)
+    async with rows.table.transaction() as tx:
+        assert await read_settings(tx, "chat") == wanted.settings
+
+
+async def test_a_deployment_with_settings_of_traffic_takes_the_right_to_set_them(rows: Rows) -> None:
+    def without_traffic(verb: Verb, why: str) -> None:
+        if verb is Verb.SET_TRAFFIC:
+            raise refuse(RefusalCode.FORBIDDEN, why, "ask an admin")
+
+    wanted = CHAT.model_copy(update={"settings": TrafficSettings(retries=0)})
+    with pytest.raises(RefusedError, match="changes retries of its traffic"):
+        async with rows.table.transaction() as tx:
+            await create_deployment(tx, wanted, ANN, without_traffic)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"replicas": 3}, {"labels": {}}, {"policy": BlueGreenPolicy()}, {"settings": TrafficSettings(retries=0)}],
+)
 async def test_another_deployment_of_the_same_name_is_refused(rows: Rows, change: dict[str, object]) -> None:
     await create(rows)
     with pytest.raises(RefusedError) as refused:
