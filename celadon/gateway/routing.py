@@ -404,8 +404,11 @@ def _route(
 def _retry_policy(retry_on: str, retries: int) -> Fields:
     """Return how requests are retried: on another replica if there is one, and in the end on a fallback.
 
-    Where the number is 0, they are not.
+    Where the number is 0, they are not, and nothing is said of when they would be: otherwise a router would keep the
+    body of each request all the same, 16 KiB of memory at least for as long as the request runs.
     """
+    if not retries:
+        return {"num_retries": {"value": 0}}
     predicate = "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
     priorities = "envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig"
     return {
@@ -419,7 +422,7 @@ def _retry_policy(retry_on: str, retries: int) -> Fields:
         # The last attempt goes to another priority than all before it, if that has a replica.
         "retry_priority": {
             "name": "envoy.retry_priorities.previous_priorities",
-            "typed_config": pack(priorities, {"update_frequency": max(1, retries)}),
+            "typed_config": pack(priorities, {"update_frequency": retries}),
         },
     }
 

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import ClientPayloadError
@@ -16,6 +17,7 @@ from celadon.domain.decisions.publication import Publication, SetRole
 from celadon.domain.language.traffic import Traffic, TrafficSettings
 from celadon.gateway import local_replies
 from celadon.gateway.load_reports import draining_clusters
+from celadon.gateway.protobuf import message_class
 from celadon.gateway.resources import ResourceType, cluster, deployment_of, deployment_resources, is_preview
 from celadon.gateway.routing import Routing
 from celadon.gateway.snapshot import Snapshot
@@ -188,6 +190,24 @@ async def test_a_deployment_may_wait_longer_than_the_gateway_says(
 
 
 # Retries.
+
+
+def test_without_retries_no_route_says_when_a_request_is_tried_again_so_that_no_body_is_kept() -> None:
+    snapshot = Snapshot(routing())
+    snapshot.publish(before_switch(1, [1], [2], grpc={1: 3, 2: 4}, settings=settings(retries=0)))
+    for configuration in snapshot.of(ResourceType.ROUTES).values():
+        response: Any = message_class("envoy.service.discovery.v3.DeltaDiscoveryResponse").FromString(
+            configuration.wire
+        )
+        told: Any = message_class(ResourceType.ROUTES.message).FromString(response.resources[0].resource.value)
+        by_host, by_path = told.virtual_hosts
+        packed = by_path.matcher.matcher_tree.prefix_match_map.map["/chat"].action.typed_config.value
+        below: Any = message_class("envoy.config.route.v3.RouteList").FromString(packed)
+        routes = [one.route for one in (*by_host.routes, *below.routes) if one.HasField("route")]
+        assert routes
+        for route in routes:
+            assert route.HasField("retry_policy")
+            assert (route.retry_policy.retry_on, route.retry_policy.num_retries.value) == ("", 0)
 
 
 @pytest.mark.parts

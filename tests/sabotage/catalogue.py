@@ -2384,7 +2384,7 @@ SABOTAGES: Final = (
         "try green alone",
         "celadon.gateway.routing",
         "_retry_policy",
-        '{"update_frequency": max(1, retries)}',
+        '{"update_frequency": retries}',
         '{"update_frequency": 100}',
         ("tests/gateway/test_failover.py::test_blue_takes_what_no_green_can_before_anybody_hears_of_their_death",),
     ),
