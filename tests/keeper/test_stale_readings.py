@@ -10,7 +10,6 @@ from celadon.domain.language.states import RouteHealthStatus, RouteStatus
 from celadon.table.core.engine import Table
 from celadon.table.core.models import Route
 from celadon.table.replicas.keeper_reads import ManagedSet, read_managed_sets
-from celadon.table.replicas.leases import take_lease
 from celadon.table.replicas.routes import (
     Leaving,
     add_route,
@@ -22,6 +21,7 @@ from celadon.table.replicas.routes import (
     stop_drained,
     stop_left,
 )
+from tests.keeper.leases import take_lasting_lease
 from tests.keeper.rollouts import Deploying
 from tests.provisioners.programs import server
 
@@ -50,10 +50,7 @@ class ByHand:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def by_hand(table: Table, chat: Deploying) -> ByHand:
-    async with table.transaction() as tx:
-        fence = await take_lease(tx, "hand")
-    assert fence is not None
-    return ByHand(table, fence, chat)
+    return ByHand(table, (await take_lasting_lease(table, "hand")).fence, chat)
 
 
 async def switched(by_hand: ByHand) -> tuple[ManagedSet, ManagedSet]:

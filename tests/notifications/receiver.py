@@ -9,6 +9,8 @@ from typing import Any
 
 from aiohttp import web
 
+DEADLINE_SECONDS = 90.0
+
 
 @dataclass(frozen=True)
 class Received:
@@ -54,7 +56,7 @@ class Receiver:
 
     async def until(self, count: int) -> list[Received]:
         """Wait until so many requests came."""
-        async with asyncio.timeout(30), self.news:
+        async with asyncio.timeout(DEADLINE_SECONDS), self.news:
             await self.news.wait_for(lambda: len(self.received) >= count)
         return self.received
 

@@ -102,7 +102,7 @@ async def test_refusals(words: tuple[str, ...], command: Command, ways: Ways, ro
 
     assert (direct.exit_code, through.exit_code) == (1, 1), (direct.stdout, through.stdout)
     codes = [json.loads(one.stdout)["error"]["code"] for one in (direct, through)]
-    assert codes[0] == codes[1] != "FAILED"
+    assert codes[0] == codes[1] != "FAILED", (direct.stdout, through.stdout)
     assert through.stderr.startswith("Refused: ")
 
 
