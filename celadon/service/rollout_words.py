@@ -1,8 +1,11 @@
 """What rollouts and their events are called, the same words at every door."""
 
+import re
+from datetime import datetime
 from typing import Final
 
 from celadon.domain.language.identity import TOKEN_ISSUER
+from celadon.domain.language.moments import utc
 from celadon.domain.language.states import RolloutPhase
 from celadon.table.records.events import AuditEvent
 
@@ -21,6 +24,8 @@ _PHASE: Final = "phase"
 _OUTPUT: Final = "output"
 """The evidence of what a replica printed."""
 _SHOWN_LINES: Final = 3
+_MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)")
+"""How a moment is written in evidence."""
 
 
 def in_words(value: str) -> str:
@@ -67,9 +72,9 @@ def event_detail(event: AuditEvent) -> str:
 
 
 def _value(name: str, value: str) -> str:
-    """Return what a line rests on; of what a replica printed the last lines, and whole ones."""
+    """Return what a line rests on; of what a replica printed the last lines, and whole ones; moments as people do."""
     if name != _OUTPUT:
-        return _line(value)
+        return utc(datetime.fromisoformat(value)) if _MOMENT.fullmatch(value) else _line(value)
     lines = value.splitlines()
     return _line("\n".join((lines[1:] if value.startswith("…") and len(lines) > 1 else lines)[-_SHOWN_LINES:]))
 

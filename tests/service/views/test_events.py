@@ -56,3 +56,21 @@ def test_output_that_was_cut_begins_with_a_whole_line() -> None:
 
 def test_the_reason_of_a_phase_is_told_in_words() -> None:
     assert event_row(event("phase", timedelta(0), reason="awaiting_promotion")).text == "phase: awaiting promotion"
+
+
+def test_moments_are_told_to_the_second_in_utc() -> None:
+    evidence = {
+        "waits_for": "a timer",
+        "promotes_at": "2026-12-01T19:32:46.441557+02:00",
+        "held_since": "2026-12-01T17:00:00Z",
+    }
+
+    detail = event_row(event("awaiting_promotion", timedelta(0), reason="", evidence=evidence)).detail
+
+    assert detail == ("waits for a timer, promotes at 2026-12-01 17:32:46 UTC, held since 2026-12-01 17:00:00 UTC")
+
+
+def test_what_a_person_wrote_that_looks_like_no_moment_stays_as_it_is() -> None:
+    written = event("labelled", timedelta(0), reason="", evidence={"until": "2026-12-01"})
+
+    assert event_row(written).detail == "until 2026-12-01"
