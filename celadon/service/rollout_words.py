@@ -74,9 +74,19 @@ def event_detail(event: AuditEvent) -> str:
 def _value(name: str, value: str) -> str:
     """Return what a line rests on; of what a replica printed the last lines, and whole ones; moments as people do."""
     if name != _OUTPUT:
-        return utc(datetime.fromisoformat(value)) if _MOMENT.fullmatch(value) else _line(value)
+        return _moment_of(value) or _line(value)
     lines = value.splitlines()
     return _line("\n".join((lines[1:] if value.startswith("…") and len(lines) > 1 else lines)[-_SHOWN_LINES:]))
+
+
+def _moment_of(value: str) -> str:
+    """Return a moment as people read it; empty for what is none, which somebody may have typed."""
+    if not _MOMENT.fullmatch(value):
+        return ""
+    try:
+        return utc(datetime.fromisoformat(value))
+    except (ValueError, OverflowError):
+        return ""
 
 
 def _line(text: str) -> str:

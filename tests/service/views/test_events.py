@@ -2,6 +2,8 @@
 
 from datetime import timedelta
 
+import pytest
+
 from celadon.service.views.events import errors_told, event_row, event_rows
 from celadon.table.records.events import AuditEvent
 from tests.service.views.records import event
@@ -70,7 +72,8 @@ def test_moments_are_told_to_the_second_in_utc() -> None:
     assert detail == ("waits for a timer, promotes at 2026-12-01 17:32:46 UTC, held since 2026-12-01 17:00:00 UTC")
 
 
-def test_what_a_person_wrote_that_looks_like_no_moment_stays_as_it_is() -> None:
-    written = event("labelled", timedelta(0), reason="", evidence={"until": "2026-12-01"})
+@pytest.mark.parametrize("typed", ["2026-12-01", "2026-99-99T00:00:00Z", "0001-01-01T00:00:00+14:00"])
+def test_what_a_person_typed_that_is_no_moment_stays_as_it_is(typed: str) -> None:
+    written = event("labelled", timedelta(0), reason="", evidence={"until": typed})
 
-    assert event_row(written).detail == "until 2026-12-01"
+    assert event_row(written).detail == f"until {typed}"
