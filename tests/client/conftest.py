@@ -94,12 +94,11 @@ class Site:
 
     async def until_state(self, state: WorkflowState) -> WorkflowCondition:
         """Wait until the rollout's workflow is in ``state``."""
-
-        async def reached() -> bool:
-            return (await self.condition()).state is state
-
-        await until(reached)
-        return await self.condition()
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while (condition := await self.condition()).state is not state:
+            assert time.monotonic() < deadline, condition
+            await asyncio.sleep(0.1)
+        return condition
 
     async def told(self, is_told: Callable[[WorkflowAnswer], bool]) -> WorkflowAnswer:
         """Ask the workflow until something is told; a question may time out before anybody looks."""

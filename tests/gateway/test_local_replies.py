@@ -59,10 +59,15 @@ class RawReplica:
             server.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        self.requests += 1
-        await self._act(reader, writer)
-        writer.close()
+        try:
+            await reader.readuntil(b"\r\n\r\n")
+            self.requests += 1
+            await self._act(reader, writer)
+        except asyncio.IncompleteReadError:
+            # A router opens connections that it then has no request for.
+            return
+        finally:
+            writer.close()
 
 
 async def hang_up(_: asyncio.StreamReader, __: asyncio.StreamWriter) -> None:
