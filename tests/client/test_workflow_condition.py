@@ -123,6 +123,7 @@ async def test_without_a_worker_a_rollout_is_not_picked_up(site: Site) -> None:
 
 async def test_a_task_that_no_worker_takes_is_told_although_one_was_there_before(site: Site) -> None:
     await site.wait_for_promotion()
+    await site.occupy_open_polls()
     await site.edge()
 
     condition = await site.until_state(WorkflowState.NOT_PICKED_UP)
