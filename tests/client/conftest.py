@@ -89,7 +89,7 @@ class Site:
             await until(waits)
 
     async def occupy_open_polls(self) -> None:
-        """Give tasks of others to polls that a worker has left, of which Temporal may not know yet that nobody hears."""
+        """Give tasks of others to polls that a worker has left; Temporal may not know yet that nobody hears them."""
         for number in range(MOST_POLLS):
             await self.client.start_workflow("Occupies", id=f"occupies-{number}", task_queue=TASK_QUEUE)
 
