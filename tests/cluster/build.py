@@ -89,7 +89,7 @@ def built_program(cache: Path | None = None) -> Path:
         os.utime(program)
         return program
     _go()
-    raise NotBuiltError("the control plane is not built: run 'make test-cluster', or 'python -m tests.cluster.build'")
+    raise NotBuiltError("the control plane is not built: run 'python -m tests.cluster.build'")
 
 
 def build(cache: Path | None = None) -> Path:

@@ -51,7 +51,7 @@ def test_without_go_the_text_says_what_to_install(cache: Path) -> None:
 def test_tests_do_not_build(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install_go(tmp_path, monkeypatch, BUILDS)
 
-    with pytest.raises(NotBuiltError, match="make test-cluster"):
+    with pytest.raises(NotBuiltError, match="python -m tests.cluster.build"):
         build.built_program(cache)
 
 
@@ -64,7 +64,7 @@ def test_it_is_built_once(cache: Path, tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def ask(directory: Path, path: str) -> subprocess.Popen[str]:
-    """Start what ``make test-cluster`` starts first, with a cache in ``directory``."""
+    """Start the build, with a cache in ``directory``."""
     return subprocess.Popen(
         [sys.executable, "-m", "tests.cluster.build"],
         cwd=REPOSITORY,
