@@ -51,7 +51,7 @@ def test_without_go_the_text_says_what_to_install(cache: Path) -> None:
 def test_tests_do_not_build(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install_go(tmp_path, monkeypatch, BUILDS)
 
-    with pytest.raises(NotBuiltError, match="python -m tests.cluster.build"):
+    with pytest.raises(NotBuiltError, match=r"python -m tests\.cluster\.build"):
         build.built_program(cache)
 
 
