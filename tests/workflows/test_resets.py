@@ -72,7 +72,7 @@ async def test_a_freeze_holds_timers_after_a_reset_to_before_it(rollout: "Runnin
 
     await reset(rollout, client, task=before)
 
-    await rollout.until(lambda: rollout.script.names().count("read_freezes") == 2)
+    await rollout.until(lambda: rollout.script.names().count("read_freezes") >= 2)
     await rollout.until_status(lambda status: "until somebody ends it: celadon unfreeze" in status.holding)
     await rollout.skip(timedelta(hours=2))
     assert (await rollout.status()).phase is AWAITING
@@ -91,6 +91,6 @@ async def test_closed_windows_hold_a_timer_after_a_reset_to_before_it_was_due(
     rollout.script.edge = AskedForEdge(policy=policy)
     await reset_to_task(client, contracts.workflow_id(rollout.deployment), first=True)
 
-    await rollout.until(lambda: rollout.script.names().count("look_up_windows") == looked_up + 1)
+    await rollout.until(lambda: rollout.script.names().count("look_up_windows") > looked_up)
     await until_held(rollout)
     assert "switch" not in rollout.script.names()
