@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final, assert_never
 from pydantic import JsonValue
 
 from celadon.domain.decisions.new_revision import check_new_revision
-from celadon.domain.decisions.other_rollout import another_under_way
 from celadon.domain.language.base_models import Record, StrictModel
 from celadon.domain.language.commands import UNDECLARED, NamedRevision, Reason
 from celadon.domain.language.contracts import workflow_id
@@ -214,10 +213,10 @@ async def begin_rollout(
         except RefusedError as error:
             if error.refusal.code is not RefusalCode.ROLLOUT_RUNNING or time.monotonic() > patience:
                 raise
-        async with service.transaction() as tx:
-            under_way, _ = await read_under_way(tx, request.deployment)
-        if under_way is not None:
-            raise RefusedError(another_under_way(request.deployment))
+            async with service.transaction() as tx:
+                under_way, _ = await read_under_way(tx, request.deployment)
+            if under_way is not None:
+                raise
         await asyncio.sleep(_LOOKS_AGAIN)
     return run_id, await until_begun(call, request.deployment, run_id)
 
